@@ -1,0 +1,75 @@
+"""The contract of an engine: batch-first, slots that join and leave between any two steps.
+
+engine = registry.load("vqgan-clip", "mini", ("mini",), device="cpu", ...)
+slot = engine.open(params)                   # one picture in progress
+steps = engine.advance([slot, other])        # one step of each, in one batched forward and backward
+state = slot.state_dict(); slot = engine.resume(params, state)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from generator.params import VqganClipParams
+
+
+class NotFinite(RuntimeError):
+    """A loss or latent became NaN or infinite: this picture stops, the others of its batch go on."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of one slot made.
+
+    index: steps made so far (0 is the start); total: steps planned.
+    image: (3, H, W) float32 in [0, 1] on the CPU, or None where no frame is due at this step.
+    score: cosine similarity to the prompts under the guiding CLIP, in [-1, 1].
+    losses: loss terms by name. done: the slot has made its last step.
+    error: set when this slot cannot go on (NotFinite); image is then None and the last good one stays.
+    """
+
+    index: int
+    total: int
+    image: torch.Tensor | None
+    score: float
+    losses: dict[str, float] = field(default_factory=dict)
+    done: bool = False
+    error: Exception | None = None
+
+
+class Slot(Protocol):
+    """One picture in progress: its latent, optimiser moments, random generators and step."""
+
+    params: VqganClipParams
+    index: int
+    done: bool
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on elsewhere: tensors and plain values only, on the CPU."""
+        ...
+
+
+class Engine(Protocol):
+    """Weights on a device. `name` is the registry's; `micro_batch` is the number of cutouts per CLIP pass."""
+
+    micro_batch: int | None
+
+    def open(self, params: VqganClipParams) -> Slot: ...
+
+    def resume(self, params: VqganClipParams, state: dict[str, Any]) -> Slot: ...
+
+    def advance(self, slots: Sequence[Slot]) -> list[Step]: ...
+
+
+def generate(engine: Engine, params: VqganClipParams) -> Iterator[Step]:
+    """One picture from start to end; raises the slot's error, if any."""
+    slot = engine.open(params)
+    while not slot.done:
+        step = engine.advance([slot])[0]
+        if step.error:
+            raise step.error
+        yield step

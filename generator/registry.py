@@ -1,0 +1,185 @@
+"""What engines, checkpoints and styles there are: literal tables, and the one function that loads an engine.
+
+Importing this module does not import torch; `load` does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from generator.engine import Engine
+    from generator.params import Params, VqganClipParams
+
+MIB = 1 << 20
+
+
+class UnknownName(ValueError):
+    """An engine, checkpoint, CLIP model or style that is not in the tables; the message lists the valid ones."""
+
+    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        super().__init__(f"Unknown {kind} {name!r}. Choose one of: {', '.join(valid)}.")
+        self.kind, self.name, self.valid = kind, name, valid
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One engine: where its classes live (imported lazily) and what to call it on a page."""
+
+    title: str
+    summary: str
+    params: str  # "module:class" of its frozen Pydantic parameters
+    engine: str  # "module:class" of its batch-first engine
+    checkpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointSpec:
+    """What the parameters of a checkpoint start from, before anyone changes them."""
+
+    title: str
+    factor: int  # px per code: width and height are floored to a multiple of it
+    max_side: int  # px
+    activation_bytes_per_px: int  # decoder activations kept for the backward pass, fp32
+    weight_bytes: int
+    defaults: Mapping[str, Any]
+
+
+STYLES: dict[str, str] = {
+    "noto": "Noto",
+    "twemoji": "Twemoji",
+    "fluent": "Fluent flat",
+    "fluent-3d": "Fluent 3D",
+    "blob": "Blob",
+    "fxemoji": "Firefox",
+    "high-contrast": "High contrast",
+}
+
+ENGINES: dict[str, EngineSpec] = {
+    "vqgan-clip": EngineSpec(
+        title="VQGAN + CLIP",
+        summary="Optimises the codes of a VQGAN until CLIP sees the prompt in the picture.",
+        params="generator.params:VqganClipParams",
+        engine="generator.vqgan_clip:VqganClip",
+        checkpoints=(
+            "mini",
+            "imagenet-f16-1024",
+            "imagenet-f16-16384",
+            "wikiart-f16-1024",
+            "wikiart-f16-16384",
+            "openimages-f8-8192",
+        ),
+    ),
+}
+
+_REAL_DEFAULTS: dict[str, Any] = {
+    "clip": ("ViT-B/32",),
+    "init": "random",
+    "width": 304,
+    "height": 304,
+    "steps": 500,
+    "learning_rate": 0.1,
+    "cutn": 32,
+    "init_weight": 0.0,
+}
+_F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
+
+CHECKPOINTS: dict[str, CheckpointSpec] = {
+    "mini": CheckpointSpec(
+        title="Mini (embedded, emoji and clip art)",
+        factor=4,
+        max_side=256,
+        activation_bytes_per_px=16_000,
+        weight_bytes=10 * MIB,
+        defaults={
+            "clip": ("mini",),
+            "init": "prior",
+            "width": 64,
+            "height": 64,
+            "steps": 40,
+            "learning_rate": 0.02,
+            "cutn": 8,
+            "init_weight": 1.0,
+        },
+    ),
+    "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
+    "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
+    "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", **_F16, defaults=_REAL_DEFAULTS),
+    "wikiart-f16-16384": CheckpointSpec("VQGAN WikiArt f16 16384", **_F16, defaults=_REAL_DEFAULTS),
+    "openimages-f8-8192": CheckpointSpec(
+        "VQGAN OpenImages Gumbel f8 8192",
+        factor=8,
+        max_side=1600,
+        activation_bytes_per_px=24_000,
+        weight_bytes=306 * MIB,
+        defaults={**_REAL_DEFAULTS, "width": 256, "height": 256},
+    ),
+}
+
+# name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
+CLIP_MODELS: dict[str, tuple[int, int, int]] = {
+    "mini": (64, 30 * MIB, 4 * MIB),
+    "RN50": (224, 390 * MIB, 110 * MIB),
+    "RN101": (224, 460 * MIB, 150 * MIB),
+    "RN50x4": (288, 680 * MIB, 250 * MIB),
+    "ViT-B/32": (224, 577 * MIB, 45 * MIB),
+    "ViT-B/16": (224, 571 * MIB, 170 * MIB),
+    "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
+}
+
+
+def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:
+    """`table[name]`; raises UnknownName with the valid names."""
+    try:
+        return table[name]
+    except KeyError:
+        raise UnknownName(kind, name, list(table)) from None
+
+
+def _attribute(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def params_class(engine: str) -> type[Params]:
+    """The frozen parameter class of an engine. Does not import torch."""
+    return _attribute(lookup("engine", ENGINES, engine).params)
+
+
+def load(
+    engine: str,
+    checkpoint: str,
+    clip: tuple[str, ...],
+    *,
+    device: str,
+    checkpoints_dir: str,
+    read_image: Callable[[str], Image.Image],
+) -> Engine:
+    """Loads an engine's weights onto a device.
+
+    `read_image` turns a reference found in the parameters (an artefact key on a server, a path on the
+    command line) into a decoded picture; the engine never opens files itself.
+    Raises UnknownName, generator.checkpoints.CheckpointMissing, .CheckpointDamaged.
+    """
+    spec = lookup("engine", ENGINES, engine)
+    if checkpoint not in spec.checkpoints:
+        raise UnknownName(f"checkpoint for {engine}", checkpoint, list(spec.checkpoints))
+    for name in clip:
+        lookup("CLIP model", CLIP_MODELS, name)
+    return _attribute(spec.engine)(
+        checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
+    )
+
+
+def estimate_memory(params: VqganClipParams) -> int:
+    """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
+    checkpoint: CheckpointSpec = CHECKPOINTS[params.checkpoint]
+    width, height = params.actual_size
+    weights = checkpoint.weight_bytes + sum(CLIP_MODELS[name][1] for name in params.clip)
+    cutouts = sum(CLIP_MODELS[name][2] for name in params.clip) * params.cutn
+    return 300 * MIB + weights + width * height * checkpoint.activation_bytes_per_px + cutouts
