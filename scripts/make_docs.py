@@ -1,0 +1,77 @@
+"""Writes docs/parameters.md from the parameter declarations; `--check` fails if the file is not up to date."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from generator import registry  # noqa: E402
+
+TARGET = ROOT / "docs" / "parameters.md"
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """The values a field accepts, from its JSON schema."""
+    if "anyOf" in schema:
+        return " or ".join(allowed(part) for part in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(str(value) for value in schema["enum"])
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        from_, to = "above " * ("exclusiveMinimum" in schema), "below " * ("exclusiveMaximum" in schema)
+        return f"{from_}{low:g} to {to}{high:,.10g}"
+    return {"boolean": "yes or no", "string": "text", "array": "a list of names", "null": "nothing"}.get(
+        schema.get("type", ""), schema.get("type", "")
+    )
+
+
+def table(engine: str) -> str:
+    """One Markdown table: setting, default, allowed values, meaning."""
+    cls = registry.params_class(engine)
+    rows = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
+    for name, schema in cls.model_json_schema()["properties"].items():
+        default = schema.get("default", "drawn" if name == "seed" else "")
+        shown = ", ".join(default) if isinstance(default, list) else str(default)
+        unit = f" {schema['unit']}" if schema.get("unit") else ""
+        rows.append(
+            f"| `{name}` | {shown}{unit if shown else ''} | {allowed(schema)} | {schema['description'].replace('|', chr(92) + '|')} |"
+        )
+    return "\n".join(rows)
+
+
+def page() -> str:
+    parts = [
+        "# Parameters",
+        "Written by `scripts/make_docs.py` from the declarations in `generator/params.py`. "
+        "Defaults are those of the embedded mini models; the last table shows what other checkpoints start from.",
+    ]
+    for name, spec in registry.ENGINES.items():
+        parts += [f"## {spec.title} (`{name}`)", spec.summary, table(name)]
+    keys = list(dict.fromkeys(key for spec in registry.CHECKPOINTS.values() for key in spec.defaults))
+    rows = ["| checkpoint | " + " | ".join(f"`{key}`" for key in keys) + " |", "|---" * (len(keys) + 1) + "|"]
+    for name, checkpoint in registry.CHECKPOINTS.items():
+        values = [checkpoint.defaults.get(key, "") for key in keys]
+        cells = [", ".join(value) if isinstance(value, tuple) else str(value) for value in values]
+        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n\n".join([*parts, "## Defaults by checkpoint", "\n".join(rows)]) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of date")
+    args = parser.parse_args()
+    if args.check:
+        return int(not TARGET.exists() or TARGET.read_text() != page())
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
