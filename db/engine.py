@@ -1,0 +1,224 @@
+"""Connecting to the database: SQLite file or PostgreSQL server behind one SQLAlchemy engine.
+
+`connect` brings the schema up to date; `writing` and `reading` are the only two ways in, so that every
+failure of the database itself reaches the caller as one sentence (DatabaseUnavailable).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from db.errors import DatabaseTooNew, DatabaseUnavailable
+from db.schema import REVISION
+
+# Any number will do as long as every studio process uses the same one.
+_MIGRATION_LOCK = 0x54324901
+
+
+def connect(url: str, *, busy_timeout_s: float = 15.0) -> sa.Engine:
+    """Open the database at `url`, made and migrated as needed. Safe when several processes start at once.
+
+    busy_timeout_s: how long a statement waits for another process's lock.
+    Raises DatabaseUnavailable or DatabaseTooNew.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        db = _sqlite(parsed, busy_timeout_s)
+    else:
+        db = _postgresql(parsed, busy_timeout_s)
+    try:
+        _migrate(db)
+    except BaseException:
+        db.dispose()
+        raise
+    return db
+
+
+@contextmanager
+def writing(db: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction that may write. On SQLite it takes the write lock at once: what it reads stays true."""
+    with _named_errors(db), db.connect().execution_options(t2i_write=True) as conn, conn.begin():
+        yield conn
+
+
+@contextmanager
+def reading(db: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction that only reads; on SQLite it never waits for a writer."""
+    with _named_errors(db), db.connect() as conn, conn.begin():
+        yield conn
+
+
+def clock(conn: sa.Connection) -> float:
+    """Now, in UTC s: the server's clock where machines share a database, so that leases agree."""
+    if conn.dialect.name == "sqlite":
+        return time.time()
+    return float(conn.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        raise DatabaseUnavailable(
+            f"{url!r} is no database address; use sqlite:///folder/jobs.db or postgresql://user@host/name."
+        ) from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise DatabaseUnavailable("SQLite needs a file that all processes can open, e.g. sqlite:///data/jobs.db.")
+        return parsed
+    raise DatabaseUnavailable(f"The database kind {backend!r} is not supported; use sqlite or postgresql.")
+
+
+def _sqlite(url: sa.URL, busy_timeout_s: float) -> sa.Engine:
+    if sqlite3.sqlite_version_info < (3, 35):
+        raise DatabaseUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed (RETURNING).")
+    path = Path(str(url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnavailable(f"The folder {path.parent} cannot be made: {error.strerror}.") from None
+    db = sa.create_engine(url, json_serializer=_to_json, connect_args={"timeout": busy_timeout_s})
+
+    @sa.event.listens_for(db, "connect")
+    def set_up(connection: Any, _: object) -> None:
+        # Hands BEGIN to us: the driver would start a transaction late, after the first read.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys=ON")
+        # In WAL mode this survives the death of any process; only a power cut may cost the last commits.
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @sa.event.listens_for(db, "begin")
+    def begin(conn: sa.Connection) -> None:
+        write = conn.get_execution_options().get("t2i_write", False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    _use_wal(db, busy_timeout_s)
+    return db
+
+
+def _use_wal(db: sa.Engine, busy_timeout_s: float) -> None:
+    # SQLite's busy timeout does not cover a change of journal mode, so wait here while others start too.
+    deadline = time.monotonic() + busy_timeout_s
+    with _named_errors(db):
+        while True:
+            connection = db.raw_connection()
+            try:
+                mode = connection.cursor().execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise DatabaseUnavailable(_sentence(db, error)) from None
+                time.sleep(0.02)
+            finally:
+                connection.close()
+    if mode != "wal":
+        raise DatabaseUnavailable(f"{_where(db)} does not allow a write-ahead log (mode {mode!r}); use a local disk.")
+
+
+def _postgresql(url: sa.URL, busy_timeout_s: float) -> sa.Engine:
+    settings = {"connect_timeout": "10", "options": f"-c lock_timeout={int(busy_timeout_s * 1000)}"}
+    try:
+        return sa.create_engine(
+            url.update_query_dict({k: v for k, v in settings.items() if k not in url.query}),
+            json_serializer=_to_json,
+            pool_pre_ping=True,
+        )
+    except (ImportError, NoSuchModuleError):
+        raise DatabaseUnavailable("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'.") from None
+
+
+# NaN and infinity are no JSON: PostgreSQL refuses them, so SQLite must not take them either.
+_to_json = partial(json.dumps, allow_nan=False, separators=(",", ":"))
+
+
+def revision(conn: sa.Connection) -> str | None:
+    """The migration this database is at, None if it is empty."""
+    if not sa.inspect(conn).has_table("alembic_version"):
+        return None
+    return conn.scalar(sa.text("SELECT version_num FROM alembic_version"))
+
+
+def _migrate(db: sa.Engine) -> None:
+    with reading(db) as conn:
+        if revision(conn) == REVISION:
+            return
+    with writing(db) as conn:
+        if conn.dialect.name == "postgresql":
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        upgrade(conn)
+
+
+def upgrade(conn: sa.Connection, target: str = "head") -> None:
+    """Run the missing migrations inside the caller's transaction: all of them or none."""
+    # Imported here because a database that is up to date, the usual case, does not need it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    current = revision(conn)
+    if current is not None and current not in known:
+        raise DatabaseTooNew(
+            f"{_where(conn.engine)} is at version {current!r}, which this version of the studio (up to "
+            f"{max(known)!r}) does not know; update the studio or use another database."
+        )
+    command.upgrade(config, target)
+
+
+@contextmanager
+def _named_errors(db: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error, sa.exc.IntegrityError):
+            raise
+        sentence = _sentence(db, error.orig)
+        if sentence is None:
+            raise
+        raise DatabaseUnavailable(sentence) from error
+    except sa.exc.TimeoutError as error:
+        raise DatabaseUnavailable(f"{_where(db)} is busy: no connection became free in time.") from error
+
+
+def _sentence(db: sa.Engine, error: BaseException | None) -> str | None:
+    """What to tell a person about a failure of the database; None for a fault of ours, such as bad SQL."""
+    text = str(error).lower()
+    for sign, meaning in (
+        ("locked", "is locked by another process and did not become free in time; try again."),
+        ("lock timeout", "is locked by another process and did not become free in time; try again."),
+        ("readonly", "is read-only; the studio must be allowed to write the file and its folder."),
+        ("read-only", "is read-only; the studio must be allowed to write to it."),
+        ("unable to open", "cannot be opened; the studio must be allowed to write the file and its folder."),
+        ("full", "has no space left; free some disk space."),
+        ("disk i/o", "cannot be read or written: the disk reports an error."),
+        ("malformed", "is damaged; restore it from a copy or move it away to start with an empty one."),
+        ("not a database", "is no SQLite database; move the file away or choose another address."),
+    ):
+        if sign in text:
+            return f"{_where(db)} {meaning}"
+    if db.dialect.name == "postgresql" and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
+        return f"{_where(db)} cannot be reached: {str(error).strip().splitlines()[0]}"
+    return None
+
+
+def _where(db: sa.Engine) -> str:
+    if db.dialect.name == "sqlite":
+        return f"The database {db.url.database}"
+    return f"The database {db.url.set(query={}).render_as_string(hide_password=True)}"

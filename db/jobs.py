@@ -1,0 +1,134 @@
+"""A job: its states, the legal transitions between them, and what a row of the table means."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from db.errors import BadValue, IllegalTransition
+
+HISTORY_POINTS = 200
+SEARCH_LENGTH = 500
+
+
+class State(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+LIVE = (State.QUEUED, State.RUNNING)
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+LEGAL: dict[State, tuple[State, ...]] = {
+    State.QUEUED: (State.RUNNING, State.CANCELLED),
+    State.RUNNING: (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.QUEUED),
+    State.SUCCEEDED: (),
+    State.FAILED: (),
+    State.CANCELLED: (),
+}
+
+
+def check_transition(source: State, target: State) -> None:
+    """Raise IllegalTransition unless `source -> target` is in the table."""
+    if target not in LEGAL[source]:
+        permitted = ", ".join(LEGAL[source]) or "nothing, it has ended"
+        raise IllegalTransition(f"A {source} job cannot become {target}; permitted: {permitted}.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of `jobs`. Times are UTC seconds since 1970."""
+
+    id: str
+    engine: str
+    checkpoint: str
+    batch_key: str
+    prompt: str
+    params: dict[str, Any]
+    state: State
+    priority: int
+    submitter: str
+    attempt: int  # the attempt being made, or the next one: 1 .. max_attempts
+    max_attempts: int
+    step: int  # 0 .. total_steps
+    total_steps: int
+    score: float | None
+    history: list[list[float]]  # [[step, score], ...], at most HISTORY_POINTS
+    steps_per_s: float | None
+    error_kind: str | None
+    error: str | None
+    worker_id: str | None
+    lease_expires_at: float | None
+    cancel_requested: bool
+    hidden: bool
+    parent_id: str | None
+    source_artefact_id: str | None
+    created_at: float
+    started_at: float | None  # when the attempt being made was claimed
+    finished_at: float | None
+
+
+_COLUMNS = tuple(Job.__dataclass_fields__)
+
+
+def from_row(row: Any) -> Job:
+    """Turn a result row that holds all columns of `jobs` into a Job."""
+    values = {name: row._mapping[name] for name in _COLUMNS}
+    return Job(**(values | {"state": State(values["state"])}))
+
+
+_id_lock = threading.Lock()
+_last_us = 0
+
+
+def new_id() -> str:
+    """26 characters that sort by time of making and cannot be guessed: 56 bits of µs, 48 random bits.
+
+    Ids made by one process always sort in the order they were made.
+    """
+    global _last_us
+    with _id_lock:
+        _last_us = max(time.time_ns() // 1000, _last_us + 1)
+        return f"{_last_us:014x}{secrets.token_hex(6)}"
+
+
+def normalise(prompt: str) -> str:
+    """The prompt as search and votes see it: casefolded, runs of blanks as one, cut to SEARCH_LENGTH."""
+    return " ".join(prompt.casefold().split())[:SEARCH_LENGTH]
+
+
+def check_text(name: str, text: str, longest: int | None = None) -> None:
+    """Raise BadValue for text that a database cannot hold."""
+    if "\x00" in text:
+        raise BadValue(f"The {name} holds a NUL character; remove it.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadValue(f"The {name} holds half of a character (a lone surrogate); type it again.") from None
+    if longest is not None and not 1 <= len(text) <= longest:
+        raise BadValue(f"The {name} has {len(text)} characters; 1 to {longest} are permitted.")
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where it is NaN or infinite, which no score curve can show."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def thin(history: Sequence[Sequence[float]]) -> list[list[float]]:
+    """At most HISTORY_POINTS of the points, evenly spread, first and last kept; NaN and infinity left out."""
+    points = [[int(step), float(score)] for step, score in history if math.isfinite(score)]
+    if len(points) <= HISTORY_POINTS:
+        return points
+    last = len(points) - 1
+    return [points[round(i * last / (HISTORY_POINTS - 1))] for i in range(HISTORY_POINTS)]

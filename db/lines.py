@@ -1,0 +1,109 @@
+"""Fair turns: whose job is next.
+
+Every submitter has a line of waiting jobs (highest priority first, then oldest). Among the heads of all
+lines the highest priority goes first, and between equals the submitter who has been ready for longest:
+since their last job was claimed, or since the head of their line was enqueued, whichever is later. So
+lines take turns, a newcomer waits for one job of each other line at most, and nobody is passed over for
+ever. (Round robin over active flows: Nagle, "On packet switches with infinite storage", RFC 970, 1985.)
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.jobs import State
+from db.schema import jobs
+
+
+def heads(
+    conn: sa.Connection,
+    *,
+    limit: int,
+    engines: Collection[str] | None = None,
+    batch_key: str | None = None,
+    without: Collection[str] = (),
+) -> Sequence[Any]:
+    """The first job of up to `limit` lines, in the order of their turns: rows (id, priority, batch_key).
+
+    The cost grows with the number of submitters who wait, not with the number of waiting jobs.
+    """
+    # A loose index scan: hops from one waiting submitter to the next.
+    waiting = jobs.alias("waiting")
+    line = (
+        sa.select(sa.func.min(waiting.c.submitter).label("submitter"))
+        .where(waiting.c.state == State.QUEUED)
+        .cte("line", recursive=True)
+    )
+    following = (
+        sa.select(sa.func.min(waiting.c.submitter))
+        .where(waiting.c.state == State.QUEUED, waiting.c.submitter > line.c.submitter)
+        .scalar_subquery()
+    )
+    line = line.union_all(sa.select(following).where(line.c.submitter.is_not(None)))
+
+    first = jobs.alias("first")
+    wanted = [first.c.state == State.QUEUED, first.c.submitter == line.c.submitter]
+    if engines is not None:
+        wanted.append(first.c.engine.in_(list(engines)))
+    if batch_key is not None:
+        wanted.append(first.c.batch_key == batch_key)
+    if without:
+        wanted.append(first.c.id.not_in(list(without)))
+    head_id = (
+        sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
+    )
+    earlier = jobs.alias("earlier")
+    served = sa.select(sa.func.max(earlier.c.started_at)).where(earlier.c.submitter == line.c.submitter)
+    turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
+    ready = sa.case((turn.c.served > jobs.c.created_at, turn.c.served), else_=jobs.c.created_at)
+    return conn.execute(
+        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key)
+        .join_from(turn, jobs, jobs.c.id == turn.c.id)
+        .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
+        .limit(limit)
+    ).all()
+
+
+def service_order(conn: sa.Connection) -> Iterator[str]:
+    """Ids of all queued jobs in the order in which they would be claimed one by one if nothing else came."""
+    rows = conn.execute(
+        sa.select(jobs.c.id, jobs.c.submitter, jobs.c.priority, jobs.c.created_at)
+        .where(jobs.c.state == State.QUEUED)
+        .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
+    ).all()
+    lines: dict[str, deque[Any]] = defaultdict(deque)
+    for row in rows:
+        lines[row.submitter].append(row)
+    served = _last_served(conn, list(lines))
+    ready = [
+        (-line[0].priority, max(line[0].created_at, served.get(who, 0.0)), line[0].id, who)
+        for who, line in lines.items()
+    ]
+    heapq.heapify(ready)
+    # Turns taken in this look ahead count up from a time later than any in the table.
+    now = max((entry[1] for entry in ready), default=0.0)
+    while ready:
+        _, _, job_id, who = heapq.heappop(ready)
+        yield job_id
+        now += 1.0
+        lines[who].popleft()
+        if lines[who]:
+            head = lines[who][0]
+            heapq.heappush(ready, (-head.priority, now, head.id, who))
+
+
+def _last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, float]:
+    served: dict[str, float] = {}
+    for i in range(0, len(submitters), 500):
+        rows = conn.execute(
+            sa.select(jobs.c.submitter, sa.func.max(jobs.c.started_at))
+            .where(jobs.c.submitter.in_(submitters[i : i + 500]), jobs.c.started_at.is_not(None))
+            .group_by(jobs.c.submitter)
+        )
+        served.update({who: at for who, at in rows})
+    return served

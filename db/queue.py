@@ -1,0 +1,202 @@
+"""The queue: who may do what to a job, each step one guarded UPDATE ... RETURNING and one event row.
+
+All calls take the engine of `db.engine.connect` first and are safe with any number of processes.
+They raise the errors of `db.errors`; DatabaseUnavailable may come from any of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.errors import BadValue, TooManyQueued, UnknownJob
+from db.jobs import Job, State, check_text, check_transition, from_row, new_id, normalise
+from db.lines import heads
+from db.listing import counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.schema import events as events_table
+from db.schema import jobs
+from db.transitions import (
+    cancel_now,
+    fail,
+    heartbeat,
+    note,
+    release,
+    request_cancel,
+    requeue_expired,
+    succeed,
+)
+from db.waiting import position_and_wait
+
+__all__ = [
+    "cancel_now",
+    "claim",
+    "counts",
+    "enqueue",
+    "events",
+    "fail",
+    "get",
+    "heartbeat",
+    "list_jobs",
+    "position_and_wait",
+    "queued_jobs",
+    "release",
+    "request_cancel",
+    "requeue_expired",
+    "running_jobs",
+    "set_hidden",
+    "succeed",
+]
+
+
+def enqueue(
+    db: sa.Engine,
+    *,
+    engine: str,
+    checkpoint: str,
+    batch_key: str,
+    prompt: str,
+    params: Mapping[str, Any],
+    total_steps: int,
+    submitter: str,
+    priority: int = 0,
+    parent_id: str | None = None,
+    source_artefact_id: str | None = None,
+    max_attempts: int = 3,
+    max_queued: int | None = None,
+) -> Job:
+    """Add a job at the end of its submitter's line.
+
+    batch_key: jobs with the same key can share a batch. max_queued: most jobs the submitter may have waiting.
+    Raises TooManyQueued, BadValue, or UnknownJob for a parent that does not exist.
+    """
+    for name, text, longest in (
+        ("engine", engine, 64),
+        ("checkpoint", checkpoint, 128),
+        ("batch_key", batch_key, 255),
+        ("submitter", submitter, 128),
+        ("prompt", prompt, None),
+    ):
+        check_text(name, text, longest)
+    for name, number in (("total_steps", total_steps), ("max_attempts", max_attempts)):
+        if number < 1:
+            raise BadValue(f"{name} is {number}; at least 1 is needed.")
+    try:
+        json.dumps(dict(params), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadValue(f"The parameters are no JSON: {error}.") from None
+    with writing(db) as conn:
+        if max_queued is not None:
+            _check_room(conn, submitter, max_queued)
+        if parent_id is not None and conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == parent_id)) is None:
+            raise UnknownJob(parent_id)
+        row = conn.execute(
+            sa.insert(jobs)
+            .values(
+                id=new_id(),
+                engine=engine,
+                checkpoint=checkpoint,
+                batch_key=batch_key,
+                prompt=prompt,
+                prompt_search=normalise(prompt),
+                params=dict(params),
+                state=State.QUEUED,
+                priority=priority,
+                submitter=submitter,
+                attempt=1,
+                max_attempts=max_attempts,
+                step=0,
+                total_steps=total_steps,
+                history=[],
+                cancel_requested=False,
+                hidden=False,
+                parent_id=parent_id,
+                source_artefact_id=source_artefact_id,
+                created_at=clock(conn),
+            )
+            .returning(*jobs.c)
+        ).one()
+        job = from_row(row)
+        note(conn, job.id, State.QUEUED, at=job.created_at)
+    return job
+
+
+def claim(
+    db: sa.Engine,
+    *,
+    worker_id: str,
+    limit: int,
+    engines: Collection[str] | None = None,
+    batch_key: str | None = None,
+    lease_s: float,
+) -> list[Job]:
+    """Take up to `limit` jobs that can share a batch, in fair turns (see `db.lines`).
+
+    The first job decides the batch_key of the others unless `batch_key` is given. engines: only these.
+    Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat.
+    """
+    taken: list[Job] = []
+    with reading(db) as conn:
+        # Idle executors ask often; this look does not take the write lock.
+        if conn.scalar(sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)) is None:
+            return taken
+    with writing(db) as conn:
+        now = clock(conn)
+        passed: set[str] = set()
+        while len(taken) < limit:
+            alone = batch_key is None
+            line = heads(
+                conn,
+                limit=1 if alone else limit - len(taken),
+                engines=engines,
+                batch_key=batch_key,
+                without=passed,
+            )
+            if not line:
+                break
+            for head in line:
+                if head.priority < line[0].priority:
+                    break
+                # A µs apart, so that turns taken in one claim keep their order.
+                job = _claim_one(conn, head.id, worker_id, now + 1e-6 * len(taken), lease_s)
+                if job is None:
+                    passed.add(head.id)
+                else:
+                    taken.append(job)
+                    batch_key = job.batch_key
+        if taken:
+            conn.execute(
+                sa.insert(events_table),
+                [{"job_id": j.id, "at": j.started_at, "kind": "claimed", "worker_id": worker_id} for j in taken],
+            )
+    return taken
+
+
+def _claim_one(conn: sa.Connection, job_id: str, worker_id: str, now: float, lease_s: float) -> Job | None:
+    check_transition(State.QUEUED, State.RUNNING)
+    # PostgreSQL: a row that another executor is claiming right now is skipped, not waited for.
+    free = (
+        sa.select(jobs.c.id)
+        .where(jobs.c.id == job_id, jobs.c.state == State.QUEUED)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    row = conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == free)
+        .values(state=State.RUNNING, worker_id=worker_id, started_at=now, lease_expires_at=now + lease_s)
+        .returning(*jobs.c)
+    ).one_or_none()
+    return None if row is None else from_row(row)
+
+
+def _check_room(conn: sa.Connection, submitter: str, max_queued: int) -> None:
+    if conn.dialect.name == "postgresql":
+        # One submitter's requests one after the other, so that two at once cannot both take the last place.
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(submitter, 0))))
+    waiting = sa.select(sa.func.count()).where(jobs.c.submitter == submitter, jobs.c.state == State.QUEUED)
+    if (conn.scalar(waiting) or 0) >= max_queued:
+        raise TooManyQueued(max_queued)

@@ -1,0 +1,119 @@
+"""Tables of the queue. Times are UTC seconds since 1970 (float), ids are time-sortable text.
+
+The tables as they are now; how an older database becomes this one is in `db/migrations/`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+# The newest migration: a database that carries this revision needs nothing done at start.
+REVISION = "0001"
+
+metadata = sa.MetaData()
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("checkpoint", sa.String(128), nullable=False),
+    sa.Column("batch_key", sa.String(255), nullable=False),
+    sa.Column("prompt", sa.Text, nullable=False),
+    # Casefolded, blanks collapsed, cut: what search looks in and what makes two jobs "the same prompt".
+    sa.Column("prompt_search", sa.String(500), nullable=False),
+    sa.Column("params", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("submitter", sa.String(128), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("total_steps", sa.Integer, nullable=False),
+    sa.Column("score", sa.Double),
+    sa.Column("steps_per_s", sa.Double),
+    sa.Column("error_kind", sa.String(64)),
+    sa.Column("error", sa.Text),
+    sa.Column("worker_id", sa.String(128)),
+    sa.Column("lease_expires_at", sa.Double),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("hidden", sa.Boolean, nullable=False),
+    sa.Column("parent_id", sa.String(32), sa.ForeignKey("jobs.id")),
+    sa.Column("source_artefact_id", sa.String(32)),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("started_at", sa.Double),
+    sa.Column("finished_at", sa.Double),
+    # Last, so that SQLite does not read through it to reach the other columns.
+    sa.Column("history", sa.JSON, nullable=False),
+    # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
+    sa.Index("ix_jobs_state", "state", "id"),
+    sa.Index("ix_jobs_engine", "engine", "state", "id"),
+    sa.Index("ix_jobs_submitter", "submitter", "state", "id"),
+    # Holds all that a search looks at, so that 100,000 wide rows need not be read.
+    sa.Index("ix_jobs_search", "id", "hidden", "state", "engine", "submitter", "prompt_search"),
+    # The head of each submitter's line, and when each was last served.
+    sa.Index("ix_jobs_line", "state", "submitter", sa.desc("priority"), "id"),
+    sa.Index("ix_jobs_served", "submitter", "started_at"),
+    # What recent jobs of an engine have taken.
+    sa.Index("ix_jobs_finished", "engine", "state", "finished_at"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("worker_id", sa.String(128)),
+    sa.Column("detail", sa.Text),
+    sa.Index("ix_events_job", "job_id", "id"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("device", sa.String(128), nullable=False),
+    sa.Column("engines", sa.JSON, nullable=False),
+    sa.Column("places", sa.Integer, nullable=False),
+    sa.Column("hostname", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(255), nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("beat_at", sa.Double, nullable=False),
+    sa.Column("stopped_at", sa.Double),
+    sa.Index("ix_workers_beat", "beat_at"),
+)
+
+artefacts = sa.Table(
+    "artefacts",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id")),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("key", sa.String(255), nullable=False, unique=True),
+    sa.Column("media_type", sa.String(128), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("width", sa.Integer),
+    sa.Column("height", sa.Integer),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.UniqueConstraint("job_id", "kind", name="uq_artefacts_job_kind"),
+)
+
+votes = sa.Table(
+    "votes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("voter", sa.String(128), nullable=False),
+    # The smaller id first, so that a pair is the same pair whichever side each picture was on.
+    sa.Column("first_id", sa.String(32), sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("second_id", sa.String(32), sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("winner_id", sa.String(32), sa.ForeignKey("jobs.id")),
+    sa.Column("left_id", sa.String(32), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.UniqueConstraint("voter", "first_id", "second_id", name="uq_votes_once"),
+    sa.Index("ix_votes_first", "first_id"),
+    sa.Index("ix_votes_second", "second_id"),
+)

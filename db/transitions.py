@@ -1,0 +1,213 @@
+"""What an executor, or the owner of a job, does to it after it was claimed; and how a lost one comes back.
+
+Each step is one guarded UPDATE ... RETURNING and one event row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.errors import LeaseLost, NotYours, UnknownJob
+from db.jobs import Job, State, check_transition, finite, from_row, thin
+from db.schema import events, jobs
+
+
+def heartbeat(
+    db: sa.Engine,
+    *,
+    worker_id: str,
+    job_id: str,
+    step: int,
+    score: float | None = None,
+    steps_per_s: float | None = None,
+    history: Sequence[Sequence[float]] | None = None,
+    lease_s: float,
+) -> bool:
+    """Report progress and renew the lease; True if the job is to be cancelled.
+
+    history: the whole score curve so far, [[step, score], ...]; kept at 200 points. Raises LeaseLost.
+    """
+    values: dict[str, Any] = {"step": step}
+    if score is not None:
+        values["score"] = finite(score)
+    if steps_per_s is not None:
+        values["steps_per_s"] = finite(steps_per_s)
+    if history is not None:
+        values["history"] = thin(history)
+    with writing(db) as conn:
+        cancel = conn.scalar(
+            sa.update(jobs)
+            .where(*_held(job_id, worker_id))
+            .values(lease_expires_at=clock(conn) + lease_s, **values)
+            .returning(jobs.c.cancel_requested)
+        )
+    if cancel is None:
+        raise LeaseLost(job_id, worker_id)
+    return bool(cancel)
+
+
+def succeed(db: sa.Engine, *, worker_id: str, job_id: str, score: float | None = None, step: int | None = None) -> Job:
+    """The picture is done and stored: running -> succeeded. Raises LeaseLost.
+
+    step: the last step made, where the job stopped before total_steps.
+    """
+    values: dict[str, Any] = {"step": jobs.c.total_steps if step is None else step}
+    if score is not None:
+        values["score"] = finite(score)
+    return _end(db, worker_id, job_id, State.SUCCEEDED, values)
+
+
+def fail(db: sa.Engine, *, worker_id: str, job_id: str, kind: str, message: str) -> Job:
+    """The job cannot be done: running -> failed, with a short kind and a sentence. Raises LeaseLost."""
+    message = message.replace("\x00", "")
+    return _end(db, worker_id, job_id, State.FAILED, {"error_kind": kind[:64], "error": message}, detail=kind)
+
+
+def cancel_now(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
+    """The worker has stopped the job as it was asked to: running -> cancelled. Raises LeaseLost."""
+    return _end(db, worker_id, job_id, State.CANCELLED, {})
+
+
+def release(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
+    """Give a job back unfinished, at no cost to its attempts: running -> queued (or cancelled, if asked).
+
+    Its submitter gets the turn back. Raises LeaseLost.
+    """
+    with writing(db) as conn:
+        row = conn.execute(
+            sa.select(jobs.c.cancel_requested).where(*_held(job_id, worker_id)).with_for_update()
+        ).first()
+        if row is None:
+            raise LeaseLost(job_id, worker_id)
+        if row.cancel_requested:
+            return _move(
+                conn,
+                job_id,
+                State.RUNNING,
+                State.CANCELLED,
+                {"finished_at": clock(conn)},
+                worker_id=worker_id,
+            )
+        return _move(conn, job_id, State.RUNNING, State.QUEUED, _FREE, worker_id=worker_id, event="released")
+
+
+def request_cancel(db: sa.Engine, job_id: str, submitter: str | None = None) -> Job:
+    """A waiting job is cancelled at once; a running one is asked to stop; one that has ended stays as it is.
+
+    submitter: who asks; None for the host. Raises UnknownJob, NotYours.
+    """
+    with writing(db) as conn:
+        row = conn.execute(sa.select(*jobs.c).where(jobs.c.id == job_id).with_for_update()).one_or_none()
+        if row is None:
+            raise UnknownJob(job_id)
+        job = from_row(row)
+        if submitter is not None and submitter != job.submitter:
+            raise NotYours(job_id)
+        if job.state == State.QUEUED:
+            values = {"cancel_requested": True, "finished_at": clock(conn)}
+            return _move(conn, job_id, State.QUEUED, State.CANCELLED, values)
+        if job.state == State.RUNNING and not job.cancel_requested:
+            row = conn.execute(
+                sa.update(jobs).where(jobs.c.id == job_id).values(cancel_requested=True).returning(*jobs.c)
+            ).one()
+            note(conn, job_id, "cancel_requested", at=clock(conn))
+            return from_row(row)
+        return job
+
+
+def requeue_expired(db: sa.Engine) -> int:
+    """Take every job whose executor fell silent from it; returns how many there were.
+
+    It waits again (attempt + 1); after max_attempts it fails with the reason; one to be cancelled is.
+    """
+    lapsed = sa.and_(jobs.c.state == State.RUNNING, jobs.c.lease_expires_at < sa.bindparam("now"))
+    with reading(db) as conn:
+        if conn.scalar(sa.select(jobs.c.id).where(lapsed).limit(1), {"now": clock(conn)}) is None:
+            return 0
+    with writing(db) as conn:
+        now = clock(conn)
+        rows = conn.execute(
+            sa.select(*jobs.c).where(lapsed).order_by(jobs.c.id).with_for_update(skip_locked=True),
+            {"now": now},
+        ).all()
+        for job in map(from_row, rows):
+            lost = f"Executor {job.worker_id} fell silent at step {job.step} of attempt {job.attempt}"
+            if job.cancel_requested:
+                _move(conn, job.id, State.RUNNING, State.CANCELLED, {"finished_at": now}, detail=lost)
+            elif job.attempt >= job.max_attempts:
+                reason = f"{lost}, the last of {job.max_attempts} attempts; it may have run out of memory."
+                values = {"error_kind": "executor_lost", "error": reason, "finished_at": now}
+                _move(conn, job.id, State.RUNNING, State.FAILED, values, detail=lost)
+            else:
+                values = {**_FREE, "attempt": job.attempt + 1}
+                _move(conn, job.id, State.RUNNING, State.QUEUED, values, event="lease_expired", detail=lost)
+    return len(rows)
+
+
+# A job that waits belongs to nobody and has not taken a turn.
+_FREE: dict[str, Any] = {"worker_id": None, "lease_expires_at": None, "started_at": None, "steps_per_s": None}
+
+
+def _held(job_id: str, worker_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return jobs.c.id == job_id, jobs.c.state == State.RUNNING, jobs.c.worker_id == worker_id
+
+
+def _end(
+    db: sa.Engine,
+    worker_id: str,
+    job_id: str,
+    target: State,
+    values: dict[str, Any],
+    detail: str | None = None,
+) -> Job:
+    with writing(db) as conn:
+        values = {**values, "finished_at": clock(conn)}
+        return _move(conn, job_id, State.RUNNING, target, values, worker_id=worker_id, detail=detail)
+
+
+def _move(
+    conn: sa.Connection,
+    job_id: str,
+    source: State,
+    target: State,
+    values: Mapping[str, Any],
+    *,
+    worker_id: str | None = None,
+    event: str | None = None,
+    detail: str | None = None,
+) -> Job:
+    """The one place where a state changes, but for claiming; guarded by the old state and the worker."""
+    check_transition(source, target)
+    guard = [jobs.c.id == job_id, jobs.c.state == source]
+    if worker_id is not None:
+        guard.append(jobs.c.worker_id == worker_id)
+    if target != State.QUEUED:
+        values = {**values, "lease_expires_at": None}
+    row = conn.execute(sa.update(jobs).where(*guard).values(state=target, **values).returning(*jobs.c)).one_or_none()
+    if row is None:
+        raise LeaseLost(job_id, worker_id or "nobody")
+    note(
+        conn,
+        job_id,
+        event or target,
+        at=values.get("finished_at") or clock(conn),
+        worker_id=worker_id,
+        detail=detail,
+    )
+    return from_row(row)
+
+
+def note(
+    conn: sa.Connection,
+    job_id: str,
+    kind: str,
+    *,
+    at: float,
+    worker_id: str | None = None,
+    detail: str | None = None,
+) -> None:
+    conn.execute(sa.insert(events).values(job_id=job_id, at=at, kind=kind, worker_id=worker_id, detail=detail))

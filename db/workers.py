@@ -1,0 +1,90 @@
+"""The executors that are there: what they run on, what they serve, when they were last heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.schema import workers
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One executor. Times are UTC seconds; places is how many jobs it runs at once."""
+
+    id: str
+    device: str
+    engines: list[str]
+    places: int
+    hostname: str
+    pid: int
+    status: str
+    started_at: float
+    beat_at: float
+    stopped_at: float | None
+
+
+def register(
+    db: sa.Engine,
+    *,
+    worker_id: str,
+    device: str,
+    engines: Collection[str],
+    places: int,
+    hostname: str,
+    pid: int,
+) -> Worker:
+    """Announce an executor; one that comes back under its old id takes the old row over."""
+    with writing(db) as conn:
+        now = clock(conn)
+        values = {
+            "device": device,
+            "engines": list(engines),
+            "places": places,
+            "hostname": hostname,
+            "pid": pid,
+            "status": "starting",
+            "started_at": now,
+            "beat_at": now,
+            "stopped_at": None,
+        }
+        again = sa.update(workers).where(workers.c.id == worker_id).values(**values).returning(*workers.c)
+        row = conn.execute(again).one_or_none()
+        if row is None:
+            row = conn.execute(sa.insert(workers).values(id=worker_id, **values).returning(*workers.c)).one()
+    return Worker(**row._mapping)
+
+
+def beat(db: sa.Engine, worker_id: str, status: str) -> None:
+    """The executor is alive; status is a few words for the Queue page, e.g. "idle" or "2 jobs"."""
+    with writing(db) as conn:
+        conn.execute(
+            sa.update(workers).where(workers.c.id == worker_id).values(status=status[:255], beat_at=clock(conn))
+        )
+
+
+def stop(db: sa.Engine, worker_id: str) -> None:
+    """The executor has ended in good order."""
+    with writing(db) as conn:
+        conn.execute(
+            sa.update(workers).where(workers.c.id == worker_id).values(status="stopped", stopped_at=clock(conn))
+        )
+
+
+def live(db: sa.Engine, within_s: float = 30.0) -> list[Worker]:
+    """Executors that have not stopped and were heard of in the last `within_s`, in the order they started."""
+    with reading(db) as conn:
+        return alive(conn, within_s)
+
+
+def alive(conn: sa.Connection, within_s: float) -> list[Worker]:
+    """As `live`, inside the caller's transaction."""
+    rows = conn.execute(
+        sa.select(*workers.c)
+        .where(workers.c.stopped_at.is_(None), workers.c.beat_at > clock(conn) - within_s)
+        .order_by(workers.c.started_at, workers.c.id)
+    ).all()
+    return [Worker(**row._mapping) for row in rows]

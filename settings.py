@@ -1,0 +1,38 @@
+"""The studio's configuration: every value that may differ between two machines.
+
+Read once by each entry point (`Settings()`) and passed on. Each field is set by the environment
+variable of the same name with the prefix `T2I_`, e.g. `T2I_DATABASE_URL`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Times in s, sizes in bytes; a value out of range or an unreadable one raises ValidationError."""
+
+    model_config = SettingsConfigDict(env_prefix="T2I_", extra="ignore")
+
+    database_url: str = Field(
+        "sqlite:///data/jobs.db",
+        description="Where jobs, votes and artefact records are kept: SQLite file or PostgreSQL server.",
+    )
+    store_url: str = Field(
+        "file://data/artefacts",
+        description="Where picture files are kept: a folder, or any fsspec URL (s3://...).",
+    )
+    checkpoints_dir: Path = Field(Path("data/checkpoints"), description="Folder of downloaded checkpoints.")
+    host_password: str | None = Field(None, description="Password of the host's page; unset: no host's page.")
+    default_engine: str = Field("vqgan-clip", description="The engine a new page shows first.")
+    default_checkpoint: str = Field("mini", description="The checkpoint a new page shows first.")
+
+    lease_s: float = Field(60.0, gt=0, description="A job whose executor is silent for this long is given to another.")
+    heartbeat_s: float = Field(5.0, gt=0, description="How often an executor reports that it is alive.")
+    state_every_s: float = Field(10.0, gt=0, description="How often a running job's slot state is saved.")
+    max_attempts: int = Field(3, ge=1, description="How many executors may lose a job before it fails.")
+    max_queued_per_submitter: int = Field(50, ge=1, description="Jobs one visitor may have waiting at once.")
+    max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
