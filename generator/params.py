@@ -57,8 +57,6 @@ class Params(BaseModel):
         if bad:
             raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
         prompt = re.sub(r"\s+", " ", prompt).strip()
-        if not prompt:
-            raise ValueError("is empty. Write what you want to see, for example: a red heart")
         if len(prompt) > MAX_PROMPT_CHARACTERS:
             raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
         return prompt
@@ -153,12 +151,16 @@ class VqganClipParams(Params):
             raise ValueError("init=prior needs the mini checkpoint; use random, gradient or image here.")
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
-        try:
-            parse_prompts(self.prompt)
-            if self.image_prompts:
-                parse_prompts(self.image_prompts)
-        except PromptError as error:
-            raise ValueError(str(error)) from None
+        if not self.prompt and not self.image_prompts:
+            raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
+        if not self.prompt and self.init == "prior":
+            raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use random or image.")
+        for name, value in (("prompt", self.prompt), ("image_prompts", self.image_prompts)):
+            try:
+                if value:
+                    parse_prompts(value, avoid_only=name == "image_prompts" and bool(self.prompt))
+            except PromptError as error:
+                raise ValueError(f"The {name} {error}") from None
         spec = registry.CHECKPOINTS[self.checkpoint]
         if max(self.width, self.height) > spec.max_side:
             raise ValueError(

@@ -27,12 +27,12 @@ class Prompt:
     stop: float = -math.inf
 
 
-def parse_prompts(prompts: str) -> tuple[Prompt, ...]:
+def parse_prompts(prompts: str, *, avoid_only: bool = False) -> tuple[Prompt, ...]:
     """`"a red heart:2 | blurry:-1"` -> two Prompts.
 
     A colon belongs to the text unless what follows it looks like a number or nothing but a number was meant
     ("ratio 16:9 poster" is all text; "a cat:abc" is an error, since a weight was plainly meant).
-    Raises PromptError.
+    avoid_only permits a list in which nothing has a weight above 0. Raises PromptError.
     """
     parts = [part.strip() for part in prompts.split("|")]
     if any(not part for part in parts):
@@ -40,7 +40,7 @@ def parse_prompts(prompts: str) -> tuple[Prompt, ...]:
     if len(parts) > MAX_PROMPTS:
         raise PromptError(f"has {len(parts)} parts; at most {MAX_PROMPTS} are allowed.")
     parsed = tuple(_parse_one(part) for part in parts)
-    if all(p.weight <= 0 for p in parsed):
+    if not avoid_only and all(p.weight <= 0 for p in parsed):
         raise PromptError("has no part with a weight above 0, so there is nothing to draw.")
     return parsed
 
