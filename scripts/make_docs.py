@@ -1,4 +1,4 @@
-"""Writes docs/parameters.md from the parameter declarations; `--check` fails if the file is not up to date."""
+"""Writes docs/parameters.md from the declarations of parameters and settings; `--check` fails if the file is not up to date."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
+from settings import Settings  # noqa: E402
 
 TARGET = ROOT / "docs" / "parameters.md"
 
@@ -48,8 +49,8 @@ def table(engine: str) -> str:
 def page() -> str:
     parts = [
         "# Parameters",
-        "Written by `scripts/make_docs.py` from the declarations in `generator/params.py`. "
-        "Defaults are those of the embedded mini models; the last table shows what other checkpoints start from.",
+        "Written by `scripts/make_docs.py` from `generator/params.py`, `generator/registry.py` and `settings.py`. "
+        "Defaults are those of the embedded mini models; a table below shows what other checkpoints start from.",
     ]
     for name, spec in registry.ENGINES.items():
         parts += [f"## {spec.title} (`{name}`)", spec.summary, table(name)]
@@ -59,7 +60,17 @@ def page() -> str:
         values = [checkpoint.defaults.get(key, "") for key in keys]
         cells = [", ".join(value) if isinstance(value, tuple) else str(value) for value in values]
         rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    return "\n\n".join([*parts, "## Defaults by checkpoint", "\n".join(rows)]) + "\n"
+    parts += ["## Defaults by checkpoint", "\n".join(rows), "## Configuration", configuration()]
+    return "\n\n".join(parts) + "\n"
+
+
+def configuration() -> str:
+    """One Markdown table of the environment variables the entry points read."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `T2I_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
 
 
 def main() -> int:
