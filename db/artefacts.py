@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,8 @@ class Store:
         """Remove the bytes under this key; nothing happens where there are none."""
         path = self._path(key)
         with self._named_errors():
-            try:
+            with suppress(FileNotFoundError):
                 self._fs.rm_file(path)
-            except FileNotFoundError:
-                pass
 
     def url(self, key: str) -> str:
         """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""

