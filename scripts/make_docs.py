@@ -1,4 +1,4 @@
-"""Writes docs/parameters.md from the declarations of parameters and settings; `--check` fails if the file is not up to date."""
+"""Writes docs/parameters.md from the declarations; `--check` fails if the file is not up to date."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def table(engine: str) -> str:
         default = schema.get("default", "drawn" if name == "seed" else "")
         shown = ", ".join(default) if isinstance(default, list) else str(default)
         unit = f" {schema['unit']}" if schema.get("unit") else ""
-        rows.append(
-            f"| `{name}` | {shown}{unit if shown else ''} | {allowed(schema)} | {schema['description'].replace('|', chr(92) + '|')} |"
-        )
+        meaning = schema["description"].replace("|", r"\|")
+        rows.append(f"| `{name}` | {shown}{unit if shown else ''} | {allowed(schema)} | {meaning} |")
     return "\n".join(rows)
 
 
