@@ -54,10 +54,10 @@ STYLES: dict[str, str] = {
     "noto": "Noto",
     "twemoji": "Twemoji",
     "fluent": "Fluent flat",
-    "fluent-3d": "Fluent 3D",
+    "3d": "Fluent 3D",
+    "silhouette": "Silhouette",
     "blob": "Blob",
-    "fxemoji": "Firefox",
-    "high-contrast": "High contrast",
+    "fx": "Firefox",
 }
 
 ENGINES: dict[str, EngineSpec] = {
