@@ -97,9 +97,8 @@ class Store:
     def delete(self, key: str) -> None:
         """Remove the bytes under this key; nothing happens where there are none."""
         path = self._path(key)
-        with self._named_errors():
-            with suppress(FileNotFoundError):
-                self._fs.rm_file(path)
+        with self._named_errors(), suppress(FileNotFoundError):
+            self._fs.rm_file(path)
 
     def url(self, key: str) -> str:
         """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""

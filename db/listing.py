@@ -84,40 +84,38 @@ def page_query(
         where.append(jobs.c.id < before_id)
     if not include_hidden:
         where.append(jobs.c.hidden == sa.false())
-    wanted = list(State) if states is None else sorted({State(state) for state in states})
+    wanted = None if states is None else sorted({State(state) for state in states})
     term = normalise(search) if search else ""
+    page = sa.select(jobs.c.id).where(*where).order_by(jobs.c.id.desc()).limit(limit)
     if term:
-        # The search index holds every filtered column, newest last.
-        where.append(jobs.c.prompt_search.contains(term, autoescape=True))
-        if states is not None:
-            where.append(jobs.c.state.in_(wanted))
+        # The search index is read; the other filters are kept from drawing SQLite to an index it must sort.
+        page = page.where(jobs.c.prompt_search.contains(term, autoescape=True))
+        if wanted is not None:
+            page = page.where(_plain(jobs.c.state).in_(wanted))
         if engine is not None:
-            where.append(jobs.c.engine == engine)
-        if submitter is not None:
-            where.append(jobs.c.submitter == submitter)
-        return sa.select(jobs.c.id).where(*where).order_by(jobs.c.id.desc()).limit(limit)
+            page = page.where(_plain(jobs.c.engine) == engine)
+        return page if submitter is None else page.where(_plain(jobs.c.submitter) == submitter)
+    if wanted is None and engine is None and submitter is None:
+        return page
     if submitter is not None:
-        where.append(jobs.c.submitter == submitter)
-    if engine is not None:
-        where.append(jobs.c.engine == engine)
-    if states is None and engine is None and submitter is None:
-        return sa.select(jobs.c.id).where(*where).order_by(jobs.c.id.desc()).limit(limit)
-    # State is in front of id in these indexes: take a page of each state, then the newest of those.
-    parts = [
-        sa.select(
-            sa.select(jobs.c.id)
-            .where(jobs.c.state == state, *where)
-            .order_by(jobs.c.id.desc())
-            .limit(limit)
-            .subquery()
-            .c.id
-        )
-        for state in wanted
-    ]
+        page = page.where(jobs.c.submitter == submitter)
+        if engine is not None:
+            page = page.where(_plain(jobs.c.engine) == engine)
+    elif engine is not None:
+        page = page.where(jobs.c.engine == engine)
+    # State stands in front of id in these indexes: take a page of each state, then the newest of those.
+    parts = [page.where(jobs.c.state == state) for state in (State if wanted is None else wanted)]
     if not parts:
-        return sa.select(jobs.c.id).where(sa.false())
-    merged = sa.union_all(*parts).subquery("merged")
+        return page.where(sa.false())
+    if len(parts) == 1:
+        return parts[0]
+    merged = sa.union_all(*(sa.select(part.subquery().c.id) for part in parts)).subquery("merged")
     return sa.select(merged.c.id).order_by(merged.c.id.desc()).limit(limit)
+
+
+def _plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The column's value as an expression that no index is chosen for."""
+    return sa.func.coalesce(column, "")
 
 
 def running_jobs(db: sa.Engine) -> list[Job]:

@@ -112,6 +112,12 @@ def tallies(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Tally]:
         return _tallies(conn, job_ids)
 
 
+def cast_by(db: sa.Engine, voter: str) -> int:
+    """How many votes this voter has given."""
+    with reading(db) as conn:
+        return conn.scalar(sa.select(sa.func.count()).where(votes.c.voter == voter)) or 0
+
+
 def _tallies(conn: sa.Connection, job_ids: Sequence[str]) -> dict[str, Tally]:
     found = {job_id: Tally() for job_id in job_ids}
     for side in (votes.c.first_id, votes.c.second_id):
