@@ -1,0 +1,168 @@
+"""The form of an engine, made from its parameter declaration: a field added there appears here by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from db.jobs import Job
+from generator import registry
+
+# What the page has its own widget for, or fills in from an upload.
+OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts")
+_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
+_CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting as the form shows it; bounds are inclusive, None where there is none."""
+
+    name: str
+    kind: Literal["choice", "choices", "switch", "whole", "number", "text"]
+    group: str
+    unit: str
+    help: str
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def label(self) -> str:
+        words = [_ACRONYMS.get(word, word) for word in self.name.split("_")]
+        text = " ".join(words)
+        return text[0].upper() + text[1:] + (f" ({self.unit})" if self.unit else "")
+
+
+def fields(engine: str) -> dict[str, list[Field]]:
+    """The settings of an engine by group, in the order of their declaration. Raises registry.UnknownName."""
+    groups: dict[str, list[Field]] = {}
+    for name, info in registry.params_class(engine).model_fields.items():
+        field = _field(engine, name, info)
+        groups.setdefault(field.group, []).append(field)
+    return groups
+
+
+def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
+    """What each setting is before anybody changes it, for this checkpoint."""
+    declared = {
+        name: info.default
+        for name, info in registry.params_class(engine).model_fields.items()
+        if not info.is_required() and info.default_factory is None
+    }
+    spec = registry.lookup("checkpoint", registry.CHECKPOINTS, checkpoint)
+    return {**declared, **spec.defaults, "checkpoint": checkpoint, "seed": None}
+
+
+def _field(engine: str, name: str, info: FieldInfo) -> Field:
+    extra: Any = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    common = {
+        "name": name,
+        "group": str(extra.get("group", "more")),
+        "unit": str(extra.get("unit", "")),
+        "help": info.description or "",
+    }
+    kind: Any = info.annotation
+    if name == "checkpoint":
+        return Field(kind="choice", choices=registry.ENGINES[engine].checkpoints, **common)
+    if name in _CHOICES_OF:
+        return Field(kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"), **common)
+    if get_origin(kind) is Literal:
+        return Field(kind="choice", choices=get_args(kind), **common)
+    if kind is bool:
+        return Field(kind="switch", **common)
+    if kind in (int, float):
+        least, most = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
+        return Field(kind="whole" if kind is int else "number", least=least, most=most, **common)
+    return Field(kind="text", **common)
+
+
+def _bound(info: FieldInfo, *names: str) -> float | None:
+    for constraint in info.metadata:
+        for name in names:
+            if (value := getattr(constraint, name, None)) is not None:
+                return float(value)
+    return None
+
+
+def key_of(engine: str, checkpoint: str, name: str) -> str:
+    """The key of a widget. The checkpoint is part of it, so that each checkpoint keeps its own settings."""
+    return f"set_{name}" if name in ("checkpoint", "style") else f"set_{engine}_{checkpoint}_{name}"
+
+
+def remembered() -> dict[str, Any]:
+    """Values of all form widgets by key; they outlive a visit to another page, as widget state does not."""
+    values: dict[str, Any] = st.session_state.setdefault("form", {})
+    return values
+
+
+def keep(key: str, default: Any) -> str:
+    """Give a widget its remembered value before it is drawn; returns the key."""
+    if key not in st.session_state:
+        st.session_state[key] = remembered().get(key, default)
+    return key
+
+
+def preset(values: dict[str, Any]) -> None:
+    """Fill the form with these widget values by key, when it is drawn next."""
+    remembered().update(values)
+    for key in values:
+        st.session_state.pop(key, None)
+
+
+def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
+    """The widget of a field; returns its value."""
+    key = key_of(engine, checkpoint, field.name)
+    if field.kind == "choices":
+        default = list(default)
+    elif field.kind == "number":
+        default = float(default)
+    keep(key, default)
+    value = _widget(field, key, default)
+    remembered()[key] = value
+    return value
+
+
+def _widget(field: Field, key: str, default: Any) -> Any:
+    if field.kind == "choice":
+        titles = {name: registry.CHECKPOINTS[name].title for name in field.choices if name in registry.CHECKPOINTS}
+        return st.selectbox(
+            field.label,
+            field.choices,
+            key=key,
+            help=field.help,
+            format_func=lambda name: titles.get(name, name),
+        )
+    if field.kind == "choices":
+        most = None if field.most is None else int(field.most)
+        return st.multiselect(field.label, field.choices, key=key, help=field.help, max_selections=most)
+    if field.kind == "switch":
+        return st.toggle(field.label, key=key, help=field.help)
+    if field.kind == "whole":
+        least = None if field.least is None else int(field.least)
+        most = None if field.most is None else int(field.most)
+        return st.number_input(field.label, min_value=least, max_value=most, step=1, key=key, help=field.help)
+    if field.kind == "number":
+        step = 0.01 if 0 < default < 0.1 else 0.1
+        return st.number_input(
+            field.label, min_value=field.least, max_value=field.most, step=step, format="%g", key=key, help=field.help
+        )
+    return st.text_input(field.label, key=key, help=field.help)
+
+
+def preset_from(job: Job, *, init_image: str | None = None) -> None:
+    """Fill the form with the settings of a job, the seed left random; init_image: start from that picture."""
+    values = {key_of(job.engine, job.checkpoint, name): value for name, value in job.params.items()}
+    values["set_engine"] = job.engine
+    values["set_checkpoint"] = job.checkpoint
+    values["set_style"] = job.params.get("style")
+    values["set_prompt"] = job.prompt
+    values[key_of(job.engine, job.checkpoint, "seed")] = None
+    values["set_init_image"] = init_image or job.params.get("init_image")
+    values["set_image_prompts"] = job.params.get("image_prompts", "")
+    if init_image is not None:
+        values[key_of(job.engine, job.checkpoint, "init")] = "image"
+    preset(values)

@@ -1,0 +1,195 @@
+"""One job in detail: its picture, how it formed, what it was made with, and what can be done next."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from db import queue, votes
+from db.artefacts import Artefact
+from db.errors import UnknownJob
+from db.jobs import Job, State
+from generator import registry
+from generator.params import BadParams, validate
+from pages import _form, _live
+from pages import _widgets as w
+from pages._submit import run_again
+
+DOWNLOADS = {"picture": "PNG", "gif": "GIF", "mp4": "MP4", "webp": "WebP", "json": "JSON"}
+
+
+def show(job_id: str, visitor: str) -> None:
+    """The job, or a sentence where there is none that this visitor may see."""
+    st.button("All inferences", icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    try:
+        job = queue.get(w.studio().db, job_id)
+    except UnknownJob:
+        job = None
+    if job is None or (job.hidden and job.submitter != visitor):
+        w.empty_state("No such job", "There is no job under this address. It may have been taken out by the host.")
+        return
+    ended = job.state not in (State.QUEUED, State.RUNNING)
+    st.fragment(_body, run_every=None if ended else 1.0)(job.id, visitor, ended)
+
+
+def _close() -> None:
+    st.query_params.pop("job", None)
+
+
+def _body(job_id: str, visitor: str, ended: bool) -> None:
+    with w.plain_errors():
+        target = st.session_state.pop("go_to", None)
+        if target is not None:
+            st.switch_page(target)
+        job = queue.get(w.studio().db, job_id)
+        if not ended and job.state not in (State.QUEUED, State.RUNNING):
+            st.rerun()
+        files = w.files_of([job.id])[job.id]
+        look, facts = st.columns([5, 6], gap="large")
+        with look:
+            _picture(job, files)
+            _downloads(job, files)
+        with facts:
+            st.html(f'<div class="t2i-prompt whole">{w.esc(job.prompt)}</div>')
+            share = job.step / job.total_steps
+            st.html(f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(share, job)}')
+            if job.state == State.FAILED:
+                w.problem(job.error or "The job failed without a reason.")
+            _next_steps(job, files, visitor)
+            _facts(job)
+            if len(job.history) > 1:
+                st.subheader("Score by step", anchor=False)
+                _live.curve(job, height=160, axes=True)
+            _lineage(job)
+
+
+def _picture(job: Job, files: dict[str, Artefact]) -> None:
+    kinds = ["Picture", "Animation"]
+    moving = files.get("gif") or files.get("webp")
+    shown = kinds[0]
+    if moving is not None:
+        shown = st.segmented_control(
+            "Show", kinds, default=kinds[0], required=True, key=f"show_{job.id}", label_visibility="collapsed"
+        )
+    still = files.get("picture") or files.get("preview")
+    data = w.load(moving if shown == kinds[1] else still)
+    w.picture(data, key=f"detail_{job.id}", alt=job.prompt, instead="There is no picture yet")
+
+
+def _downloads(job: Job, files: dict[str, Artefact]) -> None:
+    there = [(kind, name) for kind, name in DOWNLOADS.items() if kind in files]
+    if not there:
+        return
+    with st.container(horizontal=True, gap="small"):
+        for kind, name in there:
+            artefact = files[kind]
+            st.download_button(
+                name,
+                # Read when it is asked for, so that a look at a job does not load its film.
+                lambda artefact=artefact: w.studio().store.get(artefact.key),
+                file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
+                mime=artefact.media_type,
+                key=f"download_{kind}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+    with st.container(horizontal=True, gap="small"):
+        if job.state in (State.QUEUED, State.RUNNING):
+            if job.submitter == visitor:
+                st.button(
+                    "Cancel",
+                    icon=":material/close:",
+                    disabled=job.cancel_requested,
+                    on_click=_live.cancel,
+                    args=(job.id, visitor),
+                )
+            return
+        st.button("Run again", icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
+        st.button("Edit settings", icon=":material/edit:", on_click=_edit, args=(job,))
+        if "picture" in files:
+            st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"].key))
+    st.caption("Run again: the same settings with a new seed.")
+
+
+def _run_again(job: Job, visitor: str) -> None:
+    with w.plain_errors():
+        run_again(w.studio(), job, visitor)
+        st.session_state["go_to"] = w.GENERATION
+
+
+def _edit(job: Job, init_image: str | None = None) -> None:
+    _form.preset_from(job, init_image=init_image)
+    st.session_state["go_to"] = w.GENERATION
+
+
+def _facts(job: Job) -> None:
+    engine = registry.ENGINES.get(job.engine)
+    checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
+    made: dict[str, Any] = {
+        "Engine": engine.title if engine else job.engine,
+        "Checkpoint": checkpoint.title if checkpoint else job.checkpoint,
+        "Seed": job.params.get("seed", ""),
+    }
+    try:
+        params = validate(job.engine, job.params)
+        made["Size"] = "{} × {} px".format(*params.actual_size)
+        changed: dict[str, Any] | None = params.changed()
+    except (BadParams, registry.UnknownName):
+        changed = None
+    made["Steps"] = f"{job.step} of {job.total_steps}"
+    made["Submitted"] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
+    if job.finished_at and job.started_at:
+        made["Took"] = w.duration(_live.taken(job))
+    if job.state == State.SUCCEEDED:
+        tally = votes.tallies(w.studio().db, [job.id])[job.id]
+        if tally.wins + tally.losses + tally.ties:
+            made["Votes"] = f"{tally.wins} won, {tally.losses} lost, {tally.ties} undecided"
+    _table(made)
+    st.subheader("Settings that differ from the defaults", anchor=False)
+    if changed is None:
+        st.text("They were written by another version of the studio; the JSON file has all of them.")
+    elif changed:
+        _table({name: _plain(value) for name, value in changed.items()})
+    else:
+        st.text("None: all settings are the defaults.")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+def _table(rows: dict[str, Any]) -> None:
+    body = "".join(f"<dt>{w.esc(name)}</dt><dd>{w.esc(value)}</dd>" for name, value in rows.items())
+    st.html(f'<dl class="t2i-facts">{body}</dl>')
+
+
+def _lineage(job: Job) -> None:
+    if job.parent_id is None:
+        return
+    try:
+        parent = queue.get(w.studio().db, job.parent_id)
+    except UnknownJob:
+        return
+    st.subheader("Made from", anchor=False)
+    when = w.ago(parent.created_at) if time.time() > parent.created_at else ""
+    st.button(
+        w.label(f"{w.short(parent.prompt)} ({when})"),
+        key="open_parent",
+        icon=":material/account_tree:",
+        on_click=_open_parent,
+        args=(parent.id,),
+    )
+
+
+def _open_parent(job_id: str) -> None:
+    st.query_params["job"] = job_id

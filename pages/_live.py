@@ -1,0 +1,174 @@
+"""The live part of the generation page: one card per job of the visitor, refreshed while something happens."""
+
+from __future__ import annotations
+
+import time
+
+import altair as alt
+import streamlit as st
+
+from db import queue
+from db.artefacts import Artefact
+from db.jobs import ENDED, Job, State
+from pages import _form
+from pages import _widgets as w
+
+SHOWN_WAITING = 6
+SHOWN_ENDED = 6
+
+
+def jobs_of(visitor: str) -> tuple[list[Job], int]:
+    """The visitor's jobs worth watching, newest first, and how many more are waiting behind them."""
+    db = w.studio().db
+    live = queue.list_jobs(db, submitter=visitor, states=[State.QUEUED, State.RUNNING], limit=200)
+    waiting = [job for job in live if job.state == State.QUEUED]
+    ended = queue.list_jobs(db, submitter=visitor, states=ENDED, limit=SHOWN_ENDED)
+    # The oldest of the waiting are served first.
+    shown = [job for job in live if job.state == State.RUNNING] + waiting[-SHOWN_WAITING:] + ended
+    return sorted(shown, key=lambda job: job.id, reverse=True), max(len(waiting) - SHOWN_WAITING, 0)
+
+
+def live(visitor: str) -> None:
+    """Cards of the visitor's jobs. They refresh every second while one of them is queued or running."""
+    jobs, _ = jobs_of(visitor)
+    active = any(job.state in (State.QUEUED, State.RUNNING) for job in jobs)
+    st.fragment(_cards, run_every=1.0 if active else None)(visitor, active)
+
+
+def _cards(visitor: str, active: bool) -> None:
+    with w.plain_errors():
+        if st.session_state.pop("form_changed", False):
+            st.rerun()
+        jobs, more = jobs_of(visitor)
+        busy = any(job.state in (State.QUEUED, State.RUNNING) for job in jobs)
+        if busy != active:
+            st.rerun()
+        if busy:
+            w.executor_missing()
+        if not jobs:
+            w.empty_state("Nothing drawn yet", "Write what you want to see and press Generate. The picture forms here.")
+            return
+        files = w.files_of([job.id for job in jobs])
+        with st.grid("auto", min_column_width=260, key="live_cards"):
+            for job in jobs:
+                with st.container(border=True, key=f"job_{job.id}", height="stretch"):
+                    _card(job, files[job.id], visitor)
+        if more:
+            st.caption(f"{more} more of yours wait behind these.")
+            st.page_link(w.QUEUE, label="See the whole queue", icon=":material/hourglass:")
+
+
+def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+    data = w.load(files.get("picture") or files.get("preview"))
+    w.picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
+    share = job.step / job.total_steps if job.state in (State.RUNNING, State.SUCCEEDED) else 0
+    st.html(
+        f'<div class="t2i-prompt">{w.esc(w.short(job.prompt, 120))}</div>'
+        f'<div class="t2i-meta" role="status">{w.esc(status_line(job))}</div>{bar(share, job)}'
+    )
+    curve(job, height=56)
+    with st.container(horizontal=True, gap="small"):
+        _actions(job, visitor)
+
+
+def _instead(job: Job) -> str:
+    if job.state == State.FAILED:
+        return job.error or "The job failed."
+    return {
+        State.QUEUED: "Waiting for its turn",
+        State.RUNNING: "The first picture is on its way",
+        State.CANCELLED: "Cancelled before there was a picture",
+    }.get(job.state, "The picture is no longer in the store")
+
+
+def status_line(job: Job) -> str:
+    """Where the job stands, in one line."""
+    if job.state == State.QUEUED:
+        position, wait = queue.position_and_wait(w.studio().db, job.id)
+        if position == 0:
+            return "Starting"
+        place = "Next in the queue" if position == 1 else f"Number {position} in the queue"
+        return place if wait is None else f"{place} · starts in about {w.duration(wait)}"
+    if job.state == State.RUNNING:
+        if job.cancel_requested:
+            return "Cancelling"
+        line = f"Step {job.step} of {job.total_steps}"
+        left = time_left(job)
+        line += f" · score {job.score:.2f}" if job.score is not None else ""
+        return line if left is None else f"{line} · {w.duration(left)} left"
+    if job.state == State.SUCCEEDED:
+        score = "" if job.score is None else f"Score {job.score:.2f} · "
+        return f"{score}done in {w.duration(taken(job))}"
+    if job.state == State.FAILED:
+        return "Failed"
+    return f"Cancelled at step {job.step} of {job.total_steps}" if job.step else "Cancelled"
+
+
+def taken(job: Job) -> float:
+    """Seconds from the start of the last attempt to now or the end."""
+    return (job.finished_at or time.time()) - (job.started_at or job.created_at)
+
+
+def time_left(job: Job) -> float | None:
+    """Estimated s until a running job is done, None before its speed is known."""
+    return (job.total_steps - job.step) / job.steps_per_s if job.steps_per_s else None
+
+
+def bar(share: float, job: Job) -> str:
+    """HTML of a progress bar; it keeps its place, invisible, where nothing runs."""
+    percent = round(100 * min(max(share, 0.0), 1.0))
+    shown = "" if job.state == State.RUNNING else " none"
+    return (
+        f'<div class="t2i-bar{shown}" role="progressbar" aria-label="Progress" aria-valuenow="{percent}" '
+        f'aria-valuemin="0" aria-valuemax="100"><i style="width: {percent}%"></i></div>'
+    )
+
+
+def curve(job: Job, *, height: int, axes: bool = False) -> None:
+    """The score by step as a small line; the same height is kept while there is none."""
+    with st.container(key=f"curve_{job.id}", height=height + 8 if not axes else "content", border=False):
+        if len(job.history) < 2:
+            return
+        points = [{"step": step, "score": score} for step, score in job.history]
+        axis = alt.Axis(grid=False, tickCount=4) if axes else None
+        chart = (
+            alt.Chart(alt.Data(values=points))
+            .mark_line(strokeWidth=2, interpolate="monotone")
+            .encode(
+                x=alt.X("step:Q", axis=axis, title="step", scale=alt.Scale(domain=[0, job.total_steps], nice=False)),
+                y=alt.Y("score:Q", axis=axis, title="score", scale=alt.Scale(zero=False)),
+                tooltip=["step:Q", alt.Tooltip("score:Q", format=".3f")],
+            )
+            .properties(height=height)
+        )
+        if not axes:
+            chart = chart.configure_view(stroke=None)
+        st.altair_chart(chart, width="stretch", alt=f"Score by step, now {job.history[-1][1]:.2f}")
+
+
+def _actions(job: Job, visitor: str) -> None:
+    if job.state in (State.QUEUED, State.RUNNING):
+        st.button(
+            "Cancel",
+            key=f"cancel_{job.id}",
+            icon=":material/close:",
+            disabled=job.cancel_requested,
+            on_click=cancel,
+            args=(job.id, visitor),
+        )
+    elif job.state == State.SUCCEEDED:
+        st.page_link(w.INFERENCES, label="Details", icon=":material/open_in_full:", query_params={"job": job.id})
+        st.button("Edit", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+    else:
+        st.button("Edit and try again", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+
+
+def cancel(job_id: str, visitor: str) -> None:
+    """Ask for a job's end; what stands against it is shown as one sentence."""
+    with w.plain_errors():
+        queue.request_cancel(w.studio().db, job_id, submitter=visitor)
+
+
+def _edit(job: Job) -> None:
+    _form.preset_from(job)
+    st.session_state["form_changed"] = True

@@ -1,0 +1,179 @@
+"""What two pages share: the connection, the visitor, errors as sentences, and user text shown as plain text."""
+
+from __future__ import annotations
+
+import html
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+import streamlit as st
+from pydantic import ValidationError
+
+from db import artefacts, engine, workers
+from db.artefacts import Artefact, Store
+from db.errors import DbError, UnknownArtefact
+from generator.params import BadParams
+from generator.registry import UnknownName
+from settings import Settings
+
+GENERATION = "pages/text_to_image_generation.py"
+INFERENCES = "pages/previous_inferences.py"
+VOTES = "pages/vote_images.py"
+QUEUE = "pages/queue_page.py"
+
+COOKIE = "t2i_visitor"
+NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
+
+_VISITOR = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_YEAR_S = 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What every page needs: the configuration, the database and the artefact store."""
+
+    settings: Settings
+    db: sa.Engine
+    store: Store
+
+
+@st.cache_resource(show_spinner=False)
+def studio() -> Studio:
+    """One connection for all sessions of this process. Raises DatabaseUnavailable, DatabaseTooNew, StoreUnavailable."""
+    settings = Settings()
+    return Studio(settings, engine.connect(settings.database_url), Store(settings.store_url))
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What goes wrong in the block reaches the visitor as one sentence, and the page stays usable."""
+    try:
+        yield
+    except (DbError, BadParams, UnknownName) as error:
+        problem(str(error))
+    except ValidationError as error:
+        wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        problem(f"The configuration cannot be read. {wrong}.")
+
+
+def problem(sentence: str) -> None:
+    """Show an error; whatever a visitor typed is in it as plain text."""
+    st.error(label(sentence), icon=":material/error:")
+
+
+def visitor() -> str:
+    """The anonymous id of who looks at this page: from the cookie, or the address where cookies are refused."""
+    known: str | None = st.session_state.get("visitor")
+    if known is None:
+        offered = (st.context.cookies.get(COOKIE), st.query_params.get("visitor"))
+        known = next((v for v in offered if v and _VISITOR.fullmatch(v)), None) or secrets.token_urlsafe(16)
+        st.session_state["visitor"] = known
+    return known
+
+
+def frame() -> None:
+    """The style sheet, and the script that keeps the visitor's id in the browser for a year."""
+    st.html(Path(__file__).with_name("_theme.css"))
+    me = visitor()
+    if st.context.cookies.get(COOKIE) == me:
+        return
+    # Where the browser refuses the cookie the id goes into the address, so that a reload still finds the jobs.
+    script = f"""<script>(() => {{
+        if (/(^|; ){COOKIE}=/.test(document.cookie)) return;
+        const secure = location.protocol === "https:" ? "; Secure" : "";
+        document.cookie = "{COOKIE}={me}; Max-Age={_YEAR_S}; Path=/; SameSite=Lax" + secure;
+        if (document.cookie.includes("{COOKIE}=")) return;
+        const url = new URL(location.href);
+        url.searchParams.set("visitor", "{me}");
+        history.replaceState(null, "", url);
+    }})();</script>"""
+    with st.container(key="visitor_script"):
+        st.html(script, unsafe_allow_javascript=True)
+
+
+def esc(text: object) -> str:
+    """Text for st.html: tags and quotes are inert."""
+    return html.escape(str(text))
+
+
+def label(text: str) -> str:
+    """Text for a label or message, which Streamlit reads as Markdown: every mark is shown as it was typed."""
+    escaped = re.sub(r"([\\\\`*_{}\[\]()#+.!|<>~$:&=^-])", r"\\\1", text.replace("\n", " "))
+    # An invisible word joiner keeps :heart:, ->, addresses and the like from being replaced after the parsing.
+    return re.sub(r"([:<>=@-]|www(?=\\\.))", "\\1\u2060", escaped, flags=re.IGNORECASE)
+
+
+def short(text: str, length: int = 80) -> str:
+    """The text, cut at a word where it is longer than `length` characters."""
+    if len(text) <= length:
+        return text
+    return text[:length].rsplit(" ", 1)[0].rstrip(" ,.;:") + "…"
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words: 8 s, 3 min, 2 h."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    if seconds < 36 * 3600:
+        return f"{round(seconds / 3600)} h"
+    return f"{round(seconds / 86400)} days"
+
+
+def ago(at: float) -> str:
+    """How long ago a time in UTC s was: just now, 3 min ago."""
+    passed = time.time() - at
+    return "just now" if passed < 5 else f"{duration(passed)} ago"
+
+
+@st.cache_data(max_entries=600, show_spinner=False)
+def _bytes(address: str, key: str, sha256: str) -> bytes:
+    # The hash is part of what is remembered: a preview keeps its key while its picture changes.
+    return studio().store.get(key)
+
+
+def load(artefact: Artefact | None) -> bytes | None:
+    """The bytes of a small file, None where it is not there (yet, or any more)."""
+    if artefact is None:
+        return None
+    try:
+        return _bytes(studio().store.address, artefact.key, artefact.sha256)
+    except UnknownArtefact:
+        return None
+
+
+def picture(data: bytes | None, *, key: str, alt: str, instead: str = "") -> None:
+    """A square that never changes its size: the picture enlarged to fit, or a few words instead."""
+    with st.container(key=f"pic_{key}"):
+        if data is None:
+            st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
+        else:
+            st.image(data, alt=alt or "Picture", width="stretch")
+
+
+def files_of(job_ids: list[str]) -> dict[str, dict[str, Artefact]]:
+    """The files of some jobs by job and kind."""
+    return artefacts.of_jobs(studio().db, job_ids) if job_ids else {}
+
+
+def executor_missing() -> bool:
+    """Say so where nothing would run a job, and whether that is so."""
+    missing = not workers.live(studio().db)
+    if missing:
+        st.warning(NO_EXECUTOR, icon=":material/power_off:")
+    return missing
+
+
+def empty_state(title: str, text: str, *, page: str | None = None, link: str = "") -> None:
+    """What to do where there is nothing to show."""
+    with st.container(key="empty_state", horizontal_alignment="center"):
+        st.html(f'<div class="t2i-empty"><strong>{esc(title)}</strong><p>{esc(text)}</p></div>')
+        if page is not None:
+            st.page_link(page, label=link, icon=":material/arrow_forward:")

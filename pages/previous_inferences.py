@@ -1,0 +1,128 @@
+"""Previous Inferences: a gallery of all jobs, newest first, and one job in detail under ?job=<id>."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from db import queue
+from db.jobs import ENDED, LIVE, Job, State
+from generator import registry
+from pages import _job_detail
+from pages import _widgets as w
+
+PAGE = 24
+STATUSES: dict[str, tuple[State, ...] | None] = {
+    "Finished": (State.SUCCEEDED,),
+    "In progress": LIVE,
+    "Failed": (State.FAILED,),
+    "Cancelled": (State.CANCELLED,),
+    "All": None,
+}
+_NO_PICTURE = {State.QUEUED: "Waiting", State.FAILED: "Failed", State.CANCELLED: "Cancelled"}
+
+
+def page() -> None:
+    """One job where the address names one, the gallery otherwise."""
+    job_id = st.query_params.get("job")
+    if job_id:
+        _job_detail.show(job_id, w.visitor())
+    else:
+        _gallery()
+
+
+def _gallery() -> None:
+    chosen = _filters()
+    # The ids before which the pages that were left begin; the address of a page is the id it starts before.
+    trail: list[str] = st.session_state.setdefault("trail", [])
+    if st.session_state.get("filtered_by") != chosen:
+        trail.clear()
+        st.session_state["filtered_by"] = chosen
+    jobs = queue.list_jobs(w.studio().db, before_id=trail[-1] if trail else None, limit=PAGE + 1, **chosen)
+    if not jobs:
+        _nothing(chosen)
+        return
+    files = w.files_of([job.id for job in jobs[:PAGE]])
+    with st.grid("auto", min_column_width=155, key="gallery"):
+        for job in jobs[:PAGE]:
+            with st.container(key=f"tile_{job.id}"):
+                _tile(job, files[job.id])
+    with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
+        st.button("Newer", icon=":material/arrow_back:", key="newer", disabled=not trail, on_click=_newer)
+        st.button(
+            "Older",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            key="older",
+            disabled=len(jobs) <= PAGE,
+            on_click=trail.append,
+            args=(jobs[:PAGE][-1].id,),
+        )
+
+
+def _filters() -> dict[str, Any]:
+    """Draws search and filters; returns them as `queue.list_jobs` takes them. They outlive a look at one job."""
+    kept: dict[str, Any] = st.session_state.setdefault("gallery_filters", {})
+    search, engine_cell, status_cell = st.columns([5, 3, 3], vertical_alignment="bottom")
+    with search:
+        kept["search"] = st.text_input(
+            "Search", value=kept.get("search", ""), placeholder="Words of a prompt", icon=":material/search:"
+        )
+    with engine_cell:
+        engines = ["", *registry.ENGINES]
+        kept["engine"] = st.selectbox(
+            "Engine",
+            engines,
+            index=engines.index(kept.get("engine", "")),
+            format_func=lambda name: registry.ENGINES[name].title if name else "All engines",
+        )
+    with status_cell:
+        names = list(STATUSES)
+        kept["status"] = st.selectbox("Status", names, index=names.index(kept.get("status", names[0])))
+    kept["mine"] = st.toggle("Only mine", value=kept.get("mine", False))
+    return {
+        "search": kept["search"].strip() or None,
+        "engine": kept["engine"] or None,
+        "states": STATUSES[kept["status"]],
+        "submitter": w.visitor() if kept["mine"] else None,
+    }
+
+
+def _tile(job: Job, files: dict[str, Any]) -> None:
+    data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+    instead = _NO_PICTURE.get(job.state, "Being drawn" if job.state not in ENDED else "No picture")
+    w.picture(data, key=job.id, alt=job.prompt, instead=instead)
+    st.button(
+        w.label(w.short(job.prompt)),
+        key=f"open_{job.id}",
+        type="tertiary",
+        on_click=_open,
+        args=(job.id,),
+        width="stretch",
+    )
+
+
+def _open(job_id: str) -> None:
+    st.query_params["job"] = job_id
+
+
+def _newer() -> None:
+    st.session_state["trail"].pop()
+
+
+def _nothing(chosen: dict[str, Any]) -> None:
+    narrowed = chosen["search"] or chosen["engine"] or chosen["submitter"] or chosen["states"] != (State.SUCCEEDED,)
+    if narrowed:
+        w.empty_state("Nothing found", "No job fits this search and these filters. Take one of them away to see more.")
+    else:
+        w.empty_state(
+            "No pictures yet",
+            "Finished pictures are kept here with their settings and their animation.",
+            page=w.GENERATION,
+            link="Make the first one",
+        )
+
+
+if __name__ == "__main__":
+    page()

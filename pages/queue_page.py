@@ -1,0 +1,120 @@
+"""Queue: what runs, what waits and who does the work."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from db import queue, workers
+from db.artefacts import Artefact
+from db.jobs import Job, State
+from pages import _live
+from pages import _widgets as w
+
+SHOWN_WAITING = 25
+REFRESH_S = 2.0
+
+
+def page() -> None:
+    """Refreshes by itself, so that it can be left open."""
+    st.fragment(_queue, run_every=REFRESH_S)(w.visitor())
+
+
+def _queue(visitor: str) -> None:
+    with w.plain_errors():
+        db = w.studio().db
+        running = queue.running_jobs(db)
+        waiting = queue.queued_jobs(db, limit=1000)
+        if running or waiting:
+            w.executor_missing()
+        else:
+            w.empty_state(
+                "The queue is empty",
+                "Nothing is being drawn and nothing waits: your picture would start at once.",
+                page=w.GENERATION,
+                link="Make a picture",
+            )
+        if running:
+            st.subheader(f"Running ({len(running)})", anchor=False)
+            files = w.files_of([job.id for job in running])
+            for job in running:
+                _running(job, files[job.id], visitor)
+        if waiting:
+            _waiting_list(waiting, visitor)
+        _executors()
+
+
+def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=_row_key(job, visitor)):
+        w.picture(w.load(files.get("preview")), key=job.id, alt=job.prompt)
+        st.html(
+            f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
+            f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(job.step / job.total_steps, job)}'
+        )
+        _cancel(job, visitor)
+
+
+def _waiting_list(waiting: list[Job], visitor: str) -> None:
+    total = len(waiting) if len(waiting) < 1000 else queue.counts(w.studio().db)[State.QUEUED]
+    st.subheader(f"Waiting ({total})", anchor=False)
+    placed = list(enumerate(waiting, start=1))
+    shown = placed[:SHOWN_WAITING]
+    # One's own jobs are what one came for, however far behind they are.
+    own = [(place, job) for place, job in placed[SHOWN_WAITING:] if job.submitter == visitor][:SHOWN_WAITING]
+    for place, job in shown + own:
+        wait = _wait(w.studio().settings.database_url, job.id)
+        estimate = "Starts when an executor is free" if wait is None else f"Starts in about {w.duration(wait)}"
+        with st.container(horizontal=True, vertical_alignment="center", key=_row_key(job, visitor)):
+            st.html(f'<div class="t2i-place">{place}</div>', width="content")
+            mine = "Yours · " if job.submitter == visitor else ""
+            st.html(
+                f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
+                f'<div class="t2i-meta">{mine}{w.esc(estimate)} · waiting since {w.esc(w.ago(job.created_at))}</div>'
+            )
+            _cancel(job, visitor)
+    if total > len(shown) + len(own):
+        st.caption(f"{total - len(shown) - len(own)} more wait behind these.")
+
+
+@st.cache_data(ttl=3.0, max_entries=500, show_spinner=False)
+def _wait(_database_url: str, job_id: str) -> float | None:
+    # Shared by all who look at the queue: an estimate plays the whole queue forward.
+    return queue.position_and_wait(w.studio().db, job_id)[1]
+
+
+def _row_key(job: Job, visitor: str) -> str:
+    return f"row_mine_{job.id}" if job.submitter == visitor else f"row_{job.id}"
+
+
+def _cancel(job: Job, visitor: str) -> None:
+    if job.submitter == visitor:
+        st.button(
+            "Cancel",
+            key=f"cancel_{job.id}",
+            icon=":material/close:",
+            disabled=job.cancel_requested,
+            on_click=_live.cancel,
+            args=(job.id, visitor),
+        )
+
+
+def _executors() -> None:
+    alive = workers.live(w.studio().db)
+    st.subheader(f"Executors ({len(alive)})", anchor=False)
+    if not alive:
+        st.text(w.NO_EXECUTOR)
+    for worker in alive:
+        places = "1 place" if worker.places == 1 else f"{worker.places} places"
+        beat = max(time.time() - worker.beat_at, 0)
+        seen = "just now" if beat < 10 else f"{w.duration(beat)} ago"
+        with st.container(key=f"row_worker_{worker.id}"):
+            st.html(
+                f'<div class="t2i-prompt">{w.esc(worker.device)} on {w.esc(worker.hostname)}</div>'
+                f'<div class="t2i-meta">{w.esc(worker.status)} · {places} · last heartbeat {w.esc(seen)} · '
+                f"serves {w.esc(', '.join(worker.engines))}</div>"
+            )
+
+
+if __name__ == "__main__":
+    page()

@@ -1,0 +1,217 @@
+"""Text-to-Image Generation: what to draw on one side, the pictures as they form on the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from db import workers
+from generator import registry
+from generator.params import BadParams, Params, validate
+from pages import _form, _live, _uploads
+from pages import _widgets as w
+from pages._submit import MAX_PICTURES, submit
+
+EXAMPLES = (
+    "a red heart",
+    "a slice of pizza",
+    "a blue car",
+    "a penguin",
+    "a smiling face with sunglasses",
+    "a rocket",
+)
+ANY_STYLE = "any"
+MAX_IMAGE_PROMPTS = 4
+
+
+def page() -> None:
+    """The form and the visitor's jobs; side by side where there is room."""
+    visitor = w.visitor()
+    form, pictures = st.columns([5, 8], gap="large")
+    with form:
+        _draw_form(visitor)
+    with pictures:
+        st.subheader("Your pictures", anchor=False)
+        _live.live(visitor)
+
+
+def _draw_form(visitor: str) -> None:
+    values: dict[str, Any] = {}
+    _remembered_text_area()
+    with st.container(horizontal=True, gap="xsmall", key="examples"):
+        for example in EXAMPLES:
+            st.button(example, key=f"example_{example}", on_click=_form.preset, args=({"set_prompt": example},))
+    engine = _engine()
+    groups = _form.fields(engine)
+    checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
+    if checkpoint not in registry.ENGINES[engine].checkpoints:
+        checkpoint = _first_checkpoint(engine)
+    defaults = _form.defaults(engine, checkpoint)
+    if checkpoint == "mini":
+        values["style"] = _style()
+    pictures = _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
+    go = st.button("Generate", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
+    answer = st.container()
+    init_image, image_prompts = _more_settings(groups, engine, checkpoint, defaults, values)
+    values["prompt"] = st.session_state["set_prompt"]
+    with answer, w.plain_errors():
+        if go:
+            _submit(visitor, engine, values, pictures, init_image, image_prompts)
+        _what_it_takes(engine, values)
+
+
+def _remembered_text_area() -> None:
+    key = _form.keep("set_prompt", "")
+    help_text = Params.model_fields["prompt"].description
+    _form.remembered()[key] = st.text_area("Prompt", key=key, height=96, placeholder=EXAMPLES[0], help=help_text)
+
+
+def _engine() -> str:
+    names = list(registry.ENGINES)
+    default = w.studio().settings.default_engine
+    if len(names) == 1:
+        return names[0]
+    key = _form.keep("set_engine", default if default in names else names[0])
+    chosen = st.selectbox("Engine", names, key=key, format_func=lambda name: registry.ENGINES[name].title)
+    _form.remembered()[key] = chosen
+    return chosen
+
+
+def _first_checkpoint(engine: str) -> str:
+    offered, wanted = registry.ENGINES[engine].checkpoints, w.studio().settings.default_checkpoint
+    return wanted if wanted in offered else offered[0]
+
+
+def _style() -> str | None:
+    key = _form.keep("set_style", ANY_STYLE)
+    if st.session_state[key] not in registry.STYLES:
+        st.session_state[key] = ANY_STYLE
+    chosen = st.pills(
+        "Style",
+        [ANY_STYLE, *registry.STYLES],
+        key=key,
+        required=True,
+        format_func=lambda name: registry.STYLES.get(name, "Any"),
+    )
+    _form.remembered()[key] = chosen
+    return None if chosen in (None, ANY_STYLE) else chosen
+
+
+def _main_settings(
+    main: list[_form.Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
+) -> int:
+    """Draws the settings of the main group into two columns; returns how many pictures are wanted."""
+    fields = [field for field in main if field.name not in _form.OWN_WIDGET]
+    for field in fields:
+        if field.kind == "choice":
+            values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+    numbers = [field for field in fields if field.kind != "choice"]
+    cells = [cell for _ in range((len(numbers) + 3) // 2) for cell in st.columns(2, wrap=False)]
+    for field, cell in zip(numbers, cells, strict=False):
+        with cell:
+            values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+    with cells[len(numbers)]:
+        key = _form.keep(_form.key_of(engine, checkpoint, "seed"), None)
+        values["seed"] = st.number_input(
+            "Seed",
+            min_value=0,
+            max_value=2**32 - 1,
+            step=1,
+            key=key,
+            placeholder="random",
+            help="Same seed, settings and device: same picture. Empty: a new one each time.",
+        )
+        _form.remembered()[key] = values["seed"]
+    pictures = st.slider("Pictures", 1, MAX_PICTURES, key=_form.keep("set_pictures", 1), help="Each with its own seed.")
+    _form.remembered()["set_pictures"] = pictures
+    return pictures
+
+
+def _more_settings(
+    groups: dict[str, list[_form.Field]],
+    engine: str,
+    checkpoint: str,
+    defaults: dict[str, Any],
+    values: dict[str, Any],
+) -> tuple[Any, list[Any]]:
+    """Draws the folded settings; returns the picture to start from and those to resemble, as uploaded."""
+    init_image, image_prompts = None, []
+    with st.expander("More settings", icon=":material/tune:"):
+        for group, fields in groups.items():
+            st.markdown(f"**{group.capitalize()}**")
+            names = {field.name for field in fields}
+            if "init_image" in names:
+                init_image = _start_picture()
+            if "image_prompts" in names:
+                image_prompts = st.file_uploader(
+                    "Pictures to resemble", _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
+                )
+            drawn = [field for field in fields if field.name not in _form.OWN_WIDGET]
+            for at in range(0, len(drawn), 2):
+                for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
+                    with cell:
+                        values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+    kept = _form.remembered()
+    if kept.get("set_init_image"):
+        values["init_image"] = kept["set_init_image"]
+    if kept.get("set_image_prompts"):
+        values["image_prompts"] = kept["set_image_prompts"]
+    return init_image, image_prompts
+
+
+def _start_picture() -> Any:
+    uploaded = st.file_uploader("Picture to start from", _uploads.TYPES, key="upload_init_image")
+    kept = _form.remembered().get("set_init_image")
+    if kept and uploaded is None:
+        with st.container(horizontal=True, vertical_alignment="center", key="row_start_picture"):
+            with w.plain_errors():
+                w.picture(w.studio().store.get(kept), key="start", alt="The picture to start from")
+            st.text("Starts from this picture.")
+            st.button("Remove", icon=":material/close:", on_click=_form.preset, args=({"set_init_image": None},))
+    return uploaded
+
+
+def _submit(
+    visitor: str, engine: str, values: dict[str, Any], pictures: int, init_image: Any, image_prompts: list[Any]
+) -> None:
+    studio = w.studio()
+    # All is checked before anything is stored, so that a refused form leaves no files behind.
+    stand_in = {"init_image": "upload"} if init_image is not None else {}
+    validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})
+    if len(image_prompts) > MAX_IMAGE_PROMPTS:
+        raise BadParams(f"{len(image_prompts)} pictures to resemble; at most {MAX_IMAGE_PROMPTS} are allowed.")
+    for upload in [*image_prompts, *([init_image] if init_image is not None else [])]:
+        _uploads.cleaned(upload.getvalue(), upload.name, studio.settings.max_upload_bytes)
+    if init_image is not None:
+        values["init_image"] = _uploads.keep_upload(studio, init_image.getvalue(), init_image.name).key
+    if image_prompts:
+        kept = [_uploads.keep_upload(studio, one.getvalue(), one.name).key for one in image_prompts]
+        values["image_prompts"] = " | ".join(kept)
+    jobs, short_of = submit(studio, visitor=visitor, engine=engine, values=_starting(values), pictures=pictures)
+    if short_of:
+        w.problem(short_of)
+    else:
+        st.toast("In the queue." if len(jobs) == 1 else f"{len(jobs)} pictures in the queue.")
+    if not workers.live(studio.db):
+        st.toast(w.NO_EXECUTOR, duration="long")
+
+
+def _starting(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with init=image where a picture to start from was given: that is what giving one means."""
+    return {**values, "init": "image"} if values.get("init_image") else values
+
+
+def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
+    """The size and memory of what would be made, once the settings are sound."""
+    try:
+        params = validate(engine, {**_starting(values), "prompt": values["prompt"] or "x", "seed": 0})
+    except ValueError:
+        return
+    width, height = params.actual_size
+    memory = registry.estimate_memory(params) / 2**30
+    st.caption(f"{width} × {height} px, at most {memory:.1f} GB of memory on the executor.")
+
+
+if __name__ == "__main__":
+    page()

@@ -1,0 +1,114 @@
+"""Vote Images: two pictures, one tap. Every pair is shown to a visitor once."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from db import queue, votes
+from db.errors import AlreadyVoted, UnknownJob
+from db.jobs import Job, State
+from pages import _widgets as w
+
+
+def page() -> None:
+    """The pair to compare next, or what to do where there is none."""
+    visitor = w.visitor()
+    pair = _pair(visitor)
+    given = votes.cast_by(w.studio().db, visitor)
+    if pair is None:
+        _nothing_to_compare(given)
+        return
+    left, right = pair
+    with st.container(key="vote_area"):
+        _question(left, right)
+        files = w.files_of([left.id, right.id])
+        for job, cell, choice, shortcut in zip(
+            pair, st.columns(2, gap="small", wrap=False), ("left", "right"), ("Left", "Right"), strict=True
+        ):
+            with cell, st.container(key=f"vote_{choice}"):
+                found = files[job.id]
+                w.picture(w.load(found.get("picture")), key=choice, alt=f"{choice} picture: {job.prompt}")
+                st.button(
+                    f"{shortcut} one",
+                    key=f"choose_{choice}",
+                    on_click=partial(_cast, visitor, left, right, choice),
+                    type="primary",
+                    width="stretch",
+                    shortcut=shortcut,
+                )
+        st.button(
+            "Can't tell",
+            key="choose_tie",
+            on_click=partial(_cast, visitor, left, right, "tie"),
+            width="stretch",
+            shortcut="Down",
+        )
+        st.html(f'<div class="t2i-meta t2i-question">{_progress(given)}</div>')
+
+
+def _pair(visitor: str) -> tuple[Job, Job] | None:
+    """The pair on show until it is voted on, so that a reload or a widget does not deal another one."""
+    db = w.studio().db
+    shown: tuple[str, str] | None = st.session_state.get("pair")
+    if shown is not None:
+        try:
+            pair = queue.get(db, shown[0]), queue.get(db, shown[1])
+            if all(job.state == State.SUCCEEDED and not job.hidden for job in pair):
+                return pair
+        except UnknownJob:
+            pass
+    found = votes.next_pair(db, visitor)
+    st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
+    return found
+
+
+def _question(left: Job, right: Job) -> None:
+    if " ".join(left.prompt.casefold().split()) == " ".join(right.prompt.casefold().split()):
+        st.html(
+            '<div class="t2i-meta t2i-question">Which picture shows this better?</div>'
+            f'<div class="t2i-prompt whole t2i-question">{w.esc(w.short(left.prompt, 200))}</div>'
+        )
+        return
+    st.html('<div class="t2i-meta t2i-question">Which picture shows its own prompt better?</div>')
+    for job, cell in zip((left, right), st.columns(2, gap="small", wrap=False), strict=True):
+        with cell:
+            st.html(f'<div class="t2i-prompt t2i-question t2i-two">{w.esc(w.short(job.prompt, 120))}</div>')
+
+
+def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
+    with w.plain_errors():
+        try:
+            votes.cast(w.studio().db, voter=visitor, left_id=left.id, right_id=right.id, choice=choice)
+        except AlreadyVoted:
+            # The same pair was open in another tab; the vote there counts.
+            st.toast("You have already compared these two; here are the next.")
+        st.session_state["pair"] = None
+
+
+def _progress(given: int) -> str:
+    if given == 0:
+        return "Your first vote. The arrow keys work too."
+    return "1 vote so far. Thank you." if given == 1 else f"{given} votes so far. Thank you."
+
+
+def _nothing_to_compare(given: int) -> None:
+    if given:
+        w.empty_state(
+            "You have seen every pair",
+            f"You have given {given} {'vote' if given == 1 else 'votes'}. New pictures bring new pairs.",
+            page=w.GENERATION,
+            link="Make another picture",
+        )
+    else:
+        w.empty_state(
+            "Nothing to compare yet",
+            "Voting needs two finished pictures. Ask for several pictures of one prompt to get a good pair.",
+            page=w.GENERATION,
+            link="Make some pictures",
+        )
+
+
+if __name__ == "__main__":
+    page()

@@ -1,0 +1,35 @@
+"""The studio in a browser: `streamlit run webapp.py`. Routes to the pages and keeps the visitor's identity."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages import _widgets
+
+
+def main() -> None:
+    """Draw the frame that all pages share, then the page that the address names."""
+    page = st.navigation(
+        [
+            st.Page(
+                "pages/text_to_image_generation.py",
+                title="Text-to-Image Generation",
+                icon=":material/brush:",
+                default=True,
+            ),
+            st.Page("pages/previous_inferences.py", title="Previous Inferences", icon=":material/grid_view:"),
+            st.Page("pages/vote_images.py", title="Vote Images", icon=":material/thumbs_up_down:"),
+            st.Page("pages/queue_page.py", title="Queue", icon=":material/hourglass:", url_path="queue"),
+        ],
+        position="top",
+    )
+    st.set_page_config(page_title=page.title, layout="wide")
+    _widgets.frame()
+    st.title(page.title, anchor=False)
+    with _widgets.plain_errors():
+        _widgets.studio()
+        page.run()
+
+
+if __name__ == "__main__":
+    main()
