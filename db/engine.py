@@ -186,10 +186,11 @@ def upgrade(conn: sa.Connection, target: str = "head") -> None:
 def _named_errors(db: sa.Engine) -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, sqlite3.Error) as error:
         if isinstance(error, sa.exc.IntegrityError):
             raise
-        sentence = _sentence(db, error.orig)
+        # The driver's own errors come unwrapped while a connection is being set up.
+        sentence = _sentence(db, error.orig if isinstance(error, DBAPIError) else error)
         if sentence is None:
             raise
         raise DatabaseUnavailable(sentence) from error

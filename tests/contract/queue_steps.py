@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from db import queue
-from db.jobs import Job, State
+from db.jobs import Job, State, new_id
 
 
 def add(db: sa.Engine, submitter: str = "ada", **fields: Any) -> Job:
@@ -30,10 +30,10 @@ def take(db: sa.Engine, worker_id: str = "w1", limit: int = 1, lease_s: float = 
 
 def in_state(db: sa.Engine, state: State, worker_id: str = "w1") -> Job:
     """A job that has come to `state` the way a real one does."""
-    job = add(db)
+    job = add(db, batch_key=f"alone-{new_id()}")
     if state == State.QUEUED:
         return job
-    (job,) = take(db, worker_id)
+    (job,) = take(db, worker_id, batch_key=job.batch_key)
     if state == State.RUNNING:
         return job
     if state == State.SUCCEEDED:

@@ -1,0 +1,174 @@
+"""Files are stored whole under safe keys, recorded once per kind, and a store that fails says so in a sentence."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from db import artefacts
+from db.artefacts import Store
+from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
+from tests.contract.queue_steps import add
+
+
+@pytest.fixture(params=["folder", "elsewhere"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "folder":
+        return Store(f"file://{tmp_path}/artefacts")
+    return Store(f"memory://{tmp_path.name}")
+
+
+def test_bytes_come_back_under_their_key(store: Store) -> None:
+    assert not store.exists("jobs/1/picture.png")
+    store.put("jobs/1/picture.png", b"one")
+    store.put("jobs/1/picture.png", b"two")
+    assert store.exists("jobs/1/picture.png")
+    assert store.get("jobs/1/picture.png") == b"two"
+    assert store.url("jobs/1/picture.png").endswith("/jobs/1/picture.png")
+    store.delete("jobs/1/picture.png")
+    store.delete("jobs/1/picture.png")
+    with pytest.raises(UnknownArtefact, match=r"jobs/1/picture\.png"):
+        store.get("jobs/1/picture.png")
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../x", "a/../x", "a//b", "a/", ".hidden", "a\\b", "a b", "a\n", "~/x", "x" * 256]
+)
+def test_a_key_that_could_leave_the_store_is_refused(store: Store, key: str) -> None:
+    for call in (store.get, store.exists, store.delete, store.url, store.local_path):
+        with pytest.raises(BadValue, match="no artefact key"):
+            call(key)
+    with pytest.raises(BadValue, match="no artefact key"):
+        store.put(key, b"x")
+
+
+def test_a_local_file_has_a_path_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}/artefacts")
+    store.put("jobs/1/gif.gif", b"gif")
+    path = store.local_path("jobs/1/gif.gif")
+    assert path == tmp_path / "artefacts/jobs/1/gif.gif"
+    assert path.read_bytes() == b"gif"
+    assert [p.name for p in path.parent.iterdir()] == ["gif.gif"]
+    assert Store("memory://x").local_path("jobs/1/gif.gif") is None
+
+
+def test_a_relative_store_is_where_the_studio_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store("file://data/artefacts")
+    store.put("uploads/1.png", b"x")
+    assert (tmp_path / "data/artefacts/uploads/1.png").read_bytes() == b"x"
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}")
+    contents = [bytes([n]) * 200_000 for n in range(2)]
+    store.put("jobs/1/preview.png", contents[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for data in contents:
+                store.put("jobs/1/preview.png", data)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(store.get("jobs/1/preview.png") in contents for _ in range(200))
+    finally:
+        stop.set()
+        writer.join()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [
+        (errno.ENOSPC, StoreFull, "no space left"),
+        (errno.EROFS, StoreUnavailable, "read-only"),
+        (errno.EACCES, StoreUnavailable, "read-only"),
+        (errno.EIO, StoreUnavailable, "cannot be used"),
+    ],
+)
+def test_a_store_that_cannot_write_says_so_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception], said: str
+) -> None:
+    store = Store(f"file://{tmp_path}")
+    store.put("jobs/1/picture.png", b"old")
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(error, match=said):
+        store.put("jobs/1/picture.png", b"new")
+    assert store.get("jobs/1/picture.png") == b"old"
+    assert [p.name for p in (tmp_path / "jobs/1").iterdir()] == ["picture.png"]
+
+
+def test_a_full_disk_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("There is no /dev/full here to stand for a full disk.")
+    store = Store("file:///dev")
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), "/dev/no-such-part"))
+    with pytest.raises(StoreFull, match="no space left"):
+        store.put("picture.png", b"x")
+
+
+def test_a_store_that_is_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "artefacts").write_text("not a folder")
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        Store(f"file://{tmp_path}/artefacts").put("jobs/1/picture.png", b"x")
+
+
+def test_an_unknown_kind_of_store_is_refused() -> None:
+    with pytest.raises(StoreUnavailable, match="nonsense"):
+        Store("nonsense://x")
+
+
+def test_a_job_has_one_file_of_each_kind_the_newest(database: sa.Engine, store: Store) -> None:
+    job = add(database)
+    for data in (b"first", b"second"):
+        kept = artefacts.save(
+            database, store, job_id=job.id, kind="preview", data=data, media_type="image/png", ext="png", width=64
+        )
+    artefacts.record(
+        database, job_id=job.id, kind="gif", key="jobs/1/x.gif", media_type="image/gif", size=3, sha256="0"
+    )
+    found = artefacts.of_job(database, job.id)
+    assert sorted(found) == ["gif", "preview"]
+    assert found["preview"] == kept == artefacts.get(database, kept.id)
+    assert kept.key == f"jobs/{job.id}/preview.png"
+    assert (kept.size, kept.sha256, kept.width) == (6, hashlib.sha256(b"second").hexdigest(), 64)
+    assert store.get(kept.key) == b"second"
+    assert artefacts.of_jobs(database, [job.id, "other"]) == {job.id: found, "other": {}}
+    artefacts.discard(database, store, job_id=job.id, kind="preview")
+    artefacts.discard(database, store, job_id=job.id, kind="preview")
+    assert sorted(artefacts.of_job(database, job.id)) == ["gif"]
+    assert not store.exists(kept.key)
+
+
+def test_uploads_belong_to_no_job_and_each_has_its_own_key(database: sa.Engine, store: Store) -> None:
+    one, two = (
+        artefacts.save(database, store, job_id=None, kind="upload", data=b"x", media_type="image/png", ext="png")
+        for _ in range(2)
+    )
+    assert one.key == f"uploads/{one.id}.png" != two.key
+    assert add(database, source_artefact_id=one.id).source_artefact_id == one.id
+
+
+def test_what_cannot_be_recorded_is_refused(database: sa.Engine) -> None:
+    good = {"job_id": None, "kind": "upload", "key": "uploads/1.png", "media_type": "image/png", "data": b""}
+    for fields, said in (
+        ({"kind": "film"}, "'film' is no kind of artefact; permitted: picture, preview"),
+        ({"key": "../x"}, "no artefact key"),
+        ({"data": None}, "needs its bytes"),
+    ):
+        with pytest.raises(BadValue, match=said):
+            artefacts.record(database, **(good | fields))
+    with pytest.raises(UnknownArtefact, match="'nope'"):
+        artefacts.get(database, "nope")
