@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from generator.params import VqganClipParams
 from generator.pictures import cover, to_tensor
+from generator.precision import Precision
 from generator.prompts import parse_prompts
 
 
@@ -23,6 +24,8 @@ class Clip(Protocol):
     def name(self) -> str: ...
     @property
     def resolution(self) -> int: ...
+    @property
+    def network(self) -> Any: ...
     def encode_text(self, texts: list[str]) -> Tensor: ...
     def encode_image(self, images: Tensor) -> Tensor: ...
 
@@ -54,7 +57,7 @@ class Targets:
 
 @torch.no_grad()
 def prompt_targets(
-    params: VqganClipParams, clips: Sequence[Clip], read_image: Callable[[str], Image.Image], device: torch.device
+    params: VqganClipParams, clips: Sequence[Clip], read_image: Callable[[str], Image.Image], precision: Precision
 ) -> Targets:
     """Embeds every text and picture prompt with every CLIP.
 
@@ -63,13 +66,14 @@ def prompt_targets(
     texts = parse_prompts(params.prompt) if params.prompt else ()
     pictures = parse_prompts(params.image_prompts, avoid_only=bool(texts)) if params.image_prompts else ()
     images = [read_image(picture.text) for picture in pictures]
-    embeddings = []
+    device, embeddings = precision.device, []
     for clip in clips:
         parts = [clip.encode_text([text.text for text in texts]).float()] if texts else []
         if images:
             side = clip.resolution
             batch = torch.stack([to_tensor(cover(image, side, side)) for image in images])
-            parts.append(clip.encode_image(batch.to(device)).float())
+            with precision.autocast():
+                parts.append(clip.encode_image(batch.to(precision.device)).float())
         embeddings.append(F.normalize(torch.cat(parts), dim=-1).to(device))
     every = (*texts, *pictures)
     weights = torch.tensor([p.weight for p in every], device=device)

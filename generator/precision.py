@@ -1,0 +1,67 @@
+"""How the models compute: bfloat16 products where the device is good at them, and the same result every time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from taming.modules.diffusionmodules.model import AttnBlock, ResnetBlock
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Where models compute and with which numbers."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def best(cls, device: torch.device) -> Precision:
+        """bfloat16 where the device multiplies it faster than float32, otherwise float32."""
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+            return cls(device, torch.bfloat16)
+        if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+            return cls(device, torch.bfloat16)
+        return cls(device, torch.float32)
+
+    def autocast(self) -> torch.autocast:
+        """Products in `dtype`, sums and norms in float32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def narrow(self, module: nn.Module) -> None:
+        """Keeps the weights that `autocast` would convert before every product in `dtype` for good."""
+        if self.dtype == torch.float32:
+            return
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                part.to(self.dtype)
+            elif isinstance(part, nn.MultiheadAttention):
+                for weight in part.parameters(recurse=False):
+                    weight.data = weight.data.to(self.dtype)
+
+
+@contextlib.contextmanager
+def repeatable() -> Iterator[None]:
+    """Kernels whose result is the same every time."""
+    # Fused attention adds its gradient in no fixed order on CUDA, and is slow backwards on CPUs.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+@contextlib.contextmanager
+def recomputed(decoder: nn.Module) -> Iterator[None]:
+    """While open, the decoder's blocks keep their input only and are computed again backwards."""
+    blocks = [block for block in decoder.modules() if isinstance(block, ResnetBlock | AttnBlock)]
+    for block in blocks:
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward

@@ -1,0 +1,123 @@
+"""Where a picture starts: codes drawn from the text, random codes, a picture, or a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from generator.guidance import Clip, Targets, guide
+from generator.params import VqganClipParams
+from generator.pictures import cover, to_tensor
+from generator.precision import Precision
+from generator.prompts import parse_prompts
+
+
+class Quantised(Protocol):
+    """What the engine asks of a VQGAN; images (B, 3, H, W) in [0, 1], z (B, e_dim, h, w), codes (B, h, w)."""
+
+    @property
+    def factor(self) -> int: ...
+    @property
+    def n_embed(self) -> int: ...
+    @property
+    def codebook(self) -> Tensor: ...
+    @property
+    def decoder(self) -> torch.nn.Module: ...
+    def encode(self, image: Tensor) -> Tensor: ...
+    def quantise(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
+    def decode(self, z_q: Tensor) -> Tensor: ...
+    def codes_to_z(self, codes: Tensor) -> Tensor: ...
+
+
+# (texts of the drafts, style or None, seeds of the drafts) -> codes (len(texts), h, w)
+DraftCodes = Callable[[list[str], str | None, list[int]], Tensor]
+
+
+@torch.no_grad()
+def start_z(
+    params: VqganClipParams,
+    vqgan: Quantised,
+    clips: Sequence[Clip],
+    targets: Targets,
+    generator: torch.Generator,
+    *,
+    draft_codes: DraftCodes | None,
+    read_image: Callable[[str], Image.Image],
+    precision: Precision,
+) -> Tensor:
+    """The z (1, e_dim, h, w) a picture starts from, float32. All draws come from the CPU `generator`.
+
+    init_strength below 1 puts random codes in that share of places. Raises what `read_image` raises.
+    """
+    device = precision.device
+    width, height = params.actual_size
+    grid = (1, height // vqgan.factor, width // vqgan.factor)
+    noise = vqgan.codes_to_z(torch.randint(vqgan.n_embed, grid, generator=generator).to(device)).float()
+    kept = (torch.rand(grid, generator=generator) < params.init_strength).to(device)
+    if params.init == "random":
+        return noise
+    if params.init == "prior":
+        if draft_codes is None:
+            raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
+        seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
+        codes = draft_codes([prior_text(params)] * params.candidates, params.style, seeds).to(device)
+        z = _best_draft(vqgan, clips, targets, params.loss, codes, precision)
+        if z.shape[2:] != noise.shape[2:]:
+            # The prior draws one size; a larger picture starts from that draft enlarged, on its own edge colours.
+            with precision.autocast():
+                small = vqgan.decode(z)
+            z = vqgan.encode(contain(small, width, height))
+    elif params.init == "image":
+        assert params.init_image is not None
+        z = vqgan.encode(to_tensor(cover(read_image(params.init_image), width, height))[None].to(device))
+    else:
+        z = vqgan.encode(gradient_picture(width, height, generator)[None].to(device))
+    return torch.where(kept[:, None], z.float(), noise)
+
+
+def prior_text(params: VqganClipParams) -> str:
+    """The text prompt with the greatest weight: the one the prior draws from."""
+    return max(parse_prompts(params.prompt), key=lambda prompt: prompt.weight).text
+
+
+def _best_draft(
+    vqgan: Quantised, clips: Sequence[Clip], targets: Targets, loss: str, codes: Tensor, precision: Precision
+) -> Tensor:
+    """The draft (N, h, w) nearest to the prompts under the guiding CLIPs, as z (1, e_dim, h, w)."""
+    z = vqgan.codes_to_z(codes)
+    if len(z) == 1:
+        return z
+    with precision.autocast():
+        images = vqgan.decode(z).float()
+    total = torch.zeros(len(z), device=z.device)
+    for which, clip in enumerate(clips):
+        side = clip.resolution
+        seen = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        with precision.autocast():
+            embeddings = clip.encode_image(seen).float()
+        total += guide(embeddings, targets, which, loss)[0]
+    best = int(total.argmin())
+    return z[best : best + 1]
+
+
+def contain(image: Tensor, width: int, height: int) -> Tensor:
+    """Enlarged to fit within width x height px, the edge continued where the shape differs: (1, 3, H, W)."""
+    scale = min(width / image.shape[3], height / image.shape[2])
+    inner = round(image.shape[2] * scale), round(image.shape[3] * scale)
+    image = F.interpolate(image.float(), inner, mode="bicubic", antialias=True).clamp(0, 1)
+    down, across = height - inner[0], width - inner[1]
+    return F.pad(image, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate")
+
+
+def gradient_picture(width: int, height: int, generator: torch.Generator) -> Tensor:
+    """A linear fade between two random colours in a random direction: (3, height, width) in [0, 1]."""
+    first, second = torch.rand(2, 3, 1, 1, generator=generator)
+    angle = torch.rand((), generator=generator) * 2 * torch.pi
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    along = ((x * angle.cos() + y * angle.sin()) / 2**0.5 + 1) / 2
+    return torch.lerp(first.expand(3, height, width), second.expand(3, height, width), along.clamp(0, 1))
