@@ -1,0 +1,301 @@
+"""The files of the checkpoints: where they come from, how they are fetched, and whether they are still what they were.
+
+One literal table. sha256 is published for CLIP only; for the others it is recorded beside the file at first sight and
+checked from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator import registry
+from generator.download import Progress, Say, fetch, sha256_of
+from generator.taming_config import read_config
+
+log = logging.getLogger(__name__)
+MIB = 1 << 20
+_CLIP = "https://openaipublic.azureedge.net/clip/models"
+_HEIBOX = "https://heibox.uni-heidelberg.de/d"
+_PIXRAY = "https://github.com/pixray/pixray/releases/download/v1.7.1"
+_FEED_FORWARD = "https://github.com/mehdidc/feed_forward_vqgan_clip/releases/download/0.1"
+_CLIP_LICENCE = "MIT (OpenAI CLIP)"
+_TAMING_LICENCE = "MIT (taming-transformers, CompVis)"
+_WIKIART_LICENCE = "no licence stated by its publisher; made with taming-transformers (MIT) from WikiArt pictures"
+
+
+class CheckpointMissing(RuntimeError):
+    """Weights that are not on this machine; the message gives the one command that gets them and the size."""
+
+
+class CheckpointDamaged(RuntimeError):
+    """Weights that are there but cannot be used; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a checkpoint. sha256: None where none is published; size: exact bytes where known."""
+
+    name: str
+    urls: tuple[str, ...]
+    about: int
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """kind: "clip" or "vqgan". shapes: of a few tensors by which one checkpoint is told from another."""
+
+    kind: str
+    licence: str
+    files: tuple[File, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def about(self) -> int:
+        """Rough bytes of the whole download."""
+        return sum(file.size or file.about for file in self.files)
+
+
+def _clip(sha256: str, file: str, mib: int, conv1: tuple[int, ...], projection: tuple[int, int]) -> Checkpoint:
+    return Checkpoint(
+        "clip",
+        _CLIP_LICENCE,
+        (File(file, (f"{_CLIP}/{sha256}/{file}",), mib * MIB, sha256),),
+        {"visual.conv1.weight": conv1, "text_projection": projection},
+    )
+
+
+def _heibox(share: str) -> tuple[str, str]:
+    return (
+        f"{_HEIBOX}/{share}/files/?p=%2Fckpts%2Flast.ckpt&dl=1",
+        f"{_HEIBOX}/{share}/files/?p=%2Fconfigs%2Fmodel.yaml&dl=1",
+    )
+
+
+def _vqgan(
+    stem: str,
+    sources: tuple[tuple[str, str], ...],
+    about: int,
+    licence: str,
+    codebook: tuple[str, tuple[int, int]],
+    size: int | None = None,
+) -> Checkpoint:
+    ckpt, config = tuple(source[0] for source in sources), tuple(source[1] for source in sources)
+    files = (File(f"{stem}.yaml", config, 2000), File(f"{stem}.ckpt", ckpt, about, size=size))
+    return Checkpoint("vqgan", licence, files, {codebook[0]: codebook[1]})
+
+
+def _release(base: str, stem: str) -> tuple[str, str]:
+    return f"{base}/{stem}.ckpt", f"{base}/{stem}.yaml"
+
+
+_CODES = "quantize.embedding.weight"
+
+TABLE: dict[str, Checkpoint] = {
+    "imagenet-f16-1024": _vqgan(
+        "vqgan_imagenet_f16_1024",
+        (_heibox("8088892a516d4e3baf92"),),
+        957_954_257,
+        _TAMING_LICENCE,
+        (_CODES, (1024, 256)),
+        size=957_954_257,
+    ),
+    "imagenet-f16-16384": _vqgan(
+        "vqgan_imagenet_f16_16384",
+        (_heibox("a7530b09fed84f80a887"), _release(_FEED_FORWARD, "vqgan_imagenet_f16_16384")),
+        980_000_000,
+        _TAMING_LICENCE,
+        (_CODES, (16384, 256)),
+    ),
+    "wikiart-f16-1024": _vqgan(
+        "vqgan_wikiart_1024",
+        (_release(_PIXRAY, "vqgan_wikiart_1024"),),
+        958_000_000,
+        _WIKIART_LICENCE,
+        (_CODES, (1024, 256)),
+    ),
+    "wikiart-f16-16384": _vqgan(
+        "vqgan_wikiart_16384",
+        (_release(_PIXRAY, "vqgan_wikiart_16384"),),
+        1_000_000_000,
+        _WIKIART_LICENCE,
+        (_CODES, (16384, 256)),
+    ),
+    "openimages-f8-8192": _vqgan(
+        "vqgan_openimages_f8_8192",
+        (_heibox("2e5662443a6b4307b470"),),
+        376_000_000,
+        _TAMING_LICENCE,
+        ("quantize.embed.weight", (8192, 256)),
+    ),
+    "RN50": _clip(
+        "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "RN50.pt", 244, (32, 3, 3, 3), (512, 1024)
+    ),
+    "RN101": _clip(
+        "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599", "RN101.pt", 278, (32, 3, 3, 3), (512, 512)
+    ),
+    "RN50x4": _clip(
+        "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd", "RN50x4.pt", 402, (40, 3, 3, 3), (640, 640)
+    ),
+    "ViT-B/32": _clip(
+        "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+        "ViT-B-32.pt",
+        338,
+        (768, 3, 32, 32),
+        (512, 512),
+    ),
+    "ViT-B/16": _clip(
+        "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+        "ViT-B-16.pt",
+        335,
+        (768, 3, 16, 16),
+        (512, 512),
+    ),
+    "ViT-L/14": _clip(
+        "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+        "ViT-L-14.pt",
+        890,
+        (1024, 3, 14, 14),
+        (768, 768),
+    ),
+}
+
+
+def find(name: str) -> Checkpoint:
+    """The table's row; raises UnknownName."""
+    found: Checkpoint = registry.lookup("checkpoint", TABLE, name)
+    return found
+
+
+def _other_names(file: File) -> list[str]:
+    return [] if file.name.endswith(".yaml") else [f"{Path(file.name).stem}.safetensors"]
+
+
+def _locate(file: File, directory: Path) -> Path | None:
+    """The file under its own name, or the same weights as safetensors beside it."""
+    return next((directory / n for n in (file.name, *_other_names(file)) if (directory / n).is_file()), None)
+
+
+def installed(name: str, directory: Path) -> bool:
+    """Whether all files of a checkpoint are there (not whether they are sound: see `verify`)."""
+    return name == "mini" or all(_locate(file, directory) for file in find(name).files)
+
+
+def download(
+    name: str,
+    directory: Path,
+    *,
+    progress: Progress | None = None,
+    say: Say = log.info,
+    mirror: str | None = None,
+    pause: float = 1.0,
+) -> None:
+    """Fetches the files of a checkpoint that are not there yet; see download.fetch.
+
+    say: gets one sentence for each thing the user should know. mirror: a base URL tried before the sources.
+    Raises UnknownName, DownloadFailed, FolderProblem.
+    """
+    entry = find(name)
+    say(f"{name}: {entry.about / 1e6:.0f} MB. Licence: {entry.licence}.")
+    for file in entry.files:
+        if _locate(file, directory):
+            say(f"{file.name} is already there.")
+            continue
+
+        def check(part: Path, digest: str, file: File = file) -> None:
+            if file.sha256 and digest != file.sha256:
+                raise ValueError(f"its sha256 is {digest[:12]}..., not {file.sha256[:12]}... as published")
+            _plausible(part, file)
+
+        urls = ((f"{mirror.rstrip('/')}/{file.name}",) if mirror else ()) + file.urls
+        digest = fetch(
+            urls, directory / file.name, check=check, size=file.size, about=max(file.about, 100_000),
+            progress=progress, say=say, pause=pause,
+        )  # fmt: skip
+        if file.sha256:
+            say(f"{file.name}: sha256 is the published one.")
+        else:
+            _record(directory / file.name, digest)
+            say(
+                f"{file.name}: no sha256 is published for it. The one of this download ({digest[:12]}...) is recorded "
+                "and checked from now on."
+            )
+
+
+def _plausible(path: Path, file: File) -> None:
+    """What can be checked where no sha256 is published: a yaml parses, a zip archive's checksums are right."""
+    if file.name.endswith(".yaml"):
+        read_config(path)
+    elif not file.sha256:
+        from generator.state_dict import check_zip
+
+        check_zip(path)
+
+
+def _record(path: Path, digest: str) -> None:
+    record = _record_path(path)
+    temporary = record.with_name(record.name + ".part")
+    temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    temporary.replace(record)
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _check_hash(name: str, file: File, path: Path, say: Say) -> None:
+    """Against the published sha256, or the recorded one, which is made now if need be. Raises CheckpointDamaged."""
+    digest = sha256_of(path)
+    record = _record_path(path)
+    if file.sha256 and path.name == file.name:
+        if digest != file.sha256:
+            raise damaged(name, path, f"its sha256 is {digest[:12]}..., not {file.sha256[:12]}... as published")
+    elif record.is_file():
+        recorded = record.read_text(encoding="utf-8", errors="replace").partition(" ")[0].strip()
+        if digest != recorded:
+            raise damaged(name, path, f"its sha256 is {digest[:12]}..., but {recorded[:12]}... was recorded for it")
+    else:
+        try:
+            _record(path, digest)
+            say(f"{path.name}: no sha256 is published for it; {digest[:12]}... is recorded and checked from now on.")
+        except OSError:
+            say(f"{path.name}: no sha256 is published for it, and none can be recorded: the folder is read-only.")
+
+
+def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
+    """The error to raise: what is wrong with a file, and the command that repairs it."""
+    return CheckpointDamaged(
+        f"{path.name} of checkpoint {name} cannot be used: {what}. Get it again with: "
+        f"python -m generator.checkpoints remove {name} && python -m generator.checkpoints download {name}"
+    )
+
+
+def require(name: str, directory: Path, say: Say) -> dict[str, Path]:
+    """Paths by suffix (".yaml", ".ckpt", ".pt", ".safetensors") of a checkpoint whose hashes were checked."""
+    entry, paths = find(name), {}
+    for file in entry.files:
+        path = _locate(file, directory)
+        if path is None:
+            raise CheckpointMissing(
+                f"Checkpoint {name} is not installed ({file.name} is not in {directory}). "
+                f"Get it ({entry.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
+            )
+        _check_hash(name, file, path, say)
+        paths[path.suffix] = path
+    return paths
+
+
+def remove(name: str, directory: Path) -> list[Path]:
+    """Deletes the files of a checkpoint, halves of files and records included; returns what was deleted."""
+    gone = []
+    for file in find(name).files:
+        for base in (file.name, *_other_names(file)):
+            for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):
+                if path.is_file():
+                    path.unlink()
+                    gone.append(path)
+    return gone

@@ -1,0 +1,182 @@
+"""Weights into models: a checkpoint's files are checked, read without running anything, and must fit to the last key.
+
+`python -m generator.checkpoints list|download|verify|remove` does by hand what checkpoint_files.py offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from generator import registry
+from generator.checkpoint_files import (
+    TABLE,
+    CheckpointDamaged,
+    CheckpointMissing,
+    damaged,
+    download,
+    find,
+    installed,
+    log,
+    remove,
+    require,
+)
+from generator.download import DownloadFailed, FolderProblem, Say
+from generator.taming_config import read_config
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from generator.clip import ClipModel
+    from generator.vqgan import VQGAN
+
+    Model = TypeVar("Model", VQGAN, ClipModel)
+
+__all__ = [
+    "TABLE",
+    "CheckpointDamaged",
+    "CheckpointMissing",
+    "DownloadFailed",
+    "FolderProblem",
+    "download",
+    "installed",
+    "load_clip",
+    "load_vqgan",
+    "remove",
+    "verify",
+]
+
+
+def verify(name: str, directory: Path, say: Say = log.info) -> None:
+    """Checks hashes, configuration and every key and shape. Raises CheckpointMissing, CheckpointDamaged."""
+    if find(name).kind == "clip":
+        load_clip(name, directory, "cpu", say=say)
+    else:
+        load_vqgan(name, directory, "cpu", say=say)
+
+
+def load_vqgan(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> VQGAN:
+    """The VQGAN of a checkpoint in fp32, in eval mode, without gradients, on `device`.
+
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    import torch
+
+    from generator import vqgan
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    if name == "mini":
+        return _embedded(vqgan.load_mini).to(device)
+    if find(name).kind != "vqgan":
+        raise registry.UnknownName("VQGAN", name, ["mini", *(n for n, e in TABLE.items() if e.kind == "vqgan")])
+    paths = require(name, Path(checkpoints_dir), say)
+    weights = paths.get(".ckpt") or paths[".safetensors"]
+    try:
+        config = read_config(paths[".yaml"])
+    except ValueError as error:
+        raise damaged(name, paths[".yaml"], str(error)) from None
+    try:
+        tensors = _model_part(read_state_dict(weights))
+        _check_shapes(tensors, find(name).shapes)
+        with torch.device("meta"):  # no memory is taken on the word of a configuration
+            model = vqgan.VQGAN(config)
+        _load_strictly(model, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(name, weights, _sentence(error)) from None
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> ClipModel:
+    """The CLIP of that name in eval mode, without gradients, on `device`; fp16 weights are widened to fp32.
+
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    from generator import clip
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    if name == "mini":
+        return _embedded(clip.load_mini).to(device)
+    if find(name).kind != "clip":
+        raise registry.UnknownName("CLIP model", name, ["mini", *(n for n, e in TABLE.items() if e.kind == "clip")])
+    paths = require(name, Path(checkpoints_dir), say)
+    weights = paths.get(".pt") or paths[".safetensors"]
+    try:
+        tensors = read_state_dict(weights, allow_torchscript=weights.suffix == ".pt")
+        for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
+            tensors.pop(key, None)
+        tensors = {key: value.float() for key, value in tensors.items()}
+        _check_shapes(tensors, find(name).shapes)
+        _check_finite(tensors)
+        model = clip.from_state_dict(tensors, name)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(name, weights, _sentence(error)) from None
+    return model.float().eval().requires_grad_(False).to(device)
+
+
+def _embedded(load: Callable[[], Model]) -> Model:
+    from safetensors import SafetensorError
+
+    try:
+        return load()
+    except FileNotFoundError as error:
+        what = f"{Path(str(error.filename)).name} is missing"
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        what = _sentence(error)
+    raise CheckpointDamaged(f"The embedded weights in generator/weights/ are not whole: {what}. Restore that folder.")
+
+
+def _sentence(error: Exception) -> str:
+    text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    return " ".join(text.split())[:400].rstrip(".")
+
+
+_LOSS_PREFIXES = ("loss.",)
+_FIRST_STAGE = "first_stage_model."
+
+
+def _model_part(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the discriminator and LPIPS of the training; out of a transformer's checkpoint its first stage alone."""
+    if any(key.startswith(_FIRST_STAGE) for key in tensors):
+        tensors = {k.removeprefix(_FIRST_STAGE): v for k, v in tensors.items() if k.startswith(_FIRST_STAGE)}
+    return {key: value for key, value in tensors.items() if not key.startswith(_LOSS_PREFIXES)}
+
+
+def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    for key, shape in expected.items():
+        found = tuple(tensors[key].shape) if key in tensors else "missing"
+        if found != shape:
+            raise ValueError(f"{key} is {found} where {shape} belongs, so it is another model than its name says")
+
+
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    for key, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f"{key} holds values that are not finite")
+
+
+def _load_strictly(model: VQGAN, tensors: dict[str, Tensor]) -> None:
+    """Every key and every shape must match; the message names the first ones that do not."""
+    wanted = model.state_dict()
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    wrong = [key for key in sorted(wanted.keys() & tensors.keys()) if wanted[key].shape != tensors[key].shape]
+    if missing:
+        raise ValueError(f"{len(missing)} of {len(wanted)} tensors are missing, the first is {missing[0]}")
+    if extra:
+        raise ValueError(f"{len(extra)} tensors do not belong to the model, the first is {extra[0]}")
+    if wrong:
+        found, right = tuple(tensors[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
+        raise ValueError(
+            f"{len(wrong)} tensors have another shape, the first is {wrong[0]}: {found} instead of {right}"
+        )
+    _check_finite(tensors)
+    # Cloned, since the file is only mapped into memory and may be removed while the model lives.
+    model.load_state_dict({key: value.float().clone() for key, value in tensors.items()}, strict=True, assign=True)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from generator.checkpoints_command import main
+
+    sys.exit(main())

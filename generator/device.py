@@ -1,0 +1,34 @@
+"""Which device to compute on. Imports torch only when asked."""
+
+from __future__ import annotations
+
+import re
+
+
+class DeviceUnavailable(ValueError):
+    """A device this machine does not have; the message names those it has."""
+
+
+def available_devices() -> list[str]:
+    """Names `pick_device` accepts here, the fastest first: cuda:0 ..., mps, cpu."""
+    import torch
+
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def pick_device(name: str = "auto") -> str:
+    """auto (cuda before mps before cpu), cpu, cuda, cuda:N or mps -> a name for torch.device.
+
+    Raises DeviceUnavailable.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise DeviceUnavailable(f"Unknown device {name!r}. Choose one of: auto, {', '.join(available_devices())}.")
+    have = available_devices()
+    if name == "auto":
+        return have[0]
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in have:
+        reason = "" if "cuda" not in name or have[0].startswith("cuda") else " (no CUDA device is seen by PyTorch)"
+        raise DeviceUnavailable(f"Device {name!r} is not available here{reason}. Available: {', '.join(have)}.")
+    return wanted

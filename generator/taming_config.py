@@ -1,0 +1,45 @@
+"""taming's yaml configurations, read as data: nothing in them is resolved, imported or built."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+LARGEST = 1 << 20  # bytes
+_ANCHOR = re.compile(r"(?:^|[\s\[{,])[&*]\w", re.MULTILINE)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The `params` of taming's yaml, with `gumbel` told by its target. Nothing in it is resolved or imported.
+
+    Raises ValueError.
+    """
+    from omegaconf import OmegaConf
+
+    if path.stat().st_size > LARGEST:
+        raise ValueError("it is too large for a configuration")
+    try:
+        text = path.read_text(encoding="utf-8")
+        if _ANCHOR.search(text):
+            raise ValueError("it has anchors, with which a small file can unpack to a huge one")
+        loaded = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except Exception as error:  # the yaml parser, OmegaConf and the decoder each have errors of their own
+        raise ValueError(f"it is no yaml configuration ({' '.join(str(error).split())[:120]})") from None
+    model = loaded.get("model") if isinstance(loaded, dict) else None
+    if isinstance(model, dict) and str(model.get("target", "")).endswith(".Net2NetTransformer"):
+        model = (model.get("params") or {}).get("first_stage_config")
+    params = model.get("params") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(params, dict):
+        raise ValueError("it has no model.params")
+    target = str(model.get("target", "")).rpartition(".")[2]
+    if target not in ("VQModel", "GumbelVQ"):
+        raise ValueError(f"its model is {target or 'not named'}; VQModel and GumbelVQ can be loaded")
+    ddconfig = params.get("ddconfig")
+    needed: dict[str, Any] = {"embed_dim": params, "n_embed": params}
+    needed |= dict.fromkeys(("z_channels", "resolution", "in_channels", "out_ch", "ch", "num_res_blocks"), ddconfig)
+    for key, holder in needed.items():
+        value = holder.get(key) if isinstance(holder, dict) else None
+        if not isinstance(value, int) or not 0 < value <= 65_536:
+            raise ValueError(f"its {key} is {value!r}; a whole number from 1 to 65536 is needed")
+    return {**params, "gumbel": target == "GumbelVQ"}

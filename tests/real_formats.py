@@ -1,0 +1,198 @@
+"""Random weights in the formats the real checkpoints have, and a server that delivers them badly."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import threading
+import types
+import warnings
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from generator.clip import openai_clip
+from generator.vqgan import VQGAN
+
+# OpenAI's own: embed_dim, image_resolution, vision_layers, vision_width, patch, context, vocabulary, text width, heads,
+# text layers.
+CLIP_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
+    "RN50": (1024, 224, (3, 4, 6, 3), 64, None, 77, 49408, 512, 8, 12),
+    "RN101": (512, 224, (3, 4, 23, 3), 64, None, 77, 49408, 512, 8, 12),
+    "RN50x4": (640, 288, (4, 6, 10, 6), 80, None, 77, 49408, 640, 10, 12),
+    "ViT-B/32": (512, 224, 12, 768, 32, 77, 49408, 512, 8, 12),
+    "ViT-B/16": (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12),
+    "ViT-L/14": (768, 224, 24, 1024, 14, 77, 49408, 768, 12, 12),
+}
+
+
+def taming_params(n_embed: int, *, gumbel: bool = False, ch: int = 128, dim: int = 256) -> dict[str, Any]:
+    """`model.params` of the real yaml files; ch and dim are lowered for small models of the same architecture."""
+    params: dict[str, Any] = {
+        "embed_dim": dim,
+        "n_embed": n_embed,
+        "ddconfig": {
+            "double_z": False,
+            "z_channels": dim,
+            "resolution": 256,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": ch,
+            "ch_mult": [1, 1, 2, 4] if gumbel else [1, 1, 2, 2, 4],
+            "num_res_blocks": 2,
+            "attn_resolutions": [32] if gumbel else [16],
+            "dropout": 0.0,
+        },
+        "lossconfig": {"target": "taming.modules.losses.vqperceptual.VQLPIPSWithDiscriminator", "params": {}},
+    }
+    return params | ({"kl_weight": 1e-8} if gumbel else {})
+
+
+def save_yaml(path: Path, params: dict[str, Any], *, gumbel: bool = False) -> None:
+    from omegaconf import OmegaConf
+
+    target = "taming.models.vqgan.GumbelVQ" if gumbel else "taming.models.vqgan.VQModel"
+    OmegaConf.save({"model": {"base_learning_rate": 4.5e-6, "target": target, "params": params}}, path)
+
+
+def random_vqgan(params: dict[str, Any], *, gumbel: bool = False) -> VQGAN:
+    return VQGAN({**params, "gumbel": gumbel}).eval()
+
+
+def save_lightning(path: Path, weights: dict[str, torch.Tensor], *, extra: Any = None, moments: bool = False) -> None:
+    """A .ckpt as Lightning 1.0 wrote it: callbacks by class, optimiser states, the loss networks' weights."""
+    with _foreign_module("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint") as callback:
+        instance = callback()
+        instance.best_model_score = torch.tensor(0.5)
+        state = OrderedDict(weights)
+        state["loss.discriminator.main.0.weight"] = torch.randn(4, 3, 4, 4)
+        state["loss.perceptual_loss.lin0.model.1.weight"] = torch.randn(1, 4, 1, 1)
+        adam = {i: {"step": 7, "exp_avg": w.clone(), "exp_avg_sq": w.clone()} for i, w in enumerate(weights.values())}
+        torch.save(
+            {
+                "epoch": 3,
+                "global_step": 4711,
+                "pytorch-lightning_version": "1.0.8",
+                "callbacks": {callback: {"best_model_path": "x", "monitor": "val/rec_loss"}, "instance": instance},
+                "optimizer_states": [{"state": adam if moments else {}, "param_groups": [{"lr": 4.5e-6}]}],
+                "lr_schedulers": [],
+                "extra": extra,
+                "state_dict": state,
+            },
+            path,
+        )
+
+
+@contextmanager
+def _foreign_module(module: str, name: str) -> Iterator[type]:
+    """A class in a module that is gone again when the file is read, as Lightning is for this project."""
+    names = [module.rsplit(".", n)[0] for n in range(module.count("."), -1, -1)]
+    before = {n: sys.modules.get(n) for n in names}
+    made = type(name, (), {"__module__": module})
+    for n in names:
+        sys.modules[n] = types.ModuleType(n)
+    setattr(sys.modules[module], name, made)
+    try:
+        yield made
+    finally:
+        for n, old in before.items():
+            sys.modules.pop(n)
+            if old is not None:
+                sys.modules[n] = old
+
+
+def random_clip(architecture: tuple[Any, ...]) -> torch.nn.Module:
+    """CLIP with OpenAI's own initialisation."""
+    model: torch.nn.Module = openai_clip("model").CLIP(*architecture)
+    return model.eval()
+
+
+def save_jit(path: Path, model: torch.nn.Module) -> None:
+    """A TorchScript archive as OpenAI's: traced, fp16, with three numbers beside the weights."""
+    model = copy.deepcopy(model)
+    side = model.visual.input_resolution
+    for key, value in (("input_resolution", side), ("context_length", 77), ("vocab_size", 49408)):
+        vars(model).pop(key, None)
+        model.register_buffer(key, torch.tensor(value))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        examples = torch.zeros(1, 3, side, side), torch.zeros(1, 77, dtype=torch.long)
+        torch.jit.save(torch.jit.trace(model, examples, check_trace=False).half(), str(path))
+
+
+class BadServer(ThreadingHTTPServer):
+    """Serves a folder at `url`; what goes wrong is set by the attributes.
+
+    drops: bytes after which each answer is cut off, shared over the answers, then all is well; corrupt: how many
+    answers from the first byte get one byte changed; refuse: paths answered with that status; ranges: whether Range is
+    honoured. `requests` holds (path, Range header) of each request.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.drops: list[int] = []
+        self.corrupt = 0
+        self.refuse: dict[str, int] = {}
+        self.ranges = True
+        self.requests: list[tuple[str, str | None]] = []
+        self.served: Counter[str] = Counter()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: BadServer
+
+    def do_GET(self) -> None:
+        name = self.path.lstrip("/")
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        if self.path in self.server.refuse:
+            self.send_error(self.server.refuse[self.path])
+            return
+        data = (self.server.folder / name).read_bytes()
+        start = 0
+        if self.server.ranges and (wanted := self.headers.get("Range")):
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(data):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(data)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        else:
+            self.send_response(200)
+        body = data[start:]
+        if self.server.corrupt and start == 0:
+            self.server.corrupt -= 1
+            body = body[: len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1 :]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        cut = self.server.drops.pop(0) if self.server.drops else len(body)
+        self.wfile.write(body[:cut])
+        self.server.served[name] += len(body[:cut])
+        if cut < len(body):
+            self.close_connection = True
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@contextmanager
+def bad_server(folder: Path) -> Iterator[BadServer]:
+    with BadServer(folder) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()

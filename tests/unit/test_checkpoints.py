@@ -1,0 +1,492 @@
+"""Real checkpoints: fetched over a bad line, never trusted, loaded to the last key. Random weights, real formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import os
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from generator import checkpoint_files, checkpoints, download, registry
+from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_clip, load_vqgan
+from generator.checkpoints_command import main
+from generator.device import DeviceUnavailable, available_devices, pick_device
+from generator.state_dict import BadStateDict, read_state_dict
+from generator.vqgan import VQGAN
+from tests.real_formats import (
+    CLIP_ARCHITECTURES,
+    BadServer,
+    bad_server,
+    openai_clip,
+    random_clip,
+    random_vqgan,
+    save_jit,
+    save_lightning,
+    save_yaml,
+    taming_params,
+)
+
+REAL_CODES = {"imagenet-f16-1024": 1024, "imagenet-f16-16384": 16384, "wikiart-f16-1024": 1024}
+REAL_CODES |= {"wikiart-f16-16384": 16384, "openimages-f8-8192": 8192}
+NARROW_CLIP = (32, 32, 2, 64, 16, 77, 49408, 64, 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[BadServer]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with bad_server(folder) as running:
+        yield running
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **changes: Any) -> None:
+    """The table's row, with its files fetched from the local server and its size and hash those of what is there."""
+    row = checkpoints.TABLE[name]
+    files = []
+    for file in row.files:
+        path = server.folder / file.name
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if file.sha256 else None
+        size = path.stat().st_size if file.size else None
+        urls = (f"{server.url}/{file.name}",)
+        files.append(dataclasses.replace(file, urls=urls, sha256=sha256, size=size, about=path.stat().st_size))
+    monkeypatch.setitem(checkpoints.TABLE, name, dataclasses.replace(row, files=tuple(files), **changes))
+
+
+def narrow_vqgan(folder: Path, name: str, *, gumbel: bool = False, **options: Any) -> tuple[VQGAN, str]:
+    """The real architecture with narrow layers, in the files of that checkpoint; the model and its codebook's key."""
+    ckpt = next(f.name for f in checkpoints.TABLE[name].files if f.name.endswith(".ckpt"))
+    params = taming_params(64, gumbel=gumbel, ch=32, dim=32)
+    model = random_vqgan(params, gumbel=gumbel)
+    save_yaml((folder / ckpt).with_suffix(".yaml"), params, gumbel=gumbel)
+    save_lightning(folder / ckpt, model.state_dict(), **options)
+    return model, "quantize.embed.weight" if gumbel else "quantize.embedding.weight"
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **options: Any) -> VQGAN:
+    model, key = narrow_vqgan(server.folder, name, **options)
+    serve(monkeypatch, server, name, shapes={key: (64, 32)})
+    return model
+
+
+@pytest.mark.parametrize("name", REAL_CODES)
+def test_the_real_configurations_have_the_shapes_the_table_expects(name: str) -> None:
+    gumbel = name == "openimages-f8-8192"
+    with torch.device("meta"):
+        model = random_vqgan(taming_params(REAL_CODES[name], gumbel=gumbel), gumbel=gumbel)
+    keys = model.state_dict()
+    assert model.factor == registry.CHECKPOINTS[name].factor
+    assert all(tuple(keys[k].shape) == shape for k, shape in checkpoints.TABLE[name].shapes.items())
+    if name == "imagenet-f16-16384":
+        assert len(keys) == 343 and round(sum(p.numel() for p in model.parameters()) / 1e5) == 761
+
+
+@pytest.mark.parametrize("name", CLIP_ARCHITECTURES)
+def test_the_real_clips_have_the_shapes_and_input_side_the_tables_expect(name: str) -> None:
+    side = CLIP_ARCHITECTURES[name][1]
+    assert registry.CLIP_MODELS[name][0] == side
+    model = openai_clip("model")
+    with torch.device("meta"):
+        *rest, heads, _ = CLIP_ARCHITECTURES[name]
+        keys = model.CLIP(*rest, heads, 1).state_dict()
+    assert all(tuple(keys[k].shape) == shape for k, shape in checkpoints.TABLE[name].shapes.items())
+
+
+def test_every_name_a_person_can_choose_has_files_and_a_licence() -> None:
+    assert set(checkpoints.TABLE) == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS)) - {"mini"}
+    for row in checkpoints.TABLE.values():
+        assert row.licence and row.files
+        for file in row.files:
+            assert all(url.startswith("https://") for url in file.urls)
+            assert file.sha256 is None or file.sha256 in file.urls[0]
+
+
+def test_a_vqgan_arrives_whole_over_a_line_that_keeps_dropping(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
+) -> None:
+    model = narrow(monkeypatch, server, "imagenet-f16-1024", moments=True)
+    size = (server.folder / "vqgan_imagenet_f16_1024.ckpt").stat().st_size
+    server.drops = [10, 10_000_000, 700_000, 0, 1_300_000]
+    seen: list[tuple[str, int, int | None]] = []
+    said: list[str] = []
+    checkpoints.download(
+        "imagenet-f16-1024", tmp_path, progress=lambda *p: seen.append(p), say=said.append, pause=0.001
+    )
+    resumed = [asked for path, asked in server.requests if path.endswith(".ckpt") and asked]
+    assert resumed, "it went on from where the line was cut"
+    assert server.served["vqgan_imagenet_f16_1024.ckpt"] == size, "no byte was fetched twice"
+    assert seen[-1] == ("vqgan_imagenet_f16_1024.ckpt", size, size)
+    assert not list(tmp_path.glob("*.part*"))
+    assert "Licence: MIT" in said[0]
+    assert any("no sha256 is published" in line and "recorded" in line for line in said)
+    loaded = load_vqgan("imagenet-f16-1024", tmp_path, "cpu")
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded.encode(image), model.encode(image))
+        z = torch.randn(1, 32, 2, 2)
+        assert torch.equal(loaded.decode(loaded.quantise(z)[0]), model.decode(model.quantise(z)[0]))
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_the_gumbel_vqgan_keeps_its_codes_under_embed(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
+) -> None:
+    model = narrow(monkeypatch, server, "openimages-f8-8192", gumbel=True)
+    checkpoints.download("openimages-f8-8192", tmp_path)
+    loaded = load_vqgan("openimages-f8-8192", tmp_path, "cpu")
+    assert loaded.gumbel and loaded.factor == 8
+    assert torch.equal(loaded.codebook, model.codebook)
+
+
+@pytest.mark.parametrize("published", [True, False], ids=["sha256 published", "none published"])
+def test_damaged_bytes_are_noticed_and_fetched_again(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, published: bool
+) -> None:
+    if published:
+        name, file = "ViT-B/32", "ViT-B-32.pt"
+        (server.folder / file).write_bytes(os.urandom(100_000))
+        serve(monkeypatch, server, name)
+    else:
+        name, file = "wikiart-f16-1024", "vqgan_wikiart_1024.ckpt"
+        narrow(monkeypatch, server, name)
+        (tmp_path / "vqgan_wikiart_1024.yaml").write_bytes((server.folder / "vqgan_wikiart_1024.yaml").read_bytes())
+    server.corrupt = 1
+    said: list[str] = []
+    checkpoints.download(name, tmp_path, say=said.append, pause=0.001)
+    assert any("wrong or damaged" in line for line in said)
+    assert (tmp_path / file).read_bytes() == (server.folder / file).read_bytes()
+
+
+def test_the_mirror_is_used_when_the_source_is_gone(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
+) -> None:
+    narrow(monkeypatch, server, "wikiart-f16-1024")
+    row = checkpoints.TABLE["wikiart-f16-1024"]
+    gone = tuple(dataclasses.replace(f, urls=(f"{server.url}/gone", *f.urls)) for f in row.files)
+    monkeypatch.setitem(checkpoints.TABLE, "wikiart-f16-1024", dataclasses.replace(row, files=gone))
+    server.refuse = {"/gone": 404}
+    said: list[str] = []
+    checkpoints.download("wikiart-f16-1024", tmp_path, say=said.append)
+    assert any("answered 404" in line for line in said)
+    assert checkpoints.installed("wikiart-f16-1024", tmp_path)
+
+
+def test_a_server_without_ranges_and_one_that_is_busy_still_deliver(server: BadServer, tmp_path: Path) -> None:
+    data = os.urandom(300_000)
+    (server.folder / "x").write_bytes(data)
+    (tmp_path / "x.part").write_bytes(data[:1000])
+    server.ranges = False
+    digest = download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda path, digest: None, pause=0.001)
+    assert (tmp_path / "x").read_bytes() == data and digest == hashlib.sha256(data).hexdigest()
+    server.refuse = {"/x": 503}
+    with pytest.raises(download.DownloadFailed, match=r"503 .* 5 times in a row"):
+        download.fetch([f"{server.url}/x"], tmp_path / "y", check=lambda path, digest: None, pause=0.001)
+
+
+def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
+) -> None:
+    narrow(monkeypatch, server, "wikiart-f16-1024")
+    (server.folder / "vqgan_wikiart_1024.ckpt").write_text("<html>Sorry, this link has expired.</html>")
+    with pytest.raises(download.DownloadFailed, match="wrong or damaged file"):
+        checkpoints.download("wikiart-f16-1024", tmp_path, pause=0.001)
+    assert not checkpoints.installed("wikiart-f16-1024", tmp_path)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
+) -> None:
+    (server.folder / "x").write_bytes(os.urandom(3_000_000))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(download.FolderProblem, match=r"is full\. What has arrived is kept"):
+        download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda *_: None, progress=full)
+    assert (tmp_path / "x.part").exists() and not (tmp_path / "x").exists()
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(download.FolderProblem, match=r"Not enough disk space .* are needed, 0 MB are free"):
+        download.fetch([f"{server.url}/x"], tmp_path / "y", check=lambda *_: None)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(server: BadServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(download.FolderProblem, match="Cannot write to"):
+        download.fetch([f"{server.url}/x"], tmp_path / "file" / "x", check=lambda *_: None)
+
+
+def test_two_downloads_of_one_file_do_not_write_over_each_other(server: BadServer, tmp_path: Path) -> None:
+    (server.folder / "x").write_bytes(os.urandom(3_000_000))
+
+    def second(*_: Any) -> None:
+        with pytest.raises(download.FolderProblem, match="already being downloaded"):
+            download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda *_: None)
+
+    download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda *_: None, progress=second)
+
+
+@pytest.mark.parametrize("architecture", [NARROW_CLIP, (32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)])
+def test_openais_archive_loads_like_the_model_it_was_made_of(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, architecture: tuple[Any, ...]
+) -> None:
+    model = random_clip(architecture)
+    save_jit(server.folder / "ViT-B-32.pt", model)
+    shapes = {"text_projection": tuple(model.state_dict()["text_projection"].shape)}
+    serve(monkeypatch, server, "ViT-B/32", shapes=shapes)
+    said: list[str] = []
+    checkpoints.download("ViT-B/32", tmp_path, say=said.append)
+    assert any("sha256 is the published one" in line for line in said)
+    loaded = load_clip("ViT-B/32", tmp_path, "cpu")
+    assert all(
+        value.dtype == torch.float32 for value in loaded.network.state_dict().values() if value.is_floating_point()
+    )
+    images = torch.rand(2, 3, architecture[1], architecture[1])
+    with torch.no_grad():
+        wanted = torch.nn.functional.normalize(model.half().float().visual((images - loaded.mean) / loaded.std), dim=1)
+        assert torch.allclose(loaded.encode_image(images), wanted, atol=1e-5)
+
+
+def test_a_clip_saved_as_safetensors_beside_it_is_taken_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = random_clip(NARROW_CLIP)
+    save_file(dict(model.state_dict()), tmp_path / "ViT-B-32.safetensors")
+    row = checkpoints.TABLE["ViT-B/32"]
+    monkeypatch.setitem(checkpoints.TABLE, "ViT-B/32", dataclasses.replace(row, shapes={"text_projection": (64, 32)}))
+    said: list[str] = []
+    assert load_clip("ViT-B/32", tmp_path, "cpu", say=said.append).embed_dim == 32
+    assert "recorded" in said[0]
+
+
+def test_a_missing_checkpoint_says_the_command_that_gets_it_and_the_size(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointMissing, match=r"\(980 MB\) with: .*checkpoints download imagenet-f16-16384"):
+        load_vqgan("imagenet-f16-16384", tmp_path, "cpu")
+    with pytest.raises(CheckpointMissing, match=r"\(354 MB\) with: .*checkpoints download ViT-B/32"):
+        load_clip("ViT-B/32", tmp_path, "cpu")
+
+
+def test_a_file_that_changed_since_it_was_recorded_is_refused(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
+) -> None:
+    narrow(monkeypatch, server, "wikiart-f16-1024")
+    checkpoints.download("wikiart-f16-1024", tmp_path)
+    path = tmp_path / "vqgan_wikiart_1024.ckpt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointDamaged, match=r"was recorded for it. Get it again with: .*remove wikiart-f16-1024"):
+        load_vqgan("wikiart-f16-1024", tmp_path, "cpu")
+
+
+def test_a_clip_with_another_hash_than_the_published_is_not_even_opened(tmp_path: Path) -> None:
+    save_jit(tmp_path / "ViT-B-32.pt", Tiny())
+    with pytest.raises(CheckpointDamaged, match="not 40d365715913"):
+        load_clip("ViT-B/32", tmp_path, "cpu")
+
+
+class Tiny(torch.nn.Module):
+    """The least that save_jit takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = torch.nn.Identity()
+        self.visual.input_resolution = 8
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+def _without_a_key(weights: dict[str, Any]) -> None:
+    del weights["decoder.conv_out.weight"]
+
+
+def _with_a_key(weights: dict[str, Any]) -> None:
+    weights["decoder.another.weight"] = torch.zeros(3)
+
+
+def _with_a_wrong_shape(weights: dict[str, Any]) -> None:
+    weights["quant_conv.bias"] = torch.zeros(7)
+
+
+def _with_nan(weights: dict[str, Any]) -> None:
+    weights["quant_conv.bias"] = torch.full_like(weights["quant_conv.bias"], float("nan"))
+
+
+def _of_another_codebook(weights: dict[str, Any]) -> None:
+    weights["quantize.embedding.weight"] = torch.zeros(65, 32)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_without_a_key, "1 of 343 tensors are missing, the first is decoder.conv_out.weight"),
+        (_with_a_key, "1 tensors do not belong to the model, the first is decoder.another.weight"),
+        (_with_a_wrong_shape, r"quant_conv.bias: \(7,\) instead of \(32,\)"),
+        (_with_nan, "quant_conv.bias holds values that are not finite"),
+        (_of_another_codebook, "it is another model than its name says"),
+    ],
+)
+def test_weights_must_match_to_the_last_key_and_shape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: Any, sentence: str
+) -> None:
+    model, key = narrow_vqgan(tmp_path, "wikiart-f16-1024")
+    row = checkpoints.TABLE["wikiart-f16-1024"]
+    monkeypatch.setitem(checkpoints.TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
+    weights = dict(model.state_dict())
+    damage(weights)
+    torch.save({"state_dict": weights}, tmp_path / "vqgan_wikiart_1024.ckpt")
+    with pytest.raises(CheckpointDamaged, match=sentence):
+        load_vqgan("wikiart-f16-1024", tmp_path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model: [", "no yaml configuration"),
+        ("<html></html>", "no model.params"),
+        ("model: {target: os.system, params: {embed_dim: 1}}", "its model is system"),
+        ("a: &a [x, x]\nb: [*a, *a]", "anchors"),
+        (
+            "model: {target: taming.models.vqgan.VQModel, params: {embed_dim: 32, n_embed: 1e99, ddconfig: {}}}",
+            "its n_embed is",
+        ),
+    ],
+)
+def test_a_broken_configuration_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, sentence: str
+) -> None:
+    narrow_vqgan(tmp_path, "wikiart-f16-1024")
+    (tmp_path / "vqgan_wikiart_1024.yaml").write_text(text)
+    with pytest.raises(CheckpointDamaged, match=sentence):
+        load_vqgan("wikiart-f16-1024", tmp_path, "cpu")
+
+
+def test_the_first_stage_of_a_transformers_checkpoint_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, key = narrow_vqgan(tmp_path, "wikiart-f16-1024")
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.load(tmp_path / "vqgan_wikiart_1024.yaml")
+    target = "taming.models.cond_transformer.Net2NetTransformer"
+    outer = {"model": {"target": target, "params": {"first_stage_config": config.model}}}
+    OmegaConf.save(outer, tmp_path / "vqgan_wikiart_1024.yaml")
+    weights = {f"first_stage_model.{k}": v for k, v in model.state_dict().items()}
+    save_lightning(tmp_path / "vqgan_wikiart_1024.ckpt", weights | {"transformer.head.weight": torch.zeros(2)})
+    row = checkpoints.TABLE["wikiart-f16-1024"]
+    monkeypatch.setitem(checkpoints.TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
+    assert torch.equal(load_vqgan("wikiart-f16-1024", tmp_path, "cpu").codebook, model.codebook)
+
+
+class Malicious:
+    """What a hostile checkpoint holds: unpickled by plain pickle, it runs a command."""
+
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call, self.arguments
+
+
+def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "owned"
+    attacks = [
+        Malicious(os.system, f"touch {mark}"),
+        Malicious(eval, f"open({str(mark)!r}, 'w')"),
+        Malicious(exec, f"open({str(mark)!r}, 'w')"),
+        Malicious(subprocess.Popen, ["touch", str(mark)]),
+        Malicious(torch.hub.load, "x/y", "z"),
+    ]
+    # One at the top, one inside, one as a key, one where a tensor belongs.
+    save_lightning(tmp_path / "a.ckpt", {"w": torch.ones(2)}, extra=attacks)
+    assert torch.equal(read_state_dict(tmp_path / "a.ckpt")["w"], torch.ones(2))
+    torch.save({"state_dict": {"w": attacks[0]}}, tmp_path / "b.ckpt")
+    with pytest.raises(BadStateDict, match="'w' is no tensor"):
+        read_state_dict(tmp_path / "b.ckpt")
+    torch.save(attacks[0], tmp_path / "c.ckpt")
+    with pytest.raises(BadStateDict, match="no state dict"):
+        read_state_dict(tmp_path / "c.ckpt")
+    torch.save({"state_dict": {"w": torch.ones(1)}, attacks[1]: 1}, tmp_path / "d.ckpt")
+    assert list(read_state_dict(tmp_path / "d.ckpt")) == ["w"]
+    assert not mark.exists()
+
+
+def test_a_pickle_cannot_change_the_functions_it_is_given(tmp_path: Path) -> None:
+    # Protocol 2: _rebuild_tensor_v2 is pushed, then BUILD with the state (None, {"__defaults__": (1,)}).
+    ops = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\x00\x00\x00__defaults__K\x01\x85s\x86b."
+    before = torch._utils._rebuild_tensor_v2.__defaults__
+    with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
+        archive.writestr("archive/data.pkl", ops)
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(BadStateDict, match="no state dict"):
+        read_state_dict(tmp_path / "x.ckpt")
+    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+
+
+def test_other_kinds_of_files_are_named_for_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    path.write_text("<!doctype html><title>404</title>")
+    with pytest.raises(BadStateDict, match="web page"):
+        read_state_dict(path)
+    torch.save({"w": torch.ones(1)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(BadStateDict, match=r"before PyTorch 1\.6"):
+        read_state_dict(path)
+    torch.save({"w": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-800])
+    with pytest.raises(BadStateDict, match="cut short"):
+        read_state_dict(path)
+    save_jit(path, Tiny())
+    with pytest.raises(BadStateDict, match="TorchScript program"):
+        read_state_dict(path)
+
+
+def test_the_commands_list_fetch_check_and_remove(
+    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow(monkeypatch, server, "wikiart-f16-1024")
+    folder = ["--checkpoints-dir", str(tmp_path / "weights")]
+    assert main(["list", *folder]) == 0
+    assert "not installed" in capsys.readouterr().out
+    assert main(["verify", "wikiart-f16-1024", *folder]) == 2
+    assert "is not installed" in capsys.readouterr().err
+    assert main(["download", "wikiart-f16-1024", *folder]) == 0
+    out = capsys.readouterr().out
+    assert "Licence" in out and "wikiart-f16-1024 is installed" in out
+    assert main(["download", "wikiart-f16-1024", *folder]) == 0
+    assert "already there" in capsys.readouterr().out
+    assert main(["verify", "wikiart-f16-1024", *folder]) == 0
+    assert "hashes, keys and shapes are right" in capsys.readouterr().out
+    assert main(["remove", "wikiart-f16-1024", *folder]) == 0
+    assert not list((tmp_path / "weights").iterdir())
+    assert main(["download", "no-such", *folder]) == 2
+    assert "Choose one of: imagenet-f16-1024" in capsys.readouterr().err
+    server.refuse = {f"/{file.name}": 404 for file in checkpoints.TABLE["wikiart-f16-1024"].files}
+    assert main(["download", "wikiart-f16-1024", *folder]) == 1
+    assert "404" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_answered_with_those_that_are() -> None:
+    assert pick_device("cpu") == "cpu"
+    assert pick_device("auto") == available_devices()[0]
+    with pytest.raises(DeviceUnavailable, match=r"Available: .*cpu"):
+        pick_device("cuda:99")
+    with pytest.raises(DeviceUnavailable, match=r"Unknown device 'gpu'. Choose one of: auto, .*cpu"):
+        pick_device("gpu")
+
+
+def test_hash_records_are_readable_by_sha256sum(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    checkpoint_files._record(tmp_path / "x", hashlib.sha256(b"abc").hexdigest())
+    assert (tmp_path / "x.sha256").read_text() == f"{hashlib.sha256(b'abc').hexdigest()}  x\n"
