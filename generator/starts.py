@@ -10,10 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from generator.clip import ClipModel, load_mini
 from generator.guidance import Clip, Targets, guide
 from generator.params import VqganClipParams
 from generator.pictures import cover, to_tensor
 from generator.precision import Precision
+from generator.prior import Prior, load_prior
 from generator.prompts import parse_prompts
 
 
@@ -36,6 +38,25 @@ class Quantised(Protocol):
 
 # (texts of the drafts, style or None, seeds of the drafts) -> codes (len(texts), h, w)
 DraftCodes = Callable[[list[str], str | None, list[int]], Tensor]
+
+
+class MiniDrafts:
+    """Codes drawn by the embedded prior; it is loaded when it is first asked."""
+
+    def __init__(self, device: torch.device, clips: Sequence[Clip]) -> None:
+        self._device = device
+        self._clip = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == "mini"), None)
+        self._prior: Prior | None = None
+
+    @torch.no_grad()
+    def __call__(self, texts: list[str], style: str | None, seeds: list[int]) -> Tensor:
+        """As DraftCodes. Raises generator.prior.UnknownStyle."""
+        if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
+            self._clip = load_mini(self._device)
+        if self._prior is None:
+            self._prior = load_prior(self._device)
+        features = self._clip.text_features(texts).float()
+        return self._prior.sample(features, self._prior.style_index(style), seeds)
 
 
 @torch.no_grad()

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from generator.checkpoints import load_clip, load_vqgan
 from generator.cutouts import cut, draw
 from generator.engine import NotFinite, Step
 from generator.guidance import Clip, Targets, guide, prompt_targets, total_variation
 from generator.params import VqganClipParams
 from generator.precision import Precision, recomputed, repeatable
 from generator.slots import STATE_VERSION, VqganClipSlot
-from generator.starts import DraftCodes, Quantised, start_z
+from generator.starts import DraftCodes, MiniDrafts, Quantised, start_z
 
 
 class VqganClip:
@@ -44,11 +45,9 @@ class VqganClip:
         read_image: Callable[[str], Image.Image],
     ) -> None:
         """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
-        from generator.checkpoints import load_clip, load_vqgan
-
-        drafts: DraftCodes | None = None
         vqgan = load_vqgan(checkpoint, checkpoints_dir, device)
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        drafts = MiniDrafts(torch.device(device), clips) if checkpoint == "mini" else None
         self._take(vqgan, clips, drafts, device, read_image, None)
 
     @classmethod
