@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages import _widgets
+
+ICON = Path(__file__).parent / "pages" / "_icon.png"
 
 
 def main() -> None:
@@ -19,11 +23,11 @@ def main() -> None:
             ),
             st.Page("pages/previous_inferences.py", title="Previous Inferences", icon=":material/grid_view:"),
             st.Page("pages/vote_images.py", title="Vote Images", icon=":material/thumbs_up_down:"),
-            st.Page("pages/queue_page.py", title="Queue", icon=":material/hourglass:", url_path="queue"),
+            st.Page("pages/queue_page.py", title="Queue", icon=":material/hourglass:"),
         ],
         position="top",
     )
-    st.set_page_config(page_title=page.title, layout="wide")
+    st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
     _widgets.frame()
     st.title(page.title, anchor=False)
     with _widgets.plain_errors():

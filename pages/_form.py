@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
@@ -59,25 +59,20 @@ def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
 
 def _field(engine: str, name: str, info: FieldInfo) -> Field:
     extra: Any = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    common = {
-        "name": name,
-        "group": str(extra.get("group", "more")),
-        "unit": str(extra.get("unit", "")),
-        "help": info.description or "",
-    }
+    field = Field(name, "text", str(extra.get("group", "more")), str(extra.get("unit", "")), info.description or "")
     kind: Any = info.annotation
     if name == "checkpoint":
-        return Field(kind="choice", choices=registry.ENGINES[engine].checkpoints, **common)
+        return replace(field, kind="choice", choices=registry.ENGINES[engine].checkpoints)
     if name in _CHOICES_OF:
-        return Field(kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"), **common)
+        return replace(field, kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"))
     if get_origin(kind) is Literal:
-        return Field(kind="choice", choices=get_args(kind), **common)
+        return replace(field, kind="choice", choices=get_args(kind))
     if kind is bool:
-        return Field(kind="switch", **common)
+        return replace(field, kind="switch")
     if kind in (int, float):
         least, most = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
-        return Field(kind="whole" if kind is int else "number", least=least, most=most, **common)
-    return Field(kind="text", **common)
+        return replace(field, kind="whole" if kind is int else "number", least=least, most=most)
+    return field
 
 
 def _bound(info: FieldInfo, *names: str) -> float | None:

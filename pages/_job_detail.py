@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -89,7 +90,7 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
             st.download_button(
                 name,
                 # Read when it is asked for, so that a look at a job does not load its film.
-                lambda artefact=artefact: w.studio().store.get(artefact.key),
+                partial(w.studio().store.get, artefact.key),
                 file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
                 mime=artefact.media_type,
                 key=f"download_{kind}",

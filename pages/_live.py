@@ -15,6 +15,7 @@ from pages import _widgets as w
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
+TOGETHER_S = 2.0  # jobs of one submission are made within this time
 
 
 def jobs_of(visitor: str) -> tuple[list[Job], int]:
@@ -25,7 +26,22 @@ def jobs_of(visitor: str) -> tuple[list[Job], int]:
     ended = queue.list_jobs(db, submitter=visitor, states=ENDED, limit=SHOWN_ENDED)
     # The oldest of the waiting are served first.
     shown = [job for job in live if job.state == State.RUNNING] + waiting[-SHOWN_WAITING:] + ended
-    return sorted(shown, key=lambda job: job.id, reverse=True), max(len(waiting) - SHOWN_WAITING, 0)
+    return in_order(shown), max(len(waiting) - SHOWN_WAITING, 0)
+
+
+def in_order(jobs: list[Job]) -> list[Job]:
+    """The newest submission first; pictures asked for together in the order in which they are served.
+
+    A job keeps its place when its state changes, so nothing jumps.
+    """
+    groups: list[list[Job]] = []
+    for job in sorted(jobs, key=lambda job: job.id):
+        last = groups[-1][-1] if groups else None
+        if last and last.prompt == job.prompt and job.created_at - last.created_at < TOGETHER_S:
+            groups[-1].append(job)
+        else:
+            groups.append([job])
+    return [job for group in reversed(groups) for job in group]
 
 
 def live(visitor: str) -> None:
@@ -67,7 +83,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
         f'<div class="t2i-meta" role="status">{w.esc(status_line(job))}</div>{bar(share, job)}'
     )
     curve(job, height=56)
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         _actions(job, visitor)
 
 

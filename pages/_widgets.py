@@ -97,6 +97,16 @@ def frame() -> None:
         st.html(script, unsafe_allow_javascript=True)
 
 
+def scroll_to(key: str, occasion: str) -> None:
+    """On a phone, bring the container with this key into view, once per occasion."""
+    with st.container(key="scroll_script"):
+        st.html(
+            f"""<script>/* {occasion} */ if (matchMedia("(max-width: 640px)").matches)
+            document.querySelector(".st-key-{key}")?.scrollIntoView({{behavior: "smooth"}});</script>""",
+            unsafe_allow_javascript=True,
+        )
+
+
 def esc(text: object) -> str:
     """Text for st.html: tags and quotes are inert."""
     return html.escape(str(text))
@@ -149,9 +159,12 @@ def load(artefact: Artefact | None) -> bytes | None:
         return None
 
 
-def picture(data: bytes | None, *, key: str, alt: str, instead: str = "") -> None:
-    """A square that never changes its size: the picture enlarged to fit, or a few words instead."""
-    with st.container(key=f"pic_{key}"):
+def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: int | None = None) -> None:
+    """A square that never changes its size: the picture enlarged to fit, or a few words instead.
+
+    side: in px; None: as wide as there is room.
+    """
+    with st.container(key=f"pic_{key}", width=side or "stretch"):
         if data is None:
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:

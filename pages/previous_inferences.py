@@ -64,7 +64,9 @@ def _gallery() -> None:
 def _filters() -> dict[str, Any]:
     """Draws search and filters; returns them as `queue.list_jobs` takes them. They outlive a look at one job."""
     kept: dict[str, Any] = st.session_state.setdefault("gallery_filters", {})
-    search, engine_cell, status_cell = st.columns([5, 3, 3], vertical_alignment="bottom")
+    search, others = st.columns(2)
+    with others:
+        engine_cell, status_cell = st.columns(2, wrap=False)
     with search:
         kept["search"] = st.text_input(
             "Search", value=kept.get("search", ""), placeholder="Words of a prompt", icon=":material/search:"

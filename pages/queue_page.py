@@ -46,8 +46,8 @@ def _queue(visitor: str) -> None:
 
 
 def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key=_row_key(job, visitor)):
-        w.picture(w.load(files.get("preview")), key=job.id, alt=job.prompt)
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
+        w.picture(w.load(files.get("preview")), key=job.id, alt=job.prompt, side=56)
         st.html(
             f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
             f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(job.step / job.total_steps, job)}'
@@ -65,7 +65,7 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
     for place, job in shown + own:
         wait = _wait(w.studio().settings.database_url, job.id)
         estimate = "Starts when an executor is free" if wait is None else f"Starts in about {w.duration(wait)}"
-        with st.container(horizontal=True, vertical_alignment="center", key=_row_key(job, visitor)):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
             st.html(f'<div class="t2i-place">{place}</div>', width="content")
             mine = "Yours · " if job.submitter == visitor else ""
             st.html(

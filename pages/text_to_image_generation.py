@@ -31,7 +31,7 @@ def page() -> None:
     form, pictures = st.columns([5, 8], gap="large")
     with form:
         _draw_form(visitor)
-    with pictures:
+    with pictures, st.container(key="your_pictures"):
         st.subheader("Your pictures", anchor=False)
         _live.live(visitor)
 
@@ -50,8 +50,8 @@ def _draw_form(visitor: str) -> None:
     defaults = _form.defaults(engine, checkpoint)
     if checkpoint == "mini":
         values["style"] = _style()
-    pictures = _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
-    go = st.button("Generate", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
+    _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
+    pictures, go = _how_many()
     answer = st.container()
     init_image, image_prompts = _more_settings(groups, engine, checkpoint, defaults, values)
     values["prompt"] = st.session_state["set_prompt"]
@@ -93,6 +93,7 @@ def _style() -> str | None:
         key=key,
         required=True,
         format_func=lambda name: registry.STYLES.get(name, "Any"),
+        wrap=True,
     )
     _form.remembered()[key] = chosen
     return None if chosen in (None, ANY_STYLE) else chosen
@@ -100,14 +101,14 @@ def _style() -> str | None:
 
 def _main_settings(
     main: list[_form.Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
-) -> int:
-    """Draws the settings of the main group into two columns; returns how many pictures are wanted."""
+) -> None:
+    """Draws the settings of the main group into two columns."""
     fields = [field for field in main if field.name not in _form.OWN_WIDGET]
     for field in fields:
         if field.kind == "choice":
             values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
     numbers = [field for field in fields if field.kind != "choice"]
-    cells = [cell for _ in range((len(numbers) + 3) // 2) for cell in st.columns(2, wrap=False)]
+    cells = [cell for _ in range((len(numbers) + 2) // 2) for cell in st.columns(2, wrap=False)]
     for field, cell in zip(numbers, cells, strict=False):
         with cell:
             values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
@@ -123,9 +124,20 @@ def _main_settings(
             help="Same seed, settings and device: same picture. Empty: a new one each time.",
         )
         _form.remembered()[key] = values["seed"]
-    pictures = st.slider("Pictures", 1, MAX_PICTURES, key=_form.keep("set_pictures", 1), help="Each with its own seed.")
-    _form.remembered()["set_pictures"] = pictures
-    return pictures
+
+
+def _how_many() -> tuple[int, bool]:
+    """Draws the number of pictures beside the button; returns it, and whether the button was pressed."""
+    number, button = st.columns([2, 3], wrap=False, vertical_alignment="bottom")
+    with number:
+        key = _form.keep("set_pictures", 1)
+        pictures = st.number_input(
+            "Pictures", min_value=1, max_value=MAX_PICTURES, step=1, key=key, help="Each with its own seed."
+        )
+        _form.remembered()[key] = pictures
+    with button:
+        go = st.button("Generate", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
+    return pictures, go
 
 
 def _more_settings(
@@ -166,7 +178,7 @@ def _start_picture() -> Any:
     if kept and uploaded is None:
         with st.container(horizontal=True, vertical_alignment="center", key="row_start_picture"):
             with w.plain_errors():
-                w.picture(w.studio().store.get(kept), key="start", alt="The picture to start from")
+                w.picture(w.studio().store.get(kept), key="start", alt="The picture to start from", side=56)
             st.text("Starts from this picture.")
             st.button("Remove", icon=":material/close:", on_click=_form.preset, args=({"set_init_image": None},))
     return uploaded
@@ -193,6 +205,7 @@ def _submit(
         w.problem(short_of)
     else:
         st.toast("In the queue." if len(jobs) == 1 else f"{len(jobs)} pictures in the queue.")
+        w.scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(studio.db):
         st.toast(w.NO_EXECUTOR, duration="long")
 

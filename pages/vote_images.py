@@ -24,19 +24,18 @@ def page() -> None:
     with st.container(key="vote_area"):
         _question(left, right)
         files = w.files_of([left.id, right.id])
-        for job, cell, choice, shortcut in zip(
-            pair, st.columns(2, gap="small", wrap=False), ("left", "right"), ("Left", "Right"), strict=True
-        ):
+        sides: tuple[votes.Choice, votes.Choice] = ("left", "right")
+        for job, cell, choice in zip(pair, st.columns(2, gap="small", wrap=False), sides, strict=True):
             with cell, st.container(key=f"vote_{choice}"):
                 found = files[job.id]
                 w.picture(w.load(found.get("picture")), key=choice, alt=f"{choice} picture: {job.prompt}")
                 st.button(
-                    f"{shortcut} one",
+                    f"{choice.capitalize()} one",
                     key=f"choose_{choice}",
                     on_click=partial(_cast, visitor, left, right, choice),
                     type="primary",
                     width="stretch",
-                    shortcut=shortcut,
+                    shortcut=choice.capitalize(),
                 )
         st.button(
             "Can't tell",
