@@ -1,0 +1,156 @@
+"""Executors may be told to stop or die at any moment: no job is lost, none is done twice, none starts over."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db import artefacts, queue, workers
+from db.jobs import Job
+from tests.studio import Studio
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio(tmp_path)
+    yield studio
+    studio.close()
+
+
+def uninterrupted(studio: Studio, job: Job) -> Job:
+    """The same job once more, without anything happening to it."""
+    again = studio.add_raw(job.params, batch_key=job.batch_key)
+    return studio.ended(again)[0]
+
+
+def first_steps(studio: Studio) -> list[int]:
+    """The step each run of the job with seed 1 began at, as the engine saw it."""
+    steps = [int(line.split(":")[1]) for line in studio.steps_log.read_text().splitlines()]
+    return [step for before, step in zip([-1, *steps], steps, strict=False) if step != before + 1 or before == -1]
+
+
+def test_a_stopped_executor_gives_its_job_back_and_another_goes_on_from_there(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=40)
+    first = studio.executor()
+    studio.reached(job, 5)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(10) == 0
+    given_back = studio.job(job.id)
+    assert (given_back.state, given_back.attempt, given_back.worker_id) == ("queued", 1, None)
+    assert "state" in studio.kinds(job)
+    assert not workers.live(studio.db, within_s=30)
+
+    studio.executor()
+    (done,) = studio.ended(job)
+    assert (done.state, done.step, done.attempt) == ("succeeded", 40, 1)
+    assert [point[0] for point in done.history] == list(range(41))
+    assert first_steps(studio) == [0], "the second executor goes on with the very step the first was about to make"
+    assert np.array_equal(studio.image(job), studio.image(uninterrupted(studio, job)))
+
+
+def test_the_animation_of_an_interrupted_job_shows_every_step(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=30)
+    first = studio.executor()
+    studio.reached(job, 5)
+    first.send_signal(signal.SIGTERM)
+    first.wait(10)
+    studio.executor()
+    studio.ended(job)
+    once = uninterrupted(studio, job)
+    films = [studio.store.get(artefacts.of_job(studio.db, j.id)["gif"].key) for j in (job, once)]
+    assert films[0] == films[1]
+
+
+def test_frames_lost_with_another_machine_do_not_stop_the_job(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=30)
+    first = studio.executor()
+    studio.reached(job, 5)
+    first.send_signal(signal.SIGTERM)
+    first.wait(10)
+    for frame in (studio.folder / "data/work").rglob("*"):
+        if frame.is_file():
+            frame.unlink()
+    studio.executor()
+    (done,) = studio.ended(job)
+    assert done.state == "succeeded"
+    assert {"picture", "gif"} <= studio.kinds(job)
+
+
+def test_a_killed_executor_loses_its_lease_and_another_resumes_from_the_saved_state(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=60)
+    first = studio.executor()
+    studio.until(lambda: "state" in studio.kinds(job))
+    first.kill()
+    first.wait()
+    studio.executor()
+    (done,) = studio.ended(job)
+    assert (done.state, done.attempt) == ("succeeded", 2)
+    assert studio.events(job).count("succeeded") == 1
+    began = first_steps(studio)
+    assert len(began) == 2 and began[1] > 0, "the second executor does not begin at step 0"
+    assert np.array_equal(studio.image(job), studio.image(uninterrupted(studio, job)))
+
+
+def test_an_executor_that_lost_its_job_writes_nothing_more_for_it(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=400)
+    executor = studio.executor()
+    studio.reached(job, 3)
+    # Paused longer than the lease, as a laptop is when its lid is closed.
+    executor.send_signal(signal.SIGSTOP)
+    studio.until(lambda: queue.requeue_expired(studio.db) == 1)
+    (other,) = queue.claim(studio.db, worker_id="another", limit=1, lease_s=60)
+    assert other.id == job.id
+    before = artefacts.of_job(studio.db, job.id)
+    executor.send_signal(signal.SIGCONT)
+    studio.until(lambda: studio.said("dropped") == 1)
+    assert artefacts.of_job(studio.db, job.id) == before
+    assert (studio.job(job.id).state, studio.job(job.id).worker_id) == ("running", "another")
+    (fine,) = studio.ended(studio.add("a tree", steps=2))
+    assert fine.state == "succeeded"
+
+
+def test_a_damaged_saved_state_means_starting_anew(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=30)
+    first = studio.executor()
+    studio.reached(job, 5)
+    first.send_signal(signal.SIGTERM)
+    first.wait(10)
+    studio.store.put(artefacts.of_job(studio.db, job.id)["state"].key, b"not what it was")
+    studio.executor()
+    (done,) = studio.ended(job)
+    assert done.state == "succeeded"
+    assert np.array_equal(studio.image(job), studio.image(uninterrupted(studio, job)))
+
+
+def test_a_second_signal_ends_the_executor_at_once(studio: Studio) -> None:
+    job = studio.add("slow heart", steps=2000)
+    executor = studio.executor()
+    studio.reached(job, 2)
+    # With the write lock taken, nothing can be given back.
+    with studio.db.connect().execution_options(t2i_write=True) as conn, conn.begin():
+        executor.send_signal(signal.SIGTERM)
+        time.sleep(1.0)
+        executor.send_signal(signal.SIGTERM)
+        assert executor.wait(5) == 130
+    assert studio.job(job.id).state == "running", "its lease will expire"
+
+
+def test_random_kills_lose_and_double_no_job() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/stress_executor.py", "--kills", "12", "--engine", "tests.small_engine:SmallEngine"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lost 0, done twice 0" in done.stdout
