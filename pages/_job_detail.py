@@ -57,8 +57,6 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             st.html(f'<div class="t2i-prompt whole">{w.esc(job.prompt)}</div>')
             share = job.step / job.total_steps
             st.html(f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(share, job)}')
-            if job.state == State.FAILED:
-                w.problem(job.error or "The job failed without a reason.")
             _next_steps(job, files, visitor)
             _facts(job)
             if len(job.history) > 1:

@@ -88,11 +88,10 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _instead(job: Job) -> str:
-    if job.state == State.FAILED:
-        return job.error or "The job failed."
     return {
         State.QUEUED: "Waiting for its turn",
         State.RUNNING: "The first picture is on its way",
+        State.FAILED: "Failed before there was a picture",
         State.CANCELLED: "Cancelled before there was a picture",
     }.get(job.state, "The picture is no longer in the store")
 
@@ -116,7 +115,7 @@ def status_line(job: Job) -> str:
         score = "" if job.score is None else f"Score {job.score:.2f} · "
         return f"{score}done in {w.duration(taken(job))}"
     if job.state == State.FAILED:
-        return "Failed"
+        return f"Failed. {job.error or 'No reason was given.'}"
     return f"Cancelled at step {job.step} of {job.total_steps}" if job.step else "Cancelled"
 
 

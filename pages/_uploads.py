@@ -8,10 +8,11 @@ import streamlit as st
 
 from db import artefacts
 from db.artefacts import Artefact
+from generator.output import BadImage, decode_image
 from generator.params import BadParams
 from pages._widgets import Studio
 
-TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
 MAX_SIDE = 2048
 
 
@@ -20,16 +21,10 @@ def cleaned(data: bytes, name: str, most_bytes: int) -> tuple[bytes, int, int]:
     """An uploaded picture as PNG of at most MAX_SIDE px a side, without what a camera wrote into it: data, width,
     height. Raises BadParams with one sentence where it is too large, broken or no picture.
     """
-    if len(data) > most_bytes:
-        raise BadParams(
-            f"The picture {name!r} has {len(data) / 2**20:.1f} MB; at most {most_bytes / 2**20:.0f} MB are allowed."
-        )
-    from generator.output import decode_image
-
     try:
-        image = decode_image(data)
-    except (ValueError, OSError) as error:
-        raise BadParams(f"The picture {name!r} cannot be used: {error}") from None
+        image = decode_image(data, max_bytes=most_bytes)
+    except BadImage as error:
+        raise BadParams(f"{name!r}: {error}") from None
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     out = io.BytesIO()
     image.save(out, "PNG")

@@ -1,0 +1,51 @@
+"""A studio of its own for every test: an empty database and an empty store; and pages opened on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages import _widgets
+from tests.pages.visits import ME, Studio
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    monkeypatch.setenv("T2I_DATABASE_URL", f"sqlite:///{tmp_path}/jobs.db")
+    monkeypatch.setenv("T2I_STORE_URL", f"file://{tmp_path}/artefacts")
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    made = Studio(tmp_path)
+    yield made
+    made.db.dispose()
+    _widgets.studio().db.dispose()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+OpenPage = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
+    """Opens a page as a visitor would: open_page("pages/vote_images.py", visitor=ME, job="...")."""
+    monkeypatch.chdir(ROOT)
+
+    def opened(path: str | None = None, *, visitor: str = ME, **query: str) -> AppTest:
+        app = AppTest.from_file(str(ROOT / "webapp.py"), default_timeout=30)
+        app.session_state["visitor"] = visitor
+        app.run()
+        if path is not None:
+            app.switch_page(path)
+            for name, value in query.items():
+                app.query_params[name] = value
+            app.run()
+        return app
+
+    return opened

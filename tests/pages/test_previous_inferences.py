@@ -1,0 +1,161 @@
+"""Previous Inferences: finding a picture again, and what can be done with it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from db import queue
+from db.jobs import Job, State, new_id, normalise
+from db.schema import jobs as jobs_table
+from pages import _widgets as w
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
+
+PAGE = "pages/previous_inferences.py"
+
+
+def tiles(app) -> list[str]:
+    return [button.label for button in app.button if (button.key or "").startswith("open_")]
+
+
+def many(studio: Studio, job: Job, count: int) -> None:
+    """Copies of a finished job, as rows: drawing so many would take hours."""
+    with studio.db.begin() as conn:
+        row = dict(conn.execute(sa.select(jobs_table).where(jobs_table.c.id == job.id)).one()._mapping)
+        rows = [
+            {**row, "id": new_id(), "prompt": f"picture {i}", "prompt_search": f"picture {i}"} for i in range(count)
+        ]
+        conn.execute(sa.insert(jobs_table), rows)
+
+
+def test_an_empty_gallery_leads_to_the_first_picture(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page(PAGE)
+    assert app.title[0].value == "Previous Inferences"
+    assert "No pictures yet" in everything_shown(app) and not app.exception
+    assert app.get("page_link")
+
+
+def test_pictures_of_everybody_newest_first(studio: Studio, open_page: OpenPage) -> None:
+    for prompt, who in (("a red heart", ME), ("a penguin", SOMEBODY), ("a rocket", ME)):
+        studio.draw(prompt, who)
+    app = open_page(PAGE)
+    assert tiles(app) == ["a rocket", "a penguin", "a red heart"]
+    assert [image.proto.imgs[0].alt for image in app.get("image")] == ["a rocket", "a penguin", "a red heart"]
+
+
+def test_search_and_filters_narrow_the_gallery(studio: Studio, open_page: OpenPage) -> None:
+    studio.draw("a red heart", SOMEBODY)
+    studio.draw("a RED car")
+    studio.draw("a penguin")
+    studio.enqueue("a red fish")
+    app = open_page(PAGE)
+    app.text_input[0].set_value("red").run()
+    assert tiles(app) == ["a RED car", "a red heart"]
+    app.toggle[0].set_value(True).run()
+    assert tiles(app) == ["a RED car"]
+    app.selectbox[1].set_value("In progress").run()
+    assert tiles(app) == ["a red fish"]
+    app.selectbox[1].set_value("Failed").run()
+    assert "Nothing found" in everything_shown(app)
+
+
+def test_a_thousand_pictures_are_turned_page_by_page(studio: Studio, open_page: OpenPage) -> None:
+    many(studio, studio.draw("a red heart"), 1000)
+    app = open_page(PAGE)
+    first = tiles(app)
+    assert first == [f"picture {i}" for i in range(999, 975, -1)]
+    assert app.button(key="newer").disabled
+    app.button(key="older").click().run()
+    assert tiles(app) == [f"picture {i}" for i in range(975, 951, -1)]
+    app.button(key="newer").click().run()
+    assert tiles(app) == first
+    app.text_input[0].set_value("picture 7").run()
+    assert tiles(app)[0] == "picture 799" and app.button(key="newer").disabled
+
+
+def test_every_page_is_reached_and_the_last_has_nothing_older(studio: Studio, open_page: OpenPage) -> None:
+    many(studio, studio.draw("a red heart"), 60)
+    app = open_page(PAGE)
+    seen = tiles(app)
+    while not app.button(key="older").disabled:
+        app.button(key="older").click().run()
+        seen += tiles(app)
+    assert len(seen) == len(set(seen)) == 61
+
+
+def test_a_picture_opens_with_all_there_is_to_know(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart", SOMEBODY, cutn=5, augment=False, seed=123)
+    app = open_page(PAGE)
+    app.button(key=f"open_{job.id}").click().run()
+    shown = everything_shown(app)
+    for fact in ("a red heart", "VQGAN + CLIP", "123", "64 × 64 px", "cutn", "<dd>5</dd>", "augment", "off", "0.42"):
+        assert fact in shown, fact
+    assert "learning_rate" not in shown, "only what differs from the defaults is listed"
+    assert {b.label for b in app.get("download_button")} == {"PNG", "GIF", "JSON"}
+    assert not app.exception
+
+
+def test_a_job_has_an_address_that_can_be_shared(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart", SOMEBODY)
+    app = open_page(PAGE, job=job.id)
+    assert "a red heart" in everything_shown(app)
+    app.button[0].click().run()
+    assert tiles(app) == ["a red heart"]
+
+
+def test_an_unknown_or_hidden_job_is_a_sentence(studio: Studio, open_page: OpenPage) -> None:
+    assert "No such job" in everything_shown(open_page(PAGE, job="<b>nothing</b>"))
+    job = studio.draw("a red heart", SOMEBODY)
+    queue.set_hidden(studio.db, job.id)
+    assert "No such job" in everything_shown(open_page(PAGE, job=job.id))
+    assert "a red heart" in everything_shown(open_page(PAGE, job=job.id, visitor=SOMEBODY))
+
+
+def test_a_failed_job_shows_its_reason(studio: Studio, open_page: OpenPage) -> None:
+    studio.enqueue("a red heart")
+    job = studio.run()
+    queue.fail(studio.db, worker_id=EXECUTOR, job_id=job.id, kind="memory", message="Out of memory; lower cutn.")
+    assert "Out of memory; lower cutn." in everything_shown(open_page(PAGE, job=job.id))
+
+
+def test_run_again_is_a_child_with_the_same_settings_and_a_new_seed(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart", SOMEBODY, cutn=5, seed=123)
+    app = open_page(PAGE, job=job.id)
+    next(b for b in app.button if b.label == "Run again").click().run()
+    child = queue.list_jobs(studio.db, limit=1)[0]
+    assert (child.parent_id, child.submitter, child.state) == (job.id, ME, State.QUEUED)
+    assert child.params == {**job.params, "seed": child.params["seed"]} and child.params["seed"] != 123
+    assert "Made from" in everything_shown(open_page(PAGE, job=child.id))
+
+
+def test_use_as_init_image_fills_the_form_with_the_picture(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart", SOMEBODY)
+    app = open_page(PAGE, job=job.id)
+    next(b for b in app.button if b.label == "Use as init image").click().run()
+    assert app.title[0].value == "Text-to-Image Generation"
+    assert app.text_area(key="set_prompt").value == "a red heart"
+    next(b for b in app.button if b.label == "Generate").click().run()
+    child = queue.list_jobs(studio.db, limit=1)[0]
+    assert child.params["init"] == "image" and child.params["init_image"] == f"jobs/{job.id}/picture.png"
+    assert child.parent_id == job.id
+
+
+def test_prompts_cannot_smuggle_html_or_markdown_in(studio: Studio, open_page: OpenPage) -> None:
+    prompt = "<script>alert(1)</script> ![x](http://example.com/x.png) **b** :heart: www.example.com"
+    job = studio.draw(prompt)
+    (tile,) = tiles(open_page(PAGE))
+    assert "**b**" not in tile and "![" not in tile and ":heart:" not in tile and "www." not in tile
+    assert tile.replace("\\", "").replace("\u2060", "").startswith("<script>alert(1)</script> ![x](http://")
+    assert "<script>alert(1)" not in everything_shown(open_page(PAGE, job=job.id))
+
+
+def test_a_picture_whose_file_is_gone_leaves_the_gallery_usable(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart")
+    studio.store.delete(f"jobs/{job.id}/thumbnail.png")
+    app = open_page(PAGE)
+    assert tiles(app) == ["a red heart"] and "No picture" in everything_shown(app) and not app.exception
+
+
+def test_labels_show_every_character_as_typed() -> None:
+    assert w.label("a red heart, 'big'") == "a red heart, 'big'"
+    assert normalise(w.label("a*b").replace("\\", "")) == "a*b"

@@ -1,0 +1,71 @@
+"""What is wrong with the machine reaches the visitor as one sentence, on every page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import streamlit as st
+
+from pages import _widgets as w
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import Studio, everything_shown
+
+PAGES = [w.GENERATION, w.INFERENCES, w.VOTES, w.QUEUE]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_database_that_cannot_be_opened(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    w.studio().db.dispose()
+    st.cache_resource.clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("T2I_DATABASE_URL", f"sqlite:///{tmp_path}/file/jobs.db")
+        app = open_page(page)
+        (error,) = app.error
+        assert "cannot be made" in error.value and not app.exception
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_database_from_a_newer_version(studio: Studio, open_page: OpenPage, page: str) -> None:
+    with studio.db.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    app = open_page(page)
+    assert "newer" in app.error[0].value and not app.exception
+    with studio.db.begin() as conn:
+        conn.execute(sa.text("DELETE FROM alembic_version"))
+        from db.schema import REVISION
+
+        conn.execute(sa.text("INSERT INTO alembic_version VALUES (:r)"), {"r": REVISION})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_that_vanish_while_the_page_is_open(studio: Studio, open_page: OpenPage, page: str) -> None:
+    app = open_page(page)
+    with studio.db.begin() as conn:
+        conn.execute(sa.text("ALTER TABLE jobs RENAME TO gone"))
+    app.run()
+    assert len(app.error) >= 1 and not app.exception
+    with studio.db.begin() as conn:
+        conn.execute(sa.text("ALTER TABLE gone RENAME TO jobs"))
+    app.run()
+    assert not app.error and not app.exception, "the page recovers by itself"
+
+
+def test_a_configuration_that_cannot_be_read(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w.studio().db.dispose()
+    st.cache_resource.clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("T2I_LEASE_S", "soon")
+        assert "T2I_LEASE_S" in open_page().error[0].value.replace("\\", "")
+
+
+def test_a_visitor_without_a_cookie_gets_an_id_that_a_script_keeps(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page()
+    script = everything_shown(app)
+    assert f"{w.COOKIE}=me-me-me-me-me-me-me" in script and "SameSite=Lax" in script

@@ -1,0 +1,60 @@
+"""Vote Images: each pair once, one tap each."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from db import votes
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
+
+PAGE = "pages/vote_images.py"
+
+
+def test_without_two_pictures_the_page_says_what_to_do(studio: Studio, open_page: OpenPage) -> None:
+    studio.draw("a red heart")
+    app = open_page(PAGE)
+    assert app.title[0].value == "Vote Images"
+    assert "Nothing to compare yet" in everything_shown(app) and app.get("page_link")
+
+
+@pytest.mark.parametrize("choice", ["left", "right", "tie"])
+def test_one_tap_is_one_vote(studio: Studio, open_page: OpenPage, choice: str) -> None:
+    pair = [studio.draw("a red heart"), studio.draw("a red heart", SOMEBODY)]
+    app = open_page(PAGE)
+    assert "a red heart" in everything_shown(app) and len(app.get("image")) == 2
+    left, right = app.session_state["pair"]
+    app.button(key=f"choose_{choice}").click().run()
+    tallies = votes.tallies(studio.db, [job.id for job in pair])
+    assert (tallies[left].wins, tallies[right].wins) == (choice == "left", choice == "right")
+    assert tallies[left].ties == (choice == "tie")
+    assert "You have seen every pair" in everything_shown(app) and "given 1 vote." in everything_shown(app)
+
+
+def test_no_pair_is_shown_twice_to_one_voter(studio: Studio, open_page: OpenPage) -> None:
+    ids = [studio.draw("a red heart", SOMEBODY).id for _ in range(4)]
+    app = open_page(PAGE)
+    seen = []
+    while app.session_state["pair"] is not None:
+        seen.append(frozenset(app.session_state["pair"]))
+        app.button(key="choose_left").click().run()
+    assert sorted(map(sorted, seen)) == sorted(map(sorted, itertools.combinations(ids, 2)))
+    assert votes.cast_by(studio.db, ME) == 6
+    assert "You have seen every pair" in everything_shown(open_page(PAGE))
+    assert open_page(PAGE, visitor=SOMEBODY).session_state["pair"] is not None
+
+
+def test_a_pair_voted_on_in_another_tab_does_not_count_twice(studio: Studio, open_page: OpenPage) -> None:
+    studio.draw("a red heart"), studio.draw("a red heart")
+    one, other = open_page(PAGE), open_page(PAGE)
+    one.button(key="choose_left").click().run()
+    other.button(key="choose_right").click().run()
+    assert votes.cast_by(studio.db, ME) == 1 and not other.exception and not other.error
+
+
+def test_pictures_of_different_prompts_are_shown_with_their_own(studio: Studio, open_page: OpenPage) -> None:
+    studio.draw("a red heart"), studio.draw("a <b>penguin</b>")
+    shown = everything_shown(open_page(PAGE))
+    assert "its own prompt" in shown and "a red heart" in shown and "a &lt;b&gt;penguin" in shown

@@ -1,0 +1,116 @@
+"""What visitors and executors do to the studio whose pages are tested, and what a page then shows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from db import artefacts, engine, queue, workers
+from db.artefacts import Store
+from db.jobs import Job
+from generator.params import validate
+
+ME = "me-me-me-me-me-me-me"
+SOMEBODY = "somebody-else-else-else"
+EXECUTOR = "executor-1"
+
+
+class Studio:
+    """The database and store the pages look at, and what visitors and executors do to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.db: sa.Engine = engine.connect(f"sqlite:///{folder}/jobs.db")
+        self.store = Store(f"file://{folder}/artefacts")
+
+    def enqueue(self, prompt: str, submitter: str = ME, **settings: Any) -> Job:
+        parent = settings.pop("parent_id", None)
+        params = validate("vqgan-clip", {"prompt": prompt, **settings})
+        return queue.enqueue(
+            self.db,
+            engine="vqgan-clip",
+            checkpoint=params.checkpoint,
+            batch_key=params.batch_key,
+            prompt=params.prompt,
+            params=params.model_dump(mode="json"),
+            total_steps=params.total_steps,
+            submitter=submitter,
+            parent_id=parent,
+        )
+
+    def start_executor(self) -> None:
+        workers.register(
+            self.db,
+            worker_id=EXECUTOR,
+            device="cpu",
+            engines=["vqgan-clip"],
+            places=2,
+            hostname="studio",
+            pid=1,
+        )
+        workers.beat(self.db, EXECUTOR, "1 job")
+
+    def run(self, step: int = 10) -> Job:
+        """An executor takes the next job and shows a preview at `step`."""
+        (job,) = queue.claim(self.db, worker_id=EXECUTOR, limit=1, lease_s=600)
+        history = [[i, 0.2 + i / 100] for i in range(step + 1)]
+        queue.heartbeat(
+            self.db,
+            worker_id=EXECUTOR,
+            job_id=job.id,
+            step=step,
+            score=0.3,
+            steps_per_s=4.0,
+            history=history,
+            lease_s=600,
+        )
+        self._put(job, "preview", "png", "image/png")
+        return queue.get(self.db, job.id)
+
+    def finish(self, job: Job) -> Job:
+        for kind in ("picture", "thumbnail"):
+            self._put(job, kind, "png", "image/png")
+        self._put(job, "gif", "gif", "image/gif")
+        artefacts.save(
+            self.db,
+            self.store,
+            job_id=job.id,
+            kind="json",
+            data=b"{}",
+            media_type="application/json",
+            ext="json",
+        )
+        return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id, score=0.42)
+
+    def draw(self, prompt: str, submitter: str = ME, **settings: Any) -> Job:
+        """A job from the queue to its picture."""
+        self.enqueue(prompt, submitter, **settings)
+        return self.finish(self.run())
+
+    def _put(self, job: Job, kind: str, ext: str, media_type: str) -> None:
+        out = io.BytesIO()
+        Image.new("RGB", (16, 16), f"#{job.id[-6:]}").save(out, ext.upper())
+        artefacts.save(
+            self.db, self.store, job_id=job.id, kind=kind, data=out.getvalue(), media_type=media_type, ext=ext
+        )
+
+
+def everything_shown(app: AppTest) -> str:
+    """All text a visitor can read on the page, in one string."""
+    parts: list[str] = []
+    for kind in ("title", "header", "subheader", "markdown", "text", "caption", "error", "warning", "info", "html"):
+        for element in app.get(kind):
+            parts.append(str(getattr(element, "value", None) or getattr(element.proto, "body", "")))
+    parts += [button.label for button in app.button]
+    return "\n".join(parts)
+
+
+def picture_bytes(kind: str) -> bytes:
+    """A small real picture in this file format."""
+    out = io.BytesIO()
+    Image.effect_noise((48, 32), 80).convert("RGB").save(out, kind)
+    return out.getvalue()
