@@ -54,15 +54,16 @@ def web_app_answers(port: int, host: str) -> bool:
 
 def live_executors(since: float) -> int:
     from db import engine, workers
+    from db.errors import DatabaseUnavailable
     from settings import Settings
 
     try:
         database = engine.connect(Settings().database_url)
         try:
-            return sum(worker.last_seen_at >= since for worker in workers.live(database, within_s=30))
+            return sum(worker.beat_at >= since for worker in workers.live(database, within_s=30))
         finally:
             database.dispose()
-    except engine.DatabaseUnavailable:
+    except DatabaseUnavailable:
         return 0
 
 
