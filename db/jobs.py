@@ -46,7 +46,7 @@ def check_transition(source: State, target: State) -> None:
         raise IllegalTransition(f"A {source} job cannot become {target}; permitted: {permitted}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One row of `jobs`. Times are UTC seconds since 1970."""
 
@@ -63,20 +63,20 @@ class Job:
     max_attempts: int
     step: int  # 0 .. total_steps
     total_steps: int
-    score: float | None
+    score: float | None = None
     history: list[list[float]]  # [[step, score], ...], at most HISTORY_POINTS
-    steps_per_s: float | None
-    error_kind: str | None
-    error: str | None
-    worker_id: str | None
-    lease_expires_at: float | None
+    steps_per_s: float | None = None
+    error_kind: str | None = None
+    error: str | None = None
+    worker_id: str | None = None
+    lease_expires_at: float | None = None
     cancel_requested: bool
     hidden: bool
-    parent_id: str | None
-    source_artefact_id: str | None
+    parent_id: str | None = None
+    source_artefact_id: str | None = None
     created_at: float
-    started_at: float | None  # when the attempt being made was claimed
-    finished_at: float | None
+    started_at: float | None = None  # when the attempt being made was claimed
+    finished_at: float | None = None
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)
@@ -84,8 +84,10 @@ _COLUMNS = tuple(Job.__dataclass_fields__)
 
 def from_row(row: Any) -> Job:
     """Turn a result row that holds all columns of `jobs` into a Job."""
-    values = {name: row._mapping[name] for name in _COLUMNS}
-    return Job(**(values | {"state": State(values["state"])}))
+    found = row._mapping
+    values = {name: found[name] for name in _COLUMNS}
+    values["state"] = State(values["state"])
+    return Job(**values)
 
 
 _id_lock = threading.Lock()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +33,19 @@ def heads(
 
     The cost grows with the number of submitters who wait, not with the number of waiting jobs.
     """
+    values: dict[str, Any] = {"at_most": limit}
+    if engines is not None:
+        values["engines"] = list(engines)
+    if batch_key is not None:
+        values["batch_key"] = batch_key
+    if without:
+        values["without"] = list(without)
+    return conn.execute(_heads(frozenset(values)), values).all()
+
+
+@cache
+def _heads(given: frozenset[str]) -> sa.Select[Any]:
+    """The statement of `heads` for these parameters; made once, since that takes longer than running it."""
     # A loose index scan: hops from one waiting submitter to the next.
     waiting = jobs.alias("waiting")
     line = (
@@ -48,12 +62,12 @@ def heads(
 
     first = jobs.alias("first")
     wanted = [first.c.state == State.QUEUED, first.c.submitter == line.c.submitter]
-    if engines is not None:
-        wanted.append(first.c.engine.in_(list(engines)))
-    if batch_key is not None:
-        wanted.append(first.c.batch_key == batch_key)
-    if without:
-        wanted.append(first.c.id.not_in(list(without)))
+    if "engines" in given:
+        wanted.append(first.c.engine.in_(sa.bindparam("engines", expanding=True)))
+    if "batch_key" in given:
+        wanted.append(first.c.batch_key == sa.bindparam("batch_key"))
+    if "without" in given:
+        wanted.append(first.c.id.not_in(sa.bindparam("without", expanding=True)))
     head_id = (
         sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
     )
@@ -61,12 +75,12 @@ def heads(
     served = sa.select(sa.func.max(earlier.c.started_at)).where(earlier.c.submitter == line.c.submitter)
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
     ready = sa.case((turn.c.served > jobs.c.created_at, turn.c.served), else_=jobs.c.created_at)
-    return conn.execute(
+    return (
         sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key)
         .join_from(turn, jobs, jobs.c.id == turn.c.id)
         .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
-        .limit(limit)
-    ).all()
+        .limit(sa.bindparam("at_most"))
+    )
 
 
 def service_order(conn: sa.Connection) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,6 +54,14 @@ __all__ = [
 ]
 
 
+# Statements are made once: making one takes longer than running it.
+_ADD = sa.insert(jobs)
+_WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)
+_WAITING_OF = sa.select(sa.func.count()).where(
+    jobs.c.submitter == sa.bindparam("submitter"), jobs.c.state == State.QUEUED
+)
+
+
 def enqueue(
     db: sa.Engine,
     *,
@@ -94,33 +103,28 @@ def enqueue(
             _check_room(conn, submitter, max_queued)
         if parent_id is not None and conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == parent_id)) is None:
             raise UnknownJob(parent_id)
-        row = conn.execute(
-            sa.insert(jobs)
-            .values(
-                id=new_id(),
-                engine=engine,
-                checkpoint=checkpoint,
-                batch_key=batch_key,
-                prompt=prompt,
-                prompt_search=normalise(prompt),
-                params=dict(params),
-                state=State.QUEUED,
-                priority=priority,
-                submitter=submitter,
-                attempt=1,
-                max_attempts=max_attempts,
-                step=0,
-                total_steps=total_steps,
-                history=[],
-                cancel_requested=False,
-                hidden=False,
-                parent_id=parent_id,
-                source_artefact_id=source_artefact_id,
-                created_at=clock(conn),
-            )
-            .returning(*jobs.c)
-        ).one()
-        job = from_row(row)
+        job = Job(
+            id=new_id(),
+            engine=engine,
+            checkpoint=checkpoint,
+            batch_key=batch_key,
+            prompt=prompt,
+            params=dict(params),
+            state=State.QUEUED,
+            priority=priority,
+            submitter=submitter,
+            attempt=1,
+            max_attempts=max_attempts,
+            step=0,
+            total_steps=total_steps,
+            history=[],
+            cancel_requested=False,
+            hidden=False,
+            parent_id=parent_id,
+            source_artefact_id=source_artefact_id,
+            created_at=clock(conn),
+        )
+        conn.execute(_ADD, vars(job) | {"prompt_search": normalise(prompt)})
         note(conn, job.id, State.QUEUED, at=job.created_at)
     return job
 
@@ -142,7 +146,7 @@ def claim(
     taken: list[Job] = []
     with reading(db) as conn:
         # Idle executors ask often; this look does not take the write lock.
-        if conn.scalar(sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)) is None:
+        if conn.scalar(_WAITING) is None:
             return taken
     with writing(db) as conn:
         now = clock(conn)
@@ -178,26 +182,27 @@ def claim(
 
 def _claim_one(conn: sa.Connection, job_id: str, worker_id: str, now: float, lease_s: float) -> Job | None:
     check_transition(State.QUEUED, State.RUNNING)
+    values = {"wanted": job_id, "worker_id": worker_id, "started_at": now, "lease_expires_at": now + lease_s}
+    row = conn.execute(_claim_statement(), values).one_or_none()
+    return None if row is None else from_row(row)
+
+
+@cache
+def _claim_statement() -> sa.Executable:
     # PostgreSQL: a row that another executor is claiming right now is skipped, not waited for.
     free = (
         sa.select(jobs.c.id)
-        .where(jobs.c.id == job_id, jobs.c.state == State.QUEUED)
+        .where(jobs.c.id == sa.bindparam("wanted"), jobs.c.state == State.QUEUED)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    row = conn.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == free)
-        .values(state=State.RUNNING, worker_id=worker_id, started_at=now, lease_expires_at=now + lease_s)
-        .returning(*jobs.c)
-    ).one_or_none()
-    return None if row is None else from_row(row)
+    taken: dict[str, Any] = {name: sa.bindparam(name) for name in ("worker_id", "started_at", "lease_expires_at")}
+    return sa.update(jobs).where(jobs.c.id == free).values(state=State.RUNNING, **taken).returning(*jobs.c)
 
 
 def _check_room(conn: sa.Connection, submitter: str, max_queued: int) -> None:
     if conn.dialect.name == "postgresql":
         # One submitter's requests one after the other, so that two at once cannot both take the last place.
         conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(submitter, 0))))
-    waiting = sa.select(sa.func.count()).where(jobs.c.submitter == submitter, jobs.c.state == State.QUEUED)
-    if (conn.scalar(waiting) or 0) >= max_queued:
+    if (conn.scalar(_WAITING_OF, {"submitter": submitter}) or 0) >= max_queued:
         raise TooManyQueued(max_queued)

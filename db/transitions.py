@@ -6,6 +6,7 @@ Each step is one guarded UPDATE ... RETURNING and one event row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,15 +40,12 @@ def heartbeat(
     if history is not None:
         values["history"] = thin(history)
     with writing(db) as conn:
-        cancel = conn.scalar(
-            sa.update(jobs)
-            .where(*_held(job_id, worker_id))
-            .values(lease_expires_at=clock(conn) + lease_s, **values)
-            .returning(jobs.c.cancel_requested)
-        )
-    if cancel is None:
+        values["lease_expires_at"] = clock(conn) + lease_s
+        statement = _update(State.RUNNING, frozenset(values), True)
+        row = conn.execute(statement, _bound(job_id, values, worker_id)).one_or_none()
+    if row is None:
         raise LeaseLost(job_id, worker_id)
-    return bool(cancel)
+    return bool(row.cancel_requested)
 
 
 def succeed(db: sa.Engine, *, worker_id: str, job_id: str, score: float | None = None, step: int | None = None) -> Job:
@@ -55,7 +53,7 @@ def succeed(db: sa.Engine, *, worker_id: str, job_id: str, score: float | None =
 
     step: the last step made, where the job stopped before total_steps.
     """
-    values: dict[str, Any] = {"step": jobs.c.total_steps if step is None else step}
+    values: dict[str, Any] = {"step": step}
     if score is not None:
         values["score"] = finite(score)
     return _end(db, worker_id, job_id, State.SUCCEEDED, values)
@@ -182,12 +180,11 @@ def _move(
 ) -> Job:
     """The one place where a state changes, but for claiming; guarded by the old state and the worker."""
     check_transition(source, target)
-    guard = [jobs.c.id == job_id, jobs.c.state == source]
-    if worker_id is not None:
-        guard.append(jobs.c.worker_id == worker_id)
+    new = {**values, "state": target}
     if target != State.QUEUED:
-        values = {**values, "lease_expires_at": None}
-    row = conn.execute(sa.update(jobs).where(*guard).values(state=target, **values).returning(*jobs.c)).one_or_none()
+        new["lease_expires_at"] = None
+    statement = _update(source, frozenset(new), worker_id is not None)
+    row = conn.execute(statement, _bound(job_id, new, worker_id)).one_or_none()
     if row is None:
         raise LeaseLost(job_id, worker_id or "nobody")
     note(
@@ -201,6 +198,27 @@ def _move(
     return from_row(row)
 
 
+@cache
+def _update(source: State, columns: frozenset[str], by_worker: bool) -> Any:
+    """The guarded UPDATE that sets these columns; made once, since that takes longer than running it."""
+    guard = [jobs.c.id == sa.bindparam("wanted"), jobs.c.state == source]
+    if by_worker:
+        guard.append(jobs.c.worker_id == sa.bindparam("holder"))
+    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in columns}
+    if "step" in new:
+        # No step given means all of them.
+        new["step"] = sa.func.coalesce(new["step"], jobs.c.total_steps)
+    return sa.update(jobs).where(*guard).values(new).returning(*jobs.c)
+
+
+def _bound(job_id: str, values: Mapping[str, Any], worker_id: str | None) -> dict[str, Any]:
+    bound = {"wanted": job_id} | {f"new_{name}": value for name, value in values.items()}
+    return bound if worker_id is None else bound | {"holder": worker_id}
+
+
+_NOTE = sa.insert(events)
+
+
 def note(
     conn: sa.Connection,
     job_id: str,
@@ -210,4 +228,4 @@ def note(
     worker_id: str | None = None,
     detail: str | None = None,
 ) -> None:
-    conn.execute(sa.insert(events).values(job_id=job_id, at=at, kind=kind, worker_id=worker_id, detail=detail))
+    conn.execute(_NOTE, {"job_id": job_id, "at": at, "kind": kind, "worker_id": worker_id, "detail": detail})
