@@ -16,14 +16,14 @@ def main() -> None:
     page = st.navigation(
         [
             st.Page(
-                "pages/text_to_image_generation.py",
+                _widgets.GENERATION,
                 title="Text-to-Image Generation",
                 icon=":material/brush:",
                 default=True,
             ),
-            st.Page("pages/previous_inferences.py", title="Previous Inferences", icon=":material/grid_view:"),
-            st.Page("pages/vote_images.py", title="Vote Images", icon=":material/thumbs_up_down:"),
-            st.Page("pages/queue_page.py", title="Queue", icon=":material/hourglass:"),
+            st.Page(_widgets.INFERENCES, title="Previous Inferences", icon=":material/grid_view:"),
+            st.Page(_widgets.VOTES, title="Vote Images", icon=":material/thumbs_up_down:"),
+            st.Page(_widgets.QUEUE, title="Queue", icon=":material/hourglass:"),
         ],
         position="top",
     )

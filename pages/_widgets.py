@@ -6,7 +6,7 @@ import html
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from generator.params import BadParams
 from generator.registry import UnknownName
 from settings import Settings
 
-GENERATION = "pages/text_to_image_generation.py"
-INFERENCES = "pages/previous_inferences.py"
-VOTES = "pages/vote_images.py"
-QUEUE = "pages/queue_page.py"
+_HERE = Path(__file__).resolve().parent
+GENERATION = str(_HERE / "text_to_image_generation.py")
+INFERENCES = str(_HERE / "previous_inferences.py")
+VOTES = str(_HERE / "vote_images.py")
+QUEUE = str(_HERE / "queue_page.py")
 
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
@@ -79,7 +80,8 @@ def visitor() -> str:
 
 def frame() -> None:
     """The style sheet, and the script that keeps the visitor's id in the browser for a year."""
-    st.html(Path(__file__).with_name("_theme.css"))
+    st.session_state["framed"] = True
+    st.html(_HERE / "_theme.css")
     me = visitor()
     if st.context.cookies.get(COOKIE) == me:
         return
@@ -95,6 +97,17 @@ def frame() -> None:
     }})();</script>"""
     with st.container(key="visitor_script"):
         st.html(script, unsafe_allow_javascript=True)
+
+
+def show(page: Callable[[], None]) -> None:
+    """Draw a page inside the frame that webapp.py has drawn.
+
+    The first visitor after a start can get past webapp.py: until it has run once, Streamlit takes the files of
+    pages/ for pages of their own. Starting over leads through it.
+    """
+    if not st.session_state.pop("framed", False):
+        st.rerun()
+    page()
 
 
 def scroll_to(key: str, occasion: str) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from db import queue
 from db.jobs import ENDED, LIVE, Job, State
 from generator import registry
-from pages import _job_detail
+from pages import _form, _job_detail
 from pages import _widgets as w
 
 PAGE = 24
@@ -63,31 +63,31 @@ def _gallery() -> None:
 
 def _filters() -> dict[str, Any]:
     """Draws search and filters; returns them as `queue.list_jobs` takes them. They outlive a look at one job."""
-    kept: dict[str, Any] = st.session_state.setdefault("gallery_filters", {})
+    kept = _form.remembered()
     search, others = st.columns(2)
     with others:
         engine_cell, status_cell = st.columns(2, wrap=False)
     with search:
-        kept["search"] = st.text_input(
-            "Search", value=kept.get("search", ""), placeholder="Words of a prompt", icon=":material/search:"
-        )
+        key = _form.keep("gallery_search", "")
+        kept[key] = st.text_input("Search", key=key, placeholder="Words of a prompt", icon=":material/search:")
     with engine_cell:
-        engines = ["", *registry.ENGINES]
-        kept["engine"] = st.selectbox(
+        key = _form.keep("gallery_engine", "")
+        kept[key] = st.selectbox(
             "Engine",
-            engines,
-            index=engines.index(kept.get("engine", "")),
+            ["", *registry.ENGINES],
+            key=key,
             format_func=lambda name: registry.ENGINES[name].title if name else "All engines",
         )
     with status_cell:
-        names = list(STATUSES)
-        kept["status"] = st.selectbox("Status", names, index=names.index(kept.get("status", names[0])))
-    kept["mine"] = st.toggle("Only mine", value=kept.get("mine", False))
+        key = _form.keep("gallery_status", next(iter(STATUSES)))
+        kept[key] = st.selectbox("Status", list(STATUSES), key=key)
+    key = _form.keep("gallery_mine", False)
+    kept[key] = st.toggle("Only mine", key=key)
     return {
-        "search": kept["search"].strip() or None,
-        "engine": kept["engine"] or None,
-        "states": STATUSES[kept["status"]],
-        "submitter": w.visitor() if kept["mine"] else None,
+        "search": kept["gallery_search"].strip() or None,
+        "engine": kept["gallery_engine"] or None,
+        "states": STATUSES[kept["gallery_status"]],
+        "submitter": w.visitor() if kept["gallery_mine"] else None,
     }
 
 
@@ -127,4 +127,4 @@ def _nothing(chosen: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    page()
+    w.show(page)

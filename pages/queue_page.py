@@ -117,4 +117,4 @@ def _executors() -> None:
 
 
 if __name__ == "__main__":
-    page()
+    w.show(page)

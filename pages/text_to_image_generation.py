@@ -227,4 +227,4 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    page()
+    w.show(page)

@@ -110,4 +110,4 @@ def _nothing_to_compare(given: int) -> None:
 
 
 if __name__ == "__main__":
-    page()
+    w.show(page)

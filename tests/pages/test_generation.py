@@ -9,6 +9,7 @@ from db import artefacts, queue, workers
 from db.jobs import State
 from generator import registry
 from pages import _form
+from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, picture_bytes
 
@@ -192,8 +193,8 @@ def test_a_failed_job_says_why_and_can_be_edited_and_tried_again(studio: Studio,
 def test_the_form_is_as_it_was_after_a_visit_to_another_page(studio: Studio, open_page: OpenPage) -> None:
     app = write(open_page(), "a red heart")
     app.number_input(key="set_vqgan-clip_mini_steps").set_value(7).run()
-    app.switch_page("pages/queue_page.py").run()
-    app.switch_page("pages/text_to_image_generation.py").run()
+    app.switch_page(w.QUEUE).run()
+    app.switch_page(w.GENERATION).run()
     assert app.text_area(key="set_prompt").value == "a red heart"
     assert app.number_input(key="set_vqgan-clip_mini_steps").value == 7
 

@@ -11,7 +11,7 @@ from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
 
-PAGE = "pages/previous_inferences.py"
+PAGE = w.INFERENCES
 
 
 def tiles(app) -> list[str]:

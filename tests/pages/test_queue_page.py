@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from db import queue
 from db.jobs import State
+from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import SOMEBODY, Studio, everything_shown
 
-PAGE = "pages/queue_page.py"
+PAGE = w.QUEUE
 
 
 def test_an_empty_queue_without_executor_says_both(studio: Studio, open_page: OpenPage) -> None:

@@ -7,10 +7,11 @@ import itertools
 import pytest
 
 from db import votes
+from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
-PAGE = "pages/vote_images.py"
+PAGE = w.VOTES
 
 
 def test_without_two_pictures_the_page_says_what_to_do(studio: Studio, open_page: OpenPage) -> None:
