@@ -32,6 +32,9 @@ ANIMATION_SIDE = 512  # px: GIF and WebP encoders keep all frames in memory
 HOLD_S = 1.5  # the finished picture stays before the film begins again
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 METADATA_KEY = "text2image"
+# bitexact leaves out the encoder's name and the time, so the same frames are the same bytes.
+FILM_OPTIONS = ["-crf", "18", "-preset", "fast", "-threads", "2", "-map_metadata", "-1", "-movflags", "+faststart"]
+FILM_OPTIONS += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
 
 
 class BadImage(ValueError):
@@ -51,7 +54,7 @@ def decode_image(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_
         raise BadImage(f"The picture has {len(data) / 2**20:.1f} MB; at most {max_bytes / 2**20:.0f} MB are allowed.")
     # Pillow, fed hostile bytes, raises whatever its parsers stumble over; all of it means the same to the visitor.
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise BadImage("This is not a picture in PNG, JPEG, WebP or GIF format.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -198,9 +201,9 @@ class Recorder:
             for later in [step for step in self._kept if step >= index]:
                 self._drop(later)
             data = _encode(image, "PNG", compress_level=1)
-            _write(self.last_path, data)
+            write_whole(self.last_path, data)
             if index % self._stride_at(index) == 0:
-                _write(self._path(index), data)
+                write_whole(self._path(index), data)
                 self._kept.append(index)
                 stride = self._stride_at(index)
                 for step in [step for step in self._kept if step % stride]:
@@ -260,6 +263,12 @@ class Recorder:
             frames.pop()
         return [*frames, self.last_path]
 
+    def frames_to(self, folder: Path) -> None:
+        """Copies the kept frames, one PNG each, named by their step."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for step in self._kept:
+            write_whole(folder / self._path(step).name, self._path(step).read_bytes())
+
     def discard(self) -> None:
         """Removes the folder with all its frames."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -300,11 +309,11 @@ def _animation(kind: str, paths: list[Path], **options: Any) -> bytes:
 
 def _mp4(paths: list[Path], folder: Path) -> bytes:
     """H.264 in yuv420p with even sides, as every player wants it; frames go to ffmpeg one at a time."""
-    import imageio_ffmpeg
+    import imageio_ffmpeg  # type: ignore[import-untyped]
 
     rate = 1000 / _frame_ms(len(paths))
-    with Image.open(paths[-1]) as image:
-        width, height = (side // 2 * 2 for side in _fitted(image, SHORT_SIDE, 4096).size)
+    with Image.open(paths[-1]) as finished:
+        width, height = (side // 2 * 2 for side in _fitted(finished, SHORT_SIDE, 4096).size)
     target = folder / "film.part.mp4"
     writer = imageio_ffmpeg.write_frames(
         str(target),
@@ -315,10 +324,8 @@ def _mp4(paths: list[Path], folder: Path) -> bytes:
         macro_block_size=2,
         quality=None,
         ffmpeg_log_level="error",
-        # bitexact leaves out the encoder's name and the time, so the same frames are the same bytes.
-        output_params=["-crf", "18", "-preset", "fast", "-threads", "2", "-fflags", "+bitexact", "-flags:v", "+bitexact",
-                       "-map_metadata", "-1", "-movflags", "+faststart"],
-    )  # fmt: skip
+        output_params=FILM_OPTIONS,
+    )
     writer.send(None)
     try:
         data = b""
@@ -340,7 +347,7 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Whole, then renamed into place."""
     part = path.with_name(path.name + ".part")
     try:

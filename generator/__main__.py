@@ -1,0 +1,279 @@
+"""python -m generator "a red heart" --output-dir out --seed 1: one picture, without queue or browser.
+
+The flags are those of the engine's parameters (params.py). Exit status: 0, 1 when the run failed, 2 for bad input,
+130 after Ctrl-C, the last good picture being saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from tqdm import tqdm
+
+from generator import output, params, registry
+from generator.checkpoints_command import checkpoints_dir_option, listing
+from generator.device import DeviceUnavailable, pick_device
+from generator.download import FolderProblem
+from generator.output import BadImage, NoMetadata, Recorder
+from generator.params import BadParams, Params
+from generator.registry import UnknownName
+
+OWN_FLAGS = ("width", "height")  # set by --size
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message[:1].upper()}{message[1:].rstrip('.')}. See python -m generator --help\n")
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size. Write WIDTHxHEIGHT or one number, for example 64x64")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _bounds(field: FieldInfo) -> str:
+    words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
+    found = [(word, getattr(limit, word)) for limit in field.metadata for word in words if hasattr(limit, word)]
+    return " ".join(words[word].format(value) for word, value in found)
+
+
+def _add_flags(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
+    """One flag per parameter, with the help, unit, bounds and default of its declaration."""
+    groups: dict[str, Any] = {}
+    for name, field in cls.model_fields.items():
+        if name == "prompt" or name in OWN_FLAGS:
+            continue
+        extra: Any = field.json_schema_extra or {}
+        group = groups.setdefault(extra["group"], parser.add_argument_group(extra["group"]))
+        default = "drawn and printed" if name == "seed" else field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        notes = [part for part in (_bounds(field), extra["unit"]) if part]
+        notes.append(f"default {default}" if default not in (None, "") else "default none")
+        text = f"{field.description} [{'; '.join(notes)}]".replace("%", "%%")
+        flag, kind = f"--{name.replace('_', '-')}", field.annotation
+        if kind is bool:
+            group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, help=text)
+        elif get_origin(kind) is tuple:
+            group.add_argument(flag, dest=name, type=_names, metavar="NAME[,NAME]", help=text)
+        elif kind is int or kind is float:
+            group.add_argument(flag, dest=name, type=kind, metavar="N", help=text)
+        else:
+            choices = [c for c in get_args(kind) if isinstance(c, str)]
+            metavar = "|".join(choices) if choices else "TEXT"
+            group.add_argument(flag, dest=name, metavar=metavar, help=text)
+
+
+def parser_for(engine: str) -> argparse.ArgumentParser:
+    """The command line of one engine. Raises UnknownName."""
+    parser = _Parser(
+        prog="python -m generator",
+        description="Turns a prompt into a picture, and the way there into a GIF.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("prompt", nargs="?", help=params.Params.model_fields["prompt"].description)
+    parser.add_argument("--engine", default=engine, help=f"one of: {', '.join(registry.ENGINES)} [default {engine}]")
+    parser.add_argument(
+        "--size", type=_size, metavar="WxH|N", help="width x height in px, floored to the model's factor [default 64]"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
+    parser.add_argument("--output-dir", type=Path, default=Path("out"), help="folder of the files [default out]")
+    parser.add_argument("--from-png", type=Path, metavar="FILE", help="repeat a picture; other flags change it")
+    parser.add_argument("--mp4", action="store_true", default=False, help="also write an MP4")
+    parser.add_argument("--webp", action="store_true", default=False, help="also write an animated WebP")
+    parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
+    parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
+    checkpoints_dir_option(parser)
+    _add_flags(parser, registry.params_class(engine))
+    return parser
+
+
+def show_list(directory: Path) -> str:
+    """What --list prints."""
+    engines = "\n".join(f"{name:<20} {spec.title}: {spec.summary}" for name, spec in registry.ENGINES.items())
+    styles = "\n".join(f"{name:<20} {title}" for name, title in registry.STYLES.items())
+    return "\n".join(
+        [
+            "Engines (--engine)",
+            engines,
+            "",
+            f"Checkpoints (--checkpoint: vqgan; --clip: clip) in {directory}",
+            listing(directory),
+            "",
+            "Styles of the mini checkpoint (--style)",
+            styles,
+            "",
+            "Get a checkpoint with: python -m generator.checkpoints download NAME",
+        ]
+    )
+
+
+def read_picture(path: str) -> Any:
+    """A picture from a file named on the command line. Raises BadImage."""
+    try:
+        if Path(path).stat().st_size > output.MAX_BYTES:
+            raise BadImage(f"it has more than {output.MAX_BYTES >> 20} MB")
+        return output.decode_image(Path(path).read_bytes())
+    except OSError as error:
+        raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
+    except BadImage as error:
+        raise BadImage(f"Cannot use the picture {path}: {str(error).rstrip('.')}.") from None
+
+
+def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
+    """Engine and parameters: those of --from-png if there is one, changed by the flags given."""
+    engine, base = given["engine"], {}
+    if "from_png" in given:
+        try:
+            data = given["from_png"].read_bytes()
+        except OSError as error:
+            raise NoMetadata(f"Cannot read {given['from_png']}: {error.strerror}.") from None
+        engine, repeated = output.read_metadata(data)
+        base = repeated.model_dump()
+    fields = registry.params_class(engine).model_fields
+    changes = {name: given[name] for name in fields if name in given}
+    if "size" in given:
+        changes["width"], changes["height"] = given["size"]
+    if not base and "prompt" not in changes:
+        raise BadParams('The prompt is missing. Write what you want to see: python -m generator "a red heart"')
+    return engine, params.validate(engine, {**base, **changes})
+
+
+def name_of(engine: str, wanted: Params) -> str:
+    """A file name from the seed and a hash of all settings, never from the prompt's words."""
+    text = json.dumps([engine, wanted.model_dump(mode="json")], sort_keys=True)
+    return f"{engine}-{wanted.seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """One picture from the command line; the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--engine", default=next(iter(registry.ENGINES)))
+    try:
+        given = vars(parser_for(first.parse_known_args(argv)[0].engine).parse_args(argv))
+    except UnknownName as error:
+        print(error, file=sys.stderr)
+        return 2
+    except SystemExit as stopped:  # --help, or a flag that cannot be read
+        return int(stopped.code or 0)
+    if given["list"]:
+        print(show_list(given["checkpoints_dir"]))
+        return 0
+    try:
+        engine, wanted = _wanted(given)
+        device = pick_device(given["device"])
+        name = name_of(engine, wanted)
+        work = given["output_dir"] / f"{name}.part"
+        try:
+            shutil.rmtree(work, ignore_errors=True)
+            recorder = Recorder(work, wanted, engine)
+        except OSError as error:
+            raise FolderProblem(f"Cannot write to {given['output_dir']}: {error.strerror}.") from None
+    except (BadParams, UnknownName, NoMetadata, DeviceUnavailable, FolderProblem) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return _draw(given, engine, wanted, device, recorder, given["output_dir"] / name)
+    finally:
+        recorder.discard()
+
+
+def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recorder: Recorder, target: Path) -> int:
+    width, height = wanted.actual_size
+    asked = wanted.width, wanted.height
+    floored = "" if asked == (width, height) else f" (floored from {asked[0]} x {asked[1]})"
+    print(f"Seed {wanted.seed}, {width} x {height} px{floored}, {wanted.checkpoint} on {device}.")
+    score: float | None = None
+    try:
+        score = _steps(given, engine, wanted, device, recorder)
+        _store(target, recorder.finish(score, mp4=given["mp4"], webp=given["webp"]))
+        if given["frames"]:
+            recorder.frames_to(target.with_name(target.name + "-frames"))
+        print(f"{target}.png, score {score:.3f}")
+        return 0
+    except KeyboardInterrupt:
+        return _keep_last(recorder, engine, wanted, target, "Stopped.", 130)
+    except (BadImage, UnknownName, BadParams) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"Cannot write to {target.parent}: {error.strerror}.", file=sys.stderr)
+        return 1
+    except Exception as error:
+        import torch
+
+        from generator.checkpoints import CheckpointMissing
+        from generator.clip import PromptTooLong
+
+        if isinstance(error, CheckpointMissing | PromptTooLong):
+            print(f"{str(error)[0].upper()}{str(error)[1:]}", file=sys.stderr)
+            return 2
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            text = "There is not enough memory. Choose a smaller --size or fewer --cutn, or --checkpoint-activations."
+        else:
+            text = " ".join(str(error).split())[:400] or type(error).__name__
+        return _keep_last(recorder, engine, wanted, target, text, 1)
+
+
+def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder: Recorder) -> float:
+    """Runs the engine, each frame to disk; the last score."""
+    from generator.engine import generate
+
+    engine = registry.load(
+        name,
+        wanted.checkpoint,
+        wanted.clip,
+        device=device,
+        checkpoints_dir=str(given["checkpoints_dir"]),
+        read_image=read_picture,
+    )
+    score = float("nan")
+    print(f"Preview: {recorder.last_path}")
+    with tqdm(total=wanted.total_steps, unit="step", disable=None) as bar:
+        for step in generate(engine, wanted):
+            score = step.score
+            if step.image is not None:
+                recorder.add(step.index, step.image)
+            bar.set_postfix(score=f"{score:.3f}", refresh=False)
+            bar.update(step.index - bar.n)
+    return score
+
+
+def _store(target: Path, files: dict[str, bytes]) -> None:
+    for kind in ("png", "gif", "mp4", "webp"):
+        if kind in files:
+            output.write_whole(target.with_name(f"{target.name}.{kind}"), files[kind])
+
+
+def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, text: str, status: int) -> int:
+    """Says what happened and saves the last good picture, if there is one."""
+    picture = recorder.last()
+    if picture is not None:
+        kept = target.with_name(f"{target.name}-unfinished.png")
+        try:
+            output.write_whole(kept, output.encode_png(picture, engine, wanted))
+            text = f"{text} The last picture is in {kept}"
+        except OSError as error:
+            text = f"{text} The last picture could not be saved: {error.strerror}."
+    print(text, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
