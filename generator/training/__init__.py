@@ -1,0 +1,1 @@
+"""Recipes that make the embedded models: data, text tower, VQGAN, CLIP and prior."""
