@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import streamlit as st
 from pydantic.fields import FieldInfo
 
+from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
 
@@ -148,16 +149,17 @@ def _widget(field: Field, key: str, default: Any) -> Any:
     return st.text_input(field.label, key=key, help=field.help)
 
 
-def preset_from(job: Job, *, init_image: str | None = None) -> None:
-    """Fill the form with the settings of a job, the seed left random; init_image: start from that picture."""
+def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
+    """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files."""
     values = {key_of(job.engine, job.checkpoint, name): value for name, value in job.params.items()}
     values["set_engine"] = job.engine
     values["set_checkpoint"] = job.checkpoint
     values["set_style"] = job.params.get("style")
     values["set_prompt"] = job.prompt
     values[key_of(job.engine, job.checkpoint, "seed")] = None
-    values["set_init_image"] = init_image or job.params.get("init_image")
+    values["set_init_image"] = picture.key if picture else job.params.get("init_image")
+    values["set_lineage"] = (job.id, picture.id) if picture else None
     values["set_image_prompts"] = job.params.get("image_prompts", "")
-    if init_image is not None:
+    if picture is not None:
         values[key_of(job.engine, job.checkpoint, "init")] = "image"
     preset(values)

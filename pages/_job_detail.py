@@ -112,7 +112,7 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
         st.button("Run again", icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
         st.button("Edit settings", icon=":material/edit:", on_click=_edit, args=(job,))
         if "picture" in files:
-            st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"].key))
+            st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
     st.caption("Run again: the same settings with a new seed.")
 
 
@@ -122,8 +122,8 @@ def _run_again(job: Job, visitor: str) -> None:
         st.session_state["go_to"] = w.GENERATION
 
 
-def _edit(job: Job, init_image: str | None = None) -> None:
-    _form.preset_from(job, init_image=init_image)
+def _edit(job: Job, picture: Artefact | None = None) -> None:
+    _form.preset_from(job, picture=picture)
     st.session_state["go_to"] = w.GENERATION
 
 

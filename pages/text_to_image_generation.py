@@ -200,7 +200,18 @@ def _submit(
     if image_prompts:
         kept = [_uploads.keep_upload(studio, one.getvalue(), one.name).key for one in image_prompts]
         values["image_prompts"] = " | ".join(kept)
-    jobs, short_of = submit(studio, visitor=visitor, engine=engine, values=_starting(values), pictures=pictures)
+    parent_id, source_artefact_id = None, None
+    if init_image is None and values.get("init_image"):
+        parent_id, source_artefact_id = _form.remembered().get("set_lineage") or (None, None)
+    jobs, short_of = submit(
+        studio,
+        visitor=visitor,
+        engine=engine,
+        values=_starting(values),
+        pictures=pictures,
+        parent_id=parent_id,
+        source_artefact_id=source_artefact_id,
+    )
     if short_of:
         w.problem(short_of)
     else:

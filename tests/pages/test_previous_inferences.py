@@ -133,8 +133,10 @@ def test_use_as_init_image_fills_the_form_with_the_picture(studio: Studio, open_
     app = open_page(PAGE, job=job.id)
     next(b for b in app.button if b.label == "Use as init image").click().run()
     assert app.title[0].value == "Text-to-Image Generation"
+    app.switch_page(w.GENERATION).run()
     assert app.text_area(key="set_prompt").value == "a red heart"
     next(b for b in app.button if b.label == "Generate").click().run()
+    assert not app.error
     child = queue.list_jobs(studio.db, limit=1)[0]
     assert child.params["init"] == "image" and child.params["init_image"] == f"jobs/{job.id}/picture.png"
     assert child.parent_id == job.id

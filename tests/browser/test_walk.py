@@ -1,0 +1,186 @@
+"""One visitor's way through the studio in a real browser, on a desktop and on a phone.
+
+The real web app and a real executor run on a database of their own. Skipped where there is no Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db import queue, votes
+from db.engine import connect
+from db.jobs import State
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+expect = playwright_api.expect
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PATIENCE_MS = 120_000
+START_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Address of the web app and of its database; both processes end with the tests of this file."""
+    folder = tmp_path_factory.mktemp("studio")
+    database = f"sqlite:///{folder}/jobs.db"
+    environment = {
+        **os.environ,
+        "T2I_DATABASE_URL": database,
+        "T2I_STORE_URL": f"file://{folder}/artefacts",
+        "OMP_NUM_THREADS": "1",
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    commands = (
+        [sys.executable, "-m", "streamlit", "run", "webapp.py", f"--server.port={port}", "--server.address=127.0.0.1"],
+        [sys.executable, "job_executor.py", "--device", "cpu"],
+    )
+    with (folder / "log.txt").open("wb") as log:
+        processes = [subprocess.Popen(c, cwd=ROOT, env=environment, stdout=log, stderr=log) for c in commands]
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", processes)
+            yield f"http://127.0.0.1:{port}", database
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _wait_for(url: str, processes: list[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert all(process.poll() is None for process in processes), "the web app or the executor has ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the web app did not become healthy")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright_api.Browser]:
+    installed = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    with playwright_api.sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=installed, args=CHROMIUM_FLAGS)
+        except playwright_api.Error as error:
+            pytest.skip(f"No Chromium could be started (apt-get install chromium): {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: playwright_api.Browser, width: int) -> None:
+    address, database = studio
+    db = connect(database)
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    asked_elsewhere: list[str] = []
+    context.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((address, "data:", "blob:", address.replace("http", "ws")))
+            else asked_elsewhere.append(request.url)
+        ),
+    )
+    page = context.new_page()
+
+    # Submit: an example at a click, two pictures of it.
+    page.goto(address)
+    page.get_by_role("button", name="a red heart").click()
+    expect(page.get_by_label("Prompt")).to_have_value("a red heart")
+    page.get_by_role("spinbutton", name="Pictures").fill("2")
+    page.get_by_role("button", name="Generate").click()
+
+    # Watch: both cards are there, and they end with a picture each.
+    cards = page.locator("[class*='st-key-job_']")
+    expect(cards).to_have_count(2)
+    me = next(cookie["value"] for cookie in context.cookies() if cookie["name"] == "t2i_visitor")
+
+    # Closing the tab loses nothing.
+    page.close()
+    page = context.new_page()
+    page.goto(address)
+    expect(cards_of(page)).to_have_count(2)
+    expect(cards_of(page).get_by_text("done in")).to_have_count(2)
+    expect(cards_of(page).get_by_role("img", name="a red heart")).to_have_count(2)
+    assert _no_sideways_scrolling(page)
+    mine = queue.list_jobs(db, submitter=me)
+    assert [job.state for job in mine] == [State.SUCCEEDED] * 2
+
+    # Find it again among the previous inferences.
+    page.goto(f"{address}/previous_inferences")
+    page.get_by_label("Search").fill("red heart")
+    page.get_by_label("Search").press("Enter")
+    tile = page.locator("[class*='st-key-tile_']").first
+    tile.get_by_role("button", name="a red heart").click()
+    expect(page.get_by_text("All inferences")).to_be_visible()
+    assert "job=" in page.url
+    page.get_by_role("radio", name="Animation").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="GIF").click()
+    assert download.value.path().read_bytes().startswith(b"GIF89a")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG").click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    assert _no_sideways_scrolling(page)
+
+    # Vote: the two pictures stand side by side, also on the phone.
+    page.goto(f"{address}/vote_images")
+    left, right = page.locator(".st-key-vote_left img"), page.locator(".st-key-vote_right img")
+    expect(left).to_be_visible()
+    one, other = left.bounding_box(), right.bounding_box()
+    assert one and other and one["y"] == other["y"] and one["x"] + one["width"] < other["x"]
+    page.get_by_role("button", name="Left one").click()
+    expect(page.get_by_text("1 vote")).to_be_visible()
+    assert votes.cast_by(db, me) == 1
+
+    # The queue is empty again and says who would work.
+    page.goto(f"{address}/queue_page")
+    expect(page.get_by_text("The queue is empty")).to_be_visible()
+    expect(page.get_by_text("Executors (1)")).to_be_visible()
+    assert _no_sideways_scrolling(page)
+    assert asked_elsewhere == [], "nothing is loaded from another machine"
+    context.close()
+    db.dispose()
+
+
+def cards_of(page: playwright_api.Page) -> playwright_api.Locator:
+    return page.locator("[class*='st-key-job_']")
+
+
+def _no_sideways_scrolling(page: playwright_api.Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
