@@ -81,7 +81,7 @@ class VqganClip:
         self.vqgan, self.clips = vqgan, clips
         self._draft_codes, self._read_image = draft_codes, read_image
         for model in (vqgan, *clips):
-            model.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
+            model.requires_grad_(False).eval().to(self.device, memory_format=self.precision.memory_format)
         self.precision.narrow(vqgan.decoder)
         for clip in clips:
             self.precision.narrow(clip.network.visual)
