@@ -89,7 +89,7 @@ def test_a_killed_executor_loses_its_lease_and_another_resumes_from_the_saved_st
     job = studio.add("slow heart", steps=60)
     first = studio.executor()
     studio.until(lambda: "state" in studio.kinds(job))
-    first.kill()
+    first.send_signal(signal.SIGKILL)
     first.wait()
     studio.executor()
     (done,) = studio.ended(job)

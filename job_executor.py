@@ -1,0 +1,162 @@
+"""The executor: claims jobs, advances them together, stores what they make.
+
+    python job_executor.py --device auto --batch 4
+
+Configured by T2I_* (see settings.py). SIGTERM or Ctrl-C: what is in progress is saved and given back, exit 0
+within 10 s; a second one ends it at once. Exit 2: it cannot work as configured, starting it again will not help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from db.artefacts import Store
+from db.engine import connect
+from db.errors import DatabaseTooNew, DatabaseUnavailable, StoreUnavailable
+from executor_job import Station, sweep
+from executor_loop import Executor
+from generator import registry
+from generator.device import pick_device
+from settings import Settings
+
+WORK_DIR = Path("data/work")
+BUSY_TIMEOUT_S = 5.0
+ABANDON_S, EXIT_S = 7.5, 9.5  # after SIGTERM: a loop stuck in a long step is not awaited any longer; the end
+SAME_SIGNAL_S = 0.5
+MOST_PLACES = 64
+
+
+class KeyValueLines(logging.Formatter):
+    """`2026-01-31T12:00:00.000Z INFO step job=... step=12 steps_per_s=24.1`: one event a line, easy to grep."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        fields = "".join(f" {k}={_value(v)}" for k, v in getattr(record, "fields", {}).items() if v is not None)
+        line = f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if text and not set(text) & set(' "=\n\r\t') else json.dumps(text, ensure_ascii=False)
+
+
+def logger() -> logging.Logger:
+    """The executor's log on stderr."""
+    log = logging.getLogger("executor")
+    handler = logging.StreamHandler()
+    handler.setFormatter(KeyValueLines())
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    return log
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; exits 2 with one line on a bad one."""
+    parser = argparse.ArgumentParser(description="Turns queued jobs into pictures.")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--batch", type=int, default=4, help="jobs in progress at once (default: 4)")
+    parser.add_argument("--once", action="store_true", help="end when the queue is empty")
+    parser.add_argument("--engines", default=",".join(registry.ENGINES), help="engines to serve (default: all)")
+    args = parser.parse_args(argv)
+    if not 1 <= args.batch <= MOST_PLACES:
+        parser.error(f"--batch {args.batch}: 1 to {MOST_PLACES} is permitted.")
+    args.engines = [name.strip() for name in args.engines.split(",") if name.strip()]
+    try:
+        for name in args.engines:
+            registry.lookup("engine", registry.ENGINES, name)
+    except registry.UnknownName as error:
+        parser.error(f"--engines: {error}")
+    if not args.engines:
+        parser.error(f"--engines: name at least one of {', '.join(registry.ENGINES)}.")
+    return args
+
+
+def connect_patiently(settings: Settings, log: logging.Logger) -> Station:
+    """The database and the store, waited for if they cannot be reached now. Raises DatabaseTooNew."""
+    wait = 0.5
+    while True:
+        try:
+            db = connect(settings.database_url, busy_timeout_s=BUSY_TIMEOUT_S)
+            worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+            return Station(worker_id, db, Store(settings.store_url), settings, WORK_DIR, log)
+        except DatabaseUnavailable as error:
+            if wait == 0.5:
+                log.warning("database_unavailable", extra={"fields": {"error": error}})
+            time.sleep(wait)
+            wait = min(2 * wait, 10.0)
+
+
+def heed_signals(executor: Executor) -> None:
+    """SIGTERM and SIGINT stop the executor, however long the step is that it is in."""
+    # A handler in Python would wait for the call into torch to return; the wakeup pipe is written at once.
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+    def later(seconds: float, call: Any, *args: Any) -> None:
+        timer = threading.Timer(seconds, call, args)
+        timer.daemon = True
+        timer.start()
+
+    def abandon() -> None:
+        executor.abandon()
+        os._exit(0)
+
+    def listen() -> None:
+        os.read(read_end, 1)
+        executor.station.event("stopping", worker=executor.station.worker_id)
+        executor.stop.set()
+        later(ABANDON_S, abandon)
+        later(EXIT_S, os._exit, 0)
+        first = time.monotonic()
+        # Ctrl-C in a terminal reaches this process and the script that runs it, which passes it on: that is one.
+        while os.read(read_end, 1) and time.monotonic() - first < SAME_SIGNAL_S:
+            continue
+        os._exit(130)
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one executor; the exit status."""
+    args = parse(argv)
+    log = logger()
+    try:
+        settings = Settings()
+        device = pick_device(args.device)
+        station = connect_patiently(settings, log)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "T2I_" + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+        return 2
+    except (ValueError, RuntimeError, DatabaseTooNew, StoreUnavailable) as error:
+        print(error, file=sys.stderr)
+        return 2
+    executor = Executor(station, device, args.batch, args.engines, args.once)
+    heed_signals(executor)
+    sweep(station)
+    return executor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

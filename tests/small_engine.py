@@ -1,0 +1,120 @@
+"""A small real engine for tests of the executor: torch, Adam, seeded noise, batches, states.
+
+What a prompt says, the engine does: "slow" takes 50 ms a step; "nan at 5" stops being finite at step 5; "broken at 3"
+raises there; "memory for 2" holds two pictures at once and "memory for 4 cutouts" four cutouts, as a small device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from generator import registry
+from generator.engine import NotFinite, Step
+from generator.params import VqganClipParams
+
+NAME = "small"
+
+
+class SmallSlot:
+    def __init__(self, params: VqganClipParams, target: torch.Tensor) -> None:
+        self.params, self.target, self.index, self.done = params, target, 0, False
+        self.noise = torch.Generator().manual_seed(params.seed)
+        self.z = torch.rand(3, 4, 4, generator=self.noise).requires_grad_()
+        self.optimiser = torch.optim.Adam([self.z], lr=0.05)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "z": self.z.detach().clone(),
+            "optimiser": self.optimiser.state_dict(),
+            "noise": self.noise.get_state(),
+            "index": self.index,
+        }
+
+
+class SmallEngine:
+    """Moves a 4 x 4 picture towards colours drawn from the prompt, with noise at every step."""
+
+    def __init__(
+        self, checkpoint: str, clip: tuple[str, ...], *, device: str, checkpoints_dir: str, read_image: Callable
+    ) -> None:
+        self.micro_batch: int | None = None
+        self._read_image = read_image
+
+    def open(self, params: VqganClipParams) -> SmallSlot:
+        digest = hashlib.sha256(params.prompt.encode()).digest()
+        target = torch.tensor([byte / 255 for byte in digest[:3]]).view(3, 1, 1).expand(3, 4, 4)
+        if params.init_image:
+            self._read_image(params.init_image)
+        return SmallSlot(params, target)
+
+    def resume(self, params: VqganClipParams, state: dict[str, Any]) -> SmallSlot:
+        slot = self.open(params)
+        with torch.no_grad():
+            slot.z.copy_(state["z"])
+        slot.optimiser.load_state_dict(state["optimiser"])
+        slot.noise.set_state(state["noise"])
+        slot.index = state["index"]
+        return slot
+
+    def advance(self, slots: Sequence[SmallSlot]) -> list[Step]:
+        if log := os.environ.get("SMALL_ENGINE_LOG"):
+            with open(log, "a") as file:
+                file.write(" ".join(f"{slot.params.seed}:{slot.index}" for slot in slots) + "\n")
+        if any("slow" in slot.params.prompt for slot in slots):
+            time.sleep(0.05)
+        for slot in slots:
+            self._as_told(slot, len(slots))
+        loss = torch.stack([(slot.z - slot.target).square().mean() for slot in slots])
+        loss.sum().backward()
+        return [self._step(slot, float(-value)) for slot, value in zip(slots, loss.detach(), strict=True)]
+
+    def _as_told(self, slot: SmallSlot, batch: int) -> None:
+        # Drawn first, so that a step that breaks off has moved the noise on.
+        slot.drawn = torch.randn(slot.z.shape, generator=slot.noise)
+        prompt = slot.params.prompt
+        if told := re.search(r"memory for (\d+) cutouts", prompt):
+            if (self.micro_batch or slot.params.cutn) > int(told[1]):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        elif (told := re.search(r"memory for (\d+)", prompt)) and batch > int(told[1]):
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+        if (told := re.search(r"broken at (\d+)", prompt)) and slot.index == int(told[1]):
+            raise RuntimeError("shapes of a and b do not match")
+        if (told := re.search(r"nan at (\d+)", prompt)) and slot.index == int(told[1]):
+            with torch.no_grad():
+                slot.z.fill_(float("nan"))
+
+    def _step(self, slot: SmallSlot, score: float) -> Step:
+        total = slot.params.total_steps
+        if not slot.z.isfinite().all():
+            slot.done = True
+            error = NotFinite(f"The numbers stopped being finite at step {slot.index} of {total}.")
+            return Step(slot.index, total, None, score, done=True, error=error)
+        width, height = slot.params.actual_size
+        image = torch.nn.functional.interpolate(slot.z.detach()[None], (height, width))[0].clamp(0, 1)
+        slot.done = slot.index >= total
+        step = Step(slot.index, total, image, score, {"colour": -score}, slot.done)
+        if not slot.done:
+            slot.optimiser.step()
+            slot.optimiser.zero_grad()
+            with torch.no_grad():
+                slot.z.add_(slot.drawn, alpha=0.01)
+            slot.index += 1
+        return step
+
+
+def serve() -> None:
+    """Make the engine known under its name, as one more line of the registry's table."""
+    registry.ENGINES[NAME] = registry.EngineSpec(
+        title="Small",
+        summary="For tests.",
+        params="generator.params:VqganClipParams",
+        engine="tests.small_engine:SmallEngine",
+        checkpoints=("mini",),
+    )
