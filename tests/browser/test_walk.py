@@ -121,7 +121,8 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     # Submit: an example at a click, two pictures of it.
     page.goto(address)
     page.get_by_role("button", name="a red heart").click()
-    expect(page.get_by_label("Prompt")).to_have_value("a red heart")
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a red heart")
+    page.get_by_role("spinbutton", name="Steps").fill("6")
     page.get_by_role("spinbutton", name="Pictures").fill("2")
     page.get_by_role("button", name="Generate").click()
 
@@ -143,18 +144,18 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
 
     # Find it again among the previous inferences.
     page.goto(f"{address}/previous_inferences")
-    page.get_by_label("Search").fill("red heart")
-    page.get_by_label("Search").press("Enter")
+    page.get_by_role("textbox", name="Search").fill("red heart")
+    page.get_by_role("textbox", name="Search").press("Enter")
     tile = page.locator("[class*='st-key-tile_']").first
     tile.get_by_role("button", name="a red heart").click()
     expect(page.get_by_text("All inferences")).to_be_visible()
     assert "job=" in page.url
     page.get_by_role("radio", name="Animation").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="GIF").click()
+        page.get_by_role("button", name="GIF", exact=True).click()
     assert download.value.path().read_bytes().startswith(b"GIF89a")
     with page.expect_download() as download:
-        page.get_by_role("button", name="PNG").click()
+        page.get_by_role("button", name="PNG", exact=True).click()
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
     assert _no_sideways_scrolling(page)
 
