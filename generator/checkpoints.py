@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from generator.clip import ClipModel
+    from generator.prior import Prior
     from generator.vqgan import VQGAN
 
     Model = TypeVar("Model", VQGAN, ClipModel)
@@ -42,6 +43,7 @@ __all__ = [
     "download",
     "installed",
     "load_clip",
+    "load_prior",
     "load_vqgan",
     "remove",
     "verify",
@@ -112,6 +114,13 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(name, weights, _sentence(error)) from None
     return model.float().eval().requires_grad_(False).to(device)
+
+
+def load_prior(device: str) -> Prior:
+    """The embedded prior (texts to codes of the mini VQGAN) on `device`. Raises CheckpointDamaged."""
+    from generator import prior
+
+    return _embedded(prior.load_prior).to(device)
 
 
 def _embedded(load: Callable[[], Model]) -> Model:

@@ -10,12 +10,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.clip import ClipModel, load_mini
+from generator.checkpoints import load_clip, load_prior
+from generator.clip import ClipModel
 from generator.guidance import Clip, Targets, guide
 from generator.params import VqganClipParams
 from generator.pictures import cover, to_tensor
 from generator.precision import Precision
-from generator.prior import Prior, load_prior
+from generator.prior import Prior
 from generator.prompts import parse_prompts
 
 
@@ -36,27 +37,29 @@ class Quantised(Protocol):
     def codes_to_z(self, codes: Tensor) -> Tensor: ...
 
 
-# (texts of the drafts, style or None, seeds of the drafts) -> codes (len(texts), h, w)
-DraftCodes = Callable[[list[str], str | None, list[int]], Tensor]
+# (text, style or None, one seed per draft) -> codes (drafts, h, w)
+DraftCodes = Callable[[str, str | None, list[int]], Tensor]
 
 
 class MiniDrafts:
     """Codes drawn by the embedded prior; it is loaded when it is first asked."""
 
-    def __init__(self, device: torch.device, clips: Sequence[Clip]) -> None:
-        self._device = device
+    def __init__(self, precision: Precision, clips: Sequence[Clip]) -> None:
+        self._precision = precision
         self._clip = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == "mini"), None)
         self._prior: Prior | None = None
 
     @torch.no_grad()
-    def __call__(self, texts: list[str], style: str | None, seeds: list[int]) -> Tensor:
-        """As DraftCodes. Raises generator.prior.UnknownStyle."""
+    def __call__(self, text: str, style: str | None, seeds: list[int]) -> Tensor:
+        """As DraftCodes. Raises generator.prior.UnknownStyle, generator.checkpoints.CheckpointDamaged."""
         if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
-            self._clip = load_mini(self._device)
+            self._clip = load_clip("mini", "", str(self._precision.device))
         if self._prior is None:
-            self._prior = load_prior(self._device)
-        features = self._clip.text_features(texts).float()
-        return self._prior.sample(features, self._prior.style_index(style), seeds)
+            self._prior = load_prior(str(self._precision.device))
+        # Every draft has the same text: read once, so that a draft does not depend on how many there are.
+        features = self._clip.text_features([text]).float().expand(len(seeds), -1)
+        with self._precision.autocast():
+            return self._prior.sample(features, self._prior.style_index(style), seeds)
 
 
 @torch.no_grad()
@@ -86,7 +89,7 @@ def start_z(
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
         seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
-        codes = draft_codes([prior_text(params)] * params.candidates, params.style, seeds).to(device)
+        codes = draft_codes(prior_text(params), params.style, seeds).to(device)
         z = _best_draft(vqgan, clips, targets, params.loss, codes, precision)
         if z.shape[2:] != noise.shape[2:]:
             # The prior draws one size; a larger picture starts from that draft enlarged, on its own edge colours.

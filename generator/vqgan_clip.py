@@ -47,7 +47,7 @@ class VqganClip:
         """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         vqgan = load_vqgan(checkpoint, checkpoints_dir, device)
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        drafts = MiniDrafts(torch.device(device), clips) if checkpoint == "mini" else None
+        drafts = MiniDrafts(Precision.best(torch.device(device)), clips) if checkpoint == "mini" else None
         self._take(vqgan, clips, drafts, device, read_image, None)
 
     @classmethod

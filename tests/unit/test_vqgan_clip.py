@@ -67,7 +67,7 @@ def models():
         return SmallVqgan(), SmallClip()
 
 
-def codes_of(texts, style, seeds):
+def codes_of(text, style, seeds):
     return torch.stack(
         [torch.randint(512, (4, 4), generator=torch.Generator().manual_seed(seed % 2**32)) for seed in seeds]
     )
@@ -124,7 +124,7 @@ def test_optimising_brings_the_picture_nearer_to_the_prompt(engine):
 
 def test_a_negative_prompt_pushes_away(engine):
     def similarity(prompt):
-        slot = engine.open(settings(prompt=prompt, steps=40, augment=False, noise=0.0))
+        slot = engine.open(settings(prompt=prompt, steps=25, augment=False, noise=0.0))
         while not slot.done:
             (step,) = engine.advance([slot])
         text = engine.clips[0].encode_text(["dull colours"])
