@@ -112,7 +112,7 @@ def random_clip(architecture: tuple[Any, ...]) -> torch.nn.Module:
     return model.eval()
 
 
-def save_jit(path: Path, model: torch.nn.Module) -> None:
+def save_jit(path: Path, model: Any) -> None:
     """A TorchScript archive as OpenAI's: traced, fp16, with three numbers beside the weights."""
     model = copy.deepcopy(model)
     side = model.visual.input_resolution
@@ -128,9 +128,9 @@ def save_jit(path: Path, model: torch.nn.Module) -> None:
 class BadServer(ThreadingHTTPServer):
     """Serves a folder at `url`; what goes wrong is set by the attributes.
 
-    drops: bytes after which each answer is cut off, shared over the answers, then all is well; corrupt: how many
-    answers from the first byte get one byte changed; refuse: paths answered with that status; ranges: whether Range is
-    honoured. `requests` holds (path, Range header) of each request.
+    drops: bytes after which each answer is cut off, one number per answer, then all is well; corrupt: how many answers
+    of more than 10 kB, from the first byte on, get one bit changed; refuse: paths answered with that status; ranges:
+    whether Range is honoured. `requests` holds (path, Range header) of each request.
     """
 
     daemon_threads = True
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = data[start:]
-        if self.server.corrupt and start == 0:
+        if self.server.corrupt and start == 0 and len(body) > 10_000:
             self.server.corrupt -= 1
             body = body[: len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1 :]
         self.send_header("Content-Length", str(len(body)))

@@ -1,0 +1,106 @@
+"""Random weights of every real architecture at full size, in the real formats, over a bad line, into the models.
+
+Needs about 6 GB of disk at a time and some minutes: python scripts/check_real_checkpoints.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from generator import checkpoints, registry
+from tests.real_formats import (
+    CLIP_ARCHITECTURES,
+    BadServer,
+    bad_server,
+    random_clip,
+    random_vqgan,
+    save_jit,
+    save_lightning,
+    save_yaml,
+    taming_params,
+)
+
+
+def make(name: str, folder: Path) -> dict[str, torch.Tensor]:
+    """Files of that checkpoint as its publisher offers them; the weights a model must hold after loading them."""
+    entry = checkpoints.TABLE[name]
+    path = folder / entry.files[-1].name
+    if entry.kind == "clip":
+        clip = random_clip(CLIP_ARCHITECTURES[name])
+        save_jit(path, clip)
+        return {key: value.half().float() for key, value in clip.state_dict().items() if value.is_floating_point()}
+    gumbel = "f8" in name
+    params = taming_params(int(name.rpartition("-")[2]), gumbel=gumbel)
+    vqgan = random_vqgan(params, gumbel=gumbel)
+    save_yaml(path.with_suffix(".yaml"), params, gumbel=gumbel)
+    save_lightning(path, vqgan.state_dict(), moments=True)
+    return vqgan.state_dict()
+
+
+def serve(name: str, server: BadServer) -> None:
+    """Points the table's row at the server: first a source that is gone, then one that drops and corrupts."""
+    entry = checkpoints.TABLE[name]
+    files = []
+    for file in entry.files:
+        path = server.folder / file.name
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if file.sha256 else None
+        urls = (f"{server.url}/gone", f"{server.url}/{file.name}")
+        size = path.stat().st_size
+        files.append(dataclasses.replace(file, urls=urls, sha256=sha256, size=size if file.size else None, about=size))
+    server.refuse = {"/gone": 404}
+    server.drops = [size // 3, size // 4, 0, 100]
+    server.corrupt = 1
+    checkpoints.TABLE[name] = dataclasses.replace(entry, files=tuple(files))
+
+
+def check(name: str) -> str:
+    """Raises where anything is not as promised; a line of what was measured."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, target = Path(temporary) / "server", Path(temporary) / "checkpoints"
+        folder.mkdir()
+        wanted = make(name, folder)
+        with bad_server(folder) as server:
+            serve(name, server)
+            began = time.monotonic()
+            checkpoints.download(name, target, pause=0.01)
+            fetched = time.monotonic()
+            kind = checkpoints.TABLE[name].kind
+            loaded: torch.nn.Module
+            if kind == "clip":
+                loaded = checkpoints.load_clip(name, target, "cpu").network
+            else:
+                loaded = checkpoints.load_vqgan(name, target, "cpu")
+            done = time.monotonic()
+        state = loaded.state_dict()
+        for key, value in wanted.items():
+            if not torch.equal(state[key], value):
+                raise SystemExit(f"{name}: {key} is not what was saved")
+        side = registry.CLIP_MODELS[name][0] if kind == "clip" else 0
+        if kind == "clip" and loaded.visual.input_resolution != side:  # type: ignore[union-attr]
+            raise SystemExit(f"{name}: input side {loaded.visual.input_resolution}, not {side}")  # type: ignore[union-attr]
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        parameters = sum(value.numel() for value in loaded.parameters()) / 1e6
+        return (
+            f"{name:<20} {len(wanted):>4} tensors {parameters:>6.1f} M parameters {size:>6.0f} MB, "
+            f"fetched in {fetched - began:.1f} s with {len(server.requests)} requests, loaded in {done - fetched:.1f} s"
+        )
+
+
+def main() -> int:
+    """Checks the names given, or all."""
+    for name in sys.argv[1:] or checkpoints.TABLE:
+        print(check(name), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
