@@ -49,6 +49,8 @@ def run(order: dict[str, Any]) -> None:
         os.chdir(order["folder"])
         os.environ.update(order["environment"])
         status = job_executor.main(order["arguments"])
+    except SystemExit as end:
+        status = int(end.code or 0)
     except BaseException:
         traceback.print_exc()
     finally:

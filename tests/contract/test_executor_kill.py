@@ -146,11 +146,20 @@ def test_a_second_signal_ends_the_executor_at_once(studio: Studio) -> None:
 
 def test_random_kills_lose_and_double_no_job() -> None:
     done = subprocess.run(
-        [sys.executable, "scripts/stress_executor.py", "--kills", "12", "--engine", "tests.small_engine:SmallEngine"],
+        [
+            sys.executable,
+            "scripts/stress_executor.py",
+            "--kills",
+            "8",
+            "--jobs",
+            "6",
+            "--engine",
+            "tests.small_engine:SmallEngine",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost 0, done twice 0" in done.stdout
