@@ -53,11 +53,7 @@ class CheckpointSpec:
 STYLES: dict[str, str] = {
     "noto": "Noto",
     "twemoji": "Twemoji",
-    "fluent": "Fluent flat",
-    "3d": "Fluent 3D",
-    "silhouette": "Silhouette",
-    "blob": "Blob",
-    "fx": "Firefox",
+    "fluent": "Fluent",
 }
 
 ENGINES: dict[str, EngineSpec] = {
