@@ -85,8 +85,8 @@ class ClipModel(nn.Module):
         super().__init__()
         self.network: Any = network
         self.name = name
-        self.resolution: int = network.visual.input_resolution  # type: ignore[assignment]
-        self.embed_dim: int = network.text_projection.shape[1]  # type: ignore[assignment,union-attr,index]
+        self.resolution: int = network.visual.input_resolution  # type: ignore[assignment,union-attr]
+        self.embed_dim: int = network.text_projection.shape[1]  # type: ignore[assignment,index]
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.mean: torch.Tensor

@@ -13,6 +13,7 @@ QUALITIES = ("small", "big", "cute", "happy", "sad", "old", "shiny", "simple", "
 FORMS = ("a photo of {}", "a picture of {}", "a drawing of {}", "an emoji of {}", "an icon of {}", "{} emoji",
          "a {} emoji", "{} on a white background", "an illustration of {}", "a painting of {}", "clip art of {}",
          "a sticker of {}")
+BETWEEN = ("with", "and", "on", "in", "next to", "under")
 PLURALS = re.compile(r"(s|people|hands|teeth)$")
 
 
@@ -89,7 +90,9 @@ def distillation_texts(concepts: list[dict[str, Any]], wordnet: Path | None, cou
     draw = random.Random(seed)
     texts = dict.fromkeys(text for concept in concepts for text, _ in captions_of(concept))
     names = [plain(concept["label"]) for concept in concepts if concept["group"] != 1]
-    words = wordnet_words(wordnet) if wordnet is not None else {"noun": names, "adj": list(QUALITIES), "verb": [], "rare": []}
+    words = {"noun": names, "adj": list(QUALITIES), "verb": [], "rare": []}
+    if wordnet is not None:
+        words = wordnet_words(wordnet)
     for word in [*words["noun"], *words["adj"], *words["verb"]]:
         texts.setdefault(word)
     for word in words["noun"]:
@@ -108,9 +111,9 @@ def distillation_texts(concepts: list[dict[str, Any]], wordnet: Path | None, cou
         elif kind < 0.6:
             text = draw.choice(FORMS).format(thing)
         elif kind < 0.75:
-            text = f"{with_article(name)} {draw.choice(('with', 'and', 'on', 'in', 'next to', 'under'))} {with_article(other)}"
+            text = f"{with_article(name)} {draw.choice(BETWEEN)} {with_article(other)}"
         elif kind < 0.85:
-            text = f"{with_article(thing)} {draw.choice(('with', 'and', 'on', 'in', 'next to'))} {with_article(other)}"
+            text = f"{with_article(thing)} {draw.choice(BETWEEN)} {with_article(other)}"
         else:
             text = with_article(other) if draw.random() < 0.5 else f"{name} {other}"
         texts.setdefault(text)

@@ -164,13 +164,14 @@ def run(
     tower = ImageTower(choice["resolution"], choice["patch"], choice["width"], choice["layers"],
                        texts.vectors.shape[1])
     average = Average(tower, 0.998)
-    optimiser = torch.optim.AdamW(tower.parameters(), lr=choice["rate"], betas=(0.9, 0.98), weight_decay=0.1, fused=True)
+    rate = choice["rate"]
+    optimiser = torch.optim.AdamW(tower.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.1, fused=True)
     rows = np.flatnonzero(pictures.train)
     size = batch or choice["batch"]
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = choice["rate"] * schedule(progress)
+            group["lr"] = rate * schedule(progress)
         drawn = rows[torch.randint(len(rows), (size,), generator=generator).numpy()]
         concepts = pictures.concept[drawn]
         wanted = texts.draw(concepts, generator)

@@ -15,10 +15,25 @@ from generator.training import data
 from generator.training.captions import captions_of, plain, with_article
 from generator.training.patches import PatchCoder
 
-STYLE_WEIGHTS = {"noto": 0.6, "twemoji": 0.2, "fluent": 0.2}
+STYLE_WEIGHTS = {"noto": 0.8, "twemoji": 0.12, "fluent": 0.08}
 GROUP_WEIGHTS = {0: 1.0, 3: 1.6, 4: 1.5, 5: 1.0, 6: 1.0, 7: 0.9}  # emojibase's groups
 HANDS, BODY, PERSON, FANTASY, CLOCKS, GEOMETRIC = range(15, 22), 22, 23, 26, 58, 96
-COMMON = frozenset(["red heart", "cat", "cat face", "dog", "dog face", "automobile", "house", "deciduous tree", "evergreen tree", "sun", "red apple", "banana", "pizza", "rocket", "tropical fish", "fish", "bird", "penguin", "owl", "frog", "crown", "light bulb", "soccer ball", "bicycle", "strawberry", "birthday cake", "hamburger", "ice cream", "airplane", "sailboat", "star", "crescent moon", "rainbow", "snowman", "umbrella", "rose", "sunflower", "tulip", "robot", "ghost", "skull", "alien", "dragon", "unicorn", "horse", "cow", "pig", "rabbit", "bear", "panda", "lion", "tiger face", "monkey", "elephant", "butterfly", "lady beetle", "honeybee", "octopus", "whale", "shark", "turtle", "snake", "spider", "chicken", "duck", "flying saucer", "castle", "bus", "fire engine", "police car", "locomotive", "guitar", "trumpet", "book", "key", "hammer", "bomb", "gem stone", "trophy", "balloon", "wrapped gift", "watermelon", "cherries", "lemon", "grapes", "pineapple", "carrot", "tomato", "bread", "hot beverage", "teapot", "egg", "cactus", "mushroom", "fire", "snowflake", "cloud", "volcano", "grinning face", "smiling face with sunglasses", "crying face", "angry face", "blue heart", "green heart", "mountain", "clown face", "fox", "t-shirt", "dress", "hat", "top hat", "glasses", "shoe", "telephone", "laptop", "camera", "television", "clock", "alarm clock", "watch", "bell", "envelope"])
+COMMON = frozenset({
+    "red heart", "cat", "cat face", "dog", "dog face", "automobile", "house", "deciduous tree",
+    "evergreen tree", "sun", "red apple", "banana", "pizza", "rocket", "tropical fish", "fish", "bird",
+    "penguin", "owl", "frog", "crown", "light bulb", "soccer ball", "bicycle", "strawberry", "birthday cake",
+    "hamburger", "ice cream", "airplane", "sailboat", "star", "crescent moon", "rainbow", "snowman", "umbrella",
+    "rose", "sunflower", "tulip", "robot", "ghost", "skull", "alien", "dragon", "unicorn", "horse", "cow",
+    "pig", "rabbit", "bear", "panda", "lion", "tiger face", "monkey", "elephant", "butterfly", "lady beetle",
+    "honeybee", "octopus", "whale", "shark", "turtle", "snake", "spider", "chicken", "duck", "flying saucer",
+    "castle", "bus", "fire engine", "police car", "locomotive", "guitar", "trumpet", "book", "key", "hammer",
+    "bomb", "gem stone", "trophy", "balloon", "wrapped gift", "watermelon", "cherries", "lemon", "grapes",
+    "pineapple", "carrot", "tomato", "bread", "hot beverage", "teapot", "egg", "cactus", "mushroom", "fire",
+    "snowflake", "cloud", "volcano", "grinning face", "smiling face with sunglasses", "crying face",
+    "angry face", "blue heart", "green heart", "mountain", "clown face", "fox", "t-shirt", "dress", "hat",
+    "top hat", "glasses", "shoe", "telephone", "laptop", "camera", "television", "clock", "alarm clock",
+    "watch", "bell", "envelope",
+})
 HUES = {"red": 0, "orange": 28, "yellow": 52, "green": 120, "blue": 215, "purple": 275, "pink": 325}  # degrees
 
 
@@ -45,7 +60,7 @@ def concept_weight(concept: dict[str, Any]) -> float:
         weight = 0.4 if subgroup == GEOMETRIC else 0.0
     if (subgroup == CLOCKS and "o’clock" in concept["label"]) or "-thirty" in concept["label"]:
         weight = 0.0
-    return weight * (2.5 if concept["label"] in COMMON else 1.0)
+    return weight * (8.0 if concept["label"] in COMMON else 1.0)
 
 
 def own_hue(rgba: np.ndarray) -> float | None:
@@ -88,7 +103,7 @@ def recoloured(
 
 def prepare(
     pictures: data.Pictures, coder: PatchCoder, read: Callable[[list[str]], torch.Tensor], each: int = 2,
-    recoloured_share: float = 0.12,
+    recoloured_share: float = 0.08,
 ) -> tuple[Examples, Examples]:
     """Examples to train on and unseen ones to watch the loss on; `read` gives the vectors (T, text_width) of texts."""
     wanted = np.array([concept_weight(concept) for concept in pictures.concepts])

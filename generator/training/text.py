@@ -93,7 +93,7 @@ def distillation_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def head_start(tower: TextTower, head: nn.Linear, words: torch.Tensor) -> None:
-    """Begin with each token's row as the teacher's vector for it, in the main directions: its sense need not be learned.
+    """Begin with each token's row as the teacher's vector for it, in the main directions.
 
     words (rows, 384): the teacher's vector of each token of `tower.index`, read as a word.
     """
@@ -157,7 +157,8 @@ def run(
             made = torch.cat([head(tower(chunk)) for chunk in tokens[held].split(256)]).float()
         cosine = (F.normalize(made, dim=1) * vectors[held].float()).sum(dim=1).mean()
         print("text", {"step": number, "cosine_unseen_texts": round(float(cosine), 4)}, flush=True)
-        torch.save({"tower": tower.state_dict(), "head": head.weight.detach(), "cosine_unseen_texts": float(cosine)}, folder / "text-tower.pt")
+        state = {"tower": tower.state_dict(), "head": head.weight.detach(), "cosine_unseen_texts": float(cosine)}
+        torch.save(state, folder / "text-tower.pt")
         both.train()
 
     train(folder, "text", budget, {"model": both, "optimiser": optimiser}, step, report, report_minutes=3, seed=seed,

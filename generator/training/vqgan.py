@@ -99,7 +99,7 @@ def export(model: VQGAN, folder: Path, notes: dict[str, Any]) -> None:
 
 def run(
     pictures: data.Pictures, coder: PatchCoder, folder: Path, budget: Budget, scale: str = "cpu",
-    weights: Path | None = None, stop_after: int | None = None, seed: int = 0,
+    weights: Path | None = None, batch: int | None = None, stop_after: int | None = None, seed: int = 0,
 ) -> VQGAN:
     """Train, or go on with, encoder and decoder around the coder's codebook."""
     torch.manual_seed(seed)
@@ -117,7 +117,7 @@ def run(
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
             group["lr"] = choice["rate"] * schedule(progress)
-        drawn = rows[torch.randint(len(rows), (choice["batch"],), generator=generator).numpy()]
+        drawn = rows[torch.randint(len(rows), (batch or choice["batch"],), generator=generator).numpy()]
         wanted = batch_of(pictures, drawn, generator)
         target, codes = coder.z(wanted), coder.codes(wanted)
         disturbed = neighbours[codes, torch.randint(12, codes.shape, generator=generator)]
