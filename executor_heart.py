@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 
 from db import queue, workers
-from db.errors import LeaseLost
-from executor_job import DATABASE_DOWN, Station, Work
+from db.errors import LeaseLost, StoreUnavailable
+from executor_job import Work
+from executor_station import DATABASE_DOWN, Station, sweep
 
+SWEEP_EVERY_S = 600.0
 BEAT_S = 1.0  # a page that watches a job sees it move at least so often
 
 
@@ -23,7 +25,7 @@ class Heart(threading.Thread):
         self._station, self._held, self._status = station, held, status
         self._end = threading.Event()
         self._said, self._said_at = "", 0.0
-        self._requeued_at = 0.0
+        self._requeued_at = self._swept_at = 0.0
 
     def end(self) -> None:
         """No more beats; waits for the one in progress, a second at most."""
@@ -63,6 +65,12 @@ class Heart(threading.Thread):
             lapsed = queue.requeue_expired(station.db)
             if lapsed:
                 station.event("requeued", logging.WARNING, jobs=lapsed)
+        if now - self._swept_at >= SWEEP_EVERY_S:
+            self._swept_at = now
+            try:
+                sweep(station)
+            except StoreUnavailable:
+                return  # tried again next time
 
     def _report(self, work: Work, now: float) -> None:
         step = work.step

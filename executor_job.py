@@ -15,19 +15,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 import torch
 
 from db import artefacts, queue
-from db.errors import DatabaseUnavailable, LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact, UnknownJob
-from db.jobs import ENDED, HISTORY_POINTS, Job, thin
+from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
+from db.jobs import HISTORY_POINTS, Job, thin
 from executor_engines import EngineKey
+from executor_station import DATABASE_DOWN, Station
 from generator.output import Recorder, encode_png, encode_preview, encode_thumbnail, to_image
-from settings import Settings
 
 if TYPE_CHECKING:
     from generator.engine import Engine, Slot, Step
@@ -45,38 +43,6 @@ FILES = {  # what the recorder makes -> (kind, media type, extension) of the art
     "mp4": ("mp4", "video/mp4", "mp4"),
     "json": ("json", "application/json", "json"),
 }
-DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
-
-T = TypeVar("T")
-
-
-@dataclass
-class Station:
-    """What all jobs of one executor share: who it is, where it reads and writes, what it logs to."""
-
-    worker_id: str
-    db: sa.Engine
-    store: artefacts.Store
-    settings: Settings
-    work_dir: Path
-    log: logging.Logger
-    store_trouble: str | None = None  # the store's last error, until it can be written again
-
-    def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
-        """One structured line: an event and key=value fields."""
-        self.log.log(level, event, extra={"fields": fields})
-
-    def patiently(self, call: Callable[[], T]) -> T:
-        """The call's answer; while the database is down it waits, longer each time, and says so once."""
-        wait = 0.2
-        while True:
-            try:
-                return call()
-            except DATABASE_DOWN as error:
-                if wait == 0.2:
-                    self.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])
-                time.sleep(wait)
-                wait = min(wait * 2, 10.0)
 
 
 class Work:
@@ -412,13 +378,3 @@ class Work:
     @property
     def _folder(self) -> Path:
         return self.station.work_dir / self.job.id
-
-
-def sweep(station: Station) -> None:
-    """Remove the frames of jobs that have ended elsewhere since an executor of this machine worked on them."""
-    for folder in station.work_dir.glob("*"):
-        try:
-            if queue.get(station.db, folder.name).state in ENDED:
-                shutil.rmtree(folder, ignore_errors=True)
-        except (UnknownJob, *DATABASE_DOWN):
-            continue

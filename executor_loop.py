@@ -34,7 +34,8 @@ from executor_engines import (
     too_large,
 )
 from executor_heart import Heart
-from executor_job import DATABASE_DOWN, Station, Work
+from executor_job import Work
+from executor_station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator.output import decode_image
 

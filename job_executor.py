@@ -27,8 +27,8 @@ from pydantic import ValidationError
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DatabaseTooNew, DatabaseUnavailable, StoreUnavailable
-from executor_job import Station, sweep
 from executor_loop import Executor
+from executor_station import Station
 from generator import registry
 from generator.device import pick_device
 from settings import Settings
@@ -154,7 +154,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     executor = Executor(station, device, args.batch, args.engines, args.once)
     heed_signals(executor)
-    sweep(station)
     return executor.run()
 
 

@@ -131,6 +131,19 @@ def test_a_damaged_saved_state_means_starting_anew(studio: Studio) -> None:
     assert np.array_equal(studio.image(job), studio.image(uninterrupted(studio, job)))
 
 
+def test_what_a_killed_executor_left_behind_is_cleared_away(studio: Studio) -> None:
+    job = studio.add("a heart")
+    (claimed,) = queue.claim(studio.db, worker_id="killed", limit=1, lease_s=60)
+    frames = studio.folder / "data/work" / claimed.id / "frames"
+    frames.mkdir(parents=True)
+    artefacts.save(
+        studio.db, studio.store, job_id=job.id, kind="state", data=b"x", media_type="application/octet-stream", ext="pt"
+    )
+    queue.succeed(studio.db, worker_id="killed", job_id=job.id)
+    studio.executor()
+    studio.until(lambda: not studio.kinds(job) and not frames.exists())
+
+
 def test_a_second_signal_ends_the_executor_at_once(studio: Studio) -> None:
     job = studio.add("slow heart", steps=2000)
     executor = studio.executor()

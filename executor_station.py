@@ -1,0 +1,79 @@
+"""What all jobs of one executor share: its identity, its database and store, its log, and patience with both."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from db import artefacts, queue
+from db.engine import reading
+from db.errors import DatabaseUnavailable, UnknownJob
+from db.jobs import ENDED
+from db.schema import artefacts as artefacts_table
+from db.schema import jobs as jobs_table
+from settings import Settings
+
+DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
+SWEPT_AT_ONCE = 200
+
+T = TypeVar("T")
+
+
+@dataclass
+class Station:
+    """What all jobs of one executor share: who it is, where it reads and writes, what it logs to."""
+
+    worker_id: str
+    db: sa.Engine
+    store: artefacts.Store
+    settings: Settings
+    work_dir: Path
+    log: logging.Logger
+    store_trouble: str | None = None  # the store's last error, until it can be written again
+
+    def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
+        """One structured line: an event and key=value fields."""
+        self.log.log(level, event, extra={"fields": fields})
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """The call's answer; while the database is down it waits, longer each time, and says so once."""
+        wait = 0.2
+        while True:
+            try:
+                return call()
+            except DATABASE_DOWN as error:
+                if wait == 0.2:
+                    self.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])
+                time.sleep(wait)
+                wait = min(wait * 2, 10.0)
+
+
+def sweep(station: Station) -> None:
+    """Remove what jobs that have ended left behind: frames on this machine, and states nobody will go on from.
+
+    An executor that is killed just after its job succeeded leaves them, and so does a job cancelled while it waits.
+    """
+    for folder in station.work_dir.glob("*"):
+        try:
+            if queue.get(station.db, folder.name).state in ENDED:
+                shutil.rmtree(folder, ignore_errors=True)
+        except UnknownJob:
+            continue  # another studio's: two may share a folder
+    states, jobs = artefacts_table, jobs_table
+    useless = (
+        sa.select(states.c.job_id)
+        .join(jobs, jobs.c.id == states.c.job_id)
+        .where(states.c.kind == "state", jobs.c.state.in_(ENDED))
+        .limit(SWEPT_AT_ONCE)
+    )
+    with reading(station.db) as conn:
+        job_ids = list(conn.scalars(useless))
+    for job_id in job_ids:
+        artefacts.discard(station.db, station.store, job_id=job_id, kind="state")
