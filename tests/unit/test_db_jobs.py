@@ -59,5 +59,5 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.database_url, settings.checkpoints_dir) == ("postgresql://host/name", Path("/models"))
     assert settings.lease_s == 12.5
     monkeypatch.setenv("T2I_LEASE_S", "-1")
-    with pytest.raises(ValidationError, match="T2I_LEASE_S|lease_s"):
+    with pytest.raises(ValidationError, match="lease_s"):
         Settings()
