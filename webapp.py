@@ -13,17 +13,13 @@ ICON = Path(__file__).parent / "pages" / "_icon.png"
 
 def main() -> None:
     """Draw the frame that all pages share, then the page that the address names."""
+    # No icons: the browser would fetch that of the open page from a font server, for its tab.
     page = st.navigation(
         [
-            st.Page(
-                _widgets.GENERATION,
-                title="Text-to-Image Generation",
-                icon=":material/brush:",
-                default=True,
-            ),
-            st.Page(_widgets.INFERENCES, title="Previous Inferences", icon=":material/grid_view:"),
-            st.Page(_widgets.VOTES, title="Vote Images", icon=":material/thumbs_up_down:"),
-            st.Page(_widgets.QUEUE, title="Queue", icon=":material/hourglass:"),
+            st.Page(_widgets.GENERATION, title="Text-to-Image Generation", default=True),
+            st.Page(_widgets.INFERENCES, title="Previous Inferences"),
+            st.Page(_widgets.VOTES, title="Vote Images"),
+            st.Page(_widgets.QUEUE, title="Queue"),
         ],
         position="top",
     )

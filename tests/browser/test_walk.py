@@ -36,7 +36,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE_MS = 120_000
+PATIENCE_MS = 300_000
 START_S = 120.0
 
 
