@@ -43,6 +43,9 @@ class Heart(threading.Thread):
                 if wait <= every:
                     self._station.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])
                 wait = min(2 * wait, max(every, settings.lease_s / 4))
+            except Exception as error:
+                # Whatever it is, jobs whose leases nobody renews would be done twice.
+                self._station.log.error("heartbeat_failed", exc_info=error)
             else:
                 if wait > every:
                     self._station.event("database_back")

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from generator.engine import Step
 
+EMBEDDED = "mini"
 IDLE_S = 0.5
 SAME_BATCH_S = 5.0  # free places go to jobs that fit the running batch for so long, then to whose turn it is
 CANCEL_LOOK_S = 0.02
@@ -64,7 +65,7 @@ class Executor:
         self._engines = Engines(device, station.settings.checkpoints_dir, self.read_image)
         self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
         self._drain = False  # a job waits for all others to leave the device
-        self._queue_empty = False
+        self._queue_empty = self._warm = False
         self._claim_at = self._open_turn_at = self._looked_at = 0.0
         self._wait = IDLE_S
 
@@ -86,12 +87,27 @@ class Executor:
             if not self.active:
                 if self.once and self._queue_empty and not self.held:
                     break
+                self._warm_up()
                 self.stop.wait(0.05 if self.held else IDLE_S * random.uniform(0.7, 1.3))
         self._hand_back()
         heart.end()
         station.patiently(lambda: workers.stop(station.db, station.worker_id))
         station.event("stopped", worker=station.worker_id)
         return 0
+
+    def _warm_up(self) -> None:
+        """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
+        settings = self.station.settings
+        if self._warm or settings.default_engine not in self.names or settings.default_checkpoint != EMBEDDED:
+            return
+        self._warm = True
+        try:
+            params = parameters.validate(settings.default_engine, {"prompt": "warm-up", "checkpoint": EMBEDDED})
+            self._engines.get(EngineKey.of(settings.default_engine, params), set())
+        except Exception as error:  # the first job will fail with the same, in its own name
+            self.station.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+        else:
+            self.station.event("loaded", engine=settings.default_engine, checkpoint=EMBEDDED)
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""

@@ -1,7 +1,8 @@
 """A small real engine for tests of the executor: torch, Adam, seeded noise, batches, states.
 
-What a prompt says, the engine does: "slow" takes 50 ms a step; "nan at 5" stops being finite at step 5; "broken at 3"
-raises there; "memory for 2" holds two pictures at once and "memory for 4 cutouts" four cutouts, as a small device.
+What a prompt says, the engine does: "slow" takes 50 ms a step; "long at 4" takes half a minute for step 4; "nan at 5"
+stops being finite at step 5; "broken at 3" raises there; "memory for 2" holds two pictures at once and "memory for 4
+cutouts" four cutouts, as a small device would.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class SmallEngine:
                 file.write(" ".join(f"{slot.params.seed}:{slot.index}" for slot in slots) + "\n")
         if any("slow" in slot.params.prompt for slot in slots):
             time.sleep(0.05)
+        if any("long at 4" in slot.params.prompt and slot.index == 4 for slot in slots):
+            time.sleep(30)
         for slot in slots:
             self._as_told(slot, len(slots))
         loss = torch.stack([(slot.z - slot.target).square().mean() for slot in slots])

@@ -76,7 +76,13 @@ class Studio:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
-        self.settings = {"lease_s": 2.0, "heartbeat_s": 0.5, "state_every_s": 0.2, **settings}
+        self.settings = {
+            "lease_s": 2.0,
+            "heartbeat_s": 0.5,
+            "state_every_s": 0.2,
+            "default_engine": "small",
+            **settings,
+        }
         self.db = connect(f"sqlite:///{folder}/data/jobs.db")
         self.store = artefacts.Store(f"file://{folder}/data/artefacts")
         self.log = folder / "executor.log"
@@ -101,17 +107,18 @@ class Studio:
         params = validate(small_engine.NAME, {"prompt": prompt, **values})
         return self.add_raw(params.model_dump(mode="json"), batch_key=params.batch_key, submitter=submitter)
 
-    def add_raw(self, params: dict[str, Any], batch_key: str = "small", submitter: str = "anna", **more: Any) -> Job:
+    def add_raw(
+        self, params: dict[str, Any], batch_key: str = "small", submitter: str = "anna", engine: str = small_engine.NAME
+    ) -> Job:
         return queue.enqueue(
             self.db,
-            engine=small_engine.NAME,
+            engine=engine,
             checkpoint="mini",
             batch_key=batch_key,
             prompt=str(params.get("prompt")),
             params=params,
             total_steps=params.get("steps") or 1,
             submitter=submitter,
-            **more,
         )
 
     def job(self, job_id: str) -> Job:

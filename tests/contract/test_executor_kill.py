@@ -57,6 +57,16 @@ def test_a_stopped_executor_gives_its_job_back_and_another_goes_on_from_there(st
     assert np.array_equal(studio.image(job), studio.image(uninterrupted(studio, job)))
 
 
+def test_an_executor_in_a_long_step_stops_within_ten_seconds_all_the_same(studio: Studio) -> None:
+    job = studio.add("long at 4", steps=6)
+    executor = studio.executor()
+    studio.reached(job, 3)
+    executor.send_signal(signal.SIGTERM)
+    assert executor.wait(10) == 0
+    given_back = studio.job(job.id)
+    assert (given_back.state, given_back.attempt) == ("queued", 1)
+
+
 def test_the_animation_of_an_interrupted_job_shows_every_step(studio: Studio) -> None:
     job = studio.add("slow heart", steps=30)
     first = studio.executor()

@@ -159,6 +159,15 @@ def test_a_job_too_large_even_alone_fails_and_names_what_to_lower(studio: Studio
     good(studio)
 
 
+def test_a_job_that_needs_more_memory_than_there_is_fails_before_anything_is_loaded(studio: Studio) -> None:
+    size = {"width": 1600, "height": 1600, "cutn": 512, "clip": ["ViT-L/14"]}
+    params = {"prompt": "a cathedral", "checkpoint": "imagenet-f16-16384", **size}
+    (job,) = studio.ended(studio.add_raw(params, engine="vqgan-clip"))
+    assert (job.state, job.error_kind) == ("failed", "not_enough_memory")
+    assert job.error and "GiB" in job.error and "lower width and height or cutn" in job.error
+    good(studio)
+
+
 @pytest.mark.parametrize("data", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
 def test_a_damaged_upload_fails_the_job_with_a_sentence(studio: Studio, data: bytes) -> None:
     upload = artefacts.save(
