@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 import secrets
 import time
@@ -58,6 +59,9 @@ def plain_errors() -> Iterator[None]:
         yield
     except (DbError, BadParams, UnknownName) as error:
         problem(str(error))
+    except sa.exc.SQLAlchemyError:
+        logging.getLogger(__name__).exception("a page could not be drawn")
+        problem("The database cannot answer this page; the log of the web app says why.")
     except ValidationError as error:
         wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         problem(f"The configuration cannot be read. {wrong}.")
