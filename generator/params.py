@@ -46,7 +46,7 @@ class Params(BaseModel):
     )
     width: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
-    steps: int = Setting(40, group="main", ge=0, le=20_000, description="Optimisation steps.")
+    steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
 
     @field_validator("prompt")
     @classmethod
@@ -88,7 +88,7 @@ class VqganClipParams(Params):
     init_strength: float = Setting(
         1.0, group="start", ge=0, le=1, description="1 starts from the picture itself, 0 from random codes."
     )
-    init_weight: float = Setting(1.0, group="start", ge=0, le=100, description="Pull of z towards the start.")
+    init_weight: float = Setting(6.0, group="start", ge=0, le=100, description="Pull of z towards the start.")
     init_weight_decay: float = Setting(
         0.0, group="start", ge=0, le=1, description="Share of the pull lost per step; 0 keeps it."
     )
@@ -98,7 +98,7 @@ class VqganClipParams(Params):
     image_prompts: str = Setting(
         "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
     )
-    learning_rate: float = Setting(0.02, group="optimisation", gt=0, le=10, description="Step size of the optimiser.")
+    learning_rate: float = Setting(0.05, group="optimisation", gt=0, le=10, description="Step size of the optimiser.")
     optimiser: Literal[OPTIMISERS] = Setting("Adam", group="optimisation", description="torch.optim class.")  # type: ignore[valid-type]
     loss: Literal["spherical", "cosine"] = Setting(
         "spherical", group="guidance", description="Distance between picture and prompt embeddings."
@@ -132,10 +132,13 @@ class VqganClipParams(Params):
     def _defaults_of_checkpoint(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        spec = registry.CHECKPOINTS.get(data.get("checkpoint", "mini"))
+        name = data.get("checkpoint", "mini")
+        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
         merged = {**(spec.defaults if spec else {}), **data}
         if data.get("init_image") and "init" not in data:
             merged["init"] = "image"
+        if merged.get("init", "prior") != "prior" and "init_weight" not in data:
+            merged["init_weight"] = 0.0  # only a draft of the prior is worth holding on to by default
         return merged
 
     @model_validator(mode="after")

@@ -17,6 +17,12 @@ def test_the_defaults_are_those_of_the_checkpoint():
     assert mini.steps == CHECKPOINTS["mini"].defaults["steps"]
 
 
+def test_only_a_draft_of_the_prior_is_held_on_to_unless_asked():
+    assert made().init_weight > 0
+    assert made(init="random").init_weight == 0 and made(init_image="a.png").init_weight == 0
+    assert made(init="random", init_weight=2.0).init_weight == 2.0
+
+
 def test_what_is_set_wins_over_the_checkpoint():
     assert made(checkpoint="imagenet-f16-1024", steps=7, cutn=3).steps == 7
 
@@ -83,6 +89,7 @@ def test_values_survive_the_job_row():
         ({"style": "noto", "checkpoint": "wikiart-f16-1024"}, "mini checkpoint only"),
         ({"init": "prior", "checkpoint": "wikiart-f16-1024"}, "init=prior needs the mini"),
         ({"init": "image"}, "needs an init_image"),
+        ({"checkpoint": ["mini"]}, "checkpoint"),
         ({"stepz": 3}, "Unknown setting 'stepz'"),
     ],
 )
