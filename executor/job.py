@@ -23,8 +23,8 @@ import torch
 from db import artefacts, queue
 from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
-from executor_engines import EngineKey
-from executor_station import DATABASE_DOWN, Station
+from executor.engines import EngineKey
+from executor.station import DATABASE_DOWN, Station
 from generator.output import Recorder, encode_png, encode_preview, encode_thumbnail, to_image
 
 if TYPE_CHECKING:

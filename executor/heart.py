@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from db import queue, workers
 from db.errors import LeaseLost, StoreUnavailable
-from executor_job import Work
-from executor_station import DATABASE_DOWN, Station, sweep
+from executor.job import Work
+from executor.station import DATABASE_DOWN, Station, sweep
 
 SWEEP_EVERY_S = 600.0
 BEAT_S = 1.0  # a page that watches a job sees it move at least so often

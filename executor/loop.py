@@ -1,7 +1,7 @@
 """The executor's loop: claim jobs into free places, advance them together, let them go when they are done.
 
-It only computes. The heartbeat (`executor_heart`) keeps leases and hears cancel requests; each job's files are
-written in a thread of their own (`executor_job.Work`).
+It only computes. The heartbeat (`executor.heart`) keeps leases and hears cancel requests; each job's files are
+written in a thread of their own (`executor.job.Work`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from db.engine import reading
 from db.errors import DbError, StoreUnavailable
 from db.jobs import Job
 from db.schema import jobs as jobs_table
-from executor_engines import (
+from executor.engines import (
     EngineKey,
     Engines,
     free_cached,
@@ -33,9 +33,9 @@ from executor_engines import (
     sentence_for,
     too_large,
 )
-from executor_heart import Heart
-from executor_job import Work
-from executor_station import DATABASE_DOWN, Station
+from executor.heart import Heart
+from executor.job import Work
+from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator.output import decode_image
 
