@@ -154,6 +154,8 @@ def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Cli
     """The embedded CLIP, fp32, in eval mode. Its file holds only the token rows that training saw."""
     weights = load_file(folder / "mini-clip.safetensors")
     config = json.loads((folder / "mini-clip.json").read_text())
-    rows, index = weights.pop("token_rows"), weights.pop("token_index")
+    rows, index = weights.pop("token_rows").float(), weights.pop("token_index")
+    if "token_scale" in weights:
+        rows *= weights.pop("token_scale").float()[:, None]
     weights["token_embedding.weight"] = scatter_tokens(rows, index, config["vocab_size"])
     return from_state_dict(weights, "mini").to(device)

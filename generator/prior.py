@@ -44,6 +44,29 @@ class Block(nn.Module):
         return x + self.down(F.silu(self.up(self.norm_2(x))))
 
 
+class Layout(nn.Module):
+    """What code a text alone suggests at each place: two matrices, no attention, no context."""
+
+    def __init__(self, text_width: int, styles: int, grid: int, n_embed: int, width: int, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+        self.text_in = nn.Linear(text_width, width)
+        self.style = nn.Embedding(styles + 1, width)
+        self.places = nn.Parameter(torch.randn(grid * grid, rank, width) * width**-0.5)
+        self.place_bias = nn.Parameter(torch.zeros(grid * grid, rank))
+        self.logits = nn.Linear(rank, n_embed)
+
+    def forward(self, text: torch.Tensor, style: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
+        """text (B, text_width) unit vectors, style (B,) -> logits (B, places, n_embed); all places without `places`."""
+        rows, bias = self.places, self.place_bias
+        if places is not None:
+            rows, bias = rows[places], bias[places]
+        hidden = F.silu(self.text_in(text * text.shape[1] ** 0.5) + self.style(style))
+        told = F.linear(hidden, rows.flatten(0, 1), bias.flatten()).view(len(text), -1, self.rank)
+        scores: torch.Tensor = self.logits(F.silu(told))
+        return scores
+
+
 class Prior(nn.Module):
     """Scores of every code given the unmasked ones, a text vector and a style.
 
@@ -59,6 +82,7 @@ class Prior(nn.Module):
         self.grid: int = config["grid"]
         width, code_width = config["width"], config["code_width"]
         self.code_width: int = code_width
+        self.text_scale: float = config.get("text_scale", 1.0)  # unit vectors have entries far too small to learn from
         self.code_embedding = nn.Embedding(self.n_embed + 1, code_width)
         self.conv_in = nn.Conv2d(code_width, code_width, 3, padding=1)
         self.patch_in = nn.Linear(4 * code_width, width)
@@ -73,6 +97,10 @@ class Prior(nn.Module):
         self.conv_out = nn.Conv2d(code_width, code_width, 3, padding=1)
         self.norm_out = nn.LayerNorm(code_width)
         self.logits = nn.Linear(code_width, self.n_embed)
+        self.layout: Layout | None = None
+        if "layout_width" in config:
+            self.layout = Layout(config["text_width"], len(self.styles), self.grid, self.n_embed,
+                                 config["layout_width"], config["layout_rank"])
         nn.init.normal_(self.code_embedding.weight, std=0.3)
         nn.init.normal_(self.style_embedding.weight, std=0.02)
         for block in self.blocks:
@@ -98,6 +126,7 @@ class Prior(nn.Module):
         batch, half, wide = len(codes), self.grid // 2, self.code_width
         if drop is not None:
             text = torch.where(drop[:, None], self.null_text.to(text.dtype), text)
+        text = text * self.text_scale
         local = self.code_embedding(codes).permute(0, 3, 1, 2)
         local = local + self.conv_in(F.silu(local))
         patches = local.reshape(batch, wide, half, 2, half, 2).permute(0, 2, 4, 3, 5, 1)
@@ -130,6 +159,7 @@ class Prior(nn.Module):
         temperature: float = 0.9,
         cfg_scale: float = 3.0,
         choice_temperature: float = 2.0,
+        layout_scale: float = 2.0,
     ) -> torch.Tensor:
         """Draw codes (N, g, g) for text vectors (N, text_width) of `ClipModel.text_features`.
 
@@ -140,14 +170,14 @@ class Prior(nn.Module):
         styles = [style_index] * count if isinstance(style_index, int) else list(style_index)
         numbers = [seeds] * count if isinstance(seeds, int) else list(seeds)
         rows = [
-            self._sample_row(text, style, seed, steps, temperature, cfg_scale, choice_temperature)
+            self._sample_row(text, style, seed, steps, temperature, cfg_scale, choice_temperature, layout_scale)
             for text, style, seed in zip(text_features, styles, numbers, strict=True)
         ]
         return torch.stack(rows)
 
     def _sample_row(
         self, text: torch.Tensor, style: int, seed: int, steps: int, temperature: float, cfg_scale: float,
-        choice_temperature: float,
+        choice_temperature: float, layout_scale: float,
     ) -> torch.Tensor:
         device = self.position.device
         generator = torch.Generator().manual_seed(seed)
@@ -156,12 +186,15 @@ class Prior(nn.Module):
         pair = text.to(device).float().expand(2, -1)
         chosen_style = torch.full((2,), style, device=device)
         null = torch.tensor([False, True], device=device)
+        suggested = torch.zeros((), device=device)
+        if self.layout is not None:
+            suggested = layout_scale * self.layout(pair[:1], chosen_style[:1])[0].float()
         for step in range(steps):
             done = (step + 1) / steps
             scores = self(codes.view(1, self.grid, self.grid).expand(2, -1, -1), pair, chosen_style, null).float()
             with_text, without = scores.view(2, total, self.n_embed)
             # guidance grows with the rounds: full strength at once would make all seeds alike
-            guided = without + (1 + (cfg_scale - 1) * min(1.0, 0.5 + done / 2)) * (with_text - without)
+            guided = without + (1 + (cfg_scale - 1) * min(1.0, 0.5 + done / 2)) * (with_text - without) + suggested
             logp = (guided / max(temperature, 1e-4)).log_softmax(dim=-1)
             noise = _gumbel((total, self.n_embed), generator).to(device)
             drawn = (logp + noise).argmax(dim=-1) if temperature > 0 else logp.argmax(dim=-1)

@@ -138,13 +138,15 @@ def score(tower: ImageTower, pictures: data.Pictures, texts: Texts) -> dict[str,
 def export(
     values: dict[str, torch.Tensor], reader: Reader, config: dict[str, Any], folder: Path, notes: dict[str, Any]
 ) -> None:
-    """Write mini-clip.safetensors (fp16; openai-clip's keys, but only the trained token rows) and .json."""
+    """Write mini-clip.safetensors (fp16; openai-clip's keys, but only the trained token rows, int8) and .json."""
     weights = {key: value.detach().half().contiguous() for key, value in values.items()}
     for key, value in reader.tower.state_dict().items():
         if key == "index":
             weights["token_index"] = value.int()
         elif key == "token_embedding.weight":
-            weights["token_rows"] = value.half()
+            scale = value.abs().amax(dim=1) / 127
+            weights["token_rows"] = (value / scale[:, None]).round().to(torch.int8)
+            weights["token_scale"] = scale.half()
         else:
             weights[key] = value.half().contiguous()
     weights["text_projection"] = reader.projection.half().contiguous()

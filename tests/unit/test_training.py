@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from generator.training import clip as clip_recipe
-from generator.training import codes, data, patches, prior, text, vqgan
+from generator.training import codes, data, layout, patches, prior, text, vqgan
 from generator.training.captions import captions_of, distillation_texts, with_article
 from generator.training.run import Budget, schedule
 
@@ -149,15 +149,34 @@ def test_vqgan_learns_and_resumes_exactly(pictures: data.Pictures, coder: patche
     assert vqgan.psnr(made[1], wanted) > vqgan.psnr(made[0], wanted) + 0.5
 
 
-def test_prior_learns_and_resumes_exactly(pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def seen(pictures: data.Pictures, coder: patches.PatchCoder) -> codes.Examples:
     def read(texts: list[str]) -> torch.Tensor:
         rows = [torch.randn(16, generator=torch.Generator().manual_seed(sum(map(ord, name)))) for name in texts]
         return torch.nn.functional.normalize(torch.stack(rows) if rows else torch.empty(0, 16), dim=1)
 
-    seen, _ = codes.prepare(pictures, coder, read, each=1)
-    assert seen.codes.shape[1:] == (2, 16, 16) and any(name == "a pink circle" or "circle" in name for name in seen.texts)
-    config = {"n_embed": 64, "grid": 16, "text_width": 16, "styles": list(codes.STYLE_WEIGHTS), "width": 32, "layers": 1,
-              "heads": 2, "code_width": 16}
+    return codes.prepare(pictures, coder, read, each=1)[0]
+
+
+def test_layout_learns_and_resumes_exactly(seen: codes.Examples, tmp_path: Path) -> None:
+    def go(folder: str, steps: int, stop: int | None = None):
+        return layout.run(seen, 64, 3, tmp_path / folder, Budget(steps=steps), stop_after=stop)[0]
+
+    whole = go("whole", 30)
+    go("parts", 30, stop=11)
+    assert same(go("parts", 30), whole)
+    short = go("one", 1)
+    wanted, told, style, _ = prior.draw_batch(seen, 16, 3, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        losses = [float(torch.nn.functional.cross_entropy(model(told, style).flatten(0, 1), wanted.flatten()))
+                  for model in (short, whole)]
+    assert losses[1] < losses[0] - 1
+
+
+def test_prior_learns_and_resumes_exactly(seen: codes.Examples, tmp_path: Path) -> None:
+    assert seen.codes.shape[1:] == (2, 16, 16) and "a red circle" in seen.texts
+    config = {"n_embed": 64, "grid": 16, "text_width": 16, "styles": list(codes.STYLE_WEIGHTS), "width": 32,
+              "layers": 1, "heads": 2, "code_width": 16}
 
     def go(folder: str, steps: int, stop: int | None = None):
         return prior.run(seen, None, config, tmp_path / folder, Budget(steps=steps), batch=8, stop_after=stop)
