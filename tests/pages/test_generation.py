@@ -150,7 +150,7 @@ def test_without_an_executor_the_page_says_how_to_start_one(studio: Studio, open
 
 def test_coming_back_shows_the_jobs_of_this_visitor_only(studio: Studio, open_page: OpenPage) -> None:
     studio.start_executor()
-    studio.enqueue("a red heart")
+    studio.enqueue("a red heart", steps=40)
     studio.run(step=10)
     studio.enqueue("a secret of somebody", SOMEBODY)
     studio.enqueue("a penguin")

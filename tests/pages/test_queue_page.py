@@ -21,7 +21,7 @@ def test_an_empty_queue_without_executor_says_both(studio: Studio, open_page: Op
 def test_running_waiting_and_executors_are_shown(studio: Studio, open_page: OpenPage) -> None:
     studio.start_executor()
     studio.draw("a tree")
-    studio.enqueue("a red heart")
+    studio.enqueue("a red heart", steps=40)
     studio.run(step=10)
     studio.enqueue("a penguin", SOMEBODY)
     studio.enqueue("a rocket")
