@@ -1,14 +1,15 @@
 """Text to VQGAN codes by masked-token modelling (MaskGIT, Chang et al. 2022, arXiv:2202.04200; Muse, 2301.00704).
 
 A transformer over 2 x 2 blocks of codes, so that a 16 x 16 grid costs 64 tokens; each code is masked, scored and drawn
-on its own. Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598) sharpens what the text asks for.
+on its own. Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598) sharpens what the text asks for, and a
+layout, a second and much smaller network, adds what the text suggests at each place.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Layout(nn.Module):
         self.logits = nn.Linear(rank, n_embed)
 
     def forward(self, text: torch.Tensor, style: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
-        """text (B, text_width) unit vectors, style (B,) -> logits (B, places, n_embed); all places without `places`."""
+        """text (B, text_width) unit vectors, style (B,) -> logits (B, places, n_embed), at all places by default."""
         rows, bias = self.places, self.place_bias
         if places is not None:
             rows, bias = rows[places], bias[places]
@@ -156,28 +157,33 @@ class Prior(nn.Module):
         style_index: int | Sequence[int],
         seeds: int | Sequence[int],
         steps: int = 10,
-        temperature: float = 0.9,
-        cfg_scale: float = 3.0,
+        temperature: float = 1.0,
+        cfg_scale: float = 1.5,
         choice_temperature: float = 2.0,
         layout_scale: float = 2.0,
+        variety: float = 0.7,
     ) -> torch.Tensor:
         """Draw codes (N, g, g) for text vectors (N, text_width) of `ClipModel.text_features`.
 
-        In each of `steps` rounds every masked code is drawn and the surest are kept, more each round (cosine schedule).
+        `layout_scale` is how far the layout's guess outweighs the transformer's, `variety` how far a seed may turn the
+        text the layout reads. In each of `steps` rounds every masked code is drawn and the surest are kept, more each
+        round (cosine schedule).
         Every row is drawn alone, with its own CPU generator, so it does not depend on its neighbours or the device.
         """
         count = len(text_features)
         styles = [style_index] * count if isinstance(style_index, int) else list(style_index)
         numbers = [seeds] * count if isinstance(seeds, int) else list(seeds)
         rows = [
-            self._sample_row(text, style, seed, steps, temperature, cfg_scale, choice_temperature, layout_scale)
+            self._sample_row(
+                text, style, seed, steps, temperature, cfg_scale, choice_temperature, layout_scale, variety
+            )
             for text, style, seed in zip(text_features, styles, numbers, strict=True)
         ]
         return torch.stack(rows)
 
     def _sample_row(
         self, text: torch.Tensor, style: int, seed: int, steps: int, temperature: float, cfg_scale: float,
-        choice_temperature: float, layout_scale: float,
+        choice_temperature: float, layout_scale: float, variety: float,
     ) -> torch.Tensor:
         device = self.position.device
         generator = torch.Generator().manual_seed(seed)
@@ -188,7 +194,8 @@ class Prior(nn.Module):
         null = torch.tensor([False, True], device=device)
         suggested = torch.zeros((), device=device)
         if self.layout is not None:
-            suggested = layout_scale * self.layout(pair[:1], chosen_style[:1])[0].float()
+            turn = torch.randn(pair[:1].shape, generator=generator).to(device) * pair.shape[1] ** -0.5
+            suggested = layout_scale * self.layout(pair[:1] + variety * turn, chosen_style[:1])[0].float()
         for step in range(steps):
             done = (step + 1) / steps
             scores = self(codes.view(1, self.grid, self.grid).expand(2, -1, -1), pair, chosen_style, null).float()
@@ -216,9 +223,28 @@ def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     return -(-uniform.log()).log()
 
 
+def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Matrices as int8 with one fp16 scale a row (under `<key>.scale`), everything else fp16."""
+    packed = {}
+    for key, value in weights.items():
+        if value.dim() < 2 or value.numel() < 50_000:
+            packed[key] = value.half().contiguous()
+            continue
+        scale = (value.float().abs().amax(dim=-1, keepdim=True) / 127).clamp(min=1e-7).half()
+        packed[key] = (value.float() / scale.float()).round().clamp(-127, 127).to(torch.int8).contiguous()
+        packed[f"{key}.scale"] = scale.contiguous()
+    return packed
+
+
+def unpack(packed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What `pack` was given, in fp32."""
+    return {key: value.float() * packed[f"{key}.scale"].float() if f"{key}.scale" in packed else value.float()
+            for key, value in packed.items() if not key.endswith(".scale")}
+
+
 def load_prior(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Prior:
     """The embedded prior, fp32, in eval mode, without gradients for its weights."""
     prior = Prior(json.loads((folder / "mini-prior.json").read_text()))
-    weights = {key: value.float() for key, value in load_file(folder / "mini-prior.safetensors").items()}
+    weights = unpack(load_file(folder / "mini-prior.safetensors"))
     prior.load_state_dict(weights, strict=True)
     return prior.to(device).eval().requires_grad_(False)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from generator.prior import WEIGHTS, Layout
+from generator.prior import WEIGHTS, Layout, pack
 from generator.training import codes
 from generator.training.prior import draw_batch
 from generator.training.run import Average, Budget, schedule, train
@@ -67,7 +67,7 @@ def main() -> None:
     seen, _ = codes.load(folder / "codes-tower.pt")
     _, values = run(seen, config["n_embed"], len(config["styles"]), folder, Budget(minutes=arguments.minutes))
     weights = load_file(WEIGHTS / "mini-prior.safetensors")
-    weights |= {f"layout.{key}": value.half().contiguous() for key, value in values.items()}
+    weights |= pack({f"layout.{key}": value for key, value in values.items()})
     save_file(weights, WEIGHTS / "mini-prior.safetensors")
     config |= {"layout_width": WIDTH, "layout_rank": RANK}
     (WEIGHTS / "mini-prior.json").write_text(json.dumps(config, indent=1) + "\n")

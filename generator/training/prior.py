@@ -18,7 +18,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from generator.prior import Prior
+from generator.prior import Prior, pack
 from generator.training import codes, data
 from generator.training.patches import load_or_fit
 from generator.training.run import Average, Budget, schedule, sheet, train
@@ -87,8 +87,8 @@ def show(
 
 
 def export(prior: Prior, values: dict[str, torch.Tensor], folder: Path, notes: dict[str, Any]) -> None:
-    """Write mini-prior.safetensors (fp16, averaged weights) and .json."""
-    save_file({key: value.half().contiguous() for key, value in values.items()}, folder / "mini-prior.safetensors")
+    """Write mini-prior.safetensors (averaged weights, packed) and .json; a layout is added by `layout` afterwards."""
+    save_file(pack(values), folder / "mini-prior.safetensors")
     (folder / "mini-prior.json").write_text(json.dumps({**prior.config, "notes": notes}, indent=1) + "\n")
 
 
