@@ -45,6 +45,8 @@ whole_number --port "$port" 1 65535
 ./scripts/install.sh requirements.txt
 cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(((cores + executors - 1) / executors))}
+# Threads that wait for work sleep instead of spinning: executors, web app and films share the cores.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 if ! .venv/bin/python scripts/show_address.py --check-free "$host" "$port"; then
     exit 1
