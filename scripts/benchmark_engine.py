@@ -59,7 +59,7 @@ def models(arguments: argparse.Namespace) -> tuple[VQGAN, ClipModel]:
 
 
 def settings(arguments: argparse.Namespace, prompt: str) -> VqganClipParams:
-    checkpoint = "mini" if arguments.checkpoint in (None, "mini") else arguments.checkpoint
+    checkpoint = arguments.checkpoint or "imagenet-f16-1024"  # its factor and bounds: the random ones have its shape
     return VqganClipParams(
         prompt=prompt,
         checkpoint=checkpoint,
