@@ -59,7 +59,8 @@ class Layout(nn.Module):
 
     def forward(self, text: torch.Tensor, style: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
         """text (B, text_width) unit vectors, style (B,) -> logits (B, places, n_embed), at all places by default."""
-        rows, bias = self.places, self.place_bias
+        rows: torch.Tensor = self.places
+        bias: torch.Tensor = self.place_bias
         if places is not None:
             rows, bias = rows[places], bias[places]
         hidden = F.silu(self.text_in(text * text.shape[1] ** 0.5) + self.style(style))
@@ -160,8 +161,8 @@ class Prior(nn.Module):
         temperature: float = 1.0,
         cfg_scale: float = 1.5,
         choice_temperature: float = 2.0,
-        layout_scale: float = 2.0,
-        variety: float = 0.7,
+        layout_scale: float = 3.0,
+        variety: float = 0.5,
     ) -> torch.Tensor:
         """Draw codes (N, g, g) for text vectors (N, text_width) of `ClipModel.text_features`.
 

@@ -1,4 +1,4 @@
-"""Train the prior's layout, text to codes place by place: `python -m generator.training.layout --minutes 6`.
+"""Train the prior's layout, text to codes place by place: `python -m generator.training.layout --minutes 10`.
 
 A masked-token transformer needs hours of one processor core to hear a text; two matrices hear it in minutes. Their
 guess says what is where, the transformer what fits together. Needs the codes that `prior` prepared.
@@ -59,7 +59,7 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--minutes", type=float, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.data / "runs"
