@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from generator.prior import Prior
     from generator.vqgan import VQGAN
 
-    Model = TypeVar("Model", VQGAN, ClipModel)
+    Model = TypeVar("Model", VQGAN, ClipModel, Prior)
 
 __all__ = [
     "TABLE",
