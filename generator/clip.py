@@ -118,8 +118,11 @@ class ClipModel(nn.Module):
 
 def from_state_dict(weights: dict[str, torch.Tensor], name: str) -> ClipModel:
     """Build the CLIP (ViT or ResNet) that `weights` fit, exactly in fp32. Raises RuntimeError on any unfit key."""
-    weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()
-               if key not in ("input_resolution", "context_length", "vocab_size")}
+    weights = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in weights.items()
+        if key not in ("input_resolution", "context_length", "vocab_size")
+    }
     layers: int | tuple[int, ...]
     patch: int | None
     if "visual.proj" in weights:
@@ -128,14 +131,21 @@ def from_state_dict(weights: dict[str, torch.Tensor], name: str) -> ClipModel:
         resolution = patch * round((weights["visual.positional_embedding"].shape[0] - 1) ** 0.5)
     else:
         width, patch = weights["visual.layer1.0.conv1.weight"].shape[0], None
-        layers = tuple(len({key.split(".")[2] for key in weights if key.startswith(f"visual.layer{stage}.")})
-                       for stage in (1, 2, 3, 4))
+        layers = tuple(
+            len({key.split(".")[2] for key in weights if key.startswith(f"visual.layer{stage}.")})
+            for stage in (1, 2, 3, 4)
+        )
         resolution = 32 * round((weights["visual.attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
     text_width = weights["ln_final.weight"].shape[0]
     network = openai_clip("model").CLIP(
-        embed_dim=weights["text_projection"].shape[1], image_resolution=resolution, vision_layers=layers,
-        vision_width=width, vision_patch_size=patch, context_length=weights["positional_embedding"].shape[0],
-        vocab_size=weights["token_embedding.weight"].shape[0], transformer_width=text_width,
+        embed_dim=weights["text_projection"].shape[1],
+        image_resolution=resolution,
+        vision_layers=layers,
+        vision_width=width,
+        vision_patch_size=patch,
+        context_length=weights["positional_embedding"].shape[0],
+        vocab_size=weights["token_embedding.weight"].shape[0],
+        transformer_width=text_width,
         transformer_heads=text_width // 64,
         transformer_layers=len({key.split(".")[2] for key in weights if key.startswith("transformer.resblocks.")}),
     )

@@ -101,8 +101,14 @@ class Prior(nn.Module):
         self.logits = nn.Linear(code_width, self.n_embed)
         self.layout: Layout | None = None
         if "layout_width" in config:
-            self.layout = Layout(config["text_width"], len(self.styles), self.grid, self.n_embed,
-                                 config["layout_width"], config["layout_rank"])
+            self.layout = Layout(
+                config["text_width"],
+                len(self.styles),
+                self.grid,
+                self.n_embed,
+                config["layout_width"],
+                config["layout_rank"],
+            )
         nn.init.normal_(self.code_embedding.weight, std=0.3)
         nn.init.normal_(self.style_embedding.weight, std=0.02)
         for block in self.blocks:
@@ -183,8 +189,16 @@ class Prior(nn.Module):
         return torch.stack(rows)
 
     def _sample_row(
-        self, text: torch.Tensor, style: int, seed: int, steps: int, temperature: float, cfg_scale: float,
-        choice_temperature: float, layout_scale: float, variety: float,
+        self,
+        text: torch.Tensor,
+        style: int,
+        seed: int,
+        steps: int,
+        temperature: float,
+        cfg_scale: float,
+        choice_temperature: float,
+        layout_scale: float,
+        variety: float,
     ) -> torch.Tensor:
         device = self.position.device
         generator = torch.Generator().manual_seed(seed)
@@ -239,8 +253,11 @@ def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def unpack(packed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What `pack` was given, in fp32."""
-    return {key: value.float() * packed[f"{key}.scale"].float() if f"{key}.scale" in packed else value.float()
-            for key, value in packed.items() if not key.endswith(".scale")}
+    return {
+        key: value.float() * packed[f"{key}.scale"].float() if f"{key}.scale" in packed else value.float()
+        for key, value in packed.items()
+        if not key.endswith(".scale")
+    }
 
 
 def load_prior(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Prior:

@@ -95,6 +95,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         defaults={
             "clip": ("mini",),
             "init": "prior",
+            "style": "noto",
             "width": 64,
             "height": 64,
             "steps": 24,

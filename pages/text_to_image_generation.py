@@ -84,7 +84,7 @@ def _first_checkpoint(engine: str) -> str:
 
 
 def _style() -> str | None:
-    key = _form.keep("set_style", ANY_STYLE)
+    key = _form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
     if st.session_state[key] not in registry.STYLES:
         st.session_state[key] = ANY_STYLE
     chosen = st.pills(

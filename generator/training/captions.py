@@ -8,11 +8,40 @@ from pathlib import Path
 from typing import Any
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "golden")
-QUALITIES = ("small", "big", "cute", "happy", "sad", "old", "shiny", "simple", "round", "little", "funny", "beautiful",
-             "angry", "sleeping", "flying", "wooden", "delicious", "colourful")
-FORMS = ("a photo of {}", "a picture of {}", "a drawing of {}", "an emoji of {}", "an icon of {}", "{} emoji",
-         "a {} emoji", "{} on a white background", "an illustration of {}", "a painting of {}", "clip art of {}",
-         "a sticker of {}")
+QUALITIES = (
+    "small",
+    "big",
+    "cute",
+    "happy",
+    "sad",
+    "old",
+    "shiny",
+    "simple",
+    "round",
+    "little",
+    "funny",
+    "beautiful",
+    "angry",
+    "sleeping",
+    "flying",
+    "wooden",
+    "delicious",
+    "colourful",
+)
+FORMS = (
+    "a photo of {}",
+    "a picture of {}",
+    "a drawing of {}",
+    "an emoji of {}",
+    "an icon of {}",
+    "{} emoji",
+    "a {} emoji",
+    "{} on a white background",
+    "an illustration of {}",
+    "a painting of {}",
+    "clip art of {}",
+    "a sticker of {}",
+)
 BETWEEN = ("with", "and", "on", "in", "next to", "under")
 PLURALS = re.compile(r"(s|people|hands|teeth)$")
 
@@ -27,8 +56,20 @@ def with_article(label: str) -> str:
 
 def plain(text: str) -> str:
     """A shortcode or label as words."""
-    return re.sub(r"\s+", " ", text.replace("_", " ").replace(":", "").replace("-", " ").replace("“", "")
-                  .replace("”", "").replace("⊛", "")).strip().lower()
+    return (
+        re.sub(
+            r"\s+",
+            " ",
+            text.replace("_", " ")
+            .replace(":", "")
+            .replace("-", " ")
+            .replace("“", "")
+            .replace("”", "")
+            .replace("⊛", ""),
+        )
+        .strip()
+        .lower()
+    )
 
 
 def names_of(concept: dict[str, Any]) -> list[str]:

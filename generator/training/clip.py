@@ -71,8 +71,13 @@ def attend(block: Any, x: torch.Tensor) -> torch.Tensor:
 def augment(pictures: data.Pictures, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
     """Pictures (B, 3, R, R) as a guiding CLIP meets them: placed, cut out, tinted, blurred, noisy."""
     images = data.composite(
-        torch.from_numpy(pictures.rgba[rows]), data.backgrounds(len(rows), generator), generator,
-        scale=(0.7, 1.35), shift=0.1, flip=True, rotate=0.25,
+        torch.from_numpy(pictures.rgba[rows]),
+        data.backgrounds(len(rows), generator),
+        generator,
+        scale=(0.7, 1.35),
+        shift=0.1,
+        flip=True,
+        rotate=0.25,
     )
     count = len(rows)
     uniform = torch.rand(4, count, 1, 1, 1, generator=generator)
@@ -98,8 +103,10 @@ class Texts:
 
     def draw(self, concepts: np.ndarray, generator: torch.Generator) -> torch.Tensor:
         """One caption's vector for each concept (B, embed_dim)."""
-        rows = [self.choices[concept][torch.multinomial(self.weights[concept], 1, generator=generator)[0]]
-                for concept in concepts]
+        rows = [
+            self.choices[concept][torch.multinomial(self.weights[concept], 1, generator=generator)[0]]
+            for concept in concepts
+        ]
         return self.vectors[torch.stack(rows)]
 
 
@@ -129,8 +136,11 @@ def score(tower: ImageTower, pictures: data.Pictures, texts: Texts) -> dict[str,
         among = concepts.unique() if name == "unseen_concept" else torch.arange(len(pictures.concepts))
         ranked = (seen @ texts.labels[among].T).topk(min(5, len(among)), dim=1).indices
         right = among[ranked] == concepts[:, None]
-        found |= {f"{name}_top1": round(float(right[:, 0].float().mean()), 3),
-                  f"{name}_top5": round(float(right.any(dim=1).float().mean()), 3), f"{name}_labels": len(among)}
+        found |= {
+            f"{name}_top1": round(float(right[:, 0].float().mean()), 3),
+            f"{name}_top5": round(float(right.any(dim=1).float().mean()), 3),
+            f"{name}_labels": len(among),
+        }
     tower.train()
     return found
 
@@ -155,16 +165,22 @@ def export(
 
 
 def run(
-    pictures: data.Pictures, vectors: dict[str, torch.Tensor], folder: Path, budget: Budget, scale: str = "cpu",
-    reader: Reader | None = None, weights: Path | None = None, batch: int | None = None, seed: int = 0,
+    pictures: data.Pictures,
+    vectors: dict[str, torch.Tensor],
+    folder: Path,
+    budget: Budget,
+    scale: str = "cpu",
+    reader: Reader | None = None,
+    weights: Path | None = None,
+    batch: int | None = None,
+    seed: int = 0,
     stop_after: int | None = None,
 ) -> ImageTower:
     """Train, or go on with, the image tower against the captions' `vectors`."""
     torch.manual_seed(seed)
     choice = SCALES[scale]
     texts = Texts(pictures, vectors)
-    tower = ImageTower(choice["resolution"], choice["patch"], choice["width"], choice["layers"],
-                       texts.vectors.shape[1])
+    tower = ImageTower(choice["resolution"], choice["patch"], choice["width"], choice["layers"], texts.vectors.shape[1])
     average = Average(tower, 0.998)
     rate = choice["rate"]
     optimiser = torch.optim.AdamW(tower.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.1, fused=True)
@@ -189,22 +205,40 @@ def run(
         return {"loss": float(loss.detach()), "scale": float(tower.logit_scale.detach().exp())}
 
     def report(number: int) -> None:
-        averaged = ImageTower(choice["resolution"], choice["patch"], choice["width"], choice["layers"],
-                              texts.vectors.shape[1])
+        averaged = ImageTower(
+            choice["resolution"], choice["patch"], choice["width"], choice["layers"], texts.vectors.shape[1]
+        )
         averaged.load_state_dict(average.values)
         notes: dict[str, Any] = {"steps": number, "samples": number * size, **score(averaged, pictures, texts)}
         if reader is not None:
             notes["text_cosine_unseen_texts"] = round(reader.cosine, 4)
         print("clip", notes, flush=True)
         if weights is not None and reader is not None:
-            config = {"embed_dim": texts.vectors.shape[1], "image_resolution": choice["resolution"],
-                      "vision_layers": choice["layers"], "vision_width": choice["width"],
-                      "vision_patch_size": choice["patch"], "context_length": CONTEXT, "vocab_size": VOCABULARY,
-                      "transformer_width": WIDTH, "transformer_heads": HEADS, "transformer_layers": LAYERS}
+            config = {
+                "embed_dim": texts.vectors.shape[1],
+                "image_resolution": choice["resolution"],
+                "vision_layers": choice["layers"],
+                "vision_width": choice["width"],
+                "vision_patch_size": choice["patch"],
+                "context_length": CONTEXT,
+                "vocab_size": VOCABULARY,
+                "transformer_width": WIDTH,
+                "transformer_heads": HEADS,
+                "transformer_layers": LAYERS,
+            }
             export(average.values, reader, config, weights, notes)
 
-    train(folder, "clip", budget, {"tower": tower, "average": average, "optimiser": optimiser}, step, report,
-          report_minutes=6, seed=seed, stop_after=stop_after)
+    train(
+        folder,
+        "clip",
+        budget,
+        {"tower": tower, "average": average, "optimiser": optimiser},
+        step,
+        report,
+        report_minutes=6,
+        seed=seed,
+        stop_after=stop_after,
+    )
     return tower
 
 
@@ -221,8 +255,15 @@ def main() -> None:
     reader = Reader(folder) if (folder / "text-tower.pt").is_file() else None
     vectors = reader(everything) if reader is not None else teach(everything)
     print(f"{len(everything)} captions", flush=True)
-    run(pictures, dict(zip(everything, vectors, strict=True)), folder, Budget(minutes=arguments.minutes),
-        arguments.scale, reader, WEIGHTS)
+    run(
+        pictures,
+        dict(zip(everything, vectors, strict=True)),
+        folder,
+        Budget(minutes=arguments.minutes),
+        arguments.scale,
+        reader,
+        WEIGHTS,
+    )
 
 
 if __name__ == "__main__":

@@ -127,14 +127,16 @@ def read_concepts(package: Path) -> list[dict[str, Any]]:
         if entry.get("group") in (None, FLAGS, COMPONENTS) or SKIN_TONES.search(entry["hexcode"]):
             continue
         codes = shortcodes.get(entry["hexcode"], [])
-        concepts.append({
-            "code": plain_code(entry["hexcode"]),
-            "label": entry["label"],
-            "tags": entry.get("tags", []),
-            "shortcodes": [codes] if isinstance(codes, str) else codes,
-            "group": entry["group"],
-            "subgroup": entry["subgroup"],
-        })
+        concepts.append(
+            {
+                "code": plain_code(entry["hexcode"]),
+                "label": entry["label"],
+                "tags": entry.get("tags", []),
+                "shortcodes": [codes] if isinstance(codes, str) else codes,
+                "group": entry["group"],
+                "subgroup": entry["subgroup"],
+            }
+        )
     return concepts
 
 
@@ -188,8 +190,10 @@ def make(output: Path, resolution: int = 64, limit: int | None = None) -> None:
     """Fetch, render and index everything. `limit` keeps the first so many concepts only."""
     packages = output / "packages"
     fetch(packages, [LABELS, *(source[1] for source in SOURCES)])
-    folders = {name: packages / name.strip("@").replace("/", "-") / "package"
-               for name in (LABELS, *(source[1] for source in SOURCES))}
+    folders = {
+        name: packages / name.strip("@").replace("/", "-") / "package"
+        for name in (LABELS, *(source[1] for source in SOURCES))
+    }
     concepts = read_concepts(folders[LABELS])[:limit]
     row = {concept["code"]: number for number, concept in enumerate(concepts)}
     draw = random.Random(0)

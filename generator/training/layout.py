@@ -24,7 +24,12 @@ WIDTH, RANK = 640, 32
 
 
 def run(
-    seen: codes.Examples, n_embed: int, styles: int, folder: Path, budget: Budget, seed: int = 0,
+    seen: codes.Examples,
+    n_embed: int,
+    styles: int,
+    folder: Path,
+    budget: Budget,
+    seed: int = 0,
     stop_after: int | None = None,
 ) -> tuple[Layout, dict[str, torch.Tensor]]:
     """Train, or go on with, a layout by cross-entropy at random places; returns it and its averaged weights."""
@@ -51,8 +56,16 @@ def run(
         right = (scores.detach().argmax(dim=2) == wanted).float().mean()
         return {"loss": float(loss.detach()), "right": float(right)}
 
-    train(folder, "layout", budget, {"layout": layout, "average": average, "optimiser": optimiser}, step,
-          report_minutes=60, seed=seed, stop_after=stop_after)
+    train(
+        folder,
+        "layout",
+        budget,
+        {"layout": layout, "average": average, "optimiser": optimiser},
+        step,
+        report_minutes=60,
+        seed=seed,
+        stop_after=stop_after,
+    )
     return layout, average.values
 
 

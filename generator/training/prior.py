@@ -32,9 +32,26 @@ SCALES: dict[str, dict[str, Any]] = {
 DROP_TEXT, DROP_STYLE, MIRRORED = 0.12, 0.15, 0.0
 ALL_MASKED = 0.65  # of the rows: there the text alone must say the whole picture, the hardest part to learn
 PROMPTS = (
-    "a red heart", "a smiling face with sunglasses", "a green tree", "a banana", "a blue car", "a slice of pizza",
-    "a house with a garden", "a dog", "a rocket", "a cat", "a happy robot", "a flying saucer", "a fish",
-    "a golden crown", "a penguin", "a strawberry", "a bicycle", "a frog", "a light bulb", "a soccer ball",
+    "a red heart",
+    "a smiling face with sunglasses",
+    "a green tree",
+    "a banana",
+    "a blue car",
+    "a slice of pizza",
+    "a house with a garden",
+    "a dog",
+    "a rocket",
+    "a cat",
+    "a happy robot",
+    "a flying saucer",
+    "a fish",
+    "a golden crown",
+    "a penguin",
+    "a strawberry",
+    "a bicycle",
+    "a frog",
+    "a light bulb",
+    "a soccer ball",
 )
 
 
@@ -49,10 +66,12 @@ def draw_batch(
     """codes (B, g, g), text vectors (B, W), style numbers (B,), rows without text (B,) bool."""
     rows = torch.multinomial(examples.weight, size, replacement=True, generator=generator)
     mirror = (torch.rand(size, generator=generator) < MIRRORED).long()
-    texts = torch.stack([
-        examples.captions[row][torch.multinomial(examples.caption_weight[row], 1, generator=generator)[0]]
-        for row in rows.tolist()
-    ])
+    texts = torch.stack(
+        [
+            examples.captions[row][torch.multinomial(examples.caption_weight[row], 1, generator=generator)[0]]
+            for row in rows.tolist()
+        ]
+    )
     style = examples.style[rows].clone()
     chance = torch.rand(2, size, generator=generator)
     style[chance[0] < DROP_STYLE] = styles
@@ -74,9 +93,7 @@ def masked_loss(
     return loss, float((scores.detach().argmax(dim=1) == wanted[masked]).float().mean())
 
 
-def show(
-    prior: Prior, picture_of: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor, path: Path
-) -> None:
+def show(prior: Prior, picture_of: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor, path: Path) -> None:
     """A sheet of PROMPTS: the first style, then the second."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         rows = []
@@ -93,9 +110,18 @@ def export(prior: Prior, values: dict[str, torch.Tensor], folder: Path, notes: d
 
 
 def run(
-    seen: codes.Examples, unseen: codes.Examples | None, config: dict[str, Any], folder: Path, budget: Budget,
-    batch: int = 32, rate: float = 1e-3, show_on: Callable[[Prior, Path], None] | None = None,
-    weights: Path | None = None, seed: int = 0, stop_after: int | None = None, start_from: Path | None = None,
+    seen: codes.Examples,
+    unseen: codes.Examples | None,
+    config: dict[str, Any],
+    folder: Path,
+    budget: Budget,
+    batch: int = 32,
+    rate: float = 1e-3,
+    show_on: Callable[[Prior, Path], None] | None = None,
+    weights: Path | None = None,
+    seed: int = 0,
+    stop_after: int | None = None,
+    start_from: Path | None = None,
 ) -> Prior:
     """Train, or go on with, one prior; `show_on` draws a sheet at intervals, `weights` is where exports go."""
     torch.manual_seed(seed)
@@ -127,8 +153,9 @@ def run(
                 continue
             generator = torch.Generator().manual_seed(1)
             with torch.no_grad():
-                losses = [masked_loss(averaged, draw_batch(examples, 64, styles, generator), generator)
-                          for _ in range(3)]
+                losses = [
+                    masked_loss(averaged, draw_batch(examples, 64, styles, generator), generator) for _ in range(3)
+                ]
             notes[f"loss_{name}"] = round(sum(float(loss) for loss, _ in losses) / 3, 4)
             notes[f"right_{name}"] = round(sum(right for _, right in losses) / 3, 4)
         print("prior", notes, flush=True)
@@ -137,8 +164,17 @@ def run(
         if show_on is not None:
             show_on(averaged, folder / f"prior-sheet-{number:06d}.png")
 
-    train(folder, "prior", budget, {"prior": prior, "average": average, "optimiser": optimiser}, step, report,
-          report_minutes=5, seed=seed, stop_after=stop_after)
+    train(
+        folder,
+        "prior",
+        budget,
+        {"prior": prior, "average": average, "optimiser": optimiser},
+        step,
+        report,
+        report_minutes=5,
+        seed=seed,
+        stop_after=stop_after,
+    )
     return prior
 
 
@@ -166,11 +202,22 @@ def main() -> None:
         show(prior, coder.pictures, prompts, path)
 
     print(f"{len(seen.codes)} pictures, {len(seen.texts)} texts, read by {reader!r}", flush=True)
-    config = configuration(arguments.scale, len(coder.codebook), seen.codes.shape[-1], seen.features.shape[1],
-                           list(codes.STYLE_WEIGHTS))
+    config = configuration(
+        arguments.scale, len(coder.codebook), seen.codes.shape[-1], seen.features.shape[1], list(codes.STYLE_WEIGHTS)
+    )
     choice = SCALES[arguments.scale]
-    run(seen, unseen, config, folder, Budget(minutes=arguments.minutes), choice["batch"], choice["rate"], show_on,
-        WEIGHTS, start_from=arguments.start_from)
+    run(
+        seen,
+        unseen,
+        config,
+        folder,
+        Budget(minutes=arguments.minutes),
+        choice["batch"],
+        choice["rate"],
+        show_on,
+        WEIGHTS,
+        start_from=arguments.start_from,
+    )
 
 
 if __name__ == "__main__":

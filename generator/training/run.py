@@ -114,8 +114,12 @@ def train(
         now = time.monotonic()
         if now - last_line > 15:
             means = {key: round(value / counted, 4) for key, value in sums.items()}
-            line = {"step": number, "minutes": round((before + now - start) / 60, 2), **means,
-                    "step_s": round((now - last_line) / counted, 3)}
+            line = {
+                "step": number,
+                "minutes": round((before + now - start) / 60, 2),
+                **means,
+                "step_s": round((now - last_line) / counted, 3),
+            }
             with log.open("a") as lines:
                 lines.write(json.dumps(line) + "\n")
             print(name, line, flush=True)

@@ -114,8 +114,15 @@ def token_words(index: torch.Tensor) -> list[str]:
 
 
 def run(
-    texts: list[str], vectors: torch.Tensor, folder: Path, budget: Budget, batch: int = 256, rate: float = 2e-3,
-    seed: int = 0, stop_after: int | None = None, words: dict[str, torch.Tensor] | None = None,
+    texts: list[str],
+    vectors: torch.Tensor,
+    folder: Path,
+    budget: Budget,
+    batch: int = 256,
+    rate: float = 2e-3,
+    seed: int = 0,
+    stop_after: int | None = None,
+    words: dict[str, torch.Tensor] | None = None,
 ) -> tuple[TextTower, nn.Linear]:
     """Train the tower to give each text's teacher vector through one linear layer; returns both."""
     torch.manual_seed(seed)
@@ -161,8 +168,17 @@ def run(
         torch.save(state, folder / "text-tower.pt")
         both.train()
 
-    train(folder, "text", budget, {"model": both, "optimiser": optimiser}, step, report, report_minutes=3, seed=seed,
-          stop_after=stop_after)
+    train(
+        folder,
+        "text",
+        budget,
+        {"model": both, "optimiser": optimiser},
+        step,
+        report,
+        report_minutes=3,
+        seed=seed,
+        stop_after=stop_after,
+    )
     return tower, head
 
 
@@ -197,15 +213,21 @@ def main() -> None:
     if not (folder / "teacher.pt").is_file():
         concepts = json.loads((arguments.data / "index.json").read_text())["concepts"]
         texts = distillation_texts(concepts, arguments.wordnet, arguments.texts)
-        print(f"{len(texts)} texts, such as {texts[5000::len(texts) // 12]}", flush=True)
+        print(f"{len(texts)} texts, such as {texts[5000 :: len(texts) // 12]}", flush=True)
         torch.save({"texts": texts, "vectors": teach(texts)}, folder / "teacher.pt")
     taught = torch.load(folder / "teacher.pt", weights_only=True)
     if not (folder / "words.pt").is_file():
         everything = sorted(set(token_words(tokenize_all(taught["texts"]).unique())))
         torch.save(dict(zip(everything, teach(everything), strict=True)), folder / "words.pt")
     words = torch.load(folder / "words.pt", weights_only=True)
-    run(taught["texts"], taught["vectors"], folder, Budget(minutes=arguments.minutes),
-        batch=256 if arguments.scale == "cpu" else 1024, words=words)
+    run(
+        taught["texts"],
+        taught["vectors"],
+        folder,
+        Budget(minutes=arguments.minutes),
+        batch=256 if arguments.scale == "cpu" else 1024,
+        words=words,
+    )
 
 
 if __name__ == "__main__":

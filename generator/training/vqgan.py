@@ -34,8 +34,16 @@ def configuration(scale: str, n_embed: int = 1024, embed_dim: int = 16) -> dict[
     """A taming `model.params` dict for one of SCALES."""
     choice = SCALES[scale]
     details = {
-        "double_z": False, "z_channels": 64, "resolution": choice["resolution"], "in_channels": 3, "out_ch": 3,
-        "ch": choice["ch"], "ch_mult": choice["ch_mult"], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0,
+        "double_z": False,
+        "z_channels": 64,
+        "resolution": choice["resolution"],
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": choice["ch"],
+        "ch_mult": choice["ch_mult"],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
     }
     return {"embed_dim": embed_dim, "n_embed": n_embed, "ddconfig": details, "gumbel": False, "norm_groups": 1}
 
@@ -77,8 +85,12 @@ def score(model: VQGAN, coder: PatchCoder, pictures: data.Pictures) -> tuple[dic
         own = torch.cat([model.quantise(model.encode(chunk).float())[1] for chunk in wanted.split(64)])
         again = torch.cat([model.decode(model.codes_to_z(chunk)).float() for chunk in own.split(64)])
     model.train()
-    notes = {"psnr_unseen_concepts": psnr(made, wanted), "psnr_through_encoder": psnr(again, wanted),
-             "encoder_agrees": round(float((own == codes).float().mean()), 3), "codes_used": codes.unique().numel()}
+    notes = {
+        "psnr_unseen_concepts": psnr(made, wanted),
+        "psnr_through_encoder": psnr(again, wanted),
+        "encoder_agrees": round(float((own == codes).float().mean()), 3),
+        "codes_used": codes.unique().numel(),
+    }
     shown = slice(0, None, max(1, len(rows) // 20))
     return notes, [part[shown][:20] for part in (wanted, coder.pictures(codes), made, again)]
 
@@ -98,8 +110,15 @@ def export(model: VQGAN, folder: Path, notes: dict[str, Any]) -> None:
 
 
 def run(
-    pictures: data.Pictures, coder: PatchCoder, folder: Path, budget: Budget, scale: str = "cpu",
-    weights: Path | None = None, batch: int | None = None, stop_after: int | None = None, seed: int = 0,
+    pictures: data.Pictures,
+    coder: PatchCoder,
+    folder: Path,
+    budget: Budget,
+    scale: str = "cpu",
+    weights: Path | None = None,
+    batch: int | None = None,
+    stop_after: int | None = None,
+    seed: int = 0,
 ) -> VQGAN:
     """Train, or go on with, encoder and decoder around the coder's codebook."""
     torch.manual_seed(seed)
@@ -143,8 +162,17 @@ def run(
         if weights is not None:
             export(model, weights, notes)
 
-    train(folder, "vqgan", budget, {"model": model, "optimiser": optimiser}, step,
-          report if pictures.unseen_concept.any() else None, report_minutes=3, seed=seed, stop_after=stop_after)
+    train(
+        folder,
+        "vqgan",
+        budget,
+        {"model": model, "optimiser": optimiser},
+        step,
+        report if pictures.unseen_concept.any() else None,
+        report_minutes=3,
+        seed=seed,
+        stop_after=stop_after,
+    )
     return model
 
 
@@ -156,8 +184,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures, folder = data.load(arguments.data), arguments.data / "runs"
-    run(pictures, load_or_fit(pictures, folder / "patches.pt"), folder, Budget(minutes=arguments.minutes),
-        arguments.scale, WEIGHTS)
+    run(
+        pictures,
+        load_or_fit(pictures, folder / "patches.pt"),
+        folder,
+        Budget(minutes=arguments.minutes),
+        arguments.scale,
+        WEIGHTS,
+    )
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from generator.training import data
 
 WEIGHTS = Path(vqgan.__file__).parent / "weights"
 HEART = '<path d="M16 29 C4 19 2 14 2 10 A7 7 0 0 1 16 8 A7 7 0 0 1 30 10 C30 14 28 19 16 29 Z" fill="#d22"/>'
-FACE = ('<circle cx="16" cy="16" r="14" fill="#fc3"/><circle cx="11" cy="13" r="2" fill="#530"/>'
-        '<circle cx="21" cy="13" r="2" fill="#530"/><path d="M9 19 Q16 28 23 19" fill="none" stroke="#530" '
-        'stroke-width="2"/>')
+FACE = (
+    '<circle cx="16" cy="16" r="14" fill="#fc3"/><circle cx="11" cy="13" r="2" fill="#530"/>'
+    '<circle cx="21" cy="13" r="2" fill="#530"/><path d="M9 19 Q16 28 23 19" fill="none" stroke="#530" '
+    'stroke-width="2"/>'
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -86,8 +88,18 @@ def test_vqgan_passes_a_gradient_to_z_through_codes_and_clamp(mini_vqgan: vqgan.
 
 
 def test_a_gumbel_vqgan_has_tamings_keys_and_encodes_to_codebook_rows() -> None:
-    details = {"double_z": False, "z_channels": 32, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32,
-               "ch_mult": [1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
+    details = {
+        "double_z": False,
+        "z_channels": 32,
+        "resolution": 32,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1, 1],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    }
     torch.manual_seed(0)
     model = vqgan.VQGAN({"embed_dim": 32, "n_embed": 20, "ddconfig": details, "gumbel": True})
     assert {"quantize.proj.weight", "quantize.proj.bias", "quantize.embed.weight"} <= set(model.state_dict())
@@ -99,17 +111,31 @@ def test_a_gumbel_vqgan_has_tamings_keys_and_encodes_to_codebook_rows() -> None:
 @pytest.mark.parametrize("patch", [8, None])
 def test_clip_from_a_state_dict_equals_openai_clips_own_model(patch: int | None) -> None:
     torch.manual_seed(0)
-    original = clip.openai_clip("model").CLIP(
-        embed_dim=64, image_resolution=32, vision_layers=2 if patch else (1, 1, 1, 1), vision_width=64,
-        vision_patch_size=patch, context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1,
-        transformer_layers=2).eval()
+    original = (
+        clip.openai_clip("model")
+        .CLIP(
+            embed_dim=64,
+            image_resolution=32,
+            vision_layers=2 if patch else (1, 1, 1, 1),
+            vision_width=64,
+            vision_patch_size=patch,
+            context_length=77,
+            vocab_size=49408,
+            transformer_width=64,
+            transformer_heads=1,
+            transformer_layers=2,
+        )
+        .eval()
+    )
     model = clip.from_state_dict(original.state_dict(), "tiny")
     assert (model.name, model.resolution, model.embed_dim) == ("tiny", 32, 64)
     images, texts = torch.rand(2, 3, 32, 32), ["a red heart", "a dog"]
     normal = (images - torch.tensor(clip.MEAN).view(1, 3, 1, 1)) / torch.tensor(clip.STD).view(1, 3, 1, 1)
     with torch.no_grad():
-        for made, wanted in ((model.encode_image(images), original.encode_image(normal)),
-                             (model.encode_text(texts), original.encode_text(clip.tokenize(texts)))):
+        for made, wanted in (
+            (model.encode_image(images), original.encode_image(normal)),
+            (model.encode_text(texts), original.encode_text(clip.tokenize(texts))),
+        ):
             assert torch.allclose(made, torch.nn.functional.normalize(wanted, dim=1), atol=1e-5)
 
 

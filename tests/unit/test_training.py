@@ -95,8 +95,10 @@ def test_a_picture_lies_on_the_background_asked_for(pictures: data.Pictures) -> 
 
 def test_placement_is_drawn_from_its_generator_only(pictures: data.Pictures) -> None:
     rgba, white = torch.from_numpy(pictures.rgba[:4]), torch.ones(4, 3)
-    made = [data.composite(rgba, white, torch.Generator().manual_seed(seed), (0.8, 1.1), 0.1, True, 0.3)
-            for seed in (1, 1, 2)]
+    made = [
+        data.composite(rgba, white, torch.Generator().manual_seed(seed), (0.8, 1.1), 0.1, True, 0.3)
+        for seed in (1, 1, 2)
+    ]
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
@@ -168,15 +170,25 @@ def test_layout_learns_and_resumes_exactly(seen: codes.Examples, tmp_path: Path)
     short = go("one", 1)
     wanted, told, style, _ = prior.draw_batch(seen, 16, 3, torch.Generator().manual_seed(5))
     with torch.no_grad():
-        losses = [float(torch.nn.functional.cross_entropy(model(told, style).flatten(0, 1), wanted.flatten()))
-                  for model in (short, whole)]
+        losses = [
+            float(torch.nn.functional.cross_entropy(model(told, style).flatten(0, 1), wanted.flatten()))
+            for model in (short, whole)
+        ]
     assert losses[1] < losses[0] - 1
 
 
 def test_prior_learns_and_resumes_exactly(seen: codes.Examples, tmp_path: Path) -> None:
     assert seen.codes.shape[1:] == (2, 16, 16) and "a red circle" in seen.texts
-    config = {"n_embed": 64, "grid": 16, "text_width": 16, "styles": list(codes.STYLE_WEIGHTS), "width": 32,
-              "layers": 1, "heads": 2, "code_width": 16}
+    config = {
+        "n_embed": 64,
+        "grid": 16,
+        "text_width": 16,
+        "styles": list(codes.STYLE_WEIGHTS),
+        "width": 32,
+        "layers": 1,
+        "heads": 2,
+        "code_width": 16,
+    }
 
     def go(folder: str, steps: int, stop: int | None = None):
         return prior.run(seen, None, config, tmp_path / folder, Budget(steps=steps), batch=8, stop_after=stop)
@@ -195,8 +207,11 @@ def test_prior_learns_and_resumes_exactly(seen: codes.Examples, tmp_path: Path) 
 
 def test_text_tower_learns_and_resumes_exactly(pictures: data.Pictures, tmp_path: Path) -> None:
     texts = distillation_texts(pictures.concepts, None, 300)
-    words = {word: torch.randn(24, generator=torch.Generator().manual_seed(sum(map(ord, word))))
-             for line in texts for word in line.split()}
+    words = {
+        word: torch.randn(24, generator=torch.Generator().manual_seed(sum(map(ord, word))))
+        for line in texts
+        for word in line.split()
+    }
     vectors = torch.nn.functional.normalize(torch.stack([sum(words[w] for w in line.split()) for line in texts]), dim=1)
 
     def go(folder: str, steps: int, stop: int | None = None):
@@ -214,8 +229,11 @@ def test_text_tower_learns_and_resumes_exactly(pictures: data.Pictures, tmp_path
 
 def test_clip_learns_and_resumes_exactly(pictures: data.Pictures, tmp_path: Path) -> None:
     names = sorted({name for concept in pictures.concepts for name, _ in captions_of(concept)})
-    basis = {word: torch.randn(32, generator=torch.Generator().manual_seed(sum(map(ord, word))))
-             for name in names for word in name.split()}
+    basis = {
+        word: torch.randn(32, generator=torch.Generator().manual_seed(sum(map(ord, word))))
+        for name in names
+        for word in name.split()
+    }
     vectors = {name: torch.nn.functional.normalize(sum(basis[word] for word in name.split()), dim=0) for name in names}
 
     def go(folder: str, steps: int, stop: int | None = None):

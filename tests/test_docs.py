@@ -1,0 +1,72 @@
+"""What the README and docs/ say is so: files exist, commands take the flags shown, tables are up to date."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+HELP = {
+    "./scripts/start.sh": ["bash", "scripts/start.sh", "--help"],
+    "python -m generator": [sys.executable, "-m", "generator", "--help"],
+    "python -m generator.checkpoints": [sys.executable, "-m", "generator.checkpoints", "--help"],
+    "python job_executor.py": [sys.executable, "job_executor.py", "--help"],
+    "python scripts/benchmark_engine.py": [sys.executable, "scripts/benchmark_engine.py", "--help"],
+    "python scripts/benchmark_queue.py": [sys.executable, "scripts/benchmark_queue.py", "--help"],
+    "python scripts/stress_executor.py": [sys.executable, "scripts/stress_executor.py", "--help"],
+}
+
+
+def commands() -> list[str]:
+    """The command lines shown in code blocks and in tables."""
+    blocks = re.findall(r"```[a-z]*\n(.*?)```", README, re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return lines + re.findall(r"`((?:\./scripts/|python )[^`]+)`", README)
+
+
+def test_every_link_and_picture_of_the_readme_is_there() -> None:
+    targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
+    assert targets
+    assert not [target for target in targets if target and not (ROOT / target).exists()]
+
+
+@pytest.mark.parametrize("command", sorted(HELP))
+def test_every_flag_shown_is_one_the_command_takes(command: str) -> None:
+    shown = {
+        flag
+        for line in commands()
+        if line == command or line.startswith(command + " ")
+        for flag in re.findall(r"(--[a-z-]+)", line)
+    }
+    answer = subprocess.run(HELP[command], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert not {flag for flag in shown if not re.search(rf"{flag}\b", answer.stdout)}
+
+
+def test_every_script_shown_exists() -> None:
+    shown = {part for line in commands() for part in re.findall(r"(?:\./)?(scripts/[a-z_]+\.(?:sh|py))", line)}
+    assert shown
+    assert not [path for path in shown if not (ROOT / path).is_file()]
+
+
+def test_the_tables_of_parameters_are_those_of_the_code() -> None:
+    assert subprocess.run([sys.executable, "scripts/make_docs.py", "--check"], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--port", "x"], ["--executors", "0"], ["--nonsense"], ["--port"]])
+def test_a_wrong_option_of_start_is_answered_in_one_line(arguments: list[str]) -> None:
+    answer = subprocess.run(["bash", "scripts/start.sh", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert arguments[-1].lstrip("-") in answer.stderr or "needs a value" in answer.stderr
+
+
+def test_the_tmux_launcher_says_what_to_install_where_tmux_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "dirname").symlink_to("/usr/bin/dirname")
+    answer = subprocess.run(
+        ["/bin/bash", "scripts/set_up_env.sh"], cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert answer.returncode == 1
+    assert "install tmux" in answer.stderr
