@@ -186,4 +186,4 @@ def sentence_for(error: Exception, *, step: int, size: tuple[int, int] | None, d
 
 def is_ours(error: Exception) -> bool:
     """Whether the error is one of the studio's named ones, whose message is written for people."""
-    return type(error).__module__.partition(".")[0] in ("generator", "db", __name__)
+    return type(error).__module__.partition(".")[0] in ("generator", "db", "executor")

@@ -179,7 +179,13 @@ def test_ctrl_c_saves_the_last_picture_and_says_130(tmp_path: Path) -> None:
     code = "import sys; from tests.small_engine import serve; serve(); from generator.__main__ import main; "
     command = [sys.executable, "-c", code + "sys.exit(main())", "slow", "--engine", "small", "--steps", "2000"]
     process = subprocess.Popen(
-        [*command, "--output-dir", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--output-dir", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite run in the background of a shell inherits an ignored Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.glob("*.part/last.png")) and process.poll() is None:
         time.sleep(0.05)

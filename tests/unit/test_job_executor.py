@@ -163,7 +163,7 @@ def test_a_job_that_needs_more_memory_than_there_is_fails_before_anything_is_loa
     size = {"width": 1600, "height": 1600, "cutn": 512, "clip": ["ViT-L/14"]}
     params = {"prompt": "a cathedral", "checkpoint": "imagenet-f16-16384", **size}
     (job,) = studio.ended(studio.add_raw(params, engine="vqgan-clip"))
-    assert (job.state, job.error_kind) == ("failed", "not_enough_memory")
+    assert (job.state, job.error_kind) == ("failed", "not_enough_memory"), job.error
     assert job.error and "GiB" in job.error and "lower width and height or cutn" in job.error
     good(studio)
 

@@ -153,7 +153,9 @@ def test_the_settings_come_back_out_of_the_picture() -> None:
 
 
 def test_other_tools_find_prompt_and_settings_where_they_look() -> None:
-    data = encode_png(to_image(picture(0)), "vqgan-clip", wanted(cutn=3, clip=("mini",), optimiser="AdamW"), 0.25)
+    data = encode_png(
+        to_image(picture(0)), "vqgan-clip", wanted(steps=40, cutn=3, clip=("mini",), optimiser="AdamW"), 0.25
+    )
     with Image.open(io.BytesIO(data)) as image:
         prompt, settings = image.info["parameters"].split("\n")
     assert prompt == "a red heart"
