@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from generator.engine import Engine
-    from generator.params import VqganClipParams
+    from generator.params import Params
 
 GIB = 1 << 30
 _CGROUP = Path("/sys/fs/cgroup")
@@ -37,7 +37,7 @@ class EngineKey:
     clip: tuple[str, ...]
 
     @classmethod
-    def of(cls, engine: str, params: VqganClipParams) -> EngineKey:
+    def of(cls, engine: str, params: Params) -> EngineKey:
         return cls(engine, params.checkpoint, params.clip)
 
 
@@ -84,7 +84,7 @@ class Engines:
             free_cached(self.device)
         return len(unused)
 
-    def room_for(self, key: EngineKey, params: VqganClipParams, beside: int) -> tuple[int, int | None]:
+    def room_for(self, key: EngineKey, params: Params, beside: int) -> tuple[int, int | None]:
         """(bytes one more job needs, bytes free or None where the device does not tell).
 
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
@@ -95,18 +95,19 @@ class Engines:
         return needed, free_memory(self.device)
 
 
-def weights_of(params: VqganClipParams) -> int:
+def weights_of(params: Params) -> int:
     """Bytes of the weights a job needs, shared with every other job of the same engine."""
     clip = sum(registry.CLIP_MODELS[name][1] for name in params.clip)
     return registry.CHECKPOINTS[params.checkpoint].weight_bytes + clip
 
 
-def too_large(params: VqganClipParams, needed: int, free: int, device: str) -> NotEnoughMemory:
+def too_large(params: Params, needed: int, free: int, device: str) -> NotEnoughMemory:
     """The sentence for a job that does not fit even when it is alone."""
     width, height = params.actual_size
+    knob = "cutn" if "cutn" in type(params).model_fields else "candidates"
     return NotEnoughMemory(
-        f"This job needs about {needed / GIB:.1f} GiB of memory at {width} x {height} px with {params.cutn} cutouts, "
-        f"and {device} has {free / GIB:.1f} GiB free; lower width and height or cutn."
+        f"This job needs about {needed / GIB:.1f} GiB of memory at {width} x {height} px with {knob} "
+        f"{params.cutouts_per_step}, and {device} has {free / GIB:.1f} GiB free; lower width and height or {knob}."
     )
 
 

@@ -26,10 +26,13 @@ from db.jobs import HISTORY_POINTS, Job, thin
 from executor.engines import EngineKey
 from executor.station import DATABASE_DOWN, Station
 from generator.output import Recorder, encode_png, encode_preview, encode_thumbnail, to_image
+from generator.upscaler import NotEnlarged, enlarging
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from generator.engine import Engine, Slot, Step
-    from generator.params import VqganClipParams
+    from generator.params import Params
 
 PREVIEW_EVERY_S = 0.5
 FRAMES_WAITING = 8  # frames not yet on disk; beyond it the loop waits, so memory does not grow
@@ -53,7 +56,7 @@ class Work:
 
     def __init__(self, job: Job, station: Station) -> None:
         self.job, self.station = job, station
-        self.params: VqganClipParams
+        self.params: Params
         self.key: EngineKey
         self.engine: Engine
         self.slot: Slot | None = None
@@ -269,9 +272,10 @@ class Work:
     def _succeed(self) -> None:
         if self.broken:
             return self._fail(*self.broken)
+        final = None if self.cancel else self._enlarged()
         if self.cancel:
             return self._cancelled()
-        self._store_files()
+        self._store_files(final)
         self._hold()
         self.station.patiently(
             lambda: queue.succeed(
@@ -281,30 +285,44 @@ class Work:
         self._say("succeeded", score=self.score)
         self._clean()
 
-    def _store_files(self) -> None:
+    def _enlarged(self) -> Image.Image | None:
+        """The finished picture as large as `upscale` says; None where it stays as it was drawn."""
+        drawn = self._recorder.last() if self._recorder else None
+        final = None
+        if self.params.upscale > 1 and drawn is not None:
+            try:
+                for progress in enlarging(drawn, self.params.upscale):
+                    if self.cancel or self.lost:
+                        return None
+                    final = progress.image
+            except NotEnlarged as error:
+                self._say("not_enlarged", logging.WARNING, error=str(error))
+        return final
+
+    def _store_files(self, final: Image.Image | None) -> None:
         """Picture, films and settings of the finished job, each stored and recorded while the job is still ours."""
         if self._recorder is None:
             raise ValueError(f"job {self.job.id} has ended without a picture")
         try:
-            files = self._recorder.finish(self.score)
+            files = self._recorder.finish(self.score, final)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
                 raise
             # A picture without its MP4 (a missing or broken ffmpeg) is better than none.
             self._say("no_mp4", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
-            files = self._recorder.finish(self.score, mp4=False)
+            files = self._recorder.finish(self.score, final, mp4=False)
         for name, data in files.items():
-            self._store(name, data)
+            self._store(name, data, final.size if final and name in ("png", "thumbnail") else None)
 
     def _store_last_picture(self, image: torch.Tensor) -> None:
         picture = to_image(image)
         self._store("png", encode_png(picture, self.job.engine, self.params, self.score))
         self._store("thumbnail", encode_thumbnail(picture))
 
-    def _store(self, name: str, data: bytes) -> None:
-        """A file of the finished job; a store that hesitates is asked a few times."""
+    def _store(self, name: str, data: bytes, size: tuple[int, int] | None = None) -> None:
+        """A file of the finished job, as large as drawn unless told; a store that hesitates is asked a few times."""
         kind, media_type, ext = FILES[name]
-        width, height = (None, None) if kind == "json" else self.params.actual_size
+        width, height = (None, None) if kind == "json" else size or self.params.actual_size
         for attempt in range(1, STORE_TRIES + 1):
             self._hold()
             try:

@@ -37,6 +37,7 @@ from executor.heart import Heart
 from executor.job import Work
 from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
+from generator import registry
 from generator.output import decode_image
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
     from generator.engine import Step
 
-EMBEDDED = "mini"
 IDLE_S = 0.5
 SAME_BATCH_S = 5.0  # free places go to jobs that fit the running batch for so long, then to whose turn it is
 CANCEL_LOOK_S = 0.02
@@ -98,16 +98,17 @@ class Executor:
     def _warm_up(self) -> None:
         """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
         settings = self.station.settings
-        if self._warm or settings.default_engine not in self.names or settings.default_checkpoint != EMBEDDED:
+        name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
+        if self._warm or settings.default_engine not in self.names or not registry.CHECKPOINTS[name].embedded:
             return
         self._warm = True
         try:
-            params = parameters.validate(settings.default_engine, {"prompt": "warm-up", "checkpoint": EMBEDDED})
+            params = parameters.validate(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
             self._engines.get(EngineKey.of(settings.default_engine, params), set())
         except Exception as error:  # the first job will fail with the same, in its own name
             self.station.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
         else:
-            self.station.event("loaded", engine=settings.default_engine, checkpoint=EMBEDDED)
+            self.station.event("loaded", engine=settings.default_engine, checkpoint=name)
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""
@@ -340,7 +341,7 @@ class Executor:
                 self._rewind(work)
             return
         work = batch[0]
-        micro_batch = halve_micro_batch(work.engine, work.params.cutn)
+        micro_batch = halve_micro_batch(work.engine, work.params.cutouts_per_step)
         if micro_batch is not None:
             self.station.event("out_of_memory", logging.WARNING, job=work.job.id, micro_batch_now=micro_batch)
             self._rewind(work)

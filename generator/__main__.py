@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
+from PIL import Image
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
@@ -74,9 +75,10 @@ def _add_flags(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         elif kind is int or kind is float:
             group.add_argument(flag, dest=name, type=kind, metavar="N", help=text)
         else:
-            choices = [c for c in get_args(kind) if isinstance(c, str)]
-            metavar = "|".join(choices) if choices else "TEXT"
-            group.add_argument(flag, dest=name, metavar=metavar, help=text)
+            choices = [c for c in get_args(kind) if isinstance(c, str | int)]
+            metavar = "|".join(map(str, choices)) if choices else "TEXT"
+            whole = bool(choices) and all(isinstance(c, int) for c in choices)
+            group.add_argument(flag, dest=name, type=int if whole else str, metavar=metavar, help=text)
 
 
 def parser_for(engine: str) -> argparse.ArgumentParser:
@@ -202,10 +204,12 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
     score: float | None = None
     try:
         score = _steps(given, engine, wanted, device, recorder)
-        _store(target, recorder.finish(score, mp4=given["mp4"], webp=given["webp"]))
+        final = _enlarged(recorder, wanted)
+        _store(target, recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"]))
         if given["frames"]:
             recorder.frames_to(target.with_name(target.name + "-frames"))
-        print(f"{target}.png, score {score:.3f}")
+        made = "{} x {} px".format(*(final.size if final else wanted.actual_size))
+        print(f"{target}.png, {made}, score {score:.3f}")
         return 0
     except KeyboardInterrupt:
         return _keep_last(recorder, engine, wanted, target, "Stopped.", 130)
@@ -253,6 +257,20 @@ def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder:
             bar.set_postfix(score=f"{score:.3f}", refresh=False)
             bar.update(step.index - bar.n)
     return score
+
+
+def _enlarged(recorder: Recorder, wanted: Params) -> Image.Image | None:
+    """The finished picture as large as `upscale` says; None, and a line that says why, where it stays as drawn."""
+    drawn = recorder.last()
+    if wanted.upscale == 1 or drawn is None:
+        return None
+    from generator.upscaler import NotEnlarged, enlarge
+
+    try:
+        return enlarge(drawn, wanted.upscale)
+    except NotEnlarged as error:
+        print(f"The picture is not enlarged: {error}", file=sys.stderr)
+        return None
 
 
 def _store(target: Path, files: dict[str, bytes]) -> None:

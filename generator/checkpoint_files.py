@@ -182,7 +182,8 @@ def _locate(file: File, directory: Path) -> Path | None:
 
 def installed(name: str, directory: Path) -> bool:
     """Whether all files of a checkpoint are there (not whether they are sound: see `verify`)."""
-    return name == "mini" or all(_locate(file, directory) for file in find(name).files)
+    spec = registry.CHECKPOINTS.get(name)
+    return (spec is not None and spec.embedded) or all(_locate(file, directory) for file in find(name).files)
 
 
 def download(

@@ -28,11 +28,15 @@ from generator.taming_config import read_config
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from generator.biggan import MiniBigGAN
     from generator.clip import ClipModel
+    from generator.latent_unet import LatentDiffusionModel
+    from generator.layout import Layout
+    from generator.pixel_diffusion import PixelDiffusion
     from generator.prior import Prior
     from generator.vqgan import VQGAN
 
-    Model = TypeVar("Model", VQGAN, ClipModel, Prior)
+    Model = TypeVar("Model", VQGAN, ClipModel, Prior, Layout, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
 
 __all__ = [
     "TABLE",
@@ -42,7 +46,11 @@ __all__ = [
     "FolderProblem",
     "download",
     "installed",
+    "load_biggan",
     "load_clip",
+    "load_diffusion",
+    "load_latent_diffusion",
+    "load_layout",
     "load_prior",
     "load_vqgan",
     "remove",
@@ -116,11 +124,41 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     return model.float().eval().requires_grad_(False).to(device)
 
 
+def load_diffusion(name: str, device: str) -> PixelDiffusion:
+    """The denoising network of that name on `device`. Raises UnknownName, CheckpointDamaged."""
+    from generator import pixel_diffusion
+
+    if name != "mini-diffusion":
+        raise registry.UnknownName("diffusion model", name, ["mini-diffusion"])
+    return _embedded(pixel_diffusion.load_mini).to(device)
+
+
 def load_prior(device: str) -> Prior:
     """The embedded prior (texts to codes of the mini VQGAN) on `device`. Raises CheckpointDamaged."""
     from generator import prior
 
     return _embedded(prior.load_prior).to(device)
+
+
+def load_layout(device: str) -> Layout:
+    """The embedded layout (texts to what is where) on `device`. Raises CheckpointDamaged."""
+    from generator import layout
+
+    return _embedded(layout.load_layout).to(device)
+
+
+def load_latent_diffusion(device: str) -> LatentDiffusionModel:
+    """The embedded latent diffusion on `device`. Raises CheckpointDamaged."""
+    from generator import latent_unet
+
+    return _embedded(latent_unet.load_mini).to(device)
+
+
+def load_biggan(device: str) -> MiniBigGAN:
+    """The embedded BigGAN on `device`. Raises CheckpointDamaged."""
+    from generator import biggan
+
+    return _embedded(biggan.load_mini).to(device)
 
 
 def _embedded(load: Callable[[], Model]) -> Model:

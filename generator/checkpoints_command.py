@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from generator import registry
 from generator.checkpoint_files import TABLE, CheckpointDamaged, CheckpointMissing, download, find, installed, remove
 from generator.checkpoints import verify
 from generator.download import DownloadFailed, FolderProblem
@@ -29,10 +30,13 @@ def checkpoints_dir_option(parser: argparse.ArgumentParser) -> None:
 
 def listing(directory: Path) -> str:
     """One line per checkpoint: name, kind, size, whether it is installed, licence."""
-    lines = [f"{'mini':<20} {'both':<6} {'embedded':>8}  installed      see generator/weights/"]
+    embedded = [
+        (name, "both" if name == "mini" else "engine") for name, s in registry.CHECKPOINTS.items() if s.embedded
+    ]
+    lines = [f"{name:<24} {kind:<6} {'embedded':>8}  installed      see generator/weights/" for name, kind in embedded]
     for name, entry in TABLE.items():
         state = "installed" if installed(name, directory) else "not installed"
-        lines.append(f"{name:<20} {entry.kind:<6} {entry.about / 1e6:>5.0f} MB  {state:<13}  {entry.licence}")
+        lines.append(f"{name:<24} {entry.kind:<6} {entry.about / 1e6:>5.0f} MB  {state:<13}  {entry.licence}")
     return "\n".join(lines)
 
 

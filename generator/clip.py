@@ -20,6 +20,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from generator.efficientnet import EfficientNet
+from generator.packing import unpack
+
 WEIGHTS = Path(__file__).parent / "weights"
 CONTEXT = 77
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -91,6 +94,10 @@ class ClipModel(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.mean: torch.Tensor
         self.std: torch.Tensor
+        self.source_projection: torch.Tensor | None
+        self.register_buffer("source_projection", None)
+        self.styles: tuple[str, ...] = ()
+        self.style_head: nn.Module | None = None
 
     def token_features(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Last hidden states (N, 77, width) and which are tokens (N, 77) bool; the last true one is the end token."""
@@ -100,20 +107,34 @@ class ClipModel(nn.Module):
         x = network.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
         return network.ln_final(x), tokens != 0
 
+    def _last(self, texts: list[str]) -> torch.Tensor:
+        """The end token's hidden states (N, width)."""
+        hidden, mask = self.token_features(texts)
+        return hidden[torch.arange(len(texts), device=hidden.device), mask.sum(dim=1) - 1]
+
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         """Texts -> (N, embed_dim) unit vectors, fp32. Raises PromptTooLong."""
-        hidden, mask = self.token_features(texts)
-        last = hidden[torch.arange(len(texts), device=hidden.device), mask.sum(dim=1) - 1]
-        return F.normalize((last @ self.network.text_projection).float(), dim=1)
+        return F.normalize((self._last(texts) @ self.network.text_projection).float(), dim=1)
 
     def text_features(self, texts: list[str]) -> torch.Tensor:
-        """What the prior reads, (N, embed_dim): the unit vectors of `encode_text`."""
-        return self.encode_text(texts)
+        """What the embedded generators read, (N, embed_dim) unit vectors: the text as it was before pictures bent it.
+
+        Raises PromptTooLong, and ValueError for a CLIP that no embedded generator reads with.
+        """
+        if self.source_projection is None:
+            raise ValueError(f"the embedded generators do not read texts with the CLIP {self.name!r}.")
+        return F.normalize((self._last(texts) @ self.source_projection).float(), dim=1)
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """images (N, 3, resolution, resolution) in [0, 1] -> (N, embed_dim) unit vectors, with gradients."""
         features = self.network.visual((images - self.mean) / self.std)
         return F.normalize(features.float(), dim=1)
+
+    def style_scores(self, images: torch.Tensor) -> torch.Tensor:
+        """images as for `encode_image` -> scores of `styles` (N, styles); for the embedded CLIPs only."""
+        if self.style_head is None:
+            raise ValueError(f"the CLIP {self.name!r} was not taught to tell styles apart.")
+        return self.style_head(self.network.visual.textures((images - self.mean) / self.std))
 
 
 def from_state_dict(weights: dict[str, torch.Tensor], name: str) -> ClipModel:
@@ -160,12 +181,51 @@ def scatter_tokens(rows: torch.Tensor, index: torch.Tensor, vocabulary: int) -> 
     return table
 
 
+def style_head(textures: int, width: int, styles: int) -> nn.Module:
+    """From EfficientNet.textures to scores of styles."""
+    return nn.Sequential(nn.Linear(textures, width), nn.GELU(), nn.Linear(width, styles))
+
+
 def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
     """The embedded CLIP, fp32, in eval mode. Its file holds only the token rows that training saw."""
-    weights = load_file(folder / "mini-clip.safetensors")
-    config = json.loads((folder / "mini-clip.json").read_text())
-    rows, index = weights.pop("token_rows").float(), weights.pop("token_index")
-    if "token_scale" in weights:
-        rows *= weights.pop("token_scale").float()[:, None]
+    weights = unpack(load_file(folder / "mini-clip.safetensors"))
+    return _embedded(weights, json.loads((folder / "mini-clip.json").read_text()), "mini").to(device)
+
+
+def load_judge(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
+    """The second embedded CLIP, which scores pictures and guides none. It shares the guide's text transformer, and has
+    an image tower and a text projection of its own."""
+    weights = unpack(load_file(folder / "mini-clip.safetensors"))
+    weights = {key: value for key, value in weights.items() if not key.startswith("visual.")}
+    weights |= unpack(load_file(folder / "mini-judge.safetensors"))
+    return _embedded(weights, json.loads((folder / "mini-judge.json").read_text()), "judge").to(device)
+
+
+def _embedded(weights: dict[str, torch.Tensor], config: dict[str, Any], name: str) -> ClipModel:
+    rows, index = weights.pop("token_rows"), weights.pop("token_index")
     weights["token_embedding.weight"] = scatter_tokens(rows, index, config["vocab_size"])
-    return from_state_dict(weights, "mini").to(device)
+    source = weights.pop("source_projection")
+    head = {key: weights.pop(key) for key in list(weights) if key.startswith("style_head.")}
+    width, dim = config["transformer_width"], config["embed_dim"]
+    network = openai_clip("model").CLIP(
+        embed_dim=dim,
+        image_resolution=32,
+        vision_layers=1,
+        vision_width=64,
+        vision_patch_size=32,
+        context_length=config["context_length"],
+        vocab_size=config["vocab_size"],
+        transformer_width=width,
+        transformer_heads=config["transformer_heads"],
+        transformer_layers=config["transformer_layers"],
+    )
+    network.visual = EfficientNet(config["vision"], config["image_resolution"], dim)
+    network.load_state_dict(weights, strict=True)
+    model = ClipModel(network.float(), name)
+    model.source_projection = source
+    if head:
+        first = head["style_head.0.weight"]
+        model.style_head = style_head(first.shape[1], first.shape[0], len(config["styles"]))
+        model.style_head.load_state_dict({key.removeprefix("style_head."): value for key, value in head.items()})
+        model.styles = tuple(config["styles"])
+    return model.eval().requires_grad_(False)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.params import VqganClipParams
+from generator.params import Cutouts
 
 # Strength 1, between the two reference settings: greatest angle, shift (share of the crop), shear, perspective, colour.
 TURN = math.radians(15)
@@ -50,7 +50,7 @@ class Plan:
         return len(self.level)
 
 
-def draw(params: VqganClipParams, width: int, height: int, side: int, generator: torch.Generator) -> Plan:
+def draw(params: Cutouts, width: int, height: int, side: int, generator: torch.Generator) -> Plan:
     """Random cutouts of a width x height px picture for a CLIP that sees side x side px."""
     cutn = params.cutn
     u = torch.rand(cutn, DRAWS, generator=generator, dtype=torch.float64)

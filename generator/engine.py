@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from generator.params import VqganClipParams
+from generator.params import Params
 
 
 class NotFinite(RuntimeError):
@@ -44,7 +44,7 @@ class Step:
 class Slot(Protocol):
     """One picture in progress: its latent, optimiser moments, random generators and step."""
 
-    params: VqganClipParams
+    params: Params
     index: int
     done: bool
 
@@ -58,14 +58,14 @@ class Engine(Protocol):
 
     micro_batch: int | None
 
-    def open(self, params: VqganClipParams) -> Slot: ...
+    def open(self, params: Params) -> Slot: ...
 
-    def resume(self, params: VqganClipParams, state: dict[str, Any]) -> Slot: ...
+    def resume(self, params: Params, state: dict[str, Any]) -> Slot: ...
 
     def advance(self, slots: Sequence[Slot]) -> list[Step]: ...
 
 
-def generate(engine: Engine, params: VqganClipParams) -> Iterator[Step]:
+def generate(engine: Engine, params: Params) -> Iterator[Step]:
     """One picture from start to end; raises the slot's error, if any."""
     slot = engine.open(params)
     while not slot.done:

@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.params import VqganClipParams
 from generator.pictures import cover, to_tensor
 from generator.precision import Precision
 from generator.prompts import parse_prompts
@@ -57,14 +56,18 @@ class Targets:
 
 @torch.no_grad()
 def prompt_targets(
-    params: VqganClipParams, clips: Sequence[Clip], read_image: Callable[[str], Image.Image], precision: Precision
+    prompt: str,
+    image_prompts: str,
+    clips: Sequence[Clip],
+    read_image: Callable[[str], Image.Image],
+    precision: Precision,
 ) -> Targets:
     """Embeds every text and picture prompt with every CLIP.
 
     Raises generator.clip.PromptTooLong, and whatever `read_image` raises for a picture it cannot read.
     """
-    texts = parse_prompts(params.prompt) if params.prompt else ()
-    pictures = parse_prompts(params.image_prompts, avoid_only=bool(texts)) if params.image_prompts else ()
+    texts = parse_prompts(prompt) if prompt else ()
+    pictures = parse_prompts(image_prompts, avoid_only=bool(texts)) if image_prompts else ()
     images = [read_image(picture.text) for picture in pictures]
     device, embeddings = precision.device, []
     for clip in clips:

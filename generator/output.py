@@ -114,9 +114,17 @@ def settings_of(engine: str, params: Params, size: tuple[int, int], score: float
         "params": params.model_dump(mode="json"),
         "seed": params.seed,
         "size": list(size),
+        "upscale": enlarged(params, size),
         "score": None if score is None or not math.isfinite(score) else round(score, 6),
         "versions": {"format": 1, "torch": _version("torch"), "pillow": _version("pillow")},
     }
+
+
+def enlarged(params: Params, size: tuple[int, int]) -> int:
+    """How many times larger than drawn a picture of this size is; 1 also where it could not be enlarged."""
+    drawn = params.actual_size
+    factor = size[0] // drawn[0]
+    return factor if factor > 1 and size == (factor * drawn[0], factor * drawn[1]) else 1
 
 
 def read_metadata(data: bytes) -> tuple[str, Params]:
@@ -141,18 +149,21 @@ def read_metadata(data: bytes) -> tuple[str, Params]:
 
 def _parameters_text(engine: str, params: Params, size: tuple[int, int]) -> str:
     """Prompt, then `Key: value` pairs on one line, values with a comma, colon or newline quoted as JSON."""
-    values = {
+    factor = enlarged(params, size)
+    values: dict[str, Any] = {
         "Steps": params.steps,
         "Sampler": getattr(params, "optimiser", engine),
         "Seed": params.seed,
-        "Size": f"{size[0]}x{size[1]}",
+        "Size": f"{size[0] // factor}x{size[1] // factor}",
         "Model": params.checkpoint,
         "Engine": engine,
     }
+    if factor > 1:
+        values["Hires upscale"] = factor  # the name other tools give it
     if params.style:
         values["Style"] = params.style
     for name, value in params.changed().items():
-        if name not in ("steps", "optimiser", "width", "height", "style"):
+        if name not in ("steps", "optimiser", "width", "height", "style", "upscale"):
             values[name.replace("_", " ").capitalize()] = "+".join(value) if isinstance(value, tuple) else value
     quoted = (json.dumps(str(v), ensure_ascii=False) if set(str(v)) & set(",:\n") else str(v) for v in values.values())
     return params.prompt + "\n" + ", ".join(f"{key}: {value}" for key, value in zip(values, quoted, strict=True))
@@ -231,14 +242,21 @@ class Recorder:
             return image.convert("RGB")
 
     def finish(
-        self, score: float | None = None, *, gif: bool = True, mp4: bool = True, webp: bool = True
+        self,
+        score: float | None = None,
+        final: Image.Image | None = None,
+        *,
+        gif: bool = True,
+        mp4: bool = True,
+        webp: bool = True,
     ) -> dict[str, bytes]:
         """File contents by kind: png, thumbnail, json, and gif, mp4 and webp as asked.
 
+        `final`: the finished picture enlarged, for png and thumbnail; films stay as large as their frames.
         Raises ValueError before the first frame, OSError when the disk is full.
         """
         with self._lock:
-            last = self.last()
+            last = final or self.last()
             if last is None:
                 raise ValueError("There is no picture yet.")
             settings = settings_of(self.engine, self.params, last.size, score)

@@ -16,6 +16,11 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
 
 
+def no_picture(reference: str) -> Image.Image:
+    """What an engine reads pictures with where none was given to it."""
+    raise FileNotFoundError(f"This engine was made without a way to read pictures; {reference!r} was asked for.")
+
+
 def cover(image: Image.Image, width: int, height: int) -> Image.Image:
     """Resized and centre-cropped to width x height px, nothing stretched."""
     if image.mode not in ("RGB", "RGBA", "L", "LA"):

@@ -1,15 +1,15 @@
 """Text to VQGAN codes by masked-token modelling (MaskGIT, Chang et al. 2022, arXiv:2202.04200; Muse, 2301.00704).
 
-A transformer over 2 x 2 blocks of codes, so that a 16 x 16 grid costs 64 tokens; each code is masked, scored and drawn
-on its own. Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598) sharpens what the text asks for, and a
-layout, a second and much smaller network, adds what the text suggests at each place.
+The layout says what the text suggests at each place; a transformer over 2 x 2 blocks of codes, so that a 16 x 16 grid
+costs 64 tokens, corrects those scores by what is already drawn. Classifier-free guidance (Ho and Salimans 2022,
+arXiv:2207.12598) sharpens what the text asks for.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from generator.layout import Layout, load_layout
+from generator.packing import unpack
+
 WEIGHTS = Path(__file__).parent / "weights"
-PREFIX = 4  # tokens made from the text vector
-
-
-class UnknownStyle(ValueError):
-    """A style the prior was not trained on."""
+PREFIX = 2  # tokens made from the text vector
 
 
 class Block(nn.Module):
@@ -45,117 +44,75 @@ class Block(nn.Module):
         return x + self.down(F.silu(self.up(self.norm_2(x))))
 
 
-class Layout(nn.Module):
-    """What code a text alone suggests at each place: two matrices, no attention, no context."""
-
-    def __init__(self, text_width: int, styles: int, grid: int, n_embed: int, width: int, rank: int) -> None:
-        super().__init__()
-        self.rank = rank
-        self.text_in = nn.Linear(text_width, width)
-        self.style = nn.Embedding(styles + 1, width)
-        self.places = nn.Parameter(torch.randn(grid * grid, rank, width) * width**-0.5)
-        self.place_bias = nn.Parameter(torch.zeros(grid * grid, rank))
-        self.logits = nn.Linear(rank, n_embed)
-
-    def forward(self, text: torch.Tensor, style: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
-        """text (B, text_width) unit vectors, style (B,) -> logits (B, places, n_embed), at all places by default."""
-        rows: torch.Tensor = self.places
-        bias: torch.Tensor = self.place_bias
-        if places is not None:
-            rows, bias = rows[places], bias[places]
-        hidden = F.silu(self.text_in(text * text.shape[1] ** 0.5) + self.style(style))
-        told = F.linear(hidden, rows.flatten(0, 1), bias.flatten()).view(len(text), -1, self.rank)
-        scores: torch.Tensor = self.logits(F.silu(told))
-        return scores
-
-
 class Prior(nn.Module):
-    """Scores of every code given the unmasked ones, a text vector and a style.
+    """Scores of every code given the unmasked ones, a text vector and a style, as a correction of the layout's.
 
-    `config`: n_embed, grid (codes per side), width, layers, heads, code_width, text_width, styles (list of names).
-    Code `n_embed` stands for masked; style `len(styles)` for any; without text the null vector is read.
+    `config`: width, layers, heads, code_width. Code `n_embed` stands for masked, style `len(layout.styles)` for any.
+    The layout is held, not owned: it has a file of its own.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], layout: Layout, codebook: torch.Tensor) -> None:
+        """codebook: the VQGAN's (n_embed, e_dim)."""
         super().__init__()
         self.config = config
-        self.styles: tuple[str, ...] = tuple(config["styles"])
-        self.n_embed: int = config["n_embed"]
-        self.grid: int = config["grid"]
+        self._layout = [layout.eval().requires_grad_(False)]
+        self.n_embed, self.grid = layout.n_embed, layout.grid
         width, code_width = config["width"], config["code_width"]
+        text_width, styles = layout.config["text_width"], len(layout.styles)
         self.code_width: int = code_width
-        self.text_scale: float = config.get("text_scale", 1.0)  # unit vectors have entries far too small to learn from
-        self.code_embedding = nn.Embedding(self.n_embed + 1, code_width)
+        self.register_buffer("codebook", codebook.detach().float().clone(), persistent=False)
+        self.codebook: torch.Tensor
+        self.masked = nn.Parameter(0.3 * torch.randn(code_width))
+        self.code_in = nn.Linear(codebook.shape[1], code_width)
+        self.draft_in = nn.Linear(codebook.shape[1], code_width)
         self.conv_in = nn.Conv2d(code_width, code_width, 3, padding=1)
         self.patch_in = nn.Linear(4 * code_width, width)
-        self.position = nn.Parameter(0.02 * torch.randn(PREFIX + 1 + (self.grid // 2) ** 2, width))
-        self.text_in = nn.Linear(config["text_width"], (PREFIX + 1) * width)
-        self.null_text = nn.Parameter(0.02 * torch.randn(config["text_width"]))
-        self.style_embedding = nn.Embedding(len(self.styles) + 1, 2 * width)
+        self.position = nn.Parameter(0.02 * torch.randn(PREFIX + (self.grid // 2) ** 2, width))
+        self.text_in = nn.Linear(text_width, (PREFIX + 1) * width)
+        self.style_embedding = nn.Embedding(styles + 1, width)
         self.blocks = nn.ModuleList(Block(width, config["heads"]) for _ in range(config["layers"]))
         self.norm = nn.LayerNorm(width)
         self.patch_out = nn.Linear(width, 4 * code_width)
-        self.conv_mid = nn.Conv2d(code_width, code_width, 3, padding=1)
-        self.conv_out = nn.Conv2d(code_width, code_width, 3, padding=1)
+        self.conv_out = nn.Conv2d(2 * code_width, code_width, 3, padding=1)
         self.norm_out = nn.LayerNorm(code_width)
         self.logits = nn.Linear(code_width, self.n_embed)
-        self.layout: Layout | None = None
-        if "layout_width" in config:
-            self.layout = Layout(
-                config["text_width"],
-                len(self.styles),
-                self.grid,
-                self.n_embed,
-                config["layout_width"],
-                config["layout_rank"],
-            )
-        nn.init.normal_(self.code_embedding.weight, std=0.3)
+        nn.init.zeros_(self.logits.weight)  # begin as the layout alone
         nn.init.normal_(self.style_embedding.weight, std=0.02)
         for block in self.blocks:
             assert isinstance(block, Block)
             nn.init.normal_(block.out.weight, std=width**-0.5 * (2 * config["layers"]) ** -0.5)
             nn.init.normal_(block.down.weight, std=(4 * width) ** -0.5 * (2 * config["layers"]) ** -0.5)
 
-    def style_index(self, style: str | None) -> int:
-        """A style's number; None is any style. Raises UnknownStyle."""
-        if style is None or style == "any":
-            return len(self.styles)
-        if style not in self.styles:
-            raise UnknownStyle(f"no style {style!r}; permitted: any, {', '.join(self.styles)}")
-        return self.styles.index(style)
+    @property
+    def layout(self) -> Layout:
+        return self._layout[0]
 
-    def hidden(
-        self, codes: torch.Tensor, text: torch.Tensor, style: torch.Tensor, drop: torch.Tensor | None = None
+    def suggest(self, text: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        """The layout's scores (B, g, g, n_embed); rows of `text` (B, text_width) that are zero say nothing."""
+        with torch.no_grad():
+            return self.layout(text, style).view(len(text), self.grid, self.grid, self.n_embed)
+
+    def forward(
+        self, codes: torch.Tensor, suggested: torch.Tensor, text: torch.Tensor, style: torch.Tensor
     ) -> torch.Tensor:
-        """codes (B, g, g) int64 with `n_embed` where masked, text (B, text_width), style (B,) -> (B, g, g, code_width).
-
-        Rows where `drop` (B,) bool is true read the null text.
-        """
+        """codes (B, g, g) int64, `n_embed` where masked; suggested as `suggest` gives; -> scores (B, g, g, n_embed)."""
         batch, half, wide = len(codes), self.grid // 2, self.code_width
-        if drop is not None:
-            text = torch.where(drop[:, None], self.null_text.to(text.dtype), text)
-        text = text * self.text_scale
-        local = self.code_embedding(codes).permute(0, 3, 1, 2)
+        known = self.code_in(self.codebook[codes.clamp(max=self.n_embed - 1)])
+        local = torch.where((codes == self.n_embed)[..., None], self.masked.to(known.dtype), known)
+        local = local + self.draft_in(suggested.float().softmax(dim=3) @ self.codebook)
+        local = local.permute(0, 3, 1, 2).contiguous()
         local = local + self.conv_in(F.silu(local))
         patches = local.reshape(batch, wide, half, 2, half, 2).permute(0, 2, 4, 3, 5, 1)
         x = self.patch_in(patches.reshape(batch, half * half, 4 * wide))
-        told = self.text_in(text).view(batch, PREFIX + 1, -1)
-        styled = self.style_embedding(style).view(batch, 2, -1)
-        x = x + told[:, -1:] + styled[:, -1:]
-        x = torch.cat([told[:, :-1].to(x.dtype), styled[:, :1].to(x.dtype), x], dim=1) + self.position
+        told = self.text_in(text * text.shape[1] ** 0.5).view(batch, PREFIX + 1, -1)
+        x = x + told[:, -1:] + self.style_embedding(style)[:, None].to(x.dtype)
+        x = torch.cat([told[:, :-1].to(x.dtype), x], dim=1) + self.position
         for block in self.blocks:
             x = block(x)
-        x = self.patch_out(self.norm(x[:, PREFIX + 1 :])).view(batch, half, half, 2, 2, wide)
-        y = x.permute(0, 5, 1, 3, 2, 4).reshape(batch, wide, self.grid, self.grid) + local
-        y = y + self.conv_out(F.silu(self.conv_mid(F.silu(y))))
-        return self.norm_out(y.permute(0, 2, 3, 1))
-
-    def forward(
-        self, codes: torch.Tensor, text: torch.Tensor, style: torch.Tensor, drop: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """As `hidden`, but logits (B, g, g, n_embed)."""
-        scores: torch.Tensor = self.logits(self.hidden(codes, text, style, drop))
-        return scores
+        x = self.patch_out(self.norm(x[:, PREFIX:])).view(batch, half, half, 2, 2, wide)
+        y = torch.cat([x.permute(0, 5, 1, 3, 2, 4).reshape(batch, wide, self.grid, self.grid), local], dim=1)
+        y = self.norm_out(F.silu(self.conv_out(F.silu(y))).permute(0, 2, 3, 1))
+        return suggested + self.logits(y)
 
     @torch.no_grad()
     def sample(
@@ -163,27 +120,23 @@ class Prior(nn.Module):
         text_features: torch.Tensor,
         style_index: int | Sequence[int],
         seeds: int | Sequence[int],
-        steps: int = 10,
+        steps: int = 8,
         temperature: float = 1.0,
         cfg_scale: float = 1.5,
         choice_temperature: float = 2.0,
-        layout_scale: float = 3.0,
-        variety: float = 0.5,
+        variety: float = 0.35,
     ) -> torch.Tensor:
         """Draw codes (N, g, g) for text vectors (N, text_width) of `ClipModel.text_features`.
 
-        `layout_scale` is how far the layout's guess outweighs the transformer's, `variety` how far a seed may turn the
-        text the layout reads. In each of `steps` rounds every masked code is drawn and the surest are kept, more each
-        round (cosine schedule).
+        `variety` is how far a seed may turn the text that is read. In each of `steps` rounds every masked code is drawn
+        and the surest are kept, more each round (cosine schedule).
         Every row is drawn alone, with its own CPU generator, so it does not depend on its neighbours or the device.
         """
         count = len(text_features)
         styles = [style_index] * count if isinstance(style_index, int) else list(style_index)
         numbers = [seeds] * count if isinstance(seeds, int) else list(seeds)
         rows = [
-            self._sample_row(
-                text, style, seed, steps, temperature, cfg_scale, choice_temperature, layout_scale, variety
-            )
+            self._sample_row(text, style, seed, steps, temperature, cfg_scale, choice_temperature, variety)
             for text, style, seed in zip(text_features, styles, numbers, strict=True)
         ]
         return torch.stack(rows)
@@ -197,26 +150,22 @@ class Prior(nn.Module):
         temperature: float,
         cfg_scale: float,
         choice_temperature: float,
-        layout_scale: float,
         variety: float,
     ) -> torch.Tensor:
         device = self.position.device
         generator = torch.Generator().manual_seed(seed)
         total = self.grid * self.grid
         codes = torch.full((total,), self.n_embed, device=device)
-        pair = text.to(device).float().expand(2, -1)
+        turn = torch.randn(text.shape, generator=generator).to(device) * len(text) ** -0.5
+        read = text.to(device).float() + variety * turn
+        pair = torch.stack([read, torch.zeros_like(read)])
         chosen_style = torch.full((2,), style, device=device)
-        null = torch.tensor([False, True], device=device)
-        suggested = torch.zeros((), device=device)
-        if self.layout is not None:
-            turn = torch.randn(pair[:1].shape, generator=generator).to(device) * pair.shape[1] ** -0.5
-            suggested = layout_scale * self.layout(pair[:1] + variety * turn, chosen_style[:1])[0].float()
+        suggested = self.suggest(pair, chosen_style)
         for step in range(steps):
             done = (step + 1) / steps
-            scores = self(codes.view(1, self.grid, self.grid).expand(2, -1, -1), pair, chosen_style, null).float()
-            with_text, without = scores.view(2, total, self.n_embed)
-            # guidance grows with the rounds: full strength at once would make all seeds alike
-            guided = without + (1 + (cfg_scale - 1) * min(1.0, 0.5 + done / 2)) * (with_text - without) + suggested
+            both = codes.view(1, self.grid, self.grid).expand(2, -1, -1)
+            with_text, without = self(both, suggested, pair, chosen_style).float().view(2, total, self.n_embed)
+            guided = without + cfg_scale * (with_text - without)
             logp = (guided / max(temperature, 1e-4)).log_softmax(dim=-1)
             noise = _gumbel((total, self.n_embed), generator).to(device)
             drawn = (logp + noise).argmax(dim=-1) if temperature > 0 else logp.argmax(dim=-1)
@@ -238,31 +187,9 @@ def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     return -(-uniform.log()).log()
 
 
-def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Matrices as int8 with one fp16 scale a row (under `<key>.scale`), everything else fp16."""
-    packed = {}
-    for key, value in weights.items():
-        if value.dim() < 2 or value.numel() < 50_000:
-            packed[key] = value.half().contiguous()
-            continue
-        scale = (value.float().abs().amax(dim=-1, keepdim=True) / 127).clamp(min=1e-7).half()
-        packed[key] = (value.float() / scale.float()).round().clamp(-127, 127).to(torch.int8).contiguous()
-        packed[f"{key}.scale"] = scale.contiguous()
-    return packed
-
-
-def unpack(packed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What `pack` was given, in fp32."""
-    return {
-        key: value.float() * packed[f"{key}.scale"].float() if f"{key}.scale" in packed else value.float()
-        for key, value in packed.items()
-        if not key.endswith(".scale")
-    }
-
-
 def load_prior(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Prior:
-    """The embedded prior, fp32, in eval mode, without gradients for its weights."""
-    prior = Prior(json.loads((folder / "mini-prior.json").read_text()))
-    weights = unpack(load_file(folder / "mini-prior.safetensors"))
-    prior.load_state_dict(weights, strict=True)
+    """The embedded prior with its layout, fp32, in eval mode, without gradients for its weights."""
+    codebook = load_file(folder / "mini-vqgan.safetensors")["quantize.embedding.weight"]
+    prior = Prior(json.loads((folder / "mini-prior.json").read_text()), load_layout(device, folder), codebook)
+    prior.load_state_dict(unpack(load_file(folder / "mini-prior.safetensors")), strict=True)
     return prior.to(device).eval().requires_grad_(False)

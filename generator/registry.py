@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from generator.engine import Engine
-    from generator.params import Params, VqganClipParams
+    from generator.params import Params
 
 MIB = 1 << 20
 
@@ -48,19 +48,26 @@ class CheckpointSpec:
     activation_bytes_per_px: int  # decoder activations kept for the backward pass, fp32
     weight_bytes: int
     defaults: Mapping[str, Any]
+    styled: bool = False  # whether `style` names one of STYLES
+    only_side: int | None = None  # px, where the model draws one size
+    embedded: bool = False  # whether its weights come with the project
 
 
 STYLES: dict[str, str] = {
     "noto": "Noto",
     "twemoji": "Twemoji",
     "fluent": "Fluent",
+    "3d": "Fluent 3D",
+    "silhouette": "Silhouette",
+    "blob": "Blob",
+    "fx": "Fx",
 }
 
 ENGINES: dict[str, EngineSpec] = {
     "vqgan-clip": EngineSpec(
         title="VQGAN + CLIP",
         summary="Optimises the codes of a VQGAN until CLIP sees the prompt in the picture.",
-        params="generator.params:VqganClipParams",
+        params="generator.params.vqgan_clip:VqganClipParams",
         engine="generator.vqgan_clip:VqganClip",
         checkpoints=(
             "mini",
@@ -70,6 +77,27 @@ ENGINES: dict[str, EngineSpec] = {
             "wikiart-f16-16384",
             "openimages-f8-8192",
         ),
+    ),
+    "guided-diffusion": EngineSpec(
+        title="CLIP-guided diffusion",
+        summary="Takes the noise off a picture step by step and bends every step towards what CLIP sees in the prompt.",
+        params="generator.params.guided_diffusion:GuidedDiffusionParams",
+        engine="generator.guided_diffusion:GuidedDiffusion",
+        checkpoints=("mini-diffusion",),
+    ),
+    "latent-diffusion": EngineSpec(
+        title="Latent diffusion",
+        summary="Takes the noise off a few drafts at once, guided by the text; CLIP picks the best.",
+        params="generator.params.latent_diffusion:LatentDiffusionParams",
+        engine="generator.latent_diffusion:LatentDiffusion",
+        checkpoints=("mini-latent-diffusion",),
+    ),
+    "biggan-clip": EngineSpec(
+        title="BigGAN + CLIP",
+        summary="Optimises the z and the classes of a BigGAN until CLIP sees the prompt in the picture.",
+        params="generator.params.biggan_clip:BigganClipParams",
+        engine="generator.biggan_clip:BigganClip",
+        checkpoints=("mini-biggan",),
     ),
 }
 
@@ -82,6 +110,7 @@ _REAL_DEFAULTS: dict[str, Any] = {
     "learning_rate": 0.1,
     "cutn": 32,
     "init_weight": 0.0,
+    "upscale": 1,
 }
 _F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
 
@@ -102,7 +131,52 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
             "learning_rate": 0.05,
             "cutn": 8,
             "init_weight": 6.0,
+            "upscale": 4,
         },
+        styled=True,
+        embedded=True,
+    ),
+    "mini-latent-diffusion": CheckpointSpec(
+        title="Mini (embedded, emoji and clip art)",
+        factor=4,
+        max_side=64,
+        only_side=64,
+        activation_bytes_per_px=12_000,
+        weight_bytes=60 * MIB,
+        defaults={"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "steps": 20},
+        styled=True,
+        embedded=True,
+    ),
+    "mini-diffusion": CheckpointSpec(
+        title="Mini diffusion (embedded, emoji and clip art)",
+        factor=8,
+        max_side=128,
+        activation_bytes_per_px=16_000,
+        weight_bytes=30 * MIB,
+        defaults={"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "steps": 40, "cutn": 8},
+        styled=True,
+        embedded=True,
+    ),
+    "mini-biggan": CheckpointSpec(
+        title="Mini BigGAN (embedded, emoji and clip art)",
+        factor=64,
+        max_side=64,
+        only_side=64,
+        activation_bytes_per_px=8_000,
+        weight_bytes=30 * MIB,
+        defaults={
+            "clip": ("mini",),
+            "init": "text",
+            "style": "noto",
+            "width": 64,
+            "height": 64,
+            "steps": 30,
+            "learning_rate": 0.05,
+            "cutn": 8,
+            "init_weight": 2.0,
+        },
+        styled=True,
+        embedded=True,
     ),
     "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
     "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
@@ -120,7 +194,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
 
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
-    "mini": (64, 30 * MIB, 4 * MIB),
+    "mini": (96, 40 * MIB, 9 * MIB),
     "RN50": (224, 390 * MIB, 110 * MIB),
     "RN101": (224, 460 * MIB, 150 * MIB),
     "RN50x4": (288, 680 * MIB, 250 * MIB),
@@ -136,6 +210,12 @@ def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:
         return table[name]
     except KeyError:
         raise UnknownName(kind, name, list(table)) from None
+
+
+def first_checkpoint(engine: str, wanted: str) -> str:
+    """The checkpoint to begin with: the one wanted where the engine has it, else its first. Raises UnknownName."""
+    offered = lookup("engine", ENGINES, engine).checkpoints
+    return wanted if wanted in offered else str(offered[0])
 
 
 def _attribute(path: str) -> Any:
@@ -173,10 +253,10 @@ def load(
     )
 
 
-def estimate_memory(params: VqganClipParams) -> int:
+def estimate_memory(params: Params) -> int:
     """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
     checkpoint: CheckpointSpec = CHECKPOINTS[params.checkpoint]
     width, height = params.actual_size
     weights = checkpoint.weight_bytes + sum(CLIP_MODELS[name][1] for name in params.clip)
-    cutouts = sum(CLIP_MODELS[name][2] for name in params.clip) * params.cutn
+    cutouts = sum(CLIP_MODELS[name][2] for name in params.clip) * params.cutouts_per_step
     return 300 * MIB + weights + width * height * checkpoint.activation_bytes_per_px + cutouts

@@ -1,29 +1,33 @@
-"""One picture in progress under VQGAN + CLIP: all that must be kept to go on with it elsewhere."""
+"""One picture whose latent is optimised: all that must be kept to go on with it elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from generator.engine import NotFinite, Step
 from generator.guidance import Targets
-from generator.params import VqganClipParams
+from generator.params import BigganClipParams, VqganClipParams
+from generator.precision import repeatable
 
 STATE_VERSION = 1
+P = TypeVar("P", VqganClipParams, BigganClipParams)
 SMOOTHING = 0.8  # of the score that patience watches: random cutouts make single scores jump
 
 
 @dataclass
-class VqganClipSlot:
+class LatentSlot(Generic[P]):
     """One picture in progress.
 
-    index: optimisation steps made on z; z, start, average: (1, e_dim, h, w) float32, average None without EMA;
-    best: greatest smoothed score so far, stale: steps since then.
+    index: optimisation steps made on z; z, start, average: (1, ...) float32, average None without EMA, with the shape
+    the engine gives its latent; best: greatest smoothed score so far, stale: steps since then.
     """
 
-    params: VqganClipParams
+    params: P
     targets: Targets
     generator: torch.Generator
     z: Tensor
@@ -35,6 +39,21 @@ class VqganClipSlot:
     smoothed: float = 0.0
     best: float = -2.0
     stale: int = 0
+
+    @classmethod
+    def begin(
+        cls,
+        params: P,
+        targets: Targets,
+        generator: torch.Generator,
+        z: Tensor,
+        start: Tensor,
+    ) -> LatentSlot[P]:
+        """A slot at step 0, with the optimiser its parameters ask for."""
+        z = z.clone().requires_grad_()
+        optimiser = getattr(torch.optim, params.optimiser)([z], lr=params.learning_rate)
+        average = z.detach().clone() if params.ema > 0 else None
+        return cls(params, targets, generator, z, start, average, optimiser)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
@@ -73,13 +92,106 @@ class VqganClipSlot:
 
     @torch.no_grad()
     def update(self, low: Tensor, high: Tensor) -> None:
-        """One optimiser step on z with the gradient found; z stays within the codebook's range per channel."""
+        """One optimiser step on z with the gradient found; z stays between `low` and `high`."""
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.z.copy_(self.z.clamp(low, high))
         if self.average is not None:
             self.average.lerp_(self.z, 1 - self.params.ema)
         self.index += 1
+
+
+def resume(params: P, state: dict[str, Any], device: torch.device) -> LatentSlot[P]:
+    """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
+    if state.get("version") != STATE_VERSION:
+        raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
+    generator = torch.Generator()
+    generator.set_state(state["rng"])
+    targets = Targets.from_state(state["targets"], device)
+    slot = LatentSlot.begin(params, targets, generator, state["z"].to(device), state["start"].to(device))
+    slot.index, slot.done = state["index"], state["done"]
+    slot.optimiser.load_state_dict(state["optimiser"])
+    slot.average = None if state["average"] is None else state["average"].to(device, copy=True)
+    slot.smoothed, slot.best, stale = state["patience"]
+    slot.stale = int(stale)
+    return slot
+
+
+def advance_by_size(slots: Sequence[LatentSlot[P]], advance: Callable[[list[LatentSlot[P]]], list[Step]]) -> list[Step]:
+    """One step of each slot: `advance` is given those of one latent shape at a time.
+
+    Raises ValueError for a slot that is done. After any error that breaks a step off no slot has moved.
+    """
+    if any(slot.done for slot in slots):
+        raise ValueError("a slot that is done cannot be advanced.")
+    sizes: dict[torch.Size, list[int]] = {}
+    for i, slot in enumerate(slots):
+        sizes.setdefault(slot.z.shape, []).append(i)
+    steps: dict[int, Step] = {}
+    before = [slot.mark() for slot in slots]
+    try:
+        with repeatable():
+            for members in sizes.values():
+                steps.update(zip(members, advance([slots[i] for i in members]), strict=True))
+    except BaseException:
+        # Out of memory, say: whoever halves the batch and tries again makes the same picture.
+        for slot, mark in zip(slots, before, strict=True):
+            slot.rewind(mark)
+        raise
+    return [steps[i] for i in range(len(slots))]
+
+
+def settled(slots: list[LatentSlot[P]], images: Tensor, scores: Tensor, terms: dict[str, Tensor]) -> list[Step]:
+    """The steps of these slots, still without pictures: images (B, 3, H, W), scores and each of the terms (B,).
+
+    A slot whose numbers are no longer finite is done, its Step has error=NotFinite.
+    """
+    finite = torch.stack([_finite(slot.z, slot.z.grad, image) for slot, image in zip(slots, images, strict=True)])
+    table = torch.stack([finite.float(), scores, *terms.values()], dim=1).tolist()  # one wait for the device
+    steps = []
+    for slot, (whole, score, *values) in zip(slots, table, strict=True):
+        if not whole or not all(abs(value) < float("inf") for value in (score, *values)):
+            steps.append(_failed(slot))
+        else:
+            slot.settle(score)
+            losses = dict(zip(terms, values, strict=True))
+            steps.append(Step(slot.index, slot.params.total_steps, None, score, losses, slot.done))
+    return steps
+
+
+@torch.no_grad()
+def show(
+    slots: list[LatentSlot[P]], steps: list[Step], images: Tensor, decode: Callable[[list[LatentSlot[P]]], Tensor]
+) -> list[Step]:
+    """The steps with the pictures that are due, on the CPU; `decode` makes those of the moving averages."""
+    due = [
+        b
+        for b, (slot, step) in enumerate(zip(slots, steps, strict=True))
+        if not step.error and (step.done or step.index % slot.params.save_every == 0)
+    ]
+    if not due:
+        return steps
+    shown = images.detach()
+    averages = [b for b in due if slots[b].average is not None]
+    if averages:
+        shown = shown.clone()
+        shown[averages] = decode([slots[b] for b in averages])
+    for b, picture in zip(due, shown[due].cpu(), strict=True):
+        steps[b] = Step(**{**vars(steps[b]), "image": picture.clamp(0, 1).contiguous()})
+    return steps
+
+
+def _finite(*tensors: Tensor | None) -> Tensor:
+    return torch.stack([t.detach().isfinite().all() for t in tensors if t is not None]).all()
+
+
+def _failed(slot: LatentSlot[P]) -> Step:
+    slot.done = True
+    error = NotFinite(
+        f"The numbers stopped being finite at step {slot.index} of {slot.params.total_steps} "
+        f"(learning_rate {slot.params.learning_rate:g}, {slot.params.optimiser}). Try a smaller learning_rate."
+    )
+    return Step(slot.index, slot.params.total_steps, None, float("nan"), {}, True, error)
 
 
 def _on_cpu(state: Any) -> Any:

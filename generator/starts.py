@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from generator.checkpoints import load_clip, load_prior
 from generator.clip import ClipModel
-from generator.guidance import Clip, Targets, guide
+from generator.guidance import Clip, Targets
+from generator.look import compare
 from generator.params import VqganClipParams
 from generator.pictures import cover, to_tensor
 from generator.precision import Precision
@@ -51,15 +52,18 @@ class MiniDrafts:
 
     @torch.no_grad()
     def __call__(self, text: str, style: str | None, seeds: list[int]) -> Tensor:
-        """As DraftCodes. Raises generator.prior.UnknownStyle, generator.checkpoints.CheckpointDamaged."""
+        """As DraftCodes. Raises generator.layout.UnknownStyle, generator.checkpoints.CheckpointDamaged."""
         if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
             self._clip = load_clip("mini", "", str(self._precision.device))
         if self._prior is None:
             self._prior = load_prior(str(self._precision.device))
         # Every draft has the same text: read once, so that a draft does not depend on how many there are.
         features = self._clip.text_features([text]).float().expand(len(seeds), -1)
+        styles = len(self._prior.layout.styles)
+        # Without a style each draft takes one of its own: the mean of all styles is a blur.
+        chosen = [seed % styles for seed in seeds] if style is None else self._prior.layout.style_index(style)
         with self._precision.autocast():
-            return self._prior.sample(features, self._prior.style_index(style), seeds)
+            return self._prior.sample(features, chosen, seeds)
 
 
 @torch.no_grad()
@@ -118,14 +122,7 @@ def _best_draft(
         return z
     with precision.autocast():
         images = vqgan.decode(z).float()
-    total = torch.zeros(len(z), device=z.device)
-    for which, clip in enumerate(clips):
-        side = clip.resolution
-        seen = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
-        with precision.autocast():
-            embeddings = clip.encode_image(seen).float()
-        total += guide(embeddings, targets, which, loss)[0]
-    best = int(total.argmin())
+    best = int(compare(images, clips, targets, loss, precision)[0].argmin())
     return z[best : best + 1]
 
 

@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from generator.checkpoints import load_clip, load_vqgan
-from generator.cutouts import cut, draw
-from generator.engine import NotFinite, Step
-from generator.guidance import Clip, Targets, guide, prompt_targets, total_variation
+from generator.engine import Step
+from generator.guidance import Clip, prompt_targets, total_variation
+from generator.look import look
 from generator.params import VqganClipParams
+from generator.pictures import no_picture
 from generator.precision import Precision, recomputed, repeatable
-from generator.slots import STATE_VERSION, VqganClipSlot
+from generator.slots import LatentSlot, advance_by_size, resume, settled, show
 from generator.starts import DraftCodes, MiniDrafts, Quantised, start_z
 
 
@@ -63,7 +64,7 @@ class VqganClip:
     ) -> VqganClip:
         """An engine on models already built. precision: of the matrix products; None for the device's best."""
         engine = cls.__new__(cls)
-        engine._take(vqgan, list(clips), draft_codes, device, read_image or _no_image, precision)
+        engine._take(vqgan, list(clips), draft_codes, device, read_image or no_picture, precision)
         return engine
 
     def _take(
@@ -89,14 +90,14 @@ class VqganClip:
         self._low = codebook.amin(0).view(1, -1, 1, 1)
         self._high = codebook.amax(0).view(1, -1, 1, 1)
 
-    def open(self, params: VqganClipParams) -> VqganClipSlot:
+    def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
         """Embeds the prompts and makes the start.
 
         Raises generator.clip.PromptTooLong, and what `read_image` raises for a picture it cannot read.
         """
         generator = torch.Generator().manual_seed(params.seed)
         with repeatable():
-            targets = prompt_targets(params, self.clips, self._read_image, self.precision)
+            targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
             start = start_z(
                 params,
                 self.vqgan,
@@ -107,56 +108,21 @@ class VqganClip:
                 read_image=self._read_image,
                 precision=self.precision,
             ).contiguous()
-        return self._slot(params, targets, generator, start.clone(), start)
+        return LatentSlot.begin(params, targets, generator, start.clone(), start)
 
-    def resume(self, params: VqganClipParams, state: dict[str, Any]) -> VqganClipSlot:
+    def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
-        if state.get("version") != STATE_VERSION:
-            raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
-        generator = torch.Generator()
-        generator.set_state(state["rng"])
-        targets = Targets.from_state(state["targets"], self.device)
-        slot = self._slot(params, targets, generator, state["z"].to(self.device), state["start"].to(self.device))
-        slot.index, slot.done = state["index"], state["done"]
-        slot.optimiser.load_state_dict(state["optimiser"])
-        slot.average = None if state["average"] is None else state["average"].to(self.device, copy=True)
-        slot.smoothed, slot.best, stale = state["patience"]
-        slot.stale = int(stale)
-        return slot
+        return resume(params, state, self.device)
 
-    def _slot(
-        self, params: VqganClipParams, targets: Targets, generator: torch.Generator, z: Tensor, start: Tensor
-    ) -> VqganClipSlot:
-        z = z.clone().requires_grad_()
-        optimiser = getattr(torch.optim, params.optimiser)([z], lr=params.learning_rate)
-        average = z.detach().clone() if params.ema > 0 else None
-        return VqganClipSlot(params, targets, generator, z, start, average, optimiser)
-
-    def advance(self, slots: Sequence[VqganClipSlot]) -> list[Step]:
+    def advance(self, slots: Sequence[LatentSlot[VqganClipParams]]) -> list[Step]:
         """One step of each slot; slots of the same size share one forward and backward.
 
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        if any(slot.done for slot in slots):
-            raise ValueError("a slot that is done cannot be advanced.")
-        sizes: dict[torch.Size, list[int]] = {}
-        for i, slot in enumerate(slots):
-            sizes.setdefault(slot.z.shape, []).append(i)
-        steps: dict[int, Step] = {}
-        before = [slot.mark() for slot in slots]
-        try:
-            with repeatable():
-                for members in sizes.values():
-                    steps.update(zip(members, self._advance([slots[i] for i in members]), strict=True))
-        except BaseException:
-            # Out of memory, say: whoever halves the batch and tries again makes the same picture.
-            for slot, mark in zip(slots, before, strict=True):
-                slot.rewind(mark)
-            raise
-        return [steps[i] for i in range(len(slots))]
+        return advance_by_size(slots, self._advance)
 
-    def _advance(self, slots: list[VqganClipSlot]) -> list[Step]:
+    def _advance(self, slots: list[LatentSlot[VqganClipParams]]) -> list[Step]:
         """As `advance`, for slots of one size."""
         moving = [slot.index < slot.params.total_steps for slot in slots]
         learn = any(moving)
@@ -164,21 +130,13 @@ class VqganClip:
             z = torch.cat([slot.z if moves else slot.z.detach() for slot, moves in zip(slots, moving, strict=True)])
             images = self._decode(z, any(slot.params.checkpoint_activations for slot in slots))
             seen = images.detach().requires_grad_(learn)
-            losses, scores = self._look(seen, slots, moving)
+            smooth = self._smooth(seen, slots, moving)
+            prompts, scores = look(seen, slots, moving, self.clips, self.precision, self.micro_batch)
             if learn:
                 images.backward(seen.grad)
         pulls = self._pull(slots, moving)
-        finite = torch.stack([_finite(slot.z, slot.z.grad, image) for slot, image in zip(slots, images, strict=True)])
-        table = torch.cat([losses, scores[:, None], pulls[:, None], finite[:, None].float()], 1).tolist()
-        steps = []
-        for slot, row in zip(slots, table, strict=True):
-            if not row[-1] or not all(abs(value) < float("inf") for value in row):
-                steps.append(_failed(slot))
-            else:
-                slot.settle(row[2])
-                terms = {"prompts": row[0], "tv": row[1], "pull": row[3]}
-                steps.append(Step(slot.index, slot.params.total_steps, None, row[2], terms, slot.done))
-        steps = self._show(slots, steps, images)
+        steps = settled(slots, images, scores, {"prompts": prompts, "tv": smooth, "pull": pulls})
+        steps = show(slots, steps, images, self._averages)
         for slot in slots:
             if not slot.done:
                 slot.update(self._low, self._high)
@@ -190,49 +148,21 @@ class VqganClip:
         with self.precision.autocast(), recomputed(self.vqgan.decoder) if twice else contextlib.nullcontext():
             return self.vqgan.decode(z_q).float()
 
-    def _look(self, seen: Tensor, slots: list[VqganClipSlot], moving: list[bool]) -> tuple[Tensor, Tensor]:
-        """Shows the pictures to every CLIP: loss terms (B, 2: prompts, tv) and scores (B,).
+    def _averages(self, slots: list[LatentSlot[VqganClipParams]]) -> Tensor:
+        return self._decode(torch.cat([slot.average for slot in slots if slot.average is not None]))
 
-        The gradient of every moving slot's loss is added to seen.grad, `micro_batch` cutouts at a time.
-        """
-        losses, scores = torch.zeros(len(slots), 2, device=self.device), torch.zeros(len(slots), device=self.device)
+    def _smooth(self, seen: Tensor, slots: list[LatentSlot[VqganClipParams]], moving: list[bool]) -> Tensor:
+        """Adds the gradient of tv_weight * total variation to seen.grad; the terms, (B,)."""
+        terms = torch.zeros(len(slots), device=self.device)
         for b, slot in enumerate(slots):
             if slot.params.tv_weight:
                 term = slot.params.tv_weight * total_variation(seen[b])
-                losses[b, 1] = term.detach()
+                terms[b] = term.detach()
                 if moving[b]:
                     term.backward()
-        height, width = seen.shape[2:]
-        plans_by_side: dict[int, list[Any]] = {}
-        for which, clip in enumerate(self.clips):
-            side = clip.resolution
-            if side not in plans_by_side:
-                plans_by_side[side] = [draw(s.params, width, height, side, s.generator) for s in slots]
-            plans = plans_by_side[side]
-            ends = torch.tensor([len(plan) for plan in plans]).cumsum(0).tolist()
-            chunk = self.micro_batch or ends[-1]
-            for start in range(0, ends[-1], chunk):
-                stop = min(start + chunk, ends[-1])
-                cutouts = cut(seen, plans, side, start, stop)
-                with self.precision.autocast():
-                    embeddings = clip.encode_image(cutouts).float()
-                total = torch.zeros((), device=self.device)
-                for b, slot in enumerate(slots):
-                    share = slice(max(ends[b] - len(plans[b]), start) - start, max(min(ends[b], stop) - start, 0))
-                    part = embeddings[share]
-                    if share.start >= share.stop:
-                        continue
-                    loss, score = guide(part, slot.targets, which, slot.params.loss)
-                    loss, score = (v.sum() / (len(plans[b]) * len(self.clips)) for v in (loss, score))
-                    losses[b, 0] += loss.detach()
-                    scores[b] += score
-                    if moving[b]:
-                        total = total + loss
-                if total.requires_grad:
-                    total.backward()
-        return losses, scores
+        return terms
 
-    def _pull(self, slots: list[VqganClipSlot], moving: list[bool]) -> Tensor:
+    def _pull(self, slots: list[LatentSlot[VqganClipParams]], moving: list[bool]) -> Tensor:
         """Adds the gradient of init_weight * mean((z - start)^2) / 2 to each moving z; the terms, (B,)."""
         terms = torch.zeros(len(slots), device=self.device)
         for b, slot in enumerate(slots):
@@ -243,39 +173,3 @@ class VqganClip:
                 if moving[b] and slot.z.grad is not None:
                     slot.z.grad.add_(away, alpha=weight / away.numel())
         return terms
-
-    @torch.no_grad()
-    def _show(self, slots: list[VqganClipSlot], steps: list[Step], images: Tensor) -> list[Step]:
-        """The steps with the pictures that are due, on the CPU."""
-        due = [
-            b
-            for b, (slot, step) in enumerate(zip(slots, steps, strict=True))
-            if not step.error and (step.done or step.index % slot.params.save_every == 0)
-        ]
-        if not due:
-            return steps
-        shown = images.detach()
-        averages = [b for b in due if slots[b].average is not None]
-        if averages:
-            shown = shown.clone()
-            shown[averages] = self._decode(torch.cat([slots[b].average for b in averages]))  # type: ignore[misc]
-        for b, picture in zip(due, shown[due].cpu(), strict=True):
-            steps[b] = Step(**{**vars(steps[b]), "image": picture.clamp(0, 1).contiguous()})
-        return steps
-
-
-def _finite(*tensors: Tensor | None) -> Tensor:
-    return torch.stack([t.detach().isfinite().all() for t in tensors if t is not None]).all()
-
-
-def _failed(slot: VqganClipSlot) -> Step:
-    slot.done = True
-    error = NotFinite(
-        f"The numbers stopped being finite at step {slot.index} of {slot.params.total_steps} "
-        f"(learning_rate {slot.params.learning_rate:g}, {slot.params.optimiser}). Try a smaller learning_rate."
-    )
-    return Step(slot.index, slot.params.total_steps, None, float("nan"), {}, True, error)
-
-
-def _no_image(reference: str) -> Image.Image:
-    raise FileNotFoundError(f"This engine was made without a way to read pictures; {reference!r} was asked for.")

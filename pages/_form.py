@@ -27,7 +27,7 @@ class Field:
     group: str
     unit: str
     help: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()  # texts, or whole numbers
     least: float | None = None
     most: float | None = None
 
@@ -130,7 +130,7 @@ def _widget(field: Field, key: str, default: Any) -> Any:
             field.choices,
             key=key,
             help=field.help,
-            format_func=lambda name: titles.get(name, name),
+            format_func=lambda name: titles.get(name, str(name)),
         )
     if field.kind == "choices":
         most = None if field.most is None else int(field.most)

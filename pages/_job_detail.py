@@ -14,7 +14,7 @@ from db.artefacts import Artefact
 from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
-from generator.params import BadParams, validate
+from generator.params import BadParams, Params, validate
 from pages import _form, _live
 from pages import _widgets as w
 from pages._submit import run_again
@@ -58,7 +58,7 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             share = job.step / job.total_steps
             st.html(f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(share, job)}')
             _next_steps(job, files, visitor)
-            _facts(job)
+            _facts(job, files)
             if len(job.history) > 1:
                 st.subheader("Score by step", anchor=False)
                 _live.curve(job, height=160, axes=True)
@@ -127,7 +127,17 @@ def _edit(job: Job, picture: Artefact | None = None) -> None:
     st.session_state["go_to"] = w.GENERATION
 
 
-def _facts(job: Job) -> None:
+def _size(params: Params, picture: Artefact | None) -> str:
+    """As large as the file is, and what became of enlarging it."""
+    drawn = "{} × {} px".format(*params.actual_size)
+    if params.upscale == 1 or picture is None or picture.width is None:
+        return drawn
+    if (picture.width, picture.height) == params.actual_size:
+        return f"{drawn}, could not be enlarged"
+    return f"{picture.width} × {picture.height} px, enlarged from {drawn}"
+
+
+def _facts(job: Job, files: dict[str, Artefact]) -> None:
     engine = registry.ENGINES.get(job.engine)
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made: dict[str, Any] = {
@@ -137,7 +147,7 @@ def _facts(job: Job) -> None:
     }
     try:
         params = validate(job.engine, job.params)
-        made["Size"] = "{} × {} px".format(*params.actual_size)
+        made["Size"] = _size(params, files.get("picture"))
         changed: dict[str, Any] | None = params.changed()
     except (BadParams, registry.UnknownName):
         changed = None

@@ -9,7 +9,7 @@ from typing import Any
 from db import queue
 from db.errors import TooManyQueued
 from db.jobs import Job
-from generator.params import VqganClipParams, validate
+from generator.params import Params, validate
 from pages._widgets import Studio
 
 MAX_PICTURES = 8
@@ -48,7 +48,7 @@ def _enqueue(
     studio: Studio,
     visitor: str,
     engine: str,
-    params: VqganClipParams,
+    params: Params,
     parent_id: str | None,
     source_artefact_id: str | None,
 ) -> Job:

@@ -46,9 +46,9 @@ def _draw_form(visitor: str) -> None:
     groups = _form.fields(engine)
     checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
     if checkpoint not in registry.ENGINES[engine].checkpoints:
-        checkpoint = _first_checkpoint(engine)
+        checkpoint = registry.first_checkpoint(engine, w.studio().settings.default_checkpoint)
     defaults = _form.defaults(engine, checkpoint)
-    if checkpoint == "mini":
+    if registry.CHECKPOINTS[checkpoint].styled:
         values["style"] = _style()
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
     pictures, go = _how_many()
@@ -78,11 +78,6 @@ def _engine() -> str:
     return chosen
 
 
-def _first_checkpoint(engine: str) -> str:
-    offered, wanted = registry.ENGINES[engine].checkpoints, w.studio().settings.default_checkpoint
-    return wanted if wanted in offered else offered[0]
-
-
 def _style() -> str | None:
     key = _form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
     if st.session_state[key] not in registry.STYLES:
@@ -104,9 +99,13 @@ def _main_settings(
 ) -> None:
     """Draws the settings of the main group into two columns."""
     fields = [field for field in main if field.name not in _form.OWN_WIDGET]
+    if registry.CHECKPOINTS[checkpoint].only_side:
+        fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
-        if field.kind == "choice":
+        if field.kind == "choice" and len(field.choices) > 1:
             values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+        elif field.kind == "choice":
+            values[field.name] = field.choices[0]  # nothing to choose
     numbers = [field for field in fields if field.kind != "choice"]
     cells = [cell for _ in range((len(numbers) + 2) // 2) for cell in st.columns(2, wrap=False)]
     for field, cell in zip(numbers, cells, strict=False):
@@ -164,11 +163,10 @@ def _more_settings(
                 for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
                     with cell:
                         values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
-    kept = _form.remembered()
-    if kept.get("set_init_image"):
-        values["init_image"] = kept["set_init_image"]
-    if kept.get("set_image_prompts"):
-        values["image_prompts"] = kept["set_image_prompts"]
+    offered, kept = registry.params_class(engine).model_fields, _form.remembered()
+    for name in ("init_image", "image_prompts"):
+        if name in offered and kept.get(f"set_{name}"):
+            values[name] = kept[f"set_{name}"]
     return init_image, image_prompts
 
 
@@ -223,7 +221,7 @@ def _submit(
 
 def _starting(values: dict[str, Any]) -> dict[str, Any]:
     """The values with init=image where a picture to start from was given: that is what giving one means."""
-    return {**values, "init": "image"} if values.get("init_image") else values
+    return {**values, "init": "image"} if values.get("init_image") and "init" in values else values
 
 
 def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
@@ -234,7 +232,8 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
         return
     width, height = params.actual_size
     memory = registry.estimate_memory(params) / 2**30
-    st.caption(f"{width} × {height} px, at most {memory:.1f} GB of memory on the executor.")
+    large = f", enlarged to {width * params.upscale} × {height * params.upscale} px" if params.upscale > 1 else ""
+    st.caption(f"{width} × {height} px{large}, at most {memory:.1f} GB of memory on the executor.")
 
 
 if __name__ == "__main__":

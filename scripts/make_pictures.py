@@ -20,6 +20,7 @@ from generator import registry  # noqa: E402
 from generator.device import pick_device  # noqa: E402
 from generator.output import decode_image, to_image  # noqa: E402
 from generator.params import validate  # noqa: E402
+from generator.upscaler import enlarge  # noqa: E402
 
 PROMPTS = (
     "a red heart|a smiling face with sunglasses|a green tree|a banana|a blue car|a slice of pizza|a house|a dog|"
@@ -53,7 +54,8 @@ def draw(prompts: list[str], seeds: list[int], style: str | None, device: str) -
                 if step.error:
                     raise step.error
                 last[i] = step.image if step.image is not None else last[i]
-        pictures.append([to_image(image) for image in last])
+        drawn = [to_image(image) for image in last]
+        pictures.append([enlarge(image, first.upscale) if first.upscale > 1 else image for image in drawn])
         seconds = time.perf_counter() - started
         print(f"seed {seeds[number]}: {len(row)} pictures in {seconds:.1f} s", flush=True)
     return pictures

@@ -12,11 +12,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from generator import registry
+from generator import registry, upscaler
 from generator.engine import NotFinite, Step
 from generator.params import VqganClipParams
 
@@ -47,6 +48,8 @@ class SmallEngine:
     ) -> None:
         self.micro_batch: int | None = None
         self._read_image = read_image
+        if weights := os.environ.get("SMALL_ENGINE_WEIGHTS"):
+            upscaler.WEIGHTS = Path(weights)
 
     def open(self, params: VqganClipParams) -> SmallSlot:
         digest = hashlib.sha256(params.prompt.encode()).digest()

@@ -94,6 +94,7 @@ class Studio:
         """Start an executor; it is there when `wait_ready` returns."""
         environment = {f"T2I_{name.upper()}": str(value) for name, value in self.settings.items()}
         environment["SMALL_ENGINE_LOG"] = str(self.steps_log)
+        environment["SMALL_ENGINE_WEIGHTS"] = str(self.folder / "weights")
         executor = Executor(self.folder, ["--device", "cpu", *arguments], environment, self.log)
         self._executors.append(executor)
         return executor
@@ -103,7 +104,8 @@ class Studio:
 
     def add(self, prompt: str, submitter: str = "anna", **values: Any) -> Job:
         """Enqueue a job of the small engine, 16 x 16 px, with few frames: films take longer than the steps here."""
-        values = {"width": 16, "height": 16, "steps": 10, "init": "random", "seed": 1, "save_every": 3, **values}
+        small = {"width": 16, "height": 16, "steps": 10, "init": "random", "seed": 1, "save_every": 3, "upscale": 1}
+        values = {**small, **values}
         params = validate(small_engine.NAME, {"prompt": prompt, **values})
         return self.add_raw(params.model_dump(mode="json"), batch_key=params.batch_key, submitter=submitter)
 

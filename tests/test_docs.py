@@ -13,6 +13,7 @@ HELP = {
     "./scripts/start.sh": ["bash", "scripts/start.sh", "--help"],
     "python -m generator": [sys.executable, "-m", "generator", "--help"],
     "python -m generator.checkpoints": [sys.executable, "-m", "generator.checkpoints", "--help"],
+    "python -m generator.upscaler": [sys.executable, "-m", "generator.upscaler", "--help"],
     "python job_executor.py": [sys.executable, "job_executor.py", "--help"],
     "python scripts/benchmark_engine.py": [sys.executable, "scripts/benchmark_engine.py", "--help"],
     "python scripts/benchmark_queue.py": [sys.executable, "scripts/benchmark_queue.py", "--help"],

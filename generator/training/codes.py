@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,144 +13,30 @@ import torch
 from PIL import Image
 
 from generator.training import data
-from generator.training.captions import captions_of, plain, with_article
+from generator.training.captions import captions_of, common, plain, with_article
 from generator.training.patches import PatchCoder
 
-STYLE_WEIGHTS = {"noto": 0.8, "twemoji": 0.12, "fluent": 0.08}
+STYLE_WEIGHTS = {  # how often a style is drawn; what the prior offers
+    "noto": 0.28,
+    "twemoji": 0.18,
+    "fluent": 0.16,
+    "3d": 0.16,
+    "silhouette": 0.08,
+    "blob": 0.08,
+    "fx": 0.06,
+}
 GROUP_WEIGHTS = {0: 1.0, 3: 1.6, 4: 1.5, 5: 1.0, 6: 1.0, 7: 0.9}  # emojibase's groups
-HANDS, BODY, PERSON, FANTASY, CLOCKS, GEOMETRIC = range(15, 22), 22, 23, 26, 58, 96
-COMMON = frozenset(
-    {
-        "red heart",
-        "cat",
-        "cat face",
-        "dog",
-        "dog face",
-        "automobile",
-        "house",
-        "deciduous tree",
-        "evergreen tree",
-        "sun",
-        "red apple",
-        "banana",
-        "pizza",
-        "rocket",
-        "tropical fish",
-        "fish",
-        "bird",
-        "penguin",
-        "owl",
-        "frog",
-        "crown",
-        "light bulb",
-        "soccer ball",
-        "bicycle",
-        "strawberry",
-        "birthday cake",
-        "hamburger",
-        "ice cream",
-        "airplane",
-        "sailboat",
-        "star",
-        "crescent moon",
-        "rainbow",
-        "snowman",
-        "umbrella",
-        "rose",
-        "sunflower",
-        "tulip",
-        "robot",
-        "ghost",
-        "skull",
-        "alien",
-        "dragon",
-        "unicorn",
-        "horse",
-        "cow",
-        "pig",
-        "rabbit",
-        "bear",
-        "panda",
-        "lion",
-        "tiger face",
-        "monkey",
-        "elephant",
-        "butterfly",
-        "lady beetle",
-        "honeybee",
-        "octopus",
-        "whale",
-        "shark",
-        "turtle",
-        "snake",
-        "spider",
-        "chicken",
-        "duck",
-        "flying saucer",
-        "castle",
-        "bus",
-        "fire engine",
-        "police car",
-        "locomotive",
-        "guitar",
-        "trumpet",
-        "book",
-        "key",
-        "hammer",
-        "bomb",
-        "gem stone",
-        "trophy",
-        "balloon",
-        "wrapped gift",
-        "watermelon",
-        "cherries",
-        "lemon",
-        "grapes",
-        "pineapple",
-        "carrot",
-        "tomato",
-        "bread",
-        "hot beverage",
-        "teapot",
-        "egg",
-        "cactus",
-        "mushroom",
-        "fire",
-        "snowflake",
-        "cloud",
-        "volcano",
-        "grinning face",
-        "smiling face with sunglasses",
-        "crying face",
-        "angry face",
-        "blue heart",
-        "green heart",
-        "mountain",
-        "clown face",
-        "fox",
-        "t-shirt",
-        "dress",
-        "hat",
-        "top hat",
-        "glasses",
-        "shoe",
-        "telephone",
-        "laptop",
-        "camera",
-        "television",
-        "clock",
-        "alarm clock",
-        "watch",
-        "bell",
-        "envelope",
-    }
-)
+PEOPLE, SYMBOLS = 1, 8
+FAMILIES, CLOCKS, BUTTONS = (30, 31), 58, (88, 92, 94, 95)  # emojibase's subgroups
 HUES = {"red": 0, "orange": 28, "yellow": 52, "green": 120, "blue": 215, "purple": 275, "pink": 325}  # degrees
+
+
+DROP_TEXT, DROP_STYLE = 0.12, 0.15
 
 
 @dataclass
 class Examples:
-    """Rows to draw from: `codes` (M, 2, g, g) as rendered and mirrored, and each row's captions."""
+    """Rows to draw from: `codes` (M, g, g) and each row's captions."""
 
     codes: torch.Tensor  # int16
     style: torch.Tensor  # (M,)
@@ -162,15 +49,15 @@ class Examples:
 
 def concept_weight(concept: dict[str, Any]) -> float:
     """How often a concept is drawn: simple things most, families, letters and clocks never."""
-    group, subgroup = concept["group"], concept["subgroup"]
+    group, subgroup, label = concept["group"], concept["subgroup"], concept["label"]
     weight = GROUP_WEIGHTS.get(group, 0.0)
-    if group == 1:
-        weight = 0.4 if subgroup in (*HANDS, BODY, PERSON, FANTASY) and "200d" not in concept["code"] else 0.0
-    if group == 8:
-        weight = 0.4 if subgroup == GEOMETRIC else 0.0
-    if (subgroup == CLOCKS and "o’clock" in concept["label"]) or "-thirty" in concept["label"]:
+    if group == PEOPLE:
+        weight = 0.0 if subgroup in FAMILIES or re.match(r"(wo)?m[ae]n\b|person.*:", label) else 0.4
+    if group == SYMBOLS:
+        weight = 0.0 if subgroup in BUTTONS else 0.3
+    if (subgroup == CLOCKS and "o’clock" in label) or "-thirty" in label:
         weight = 0.0
-    return weight * (8.0 if concept["label"] in COMMON else 1.0)
+    return weight * (5.0 if common(concept) else 1.0)
 
 
 def own_hue(rgba: np.ndarray) -> float | None:
@@ -227,8 +114,7 @@ def prepare(
 
     def codes_of(rgba: np.ndarray) -> torch.Tensor:
         images = data.composite(torch.from_numpy(rgba), torch.ones(len(rgba), 3))
-        both = [coder.codes(side) for side in (images, images.flip(3))]
-        return torch.stack(both, dim=1).to(torch.int16)
+        return coder.codes(images).to(torch.int16)
 
     parts = []
     for training in (True, False):
@@ -265,10 +151,37 @@ def prepare(
     return parts[0], parts[1]
 
 
-def save(examples: tuple[Examples, Examples], path: Path) -> None:
-    torch.save([vars(part) for part in examples], path)
+def draw_batch(
+    examples: Examples, size: int, styles: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """codes (B, g, g), text vectors (B, W), style numbers (B,), rows without text (B,) bool."""
+    rows = torch.multinomial(examples.weight, size, replacement=True, generator=generator)
+    texts = torch.stack(
+        [
+            examples.captions[row][torch.multinomial(examples.caption_weight[row], 1, generator=generator)[0]]
+            for row in rows.tolist()
+        ]
+    )
+    style = examples.style[rows].clone()
+    chance = torch.rand(2, size, generator=generator)
+    style[chance[0] < DROP_STYLE] = styles  # any style
+    return examples.codes[rows].long(), examples.features[texts].float(), style, chance[1] < DROP_TEXT
 
 
-def load(path: Path) -> tuple[Examples, Examples]:
-    seen, unseen = torch.load(path, weights_only=True)
+def noisy(vectors: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+    """Each row of unit vectors (B, W) moved by noise of a random length up to `most`, most often little."""
+    strength = most * torch.rand(len(vectors), 1, generator=generator).square()
+    return vectors + strength * vectors.shape[1] ** -0.5 * torch.randn(vectors.shape, generator=generator)
+
+
+def load_or_prepare(
+    folder: Path, coder: PatchCoder, read: Callable[[list[str]], torch.Tensor]
+) -> tuple[Examples, Examples]:
+    """What `prepare` gives for the data in `folder`, kept in its runs/codes.pt."""
+    kept = folder / "runs" / "codes.pt"
+    if not kept.is_file():
+        examples = prepare(data.load(folder), coder, read)
+        torch.save([vars(part) for part in examples], kept.with_suffix(".tmp"))
+        kept.with_suffix(".tmp").replace(kept)
+    seen, unseen = torch.load(kept, weights_only=True)
     return Examples(**seen), Examples(**unseen)

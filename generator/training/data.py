@@ -13,6 +13,7 @@ import random
 import re
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+
+from generator.training.captions import common
 
 SOURCES = (
     # style, npm package, licence, attribution
@@ -167,6 +170,19 @@ def icon_bodies(package: Path, concepts: list[dict[str, Any]], names_from: Path 
     return bodies
 
 
+def unpacked(packages: Path, name: str) -> Path:
+    """Where `fetch` has put a package."""
+    return packages / name.strip("@").replace("/", "-") / "package"
+
+
+def drawings(packages: Path, style: str, concepts: list[dict[str, Any]]) -> Mapping[str, str | Path]:
+    """What `render` takes, by code: the SVG text or the bitmap file of every picture of one style."""
+    folder = unpacked(packages, {source[0]: source[1] for source in SOURCES}[style])
+    if style == "3d":
+        return {plain_code(path.stem): path for path in sorted((folder / "assets").glob("*.webp"))}
+    return icon_bodies(folder, concepts, unpacked(packages, "@iconify-json/noto"))
+
+
 def render(source: str | Path, resolution: int) -> np.ndarray | None:
     """One SVG text or bitmap file -> (R, R, 4) uint8 with a margin; None for an empty picture."""
     import resvg_py
@@ -190,26 +206,21 @@ def make(output: Path, resolution: int = 64, limit: int | None = None) -> None:
     """Fetch, render and index everything. `limit` keeps the first so many concepts only."""
     packages = output / "packages"
     fetch(packages, [LABELS, *(source[1] for source in SOURCES)])
-    folders = {
-        name: packages / name.strip("@").replace("/", "-") / "package"
-        for name in (LABELS, *(source[1] for source in SOURCES))
-    }
-    concepts = read_concepts(folders[LABELS])[:limit]
+    concepts = read_concepts(unpacked(packages, LABELS))[:limit]
     row = {concept["code"]: number for number, concept in enumerate(concepts)}
     draw = random.Random(0)
-    unseen = set(draw.sample(range(len(concepts)), len(concepts) // 20))
+    held_out = set(draw.sample(range(len(concepts)), len(concepts) // 20))
     rendered, pictures = [], []
-    for number, (style, name, _, _) in enumerate(SOURCES):
-        sources: dict[str, Any]
-        if style == "3d":
-            sources = {plain_code(path.stem): path for path in sorted((folders[name] / "assets").glob("*.webp"))}
-        else:
-            sources = icon_bodies(folders[name], concepts, folders["@iconify-json/noto"])
+    for number, (style, *_) in enumerate(SOURCES):
+        sources = drawings(packages, style, concepts)
         found = 0
         for code in sorted(sources):
             if code not in row or (picture := render(sources[code], resolution)) is None:
                 continue
-            split = 1 if row[code] in unseen else 2 if draw.random() < 0.02 else 0
+            if row[code] in held_out:
+                split = 0 if common(concepts[row[code]]) else 1  # what people ask for first is always trained on
+            else:
+                split = 2 if draw.random() < 0.02 else 0
             rendered.append(picture)
             pictures.append((row[code], number, split))
             found += 1

@@ -71,9 +71,10 @@ class Studio:
         self._put(job, "preview", "png", "image/png")
         return queue.get(self.db, job.id)
 
-    def finish(self, job: Job) -> Job:
+    def finish(self, job: Job, factor: int | None = None) -> Job:
+        """The executor is done; it could enlarge the picture only `factor` times, None: as wanted."""
         for kind in ("picture", "thumbnail"):
-            self._put(job, kind, "png", "image/png")
+            self._put(job, kind, "png", "image/png", job.params["upscale"] if factor is None else factor)
         self._put(job, "gif", "gif", "image/gif")
         artefacts.save(
             self.db,
@@ -91,11 +92,19 @@ class Studio:
         self.enqueue(prompt, submitter, **settings)
         return self.finish(self.run())
 
-    def _put(self, job: Job, kind: str, ext: str, media_type: str) -> None:
+    def _put(self, job: Job, kind: str, ext: str, media_type: str, factor: int = 1) -> None:
         out = io.BytesIO()
         Image.new("RGB", (16, 16), f"#{job.id[-6:]}").save(out, ext.upper())
         artefacts.save(
-            self.db, self.store, job_id=job.id, kind=kind, data=out.getvalue(), media_type=media_type, ext=ext
+            self.db,
+            self.store,
+            job_id=job.id,
+            kind=kind,
+            data=out.getvalue(),
+            media_type=media_type,
+            ext=ext,
+            width=job.params["width"] * factor,
+            height=job.params["height"] * factor,
         )
 
 

@@ -21,6 +21,7 @@ from generator.params import VqganClipParams, validate
 from tests import small_engine
 
 ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ["--device", "cpu", "--upscale", "1"]  # test_upscaler.py has the enlarged ones
 needs_mini = pytest.mark.skipif(
     not (ROOT / "generator/weights/mini-clip.safetensors").is_file(), reason="the mini CLIP is not trained yet"
 )
@@ -34,7 +35,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw(out: Path, *flags: str) -> int:
-    return main(["a red heart", "--engine", "small", "--output-dir", str(out), "--device", "cpu", *flags])
+    return main(["a red heart", "--engine", "small", "--output-dir", str(out), *NATIVE, *flags])
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -206,7 +207,7 @@ def test_the_embedded_models_draw_and_repeat_to_the_byte(tmp_path: Path, capsys:
     assert main(["--from-png", str(first), "--device", "cpu", "--output-dir", str(tmp_path / "b")]) == 0
     assert only(tmp_path / "b", "*.png").read_bytes() == first.read_bytes()
     with Image.open(io.BytesIO(first.read_bytes())) as image:
-        assert image.size == (64, 64)
+        assert image.size == (256, 256)
 
 
 @needs_mini

@@ -8,7 +8,6 @@ from PIL import Image
 from torch.nn import functional as F
 
 from generator.guidance import Targets, guide, prompt_targets, spherical_distance, total_variation
-from generator.params import VqganClipParams
 from generator.precision import Precision
 
 
@@ -81,18 +80,22 @@ def test_weights_scale_the_loss_and_the_score_stays_a_cosine():
 
 
 def test_texts_and_pictures_become_targets_with_their_weights_and_stops():
-    params = VqganClipParams(prompt="red:2 | green:-1:0.5", image_prompts="a.png:0.5", seed=1)
     reds = {"a.png": Image.new("RGB", (40, 20), (255, 0, 0))}
-    found = prompt_targets(params, [Colours()], reds.__getitem__, Precision(torch.device("cpu"), torch.float32))
+    found = prompt_targets(
+        "red:2 | green:-1:0.5",
+        "a.png:0.5",
+        [Colours()],
+        reds.__getitem__,
+        Precision(torch.device("cpu"), torch.float32),
+    )
     torch.testing.assert_close(found.embeddings[0], torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 0]]))
     assert found.weights.tolist() == [2, -1, 0.5] and found.stops.tolist() == [-math.inf, 0.5, -math.inf]
 
 
 def test_a_picture_can_be_avoided_as_long_as_there_is_something_to_draw():
-    params = VqganClipParams(prompt="red", image_prompts="a.png:-1", seed=1)
     picture = Image.new("RGB", (8, 8), (0, 255, 0))
     found = prompt_targets(
-        params, [Colours()], lambda reference: picture, Precision(torch.device("cpu"), torch.float32)
+        "red", "a.png:-1", [Colours()], lambda reference: picture, Precision(torch.device("cpu"), torch.float32)
     )
     assert found.weights.tolist() == [1, -1]
 

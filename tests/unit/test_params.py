@@ -15,6 +15,7 @@ def test_the_defaults_are_those_of_the_checkpoint():
     assert mini.clip == ("mini",) and mini.init == "prior"
     assert real.clip == ("ViT-B/32",) and real.init == "random" and real.cutn == 32
     assert mini.steps == CHECKPOINTS["mini"].defaults["steps"]
+    assert (mini.upscale, real.upscale) == (4, 1), "only small pictures are enlarged unasked"
 
 
 def test_only_a_draft_of_the_prior_is_held_on_to_unless_asked():
@@ -86,7 +87,7 @@ def test_values_survive_the_job_row():
         ({"clip": ["nope"]}, "Unknown CLIP model 'nope'.*ViT-B/32"),
         ({"clip": []}, "clip"),
         ({"style": "nope"}, "Unknown style 'nope'.*noto"),
-        ({"style": "noto", "checkpoint": "wikiart-f16-1024"}, "mini checkpoint only"),
+        ({"style": "noto", "checkpoint": "wikiart-f16-1024"}, "mini models only"),
         ({"init": "prior", "checkpoint": "wikiart-f16-1024"}, "init=prior needs the mini"),
         ({"init": "image"}, "needs an init_image"),
         ({"checkpoint": ["mini"]}, "checkpoint"),

@@ -1,0 +1,64 @@
+"""One picture in progress under guided diffusion: all that must be kept to go on with it elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from generator.guidance import Targets
+from generator.params import GuidedDiffusionParams
+
+STATE_VERSION = 1
+
+
+@dataclass
+class GuidedDiffusionSlot:
+    """One picture in progress.
+
+    x: (1, 3, H, W) float32, the noisy picture at its present level; start: the picture begun with, in [-1, 1], or None;
+    last: the guided x0 of the step before, (1, 3, H, W), which DPM-Solver++(2M) reads; index: steps made.
+    """
+
+    params: GuidedDiffusionParams
+    targets: Targets
+    generator: torch.Generator
+    x: Tensor
+    start: Tensor | None
+    last: Tensor | None = None
+    index: int = 0
+    done: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is noise left to take off."""
+        return self.index < self.params.total_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
+        tensors = {"x": self.x, "start": self.start, "last": self.last}
+        return {
+            "version": STATE_VERSION,
+            "index": self.index,
+            "done": self.done,
+            **{key: None if value is None else value.detach().cpu().clone() for key, value in tensors.items()},
+            "rng": self.generator.get_state(),
+            "targets": self.targets.state_dict(),
+        }
+
+    @classmethod
+    def from_state(
+        cls, params: GuidedDiffusionParams, state: dict[str, Any], device: torch.device
+    ) -> GuidedDiffusionSlot:
+        """The slot that `state_dict` was taken of, on `device`. Raises ValueError for a state of another version."""
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
+        generator = torch.Generator()
+        generator.set_state(state["rng"])
+        tensors: dict[str, Any] = {
+            key: None if state[key] is None else state[key].to(device, copy=True) for key in ("x", "start", "last")
+        }
+        targets = Targets.from_state(state["targets"], device)
+        return cls(params, targets, generator, **tensors, index=state["index"], done=state["done"])

@@ -1,0 +1,266 @@
+"""CLIP-guided diffusion (Crowson 2021; Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2).
+
+Per step and batch: the network guesses every x0, CLIP looks at cutouts of the guesses, its gradient is carried back
+to the guesses ("x0") or through the network to the noisy pictures ("unet"), the guesses are bent, and a sampler moves
+every picture to its next noise level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from generator.checkpoints import load_clip, load_diffusion
+from generator.diffusion_slots import GuidedDiffusionSlot
+from generator.engine import NotFinite, Step
+from generator.guidance import Clip, prompt_targets, total_variation
+from generator.look import look
+from generator.params import GuidedDiffusionParams
+from generator.pictures import cover, no_picture, to_tensor
+from generator.precision import Precision, repeatable
+from generator.samplers import ddim, dpm_solver_2m, timesteps_between
+
+END = (1.0, 0.0)  # alpha and sigma where no noise is left
+
+
+class Denoiser(Protocol):
+    """What the engine asks of a diffusion model; x (B, 3, H, W), t and style (B,).
+
+    alphas_cumprod: (T,) alpha^2 at each timestep it was trained on; denoise gives x0 near [-1, 1] and eps, float32.
+    """
+
+    alphas_cumprod: Tensor
+
+    def style_index(self, style: str | None) -> int: ...
+    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class GuidedDiffusion:
+    """The engine: weights on a device, slots advanced together.
+
+    The first Step of a slot has index 0 and shows what the network sees in the noise; the last has index == total and
+    done=True and shows the finished picture. The picture of a Step is the guess at x0 that CLIP scored.
+    micro_batch: cutouts per CLIP pass, None for all; may be changed between any two steps.
+    """
+
+    name = "guided-diffusion"
+
+    def __init__(
+        self,
+        checkpoint: str,
+        clip: tuple[str, ...],
+        *,
+        device: str,
+        checkpoints_dir: str,
+        read_image: Callable[[str], Image.Image],
+    ) -> None:
+        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        self._take(load_diffusion(checkpoint, device), clips, device, read_image, None)
+
+    @classmethod
+    def from_models(
+        cls,
+        model: Denoiser,
+        clips: Sequence[Clip],
+        *,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] | None = None,
+        precision: torch.dtype | None = None,
+    ) -> GuidedDiffusion:
+        """An engine on models already built. precision: of the matrix products; None for the device's best."""
+        engine = cls.__new__(cls)
+        engine._take(model, list(clips), device, read_image or no_picture, precision)
+        return engine
+
+    def _take(
+        self,
+        model: Any,
+        clips: list[Any],
+        device: str,
+        read_image: Callable[[str], Image.Image],
+        precision: torch.dtype | None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
+        self.micro_batch: int | None = None
+        self.model, self.clips, self._read_image = model, clips, read_image
+        for part in (model, *clips):
+            part.requires_grad_(False).eval().to(self.device, memory_format=self.precision.memory_format)
+        self.precision.narrow(model)
+        for clip in clips:
+            self.precision.narrow(clip.network.visual)
+        squared = model.alphas_cumprod.double().cpu()
+        self._levels: list[tuple[float, float]] = list(
+            zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True)
+        )
+
+    def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
+        """Embeds the prompts and makes the start.
+
+        Raises generator.clip.PromptTooLong, generator.layout.UnknownStyle, and what `read_image` raises.
+        """
+        self.model.style_index(params.style)
+        generator = torch.Generator().manual_seed(params.seed)
+        width, height = params.actual_size
+        with repeatable():
+            targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
+        x, start = torch.randn(1, 3, height, width, generator=generator).to(self.device), None
+        if params.init == "image":
+            assert params.init_image is not None
+            picture = to_tensor(cover(self._read_image(params.init_image), width, height))
+            start = picture[None].to(self.device) * 2 - 1
+            alpha, sigma = self._levels[self._times(params)[0]]
+            x = alpha * start + sigma * x
+        return GuidedDiffusionSlot(params, targets, generator, x, start)
+
+    def resume(self, params: GuidedDiffusionParams, state: dict[str, Any]) -> GuidedDiffusionSlot:
+        """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
+        return GuidedDiffusionSlot.from_state(params, state, self.device)
+
+    def _times(self, params: GuidedDiffusionParams) -> list[int]:
+        """The timesteps at which a picture's steps are made."""
+        return timesteps_between(len(self._levels) - 1, params.steps)[params.skipped :]
+
+    def advance(self, slots: Sequence[GuidedDiffusionSlot]) -> list[Step]:
+        """One step of each slot; slots of the same size share one forward and backward.
+
+        A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
+        Raises ValueError for a slot that is done.
+        """
+        if any(slot.done for slot in slots):
+            raise ValueError("a slot that is done cannot be advanced.")
+        sizes: dict[torch.Size, list[int]] = {}
+        for i, slot in enumerate(slots):
+            sizes.setdefault(slot.x.shape, []).append(i)
+        steps: dict[int, Step] = {}
+        before = [(slot.index, slot.generator.get_state(), slot.done) for slot in slots]
+        try:
+            with repeatable():
+                for members in sizes.values():
+                    steps.update(zip(members, self._advance([slots[i] for i in members]), strict=True))
+        except BaseException:
+            # Out of memory, say: whoever halves the batch and tries again makes the same picture.
+            for slot, (index, state, done) in zip(slots, before, strict=True):
+                if slot.index == index:
+                    slot.generator.set_state(state)
+                    slot.done = done
+            raise
+        return [steps[i] for i in range(len(slots))]
+
+    def _advance(self, slots: list[GuidedDiffusionSlot]) -> list[Step]:
+        """As `advance`, for slots of one size."""
+        moving = [b for b, slot in enumerate(slots) if slot.moves]
+        deep = any(slots[b].params.through_unet for b in moving)
+        times = {b: self._times(slots[b].params)[slots[b].index] for b in moving}
+        guess = torch.cat([slot.x for slot in slots])  # where no noise is left, x is x0
+        noisy = guess[moving].requires_grad_(deep)
+        if moving:
+            t = torch.tensor([times[b] for b in moving], device=self.device)
+            style = torch.tensor([self.model.style_index(slots[b].params.style) for b in moving], device=self.device)
+            with torch.set_grad_enabled(deep), self.precision.autocast():
+                made, _ = self.model.denoise(noisy, t, style)
+            guess[moving] = made.detach()
+        terms, scores, pull = self._judge(guess, slots)
+        if deep:
+            made.backward(pull[moving])
+        bent, carried = guess.clone(), noisy.grad
+        for row, b in enumerate(moving):
+            bent[b] = self._bend(guess[b], slots[b], pull[b], None if carried is None else carried[row], times[b])
+        finite = (guess.isfinite() & bent.isfinite()).flatten(1).all(1)
+        table = torch.cat([terms, scores[:, None], finite[:, None].float()], 1).tolist()
+        steps = []
+        for b, (slot, row) in enumerate(zip(slots, table, strict=True)):
+            if not row[-1] or not all(abs(value) < float("inf") for value in row):
+                steps.append(_failed(slot))
+                continue
+            slot.done = not slot.moves
+            due = slot.done or slot.index % slot.params.save_every == 0
+            image = ((guess[b] + 1) / 2).clamp(0, 1).cpu().contiguous() if due else None
+            names = ("prompts", "tv", "range", "sat", "init")
+            losses = dict(zip(names, row[:5], strict=True))
+            steps.append(Step(slot.index, slot.params.total_steps, image, row[5], losses, slot.done))
+            if not slot.done:
+                self._move(slot, bent[b : b + 1])
+        return steps
+
+    def _judge(self, guess: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss terms (B, 5: prompts, tv, range, sat, init), scores (B,), and the gradient at x0 of their scaled sum.
+
+        Every term is as it was before its scale; the gradient is (B, 3, H, W), zero where a slot no longer moves.
+        """
+        terms, scores = torch.zeros(len(slots), 5, device=self.device), torch.zeros(len(slots), device=self.device)
+        guided = [slot.moves and slot.params.clip_guidance_scale > 0 for slot in slots]
+        gradient = torch.zeros_like(guess)
+        rounds = torch.tensor([slot.params.cutn_batches for slot in slots], device=self.device)
+        for turn in range(int(rounds.max())):
+            # A slot that is content with fewer rounds leaves the later ones out.
+            rows = [b for b, slot in enumerate(slots) if turn < slot.params.cutn_batches]
+            pulled = [guided[b] for b in rows]
+            seen = ((guess[rows] + 1) / 2).requires_grad_(any(pulled))
+            losses, score = look(seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch)
+            terms[rows, 0] += losses
+            scores[rows] += score
+            if seen.grad is not None:
+                gradient[rows] += seen.grad
+        terms[:, 0] /= rounds
+        pull = torch.zeros_like(guess)
+        for b, slot in enumerate(slots):
+            if not slot.moves:
+                continue
+            params = slot.params
+            if guided[b]:
+                pull[b] = gradient[b] * (params.clip_guidance_scale / 2 / params.cutn_batches)  # x0 spans 2, seen 1
+            x0 = guess[b].detach().requires_grad_()
+            beyond = (x0 - x0.clamp(-1, 1)).square().mean()
+            extreme = (x0.abs() - 1).clamp(min=0).mean()
+            away = (x0 - slot.start[0]).square().mean() if slot.start is not None else x0.new_zeros(())
+            own = torch.stack([total_variation(x0), beyond, extreme, away])
+            scales = own.new_tensor([params.tv_scale, params.range_scale, params.sat_scale, params.init_scale])
+            pull[b] += torch.autograd.grad((own * scales).sum(), x0)[0]
+            terms[b, 1:] = own.detach()
+        return terms, scores / rounds, pull
+
+    def _bend(self, x0: Tensor, slot: GuidedDiffusionSlot, pull: Tensor, carried: Tensor | None, time: int) -> Tensor:
+        """The guess (3, H, W) moved against the gradient and kept in [-1, 1].
+
+        carried: the gradient at x. Then x0 - sigma^2 / alpha * gradient is what eps + sigma * gradient means. Without
+        the network the spread of x0 given x is taken as that of unit variance: x0 - sigma^2 * gradient.
+        """
+        alpha, sigma = self._levels[time]
+        if not slot.params.through_unet:
+            carried = None
+        gradient, reach = (pull, sigma**2) if carried is None else (carried, sigma**2 / alpha)
+        size = gradient.square().mean().sqrt()
+        limited = gradient * (size.clamp(max=slot.params.clamp_max) / size.clamp(min=1e-12))
+        return (x0 - limited * reach).clamp(-1, 1)
+
+    def _move(self, slot: GuidedDiffusionSlot, x0: Tensor) -> None:
+        """One step of the sampler towards the guided x0 (1, 3, H, W)."""
+        times = self._times(slot.params)
+        path = [*(self._levels[t] for t in times), END]
+        level, following = path[slot.index], path[slot.index + 1]
+        if slot.params.sampler == "ddim":
+            noise = None
+            if slot.params.eta:
+                noise = torch.randn(slot.x.shape, generator=slot.generator).to(self.device)
+            slot.x = ddim(slot.x, x0, level, following, slot.params.eta, noise)
+        else:
+            before = None if slot.last is None else (slot.last, path[slot.index - 1])
+            slot.x = dpm_solver_2m(slot.x, x0, level, following, before)
+            slot.last = x0.clone()
+        slot.index += 1
+
+
+def _failed(slot: GuidedDiffusionSlot) -> Step:
+    slot.done = True
+    error = NotFinite(
+        f"The numbers stopped being finite at step {slot.index} of {slot.params.total_steps} "
+        f"(clip_guidance_scale {slot.params.clip_guidance_scale:g}, clamp_max {slot.params.clamp_max:g}). "
+        "Try a smaller clip_guidance_scale."
+    )
+    return Step(slot.index, slot.params.total_steps, None, float("nan"), {}, True, error)

@@ -1,0 +1,23 @@
+"""What can be set, declared once: the form, the CLI flags, the tables in the docs and the metadata in a
+picture are all derived from these frozen classes. Importing this package does not import torch."""
+
+from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting, validate
+from generator.params.biggan_clip import BigganClipParams
+from generator.params.cutouts import Cutouts
+from generator.params.guided_diffusion import GuidedDiffusionParams
+from generator.params.latent_diffusion import LatentDiffusionParams
+from generator.params.vqgan_clip import OPTIMISERS, VqganClipParams
+
+__all__ = [
+    "MAX_PROMPT_CHARACTERS",
+    "OPTIMISERS",
+    "BadParams",
+    "BigganClipParams",
+    "Cutouts",
+    "GuidedDiffusionParams",
+    "LatentDiffusionParams",
+    "Params",
+    "Setting",
+    "VqganClipParams",
+    "validate",
+]

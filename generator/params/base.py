@@ -1,0 +1,157 @@
+"""What every engine can be told, and how its values are checked."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from generator import registry
+from generator.prompts import PromptError, parse_prompts
+
+MAX_PROMPT_CHARACTERS = 1000
+
+
+class BadParams(ValueError):
+    """Parameters a job cannot run with; one readable sentence per problem."""
+
+
+def Setting(default: Any = ..., *, group: str, unit: str = "", **constraints: Any) -> Any:
+    """A Pydantic field with the group it is shown under ("main", "picture", "optimisation", ...) and its unit."""
+    return Field(default, json_schema_extra={"group": group, "unit": unit}, **constraints)
+
+
+class Params(BaseModel):
+    """What every engine needs: what to draw, how large, how long, from which seed, and which CLIP looks at it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str = Setting(
+        group="main",
+        description="What to draw. Several prompts with |, each text:weight:stop; a negative weight avoids.",
+    )
+    checkpoint: str = Setting("mini", group="main", description="The generator's weights.")
+    clip: tuple[str, ...] = Setting(
+        ("mini",), group="guidance", min_length=1, max_length=4, description="CLIP models that guide, averaged."
+    )
+    style: str | None = Setting(None, group="main", description="A style the mini models know; empty: any.")
+    seed: int = Setting(
+        default_factory=lambda: secrets.randbelow(2**32),
+        group="main",
+        ge=0,
+        le=2**32 - 1,
+        description="Same seed, settings and device: same picture.",
+    )
+    width: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
+    height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
+    steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
+    upscale: Literal[1, 4] = Setting(
+        4, group="output", description="Enlarge the finished picture by the embedded upscaler."
+    )
+
+    @field_validator("prompt")
+    @classmethod
+    def _clean_prompt(cls, prompt: str) -> str:
+        prompt = unicodedata.normalize("NFC", prompt)
+        refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs", "Cn")} - set("\n\t")
+        bad = sorted(f"U+{ord(c):04X}" for c in refused)
+        if bad:
+            raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
+        prompt = re.sub(r"\s+", " ", prompt).strip()
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
+        return prompt
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_checkpoint(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
+        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+        return {**(spec.defaults if spec else {}), **data}
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Params:
+        spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
+        for name in self.clip:
+            registry.lookup("CLIP model", registry.CLIP_MODELS, name)
+        if self.style is not None:
+            registry.lookup("style", registry.STYLES, self.style)
+            if not spec.styled:
+                raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
+        try:
+            if self.prompt:
+                parse_prompts(self.prompt)
+        except PromptError as error:
+            raise ValueError(f"The prompt {error}") from None
+        if spec.only_side and {self.width, self.height} != {spec.only_side}:
+            raise ValueError(
+                f"size {self.width} x {self.height} px: {self.checkpoint} draws {spec.only_side} x {spec.only_side} px "
+                "only; enlarge the picture afterwards."
+            )
+        if max(self.width, self.height) > spec.max_side:
+            raise ValueError(
+                f"size {self.width} x {self.height} px is too large for {self.checkpoint}: "
+                f"at most {spec.max_side} px a side."
+            )
+        if min(self.actual_size) < spec.factor:
+            raise ValueError(f"width and height must be at least {spec.factor} px for {self.checkpoint}.")
+        return self
+
+    @property
+    def batch_key(self) -> str:
+        """Jobs with the same key can share every forward and backward pass."""
+        raise NotImplementedError
+
+    @property
+    def total_steps(self) -> int:
+        """Steps a finished job has made, the start (step 0) not counted."""
+        return self.steps
+
+    @property
+    def cutouts_per_step(self) -> int:
+        """Pictures each CLIP sees in one step."""
+        return 1
+
+    @property
+    def actual_size(self) -> tuple[int, int]:
+        """(width, height) in px of the picture that is made: floored to the checkpoint's factor."""
+        factor = registry.CHECKPOINTS[self.checkpoint].factor  # the finished picture is `upscale` times as large
+        return self.width // factor * factor, self.height // factor * factor
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from the defaults of the same checkpoint (prompt and seed left out)."""
+        defaults = type(self)(prompt=self.prompt, checkpoint=self.checkpoint, seed=self.seed).model_dump()
+        return {k: v for k, v in self.model_dump().items() if v != defaults[k]}
+
+
+def validate(engine: str, values: dict[str, Any]) -> Params:
+    """Parameters of an engine from plain values.
+
+    Raises registry.UnknownName for the engine, BadParams naming each setting, its value and what is allowed.
+    """
+    cls: Any = registry.params_class(engine)
+    name, known = values.get("checkpoint"), registry.ENGINES[engine].checkpoints
+    if isinstance(name, str) and name not in known:
+        raise BadParams(str(registry.UnknownName("checkpoint", name, list(known))))
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
+
+
+def _sentence(error: Any, cls: type[Params]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"Unknown setting {name!r}. Settings: {', '.join(cls.model_fields)}."
+    if error["type"] == "missing":
+        return f"The {name} is missing."
+    if error["type"] == "value_error":
+        return f"The {name} {message}" if name else message
+    value = error.get("input")
+    return f"{name} = {str(value)[:80]!r}: {message[0].lower()}{message[1:]}."

@@ -1,0 +1,92 @@
+"""The settings of BigGAN + CLIP."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from generator.params.base import Params, Setting
+from generator.params.cutouts import Cutouts
+from generator.params.vqgan_clip import OPTIMISERS
+from generator.prompts import PromptError, parse_prompts
+
+
+class BigganClipParams(Cutouts, Params):
+    """BigGAN + CLIP (Brock et al. 2019, arXiv:1809.11096; steered by CLIP as in Big Sleep, Murdock and Wang 2021)."""
+
+    checkpoint: str = Setting("mini-biggan", group="main", description="The generator's weights.")
+    init: Literal["text", "class", "random"] = Setting(
+        "text", group="start", description="Start from what the text suggests, from a class, or anywhere."
+    )
+    init_class: str = Setting(
+        "", group="start", max_length=80, description="The class to start from, such as animal-bird."
+    )
+    init_noise: float = Setting(
+        0.3, group="start", ge=0, le=2, description="How far the seed may bend what the text suggests; 0 not at all."
+    )
+    init_weight: float = Setting(2.0, group="start", ge=0, le=100, description="Pull of z and classes to the start.")
+    candidates: int = Setting(8, group="start", ge=1, le=64, description="Starts drawn; CLIP picks the best.")
+    latents: Literal["shared", "per-layer"] = Setting(
+        "shared", group="optimisation", description="One z and class vector for all layers, or one for each."
+    )
+    truncation: float = Setting(
+        1.0, group="start", gt=0, le=1, description="Below 1: nearer to the usual, less variety."
+    )
+    max_classes: int = Setting(
+        2,
+        group="optimisation",
+        ge=0,
+        le=1000,
+        description="At most so many classes share a picture (a differentiable top-k); 0: any, each by a sigmoid.",
+    )
+    latent_weight: float = Setting(
+        0.0, group="optimisation", ge=0, le=100, description="Keeps z like a Gaussian: mean 0, deviation truncation."
+    )
+    class_weight: float = Setting(
+        0.0, group="optimisation", ge=0, le=100, description="Pull towards a single class instead of a mixture."
+    )
+    image_prompts: str = Setting(
+        "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
+    )
+    learning_rate: float = Setting(0.05, group="optimisation", gt=0, le=10, description="Step size of the optimiser.")
+    optimiser: Literal[OPTIMISERS] = Setting("Adam", group="optimisation", description="torch.optim class.")  # type: ignore[valid-type]
+    loss: Literal["spherical", "cosine"] = Setting(
+        "spherical", group="guidance", description="Distance between picture and prompt embeddings."
+    )
+    ema: float = Setting(
+        0.0, group="optimisation", ge=0, lt=1, description="Decay of the moving average of z that is shown; 0 off."
+    )
+    patience: int = Setting(
+        0,
+        group="optimisation",
+        ge=0,
+        le=20_000,
+        unit="steps",
+        description="Stop when the score has not risen for so many steps; 0 off.",
+    )
+    save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BigganClipParams:
+        if self.init == "class" and not self.init_class:
+            raise ValueError("init=class needs an init_class, such as animal-bird.")
+        if self.init == "text" and not self.prompt:
+            raise ValueError("init=text starts from the prompt, and that is empty. Write one or use class or random.")
+        if not self.prompt and not self.image_prompts:
+            raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
+        try:
+            if self.image_prompts:
+                parse_prompts(self.image_prompts, avoid_only=bool(self.prompt))
+        except PromptError as error:
+            raise ValueError(f"The image_prompts {error}") from None
+        return self
+
+    @property
+    def batch_key(self) -> str:
+        """Jobs with the same key can share every forward and backward pass."""
+        return f"biggan-clip {self.checkpoint} {'+'.join(self.clip)} {self.latents}"
+
+    @property
+    def cutouts_per_step(self) -> int:
+        return self.cutn

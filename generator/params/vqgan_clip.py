@@ -1,0 +1,101 @@
+"""The settings of VQGAN + CLIP."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from generator import registry
+from generator.params.base import Params, Setting
+from generator.params.cutouts import Cutouts
+from generator.prompts import PromptError, parse_prompts
+
+OPTIMISERS = ("Adam", "AdamW", "RAdam", "NAdam", "Adamax", "RMSprop", "SGD")
+
+
+class VqganClipParams(Cutouts, Params):
+    """VQGAN + CLIP (Crowson et al. 2022, arXiv:2204.08583)."""
+
+    init: Literal["prior", "random", "image", "gradient"] = Setting(
+        "prior",
+        group="start",
+        description="Start from codes drawn from the text, random codes, a picture or a gradient.",
+    )
+    init_image: str | None = Setting(None, group="start", description="The picture to start from.")
+    init_strength: float = Setting(
+        1.0, group="start", ge=0, le=1, description="1 starts from the picture itself, 0 from random codes."
+    )
+    init_weight: float = Setting(6.0, group="start", ge=0, le=100, description="Pull of z towards the start.")
+    init_weight_decay: float = Setting(
+        0.0, group="start", ge=0, le=1, description="Share of the pull lost per step; 0 keeps it."
+    )
+    candidates: int = Setting(
+        4, group="start", ge=1, le=16, description="Drafts drawn by the prior; CLIP picks the best to go on with."
+    )
+    image_prompts: str = Setting(
+        "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
+    )
+    learning_rate: float = Setting(0.05, group="optimisation", gt=0, le=10, description="Step size of the optimiser.")
+    optimiser: Literal[OPTIMISERS] = Setting("Adam", group="optimisation", description="torch.optim class.")  # type: ignore[valid-type]
+    loss: Literal["spherical", "cosine"] = Setting(
+        "spherical", group="guidance", description="Distance between picture and prompt embeddings."
+    )
+    tv_weight: float = Setting(0.0, group="optimisation", ge=0, le=100, description="Total variation of the picture.")
+    ema: float = Setting(
+        0.0, group="optimisation", ge=0, lt=1, description="Decay of the moving average of z that is shown; 0 off."
+    )
+    patience: int = Setting(
+        0,
+        group="optimisation",
+        ge=0,
+        le=20_000,
+        unit="steps",
+        description="Stop when the score has not risen for so many steps; 0 off.",
+    )
+    save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
+    checkpoint_activations: bool = Setting(
+        False, group="optimisation", description="Compute the decoder twice to need less memory."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_start(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        merged = dict(data)
+        if data.get("init_image") and "init" not in data:
+            merged["init"] = "image"
+        name = data.get("checkpoint", "mini")
+        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+        init = merged.get("init", spec.defaults.get("init") if spec else "prior")
+        if init != "prior" and "init_weight" not in data:
+            merged["init_weight"] = 0.0  # only a draft of the prior is worth holding on to by default
+        return merged
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VqganClipParams:
+        if self.init == "prior" and self.checkpoint != "mini":
+            raise ValueError("init=prior needs the mini checkpoint; use random, gradient or image here.")
+        if self.init == "image" and not self.init_image:
+            raise ValueError("init=image needs an init_image.")
+        if not self.prompt and not self.image_prompts:
+            raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
+        if not self.prompt and self.init == "prior":
+            raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use random or image.")
+        try:
+            if self.image_prompts:
+                parse_prompts(self.image_prompts, avoid_only=bool(self.prompt))
+        except PromptError as error:
+            raise ValueError(f"The image_prompts {error}") from None
+        return self
+
+    @property
+    def batch_key(self) -> str:
+        """Jobs with the same key can share every forward and backward pass."""
+        width, height = self.actual_size
+        return f"vqgan-clip {self.checkpoint} {'+'.join(self.clip)} {width}x{height}"
+
+    @property
+    def cutouts_per_step(self) -> int:
+        return self.cutn

@@ -1,0 +1,60 @@
+"""From one noise level to the next: the moves that turn a denoiser's guesses into a picture.
+
+x = alpha x0 + sigma eps with alpha^2 + sigma^2 = 1. A move takes x at one level, what x0 is thought to be there, and
+the next level; at the last level alpha is 1, sigma 0 and x is x0.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def timesteps_between(first: int, steps: int) -> list[int]:
+    """`steps` timesteps from `first` down, evenly spaced; the end, no noise at all, is not among them.
+
+    First and last differ from each other by as much as the last from -1, which stands for the end.
+    """
+    return [round((first + 1) * (steps - i) / steps) - 1 for i in range(steps)]
+
+
+def ddim(
+    x: Tensor, x0: Tensor, level: tuple[float, float], following: tuple[float, float], eta: float, noise: Tensor | None
+) -> Tensor:
+    """DDIM (Song et al. 2021, arXiv:2010.02502, eq. 12 and 16). level, following: (alpha, sigma) before and after.
+
+    eta 0 follows the noise already in x, eta 1 draws as much anew as DDPM does; `noise` is read where eta > 0.
+    """
+    (alpha, sigma), (alpha_next, sigma_next) = level, following
+    eps = (x - alpha * x0) / max(sigma, 1e-8)
+    fresh = eta * sigma_next / max(sigma, 1e-8) * max(1 - (alpha / alpha_next) ** 2, 0.0) ** 0.5
+    moved = alpha_next * x0 + max(sigma_next**2 - fresh**2, 0.0) ** 0.5 * eps
+    return moved if noise is None or fresh == 0 else moved + fresh * noise
+
+
+def dpm_solver_2m(
+    x: Tensor,
+    x0: Tensor,
+    level: tuple[float, float],
+    following: tuple[float, float],
+    before: tuple[Tensor, tuple[float, float]] | None,
+) -> Tensor:
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order from the last two guesses.
+
+    before: the x0 and the level of the move before, None on the first move, which is first order, as the last is.
+    """
+    alpha_next, sigma_next = following
+    if sigma_next == 0:
+        return x0
+    h = _half_log_snr(following) - _half_log_snr(level)
+    slope = x0
+    if before is not None:
+        last, level_last = before
+        ratio = (_half_log_snr(level) - _half_log_snr(level_last)) / h
+        slope = (1 + 1 / (2 * ratio)) * x0 - 1 / (2 * ratio) * last
+    return sigma_next / level[1] * x - alpha_next * math.expm1(-h) * slope
+
+
+def _half_log_snr(level: tuple[float, float]) -> float:
+    return math.log(level[0] / level[1])

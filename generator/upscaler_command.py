@@ -1,0 +1,124 @@
+"""python -m generator.upscaler IN.png [OUT.png]: one picture, enlarged, its settings kept.
+
+Exit status: 0, 1 when it failed, 2 for bad input, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, PngImagePlugin
+from tqdm import tqdm
+
+from generator import output
+from generator.device import DeviceUnavailable, pick_device
+from generator.output import METADATA_KEY, BadImage, NoMetadata
+from generator.params import BadParams
+from generator.pictures import to_tensor
+from generator.registry import UnknownName
+from generator.upscaler import (
+    GRID,
+    TILE,
+    PictureTooLarge,
+    Progress,
+    UnsupportedUpscaler,
+    UpscalerMissing,
+    load_upscaler,
+)
+
+TILES = (32, 1024)  # px, least and most
+
+
+def _tile(text: str) -> int:
+    least, most = TILES
+    if not text.isdecimal() or not least <= int(text) <= most or int(text) % GRID:
+        raise argparse.ArgumentTypeError(f"{text!r} is no tile. Write a multiple of {GRID} from {least} to {most} px")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Enlarges a picture four times.")
+    made.add_argument("picture", type=Path, metavar="IN", help="a PNG, JPEG, WebP or GIF")
+    made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
+    made.add_argument("--model", default="mini", metavar="FILE", help="weights spandrel knows [default mini, embedded]")
+    made.add_argument("--tile", type=_tile, default=TILE, metavar="N", help=f"px a side; less: less memory [{TILE}]")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
+    return made
+
+
+def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
+    """A PNG of the enlarged picture with the settings of the picture it was made from, if that had any.
+
+    embedded: the embedded upscaler made it, so `upscale` among the settings makes it again.
+    """
+    try:
+        engine, params = output.read_metadata(source)
+    except (NoMetadata, BadParams, UnknownName):
+        return _with_chunks(image, source)
+    width, height = params.actual_size
+    if embedded and image.size == (4 * width, 4 * height):
+        params = params.model_copy(update={"upscale": 4})
+    with Image.open(io.BytesIO(source)) as small:
+        score = json.loads(small.info[METADATA_KEY]).get("score")
+    return output.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
+
+
+def _with_chunks(image: Image.Image, source: bytes) -> bytes:
+    """Texts of other programs, or of another version of this one, go along as they are."""
+    chunks, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    with Image.open(io.BytesIO(source)) as small:
+        for key, text in small.info.items():
+            if small.format == "PNG" and isinstance(text, str):
+                chunks.add_itxt(str(key), text)
+    image.save(file, "PNG", pnginfo=chunks)
+    return file.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status; what went wrong is one line on stderr."""
+    args = parser().parse_args(argv)
+    target = args.result or args.picture.with_name(f"{args.picture.stem}-x4.png")
+    if target.suffix.lower() != ".png":
+        print(f"Cannot write {target}: the result is a PNG, so its name must end in .png.", file=sys.stderr)
+        return 2
+    try:
+        source = args.picture.read_bytes()
+        small = output.decode_image(source)
+        device = pick_device(args.device)
+        upscaler = load_upscaler(args.model, device)
+    except OSError as error:  # UpscalerMissing is one too
+        said = error if isinstance(error, UpscalerMissing) else f"Cannot read {args.picture}: {error.strerror}."
+        print(said, file=sys.stderr)
+        return 2
+    except (BadImage, DeviceUnavailable, UnsupportedUpscaler) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        progress = Progress(0, 0, None)
+        with tqdm(unit="tile", disable=None) as bar:
+            for progress in upscaler.steps(to_tensor(small)[None].to(device), args.tile):
+                bar.total = progress.total
+                bar.update(progress.done - bar.n)
+        large = progress.image
+        assert large is not None
+        output.write_whole(target, with_settings(large, source, args.model == "mini"))
+    except PictureTooLarge as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"Cannot write {target}: {error.strerror}.", file=sys.stderr)
+        return 1
+    except (torch.OutOfMemoryError, MemoryError):
+        print("There is not enough memory. Choose a smaller --tile.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    print(f"{target}, {large.width} x {large.height} px")
+    return 0

@@ -1,0 +1,429 @@
+"""Score the embedded models; write docs/mini.md with tables and contact sheets: `python scripts/evaluate_mini.py`.
+
+Needs the training data (`python -m generator.training.data`). Every engine draws 100 held-out prompts, 70 pictures of a
+concept in a style that training did not show it in and 30 phrases that are no caption, from two seeds. A second CLIP,
+which guides nothing, says which of the 100 prompts each picture shows (R-precision) and in which style. What an engine
+drew is kept in data/evaluation, so that a run that was stopped goes on; --fresh draws again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from generator import registry  # noqa: E402
+from generator.clip import ClipModel, load_judge, load_mini  # noqa: E402
+from generator.params import validate  # noqa: E402
+from generator.training import data  # noqa: E402
+from generator.training.captions import plain, with_article  # noqa: E402
+from generator.training.codes import concept_weight  # noqa: E402
+from generator.vqgan import load_mini as load_vqgan  # noqa: E402
+
+FREE = (
+    "a grinning robot",
+    "a speedy red car",
+    "a tiny yellow bird",
+    "a big slice of pepperoni pizza",
+    "a cosy little house",
+    "a sleepy kitten",
+    "a puppy",
+    "a purple flower",
+    "a tall green tree",
+    "a spaceship taking off",
+    "a glass of red wine",
+    "a cup of hot coffee",
+    "a scary ghost",
+    "a royal golden crown",
+    "a yellow happy face",
+    "a very angry red face",
+    "a blue whale in the sea",
+    "a juicy red apple",
+    "a bunch of purple grapes",
+    "an old telephone",
+    "a bright shining sun",
+    "a snowy mountain",
+    "a cool guy with sunglasses",
+    "a wrapped birthday present",
+    "a pair of scissors for paper",
+    "a small sailing boat",
+    "a ball for basketball",
+    "a hot burger",
+    "an eight-legged spider",
+    "a bicycle to ride to work",
+)
+HELD_OUT = 70
+BATCH = 8  # pictures in progress at once
+
+
+@dataclass(frozen=True)
+class Prompt:
+    text: str
+    style: str
+    row: int | None  # of the held-out picture; None for a free phrase
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: an engine with settings, or a baseline."""
+
+    name: str
+    title: str
+    engine: str
+    settings: dict[str, Any]
+    target: float | None = None  # R-precision@1 it is to reach
+
+
+ENTRIES = (
+    Entry("vqgan-prior", "VQGAN + CLIP, from the prior", "vqgan-clip", {}, 0.8),
+    Entry("vqgan-prior-0", "the prior's draft alone", "vqgan-clip", {"steps": 0}),
+    Entry("latent-diffusion", "Latent diffusion", "latent-diffusion", {}, 0.8),
+    Entry("guided-diffusion", "CLIP-guided diffusion", "guided-diffusion", {}, 0.5),
+    Entry("guided-diffusion-0", "the same without guidance", "guided-diffusion", {"clip_guidance_scale": 0}),
+    Entry("biggan", "BigGAN + CLIP", "biggan-clip", {}, 0.5),
+    Entry("vqgan-random", "VQGAN + CLIP, from random z", "vqgan-clip", {"init": "random", "steps": 150}, 0.5),
+    Entry("vqgan-random-0", "random z, not optimised", "vqgan-clip", {"init": "random", "steps": 0}),
+)
+
+
+def prompts_of(pictures: data.Pictures, seed: int = 0) -> list[Prompt]:
+    """70 held-out pictures, the styles as even as they come and no concept twice, and the free phrases."""
+    draw = random.Random(seed)
+    rows = [
+        int(row)
+        for row in np.flatnonzero(pictures.unseen_style)
+        if concept_weight(pictures.concepts[pictures.concept[row]]) > 0
+    ]
+    draw.shuffle(rows)
+    by_style = {style: [row for row in rows if pictures.style[row] == style] for style in range(len(pictures.styles))}
+    chosen: dict[str, int] = {}
+    while len(chosen) < HELD_OUT and any(by_style.values()):
+        for left in by_style.values():
+            if left and len(chosen) < HELD_OUT:
+                row = left.pop()
+                chosen.setdefault(plain(pictures.concepts[pictures.concept[row]]["label"]), row)
+    held_out = [Prompt(with_article(name), pictures.styles[pictures.style[row]], row) for name, row in chosen.items()]
+    styles = [style for style in pictures.styles if style in registry.STYLES]
+    return held_out + [Prompt(text, styles[number % len(styles)], None) for number, text in enumerate(FREE)]
+
+
+def values_of(entry: Entry, prompts: list[Prompt], seed: int) -> list[Any]:
+    """The parameters of every prompt from one seed."""
+    return [
+        validate(
+            entry.engine,
+            {
+                "prompt": prompt.text,
+                "seed": seed * 1000 + number,
+                "style": prompt.style,
+                "save_every": 1000,
+                **entry.settings,
+            },
+        )
+        for number, prompt in enumerate(prompts)
+    ]
+
+
+def loaded(entry: Entry, params: Any) -> Any:
+    """The engine of an entry, on the CPU."""
+    return registry.load(
+        entry.engine, params.checkpoint, params.clip, device="cpu", checkpoints_dir="data/checkpoints", read_image=_none
+    )
+
+
+def draw_all(entry: Entry, prompts: list[Prompt], seeds: int, threads: int, output: Path) -> None:
+    """Draw every prompt from every seed and save the pictures (seeds, P, 3, H, W) uint8."""
+    torch.set_num_threads(threads)
+    waiting = [((seed, n), v) for seed in range(seeds) for n, v in enumerate(values_of(entry, prompts, seed))]
+    running: list[tuple[tuple[int, int], Any]] = []
+    done: dict[tuple[int, int], Any] = {}
+    engine = loaded(entry, waiting[0][1])
+    with tqdm(total=len(waiting), desc=entry.title, unit="picture") as bar:
+        while waiting or running:
+            while waiting and len(running) < BATCH:
+                where, params = waiting.pop(0)
+                running.append((where, engine.open(params)))
+            steps = engine.advance([slot for _, slot in running])
+            for (where, slot), step in zip(running, steps, strict=True):
+                if step.error:
+                    raise step.error
+                if slot.done:
+                    done[where] = (step.image * 255).round().byte().numpy()
+                    bar.update()
+            running = [(where, slot) for where, slot in running if not slot.done]
+    pictures = np.stack([np.stack([done[seed, n] for n in range(len(prompts))]) for seed in range(seeds)])
+    np.savez_compressed(output, pictures=pictures)
+
+
+def time_one(entry: Entry, prompts: list[Prompt], output: Path) -> None:
+    """Draw a few pictures one at a time and save the median of their seconds, and this process's peak memory."""
+    torch.set_num_threads(2)
+    params = values_of(entry, prompts[:4], 0)
+    engine = loaded(entry, params[0])
+    seconds = [_alone(engine, one) for one in params][1:]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    output.write_text(json.dumps({"seconds": round(float(np.median(seconds)), 1), "memory_mb": round(peak)}))
+
+
+def _alone(engine: Any, params: Any) -> float:
+    """Seconds of one picture on its own, opening included."""
+    begun = time.monotonic()
+    slot = engine.open(params)
+    while not slot.done:
+        engine.advance([slot])
+    return time.monotonic() - begun
+
+
+def _none(reference: str) -> Image.Image:
+    raise FileNotFoundError(reference)
+
+
+@torch.no_grad()
+def seen_by(judge: ClipModel, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """images (N, 3, H, W) in [0, 1] -> unit vectors (N, D) and style numbers (N,), -1 where a CLIP tells none."""
+    vectors, styles = [], []
+    for part in images.split(64):
+        part = F.interpolate(part, (judge.resolution, judge.resolution), mode="bilinear", antialias=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            vectors.append(judge.encode_image(part).float())
+            styles.append(judge.style_scores(part).argmax(dim=1) if judge.styles else torch.full((len(part),), -1))
+    return torch.cat(vectors), torch.cat(styles)
+
+
+@dataclass
+class Ruler:
+    """What every engine is measured by."""
+
+    judge: ClipModel
+    prompts: list[Prompt]
+    texts: torch.Tensor  # (P, D)
+    training: torch.Tensor  # (N, 3, 64, 64) what was trained on, on white
+
+    def measure(self, pictures: np.ndarray) -> dict[str, float]:
+        """pictures (seeds, P, 3, H, W) uint8 -> figures."""
+        seeds = len(pictures)
+        images = torch.from_numpy(pictures).flatten(0, 1).float() / 255
+        images = F.interpolate(images, (64, 64), mode="area")
+        vectors, styles = seen_by(self.judge, images)
+        ranks = (vectors @ self.texts.T).argsort(dim=1, descending=True)
+        own = torch.arange(len(self.prompts)).repeat(seeds)[:, None]
+        wanted = torch.tensor([self.judge.styles.index(prompt.style) for prompt in self.prompts]).repeat(seeds)
+        known = torch.tensor([prompt.row is not None for prompt in self.prompts]).repeat(seeds)
+        right = ranks[:, 0] == own[:, 0]
+        nearest = [self._nearest(part) for part in images.split(20)]
+        gap = torch.cat([gap for gap, _ in nearest])
+        by_seed = vectors.view(seeds, len(self.prompts), -1)
+        return {
+            "r1": float(right.float().mean()),
+            "r1_held_out": float(right[known].float().mean()),
+            "r1_free": float(right[~known].float().mean()),
+            "r5": float((ranks[:, :5] == own).any(dim=1).float().mean()),
+            "style": float((styles == wanted).float().mean()),
+            "diversity": float((1 - (by_seed[0] * by_seed[-1]).sum(dim=1)).mean()) if seeds > 1 else float("nan"),
+            "nearest_db": float((-10 * gap.clamp(min=1e-6).log10()).median()),
+            "copies": float((gap < 10**-3.0).float().mean()),
+        }
+
+    def _nearest(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean squared difference to the nearest training picture and which it is, (N,)."""
+        flat, known = images.flatten(1), self.training.flatten(1)
+        gaps = (flat.square().sum(1)[:, None] - 2 * flat @ known.T + known.square().sum(1)[None]) / flat.shape[1]
+        found = gaps.min(dim=1)
+        return found.values.clamp(min=0), found.indices
+
+
+def on_white(pictures: data.Pictures, rows: np.ndarray) -> torch.Tensor:
+    return data.composite(torch.from_numpy(pictures.rgba[rows]), torch.ones(len(rows), 3))
+
+
+@torch.no_grad()
+def retrieval(clip: ClipModel, pictures: data.Pictures, name: str) -> list[str]:
+    """Rows of the retrieval table: held-out pictures among 100 labels and among all."""
+    labels = [plain(concept["label"]) for concept in pictures.concepts]
+    known = torch.cat([clip.encode_text(labels[start : start + 256]) for start in range(0, len(labels), 256)])
+    lines = []
+    for what, chosen in (
+        ("unseen style", pictures.unseen_style),
+        ("unseen concept", pictures.unseen_concept),
+    ):
+        rows = np.flatnonzero(chosen)
+        vectors, styles = seen_by(clip, on_white(pictures, rows))
+        own = torch.from_numpy(pictures.concept[rows])
+        score = vectors @ known.T
+        cells = []
+        for among in (100, len(labels)):
+            places = []
+            for row, concept in enumerate(own.tolist()):
+                draw = torch.Generator().manual_seed(row)
+                others = torch.randperm(len(labels), generator=draw)[:among]
+                others = others[others != concept][: among - 1]
+                places.append(int((score[row, others] > score[row, concept]).sum()))
+            found = torch.tensor(places)
+            cells += [f"{float((found < most).float().mean()):.0%}" for most in (1, 5)]
+        right = float((styles == torch.from_numpy(pictures.style[rows])).float().mean())
+        cells.append(f"{right:.0%}" if clip.styles else "")
+        lines.append(f"| {name} | {what} ({len(rows)}) | {' | '.join(cells)} |")
+    return lines
+
+
+@torch.no_grad()
+def reconstruction(pictures: data.Pictures) -> tuple[float, int, int]:
+    """PSNR in dB on unseen concepts through the encoder, codes in use, codes in all."""
+    model = load_vqgan()
+    wanted = on_white(pictures, np.flatnonzero(pictures.unseen_concept))
+    gaps, used = [], []
+    for part in wanted.split(32):
+        with torch.autocast("cpu", torch.bfloat16):
+            z, codes = model.quantise(model.encode(part).float())
+            gaps.append((model.decode(z).float() - part).square().mean(dim=(1, 2, 3)))
+        used.append(codes.flatten())
+    psnr = float(-10 * torch.cat(gaps).clamp(min=1e-6).log10().mean())
+    return psnr, int(torch.cat(used).unique().numel()), model.n_embed
+
+
+def contact_sheet(pictures: np.ndarray, prompts: list[Prompt], output: Path, side: int = 112, across: int = 10) -> None:
+    """Ten rows of ten pictures (P, 3, H, W) uint8 with their prompts and styles under them."""
+    line = 30
+    down = -(-len(prompts) // across)
+    sheet = Image.new("RGB", (across * (side + 8), down * (side + line + 8)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True)):
+        left, top = number % across * (side + 8) + 4, number // across * (side + line + 8) + 4
+        image = Image.fromarray(picture.transpose(1, 2, 0)).resize((side, side), Image.Resampling.BICUBIC)
+        sheet.paste(image, (left, top))
+        text = prompt.text if len(prompt.text) <= 20 else prompt.text[:19] + "…"
+        draw.text((left, top + side + 2), f"{text}\n{prompt.style}", fill=(60, 60, 60), font_size=10)
+    sheet.quantize(255).save(output, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/training"))
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--kept", type=Path, default=Path("data/evaluation"), help="where pictures drawn are kept")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="to draw with; timing always takes two")
+    parser.add_argument("--only", nargs="*", help=f"engines to draw with: {', '.join(e.name for e in ENTRIES)}")
+    parser.add_argument("--untimed", action="store_true", help="do not time, on a busy machine")
+    parser.add_argument("--fresh", action="store_true", help="draw and time again what is kept")
+    arguments = parser.parse_args()
+    pictures = data.load(arguments.data)
+    prompts = prompts_of(pictures)
+    arguments.kept.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "mini").mkdir(parents=True, exist_ok=True)
+    for entry in ENTRIES:
+        if arguments.only and entry.name not in arguments.only:
+            continue
+        drawn, timed = (arguments.kept / f"{entry.name}.{ending}" for ending in ("npz", "json"))
+        if arguments.fresh or not drawn.exists():
+            apart(draw_all, entry, prompts, arguments.seeds, arguments.threads, drawn)
+        if not arguments.untimed and (arguments.fresh or not timed.exists()):
+            apart(time_one, entry, prompts, timed)
+    write(pictures, prompts, arguments.kept, arguments.output)
+
+
+def apart(work: Callable[..., None], *arguments: Any) -> None:
+    """Run in a process of its own, so that its memory is its own."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{work.__name__} of {arguments[0].title} stopped with status {process.exitcode}.")
+
+
+def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Path) -> None:
+    """docs/mini.md and its contact sheets, from what was drawn."""
+    judge, guide = load_judge(), load_mini()
+    rows = np.array([prompt.row for prompt in prompts if prompt.row is not None])
+    with torch.no_grad():
+        texts = judge.encode_text([prompt.text for prompt in prompts])
+    ruler = Ruler(judge, prompts, texts, on_white(pictures, np.flatnonzero(pictures.train)))
+    truth = Ruler(judge, [p for p in prompts if p.row is not None], texts[: len(rows)], ruler.training)
+    real = (on_white(pictures, rows) * 255).round().byte().numpy()[None]
+    noise = np.random.default_rng(0).integers(0, 256, (1, len(prompts), 3, 64, 64), np.uint8)
+    lines = [_line("the held-out art itself", None, truth.measure(real), {})]
+    sheets = []
+    for entry in ENTRIES:
+        path = kept / f"{entry.name}.npz"
+        if not path.exists():
+            continue
+        timed = path.with_suffix(".json")
+        figures = json.loads(timed.read_text()) if timed.exists() else {}
+        drawn = np.load(path)["pictures"]
+        title = entry.title if len(drawn) > 1 else f"{entry.title} (one seed)"
+        lines.append(_line(title, entry.target, ruler.measure(drawn), figures))
+        if entry.target is not None or entry.name.endswith("prior-0"):
+            contact_sheet(drawn[0], prompts, output / "mini" / f"{entry.name}.png")
+            sheets.append(f"### {entry.title}\n\n![{entry.title}](mini/{entry.name}.png)\n")
+    lines.append(_line("noise", None, ruler.measure(noise), {}))
+    psnr, used, codes = reconstruction(pictures)
+    text = f"""# The embedded models, measured
+
+Written by `python scripts/evaluate_mini.py` on {platform.processor() or platform.machine()}, two threads, torch \
+{torch.__version__}. Data, licences, recipes and training times: the model cards in
+[generator/weights](../generator/weights).
+
+## Which prompt does a picture show?
+
+{len(prompts)} prompts: {len(rows)} name a concept in a style that training did not show it in, {len(FREE)} are phrases
+that are no caption. The judge, a CLIP that guides nothing, picks among all {len(prompts)} prompts the one a picture
+shows: *R@1* is how often that is the right one, *R@5* how often the right one is among its first five. *Style*: how
+often the judge sees the style that was asked for. *Diversity*: mean cosine distance between two seeds' pictures.
+*Nearest*: median PSNR to the training picture that is nearest pixel by pixel; *copies*: share above 30 dB. Seconds are
+of one picture alone, models loaded.
+
+| | R@1 | (known concepts, new style) | (free phrases) | R@5 | style | diversity | nearest | copies | s | MB |
+|---|---|---|---|---|---|---|---|---|---|---|
+{chr(10).join(lines)}
+
+## Do the two CLIPs know what they see?
+
+Held-out pictures, named among 100 labels drawn at random and among all {len(pictures.concepts)}.
+
+| CLIP | pictures | top-1 of 100 | top-5 of 100 | top-1 of all | top-5 of all | style |
+|---|---|---|---|---|---|---|
+{chr(10).join(retrieval(guide, pictures, "guide") + retrieval(judge, pictures, "judge"))}
+
+## VQGAN
+
+{psnr:.1f} dB on unseen concepts, through encoder, codes and decoder; {used} of {codes} codes in use on them.
+
+## Contact sheets
+
+The first seed of every prompt, nothing picked.
+
+{chr(10).join(sheets)}"""
+    (output / "mini.md").write_text(text)
+    print(text)
+
+
+def _line(title: str, target: float | None, found: dict[str, float], figures: dict[str, Any]) -> str:
+    goal = "" if target is None else f" (target {target:.0%})"
+    diversity = "" if np.isnan(found["diversity"]) else f"{found['diversity']:.2f}"
+    cells = [title, f"{found['r1']:.0%}{goal}"]
+    cells += ["" if np.isnan(found[key]) else f"{found[key]:.0%}" for key in ("r1_held_out", "r1_free", "r5", "style")]
+    cells += [diversity, f"{found['nearest_db']:.1f} dB", f"{found['copies']:.0%}"]
+    cells += [str(figures.get("seconds", "")), str(figures.get("memory_mb", ""))]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
