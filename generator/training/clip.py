@@ -3,7 +3,7 @@
 Locked-image tuning turned round (LiT, Zhai et al. 2022, arXiv:2111.07991): texts are read once by the distilled tower,
 and only the image tower, the scales and one matrix on the text's side are trained. Pictures are placed, turned and
 blurred as the cutouts of VQGAN + CLIP are. The image tower begins as ImageNet's EfficientNet-lite, which a processor
-core turns to emoji in half an hour; from nothing it had not begun to tell styles apart by then.
+core turns to emoji in half an hour; a ModifiedResNet from nothing had learned next to nothing in its first minutes.
 """
 
 from __future__ import annotations
