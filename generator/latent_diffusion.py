@@ -204,7 +204,9 @@ class LatentDiffusion:
         with repeatable():
             v = torch.cat([self._v(slots, start, start + chunk) for start in range(0, len(rows), chunk)])
             ends = torch.tensor([len(slot.z) for slot in slots]).cumsum(0).tolist()
-            return [self._step(slot, v[end - len(slot.z) : end]) for slot, end in zip(slots, ends, strict=True)]
+            guesses = [self._guess(slot, v[end - len(slot.z) : end]) for slot, end in zip(slots, ends, strict=True)]
+            # Only now does a slot move: whoever runs out of memory before may take the step again in smaller parts.
+            return [self._step(slot, *guess) for slot, guess in zip(slots, guesses, strict=True)]
 
     def _v(self, slots: Sequence[LatentDiffusionSlot], start: int, stop: int) -> Tensor:
         """Guided v of the candidates numbered start to stop over all slots, (rows, C, g, g)."""
@@ -231,10 +233,17 @@ class LatentDiffusion:
         told, free = both.float().chunk(2)
         return free + scale.to(self.device).view(-1, 1, 1, 1) * (told - free)
 
-    def _step(self, slot: LatentDiffusionSlot, v: Tensor) -> Step:
+    def _guess(self, slot: LatentDiffusionSlot, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What each candidate is becoming: z (n, C, g, g), the pictures (n, 3, H, W), CLIP's losses and scores (n,)."""
+        alpha, sigma = self._levels[slot.times[slot.index]]
+        clean = alpha * slot.z - sigma * v
+        images = self._decode(clean)
+        return clean, images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
+
+    def _step(self, slot: LatentDiffusionSlot, clean: Tensor, images: Tensor, losses: Tensor, scores: Tensor) -> Step:
+        """Moves the slot to its next level; its Step shows the candidate that CLIP likes best."""
         levels = [*(self._levels[time] for time in slot.times), END]
         level, following = levels[slot.index], levels[slot.index + 1]
-        clean = level[0] * slot.z - level[1] * v
         if slot.params.sampler == "ddim":
             fresh = torch.randn(slot.z.shape, generator=slot.generator).to(self.device) if slot.params.eta else None
             z = ddim(slot.z, clean, level, following, slot.params.eta, fresh)
@@ -250,8 +259,6 @@ class LatentDiffusion:
                 f"(cfg_scale {slot.params.cfg_scale:g}). Try a smaller cfg_scale."
             )
             return Step(slot.index, slot.total, None, float("nan"), {}, True, error)
-        images = self._decode(clean)
-        losses, scores = compare(images, self.clips, slot.targets, "spherical", self.precision)
         best = int(losses.argmin())
         due = slot.done or slot.index % slot.params.save_every == 0
         picture = images[best].cpu().contiguous() if due else None

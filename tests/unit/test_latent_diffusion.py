@@ -112,6 +112,26 @@ def test_fewer_candidates_at_a_time_make_the_same_picture(engine):
         engine.micro_batch = None
 
 
+def test_a_step_that_ran_out_of_memory_can_be_taken_again(engine, monkeypatch):
+    whole = last(engine, settings())
+    slots = [engine.open(settings()), engine.open(settings(seed=8))]
+    decode, calls = engine.vqgan.decode, []
+
+    def too_much(z_q):
+        calls.append(z_q)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return decode(z_q)
+
+    monkeypatch.setattr(engine.vqgan, "decode", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.advance(slots)
+    assert [slot.index for slot in slots] == [0, 0]
+    while not slots[0].done:
+        step = engine.advance(slots)[0]
+    assert torch.allclose(step.image, whole.image, atol=1e-3)
+
+
 def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):
     params = settings(init_image="red.png", strength=0.5, steps=8)
     steps = list(generate(engine, params))
