@@ -129,6 +129,17 @@ class Params(BaseModel):
         return {k: v for k, v in self.model_dump().items() if v != defaults[k]}
 
 
+def check_pictures(prompt: str, image_prompts: str) -> None:
+    """Raises ValueError where neither text nor picture says what to draw, or the pictures' list cannot be parsed."""
+    if not prompt and not image_prompts:
+        raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
+    try:
+        if image_prompts:
+            parse_prompts(image_prompts, avoid_only=bool(prompt))
+    except PromptError as error:
+        raise ValueError(f"The image_prompts {error}") from None
+
+
 def validate(engine: str, values: dict[str, Any]) -> Params:
     """Parameters of an engine from plain values.
 

@@ -6,10 +6,9 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from generator.params.base import Params, Setting
+from generator.params.base import Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
 from generator.params.vqgan_clip import OPTIMISERS
-from generator.prompts import PromptError, parse_prompts
 
 
 class BigganClipParams(Cutouts, Params):
@@ -73,13 +72,7 @@ class BigganClipParams(Cutouts, Params):
             raise ValueError("init=class needs an init_class, such as animal-bird.")
         if self.init == "text" and not self.prompt:
             raise ValueError("init=text starts from the prompt, and that is empty. Write one or use class or random.")
-        if not self.prompt and not self.image_prompts:
-            raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
-        try:
-            if self.image_prompts:
-                parse_prompts(self.image_prompts, avoid_only=bool(self.prompt))
-        except PromptError as error:
-            raise ValueError(f"The image_prompts {error}") from None
+        check_pictures(self.prompt, self.image_prompts)
         return self
 
     @property

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from generator.params.base import Params, Setting
+from generator.params.base import Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
-from generator.prompts import PromptError, parse_prompts
 
 
 class GuidedDiffusionParams(Cutouts, Params):
@@ -78,13 +77,7 @@ class GuidedDiffusionParams(Cutouts, Params):
             )
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} draws no noise, so set eta to 0.")
-        if not self.prompt and not self.image_prompts:
-            raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
-        try:
-            if self.image_prompts:
-                parse_prompts(self.image_prompts, avoid_only=bool(self.prompt))
-        except PromptError as error:
-            raise ValueError(f"The image_prompts {error}") from None
+        check_pictures(self.prompt, self.image_prompts)
         return self
 
     @property

@@ -7,9 +7,8 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.params.base import Params, Setting
+from generator.params.base import Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
-from generator.prompts import PromptError, parse_prompts
 
 OPTIMISERS = ("Adam", "AdamW", "RAdam", "NAdam", "Adamax", "RMSprop", "SGD")
 
@@ -79,15 +78,9 @@ class VqganClipParams(Cutouts, Params):
             raise ValueError("init=prior needs the mini checkpoint; use random, gradient or image here.")
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
-        if not self.prompt and not self.image_prompts:
-            raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
+        check_pictures(self.prompt, self.image_prompts)
         if not self.prompt and self.init == "prior":
             raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use random or image.")
-        try:
-            if self.image_prompts:
-                parse_prompts(self.image_prompts, avoid_only=bool(self.prompt))
-        except PromptError as error:
-            raise ValueError(f"The image_prompts {error}") from None
         return self
 
     @property

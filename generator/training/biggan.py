@@ -10,7 +10,6 @@ are made unit Gaussian by a matrix folded into the weights, and an MLP learns wh
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ import torch.nn as nn
 import torch.nn.functional as F
 from pytorch_pretrained_biggan.config import BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
-from safetensors.torch import save_file
 
 from generator.biggan import WEIGHTS, MiniBigGAN
 from generator.packing import pack
 from generator.training import data
 from generator.training.biggan_examples import Seen, prepare, subgroup_names
 from generator.training.layout import PROMPTS
-from generator.training.run import Average, Budget, Stateful, schedule, sheet, train
+from generator.training.run import Average, Budget, Stateful, schedule, sheet, train, write
 from generator.training.text import Reader
 from generator.training.vqgan import edge_loss, psnr
 
@@ -281,9 +279,7 @@ def from_texts(
 
 def export(model: MiniBigGAN, config: dict[str, Any], folder: Path, notes: dict[str, Any]) -> None:
     """Write mini-biggan.safetensors and .json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(pack(model.cpu().state_dict()), folder / "mini-biggan.safetensors")
-    (folder / "mini-biggan.json").write_text(json.dumps({**config, "notes": notes}, indent=1) + "\n")
+    write(folder, "mini-biggan", pack(model.cpu().state_dict()), {**config, "notes": notes})
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.clip import CONTEXT, MEAN, STD, style_head
 from generator.efficientnet import EfficientNet, fold
 from generator.packing import pack
 from generator.training import data
 from generator.training.captions import captions_of, plain, styled
-from generator.training.run import Average, Budget, schedule, train
+from generator.training.run import Average, Budget, schedule, train, write
 from generator.training.text import HEADS, LAYERS, VOCABULARY, WIDTH, Reader
 from generator.vqgan import WEIGHTS
 
@@ -227,7 +225,6 @@ def export(
 ) -> None:
     """Write mini-<role>.safetensors (packed) and .json: the whole of the guide under openai-clip's keys, but only the
     trained token rows; of the judge what it does not share with the guide."""
-    folder.mkdir(parents=True, exist_ok=True)
     head = values["text_head.weight"].T  # folded into the projection
     tower = {
         key: value
@@ -238,15 +235,13 @@ def export(
     projections = {"source_projection": reader.projection.contiguous(), "text_projection": reader.projection @ head}
     if role == "judge":
         projections.pop("source_projection")
-        save_file(weights | pack(projections), folder / "mini-judge.safetensors")
-        (folder / "mini-judge.json").write_text(json.dumps({**config, "notes": notes}, indent=1) + "\n")
+        write(folder, "mini-judge", weights | pack(projections), {**config, "notes": notes})
         return
     text = dict(reader.tower.state_dict())
     weights["token_index"] = text.pop("index").int()
     text["token_rows"] = text.pop("token_embedding.weight")
     weights |= pack({**text, **projections})
-    save_file(weights, folder / "mini-clip.safetensors")
-    (folder / "mini-clip.json").write_text(json.dumps({**config, "notes": notes}, indent=1) + "\n")
+    write(folder, "mini-clip", weights, {**config, "notes": notes})
 
 
 def run(

@@ -7,7 +7,6 @@ reads and by noise on the draft itself: the layout knows the training pictures b
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +15,16 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.layout import WEIGHTS, Layout, load_layout
 from generator.packing import pack
+from generator.samplers import ddim
 from generator.training import codes, data
 from generator.training.codes import draw_batch, noisy
 from generator.training.layout import PROMPTS
 from generator.training.patches import load_or_fit
-from generator.training.run import Average, Budget, schedule, sheet, train
+from generator.training.run import Average, Budget, schedule, sheet, train, write
 from generator.training.text import Reader
 
 SCALES: dict[str, dict[str, Any]] = {
@@ -82,9 +81,9 @@ def sample(
             told = model(z, step, draft, model.tokens(text, style)).float()
             free = model(z, step, blank, model.tokens(text, style, null)).float()
         v = free + 2 * (told - free)
-        a, b = signal[now].sqrt(), (1 - signal[now]).sqrt()
-        clean, noise = a * z - b * v, b * z + a * v
-        z = signal[then].sqrt() * clean + (1 - signal[then]).sqrt() * noise
+        level, following = ((float(signal[t].sqrt()), float((1 - signal[t]).sqrt())) for t in (now, then))
+        clean = level[0] * z - level[1] * v
+        z = ddim(z, clean, level, following, 0.0, None)
     return clean
 
 
@@ -128,10 +127,7 @@ def run(
         notes = {"steps": number, "samples": number * batch}
         print("latent-diffusion", notes, flush=True)
         if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-            save_file(pack(average.values), output / "mini-latent-diffusion.safetensors")
-            text = json.dumps({**config, "notes": notes}, indent=1) + "\n"
-            (output / "mini-latent-diffusion.json").write_text(text)
+            write(output, "mini-latent-diffusion", pack(average.values), {**config, "notes": notes})
         if show_on is not None:
             show_on(averaged, folder / "latent-diffusion-sheet.png")
 
@@ -167,9 +163,7 @@ def main() -> None:
         rows = []
         for style in range(len(layout.styles)):
             z = sample(model, layout, coder.codebook, prompts, torch.full((len(prompts),), style))
-            near = (z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])).split(8192)
-            found = torch.cat([torch.cdist(part, coder.codebook).argmin(dim=1) for part in near])
-            rows.append(coder.pictures(found.view(len(z), *z.shape[2:])))
+            rows.append(coder.pictures(coder.quantised(z)))
         sheet(rows, path)
 
     choice, grid = SCALES[arguments.scale], seen.codes.shape[-1]

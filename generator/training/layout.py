@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.layout import WEIGHTS, Layout
 from generator.packing import pack
 from generator.training import codes, data
 from generator.training.codes import draw_batch
 from generator.training.patches import load_or_fit
-from generator.training.run import Average, Budget, schedule, sheet, train
+from generator.training.run import Average, Budget, schedule, sheet, train, write
 from generator.training.text import Reader
 
 BATCH, PLACES, RATE, NOISE = 128, 48, 1.5e-3, 0.15
@@ -106,9 +104,7 @@ def run(
                 notes[f"right_{name}"] = round(float((guesses(averaged, text, style) == wanted).float().mean()), 4)
         print("layout", notes, flush=True)
         if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-            save_file(pack(average.values), output / "mini-layout.safetensors")
-            (output / "mini-layout.json").write_text(json.dumps({**config, "notes": notes}, indent=1) + "\n")
+            write(output, "mini-layout", pack(average.values), {**config, "notes": notes})
         if show_on is not None:
             show_on(averaged, folder / "layout-sheet.png")
 

@@ -41,7 +41,10 @@ class PatchCoder(nn.Module):
 
     def codes(self, images: torch.Tensor) -> torch.Tensor:
         """-> (B, h, w) int64, the nearest code of each patch."""
-        z = self.z(images)
+        return self.quantised(self.z(images))
+
+    def quantised(self, z: torch.Tensor) -> torch.Tensor:
+        """z (B, e_dim, h, w) -> (B, h, w) int64, the nearest code at each place."""
         flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
         near = torch.cat([nearest(chunk, self.codebook) for chunk in flat.split(16384)])
         return near.view(len(z), *z.shape[2:])

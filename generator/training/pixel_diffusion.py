@@ -6,7 +6,6 @@ It learns pictures and their styles, no texts: at inference CLIP says what is wa
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.packing import pack
 from generator.pixel_diffusion import WEIGHTS, PixelDiffusion
 from generator.samplers import ddim, timesteps_between
 from generator.training import codes, data
-from generator.training.run import Average, Budget, schedule, sheet, train
+from generator.training.run import Average, Budget, schedule, sheet, train, write
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {
@@ -157,10 +155,8 @@ def run(
                 notes[f"loss_{name}"] = round(float(loss), 4)
         print("diffusion", notes, flush=True)
         if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
             values = {key: value.cpu() for key, value in average.values.items()}
-            save_file(pack(values), output / "mini-diffusion.safetensors")
-            (output / "mini-diffusion.json").write_text(json.dumps({**config, "notes": notes}, indent=1) + "\n")
+            write(output, "mini-diffusion", pack(values), {**config, "notes": notes})
         if show_on is not None:
             show_on(averaged, folder / "diffusion-sheet.png")
 

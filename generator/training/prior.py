@@ -8,7 +8,6 @@ for it knows the training pictures better than any prompt to come.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.layout import WEIGHTS, Layout, load_layout
 from generator.packing import pack
@@ -26,7 +24,7 @@ from generator.training import codes, data
 from generator.training.codes import draw_batch, noisy
 from generator.training.layout import PROMPTS
 from generator.training.patches import load_or_fit
-from generator.training.run import Average, Budget, schedule, sheet, train
+from generator.training.run import Average, Budget, schedule, sheet, train, write
 from generator.training.text import Reader
 
 SCALES: dict[str, dict[str, Any]] = {
@@ -104,9 +102,7 @@ def run(
             notes[f"right_{name}"] = round(sum(right for _, right in losses) / 3, 4)
         print("prior", notes, flush=True)
         if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-            save_file(pack(average.values), output / "mini-prior.safetensors")
-            (output / "mini-prior.json").write_text(json.dumps({**config, "notes": notes}, indent=1) + "\n")
+            write(output, "mini-prior", pack(average.values), {**config, "notes": notes})
         if show_on is not None:
             show_on(averaged, folder / "prior-sheet.png")
 

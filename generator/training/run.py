@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
 
 class Stateful(Protocol):
@@ -135,6 +136,13 @@ def train(
     if log.is_file():
         curve(log, folder / f"{name}-loss.png")
     return number
+
+
+def write(folder: Path, name: str, weights: dict[str, torch.Tensor], config: Mapping[str, Any]) -> None:
+    """Write <name>.safetensors and <name>.json, as the embedded models are loaded from; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 def curve(log: Path, output: Path) -> None:

@@ -19,11 +19,10 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.training import data
 from generator.training.patches import PatchCoder, load_or_fit, nearest
-from generator.training.run import Average, Budget, Stateful, schedule, sheet, train
+from generator.training.run import Average, Budget, Stateful, schedule, sheet, train, write
 from generator.training.vqgan import edge_loss, psnr
 from generator.upscaler import swinir
 from generator.vqgan import VQGAN, WEIGHTS, load_mini
@@ -221,8 +220,7 @@ def export(weights: dict[str, torch.Tensor], folder: Path, notes: dict[str, Any]
         key: (value.half() if value.is_floating_point() else value.short()).contiguous()
         for key, value in weights.items()
     }
-    save_file(stored, folder / "mini-upscaler.safetensors")
-    (folder / "mini-upscaler.json").write_text(json.dumps({"architecture": "SwinIR", "notes": notes}, indent=1) + "\n")
+    write(folder, "mini-upscaler", stored, {"architecture": "SwinIR", "notes": notes})
 
 
 def run(

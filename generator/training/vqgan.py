@@ -7,7 +7,6 @@ training, so that the decoder smooths what a prior gets slightly wrong.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from generator.training import data
 from generator.training.patches import PatchCoder, load_or_fit
-from generator.training.run import Budget, schedule, sheet, train
+from generator.training.run import Budget, schedule, sheet, train, write
 from generator.vqgan import VQGAN, WEIGHTS
 
 SCALES: dict[str, dict[str, Any]] = {
@@ -103,10 +101,8 @@ def psnr(made: torch.Tensor, wanted: torch.Tensor) -> float:
 
 def export(model: VQGAN, folder: Path, notes: dict[str, Any]) -> None:
     """Write mini-vqgan.safetensors (fp16) and .json."""
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
-    save_file(weights, folder / "mini-vqgan.safetensors")
-    (folder / "mini-vqgan.json").write_text(json.dumps({**model.config, "notes": notes}, indent=1) + "\n")
+    write(folder, "mini-vqgan", weights, {**model.config, "notes": notes})
 
 
 def run(
