@@ -92,11 +92,27 @@ class Rank:
 
     @torch.no_grad()
     def advance(self, slots: Sequence[RankSlot]) -> list[Step]:
-        """One picture of each slot, all in one pass of each CLIP. Raises ValueError for a slot that is done, and what
-        `read_image` raises; then no slot has moved."""
+        """One picture of each slot, all in one pass of each CLIP. A slot whose picture cannot be read gets a Step with
+        what `read_image` raised; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
-        images = [self._read_image(slot.params.pictures[slot.index]) for slot in slots]
+        read = [self._read(slot) for slot in slots]
+        seeing = [slot for slot, found in zip(slots, read, strict=True) if isinstance(found, Image.Image)]
+        scored = iter(self._scores(seeing, [found for found in read if isinstance(found, Image.Image)]))
+        pairs = zip(slots, read, strict=True)
+        return [found if isinstance(found, Step) else self._step(slot, next(scored)) for slot, found in pairs]
+
+    def _read(self, slot: RankSlot) -> Image.Image | Step:
+        try:
+            return self._read_image(slot.params.pictures[slot.index])
+        except Exception as error:  # of the store, the database or the picture: it ends this ranking alone
+            slot.done = True
+            return Step(slot.index, slot.params.total_steps, None, float("nan"), {}, True, error)
+
+    def _scores(self, slots: list[RankSlot], images: list[Image.Image]) -> list[float]:
+        """One score for each slot's picture."""
+        if not slots:
+            return []
         scores = torch.zeros(len(slots))
         with repeatable():
             for which, clip in enumerate(self.clips):
@@ -107,7 +123,7 @@ class Rank:
                 for row, slot in enumerate(slots):
                     near = guide(embeddings[row : row + 1], slot.targets, which, "cosine")[1]
                     scores[row] += float(near) / len(self.clips)
-        return [self._step(slot, float(score)) for slot, score in zip(slots, scores, strict=True)]
+        return [float(score) for score in scores]
 
     def _step(self, slot: RankSlot, score: float) -> Step:
         total = slot.params.total_steps
