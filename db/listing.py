@@ -124,6 +124,18 @@ def _plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return sa.func.coalesce(column, "")
 
 
+def children(db: sa.Engine, job_id: str, *, limit: int = 24) -> list[Job]:
+    """What was made from a job, the newest first, but for what the host has hidden."""
+    with reading(db) as conn:
+        rows = conn.execute(
+            sa.select(*jobs.c)
+            .where(jobs.c.parent_id == job_id, jobs.c.hidden == sa.false())
+            .order_by(jobs.c.id.desc())
+            .limit(limit)
+        ).all()
+    return [from_row(row) for row in rows]
+
+
 def running_jobs(db: sa.Engine) -> list[Job]:
     """All running jobs, the one that started first at the top."""
     with reading(db) as conn:
