@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
-from pages import _form, _live, _results
+from pages import _chain, _form, _live, _results
 from pages import _widgets as w
 from pages._submit import run_again
 
@@ -42,9 +41,7 @@ def _close() -> None:
 
 def _body(job_id: str, visitor: str, ended: bool) -> None:
     with w.plain_errors():
-        target = st.session_state.pop("go_to", None)
-        if target is not None:
-            st.switch_page(target)
+        w.go()
         job = queue.get(w.studio().db, job_id)
         if not ended and job.state not in (State.QUEUED, State.RUNNING):
             st.rerun()
@@ -65,7 +62,7 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             if len(job.history) > 1:
                 st.subheader("Score by step", anchor=False)
                 _live.curve(job, height=160, axes=True)
-            _lineage(job)
+            _chain.lineage(job, visitor)
 
 
 def _picture(job: Job, files: dict[str, Artefact]) -> None:
@@ -117,7 +114,9 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
         if drawn:
             st.button("Edit settings", icon=":material/edit:", on_click=_edit, args=(job,))
         if "picture" in files:
-            st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
+            _chain.next_steps(job, files["picture"], visitor)
+            if drawn:
+                st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
     if drawn:
         st.caption("Run again: the same settings with a new seed.")
 
@@ -125,12 +124,12 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 def _run_again(job: Job, visitor: str) -> None:
     with w.plain_errors():
         run_again(w.studio(), job, visitor)
-        st.session_state["go_to"] = w.GENERATION
+        w.go_to(w.GENERATION)
 
 
 def _edit(job: Job, picture: Artefact | None = None) -> None:
     _form.preset_from(job, picture=picture)
-    st.session_state["go_to"] = w.GENERATION
+    w.go_to(w.GENERATION)
 
 
 def _size(params: JobParams, picture: Artefact | None) -> str | None:
@@ -188,25 +187,3 @@ def _table(rows: dict[str, Any]) -> None:
     there = ((name, value) for name, value in rows.items() if value is not None)
     body = "".join(f"<dt>{w.esc(name)}</dt><dd>{w.esc(value)}</dd>" for name, value in there)
     st.html(f'<dl class="t2i-facts">{body}</dl>')
-
-
-def _lineage(job: Job) -> None:
-    if job.parent_id is None:
-        return
-    try:
-        parent = queue.get(w.studio().db, job.parent_id)
-    except UnknownJob:
-        return
-    st.subheader("Made from", anchor=False)
-    when = w.ago(parent.created_at) if time.time() > parent.created_at else ""
-    st.button(
-        w.label(f"{w.short(parent.prompt)} ({when})"),
-        key="open_parent",
-        icon=":material/account_tree:",
-        on_click=_open_parent,
-        args=(parent.id,),
-    )
-
-
-def _open_parent(job_id: str) -> None:
-    st.query_params["job"] = job_id

@@ -7,7 +7,7 @@ import time
 import altair as alt
 import streamlit as st
 
-from db import queue
+from db import queue, submissions
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
 from pages import _form
@@ -65,6 +65,7 @@ def _cards(visitor: str, active: bool) -> None:
             w.empty_state("Nothing drawn yet", "Write what you want to see and press Generate. The picture forms here.")
             return
         files = w.files_of([job.id for job in jobs])
+        _newest_sheet(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
@@ -72,6 +73,19 @@ def _cards(visitor: str, active: bool) -> None:
         if more:
             st.caption(f"{more} more of yours wait behind these.")
             st.page_link(w.QUEUE, label="See the whole queue", icon=":material/hourglass:")
+
+
+def _newest_sheet(jobs: list[Job]) -> None:
+    """The way to the sheet of the newest pictures that were asked for together."""
+    sheets = submissions.of_jobs(w.studio().db, [job.id for job in jobs])
+    if sheets:
+        newest = max(sheets.values(), key=lambda sheet: sheet.id)
+        st.page_link(
+            w.SHEETS,
+            label=w.label(f"All of “{w.short(newest.prompt, 40)}” side by side, to rank and choose from"),
+            icon=":material/grid_view:",
+            query_params={"sheet": newest.id},
+        )
 
 
 def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:

@@ -30,6 +30,8 @@ GENERATION = str(_HERE / "text_to_image_generation.py")
 INFERENCES = str(_HERE / "previous_inferences.py")
 VOTES = str(_HERE / "vote_images.py")
 QUEUE = str(_HERE / "queue_page.py")
+SHEETS = str(_HERE / "sheets.py")
+COMPARE = str(_HERE / "compare.py")
 
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
@@ -114,6 +116,18 @@ def show(page: Callable[[], None]) -> None:
     if not st.session_state.pop("framed", False):
         st.rerun()
     page()
+
+
+def go_to(path: str, **query: str) -> None:
+    """From a callback: another page, as soon as the one on show is drawn again (see `go`)."""
+    st.session_state["go_to"] = path, query
+
+
+def go() -> None:
+    """Leave for the page that a callback has named, if one has."""
+    target = st.session_state.pop("go_to", None)
+    if target is not None:
+        st.switch_page(target[0], query_params=target[1])
 
 
 def scroll_to(key: str, occasion: str) -> None:

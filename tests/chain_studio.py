@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from db import artefacts, queue
+from db import artefacts, queue, submissions
 from db.artefacts import Artefact, Store
 from db.engine import connect
 from db.jobs import Job
+from db.queue import NewJob
+from db.submissions import Submission
 from executor.loop import Executor
 from executor.station import Station
 from generator import registry
@@ -38,17 +40,37 @@ class ChainStudio:
         self._executor = Executor(station, "cpu", 4, list(registry.ENGINES), once=True)
         self._executor._warm = True  # nothing is loaded that no test asks for
 
-    def add(self, engine: str, submitter: str = "anna", **values: Any) -> Job:
+    def add(
+        self, engine: str, submitter: str = "anna", parent: Job | None = None, source: str | None = None, **values: Any
+    ) -> Job:
+        new = self._new(engine, values, parent, source)
+        return queue.enqueue(self.db, submitter=submitter, **vars(new))
+
+    def submit(
+        self, kind: str, engine: str, values: list[dict[str, Any]], parent: Job | None = None
+    ) -> tuple[Submission, list[Job]]:
+        """Several drawings asked for together."""
+        wanted = [(f"number {n}", self._new(engine, one, parent, None)) for n, one in enumerate(values)]
+        return submissions.submit(self.db, kind=kind, prompt=values[0]["prompt"], submitter="anna", wanted=wanted)
+
+    def best_of(self, sheet: Submission, made: list[Job]) -> Job:
+        """The sheet is ranked; the job whose picture comes first."""
+        of_picture = {self.files(job)["picture"].id: job for job in made}
+        new = self._new("rank", {"prompt": sheet.prompt, "pictures": list(of_picture)}, None, None)
+        (job,) = self.run(submissions.add_about(self.db, sheet.id, new, submitter="anna"))
+        return of_picture[self.result(job)["ranking"][0]["picture"]]
+
+    def _new(self, engine: str, values: dict[str, Any], parent: Job | None, source: str | None) -> NewJob:
         params = validate_job(engine, values)
-        return queue.enqueue(
-            self.db,
+        return NewJob(
             engine=engine,
             checkpoint=params.loads[0],
             batch_key=params.batch_key,
             prompt=params.title,
             params=params.model_dump(mode="json"),
             total_steps=params.total_steps,
-            submitter=submitter,
+            parent_id=parent.id if parent else None,
+            source_artefact_id=source,
         )
 
     def run(self, *jobs: Job) -> list[Job]:

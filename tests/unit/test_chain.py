@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from db import queue
 from db.jobs import Job
 from generator import registry
 from generator.engine import generate
 from generator.output import read_metadata
 from generator.params import BadParams, validate, validate_job
+from generator.params.vary import varied
 from generator.rank_engine import Rank
 from generator.upscale_engine import OtherSize, Upscale
 from tests.chain_studio import DRAFT, ChainStudio
@@ -68,6 +70,48 @@ def test_a_picture_is_enlarged_as_a_job_and_keeps_its_settings(studio: ChainStud
     told = json.loads(studio.bytes(job, "json"))
     assert (told["engine"], told["params"]["picture"], told["size"]) == ("upscale", source.id, [256, 256])
     assert told["made_from"]["params"]["seed"] == 1
+
+
+def test_the_best_of_candidates_is_varied_and_its_best_variation_enlarged(studio: ChainStudio) -> None:
+    sheet, asked = studio.submit("candidates", "latent-diffusion", [{**HEART, "seed": seed} for seed in (11, 12)])
+    made = studio.run(*asked)
+    best = studio.best_of(sheet, made)
+    picture = studio.files(best)["picture"]
+    values = [varied("latent-diffusion", {**best.params, "seed": seed}, picture.id, 0.5) for seed in (21, 22)]
+    sheet, asked = studio.submit("variations", "latent-diffusion", values, parent=best)
+    made = studio.run(*asked)
+    assert [(job.state, job.total_steps) for job in made] == [("succeeded", 1)] * 2, "half of two steps is skipped"
+    start = np.asarray(studio.image(best), float)
+    drawn = [np.asarray(studio.image(job), float) for job in made]
+    assert not np.array_equal(*drawn), "two variations are two pictures"
+    best = studio.best_of(sheet, made)
+    source = studio.files(best)["picture"]
+    upscaled = studio.add(
+        "upscale", parent=best, source=source.id, picture=source.id, width=source.width, height=source.height
+    )
+    (last,) = studio.run(upscaled)
+    assert last.state == "succeeded" and studio.image(last).size == (256, 256)
+    way = [last]
+    while (parent_id := way[-1].parent_id) is not None:
+        way.append(queue.get(studio.db, parent_id))
+    assert [job.engine for job in way] == ["upscale", "latent-diffusion", "latent-diffusion"]
+    assert [child.id for child in queue.children(studio.db, way[2].id)] == [job.id for job in reversed(made)]
+    assert np.abs(start - drawn[0]).mean() < 60
+
+
+@pytest.mark.parametrize(
+    ("engine", "few"), [("vqgan-clip", {"steps": 2, "cutn": 2}), ("guided-diffusion", {"steps": 4})]
+)
+def test_a_picture_of_one_engine_is_varied_by_another(
+    studio: ChainStudio, pictures: list[Job], engine: str, few: dict[str, int]
+) -> None:
+    picture = studio.files(pictures[0])["picture"]
+    start = np.asarray(studio.image(pictures[0]), float)
+    base = {"prompt": "a red heart", "style": "noto", "upscale": 1, "seed": 3, **few}
+    near, far = studio.run(*(studio.add(engine, **varied(engine, base, picture.id, rate)) for rate in (0.9, 0.0)))
+    assert (near.state, far.state) == ("succeeded", "succeeded"), (near.error, far.error)
+    apart = [np.abs(np.asarray(studio.image(job), float) - start).mean() for job in (near, far)]
+    assert apart[0] < apart[1], "a greater skip rate keeps more of the picture"
 
 
 def test_a_job_whose_picture_is_gone_says_so_and_the_others_go_on(studio: ChainStudio, pictures: list[Job]) -> None:
