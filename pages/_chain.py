@@ -11,7 +11,7 @@ from db.jobs import Job
 from generator import registry
 from generator.params.vary import takes_pictures
 from pages import _widgets as w
-from pages._submit import MAX_PICTURES, upscale, vary
+from pages._submit import MAX_PICTURES, drawing_of, upscale, vary
 
 SHOWN_CHILDREN = 24
 DEFAULT_VARIATIONS = 4
@@ -21,11 +21,11 @@ DEFAULT_SKIP_RATE = 0.5
 def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
     """The buttons Vary and Upscale, each with its few settings."""
     with st.popover("Vary", icon=":material/shuffle:"):
-        engines = takes_pictures()
+        engines, drawn_by = takes_pictures(), drawing_of(w.studio(), job).engine
         engine = st.selectbox(
             "Engine",
             engines,
-            index=engines.index(job.engine) if job.engine in engines else 0,
+            index=engines.index(drawn_by) if drawn_by in engines else 0,
             key=f"vary_engine_{job.id}",
             format_func=w.engine_title,
         )

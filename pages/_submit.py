@@ -80,13 +80,24 @@ def vary(
     """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
     if not 1 <= count <= MAX_PICTURES:
         raise BadParams(f"{count} variations; 1 to {MAX_PICTURES} are allowed.")
-    values = varied(engine, _kept(job, engine), picture.id, skip_rate)
+    values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
     wanted = []
     for seed in _seeds(None, count):
         params = validate(engine, {**values, "seed": seed})
         wanted.append((f"seed {seed}", _new(studio, engine, params, parent_id=job.id, source=picture.id)))
     layout = {"skip_rate": skip_rate, "parent": job.id}
     return submit_set(studio, visitor, "variations", job.prompt, wanted, layout)[0]
+
+
+def drawing_of(studio: Studio, job: Job) -> Job:
+    """The job that drew a picture: of one that was enlarged, the one it was made from."""
+    while not _draws(job.engine) and job.parent_id is not None:
+        job = queue.get(studio.db, job.parent_id)
+    return job
+
+
+def _draws(engine: str) -> bool:
+    return engine not in registry.ENGINES or registry.ENGINES[engine].makes == "drawing"
 
 
 def _kept(job: Job, engine: str) -> dict[str, Any]:

@@ -82,6 +82,17 @@ def test_a_picture_is_enlarged_as_a_child_and_each_shows_the_other(studio: Studi
     assert "Made from it" in everything_shown(back) and f"open_child_{child.id}" in {b.key for b in back.button}
 
 
+def test_an_enlarged_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart", cutn=5)
+    press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    studio.start_executor()
+    (child,) = (job for job in jobs(studio) if job.engine == "upscale")
+    studio.enlarge(child)
+    press(open_page(w.INFERENCES, job=child.id), "Make variations")
+    made = [job for job in jobs(studio) if job.parent_id == child.id]
+    assert {(job.engine, job.params["cutn"]) for job in made} == {("vqgan-clip", 5)} and len(made) == 4
+
+
 def test_too_large_a_picture_is_not_queued_to_be_enlarged(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart")
     picture = artefacts.of_job(studio.db, parent.id)["picture"]
