@@ -17,6 +17,8 @@ def main() -> None:
     page = st.navigation(
         [
             st.Page(_widgets.GENERATION, title="Text-to-Image Generation", default=True),
+            st.Page(_widgets.COMPARE, title="Compare"),
+            st.Page(_widgets.SHEETS, title="Sheets"),
             st.Page(_widgets.INFERENCES, title="Previous Inferences"),
             st.Page(_widgets.VOTES, title="Vote Images"),
             st.Page(_widgets.QUEUE, title="Queue"),

@@ -26,14 +26,10 @@ from torch.nn import functional as F
 from generator.output import to_image
 from generator.pictures import to_tensor
 from generator.precision import Precision
-from generator.tiling import blends, spans
+from generator.tiling import GRID, MOST_PX, TILE, blends, overlap_of, spans
 from generator.torchvision_operators import declare
 
 WEIGHTS = Path(__file__).parent / "weights"
-GRID = 8  # px: tiles start on the grid of the attention windows, so that a tile sees the windows the whole picture has
-TILE = 128  # px of the small picture
-OVERLAP = 48  # px
-MOST_PX = 64_000_000  # of the large picture: 768 MB while it is put together
 
 
 class UpscalerMissing(FileNotFoundError):
@@ -88,7 +84,7 @@ class Upscaler:
         Neighbouring tiles are blended over the middle third of their overlap. Raises PictureTooLarge; ValueError for a
         tile or overlap that is no multiple of 8 px, or a tile no wider than two overlaps.
         """
-        overlap = min(OVERLAP, tile // 3 // GRID * GRID) if overlap is None else overlap
+        overlap = overlap_of(tile) if overlap is None else overlap
         if tile % GRID or overlap % GRID or overlap < 0 or tile <= 2 * overlap:
             raise ValueError(
                 f"tile {tile} px and overlap {overlap} px must be multiples of {GRID}, "

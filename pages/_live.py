@@ -7,7 +7,7 @@ import time
 import altair as alt
 import streamlit as st
 
-from db import queue
+from db import queue, submissions
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
 from pages import _form
@@ -65,6 +65,7 @@ def _cards(visitor: str, active: bool) -> None:
             w.empty_state("Nothing drawn yet", "Write what you want to see and press Generate. The picture forms here.")
             return
         files = w.files_of([job.id for job in jobs])
+        _newest_sheet(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
@@ -72,6 +73,19 @@ def _cards(visitor: str, active: bool) -> None:
         if more:
             st.caption(f"{more} more of yours wait behind these.")
             st.page_link(w.QUEUE, label="See the whole queue", icon=":material/hourglass:")
+
+
+def _newest_sheet(jobs: list[Job]) -> None:
+    """The way to the sheet of the newest pictures that were asked for together."""
+    sheets = submissions.of_jobs(w.studio().db, [job.id for job in jobs])
+    if sheets:
+        newest = max(sheets.values(), key=lambda sheet: sheet.id)
+        st.page_link(
+            w.SHEETS,
+            label=w.label(f"All of “{w.short(newest.prompt, 40)}” side by side, to rank and choose from"),
+            icon=":material/grid_view:",
+            query_params={"sheet": newest.id},
+        )
 
 
 def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
@@ -88,12 +102,15 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _instead(job: Job) -> str:
+    if w.makes(job) == "result" and job.state != State.QUEUED:
+        return w.engine_title(job.engine)
     return {
         State.QUEUED: "Waiting for its turn",
         State.RUNNING: "The first picture is on its way",
         State.FAILED: "Failed before there was a picture",
         State.CANCELLED: "Cancelled before there was a picture",
-    }.get(job.state, "The picture is no longer in the store")
+        State.SUCCEEDED: "The picture is no longer in the store",
+    }[job.state]
 
 
 def status_line(job: Job) -> str:
@@ -173,8 +190,9 @@ def _actions(job: Job, visitor: str) -> None:
         )
     elif job.state == State.SUCCEEDED:
         st.page_link(w.INFERENCES, label="Details", icon=":material/open_in_full:", query_params={"job": job.id})
-        st.button("Edit", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
-    else:
+        if w.makes(job) == "drawing":
+            st.button("Edit", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+    elif w.makes(job) == "drawing":
         st.button("Edit and try again", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
 
 

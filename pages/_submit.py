@@ -1,15 +1,19 @@
-"""From a filled form to jobs in the queue."""
+"""From a filled form, or from a finished picture, to jobs in the queue."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from db import queue
-from db.errors import TooManyQueued
+from db import queue, submissions
+from db.artefacts import Artefact
 from db.jobs import Job
-from generator.params import Params, validate
+from db.queue import NewJob
+from db.submissions import Submission
+from generator import registry
+from generator.params import BadParams, JobParams, Params, validate, validate_job
+from generator.params.vary import varied
 from pages._widgets import Studio
 
 MAX_PICTURES = 8
@@ -24,51 +28,146 @@ def submit(
     pictures: int = 1,
     parent_id: str | None = None,
     source_artefact_id: str | None = None,
-) -> tuple[list[Job], str]:
+) -> list[Job]:
     """Enqueue one job per picture: the given seed and those that follow it, or a random seed each.
 
-    values: settings by name, seed None for random. Returns the jobs and a sentence about those that found no
-    room in the queue, empty when all did. Raises BadParams, UnknownName, TooManyQueued when none did.
+    values: settings by name, seed None for random. Several are candidates of one sheet, and all of them find room in
+    the queue or none does. Raises BadParams, UnknownName, TooManyQueued.
     """
-    seed = values.get("seed")
-    seeds = [secrets.randbelow(2**32) if seed is None else (seed + i) % 2**32 for i in range(pictures)]
-    wanted = [validate(engine, {**values, "seed": one}) for one in seeds]
-    jobs: list[Job] = []
-    for params in wanted:
-        try:
-            jobs.append(_enqueue(studio, visitor, engine, params, parent_id, source_artefact_id))
-        except TooManyQueued as error:
-            if not jobs:
-                raise
-            return jobs, f"{len(jobs)} of {pictures} pictures are in the queue. {error}"
-    return jobs, ""
+    made = [validate(engine, {**values, "seed": seed}) for seed in _seeds(values.get("seed"), pictures)]
+    wanted = [
+        (f"seed {params.seed}", _new(studio, engine, params, parent_id=parent_id, source=source_artefact_id))
+        for params in made
+    ]
+    if pictures == 1:
+        return [_enqueue(studio, visitor, wanted[0][1])]
+    return submit_set(studio, visitor, "candidates", made[0].prompt, wanted)[1]
 
 
-def _enqueue(
+def submit_set(
     studio: Studio,
     visitor: str,
-    engine: str,
-    params: Params,
-    parent_id: str | None,
-    source_artefact_id: str | None,
-) -> Job:
-    return queue.enqueue(
+    kind: str,
+    prompt: str,
+    wanted: Sequence[tuple[str, NewJob]],
+    layout: Mapping[str, Any] | None = None,
+) -> tuple[Submission, list[Job]]:
+    """Queue labelled jobs as one sheet, all of them or none. Raises TooManyQueued."""
+    return submissions.submit(
         studio.db,
-        engine=engine,
-        checkpoint=params.checkpoint,
-        batch_key=params.batch_key,
-        prompt=params.prompt,
-        params=params.model_dump(mode="json"),
-        total_steps=max(params.total_steps, 1),
+        kind=kind,
+        prompt=prompt,
         submitter=visitor,
-        parent_id=parent_id,
-        source_artefact_id=source_artefact_id,
-        max_attempts=studio.settings.max_attempts,
+        wanted=wanted,
+        layout=layout,
         max_queued=studio.settings.max_queued_per_submitter,
     )
 
 
 def run_again(studio: Studio, job: Job, visitor: str) -> Job:
-    """The same settings with a new seed, as a child of that job. Raises as `submit`."""
-    jobs, _ = submit(studio, visitor=visitor, engine=job.engine, values={**job.params, "seed": None}, parent_id=job.id)
-    return jobs[0]
+    """The same settings, with a new seed where it draws, as a child of that job. Raises as `submit`."""
+    params = validate_job(job.engine, job.params)
+    if isinstance(params, Params):
+        values = {**job.params, "seed": None}
+        return submit(studio, visitor=visitor, engine=job.engine, values=values, parent_id=job.id)[0]
+    new = _new(studio, job.engine, params, title=job.prompt, parent_id=job.parent_id, source=job.source_artefact_id)
+    return _enqueue(studio, visitor, new)
+
+
+def vary(
+    studio: Studio, job: Job, picture: Artefact, visitor: str, *, engine: str, count: int, skip_rate: float
+) -> Submission:
+    """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
+    if not 1 <= count <= MAX_PICTURES:
+        raise BadParams(f"{count} variations; 1 to {MAX_PICTURES} are allowed.")
+    values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
+    wanted = []
+    for seed in _seeds(None, count):
+        params = validate(engine, {**values, "seed": seed})
+        wanted.append((f"seed {seed}", _new(studio, engine, params, parent_id=job.id, source=picture.id)))
+    layout = {"skip_rate": skip_rate, "parent": job.id}
+    return submit_set(studio, visitor, "variations", job.prompt, wanted, layout)[0]
+
+
+def drawing_of(studio: Studio, job: Job) -> Job:
+    """The job that drew a picture: of one that was enlarged, the one it was made from."""
+    while not _draws(job.engine) and job.parent_id is not None:
+        job = queue.get(studio.db, job.parent_id)
+    return job
+
+
+def _draws(engine: str) -> bool:
+    return engine not in registry.ENGINES or registry.ENGINES[engine].makes == "drawing"
+
+
+def _kept(job: Job, engine: str) -> dict[str, Any]:
+    """What a variation takes over from the job: all settings where the engine is the same, else prompt and style."""
+    if job.engine == engine:
+        return dict(job.params)
+    values: dict[str, Any] = {"prompt": job.prompt}
+    style = job.params.get("style")
+    checkpoint = registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]]
+    if style is not None and checkpoint.styled:
+        values["style"] = style
+    return values
+
+
+def upscale(studio: Studio, job: Job, picture: Artefact, visitor: str, *, checkpoint: str) -> Job:
+    """Enlarge a job's picture. Raises BadParams where it is too large, UnknownName, TooManyQueued."""
+    values = {"picture": picture.id, "width": picture.width, "height": picture.height, "checkpoint": checkpoint}
+    params = validate_job("upscale", values)
+    return _enqueue(
+        studio, visitor, _new(studio, "upscale", params, title=job.prompt, parent_id=job.id, source=picture.id)
+    )
+
+
+def rank(
+    studio: Studio, sheet: Submission, pictures: Sequence[str], visitor: str, *, prompt: str, clip: Sequence[str]
+) -> Job:
+    """Rank pictures of a sheet by what CLIP sees of a prompt. Raises BadParams, TooManyQueued."""
+    if len(pictures) < 2:
+        raise BadParams("There is nothing to rank yet: it takes two finished pictures.")
+    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
+    return submissions.add_about(
+        studio.db,
+        sheet.id,
+        _new(studio, "rank", params),
+        submitter=visitor,
+        label="ranking",
+        max_queued=studio.settings.max_queued_per_submitter,
+    )
+
+
+def new_drawing(studio: Studio, engine: str, values: Mapping[str, Any]) -> NewJob:
+    """A drawing with these settings, not yet queued. Raises BadParams, UnknownName."""
+    return _new(studio, engine, validate(engine, dict(values)))
+
+
+def _seeds(first: int | None, count: int) -> list[int]:
+    return [secrets.randbelow(2**32) if first is None else (first + i) % 2**32 for i in range(count)]
+
+
+def _new(
+    studio: Studio,
+    engine: str,
+    params: JobParams,
+    *,
+    title: str | None = None,
+    parent_id: str | None = None,
+    source: str | None = None,
+) -> NewJob:
+    return NewJob(
+        engine=engine,
+        checkpoint=params.loads[0],
+        batch_key=params.batch_key,
+        prompt=params.title if title is None else title,
+        params=params.model_dump(mode="json"),
+        total_steps=max(params.total_steps, 1),
+        parent_id=parent_id,
+        source_artefact_id=source,
+        max_attempts=studio.settings.max_attempts,
+    )
+
+
+def _enqueue(studio: Studio, visitor: str, new: NewJob) -> Job:
+    return queue.enqueue(studio.db, submitter=visitor, max_queued=studio.settings.max_queued_per_submitter, **vars(new))

@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from db import artefacts, engine, workers
 from db.artefacts import Artefact, Store
 from db.errors import DbError, UnknownArtefact
+from db.jobs import Job
+from generator import registry
 from generator.params import BadParams
 from generator.registry import UnknownName
 from settings import Settings
@@ -28,6 +30,8 @@ GENERATION = str(_HERE / "text_to_image_generation.py")
 INFERENCES = str(_HERE / "previous_inferences.py")
 VOTES = str(_HERE / "vote_images.py")
 QUEUE = str(_HERE / "queue_page.py")
+SHEETS = str(_HERE / "sheets.py")
+COMPARE = str(_HERE / "compare.py")
 
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
@@ -114,6 +118,18 @@ def show(page: Callable[[], None]) -> None:
     page()
 
 
+def go_to(path: str, **query: str) -> None:
+    """From a callback: another page, as soon as the one on show is drawn again (see `go`)."""
+    st.session_state["go_to"] = path, query
+
+
+def go() -> None:
+    """Leave for the page that a callback has named, if one has."""
+    target = st.session_state.pop("go_to", None)
+    if target is not None:
+        st.switch_page(target[0], query_params=target[1])
+
+
 def scroll_to(key: str, occasion: str) -> None:
     """On a phone, bring the container with this key into view, once per occasion."""
     with st.container(key="scroll_script"):
@@ -186,6 +202,18 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
             st.image(data, alt=alt or "Picture", width="stretch")
+
+
+def makes(job: Job) -> str:
+    """What a job leaves: "drawing", "picture" or "result"; see registry.EngineSpec."""
+    spec = registry.ENGINES.get(job.engine)
+    return spec.makes if spec else "drawing"
+
+
+def engine_title(engine: str) -> str:
+    """The engine's name for people; its own where this version of the studio does not know it."""
+    spec = registry.ENGINES.get(engine)
+    return spec.title if spec else engine
 
 
 def files_of(job_ids: list[str]) -> dict[str, dict[str, Artefact]]:

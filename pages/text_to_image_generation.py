@@ -68,7 +68,7 @@ def _remembered_text_area() -> None:
 
 
 def _engine() -> str:
-    names = list(registry.ENGINES)
+    names = registry.drawing_engines()
     default = w.studio().settings.default_engine
     if len(names) == 1:
         return names[0]
@@ -201,7 +201,7 @@ def _submit(
     parent_id, source_artefact_id = None, None
     if init_image is None and values.get("init_image"):
         parent_id, source_artefact_id = _form.remembered().get("set_lineage") or (None, None)
-    jobs, short_of = submit(
+    jobs = submit(
         studio,
         visitor=visitor,
         engine=engine,
@@ -210,11 +210,8 @@ def _submit(
         parent_id=parent_id,
         source_artefact_id=source_artefact_id,
     )
-    if short_of:
-        w.problem(short_of)
-    else:
-        st.toast("In the queue." if len(jobs) == 1 else f"{len(jobs)} pictures in the queue.")
-        w.scroll_to("your_pictures", jobs[-1].id)
+    st.toast("In the queue." if len(jobs) == 1 else f"{len(jobs)} pictures in the queue.")
+    w.scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(studio.db):
         st.toast(w.NO_EXECUTOR, duration="long")
 

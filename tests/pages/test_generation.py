@@ -133,9 +133,11 @@ def test_a_visitor_with_too_many_waiting_jobs_is_told_the_limit(
     app = open_page()
     app.number_input(key="set_pictures").set_value(3)
     app = generate(write(app, "a red heart"))
-    assert "2 of 3 pictures are in the queue" in app.error[0].value
-    app = generate(app)
-    assert "already have 2 jobs waiting" in app.error[0].value
+    assert "These 3 jobs were not queued" in app.error[0].value and "Ask for 2 or fewer" in app.error[0].value
+    assert jobs(studio) == []
+    app.number_input(key="set_pictures").set_value(2)
+    app = generate(generate(app))
+    assert "2 of yours are waiting" in app.error[0].value
     assert len(jobs(studio)) == 2
 
 

@@ -87,6 +87,12 @@ class Studio:
         )
         return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id, score=0.42)
 
+    def enlarge(self, job: Job) -> Job:
+        """An upscale job from the queue to its picture."""
+        queue.claim(self.db, worker_id=EXECUTOR, limit=1, engines=["upscale"], lease_s=600)
+        self._put(job, "picture", "png", "image/png", 4)
+        return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id)
+
     def draw(self, prompt: str, submitter: str = ME, **settings: Any) -> Job:
         """A job from the queue to its picture."""
         self.enqueue(prompt, submitter, **settings)

@@ -1,0 +1,51 @@
+"""From a finished picture to settings that draw variations of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from generator import registry
+from generator.params.base import BadParams
+
+LEAST_STRENGTH = 0.05
+RANDOM_CODES = 0.15  # of the codes at skip_rate 0: enough for variety, few enough for the picture to stay itself
+
+
+def takes_pictures() -> list[str]:
+    """The engines that can start from a picture."""
+    return [name for name in registry.drawing_engines() if "init_image" in registry.params_class(name).model_fields]
+
+
+def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: float) -> dict[str, Any]:
+    """The settings of an engine, changed so that they start from a picture.
+
+    picture: its key or id. skip_rate: the share of the way that is skipped, 0 to 1; greater keeps more of the picture
+    (Disco Diffusion's skip_steps / steps, DALL-E Flow's skip_rate). Diffusion starts that much later; where z is
+    optimised, fewer places of the picture are replaced by random codes and z is held to the picture harder.
+    Raises UnknownName, or BadParams for an engine that cannot start from a picture or a rate out of range.
+    """
+    fields = registry.drawing_class(engine).model_fields
+    if engine not in takes_pictures():
+        raise BadParams(f"{engine} cannot start from a picture. Choose one of: {', '.join(takes_pictures())}.")
+    if not 0 <= skip_rate <= 1:
+        raise BadParams(f"skip_rate = {skip_rate:g}: 0 to 1 is allowed.")
+    made = {**values, "init_image": picture}
+    if "init" in fields:
+        made["init"] = "image"
+    if "skip_steps" in fields:
+        steps = int(made.get("steps") or _default(engine, made, "steps"))
+        made["skip_steps"] = min(round(steps * skip_rate), steps - 1)
+    elif "strength" in fields:
+        made["strength"] = max(round(1 - skip_rate, 4), LEAST_STRENGTH)
+    elif "init_strength" in fields:
+        made["init_strength"] = round(1 - RANDOM_CODES * (1 - skip_rate), 4)
+        made["init_weight"] = round(2 * skip_rate, 4)
+    return made
+
+
+def _default(engine: str, values: Mapping[str, Any], name: str) -> Any:
+    fields = registry.params_class(engine).model_fields
+    checkpoint = str(values.get("checkpoint") or fields["checkpoint"].default)
+    spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, checkpoint)
+    return spec.defaults.get(name, fields[name].default)

@@ -1,0 +1,131 @@
+"""What a finished picture can become next, what it was made from and what was made from it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from db import queue, submissions
+from db.artefacts import Artefact
+from db.errors import UnknownJob
+from db.jobs import Job
+from generator import registry
+from generator.params.vary import takes_pictures
+from pages import _widgets as w
+from pages._submit import MAX_PICTURES, drawing_of, upscale, vary
+
+SHOWN_CHILDREN = 24
+DEFAULT_VARIATIONS = 4
+DEFAULT_SKIP_RATE = 0.5
+
+
+def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
+    """The buttons Vary and Upscale, each with its few settings."""
+    with st.popover("Vary", icon=":material/shuffle:"):
+        engines, drawn_by = takes_pictures(), drawing_of(w.studio(), job).engine
+        engine = st.selectbox(
+            "Engine",
+            engines,
+            index=engines.index(drawn_by) if drawn_by in engines else 0,
+            key=f"vary_engine_{job.id}",
+            format_func=w.engine_title,
+        )
+        count = st.number_input(
+            "Variations", min_value=1, max_value=MAX_PICTURES, value=DEFAULT_VARIATIONS, key=f"vary_count_{job.id}"
+        )
+        skip_rate = st.slider(
+            "Skip rate",
+            min_value=0.0,
+            max_value=1.0,
+            value=DEFAULT_SKIP_RATE,
+            step=0.05,
+            key=f"vary_skip_{job.id}",
+            help="The share of the way that is skipped: greater keeps more of this picture.",
+        )
+        st.button(
+            "Make variations",
+            type="primary",
+            key=f"vary_{job.id}",
+            on_click=_vary,
+            args=(job, picture, visitor, engine, int(count), float(skip_rate)),
+        )
+    with st.popover("Upscale", icon=":material/zoom_out_map:"):
+        checkpoints = registry.ENGINES["upscale"].checkpoints
+        checkpoint = st.selectbox(
+            "Model",
+            checkpoints,
+            key=f"upscale_model_{job.id}",
+            format_func=lambda name: registry.CHECKPOINTS[name].title,
+        )
+        scale = registry.CHECKPOINTS[checkpoint].scale
+        if picture.width and picture.height:
+            st.caption(
+                f"{picture.width} × {picture.height} px becomes {scale * picture.width} × {scale * picture.height} px."
+            )
+        st.button(
+            "Upscale",
+            type="primary",
+            key=f"upscale_{job.id}",
+            on_click=_upscale,
+            args=(job, picture, visitor, checkpoint),
+        )
+
+
+def _vary(job: Job, picture: Artefact, visitor: str, engine: str, count: int, skip_rate: float) -> None:
+    with w.plain_errors():
+        sheet = vary(w.studio(), job, picture, visitor, engine=engine, count=count, skip_rate=skip_rate)
+        w.go_to(w.SHEETS, sheet=sheet.id)
+
+
+def _upscale(job: Job, picture: Artefact, visitor: str, checkpoint: str) -> None:
+    with w.plain_errors():
+        w.go_to(w.INFERENCES, job=upscale(w.studio(), job, picture, visitor, checkpoint=checkpoint).id)
+
+
+def lineage(job: Job, visitor: str) -> None:
+    """The picture this one was made from, those made from it, and the sheet it is on."""
+    db = w.studio().db
+    parents = [] if job.parent_id is None else _seen([_job(job.parent_id)], visitor)
+    made_from_it = _seen(queue.children(db, job.id, limit=SHOWN_CHILDREN), visitor)
+    sheet = submissions.of_jobs(db, [job.id]).get(job.id)
+    if sheet is not None:
+        st.page_link(
+            w.SHEETS, label="All pictures of its sheet", icon=":material/grid_view:", query_params={"sheet": sheet.id}
+        )
+    for title, jobs, kind in (("Made from", parents, "parent"), ("Made from it", made_from_it, "child")):
+        if jobs:
+            st.subheader(title, anchor=False)
+            _thumbnails(jobs, kind)
+
+
+def _job(job_id: str) -> Job | None:
+    try:
+        return queue.get(w.studio().db, job_id)
+    except UnknownJob:
+        return None
+
+
+def _seen(jobs: list[Job] | list[Job | None], visitor: str) -> list[Job]:
+    """Those that this visitor may see."""
+    return [job for job in jobs if job is not None and (not job.hidden or job.submitter == visitor)]
+
+
+def _thumbnails(jobs: list[Job], kind: str) -> None:
+    files = w.files_of([job.id for job in jobs])
+    with st.grid("auto", min_column_width=96, key=f"lineage_{kind}"):
+        for job in jobs:
+            with st.container(key=f"tile_{kind}_{job.id}"):
+                found = files[job.id]
+                data = w.load(found.get("thumbnail") or found.get("preview") or found.get("picture"))
+                w.picture(data, key=f"{kind}_{job.id}", alt=job.prompt, instead=str(job.state).capitalize())
+                st.button(
+                    w.label(w.engine_title(job.engine)),
+                    key=f"open_{kind}_{job.id}",
+                    type="tertiary",
+                    width="stretch",
+                    on_click=_open,
+                    args=(job.id,),
+                )
+
+
+def _open(job_id: str) -> None:
+    st.query_params["job"] = job_id

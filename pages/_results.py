@@ -1,0 +1,58 @@
+"""What a job that makes no picture has found, shown in place of one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from db import artefacts
+from db.artefacts import Artefact
+from db.errors import UnknownArtefact
+from db.jobs import LIVE, Job
+from pages import _widgets as w
+
+
+def show(job: Job, document: Artefact | None) -> None:
+    """The result, or a few words while there is none."""
+    found = read(document)
+    if found is None:
+        w.empty_state(
+            w.engine_title(job.engine), "It has not ended yet." if job.state in LIVE else "There is no result."
+        )
+    elif job.engine == "rank":
+        _ranking(found)
+    else:
+        st.json(found)
+
+
+def read(document: Artefact | None) -> dict[str, Any] | None:
+    """The `result` of a result document, None where it is not there."""
+    data = w.load(document)
+    return None if data is None else json.loads(data)["result"]
+
+
+def _ranking(found: dict[str, Any]) -> None:
+    """The pictures, best first, with their scores; each opens the job that made it."""
+    with st.grid("auto", min_column_width=120, key="ranking"):
+        for place, entry in enumerate(found["ranking"], start=1):
+            try:
+                picture = artefacts.get(w.studio().db, entry["picture"])
+            except UnknownArtefact:
+                continue
+            with st.container(key=f"tile_rank_{place}"):
+                w.picture(w.load(picture), key=f"rank_{place}", alt=f"No. {place}")
+                st.button(
+                    f"No. {place} · {entry['score']:.3f}",
+                    key=f"open_rank_{place}",
+                    type="tertiary",
+                    width="stretch",
+                    disabled=picture.job_id is None,
+                    on_click=_open,
+                    args=(picture.job_id,),
+                )
+
+
+def _open(job_id: str) -> None:
+    st.query_params["job"] = job_id

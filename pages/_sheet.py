@@ -1,0 +1,194 @@
+"""One sheet: the pictures that were asked for together, with scores and times, ranked where somebody asked for it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from db import queue, submissions
+from db.artefacts import Artefact
+from db.errors import UnknownSubmission
+from db.jobs import LIVE, Job, State
+from db.submissions import Member, Submission
+from generator import registry
+from pages import _live, _results
+from pages import _widgets as w
+from pages._contact_sheet import Cell, contact_sheet
+from pages._submit import rank
+
+KINDS = {"candidates": "Candidates", "variations": "Variations", "compare": "Comparison"}
+Files = dict[str, dict[str, Artefact]]
+
+
+def show(sheet_id: str, visitor: str) -> None:
+    """The sheet, or a sentence where there is none."""
+    st.button("All sheets", icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    try:
+        sheet = submissions.get(w.studio().db, sheet_id)
+    except UnknownSubmission as error:
+        w.empty_state("No such sheet", str(error))
+        return
+    live = _is_live(submissions.jobs_of(w.studio().db, sheet.id))
+    st.fragment(_body, run_every=1.0 if live else None)(sheet, visitor, live)
+
+
+def _close() -> None:
+    st.query_params.pop("sheet", None)
+
+
+def _is_live(members: list[Member]) -> bool:
+    return any(member.job.state in LIVE for member in members)
+
+
+def _body(sheet: Submission, visitor: str, live: bool) -> None:
+    with w.plain_errors():
+        w.go()
+        everyone = submissions.jobs_of(w.studio().db, sheet.id)
+        if _is_live(everyone) != live:
+            st.rerun()
+        members = [m for m in everyone if m.cell is not None and (not m.job.hidden or m.job.submitter == visitor)]
+        rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank"]
+        files = w.files_of([member.job.id for member in everyone])
+        places = _places(rankings, files)
+        st.html(f'<div class="t2i-prompt whole">{w.esc(sheet.prompt)}</div>')
+        done = sum(member.job.state == State.SUCCEEDED for member in members)
+        st.html(f'<div class="t2i-meta" role="status">{KINDS[sheet.kind]} · {done} of {len(members)} done</div>')
+        if live:
+            w.executor_missing()
+        _actions(sheet, members, rankings, files, places, visitor)
+        if places and sheet.kind != "compare":
+            members = sorted(members, key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
+        _tiles(sheet, members, files, places)
+
+
+def _places(rankings: list[Job], files: Files) -> dict[str, tuple[int, float]]:
+    """(place from 1, score) of each job in the newest ranking that is done."""
+    job_of = {found["picture"].id: job_id for job_id, found in files.items() if "picture" in found}
+    for job in reversed(rankings):
+        result = _results.read(files[job.id].get("result"))
+        if result is not None:
+            ranking = [entry for entry in result["ranking"] if entry["picture"] in job_of]
+            return {job_of[e["picture"]]: (place, e["score"]) for place, e in enumerate(ranking, start=1)}
+    return {}
+
+
+def _actions(
+    sheet: Submission,
+    members: list[Member],
+    rankings: list[Job],
+    files: Files,
+    places: dict[str, tuple[int, float]],
+    visitor: str,
+) -> None:
+    pictures = [files[m.job.id]["picture"].id for m in members if "picture" in files[m.job.id]]
+    finished = [files[m.job.id]["picture"].id for m in members if m.job.state == State.SUCCEEDED]
+    with st.container(horizontal=True, gap="small"):
+        with st.popover("Rank", icon=":material/leaderboard:", disabled=len(finished) < 2):
+            prompt = st.text_input("Prompt", value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
+            clip = st.multiselect(
+                "CLIP models that judge",
+                list(registry.CLIP_MODELS),
+                default=["mini"],
+                max_selections=4,
+                key=f"rank_clip_{sheet.id}",
+            )
+            st.button(
+                "Rank",
+                type="primary",
+                key=f"rank_{sheet.id}",
+                on_click=_rank,
+                args=(sheet, finished, visitor, prompt, clip),
+            )
+        if pictures:
+            st.download_button(
+                "Sheet as PNG",
+                partial(_png, sheet, members, files, places),
+                file_name=f"{sheet.id}.png",
+                mime="image/png",
+                key="download_sheet",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+        waiting = [m.job.id for m in members if m.job.state in LIVE and m.job.submitter == visitor]
+        if waiting:
+            st.button("Cancel the rest", icon=":material/close:", on_click=_cancel, args=(waiting, visitor))
+    if rankings:
+        newest = rankings[-1]
+        by = " + ".join(newest.params["clip"])
+        done = newest.state == State.SUCCEEDED
+        st.caption(w.label(f"Ranked by {by} for: {newest.prompt}" if done else f"Ranking: {_live.status_line(newest)}"))
+
+
+def _rank(sheet: Submission, pictures: list[str], visitor: str, prompt: str, clip: list[str]) -> None:
+    with w.plain_errors():
+        rank(w.studio(), sheet, pictures, visitor, prompt=prompt, clip=clip)
+
+
+def _cancel(job_ids: list[str], visitor: str) -> None:
+    with w.plain_errors():
+        for job_id in job_ids:
+            queue.request_cancel(w.studio().db, job_id, submitter=visitor)
+
+
+def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> None:
+    rows = sheet.layout.get("rows")
+    if sheet.kind != "compare" or rows is None:
+        with st.grid("auto", min_column_width=155, key="sheet"):
+            for member in members:
+                _tile(member, files[member.job.id], places)
+        return
+    across = columns_of(sheet, len(members))
+    for row, value in enumerate(rows["values"]):
+        st.html(f'<div class="t2i-meta">{w.esc(rows["name"])} {w.esc(value)}</div>')
+        with st.container(key=f"matrix_{row}"):
+            here = [member for member in members if member.cell is not None and member.cell // across == row]
+            for member, cell in zip(here, st.columns(across, gap="small", wrap=False), strict=False):
+                with cell:
+                    _tile(member, files[member.job.id], places)
+
+
+def columns_of(sheet: Submission, members: int) -> int:
+    """How many pictures stand in a row."""
+    columns = sheet.layout.get("columns")
+    return len(columns["values"]) if columns else min(members, 4)
+
+
+def _tile(member: Member, files: dict[str, Artefact], places: dict[str, tuple[int, float]]) -> None:
+    job = member.job
+    with st.container(key=f"tile_{job.id}"):
+        data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+        w.picture(data, key=job.id, alt=f"{member.label}: {job.prompt}", instead=line(job, places))
+        st.button(
+            w.label(member.label or w.short(job.prompt)),
+            key=f"open_{job.id}",
+            type="tertiary",
+            width="stretch",
+            on_click=_open,
+            args=(job.id,),
+        )
+        st.html(f'<div class="t2i-meta">{w.esc(line(job, places))}</div>')
+
+
+def line(job: Job, places: dict[str, tuple[int, float]]) -> str:
+    """Place, score and time of a picture, or how far it is."""
+    if job.state == State.QUEUED:
+        return "Waiting"
+    if job.state == State.RUNNING:
+        return f"Step {job.step} of {job.total_steps}"
+    if job.state != State.SUCCEEDED:
+        return f"Failed. {job.error}" if job.state == State.FAILED else "Cancelled"
+    place, score = places.get(job.id, (None, job.score))
+    parts = [] if place is None else [f"No. {place}"]
+    parts += [] if score is None else [f"score {score:.3f}"]
+    return " · ".join([*parts, w.duration(_live.taken(job))])
+
+
+def _open(job_id: str) -> None:
+    w.go_to(w.INFERENCES, job=job_id)
+
+
+def _png(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> bytes:
+    shown = (files[m.job.id].get("thumbnail") or files[m.job.id].get("picture") for m in members)
+    cells = [Cell(m.label, line(m.job, places), w.load(one)) for m, one in zip(members, shown, strict=True)]
+    return contact_sheet(sheet.prompt, cells, columns_of(sheet, len(members)))

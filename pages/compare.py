@@ -1,0 +1,106 @@
+"""Compare: one prompt through several engines, or over the values of one or two settings, as one sheet."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import streamlit as st
+
+from db import workers
+from generator import registry
+from pages import _comparison, _form
+from pages import _widgets as w
+from pages._comparison import ENGINE, Axis, axis, cells, example
+from pages._submit import new_drawing, submit_set
+
+NOTHING = "nothing"
+START = (("compare_rows", ENGINE), ("compare_columns", "seed"))
+
+
+def page() -> None:
+    """The prompt, the two axes, and what they would make."""
+    visitor = w.visitor()
+    w.go()
+    st.text("One prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn.")
+    prompt = _prompt()
+    engine = _choice("Engine", "compare_engine", registry.drawing_engines(), None, w.engine_title)
+    style = _style(engine)
+    names = _comparison.settings_of(engine)
+    first, second = st.columns(2)
+    with first:
+        rows = _choice("Rows", "compare_rows", names, ENGINE)
+        typed_rows = _values("compare_rows", rows)
+    with second:
+        columns = _choice("Columns", "compare_columns", [NOTHING, *names], "seed")
+        typed_columns = _values("compare_columns", columns) if columns != NOTHING else ""
+    seed = _seed() if "seed" not in (rows, columns) else None
+    if st.button("Compare", type="primary", icon=":material/compare:"):
+        with w.plain_errors():
+            base: dict[str, Any] = {"prompt": prompt}
+            if style is not None:
+                base["style"] = style
+            if seed is not None:
+                base["seed"] = seed
+            across = None if columns == NOTHING else axis(columns, typed_columns)
+            sheet = _compare(visitor, engine, base, axis(rows, typed_rows), across)
+            if not workers.live(w.studio().db):
+                st.toast(w.NO_EXECUTOR, duration="long")
+            st.switch_page(w.SHEETS, query_params={"sheet": sheet})
+
+
+def _compare(visitor: str, engine: str, base: dict[str, Any], rows: Axis, columns: Axis | None) -> str:
+    """Queues every cell or none; the id of the sheet. Raises BadParams, TooManyQueued."""
+    studio = w.studio()
+    made = cells(engine, base, rows, columns)
+    wanted = [(label, new_drawing(studio, its_engine, values)) for label, its_engine, values in made]
+    layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
+    return submit_set(studio, visitor, "compare", str(wanted[0][1].prompt), wanted, layout)[0].id
+
+
+def _prompt() -> str:
+    key = _form.keep("compare_prompt", _form.remembered().get("set_prompt", ""))
+    prompt = st.text_area("Prompt", key=key, height=80, placeholder="a red heart")
+    _form.remembered()[key] = prompt
+    return prompt
+
+
+def _choice(label: str, key: str, names: list[str], default: str | None, titles: Any = str) -> str:
+    _form.keep(key, default or names[0])
+    if st.session_state[key] not in names:
+        st.session_state[key] = default if default in names else names[0]
+    chosen = st.selectbox(label, names, key=key, format_func=titles)
+    _form.remembered()[key] = chosen
+    return chosen
+
+
+def _style(engine: str) -> str | None:
+    """The style of the embedded models, where the engine's first checkpoint has styles."""
+    if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
+        return None
+    key = _form.keep("compare_style", registry.CHECKPOINTS["mini"].defaults["style"])
+    chosen = st.selectbox("Style", list(registry.STYLES), key=key, format_func=lambda name: registry.STYLES[name])
+    _form.remembered()[key] = chosen
+    return chosen
+
+
+def _values(axis_key: str, name: str) -> str:
+    start = example(name) if (axis_key, name) in START else ""
+    key = _form.keep(f"{axis_key}_values_{name}", start)
+    typed = st.text_input(
+        f"Values of {name}", key=key, placeholder=example(name), help="With commas between them; several CLIPs with +."
+    )
+    _form.remembered()[key] = typed
+    return typed
+
+
+def _seed() -> int:
+    """One seed for all cells, so that they differ in what is compared alone."""
+    key = _form.keep("compare_seed", secrets.randbelow(2**32))
+    seed = st.number_input("Seed of all", min_value=0, max_value=2**32 - 1, step=1, key=key)
+    _form.remembered()[key] = seed
+    return int(seed)
+
+
+if __name__ == "__main__":
+    w.show(page)

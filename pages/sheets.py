@@ -1,0 +1,57 @@
+"""Sheets: candidates, variations and comparisons as contact sheets; one of them under ?sheet=<id>."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from db import submissions
+from pages import _sheet
+from pages import _widgets as w
+
+SHOWN = 30
+
+
+def page() -> None:
+    """One sheet where the address names one, else the visitor's own."""
+    sheet_id = st.query_params.get("sheet")
+    if sheet_id:
+        _sheet.show(sheet_id, w.visitor())
+    else:
+        _list(w.visitor())
+
+
+def _list(visitor: str) -> None:
+    own = submissions.of_submitter(w.studio().db, visitor, limit=SHOWN)
+    if not own:
+        w.empty_state(
+            "No sheets yet",
+            "Ask for several pictures of one prompt, vary a finished picture, or compare engines and settings.",
+            page=w.COMPARE,
+            link="Compare",
+        )
+        return
+    firsts = {}
+    for sheet in own:
+        members = submissions.jobs_of(w.studio().db, sheet.id)
+        firsts[sheet.id] = [member.job.id for member in members if member.cell is not None]
+    files = w.files_of([ids[0] for ids in firsts.values() if ids])
+    for sheet in own:
+        ids = firsts[sheet.id]
+        found = files.get(ids[0], {}) if ids else {}
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{sheet.id}"):
+            data = w.load(found.get("thumbnail") or found.get("preview"))
+            w.picture(data, key=f"sheet_{sheet.id}", alt=sheet.prompt, side=56)
+            st.html(
+                f'<div class="t2i-prompt">{w.esc(w.short(sheet.prompt))}</div>'
+                f'<div class="t2i-meta">{_sheet.KINDS[sheet.kind]} · {len(ids)} pictures · '
+                f"{w.esc(w.ago(sheet.created_at))}</div>"
+            )
+            st.button("Open", key=f"open_{sheet.id}", on_click=_open, args=(sheet.id,))
+
+
+def _open(sheet_id: str) -> None:
+    st.query_params["sheet"] = sheet_id
+
+
+if __name__ == "__main__":
+    w.show(page)

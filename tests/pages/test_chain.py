@@ -1,0 +1,232 @@
+"""From a finished picture to the next one: vary, upscale, rank, compare; and the way back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from db import artefacts, queue, submissions
+from db.jobs import Job, State
+from pages import _widgets as w
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
+
+
+def press(app: AppTest, label: str, key: str = "") -> AppTest:
+    return next(b for b in app.button if b.label == label and str(b.key or "").startswith(key)).click().run()
+
+
+def jobs(studio: Studio) -> list[Job]:
+    return queue.list_jobs(studio.db, limit=100, include_hidden=True)
+
+
+def candidates(studio: Studio, open_page: OpenPage, count: int = 3) -> str:
+    """A visitor asks for several pictures; the id of their sheet."""
+    app = open_page()
+    app.text_area(key="set_prompt").set_value("a red heart")
+    app.number_input(key="set_pictures").set_value(count)
+    press(app, "Generate")
+    (sheet,) = submissions.of_submitter(studio.db, ME)
+    return sheet.id
+
+
+def ranked(studio: Studio, job: Job, scores: list[float]) -> None:
+    """An executor ranks the pictures in the order they were named, with these scores."""
+    queue.claim(studio.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
+    pairs = sorted(zip(job.params["pictures"], scores, strict=True), key=lambda pair: -pair[1])
+    ranking = [{"picture": picture, "score": score} for picture, score in pairs]
+    document = {"engine": "rank", "params": job.params, "result": {"prompt": "", "clip": ["mini"], "ranking": ranking}}
+    artefacts.save(
+        studio.db,
+        studio.store,
+        job_id=job.id,
+        kind="result",
+        data=json.dumps(document).encode(),
+        media_type="application/json",
+        ext="json",
+    )
+    queue.succeed(studio.db, worker_id=EXECUTOR, job_id=job.id, score=max(scores))
+
+
+def test_variations_are_children_that_start_from_the_picture(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart", SOMEBODY, steps=20)
+    app = open_page(w.INFERENCES, job=parent.id)
+    app.number_input(key=f"vary_count_{parent.id}").set_value(3)
+    app.selectbox(key=f"vary_engine_{parent.id}").set_value("guided-diffusion")
+    app.slider(key=f"vary_skip_{parent.id}").set_value(0.75)
+    app = press(app.run(), "Make variations")
+    assert not app.error and not app.exception
+    picture = artefacts.of_job(studio.db, parent.id)["picture"]
+    made = [job for job in jobs(studio) if job.id != parent.id]
+    assert len(made) == 3 == len({job.params["seed"] for job in made})
+    for job in made:
+        assert (job.parent_id, job.source_artefact_id, job.submitter) == (parent.id, picture.id, ME)
+        assert (job.params["init"], job.params["init_image"], job.params["skip_steps"]) == ("image", picture.id, 30)
+        assert (job.prompt, job.total_steps) == ("a red heart", 10)
+    assert app.title[0].value == "Sheets" and "Variations · 0 of 3 done" in everything_shown(app)
+
+
+def test_a_picture_is_enlarged_as_a_child_and_each_shows_the_other(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart", SOMEBODY)
+    app = press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    assert not app.error
+    (child,) = (job for job in jobs(studio) if job.engine == "upscale")
+    picture = artefacts.of_job(studio.db, parent.id)["picture"]
+    assert (child.parent_id, child.prompt, child.source_artefact_id) == (parent.id, "a red heart", picture.id)
+    assert (child.params["picture"], child.params["width"]) == (picture.id, 256)
+    shown = open_page(w.INFERENCES, job=child.id)
+    assert "Made from" in everything_shown(shown) and f"open_parent_{parent.id}" in {b.key for b in shown.button}
+    back = shown.button(key=f"open_parent_{parent.id}").click().run()
+    assert "Made from it" in everything_shown(back) and f"open_child_{child.id}" in {b.key for b in back.button}
+
+
+def test_an_enlarged_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart", cutn=5)
+    press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    studio.start_executor()
+    (child,) = (job for job in jobs(studio) if job.engine == "upscale")
+    studio.enlarge(child)
+    press(open_page(w.INFERENCES, job=child.id), "Make variations")
+    made = [job for job in jobs(studio) if job.parent_id == child.id]
+    assert {(job.engine, job.params["cutn"]) for job in made} == {("vqgan-clip", 5)} and len(made) == 4
+
+
+def test_too_large_a_picture_is_not_queued_to_be_enlarged(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart")
+    picture = artefacts.of_job(studio.db, parent.id)["picture"]
+    artefacts.record(
+        studio.db,
+        job_id=parent.id,
+        kind="picture",
+        key=picture.key,
+        media_type="image/png",
+        size=1,
+        sha256="0" * 64,
+        width=4000,
+        height=3000,
+    )
+    studio.store.put(picture.key, studio.store.get(picture.key))
+    app = press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    assert "too large to be enlarged 4 times" in app.error[0].value
+    assert jobs(studio) == [parent]
+
+
+def test_hidden_children_are_not_shown_to_others(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart")
+    child = studio.draw("a red heart", SOMEBODY, parent_id=parent.id)
+    assert "Made from it" in everything_shown(open_page(w.INFERENCES, job=parent.id))
+    queue.set_hidden(studio.db, child.id)
+    assert "Made from it" not in everything_shown(open_page(w.INFERENCES, job=parent.id))
+
+
+def test_several_pictures_of_a_prompt_are_a_sheet_that_is_ranked(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    sheet = candidates(studio, open_page)
+    made = [studio.finish(studio.run()) for _ in range(3)]
+    app = open_page(w.SHEETS, sheet=sheet)
+    shown = everything_shown(app)
+    assert "Candidates · 3 of 3 done" in shown and "score 0.420" in shown
+    app.text_input(key=f"rank_prompt_{sheet}").set_value("a heart, dark red")
+    app = press(app.run(), "Rank", f"rank_{sheet}")
+    (rank,) = (job for job in jobs(studio) if job.engine == "rank")
+    assert rank.params["prompt"] == "a heart, dark red" and rank.submitter == ME
+    pictures = [artefacts.of_job(studio.db, job.id)["picture"].id for job in made]
+    assert rank.params["pictures"] == pictures
+    ranked(studio, rank, [0.1, 0.3, 0.2])
+    app = open_page(w.SHEETS, sheet=sheet)
+    opened = [str(b.key) for b in app.button if str(b.key).startswith("open_")]
+    assert opened == [f"open_{made[i].id}" for i in (1, 2, 0)], "best first"
+    assert "No. 1 · score 0.300" in everything_shown(app) and "Ranked by mini" in everything_shown(app)
+    best = app.button(key=opened[0]).click().run()
+    assert best.title[0].value == "Previous Inferences" and best.query_params["job"] in (made[1].id, [made[1].id])
+
+
+def test_one_finished_picture_is_nothing_to_rank(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    sheet = candidates(studio, open_page, 2)
+    studio.finish(studio.run())
+    app = press(open_page(w.SHEETS, sheet=sheet), "Rank", f"rank_{sheet}")
+    assert "takes two finished pictures" in app.error[0].value
+    press(app, "Cancel the rest")
+    assert queue.counts(studio.db)[State.CANCELLED] == 1
+
+
+def test_sheets_are_listed_and_an_unknown_one_is_a_sentence(studio: Studio, open_page: OpenPage) -> None:
+    assert "No sheets yet" in everything_shown(open_page(w.SHEETS))
+    assert "There is no sheet" in everything_shown(open_page(w.SHEETS, sheet="<b>nothing</b>"))
+    sheet = candidates(studio, open_page)
+    app = open_page(w.SHEETS)
+    assert "Candidates · 3 pictures" in everything_shown(app)
+    app = app.button(key=f"open_{sheet}").click().run()
+    assert "Candidates · 0 of 3 done" in everything_shown(app)
+    assert "No sheets yet" in everything_shown(open_page(w.SHEETS, visitor=SOMEBODY))
+
+
+def compare(app: AppTest, prompt: str = "a red heart", **chosen: tuple[str, str]) -> AppTest:
+    app.text_area(key="compare_prompt").set_value(prompt)
+    for axis, (name, values) in chosen.items():
+        app.selectbox(key=f"compare_{axis}").set_value(name).run()
+        if name != "nothing":
+            app.text_input(key=f"compare_{axis}_values_{name}").set_value(values)
+    return press(app, "Compare")
+
+
+def test_a_grid_over_two_settings_is_one_sheet_with_one_seed(studio: Studio, open_page: OpenPage) -> None:
+    app = compare(open_page(w.COMPARE), rows=("cutn", "8, 16"), columns=("learning_rate", ".02, .05,0.1"))
+    assert not app.error and not app.exception
+    made = jobs(studio)[::-1]
+    grid = [(job.params["cutn"], job.params["learning_rate"]) for job in made]
+    assert grid == [(8, 0.02), (8, 0.05), (8, 0.1), (16, 0.02), (16, 0.05), (16, 0.1)]
+    assert len({job.params["seed"] for job in made}) == 1 and {job.state for job in made} == {State.QUEUED}
+    (sheet,) = submissions.of_submitter(studio.db, ME)
+    assert [m.label for m in submissions.jobs_of(studio.db, sheet.id)][-1] == "cutn 16 · learning_rate 0.1"
+    assert app.title[0].value == "Sheets"
+    studio.start_executor()
+    studio.finish(studio.run())
+    shown = everything_shown(open_page(w.SHEETS, sheet=sheet.id))
+    assert "Comparison · 1 of 6 done" in shown and "cutn 16" in shown and "score 0.420" in shown
+
+
+def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> None:
+    engines = "vqgan-clip, latent-diffusion, biggan-clip"
+    app = compare(open_page(w.COMPARE), rows=("engine", engines), columns=("seed", "1, 2"))
+    assert not app.error
+    assert [(job.engine, job.params["seed"]) for job in jobs(studio)[::-1]] == [
+        (engine, seed) for engine in engines.split(", ") for seed in (1, 2)
+    ]
+    assert {job.params["style"] for job in jobs(studio)} == {"noto"}
+
+
+def test_a_bad_comparison_is_one_sentence_and_queues_nothing(studio: Studio, open_page: OpenPage) -> None:
+    app = compare(open_page(w.COMPARE), rows=("cutn", "8, many"), columns=("seed", "1"))
+    (error,) = app.error
+    assert "cutn many · seed 1: cutn = 'many'" in error.value.replace("\\", "").replace("\u2060", "")
+    assert jobs(studio) == [] and not app.exception
+
+
+def test_a_comparison_beyond_the_limit_is_refused_whole(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T2I_MAX_QUEUED_PER_SUBMITTER", "3")
+    app = compare(open_page(w.COMPARE), rows=("cutn", "8, 16"), columns=("seed", "1, 2"))
+    assert "These 4 jobs were not queued" in app.error[0].value and jobs(studio) == []
+
+
+def test_a_ranking_is_shown_in_words_and_not_among_the_pictures(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    sheet = candidates(studio, open_page, 2)
+    for _ in range(2):
+        studio.finish(studio.run())
+    press(open_page(w.SHEETS, sheet=sheet), "Rank", f"rank_{sheet}")
+    (rank,) = (job for job in jobs(studio) if job.engine == "rank")
+    ranked(studio, rank, [0.1, 0.3])
+    gallery = open_page(w.INFERENCES)
+    assert f"open_{rank.id}" not in {b.key for b in gallery.button}
+    detail = open_page(w.INFERENCES, job=rank.id)
+    assert not detail.exception and "Ranking" in everything_shown(detail)
+    best = artefacts.get(studio.db, rank.params["pictures"][1]).job_id
+    first = detail.button(key="open_rank_1")
+    assert first.label == "No. 1 · 0.300"
+    assert first.click().run().query_params["job"] in (best, [best])

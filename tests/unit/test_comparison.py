@@ -1,0 +1,111 @@
+"""Comparisons and variations as settings, before anything is queued; and a sheet as one PNG."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from generator.params import BadParams, validate
+from generator.params.vary import takes_pictures, varied
+from pages._comparison import axis, cells
+from pages._contact_sheet import Cell, contact_sheet
+
+BASE = {"prompt": "a red heart", "seed": 7, "style": "noto"}
+
+
+def grid(rows: tuple[str, str], columns: tuple[str, str] | None = None, **base: Any) -> list[Any]:
+    return cells("vqgan-clip", BASE | base, axis(*rows), axis(*columns) if columns else None)
+
+
+def test_a_grid_goes_row_by_row_and_names_every_cell() -> None:
+    made = grid(("cutn", "8, 16"), ("learning_rate", ".02,.05"))
+    assert [label for label, _, _ in made] == [
+        f"cutn {cutn} · learning_rate {rate}" for cutn in (8, 16) for rate in (".02", ".05")
+    ]
+    params = [validate(engine, values) for _, engine, values in made]
+    assert [(p.cutn, p.learning_rate, p.seed) for p in params] == [
+        (8, 0.02, 7),
+        (8, 0.05, 7),
+        (16, 0.02, 7),
+        (16, 0.05, 7),
+    ]
+
+
+def test_every_kind_of_setting_can_be_compared() -> None:
+    def chosen(name: str, typed: str) -> list[Any]:
+        return [getattr(validate(engine, values), name) for _, engine, values in grid((name, typed))]
+
+    assert chosen("clip", "mini, RN50+ViT-B/32") == [("mini",), ("RN50", "ViT-B/32")]
+    assert chosen("augment", "true, no") == [True, False]
+    assert chosen("upscale", "1, 4") == [1, 4]
+    assert chosen("optimiser", "Adam, SGD") == ["Adam", "SGD"]
+    assert chosen("style", "noto, any") == ["noto", None]
+    assert chosen("checkpoint", "mini, wikiart-f16-1024") == ["mini", "wikiart-f16-1024"]
+
+
+def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
+    made = grid(("checkpoint", "mini, wikiart-f16-1024"))
+    assert [validate(engine, values).style for _, engine, values in made] == ["noto", None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "base", "sentence"),
+    [
+        (("cutn", "8"), None, {"prompt": ""}, "The prompt is empty"),
+        (("cutn", " "), None, {}, "Write the values of cutn"),
+        (("cutn", "8,,9"), None, {}, "an empty place between two commas"),
+        (("cutn", "8, 8"), None, {}, "The value 8 of cutn is there twice"),
+        (("cutn", "8, many"), ("seed", "1"), {}, "cutn many · seed 1: cutn = 'many'"),
+        (("cutn", "8, 9999"), None, {}, "cutn = '9999': input should be less than or equal to 512"),
+        (("engine", "vqgan-clip, dall-e"), None, {}, "Unknown engine 'dall-e'"),
+        (("engine", "vqgan-clip, rank"), None, {}, "Unknown engine 'rank'"),
+        (("engine", "vqgan-clip, latent-diffusion"), ("cutn", "8"), {}, "Unknown setting 'cutn'"),
+        (("seed", "1"), ("seed", "2"), {}, "Rows and columns are both seed"),
+        (("cutn", ",".join(map(str, range(1, 50)))), None, {}, "makes 49 pictures; at most 48"),
+    ],
+)
+def test_a_bad_comparison_is_one_sentence(rows: Any, columns: Any, base: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        grid(rows, columns, **base)
+    assert isinstance(refused.value, BadParams) and sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings"),
+    [
+        ("vqgan-clip", {"init": "image", "init_strength": 0.925, "init_weight": 1.0}),
+        ("latent-diffusion", {"strength": 0.5}),
+        ("guided-diffusion", {"init": "image", "skip_steps": 20}),
+    ],
+)
+def test_an_engine_starts_from_the_picture(engine: str, settings: dict[str, Any]) -> None:
+    assert engine in takes_pictures()
+    params = validate(engine, varied(engine, BASE, "a.png", 0.5)).model_dump()
+    assert settings.items() <= params.items() and params["init_image"] == "a.png"
+
+
+@pytest.mark.parametrize("engine", takes_pictures())
+def test_every_skip_rate_leaves_something_to_do_and_a_greater_one_less(engine: str) -> None:
+    steps = [validate(engine, varied(engine, BASE, "a.png", rate)).total_steps for rate in (0.0, 0.5, 1.0)]
+    assert steps == sorted(steps, reverse=True) and steps[-1] >= 1
+
+
+def test_what_cannot_be_varied_is_said() -> None:
+    with pytest.raises(BadParams, match=r"biggan-clip cannot start from a picture. Choose one of: vqgan-clip"):
+        varied("biggan-clip", BASE, "a.png", 0.5)
+    with pytest.raises(BadParams, match=r"skip_rate = 1.5: 0 to 1 is allowed"):
+        varied("vqgan-clip", BASE, "a.png", 1.5)
+
+
+def test_a_sheet_is_one_png_with_every_picture_and_place() -> None:
+    red = io.BytesIO()
+    Image.new("RGB", (32, 16), "red").save(red, "PNG")
+    made = [Cell(f"seed {n}", "score 0.4 · 3 s", red.getvalue() if n else None) for n in range(5)]
+    with Image.open(io.BytesIO(contact_sheet("a red heart " * 40, made, 3))) as page:
+        assert page.format == "PNG" and page.width == 16 + 3 * (256 + 16)
+        colours = {page.getpixel((16 + 272 * n + 128, 54 + 128)) for n in range(3)}
+        below = page.getpixel((16 + 272 + 128, 54 + 256 + 44 + 16 + 128))
+    assert colours == {(236, 236, 236), (255, 0, 0)} and below == (255, 0, 0)
