@@ -59,6 +59,7 @@ class Work:
         self.params: Params
         self.key: EngineKey
         self.engine: Engine
+        self.upscaling: dict[str, Any] = {}  # where upscalers are and on which device they work, if not the embedded
         self.slot: Slot | None = None
         self.state: bytes | None = None  # the saved slot state the job would go on from
         self.step, self.score = job.step, job.score
@@ -291,7 +292,7 @@ class Work:
         final = None
         if self.params.upscale > 1 and drawn is not None:
             try:
-                for progress in enlarging(drawn, self.params.upscale):
+                for progress in enlarging(drawn, self.params.upscale, self.params.upscaler, **self.upscaling):
                     if self.cancel or self.lost:
                         return None
                     final = progress.image

@@ -38,6 +38,7 @@ from executor.job import Work
 from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator import registry
+from generator.checkpoint_files import upscaler_file
 from generator.output import decode_image
 
 if TYPE_CHECKING:
@@ -251,6 +252,10 @@ class Executor:
         try:
             work.params = parameters.validate(job.engine, job.params)
             work.key = EngineKey.of(job.engine, work.params)
+            folder = self.station.settings.checkpoints_dir
+            work.upscaling = {"device": self.device, "checkpoints_dir": folder}
+            if work.params.upscale > 1:  # a missing upscaler is said before the picture is drawn
+                upscaler_file(work.params.upscaler, folder)
             if not self._fits(work):
                 return
             if work.key not in self._engines:

@@ -97,7 +97,7 @@ ENGINES: dict[str, EngineSpec] = {
         summary="Optimises the z and the classes of a BigGAN until CLIP sees the prompt in the picture.",
         params="generator.params.biggan_clip:BigganClipParams",
         engine="generator.biggan_clip:BigganClip",
-        checkpoints=("mini-biggan",),
+        checkpoints=("mini-biggan", "biggan-deep-128", "biggan-deep-256", "biggan-deep-512"),
     ),
 }
 
@@ -112,6 +112,43 @@ _REAL_DEFAULTS: dict[str, Any] = {
     "init_weight": 0.0,
     "upscale": 1,
 }
+# Big Sleep's: 128 plain cutouts, a loss of 100 cosines beside one of z and one of the classes, all divided by 100 here.
+_BIG_SLEEP: dict[str, Any] = {
+    "clip": ("ViT-B/32",),
+    "init": "random",
+    "steps": 500,
+    "learning_rate": 0.07,
+    "latents": "per-layer",
+    "max_classes": 0,
+    "class_topk": "successive",
+    "class_temperature": 2.0,
+    "truncation": 1.0,
+    "ema": 0.99,
+    "loss": "cosine",
+    "latent_weight": 0.01,
+    "class_weight": 0.01,
+    "init_weight": 0.0,
+    "candidates": 1,
+    "cutn": 128,
+    "cut_sizes": "normal",
+    "augment": False,
+    "noise": 0.0,
+    "upscale": 1,
+}
+
+
+def _biggan_deep(side: int, weight_bytes: int, activation_bytes_per_px: int) -> CheckpointSpec:
+    return CheckpointSpec(
+        f"BigGAN-deep {side} px (ImageNet)",
+        factor=side,
+        max_side=side,
+        only_side=side,
+        activation_bytes_per_px=activation_bytes_per_px,
+        weight_bytes=weight_bytes,
+        defaults={**_BIG_SLEEP, "width": side, "height": side},
+    )
+
+
 _F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
 
 CHECKPOINTS: dict[str, CheckpointSpec] = {
@@ -190,6 +227,9 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         weight_bytes=306 * MIB,
         defaults={**_REAL_DEFAULTS, "width": 256, "height": 256},
     ),
+    "biggan-deep-128": _biggan_deep(128, 201 * MIB, 20_000),
+    "biggan-deep-256": _biggan_deep(256, 224 * MIB, 12_000),
+    "biggan-deep-512": _biggan_deep(512, 225 * MIB, 6_000),
 }
 
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
@@ -202,6 +242,14 @@ CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "ViT-B/16": (224, 571 * MIB, 170 * MIB),
     "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
 }
+
+
+# name -> (title, bytes of memory for its weights and one tile); files of the host's own go by their file names
+UPSCALERS: dict[str, tuple[str, int]] = {
+    "mini": ("Mini (embedded)", 300 * MIB),
+    "swinir-l": ("SwinIR-L, real pictures", 700 * MIB),
+}
+OWN_UPSCALER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(safetensors|pth|pt|bin)"
 
 
 def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:

@@ -110,7 +110,9 @@ def test_the_real_clips_have_the_shapes_and_input_side_the_tables_expect(name: s
 
 def test_every_name_a_person_can_choose_has_files_and_a_licence() -> None:
     embedded = {name for name, spec in registry.CHECKPOINTS.items() if spec.embedded}
-    assert set(checkpoints.TABLE) == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS)) - embedded
+    upscalers = {name for name, row in checkpoints.TABLE.items() if row.kind == "upscaler"}
+    assert set(checkpoints.TABLE) - upscalers == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS)) - embedded
+    assert upscalers == set(registry.UPSCALERS) - {"mini"}
     for row in checkpoints.TABLE.values():
         assert row.licence and row.files
         for file in row.files:
@@ -421,6 +423,9 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "c.ckpt")
     torch.save({"state_dict": {"w": torch.ones(1)}, attacks[1]: 1}, tmp_path / "d.ckpt")
     assert list(read_state_dict(tmp_path / "d.ckpt")) == ["w"]
+    torch.save({"w": torch.ones(1), "x": attacks}, tmp_path / "e.bin", _use_new_zipfile_serialization=False)
+    with pytest.raises(BadStateDict, match="its pickle cannot be read"):
+        read_state_dict(tmp_path / "e.bin")
     assert not mark.exists()
 
 
@@ -441,8 +446,13 @@ def test_other_kinds_of_files_are_named_for_what_they_are(tmp_path: Path) -> Non
     path.write_text("<!doctype html><title>404</title>")
     with pytest.raises(BadStateDict, match="web page"):
         read_state_dict(path)
-    torch.save({"w": torch.ones(1)}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(BadStateDict, match=r"before PyTorch 1\.6"):
+    path.write_bytes(b"weights")
+    with pytest.raises(BadStateDict, match=r"neither safetensors nor what torch\.save writes"):
+        read_state_dict(path)
+    torch.save({"params_ema": {"w": torch.ones(1)}}, path, _use_new_zipfile_serialization=False)
+    assert read_state_dict(path)["w"] == 1, "a file from before PyTorch 1.6"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(BadStateDict, match="its pickle cannot be read"):
         read_state_dict(path)
     torch.save({"w": torch.ones(1000)}, path)
     path.write_bytes(path.read_bytes()[:-800])
