@@ -27,11 +27,26 @@ class IllegalTransition(DbError):
 
 
 class TooManyQueued(DbError):
-    """The submitter already has as many waiting jobs as one submitter may have."""
+    """The submitter would have more waiting jobs than one submitter may have."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, wanted: int = 1, waiting: int | None = None) -> None:
         self.limit = limit
-        super().__init__(f"You already have {limit} jobs waiting, the most one visitor may have; wait or cancel one.")
+        waiting = limit if waiting is None else waiting
+        if wanted == 1:
+            text = f"You already have {waiting} jobs waiting, the most one visitor may have; wait or cancel one."
+        else:
+            text = (
+                f"These {wanted} jobs were not queued: {waiting} of yours are waiting, and one visitor may have "
+                f"{limit} waiting at once. Ask for {max(limit - waiting, 0)} or fewer, or wait."
+            )
+        super().__init__(text)
+
+
+class UnknownSubmission(DbError):
+    """There is no submission with this id."""
+
+    def __init__(self, submission_id: str) -> None:
+        super().__init__(f"There is no sheet with the id {submission_id!r}.")
 
 
 class NotYours(DbError):

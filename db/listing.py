@@ -48,12 +48,14 @@ def list_jobs(
     engine: str | None = None,
     submitter: str | None = None,
     search: str | None = None,
+    without: Collection[str] = (),
     include_hidden: bool = False,
 ) -> list[Job]:
     """Up to `limit` jobs, newest first, older than `before_id`: pass the last id of one page to get the next.
 
-    search: a part of the prompt, whatever its case and spacing. A page costs the same at the end of 100,000
-    jobs as at the start; a search that finds nothing reads one narrow index to its end.
+    search: a part of the prompt, whatever its case and spacing. without: engines whose jobs are left out.
+    A page costs the same at the end of 100,000 jobs as at the start; a search that finds nothing reads one narrow
+    index to its end.
     """
     with reading(db) as conn:
         page = page_query(
@@ -63,6 +65,7 @@ def list_jobs(
             engine=engine,
             submitter=submitter,
             search=search,
+            without=without,
             include_hidden=include_hidden,
         )
         return _in_order(conn, conn.scalars(page).all())
@@ -76,6 +79,7 @@ def page_query(
     engine: str | None = None,
     submitter: str | None = None,
     search: str | None = None,
+    without: Collection[str] = (),
     include_hidden: bool = False,
 ) -> sa.Select[Any]:
     """The statement that finds the ids of a page: each part reads an index from its new end, and stops."""
@@ -84,6 +88,8 @@ def page_query(
         where.append(jobs.c.id < before_id)
     if not include_hidden:
         where.append(jobs.c.hidden == sa.false())
+    if without:
+        where.append(_plain(jobs.c.engine).not_in(sorted(without)))
     wanted = None if states is None else sorted({State(state) for state in states})
     term = normalise(search) if search else ""
     page = sa.select(jobs.c.id).where(*where).order_by(jobs.c.id.desc()).limit(limit)
@@ -116,6 +122,18 @@ def page_query(
 def _plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The column's value as an expression that no index is chosen for."""
     return sa.func.coalesce(column, "")
+
+
+def children(db: sa.Engine, job_id: str, *, limit: int = 24) -> list[Job]:
+    """What was made from a job, the newest first, but for what the host has hidden."""
+    with reading(db) as conn:
+        rows = conn.execute(
+            sa.select(*jobs.c)
+            .where(jobs.c.parent_id == job_id, jobs.c.hidden == sa.false())
+            .order_by(jobs.c.id.desc())
+            .limit(limit)
+        ).all()
+    return [from_row(row) for row in rows]
 
 
 def running_jobs(db: sa.Engine) -> list[Job]:

@@ -6,25 +6,23 @@ They raise the errors of `db.errors`; DatabaseUnavailable may come from any of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
+from db.adding import NewJob, add
 from db.engine import clock, reading, writing
-from db.errors import BadValue, TooManyQueued, UnknownJob
-from db.jobs import Job, State, check_text, check_transition, from_row, new_id, normalise
+from db.jobs import Job, State, check_text, check_transition, from_row
 from db.lines import heads
-from db.listing import Event, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.listing import Event, children, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
 from db.schema import events as events_table
 from db.schema import jobs
 from db.transitions import (
     cancel_now,
     fail,
     heartbeat,
-    note,
     release,
     request_cancel,
     requeue_expired,
@@ -34,7 +32,9 @@ from db.waiting import position_and_wait
 
 __all__ = [
     "Event",
+    "NewJob",
     "cancel_now",
+    "children",
     "claim",
     "counts",
     "enqueue",
@@ -55,11 +55,7 @@ __all__ = [
 
 
 # Statements are made once: making one takes longer than running it.
-_ADD = sa.insert(jobs)
 _WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)
-_WAITING_OF = sa.select(sa.func.count()).where(
-    jobs.c.submitter == sa.bindparam("submitter"), jobs.c.state == State.QUEUED
-)
 
 
 def enqueue(
@@ -83,50 +79,22 @@ def enqueue(
     batch_key: jobs with the same key can share a batch. max_queued: most jobs the submitter may have waiting.
     Raises TooManyQueued, BadValue, or UnknownJob for a parent that does not exist.
     """
-    for name, text, longest in (
-        ("engine", engine, 64),
-        ("checkpoint", checkpoint, 128),
-        ("batch_key", batch_key, 255),
-        ("submitter", submitter, 128),
-        ("prompt", prompt, None),
-    ):
-        check_text(name, text, longest)
-    for name, number in (("total_steps", total_steps), ("max_attempts", max_attempts)):
-        if number < 1:
-            raise BadValue(f"{name} is {number}; at least 1 is needed.")
-    try:
-        json.dumps(dict(params), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BadValue(f"The parameters are no JSON: {error}.") from None
+    check_text("submitter", submitter, 128)
+    new = NewJob(
+        engine=engine,
+        checkpoint=checkpoint,
+        batch_key=batch_key,
+        prompt=prompt,
+        params=params,
+        total_steps=total_steps,
+        priority=priority,
+        parent_id=parent_id,
+        source_artefact_id=source_artefact_id,
+        max_attempts=max_attempts,
+    )
+    new.check()
     with writing(db) as conn:
-        if max_queued is not None:
-            _check_room(conn, submitter, max_queued)
-        if parent_id is not None and conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == parent_id)) is None:
-            raise UnknownJob(parent_id)
-        job = Job(
-            id=new_id(),
-            engine=engine,
-            checkpoint=checkpoint,
-            batch_key=batch_key,
-            prompt=prompt,
-            params=dict(params),
-            state=State.QUEUED,
-            priority=priority,
-            submitter=submitter,
-            attempt=1,
-            max_attempts=max_attempts,
-            step=0,
-            total_steps=total_steps,
-            history=[],
-            cancel_requested=False,
-            hidden=False,
-            parent_id=parent_id,
-            source_artefact_id=source_artefact_id,
-            created_at=clock(conn),
-        )
-        conn.execute(_ADD, vars(job) | {"prompt_search": normalise(prompt)})
-        note(conn, job.id, State.QUEUED, at=job.created_at)
-    return job
+        return add(conn, [new], submitter, max_queued)[0]
 
 
 def claim(
@@ -198,11 +166,3 @@ def _claim_statement() -> sa.Executable:
     )
     taken: dict[str, Any] = {name: sa.bindparam(name) for name in ("worker_id", "started_at", "lease_expires_at")}
     return sa.update(jobs).where(jobs.c.id == free).values(state=State.RUNNING, **taken).returning(*jobs.c)
-
-
-def _check_room(conn: sa.Connection, submitter: str, max_queued: int) -> None:
-    if conn.dialect.name == "postgresql":
-        # One submitter's requests one after the other, so that two at once cannot both take the last place.
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(submitter, 0))))
-    if (conn.scalar(_WAITING_OF, {"submitter": submitter}) or 0) >= max_queued:
-        raise TooManyQueued(max_queued)

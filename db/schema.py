@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = sa.MetaData()
 
@@ -56,6 +56,32 @@ jobs = sa.Table(
     sa.Index("ix_jobs_served", "submitter", "started_at"),
     # What recent jobs of an engine have taken.
     sa.Index("ix_jobs_finished", "engine", "state", "finished_at"),
+    # What was made from a job.
+    sa.Index("ix_jobs_parent", "parent_id", "id"),
+)
+
+# Jobs that were asked for together. layout: how their sheet is laid out, e.g. the two parameters of a comparison.
+submissions = sa.Table(
+    "submissions",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("submitter", sa.String(128), nullable=False),
+    sa.Column("layout", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Index("ix_submissions_submitter", "submitter", "id"),
+)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("submission_id", sa.String(32), sa.ForeignKey("submissions.id"), nullable=False),
+    # The place on the sheet, from 0; NULL for a job about the whole set, as a ranking.
+    sa.Column("cell", sa.Integer),
+    sa.Column("label", sa.String(255), nullable=False),
+    sa.Index("ix_members_submission", "submission_id", "cell"),
 )
 
 events = sa.Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,16 +32,19 @@ class Tally:
     ties: int = 0
 
 
-def next_pair(db: sa.Engine, voter: str) -> tuple[Job, Job] | None:
+def next_pair(db: sa.Engine, voter: str, engines: Collection[str] | None = None) -> tuple[Job, Job] | None:
     """Two pictures (left, right) for this voter to compare, None when there is no pair they have not seen.
 
-    Of the newest POOL pictures; the same prompt before the same engine before any other pair, pictures with
-    few votes first, ties and sides by chance.
+    Of the newest POOL pictures of these engines (None: of all); the same prompt before the same engine before any
+    other pair, pictures with few votes first, ties and sides by chance.
     """
+    wanted = [jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false()]
+    if engines is not None:
+        wanted.append(jobs.c.engine.in_(sorted(engines)))
     with reading(db) as conn:
         pool = conn.execute(
             sa.select(jobs.c.id, jobs.c.prompt_search, jobs.c.engine)
-            .where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false())
+            .where(*wanted)
             .order_by(jobs.c.id.desc())
             .limit(POOL)
         ).all()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from generator.engine import Engine
-    from generator.params import Params
+    from generator.params import JobParams
 
 GIB = 1 << 30
 _CGROUP = Path("/sys/fs/cgroup")
@@ -37,15 +37,16 @@ class EngineKey:
     clip: tuple[str, ...]
 
     @classmethod
-    def of(cls, engine: str, params: Params) -> EngineKey:
-        return cls(engine, params.checkpoint, params.clip)
+    def of(cls, engine: str, params: JobParams) -> EngineKey:
+        return cls(engine, *params.loads)
 
 
 class Engines:
-    """The engines loaded last, at most `keep` of them unless jobs in progress need more."""
+    """The engines loaded last, at most `keep` of them unless jobs in progress need more: a chain from candidates to an
+    enlarged picture goes through four. Where memory is short, those not in use go earlier."""
 
     def __init__(
-        self, device: str, checkpoints_dir: Path, read_image: Callable[[str], Image.Image], *, keep: int = 2
+        self, device: str, checkpoints_dir: Path, read_image: Callable[[str], Image.Image], *, keep: int = 4
     ) -> None:
         self.device = device
         self._checkpoints_dir = checkpoints_dir
@@ -84,31 +85,34 @@ class Engines:
             free_cached(self.device)
         return len(unused)
 
-    def room_for(self, key: EngineKey, params: Params, beside: int) -> tuple[int, int | None]:
+    def room_for(self, key: EngineKey, params: JobParams, beside: int) -> tuple[int, int | None]:
         """(bytes one more job needs, bytes free or None where the device does not tell).
 
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
         """
         whole = registry.estimate_memory(params)
-        activations = whole - weights_of(params)
-        needed = activations * (beside + 1) + (0 if key in self._loaded else weights_of(params))
+        weights = registry.weight_bytes(params)
+        needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
         return needed, free_memory(self.device)
 
 
-def weights_of(params: Params) -> int:
-    """Bytes of the weights a job needs, shared with every other job of the same engine."""
-    clip = sum(registry.CLIP_MODELS[name][1] for name in params.clip)
-    return registry.CHECKPOINTS[params.checkpoint].weight_bytes + clip
-
-
-def too_large(params: Params, needed: int, free: int, device: str) -> NotEnoughMemory:
+def too_large(params: JobParams, needed: int, free: int, device: str) -> NotEnoughMemory:
     """The sentence for a job that does not fit even when it is alone."""
-    width, height = params.actual_size
-    knob = "cutn" if "cutn" in type(params).model_fields else "candidates"
+    at = "" if params.actual_size is None else " at {} x {} px".format(*params.actual_size)
+    name = next((name for name in ("cutn", "candidates") if hasattr(params, name)), None)
+    seen = "" if name is None else f" with {name} {params.cutouts_per_step}"
     return NotEnoughMemory(
-        f"This job needs about {needed / GIB:.1f} GiB of memory at {width} x {height} px with {knob} "
-        f"{params.cutouts_per_step}, and {device} has {free / GIB:.1f} GiB free; lower width and height or {knob}."
+        f"This job needs about {needed / GIB:.1f} GiB of memory{at}{seen}, and {device} has {free / GIB:.1f} GiB free; "
+        f"{params.memory_advice}."
     )
+
+
+def too_large_even_alone(params: JobParams, device: str) -> str:
+    """The sentence for a job that ran out of memory with nothing beside it."""
+    at = "" if params.actual_size is None else " at {} x {} px".format(*params.actual_size)
+    parts = ", even with one job and one cutout at a time" if params.cutouts_per_step else ""
+    more = ", or switch checkpoint_activations on" if hasattr(params, "checkpoint_activations") else ""
+    return f"{device} ran out of memory{at}{parts}; {params.memory_advice}{more}."
 
 
 def free_memory(device: str) -> int | None:

@@ -6,11 +6,9 @@ happen here, so that the next step of the batch does not.
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import queue as fifo
-import shutil
 import threading
 import time
 from collections import deque
@@ -24,28 +22,19 @@ from db import artefacts, queue
 from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
 from executor.engines import EngineKey
+from executor.files import TYPES, File, Files
 from executor.station import DATABASE_DOWN, Station
-from generator.output import Recorder, encode_png, encode_preview, encode_thumbnail, to_image
-from generator.upscaler import NotEnlarged, enlarging
+from generator.checkpoint_files import upscaler_file
+from generator.output import encode_preview
+from generator.params import Params
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from generator.engine import Engine, Slot, Step
-    from generator.params import Params
+    from generator.params import JobParams
 
 PREVIEW_EVERY_S = 0.5
 FRAMES_WAITING = 8  # frames not yet on disk; beyond it the loop waits, so memory does not grow
 STORE_TRIES = 3
-DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
-FILES = {  # what the recorder makes -> (kind, media type, extension) of the artefact
-    "png": ("picture", "image/png", "png"),
-    "thumbnail": ("thumbnail", "image/webp", "webp"),
-    "gif": ("gif", "image/gif", "gif"),
-    "webp": ("webp", "image/webp", "webp"),
-    "mp4": ("mp4", "video/mp4", "mp4"),
-    "json": ("json", "application/json", "json"),
-}
 
 
 class Work:
@@ -56,10 +45,9 @@ class Work:
 
     def __init__(self, job: Job, station: Station) -> None:
         self.job, self.station = job, station
-        self.params: Params
+        self.params: JobParams
         self.key: EngineKey
         self.engine: Engine
-        self.upscaling: dict[str, Any] = {}  # where upscalers are and on which device they work, if not the embedded
         self.slot: Slot | None = None
         self.state: bytes | None = None  # the saved slot state the job would go on from
         self.step, self.score = job.step, job.score
@@ -71,8 +59,7 @@ class Work:
         self._state_at = time.monotonic()
         self._preview_at = self._logged_at = 0.0
         self._step_times: deque[float] = deque(maxlen=20)
-        self._last_image: torch.Tensor | None = None
-        self._recorder: Recorder | None = None
+        self._files: Files | None = None
         self._tasks: fifo.Queue[Callable[[], None]] = fifo.Queue(FRAMES_WAITING)
         threading.Thread(target=self._write, name=f"files-{job.id}", daemon=True).start()
 
@@ -92,6 +79,16 @@ class Work:
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
 
     # Called by the main loop
+
+    def begin(self, params: JobParams, device: str) -> None:
+        """The parameters are read and good. Raises CheckpointMissing where the upscaler they name is not there."""
+        self.params, self.key = params, EngineKey.of(self.job.engine, params)
+        folder = self.station.settings.checkpoints_dir
+        if isinstance(params, Params) and params.upscale > 1:  # said before the picture is drawn
+            upscaler_file(params.upscaler, folder)
+        self._files = Files(
+            self.job.engine, params, self._folder, self._read_source, device=device, checkpoints_dir=folder
+        )
 
     def read_state(self) -> dict[str, Any] | None:
         """The slot state saved by whoever ran this job before, its score curve taken over; None: start anew."""
@@ -142,9 +139,9 @@ class Work:
         self.history.append([step.index, step.score])
         if len(self.history) > 2 * HISTORY_POINTS:
             self.history = thin(self.history)
-        image = step.image
-        if image is not None:
-            self._last_image = image
+        files, image = self.files, step.image
+        files.took(step)
+        if image is not None and files.makes == "drawing":
             self._tasks.put(lambda: self._frame(step.index, image))
             if now - self._preview_at >= PREVIEW_EVERY_S and self._tasks.qsize() <= 2:
                 self._preview_at = now
@@ -233,37 +230,34 @@ class Work:
         return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
 
     def _frame(self, index: int, image: torch.Tensor) -> None:
-        if self.lost or self.broken:
-            return
-        if self._recorder is None:
-            self._recorder = Recorder(self._folder, self.params, self.job.engine)
-        self._recorder.add(index, image)
+        if not self.lost and not self.broken:
+            self.files.frame(index, image)
 
     def _preview(self, image: torch.Tensor) -> None:
         if not self.lost:
             self._keep_lease()
-            self._save("preview", encode_preview(image), "image/webp", "webp", *self.params.actual_size)
+            self._save(File("preview", encode_preview(image), self.params.actual_size))
 
     def _save_state(self, state: bytes) -> None:
         self._keep_lease()
-        self._save("state", state, "application/octet-stream", "pt")
+        self._save(File("state", state))
 
     def _keep_lease(self) -> None:
         """After a pause (a laptop's lid) the job may be somebody else's already: ask before writing."""
         if time.time() - self.reported[1] > self.station.settings.lease_s / 2:
             self._hold()
 
-    def _save(
-        self, kind: str, data: bytes, media_type: str, ext: str, width: int | None = None, height: int | None = None
-    ) -> None:
+    def _save(self, file: File) -> None:
         if self.lost:
             return
+        media_type, ext = TYPES[file.kind]
+        width, height = file.size or (None, None)
         artefacts.save(
             self.station.db,
             self.station.store,
             job_id=self.job.id,
-            kind=kind,
-            data=data,
+            kind=file.kind,
+            data=file.data,
             media_type=media_type,
             ext=ext,
             width=width,
@@ -273,10 +267,11 @@ class Work:
     def _succeed(self) -> None:
         if self.broken:
             return self._fail(*self.broken)
-        final = None if self.cancel else self._enlarged()
+        final = None if self.cancel else self.files.enlarged(lambda: self.cancel or self.lost, self._tell)
         if self.cancel:
             return self._cancelled()
-        self._store_files(final)
+        for file in self.files.finished(self.score, final, self._tell):
+            self._store(file)
         self._hold()
         self.station.patiently(
             lambda: queue.succeed(
@@ -286,48 +281,12 @@ class Work:
         self._say("succeeded", score=self.score)
         self._clean()
 
-    def _enlarged(self) -> Image.Image | None:
-        """The finished picture as large as `upscale` says; None where it stays as it was drawn."""
-        drawn = self._recorder.last() if self._recorder else None
-        final = None
-        if self.params.upscale > 1 and drawn is not None:
-            try:
-                for progress in enlarging(drawn, self.params.upscale, self.params.upscaler, **self.upscaling):
-                    if self.cancel or self.lost:
-                        return None
-                    final = progress.image
-            except NotEnlarged as error:
-                self._say("not_enlarged", logging.WARNING, error=str(error))
-        return final
-
-    def _store_files(self, final: Image.Image | None) -> None:
-        """Picture, films and settings of the finished job, each stored and recorded while the job is still ours."""
-        if self._recorder is None:
-            raise ValueError(f"job {self.job.id} has ended without a picture")
-        try:
-            files = self._recorder.finish(self.score, final)
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
-                raise
-            # A picture without its MP4 (a missing or broken ffmpeg) is better than none.
-            self._say("no_mp4", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
-            files = self._recorder.finish(self.score, final, mp4=False)
-        for name, data in files.items():
-            self._store(name, data, final.size if final and name in ("png", "thumbnail") else None)
-
-    def _store_last_picture(self, image: torch.Tensor) -> None:
-        picture = to_image(image)
-        self._store("png", encode_png(picture, self.job.engine, self.params, self.score))
-        self._store("thumbnail", encode_thumbnail(picture))
-
-    def _store(self, name: str, data: bytes, size: tuple[int, int] | None = None) -> None:
-        """A file of the finished job, as large as drawn unless told; a store that hesitates is asked a few times."""
-        kind, media_type, ext = FILES[name]
-        width, height = (None, None) if kind == "json" else size or self.params.actual_size
+    def _store(self, file: File) -> None:
+        """A file of the finished job; a store that hesitates is asked a few times."""
         for attempt in range(1, STORE_TRIES + 1):
             self._hold()
             try:
-                return self.station.patiently(lambda: self._save(kind, data, media_type, ext, width, height))
+                return self.station.patiently(lambda: self._save(file))
             except StoreUnavailable:
                 if attempt == STORE_TRIES:
                     raise
@@ -353,11 +312,11 @@ class Work:
 
     def _fail(self, kind: str, message: str) -> None:
         self._hold()
-        if self._last_image is not None:
-            try:
-                self._store_last_picture(self._last_image)
-            except (OSError, StoreUnavailable) as error:
-                self._say("last_picture_lost", logging.WARNING, error=str(error))
+        try:
+            for file in self._files.unfinished(self.score) if self._files else ():
+                self._store(file)
+        except (OSError, StoreUnavailable) as error:
+            self._say("last_picture_lost", logging.WARNING, error=str(error))
         self.station.patiently(
             lambda: queue.fail(
                 self.station.db,
@@ -385,7 +344,8 @@ class Work:
 
     def _clean(self) -> None:
         """The job has ended: nothing will go on from its state or its frames."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._files:
+            self._files.discard()
         try:
             artefacts.discard(self.station.db, self.station.store, job_id=self.job.id, kind="state")
         except (StoreUnavailable, *DATABASE_DOWN) as error:
@@ -393,6 +353,18 @@ class Work:
 
     def _say(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         self.station.event(event, level, job=self.job.id, step=self.step, **fields)
+
+    def _tell(self, event: str, error: BaseException) -> None:
+        self._say(event, logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def _read_source(self, reference: str) -> bytes:
+        return self.station.store.get(self.station.key_of(reference))
+
+    @property
+    def files(self) -> Files:
+        """What the job has made, once its parameters are read."""
+        assert self._files is not None
+        return self._files
 
     @property
     def _folder(self) -> Path:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from db import artefacts, queue, workers
+from db import queue, workers
 from db.engine import reading
 from db.errors import DbError, StoreUnavailable
 from db.jobs import Job
@@ -32,14 +32,15 @@ from executor.engines import (
     is_out_of_memory,
     sentence_for,
     too_large,
+    too_large_even_alone,
 )
 from executor.heart import Heart
 from executor.job import Work
 from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator import registry
-from generator.checkpoint_files import upscaler_file
 from generator.output import decode_image
+from generator.tiling import MOST_PX
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,6 +53,7 @@ CANCEL_LOOK_S = 0.02
 LIMIT_FORGOTTEN_S = 600.0  # after running out of memory, a full batch is tried again so much later
 STOP_S = 5.0  # how long files being written are awaited when the executor stops
 LONGEST_WAIT_S = 30.0
+MOST_BYTES = 512 << 20  # of a picture in the store: what the studio enlarged itself may be larger than an upload
 
 
 class Executor:
@@ -104,7 +106,7 @@ class Executor:
             return
         self._warm = True
         try:
-            params = parameters.validate(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
+            params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
             self._engines.get(EngineKey.of(settings.default_engine, params), set())
         except Exception as error:  # the first job will fail with the same, in its own name
             self.station.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
@@ -124,9 +126,8 @@ class Executor:
         workers.stop(self.station.db, self.station.worker_id)
 
     def read_image(self, reference: str) -> Image.Image:
-        """A picture named in a job's parameters: the key of an upload, or the id of a picture in the store."""
-        key = reference if reference.startswith("uploads/") else artefacts.get(self.station.db, reference).key
-        return decode_image(self.station.store.get(key))
+        """A picture named in a job's parameters: its key in the store, or the id of its record."""
+        return decode_image(self.station.store.get(self.station.key_of(reference)), MOST_BYTES, MOST_PX)
 
     def _register(self) -> None:
         workers.register(
@@ -250,17 +251,12 @@ class Executor:
         """Give a claimed job its slot, from its saved state if there is one; a bad job fails with a sentence."""
         job = work.job
         try:
-            work.params = parameters.validate(job.engine, job.params)
-            work.key = EngineKey.of(job.engine, work.params)
-            folder = self.station.settings.checkpoints_dir
-            work.upscaling = {"device": self.device, "checkpoints_dir": folder}
-            if work.params.upscale > 1:  # a missing upscaler is said before the picture is drawn
-                upscaler_file(work.params.upscaler, folder)
+            work.begin(parameters.validate_job(job.engine, job.params), self.device)
             if not self._fits(work):
                 return
             if work.key not in self._engines:
-                self.status = f"loading {job.engine} {work.params.checkpoint}"
-                self.station.event("loading", engine=job.engine, checkpoint=work.params.checkpoint)
+                self.status = f"loading {job.engine} {work.key.checkpoint}"
+                self.station.event("loading", engine=job.engine, checkpoint=work.key.checkpoint)
             work.engine = self._engines.get(work.key, {other.key for other in self.active})
             work.open(work.read_state())
         except Exception as error:
@@ -351,12 +347,7 @@ class Executor:
             self.station.event("out_of_memory", logging.WARNING, job=work.job.id, micro_batch_now=micro_batch)
             self._rewind(work)
             return
-        width, height = work.params.actual_size
-        message = (
-            f"{self.device} ran out of memory at {width} x {height} px, even with one job and one cutout at a time; "
-            "lower width and height, or switch checkpoint_activations on."
-        )
-        self._fail(work, "out_of_memory", message)
+        self._fail(work, "out_of_memory", too_large_even_alone(work.params, self.device))
 
     def _rewind(self, work: Work) -> bool:
         """Open the slot again where it was saved last: the step that broke off may have drawn random numbers."""

@@ -42,6 +42,13 @@ class Station:
         """One structured line: an event and key=value fields."""
         self.log.log(level, event, extra={"fields": fields})
 
+    def key_of(self, reference: str) -> str:
+        """The key of a picture named in a job's parameters: a key itself, or the id of an artefact.
+
+        Raises UnknownArtefact.
+        """
+        return reference if "/" in reference else artefacts.get(self.db, reference).key
+
     def patiently(self, call: Callable[[], T]) -> T:
         """The call's answer; while the database is down it waits, longer each time, and says so once."""
         wait = 0.2

@@ -90,7 +90,9 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("prompt", nargs="?", help=params.Params.model_fields["prompt"].description)
-    parser.add_argument("--engine", default=engine, help=f"one of: {', '.join(registry.ENGINES)} [default {engine}]")
+    parser.add_argument(
+        "--engine", default=engine, help=f"one of: {', '.join(registry.drawing_engines())} [default {engine}]"
+    )
     parser.add_argument(
         "--size", type=_size, metavar="WxH|N", help="width x height in px, floored to the model's factor [default 64]"
     )
@@ -102,13 +104,14 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
     checkpoints_dir_option(parser)
-    _add_flags(parser, registry.params_class(engine))
+    _add_flags(parser, registry.drawing_class(engine))
     return parser
 
 
 def show_list(directory: Path) -> str:
     """What --list prints."""
-    engines = "\n".join(f"{name:<20} {spec.title}: {spec.summary}" for name, spec in registry.ENGINES.items())
+    drawing = [(name, registry.ENGINES[name]) for name in registry.drawing_engines()]
+    engines = "\n".join(f"{name:<20} {spec.title}: {spec.summary}" for name, spec in drawing)
     styles = "\n".join(f"{name:<20} {title}" for name, title in registry.STYLES.items())
     return "\n".join(
         [
@@ -148,7 +151,7 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
             raise NoMetadata(f"Cannot read {given['from_png']}: {error.strerror}.") from None
         engine, repeated = output.read_metadata(data)
         base = repeated.model_dump()
-    fields = registry.params_class(engine).model_fields
+    fields = registry.drawing_class(engine).model_fields
     changes = {name: given[name] for name in fields if name in given}
     if "size" in given:
         changes["width"], changes["height"] = given["size"]

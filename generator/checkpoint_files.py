@@ -329,12 +329,14 @@ def upscaler_file(name: str, directory: Path) -> Path | None:
 
     Raises CheckpointMissing.
     """
-    if name == "mini":
+    if name in registry.CHECKPOINTS and registry.CHECKPOINTS[name].embedded:
         return None
     if name not in TABLE:
         path = directory / name
         if Path(name).name != name or not path.is_file():
-            raise CheckpointMissing(f"There is no upscaler {name!r} in {directory}. Put the file there, or use mini.")
+            raise CheckpointMissing(
+                f"There is no upscaler {name!r} in {directory}. Put the file there, or use mini-upscaler."
+            )
         return path
     return next(iter(require(name, directory).values()))
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from generator.params import Params
+from generator.params import JobParams
 
 
 class NotFinite(RuntimeError):
@@ -27,9 +27,10 @@ class Step:
 
     index: steps made so far (0 is the start); total: steps planned.
     image: (3, H, W) float32 in [0, 1] on the CPU, or None where no frame is due at this step.
-    score: cosine similarity to the prompts under the guiding CLIP, in [-1, 1].
+    score: cosine similarity to the prompts under the guiding CLIP, in [-1, 1]; NaN where there is nothing to score.
     losses: loss terms by name. done: the slot has made its last step.
     error: set when this slot cannot go on (NotFinite); image is then None and the last good one stays.
+    result: what a job that makes no picture has found, plain values for JSON; set with its last step.
     """
 
     index: int
@@ -39,12 +40,13 @@ class Step:
     losses: dict[str, float] = field(default_factory=dict)
     done: bool = False
     error: Exception | None = None
+    result: dict[str, Any] | None = None
 
 
 class Slot(Protocol):
     """One picture in progress: its latent, optimiser moments, random generators and step."""
 
-    params: Params
+    params: Any  # of the engine's own class, a JobParams
     index: int
     done: bool
 
@@ -58,14 +60,14 @@ class Engine(Protocol):
 
     micro_batch: int | None
 
-    def open(self, params: Params) -> Slot: ...
+    def open(self, params: JobParams) -> Slot: ...
 
-    def resume(self, params: Params, state: dict[str, Any]) -> Slot: ...
+    def resume(self, params: JobParams, state: dict[str, Any]) -> Slot: ...
 
     def advance(self, slots: Sequence[Slot]) -> list[Step]: ...
 
 
-def generate(engine: Engine, params: Params) -> Iterator[Step]:
+def generate(engine: Engine, params: JobParams) -> Iterator[Step]:
     """One picture from start to end; raises the slot's error, if any."""
     slot = engine.open(params)
     while not slot.done:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from generator.engine import Engine
-    from generator.params import Params
+    from generator.params import JobParams, Params
 
 MIB = 1 << 20
+NO_CHECKPOINT = "none"  # of an engine that needs none
 
 
 class UnknownName(ValueError):
@@ -36,6 +37,9 @@ class EngineSpec:
     params: str  # "module:class" of its frozen Pydantic parameters
     engine: str  # "module:class" of its batch-first engine
     checkpoints: tuple[str, ...]
+    # drawing: a picture that forms step by step, from a prompt, and its film; the form and the command line offer it.
+    # picture: one picture made from another. result: a JSON document.
+    makes: Literal["drawing", "picture", "result"] = "drawing"
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class CheckpointSpec:
     styled: bool = False  # whether `style` names one of STYLES
     only_side: int | None = None  # px, where the model draws one size
     embedded: bool = False  # whether its weights come with the project
+    scale: int = 1  # of an upscaler: how many times wider and higher it makes a picture
 
 
 STYLES: dict[str, str] = {
@@ -98,6 +103,22 @@ ENGINES: dict[str, EngineSpec] = {
         params="generator.params.biggan_clip:BigganClipParams",
         engine="generator.biggan_clip:BigganClip",
         checkpoints=("mini-biggan", "biggan-deep-128", "biggan-deep-256", "biggan-deep-512"),
+    ),
+    "upscale": EngineSpec(
+        title="Upscaling",
+        summary="Makes a finished picture larger, tile by tile.",
+        params="generator.params.upscale:UpscaleParams",
+        engine="generator.upscale_engine:Upscale",
+        checkpoints=("mini-upscaler", "swinir-l"),
+        makes="picture",
+    ),
+    "rank": EngineSpec(
+        title="Ranking",
+        summary="Puts finished pictures in the order in which CLIP sees the prompt in them.",
+        params="generator.params.rank:RankParams",
+        engine="generator.rank_engine:Rank",
+        checkpoints=(NO_CHECKPOINT,),
+        makes="result",
     ),
 }
 
@@ -215,6 +236,16 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         styled=True,
         embedded=True,
     ),
+    "mini-upscaler": CheckpointSpec(
+        title="Mini upscaler (embedded, x4)",
+        factor=1,
+        max_side=4096,
+        activation_bytes_per_px=24_000,
+        weight_bytes=4 * MIB,
+        defaults={},
+        embedded=True,
+        scale=4,
+    ),
     "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
     "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
     "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", **_F16, defaults=_REAL_DEFAULTS),
@@ -226,6 +257,15 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         activation_bytes_per_px=24_000,
         weight_bytes=306 * MIB,
         defaults={**_REAL_DEFAULTS, "width": 256, "height": 256},
+    ),
+    "swinir-l": CheckpointSpec(
+        "SwinIR-L, real pictures (x4)",
+        factor=1,
+        max_side=4096,
+        activation_bytes_per_px=30_000,
+        weight_bytes=140 * MIB,
+        defaults={},
+        scale=4,
     ),
     "biggan-deep-128": _biggan_deep(128, 201 * MIB, 20_000),
     "biggan-deep-256": _biggan_deep(256, 224 * MIB, 12_000),
@@ -244,11 +284,7 @@ CLIP_MODELS: dict[str, tuple[int, int, int]] = {
 }
 
 
-# name -> (title, bytes of memory for its weights and one tile); files of the host's own go by their file names
-UPSCALERS: dict[str, tuple[str, int]] = {
-    "mini": ("Mini (embedded)", 300 * MIB),
-    "swinir-l": ("SwinIR-L, real pictures", 700 * MIB),
-}
+# What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
 OWN_UPSCALER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(safetensors|pth|pt|bin)"
 
 
@@ -266,14 +302,25 @@ def first_checkpoint(engine: str, wanted: str) -> str:
     return wanted if wanted in offered else str(offered[0])
 
 
+def drawing_engines() -> list[str]:
+    """The engines that draw a picture from a prompt, in the order of the table."""
+    return [name for name, spec in ENGINES.items() if spec.makes == "drawing"]
+
+
 def _attribute(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def params_class(engine: str) -> type[Params]:
+def params_class(engine: str) -> type[JobParams]:
     """The frozen parameter class of an engine. Does not import torch."""
     return _attribute(lookup("engine", ENGINES, engine).params)
+
+
+def drawing_class(engine: str) -> type[Params]:
+    """The same, of an engine that draws. Raises UnknownName with the names of those."""
+    drawing = {name: spec for name, spec in ENGINES.items() if spec.makes == "drawing"}
+    return _attribute(lookup("engine", drawing, engine).params)
 
 
 def load(
@@ -301,10 +348,16 @@ def load(
     )
 
 
-def estimate_memory(params: Params) -> int:
+def weight_bytes(params: JobParams) -> int:
+    """Bytes of the weights a job needs, shared with every other job of the same engine."""
+    checkpoint, clip = params.loads
+    own = CHECKPOINTS[checkpoint].weight_bytes if checkpoint in CHECKPOINTS else 0
+    return own + sum(CLIP_MODELS[name][1] for name in clip)
+
+
+def estimate_memory(params: JobParams) -> int:
     """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
-    checkpoint: CheckpointSpec = CHECKPOINTS[params.checkpoint]
-    width, height = params.actual_size
-    weights = checkpoint.weight_bytes + sum(CLIP_MODELS[name][1] for name in params.clip)
-    cutouts = sum(CLIP_MODELS[name][2] for name in params.clip) * params.cutouts_per_step
-    return 300 * MIB + weights + width * height * checkpoint.activation_bytes_per_px + cutouts
+    checkpoint, clip = params.loads
+    drawn = params.pixels_at_once * CHECKPOINTS[checkpoint].activation_bytes_per_px if params.pixels_at_once else 0
+    cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
+    return 300 * MIB + weight_bytes(params) + drawn + cutouts

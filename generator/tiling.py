@@ -1,9 +1,25 @@
-"""Where the tiles of a large picture lie, and how much each counts where two overlap."""
+"""Where the tiles of a large picture lie, and how much each counts where two overlap.
+
+Importing this module does not import torch: parameters count the tiles of a job before it is queued.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GRID = 8  # px: tiles start on the grid of the attention windows, so that a tile sees the windows the whole picture has
+TILE = 128  # px of the small picture
+TILES = (32, 1024)  # px, the least and the greatest tile one may choose
+OVERLAP = 48  # px
+MOST_PX = 64_000_000  # of the large picture: 768 MB while it is put together
+
+
+def overlap_of(tile: int) -> int:
+    """px that neighbouring tiles share unless told otherwise: a third of the tile, OVERLAP at most."""
+    return min(OVERLAP, tile // 3 // GRID * GRID)
 
 
 def spans(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:
@@ -20,6 +36,8 @@ def blends(parts: list[tuple[int, int]], side: int, overlap: int, scale: int) ->
     A tile counts nothing in the outer third of an overlap, where it lacks what lies around, and more and more in the
     middle third.
     """
+    import torch
+
     at = (torch.arange(side * scale) + 0.5) / scale
     weights = torch.zeros(len(parts), len(at))
     third = max(overlap / 3, 1e-6)

@@ -30,14 +30,11 @@ from generator.output import to_image
 from generator.pictures import to_tensor
 from generator.precision import Precision
 from generator.state_dict import read_state_dict
-from generator.tiling import blends, spans
+from generator.tiling import GRID, MOST_PX, TILE, blends, overlap_of, spans
 from generator.torchvision_operators import declare
 
 WEIGHTS = Path(__file__).parent / "weights"
-GRID = 8  # px: tiles start on the grid of the attention windows, so that a tile sees the windows the whole picture has
-TILE = 128  # px of the small picture
-OVERLAP = 48  # px
-MOST_PX = 64_000_000  # of the large picture: 768 MB while it is put together
+EMBEDDED = ("mini", "mini-upscaler")  # the second is its name in the table of checkpoints
 
 
 class UpscalerMissing(FileNotFoundError):
@@ -92,7 +89,7 @@ class Upscaler:
         Neighbouring tiles are blended over the middle third of their overlap. Raises PictureTooLarge; ValueError for a
         tile or overlap that is no multiple of 8 px, or a tile no wider than two overlaps.
         """
-        overlap = min(OVERLAP, tile // 3 // GRID * GRID) if overlap is None else overlap
+        overlap = overlap_of(tile) if overlap is None else overlap
         if tile % GRID or overlap % GRID or overlap < 0 or tile <= 2 * overlap:
             raise ValueError(
                 f"tile {tile} px and overlap {overlap} px must be multiples of {GRID}, "
@@ -138,13 +135,13 @@ _kept: dict[tuple[str, str, str], Upscaler] = {}  # by name, folder and device
 def load_upscaler(
     name_or_path: str = "mini", device: torch.device | str = "cpu", checkpoints_dir: str | Path = "data/checkpoints"
 ) -> Upscaler:
-    """The embedded upscaler ("mini"), one of the table of checkpoints, or a file of weights that spandrel knows.
+    """The embedded upscaler ("mini", "mini-upscaler"), one of the table, or a file of weights that spandrel knows.
 
     Raises UpscalerMissing, UnsupportedUpscaler, generator.checkpoints.CheckpointMissing, CheckpointDamaged.
     """
     if name_or_path in TABLE:
         return Upscaler(_rgb(_described(upscaler_weights(name_or_path, checkpoints_dir)), name_or_path), device)
-    path = WEIGHTS / "mini-upscaler.safetensors" if name_or_path == "mini" else Path(name_or_path)
+    path = WEIGHTS / "mini-upscaler.safetensors" if name_or_path in EMBEDDED else Path(name_or_path)
     if not path.is_file():
         known = ", ".join(["mini", *(name for name, entry in TABLE.items() if entry.kind == "upscaler")])
         raise UpscalerMissing(
@@ -153,7 +150,7 @@ def load_upscaler(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")  # SwinIR as spandrel builds it
         try:
-            if name_or_path == "mini":
+            if name_or_path in EMBEDDED:
                 model = swinir().SwinIRArch().load(load_file(path))
             else:
                 model = _described(read_state_dict(path))
@@ -202,7 +199,7 @@ def swinir() -> Any:
 def enlarging(
     image: Image.Image,
     factor: int,
-    name: str = "mini",
+    name: str = "mini-upscaler",
     *,
     device: str = "cpu",
     checkpoints_dir: str | Path = "data/checkpoints",
@@ -214,13 +211,13 @@ def enlarging(
     the caller can keep the picture as it is.
     """
     try:
-        key = (name, str(WEIGHTS), "cpu") if name == "mini" else (name, str(checkpoints_dir), device)
+        key = (name, str(WEIGHTS), "cpu") if name in EMBEDDED else (name, str(checkpoints_dir), device)
         upscaler = _kept.get(key)
         if upscaler is None:
-            own = name not in registry.UPSCALERS and upscaler_file(name, Path(checkpoints_dir))
+            own = name not in registry.CHECKPOINTS and upscaler_file(name, Path(checkpoints_dir))
             upscaler = _kept.setdefault(key, load_upscaler(str(own or name), key[2], checkpoints_dir))
         if upscaler.scale != factor:
-            what = "The embedded upscaler" if name == "mini" else f"The upscaler {name}"
+            what = "The embedded upscaler" if name in EMBEDDED else f"The upscaler {name}"
             raise UnsupportedUpscaler(f"{what} enlarges {upscaler.scale} times, not {factor} times.")
         yield from upscaler.steps(to_tensor(image)[None])
     except (MemoryError, torch.OutOfMemoryError):
@@ -232,7 +229,7 @@ def enlarging(
 def enlarge(
     image: Image.Image,
     factor: int,
-    name: str = "mini",
+    name: str = "mini-upscaler",
     *,
     device: str = "cpu",
     checkpoints_dir: str | Path = "data/checkpoints",

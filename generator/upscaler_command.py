@@ -6,35 +6,22 @@ Exit status: 0, 1 when it failed, 2 for bad input, 130 after Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, PngImagePlugin
 from tqdm import tqdm
 
 from generator import output
 from generator.checkpoint_files import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints_command import checkpoints_dir_option
 from generator.device import DeviceUnavailable, pick_device
-from generator.output import METADATA_KEY, BadImage, NoMetadata
-from generator.params import BadParams
+from generator.inherited import with_settings
+from generator.output import BadImage
 from generator.pictures import to_tensor
-from generator.registry import UnknownName
-from generator.upscaler import (
-    GRID,
-    TILE,
-    PictureTooLarge,
-    Progress,
-    UnsupportedUpscaler,
-    UpscalerMissing,
-    load_upscaler,
-)
-
-TILES = (32, 1024)  # px, least and most
+from generator.tiling import GRID, TILE, TILES
+from generator.upscaler import EMBEDDED, PictureTooLarge, Progress, UnsupportedUpscaler, UpscalerMissing, load_upscaler
 
 
 def _tile(text: str) -> int:
@@ -58,34 +45,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
     checkpoints_dir_option(made)
     return made
-
-
-def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
-    """A PNG of the enlarged picture with the settings of the picture it was made from, if that had any.
-
-    embedded: the embedded upscaler made it, so `upscale` among the settings makes it again.
-    """
-    try:
-        engine, params = output.read_metadata(source)
-    except (NoMetadata, BadParams, UnknownName):
-        return _with_chunks(image, source)
-    width, height = params.actual_size
-    if embedded and image.size == (4 * width, 4 * height):
-        params = params.model_copy(update={"upscale": 4})
-    with Image.open(io.BytesIO(source)) as small:
-        score = json.loads(small.info[METADATA_KEY]).get("score")
-    return output.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
-
-
-def _with_chunks(image: Image.Image, source: bytes) -> bytes:
-    """Texts of other programs, or of another version of this one, go along as they are."""
-    chunks, file = PngImagePlugin.PngInfo(), io.BytesIO()
-    with Image.open(io.BytesIO(source)) as small:
-        for key, text in small.info.items():
-            if small.format == "PNG" and isinstance(text, str):
-                chunks.add_itxt(str(key), text)
-    image.save(file, "PNG", pnginfo=chunks)
-    return file.getvalue()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bar.update(progress.done - bar.n)
         large = progress.image
         assert large is not None
-        output.write_whole(target, with_settings(large, source, args.model == "mini"))
+        output.write_whole(target, with_settings(large, source, args.model in EMBEDDED))
     except PictureTooLarge as error:
         print(error, file=sys.stderr)
         return 2

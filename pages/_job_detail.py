@@ -14,12 +14,12 @@ from db.artefacts import Artefact
 from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
-from generator.params import BadParams, Params, validate
-from pages import _form, _live
+from generator.params import BadParams, JobParams, Params, validate_job
+from pages import _form, _live, _results
 from pages import _widgets as w
 from pages._submit import run_again
 
-DOWNLOADS = {"picture": "PNG", "gif": "GIF", "mp4": "MP4", "webp": "WebP", "json": "JSON"}
+DOWNLOADS = {"picture": "PNG", "gif": "GIF", "mp4": "MP4", "webp": "WebP", "json": "JSON", "result": "JSON"}
 
 
 def show(job_id: str, visitor: str) -> None:
@@ -51,7 +51,10 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
         files = w.files_of([job.id])[job.id]
         look, facts = st.columns([5, 6], gap="large")
         with look:
-            _picture(job, files)
+            if w.makes(job) == "result":
+                _results.show(job, files.get("result"))
+            else:
+                _picture(job, files)
             _downloads(job, files)
         with facts:
             st.html(f'<div class="t2i-prompt whole">{w.esc(job.prompt)}</div>')
@@ -110,10 +113,13 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
                 )
             return
         st.button("Run again", icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
-        st.button("Edit settings", icon=":material/edit:", on_click=_edit, args=(job,))
+        drawn = w.makes(job) == "drawing"
+        if drawn:
+            st.button("Edit settings", icon=":material/edit:", on_click=_edit, args=(job,))
         if "picture" in files:
             st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
-    st.caption("Run again: the same settings with a new seed.")
+    if drawn:
+        st.caption("Run again: the same settings with a new seed.")
 
 
 def _run_again(job: Job, visitor: str) -> None:
@@ -127,10 +133,12 @@ def _edit(job: Job, picture: Artefact | None = None) -> None:
     st.session_state["go_to"] = w.GENERATION
 
 
-def _size(params: Params, picture: Artefact | None) -> str:
-    """As large as the file is, and what became of enlarging it."""
+def _size(params: JobParams, picture: Artefact | None) -> str | None:
+    """As large as the file is, and what became of enlarging it; None where there is no picture."""
+    if params.actual_size is None:
+        return None
     drawn = "{} × {} px".format(*params.actual_size)
-    if params.upscale == 1 or picture is None or picture.width is None:
+    if not isinstance(params, Params) or params.upscale == 1 or picture is None or picture.width is None:
         return drawn
     if (picture.width, picture.height) == params.actual_size:
         return f"{drawn}, could not be enlarged"
@@ -138,15 +146,14 @@ def _size(params: Params, picture: Artefact | None) -> str:
 
 
 def _facts(job: Job, files: dict[str, Artefact]) -> None:
-    engine = registry.ENGINES.get(job.engine)
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made: dict[str, Any] = {
-        "Engine": engine.title if engine else job.engine,
+        "Engine": w.engine_title(job.engine),
         "Checkpoint": checkpoint.title if checkpoint else job.checkpoint,
-        "Seed": job.params.get("seed", ""),
+        "Seed": job.params.get("seed"),
     }
     try:
-        params = validate(job.engine, job.params)
+        params = validate_job(job.engine, job.params)
         made["Size"] = _size(params, files.get("picture"))
         changed: dict[str, Any] | None = params.changed()
     except (BadParams, registry.UnknownName):
@@ -178,7 +185,8 @@ def _plain(value: Any) -> str:
 
 
 def _table(rows: dict[str, Any]) -> None:
-    body = "".join(f"<dt>{w.esc(name)}</dt><dd>{w.esc(value)}</dd>" for name, value in rows.items())
+    there = ((name, value) for name, value in rows.items() if value is not None)
+    body = "".join(f"<dt>{w.esc(name)}</dt><dd>{w.esc(value)}</dd>" for name, value in there)
     st.html(f'<dl class="t2i-facts">{body}</dl>')
 
 

@@ -88,12 +88,15 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _instead(job: Job) -> str:
+    if w.makes(job) == "result" and job.state != State.QUEUED:
+        return w.engine_title(job.engine)
     return {
         State.QUEUED: "Waiting for its turn",
         State.RUNNING: "The first picture is on its way",
         State.FAILED: "Failed before there was a picture",
         State.CANCELLED: "Cancelled before there was a picture",
-    }.get(job.state, "The picture is no longer in the store")
+        State.SUCCEEDED: "The picture is no longer in the store",
+    }[job.state]
 
 
 def status_line(job: Job) -> str:
@@ -173,8 +176,9 @@ def _actions(job: Job, visitor: str) -> None:
         )
     elif job.state == State.SUCCEEDED:
         st.page_link(w.INFERENCES, label="Details", icon=":material/open_in_full:", query_params={"job": job.id})
-        st.button("Edit", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
-    else:
+        if w.makes(job) == "drawing":
+            st.button("Edit", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+    elif w.makes(job) == "drawing":
         st.button("Edit and try again", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from db import queue
 from db.errors import TooManyQueued
 from db.jobs import Job
-from generator.params import Params, validate
+from generator.params import JobParams, Params, validate, validate_job
 from pages._widgets import Studio
 
 MAX_PICTURES = 8
@@ -48,16 +48,16 @@ def _enqueue(
     studio: Studio,
     visitor: str,
     engine: str,
-    params: Params,
+    params: JobParams,
     parent_id: str | None,
     source_artefact_id: str | None,
 ) -> Job:
     return queue.enqueue(
         studio.db,
         engine=engine,
-        checkpoint=params.checkpoint,
+        checkpoint=params.loads[0],
         batch_key=params.batch_key,
-        prompt=params.prompt,
+        prompt=params.title,
         params=params.model_dump(mode="json"),
         total_steps=max(params.total_steps, 1),
         submitter=visitor,
@@ -69,6 +69,9 @@ def _enqueue(
 
 
 def run_again(studio: Studio, job: Job, visitor: str) -> Job:
-    """The same settings with a new seed, as a child of that job. Raises as `submit`."""
+    """The same settings, with a new seed where it draws, as a child of that job. Raises as `submit`."""
+    params = validate_job(job.engine, job.params)
+    if not isinstance(params, Params):
+        return _enqueue(studio, visitor, job.engine, params, job.parent_id, job.source_artefact_id)
     jobs, _ = submit(studio, visitor=visitor, engine=job.engine, values={**job.params, "seed": None}, parent_id=job.id)
     return jobs[0]

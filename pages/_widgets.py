@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from db import artefacts, engine, workers
 from db.artefacts import Artefact, Store
 from db.errors import DbError, UnknownArtefact
+from db.jobs import Job
+from generator import registry
 from generator.params import BadParams
 from generator.registry import UnknownName
 from settings import Settings
@@ -186,6 +188,18 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
             st.image(data, alt=alt or "Picture", width="stretch")
+
+
+def makes(job: Job) -> str:
+    """What a job leaves: "drawing", "picture" or "result"; see registry.EngineSpec."""
+    spec = registry.ENGINES.get(job.engine)
+    return spec.makes if spec else "drawing"
+
+
+def engine_title(engine: str) -> str:
+    """The engine's name for people; its own where this version of the studio does not know it."""
+    spec = registry.ENGINES.get(engine)
+    return spec.title if spec else engine
 
 
 def files_of(job_ids: list[str]) -> dict[str, dict[str, Artefact]]:

@@ -76,7 +76,7 @@ def _filters() -> dict[str, Any]:
             "Engine",
             ["", *registry.ENGINES],
             key=key,
-            format_func=lambda name: registry.ENGINES[name].title if name else "All engines",
+            format_func=lambda name: registry.ENGINES[name].title if name else "All that make pictures",
         )
     with status_cell:
         key = _form.keep("gallery_status", next(iter(STATUSES)))
@@ -86,14 +86,24 @@ def _filters() -> dict[str, Any]:
     return {
         "search": kept["gallery_search"].strip() or None,
         "engine": kept["gallery_engine"] or None,
+        "without": () if kept["gallery_engine"] else _results(),
         "states": STATUSES[kept["gallery_status"]],
         "submitter": w.visitor() if kept["gallery_mine"] else None,
     }
 
 
+def _results() -> list[str]:
+    """The engines that make no picture: they are found by their name only."""
+    return [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
+
+
 def _tile(job: Job, files: dict[str, Any]) -> None:
     data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
-    instead = _NO_PICTURE.get(job.state, "Being drawn" if job.state not in ENDED else "No picture")
+    instead = (
+        w.engine_title(job.engine)
+        if w.makes(job) == "result"
+        else _NO_PICTURE.get(job.state, "Being drawn" if job.state not in ENDED else "No picture")
+    )
     w.picture(data, key=job.id, alt=job.prompt, instead=instead)
     st.button(
         w.label(w.short(job.prompt)),

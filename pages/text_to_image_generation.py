@@ -68,7 +68,7 @@ def _remembered_text_area() -> None:
 
 
 def _engine() -> str:
-    names = list(registry.ENGINES)
+    names = registry.drawing_engines()
     default = w.studio().settings.default_engine
     if len(names) == 1:
         return names[0]

@@ -9,6 +9,7 @@ import streamlit as st
 from db import queue, votes
 from db.errors import AlreadyVoted, UnknownJob
 from db.jobs import Job, State
+from generator import registry
 from pages import _widgets as w
 
 
@@ -58,7 +59,8 @@ def _pair(visitor: str) -> tuple[Job, Job] | None:
                 return pair
         except UnknownJob:
             pass
-    found = votes.next_pair(db, visitor)
+    # What was enlarged is the same picture again, and a ranking is none.
+    found = votes.next_pair(db, visitor, registry.drawing_engines())
     st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
     return found
 

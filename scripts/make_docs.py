@@ -56,6 +56,8 @@ def page() -> str:
     keys = list(dict.fromkeys(key for spec in registry.CHECKPOINTS.values() for key in spec.defaults))
     rows = ["| checkpoint | " + " | ".join(f"`{key}`" for key in keys) + " |", "|---" * (len(keys) + 1) + "|"]
     for name, checkpoint in registry.CHECKPOINTS.items():
+        if not checkpoint.defaults:
+            continue
         values = [checkpoint.defaults.get(key, "") for key in keys]
         cells = [", ".join(value) if isinstance(value, tuple) else str(value) for value in values]
         rows.append(f"| `{name}` | " + " | ".join(cells) + " |")

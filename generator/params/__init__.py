@@ -1,11 +1,14 @@
 """What can be set, declared once: the form, the CLI flags, the tables in the docs and the metadata in a
 picture are all derived from these frozen classes. Importing this package does not import torch."""
 
-from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting, validate
+from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting, validate, validate_job
 from generator.params.biggan_clip import BigganClipParams
 from generator.params.cutouts import Cutouts
 from generator.params.guided_diffusion import GuidedDiffusionParams
+from generator.params.job import JobParams
 from generator.params.latent_diffusion import LatentDiffusionParams
+from generator.params.rank import RankParams
+from generator.params.upscale import UpscaleParams
 from generator.params.vqgan_clip import OPTIMISERS, VqganClipParams
 
 __all__ = [
@@ -15,9 +18,13 @@ __all__ = [
     "BigganClipParams",
     "Cutouts",
     "GuidedDiffusionParams",
+    "JobParams",
     "LatentDiffusionParams",
     "Params",
+    "RankParams",
     "Setting",
+    "UpscaleParams",
     "VqganClipParams",
     "validate",
+    "validate_job",
 ]

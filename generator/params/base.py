@@ -7,9 +7,10 @@ import secrets
 import unicodedata
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from generator import registry
+from generator.params.job import JobParams
 from generator.prompts import PromptError, parse_prompts
 
 MAX_PROMPT_CHARACTERS = 1000
@@ -24,10 +25,8 @@ def Setting(default: Any = ..., *, group: str, unit: str = "", **constraints: An
     return Field(default, json_schema_extra={"group": group, "unit": unit}, **constraints)
 
 
-class Params(BaseModel):
-    """What every engine needs: what to draw, how large, how long, from which seed, and which CLIP looks at it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Params(JobParams):
+    """What every engine that draws needs: what, how large, how long, from which seed, and which CLIP looks at it."""
 
     prompt: str = Setting(
         group="main",
@@ -50,24 +49,16 @@ class Params(BaseModel):
     steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
     upscale: Literal[1, 4] = Setting(4, group="output", description="Enlarge the finished picture so many times.")
     upscaler: str = Setting(
-        "mini",
+        "mini-upscaler",
         group="output",
         max_length=140,
-        description="What enlarges it: mini, swinir-l, or a file of the host's in the checkpoints folder.",
+        description="What enlarges it: mini-upscaler, swinir-l, or a file of the host's in the checkpoints folder.",
     )
 
     @field_validator("prompt")
     @classmethod
     def _clean_prompt(cls, prompt: str) -> str:
-        prompt = unicodedata.normalize("NFC", prompt)
-        refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs", "Cn")} - set("\n\t")
-        bad = sorted(f"U+{ord(c):04X}" for c in refused)
-        if bad:
-            raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
-        prompt = re.sub(r"\s+", " ", prompt).strip()
-        if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
-        return prompt
+        return clean_prompt(prompt)
 
     @model_validator(mode="before")
     @classmethod
@@ -87,9 +78,10 @@ class Params(BaseModel):
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
-        if self.upscaler not in registry.UPSCALERS and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
+        upscalers = registry.ENGINES["upscale"].checkpoints
+        if self.upscaler not in upscalers and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
             raise ValueError(
-                f"upscaler = {self.upscaler!r}: choose one of {', '.join(registry.UPSCALERS)}, or write the name of a "
+                f"upscaler = {self.upscaler!r}: choose one of {', '.join(upscalers)}, or write the name of a "
                 ".safetensors or .pth file in the checkpoints folder, without a path."
             )
         try:
@@ -112,6 +104,14 @@ class Params(BaseModel):
         return self
 
     @property
+    def title(self) -> str:
+        return self.prompt
+
+    @property
+    def loads(self) -> tuple[str, tuple[str, ...]]:
+        return self.checkpoint, self.clip
+
+    @property
     def batch_key(self) -> str:
         """Jobs with the same key can share every forward and backward pass."""
         raise NotImplementedError
@@ -132,10 +132,32 @@ class Params(BaseModel):
         factor = registry.CHECKPOINTS[self.checkpoint].factor  # the finished picture is `upscale` times as large
         return self.width // factor * factor, self.height // factor * factor
 
+    @property
+    def pixels_at_once(self) -> int:
+        width, height = self.actual_size
+        return width * height
+
+    @property
+    def memory_advice(self) -> str:
+        return "lower width and height or " + ("cutn" if "cutn" in type(self).model_fields else "candidates")
+
     def changed(self) -> dict[str, Any]:
         """The settings that differ from the defaults of the same checkpoint (prompt and seed left out)."""
         defaults = type(self)(prompt=self.prompt, checkpoint=self.checkpoint, seed=self.seed).model_dump()
         return {k: v for k, v in self.model_dump().items() if v != defaults[k]}
+
+
+def clean_prompt(prompt: str) -> str:
+    """The prompt in one line, as every engine reads it. Raises ValueError where it cannot be drawn."""
+    prompt = unicodedata.normalize("NFC", prompt)
+    refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs", "Cn")} - set("\n\t")
+    bad = sorted(f"U+{ord(c):04X}" for c in refused)
+    if bad:
+        raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
+    prompt = re.sub(r"\s+", " ", prompt).strip()
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
+    return prompt
 
 
 def check_pictures(prompt: str, image_prompts: str) -> None:
@@ -150,10 +172,18 @@ def check_pictures(prompt: str, image_prompts: str) -> None:
 
 
 def validate(engine: str, values: dict[str, Any]) -> Params:
-    """Parameters of an engine from plain values.
+    """Parameters of an engine that draws, from plain values.
 
     Raises registry.UnknownName for the engine, BadParams naming each setting, its value and what is allowed.
     """
+    registry.drawing_class(engine)
+    params = validate_job(engine, values)
+    assert isinstance(params, Params)
+    return params
+
+
+def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
+    """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
     cls: Any = registry.params_class(engine)
     name, known = values.get("checkpoint"), registry.ENGINES[engine].checkpoints
     if isinstance(name, str) and name not in known:
@@ -164,7 +194,7 @@ def validate(engine: str, values: dict[str, Any]) -> Params:
         raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
 
 
-def _sentence(error: Any, cls: type[Params]) -> str:
+def _sentence(error: Any, cls: type[JobParams]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":

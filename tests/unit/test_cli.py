@@ -115,7 +115,7 @@ def test_flags_reach_the_parameters(tmp_path: Path) -> None:
 def test_list_shows_engines_checkpoints_clips_and_styles(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list", "--checkpoints-dir", "nowhere"]) == 0
     text = capsys.readouterr().out
-    for name in (*registry.ENGINES, *registry.CHECKPOINTS, *registry.CLIP_MODELS, *registry.STYLES):
+    for name in (*registry.drawing_engines(), *registry.CHECKPOINTS, *registry.CLIP_MODELS, *registry.STYLES):
         assert name in text
     assert "not installed" in text and "MIT" in text and "958 MB" in text
 

@@ -206,7 +206,7 @@ def test_a_picture_that_cannot_be_enlarged_is_kept_as_it_was_drawn(
 ) -> None:
     monkeypatch.setattr(upscaler, "WEIGHTS", tmp_path / "nothing")
     assert draw([*FLAGS, "--upscale", "4", "--output-dir", str(tmp_path)]) == 0
-    assert "The picture is not enlarged: There is no upscaler 'mini'" in capsys.readouterr().err
+    assert "The picture is not enlarged: There is no upscaler 'mini-upscaler'" in capsys.readouterr().err
     (path,) = tmp_path.glob("*.png")
     with Image.open(path) as image:
         assert image.size == (16, 16) and json.loads(image.info[METADATA_KEY])["upscale"] == 1
@@ -301,7 +301,7 @@ def test_the_setting_chooses_the_upscaler_or_a_file_of_the_host(
 
 @pytest.mark.parametrize("name", ["../secrets.pth", "/etc/x.pth", "a/b.safetensors", "swin", "run.py", ""])
 def test_no_setting_leads_out_of_the_folder_of_checkpoints(name: str) -> None:
-    with pytest.raises(BadParams, match="choose one of mini, swinir-l"):
+    with pytest.raises(BadParams, match="choose one of mini-upscaler, swinir-l"):
         validate("vqgan-clip", {"prompt": "a heart", "upscaler": name})
 
 

@@ -1,0 +1,163 @@
+"""Candidates, rank, vary, upscale: each a job of its own, on the embedded models."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from db.jobs import Job
+from generator import registry
+from generator.engine import generate
+from generator.output import read_metadata
+from generator.params import BadParams, validate, validate_job
+from generator.rank_engine import Rank
+from generator.upscale_engine import OtherSize, Upscale
+from tests.chain_studio import DRAFT, ChainStudio
+
+HEART = {"prompt": "a red heart", **DRAFT}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainStudio]:
+    made = ChainStudio(tmp_path_factory.mktemp("chain"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def pictures(studio: ChainStudio) -> list[Job]:
+    """Two finished pictures of hearts and one of a tree."""
+    asked = [studio.add("latent-diffusion", **{**HEART, "seed": seed}) for seed in (1, 2)]
+    asked.append(studio.add("latent-diffusion", **{**HEART, "prompt": "a green tree", "seed": 3}))
+    done = studio.run(*asked)
+    assert [(job.state, job.error) for job in done] == [("succeeded", None)] * 3
+    return done
+
+
+def test_a_ranking_is_a_job_that_leaves_scores_and_no_picture(studio: ChainStudio, pictures: list[Job]) -> None:
+    ids = [studio.files(job)["picture"].id for job in pictures]
+    (job,) = studio.run(studio.add("rank", prompt="a red heart", pictures=[ids[2], ids[0], ids[1]]))
+    assert (job.state, job.error, job.step, job.total_steps) == ("succeeded", None, 3, 3)
+    assert set(studio.files(job)) == {"result"}
+    ranking = studio.result(job)["ranking"]
+    assert {entry["picture"] for entry in ranking} == set(ids)
+    assert ranking[-1]["picture"] == ids[2], "the tree is no red heart"
+    scores = [entry["score"] for entry in ranking]
+    assert scores == sorted(scores, reverse=True) and -1 <= scores[-1] < scores[0] <= 1
+    assert job.score == pytest.approx(scores[0], abs=1e-5)
+
+
+def test_a_picture_is_enlarged_as_a_job_and_keeps_its_settings(studio: ChainStudio, pictures: list[Job]) -> None:
+    source = studio.files(pictures[0])["picture"]
+    asked = studio.add("upscale", picture=source.id, width=source.width, height=source.height, tile=32)
+    assert asked.total_steps > 4, "one step for each tile"
+    (job,) = studio.run(asked)
+    assert (job.state, job.error, job.step, job.score) == ("succeeded", None, asked.total_steps, None)
+    assert set(studio.files(job)) == {"picture", "thumbnail", "json"}, "there is no film of one picture"
+    assert studio.image(job).size == (256, 256) == (studio.files(job)["picture"].width,) * 2
+    small = studio.image(pictures[0]).resize((256, 256), Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(small, float) - np.asarray(studio.image(job), float)).mean() < 20
+    engine, params = read_metadata(studio.bytes(job))
+    assert (engine, params.prompt, params.seed, params.upscale) == ("latent-diffusion", "a red heart", 1, 4)
+    told = json.loads(studio.bytes(job, "json"))
+    assert (told["engine"], told["params"]["picture"], told["size"]) == ("upscale", source.id, [256, 256])
+    assert told["made_from"]["params"]["seed"] == 1
+
+
+def test_a_job_whose_picture_is_gone_says_so_and_the_others_go_on(studio: ChainStudio, pictures: list[Job]) -> None:
+    there = studio.files(pictures[0])["picture"].id
+    bad = studio.add("rank", prompt="a red heart", pictures=[there, "gone"])
+    good = studio.add("rank", prompt="a red heart", pictures=[there, there])
+    lost = studio.add("upscale", picture="gone", width=64, height=64)
+    bad, good, lost = studio.run(bad, good, lost)
+    assert bad.state == "failed" and "no artefact with the id 'gone'" in str(bad.error)
+    assert lost.state == "failed" and "no artefact with the id 'gone'" in str(lost.error)
+    assert good.state == "succeeded"
+
+
+def test_a_picture_of_the_studio_can_be_named_by_its_key(studio: ChainStudio, pictures: list[Job]) -> None:
+    key = studio.files(pictures[0])["picture"].key
+    (job,) = studio.run(studio.add("latent-diffusion", **HEART, seed=5, init_image=key))
+    assert (job.state, job.error) == ("succeeded", None)
+
+
+@pytest.mark.parametrize(
+    ("engine", "values", "says"),
+    [
+        ("upscale", {"width": 64, "height": 64}, "The picture is missing"),
+        ("upscale", {"picture": "a", "width": 4000, "height": 4000}, "too large to be enlarged 4 times; at most 2000"),
+        ("upscale", {"picture": "a", "width": 64, "height": 64, "tile": 33}, "tile = '33'.*multiple of 8"),
+        ("upscale", {"picture": "a", "width": 64, "height": 64, "checkpoint": "big"}, "Choose one of: mini-upscaler"),
+        ("rank", {"prompt": "", "pictures": ["a", "b"]}, "The prompt"),
+        ("rank", {"prompt": "a", "pictures": ["a"]}, "pictures"),
+        ("rank", {"prompt": "a", "pictures": ["a", "b"], "clip": ["judge"]}, "Unknown CLIP model 'judge'"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_queued(engine: str, values: dict, says: str) -> None:
+    with pytest.raises(BadParams, match=says):
+        validate_job(engine, values)
+
+
+def test_the_form_and_the_command_line_offer_what_draws() -> None:
+    assert "rank" not in registry.drawing_engines() and "upscale" not in registry.drawing_engines()
+    with pytest.raises(registry.UnknownName, match="vqgan-clip"):
+        validate("rank", {"prompt": "a", "pictures": ["a", "b"]})
+
+
+class LikesRed:
+    """A CLIP of two numbers: how red a picture is, and how green; every text asks for red."""
+
+    name, resolution, network = "red", 8, None
+
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0]] * len(texts))
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(images.mean((2, 3))[:, :2] + 1e-3, dim=1)
+
+
+def test_a_ranking_that_was_interrupted_ends_as_if_it_had_not_been() -> None:
+    colours = {"red": (255, 0, 0), "green": (0, 255, 0), "olive": (200, 200, 0)}
+    engine = Rank.from_models([LikesRed()], read_image=lambda name: Image.new("RGB", (12, 20), colours[name]))
+    params = validate_job("rank", {"prompt": "red", "pictures": ["green", "olive", "red"]})
+    *_, last = generate(engine, params)
+    assert last.result is not None
+    assert [entry["picture"] for entry in last.result["ranking"]] == ["red", "olive", "green"]
+    slot, other = engine.open(params), engine.open(params)
+    engine.advance([slot, other])
+    file = io.BytesIO()
+    torch.save(slot.state_dict(), file)
+    again = engine.resume(params, torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    assert again.index == 1
+    while not again.done:
+        step, beside = engine.advance([again, other])
+    assert step.result == beside.result == last.result
+    with pytest.raises(ValueError, match="done cannot be advanced"):
+        engine.advance([again])
+
+
+def test_an_upscale_job_checks_the_picture_it_was_told_of() -> None:
+    engine = Upscale(
+        "mini-upscaler", (), device="cpu", checkpoints_dir="", read_image=lambda _: Image.new("RGB", (20, 12), "red")
+    )
+    params = validate_job("upscale", {"picture": "a", "width": 20, "height": 12})
+    (step,) = generate(engine, params)
+    assert step.done and step.image is not None and step.image.shape == (3, 48, 80)
+    with pytest.raises(OtherSize, match="has 20 x 12 px, not 12 x 20 px"):
+        engine.open(validate_job("upscale", {"picture": "a", "width": 12, "height": 20}))
+
+
+def test_the_number_of_tiles_told_before_is_the_number_made() -> None:
+    engine = Upscale(
+        "mini-upscaler", (), device="cpu", checkpoints_dir="", read_image=lambda _: Image.new("RGB", (70, 40), "red")
+    )
+    params = validate_job("upscale", {"picture": "a", "width": 70, "height": 40, "tile": 32})
+    steps = list(generate(engine, params))
+    assert [step.index for step in steps] == list(range(1, params.total_steps + 1))
+    assert {step.total for step in steps} == {params.total_steps}
