@@ -120,6 +120,14 @@ ENGINES: dict[str, EngineSpec] = {
         checkpoints=(NO_CHECKPOINT,),
         makes="result",
     ),
+    "download": EngineSpec(
+        title="Download",
+        summary="Fetches the files of a checkpoint to the executor's machine, where the host allows it.",
+        params="generator.params.download:DownloadParams",
+        engine="generator.download_engine:Download",
+        checkpoints=(NO_CHECKPOINT,),
+        makes="result",
+    ),
 }
 
 _REAL_DEFAULTS: dict[str, Any] = {

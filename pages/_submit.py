@@ -44,6 +44,11 @@ def submit(
     return jobs, ""
 
 
+def ask(studio: Studio, visitor: str, engine: str, values: Mapping[str, Any]) -> Job:
+    """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued."""
+    return _enqueue(studio, visitor, engine, validate_job(engine, dict(values)), None, None)
+
+
 def _enqueue(
     studio: Studio,
     visitor: str,

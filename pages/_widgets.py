@@ -30,6 +30,7 @@ GENERATION = str(_HERE / "text_to_image_generation.py")
 INFERENCES = str(_HERE / "previous_inferences.py")
 VOTES = str(_HERE / "vote_images.py")
 QUEUE = str(_HERE / "queue_page.py")
+MODELS = str(_HERE / "models.py")
 
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
