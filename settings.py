@@ -26,6 +26,9 @@ class Settings(BaseSettings):
         description="Where picture files are kept: a folder, or any fsspec URL (s3://...).",
     )
     checkpoints_dir: Path = Field(Path("data/checkpoints"), description="Folder of downloaded checkpoints.")
+    downloads: bool = Field(
+        False, description="Whether visitors may have checkpoints downloaded, each up to some GB, from the Models page."
+    )
     host_password: str | None = Field(None, description="Password of the host's page; unset: no host's page.")
     default_engine: str = Field("vqgan-clip", description="The engine a new page shows first.")
     default_checkpoint: str = Field("mini", description="The checkpoint a new page shows first.")

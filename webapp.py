@@ -22,6 +22,7 @@ def main() -> None:
             st.Page(_widgets.INFERENCES, title="Previous Inferences"),
             st.Page(_widgets.VOTES, title="Vote Images"),
             st.Page(_widgets.QUEUE, title="Queue"),
+            st.Page(_widgets.MODELS, title="Models"),
         ],
         position="top",
     )

@@ -49,8 +49,14 @@ class File:
 class Files:
     """What one job has made so far. Used by one thread, but for `took`."""
 
-    def __init__(self, engine: str, params: JobParams, folder: Path, read: Callable[[str], bytes]) -> None:
-        """folder: for frames, made when the first one comes. read: the bytes of a picture named in the parameters."""
+    def __init__(
+        self, engine: str, params: JobParams, folder: Path, read: Callable[[str], bytes], **upscaling: Any
+    ) -> None:
+        """folder: for frames, made when the first one comes. read: the bytes of a picture named in the parameters.
+
+        upscaling: `device` and `checkpoints_dir` of an upscaler that is not the embedded one.
+        """
+        self._upscaling = upscaling
         self.engine, self.params, self.folder = engine, params, folder
         self.makes = registry.ENGINES[engine].makes
         self._read = read
@@ -79,7 +85,7 @@ class Files:
         final = None
         if isinstance(self.params, Params) and self.params.upscale > 1 and drawn is not None:
             try:
-                for progress in enlarging(drawn, self.params.upscale):
+                for progress in enlarging(drawn, self.params.upscale, self.params.upscaler, **self._upscaling):
                     if stop():
                         return None
                     final = progress.image

@@ -24,7 +24,9 @@ from db.jobs import HISTORY_POINTS, Job, thin
 from executor.engines import EngineKey
 from executor.files import TYPES, File, Files
 from executor.station import DATABASE_DOWN, Station
+from generator.checkpoint_files import upscaler_file
 from generator.output import encode_preview
+from generator.params import DownloadParams, Params
 
 if TYPE_CHECKING:
     from generator.engine import Engine, Slot, Step
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 PREVIEW_EVERY_S = 0.5
 FRAMES_WAITING = 8  # frames not yet on disk; beyond it the loop waits, so memory does not grow
 STORE_TRIES = 3
+
+
+class DownloadsOff(RuntimeError):
+    """A download job on a machine whose host has not allowed them; the message says what the host can do."""
 
 
 class Work:
@@ -78,10 +84,21 @@ class Work:
 
     # Called by the main loop
 
-    def begin(self, params: JobParams) -> None:
-        """The parameters are read and good."""
+    def begin(self, params: JobParams, device: str) -> None:
+        """The parameters are read and good. Raises CheckpointMissing where the upscaler they name is not there,
+        DownloadsOff where this executor must not fetch any."""
         self.params, self.key = params, EngineKey.of(self.job.engine, params)
-        self._files = Files(self.job.engine, params, self._folder, self._read_source)
+        folder = self.station.settings.checkpoints_dir
+        if isinstance(params, Params) and params.upscale > 1:  # said before the picture is drawn
+            upscaler_file(params.upscaler, folder)
+        if isinstance(params, DownloadParams) and not self.station.settings.downloads:
+            raise DownloadsOff(
+                "Downloads from the page are switched off here. The host can set T2I_DOWNLOADS=1, or run: "
+                f"python -m generator.checkpoints download {params.name}"
+            )
+        self._files = Files(
+            self.job.engine, params, self._folder, self._read_source, device=device, checkpoints_dir=folder
+        )
 
     def read_state(self) -> dict[str, Any] | None:
         """The slot state saved by whoever ran this job before, its score curve taken over; None: start anew."""
@@ -127,8 +144,9 @@ class Work:
     def took(self, step: Step) -> None:
         """A step was made: note the progress, hand its picture over."""
         now = time.monotonic()
+        if step.index != self.step or not self._step_times:  # a download is asked more often than it moves
+            self._step_times.append(now)
         self.step, self.score = step.index, step.score
-        self._step_times.append(now)
         self.history.append([step.index, step.score])
         if len(self.history) > 2 * HISTORY_POINTS:
             self.history = thin(self.history)

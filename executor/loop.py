@@ -251,7 +251,7 @@ class Executor:
         """Give a claimed job its slot, from its saved state if there is one; a bad job fails with a sentence."""
         job = work.job
         try:
-            work.begin(parameters.validate_job(job.engine, job.params))
+            work.begin(parameters.validate_job(job.engine, job.params), self.device)
             if not self._fits(work):
                 return
             if work.key not in self._engines:

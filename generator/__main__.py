@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
 from generator import output, params, registry
+from generator.checkpoint_files import CheckpointMissing, upscaler_file
 from generator.checkpoints_command import checkpoints_dir_option, listing
 from generator.device import DeviceUnavailable, pick_device
 from generator.download import FolderProblem
@@ -182,6 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         engine, wanted = _wanted(given)
+        if wanted.upscale > 1:  # said before the picture is drawn, not after
+            upscaler_file(wanted.upscaler, given["checkpoints_dir"])
         device = pick_device(given["device"])
         name = name_of(engine, wanted)
         work = given["output_dir"] / f"{name}.part"
@@ -190,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             recorder = Recorder(work, wanted, engine)
         except OSError as error:
             raise FolderProblem(f"Cannot write to {given['output_dir']}: {error.strerror}.") from None
-    except (BadParams, UnknownName, NoMetadata, DeviceUnavailable, FolderProblem) as error:
+    except (BadParams, UnknownName, NoMetadata, DeviceUnavailable, FolderProblem, CheckpointMissing) as error:
         print(error, file=sys.stderr)
         return 2
     try:
@@ -207,7 +210,7 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
     score: float | None = None
     try:
         score = _steps(given, engine, wanted, device, recorder)
-        final = _enlarged(recorder, wanted)
+        final = _enlarged(recorder, wanted, device, given["checkpoints_dir"])
         _store(target, recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"]))
         if given["frames"]:
             recorder.frames_to(target.with_name(target.name + "-frames"))
@@ -225,7 +228,6 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
     except Exception as error:
         import torch
 
-        from generator.checkpoints import CheckpointMissing
         from generator.clip import PromptTooLong
 
         if isinstance(error, CheckpointMissing | PromptTooLong):
@@ -262,7 +264,7 @@ def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder:
     return score
 
 
-def _enlarged(recorder: Recorder, wanted: Params) -> Image.Image | None:
+def _enlarged(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: Path) -> Image.Image | None:
     """The finished picture as large as `upscale` says; None, and a line that says why, where it stays as drawn."""
     drawn = recorder.last()
     if wanted.upscale == 1 or drawn is None:
@@ -270,7 +272,7 @@ def _enlarged(recorder: Recorder, wanted: Params) -> Image.Image | None:
     from generator.upscaler import NotEnlarged, enlarge
 
     try:
-        return enlarge(drawn, wanted.upscale)
+        return enlarge(drawn, wanted.upscale, wanted.upscaler, device=device, checkpoints_dir=checkpoints_dir)
     except NotEnlarged as error:
         print(f"The picture is not enlarged: {error}", file=sys.stderr)
         return None

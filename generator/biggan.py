@@ -22,13 +22,15 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock
 from safetensors.torch import load_file
 from torch import Tensor
 
+from generator.class_names import UnknownClass, class_index
 from generator.packing import unpack
 
+__all__ = ["BigGAN", "MiniBigGAN", "UnknownClass", "from_published", "load_mini", "read_config"]
+
 WEIGHTS = Path(__file__).parent / "weights"
-
-
-class UnknownClass(ValueError):
-    """A class name the generator was not trained on."""
+# Greatest values of a published config.json: the memory it asks for is taken before its weights are compared.
+LIMITS = {"output_dim": 512, "z_dim": 512, "class_embed_dim": 512, "channel_width": 256, "num_classes": 1000}
+LIMITS |= {"attention_layer_position": 32, "n_stats": 101}
 
 
 class BigGAN(nn.Module):
@@ -63,10 +65,7 @@ class BigGAN(nn.Module):
 
     def class_vector(self, name: str) -> Tensor:
         """(num_classes,), 1 at the class called `name`. Raises UnknownClass."""
-        if name not in self.class_names:
-            shown = ", ".join(self.class_names[:12])
-            raise UnknownClass(f"no class {name!r} among {len(self.class_names)}; permitted are such as {shown}")
-        return F.one_hot(torch.tensor(self.class_names.index(name)), self.num_classes).float()
+        return F.one_hot(torch.tensor(class_index(name, self.class_names)), self.num_classes).float()
 
     def generate(self, z: Tensor, classes: Tensor, truncation: float = 1.0, blocks: int | None = None) -> Tensor:
         """z (B, z_dim) or (B, layers, z_dim) and classes (B, num_classes) or (B, layers, num_classes) ->
@@ -193,8 +192,39 @@ def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Min
     return model.to(device).eval().requires_grad_(False)
 
 
-def from_published(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> BigGAN:
-    """A published generator, from its config.json and pytorch_model.bin. Raises RuntimeError on any unfit key."""
-    model = BigGAN(config)
-    model.network.load_state_dict(weights, strict=True)
+def from_published(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], class_names: list[str] | None = None
+) -> BigGAN:
+    """A published generator, from its config.json and pytorch_model.bin, fp32. Raises RuntimeError on any unfit key."""
+    with torch.device("meta"):  # random weights would be drawn only to be thrown away
+        model = BigGAN(config, class_names)
+    model.network.load_state_dict({key: value.float() for key, value in weights.items()}, strict=True, assign=True)
     return model.eval().fold().requires_grad_(False)
+
+
+def read_config(text: str, resolution: int) -> dict[str, Any]:
+    """A published config.json for pictures of that side in px. Raises ValueError for anything out of the ordinary."""
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is no JSON ({error})") from None
+    fields = {*LIMITS, "layers", "eps"}
+    if not isinstance(config, dict) or set(config) != fields:
+        raise ValueError(f"it must have exactly {', '.join(sorted(fields))}")
+    for key, most in LIMITS.items():
+        if type(config[key]) is not int or not 0 < config[key] <= most:
+            raise ValueError(f"{key} is {str(config[key])[:40]!r}; it must be a whole number from 1 to {most}")
+    if config["output_dim"] != resolution:
+        raise ValueError(f"output_dim is {config['output_dim']} where {resolution} belongs")
+    if type(config["eps"]) is not float or not 0 < config["eps"] < 1:
+        raise ValueError(f"eps is {str(config['eps'])[:40]!r}; it must lie between 0 and 1")
+    layers = config["layers"]
+    if not isinstance(layers, list) or not 0 < len(layers) <= 32 or not all(_is_layer(layer) for layer in layers):
+        raise ValueError("layers must be at most 32 of [up-sample, channels in, channels out], channels from 1 to 32")
+    return config
+
+
+def _is_layer(layer: Any) -> bool:
+    if not isinstance(layer, list) or len(layer) != 3 or type(layer[0]) is not bool:
+        return False
+    return all(type(width) is int and 1 <= width <= 32 for width in layer[1:])

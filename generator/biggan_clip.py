@@ -31,6 +31,7 @@ from generator.slots import LatentSlot, advance_by_size, resume, settled, show
 
 LIKELIEST, LEAST = 0.99, 0.001  # share a class starts with at most and at least: a share of 0 could never rise again
 MOST_Z, MOST_LOGIT = 3.0, 10.0
+STARTS_AT_ONCE = 64 * 64 * 64  # px of candidates drawn together
 
 
 class BigganClip:
@@ -56,7 +57,7 @@ class BigganClip:
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
         reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
-        self._take(load_biggan(device), clips, reader, device, read_image, None)
+        self._take(load_biggan(checkpoint, checkpoints_dir, device), clips, reader, device, read_image, None)
 
     @classmethod
     def from_models(
@@ -129,33 +130,58 @@ class BigganClip:
         """
         model, count = self.biggan, params.candidates
         layers = model.layers if params.latents == "per-layer" else 1
+        if isinstance(model, MiniBigGAN):
+            z, logits = self._embedded_start(model, params, layers, generator)
+        else:
+            z, logits = self._published_start(params, layers, generator)
+        latents = torch.cat([z, logits.expand(count, layers, -1)], dim=2).to(self.device)
+        latents = latents.clamp(*self._bounds(params))
+        if count == 1:
+            return latents
+        at_once = max(1, STARTS_AT_ONCE // model.resolution**2)
+        images = torch.cat([self._decode(part, [params] * len(part)) for part in latents.split(at_once)])
+        best = int(compare(images, self.clips, targets, params.loss, self.precision)[0].argmin())
+        return latents[best : best + 1].clone()
+
+    def _embedded_start(
+        self, model: MiniBigGAN, params: BigganClipParams, layers: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """z (candidates, layers, z_dim) and logits (candidates or 1, 1, classes) of one style and a group."""
+        count = params.candidates
         z = params.truncation * truncated_normal((count, layers, model.z_dim), generator)
         groups = torch.randint(self._kinds[0], (count,), generator=generator)
         shares = F.one_hot(groups, model.num_classes).float()
-        if isinstance(model, MiniBigGAN):
-            style = int(torch.randint(len(model.styles), (), generator=generator))
-            if params.style is not None:
-                style = model.style_index(params.style)
-            shares[:, len(model.groups) :] = F.one_hot(torch.tensor(style), len(model.styles)).float()
-            if params.init == "text":
-                text = max(parse_prompts(params.prompt), key=lambda prompt: prompt.weight).text
-                suggested, shares = self._suggested(model, text, style)
-                z = suggested + params.init_noise * z
-        elif params.init == "text":
-            raise ValueError("init=text needs the embedded BigGAN; use class or random.")
+        style = int(torch.randint(len(model.styles), (), generator=generator))
+        if params.style is not None:
+            style = model.style_index(params.style)
+        shares[:, len(model.groups) :] = F.one_hot(torch.tensor(style), len(model.styles)).float()
+        if params.init == "text":
+            text = max(parse_prompts(params.prompt), key=lambda prompt: prompt.weight).text
+            suggested, shares = self._suggested(model, text, style)
+            z = suggested + params.init_noise * z
         if params.init == "class":
             named = model.class_vector(params.init_class)
             kind = slice(0, self._kinds[0]) if named[: self._kinds[0]].any() else slice(self._kinds[0], None)
             shares[:, kind] = named[kind]
         shares = shares.clamp(LEAST, LIKELIEST)
-        logits = shares.log() if params.max_classes else shares.logit()
-        latents = torch.cat([z, logits[:, None].expand(count, layers, -1)], dim=2).to(self.device)
-        latents = latents.clamp(*self._bounds(params))
-        if count == 1:
-            return latents
-        images = self._decode(latents, [params] * count)
-        best = int(compare(images, self.clips, targets, params.loss, self.precision)[0].argmin())
-        return latents[best : best + 1].clone()
+        return z, (shares.log() if params.max_classes else shares.logit())[:, None]
+
+    def _published_start(
+        self, params: BigganClipParams, layers: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """z (candidates, layers, z_dim) and logits (candidates, layers, classes) as Big Sleep draws them: z of N(0, 1),
+        logits of N(-3.9, 0.3), or all low and one high where a class was asked for."""
+        count, model = params.candidates, self.biggan
+        z = params.truncation * torch.randn(count, layers, model.z_dim, generator=generator)
+        logits = torch.randn(count, layers, model.num_classes, generator=generator) * 0.3 - 3.9
+        if params.init == "class":
+            named = model.class_vector(params.init_class).bool()
+            # Of a thousand classes each must start so low that all others together count little.
+            high = MOST_LOGIT if params.max_classes else math.log(LIKELIEST / (1 - LIKELIEST))
+            logits = torch.where(named, high, -MOST_LOGIT).expand(count, layers, -1)
+        elif params.init == "text":
+            raise ValueError("init=text needs the embedded BigGAN; use class or random.")
+        return z, logits
 
     def _suggested(self, model: MiniBigGAN, text: str, style: int) -> tuple[Tensor, Tensor]:
         """z (1, 1, z_dim) and class shares (1, classes) that a text means in one style, on the CPU."""
@@ -191,12 +217,7 @@ class BigganClip:
     def _decode(self, latents: Tensor, params: Sequence[BigganClipParams]) -> Tensor:
         """Latents (B, layers or 1, z_dim + classes), each with its settings -> (B, 3, H, W) float32 in [0, 1]."""
         z, logits = latents.split([self.biggan.z_dim, self.biggan.num_classes], dim=2)
-        classes = torch.cat(
-            [
-                class_shares(one, each.max_classes, self._kinds)
-                for one, each in zip(logits.split(1), params, strict=True)
-            ]
-        )
+        classes = torch.cat([self._shares(one, each) for one, each in zip(logits.split(1), params, strict=True)])
         made = []
         # Batch-norm statistics belong to a truncation; pictures of one truncation are made together.
         truncations = [each.truncation for each in params]
@@ -220,20 +241,22 @@ class BigganClip:
         if params.init_weight:
             terms = terms + params.init_weight * _unit(0, x) * (x - slot.start).square().mean() / 2
         if params.latent_weight:
-            z = x[..., : self.biggan.z_dim]
-            away = z.mean(dim=2).square() + (z.std(dim=2) - params.truncation).square()
-            terms = terms + params.latent_weight * _unit(1, x) * away.mean()
+            away = latent_loss(x[..., : self.biggan.z_dim] / params.truncation)
+            terms = terms + params.latent_weight * _unit(1, x) * away
         if params.class_weight:
-            shares = class_shares(x[..., self.biggan.z_dim :], params.max_classes, self._kinds)[..., : self._kinds[0]]
-            shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1e-6)
-            terms = terms + params.class_weight * _unit(2, x) * (1 - shares.square().sum(dim=2)).mean()
+            shares = self._shares(x[..., self.biggan.z_dim :], params)[..., : self._kinds[0]]
+            terms = terms + params.class_weight * _unit(2, x) * class_loss(shares)
         if moves and terms.requires_grad:
             terms.sum().backward()
         return terms.detach()
 
+    def _shares(self, logits: Tensor, params: BigganClipParams) -> Tensor:
+        return class_shares(logits, params.max_classes, self._kinds, params.class_topk, params.class_temperature)
+
     def _bounds(self, params: BigganClipParams) -> tuple[Tensor, Tensor]:
-        """Least and greatest value of every number of a latent, (z_dim + classes,)."""
-        reach = torch.full((self.biggan.z_dim,), MOST_Z * params.truncation)
+        """Least and greatest value of every number of a latent, (z_dim + classes,); z of the published is not bound."""
+        most = MOST_Z * params.truncation if isinstance(self.biggan, MiniBigGAN) else math.inf
+        reach = torch.full((self.biggan.z_dim,), most)
         high = torch.cat([reach, torch.full((self.biggan.num_classes,), MOST_LOGIT)]).to(self.device)
         return -high, high
 
@@ -244,19 +267,43 @@ def truncated_normal(shape: tuple[int, ...], generator: torch.Generator) -> Tens
     return (math.sqrt(2) * torch.erfinv((2 * uniform - 1) * math.erf(math.sqrt(2)))).float()
 
 
-def class_shares(logits: Tensor, max_classes: int, kinds: Sequence[int]) -> Tensor:
+def class_shares(
+    logits: Tensor, max_classes: int, kinds: Sequence[int], topk: str = "normalised", temperature: float = 1.0
+) -> Tensor:
     """Logits (..., classes) -> the class vector, in [0, 1], for each of the kinds of class that lie side by side.
 
-    max_classes 0: the sigmoid of each. Otherwise the greatest so many logits of a kind share 1 by a softmax, the others
-    get 0: a differentiable top-k.
+    max_classes 0: the sigmoid of each. Otherwise the greatest so many logits of a kind, by a softmax at this
+    temperature, and 0 for the others: a differentiable top-k. normalised: a softmax of those chosen, so that they share
+    1; successive: each has its part of the softmax among all that are no greater (Big Sleep).
     """
     if not max_classes:
         return logits.sigmoid()
     shares = []
     for part in logits.split(list(kinds), dim=-1):
-        best = part.topk(min(max_classes, part.shape[-1]), dim=-1)
-        shares.append(torch.zeros_like(part).scatter(-1, best.indices, best.values.softmax(dim=-1)))
+        best = (part / temperature).topk(min(max_classes, part.shape[-1]), dim=-1)
+        if topk == "successive":
+            ordered = (part / temperature).sort(dim=-1, descending=True).values
+            left = ordered.flip(-1).logcumsumexp(dim=-1).flip(-1)[..., : best.values.shape[-1]]
+            values = (best.values - left).exp()
+        else:
+            values = best.values.softmax(dim=-1)
+        shares.append(torch.zeros_like(part).scatter(-1, best.indices, values))
     return torch.cat(shares, dim=-1)
+
+
+def latent_loss(z: Tensor) -> Tensor:
+    """How far z (..., layers, z_dim) is from unit Gaussian: Big Sleep's lat_loss, ()."""
+    mean = z.mean(dim=-1, keepdim=True)
+    scores = (z - mean) / z.std(dim=-1, correction=0, keepdim=True)
+    skew, kurtosis = scores.pow(3).mean(dim=-1), scores.pow(4).mean(dim=-1) - 3
+    spread = (1 - z.std(dim=-1)).abs().mean() + mean.abs().mean() + 4 * z.square().mean().clamp(min=1)
+    return spread + (kurtosis.abs() + skew.abs()).mean()
+
+
+def class_loss(shares: Tensor) -> Tensor:
+    """How much of class vectors (..., classes) is not in their greatest class: Big Sleep's cls_loss, ()."""
+    others = shares.topk(shares.shape[-1] - 1, dim=-1, largest=False).values
+    return (50 * others).square().mean()
 
 
 def _unit(at: int, like: Tensor) -> Tensor:

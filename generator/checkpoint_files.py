@@ -6,6 +6,7 @@ checked from then on.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ _PIXRAY = "https://github.com/pixray/pixray/releases/download/v1.7.1"
 _FEED_FORWARD = "https://github.com/mehdidc/feed_forward_vqgan_clip/releases/download/0.1"
 _CLIP_LICENCE = "MIT (OpenAI CLIP)"
 _TAMING_LICENCE = "MIT (taming-transformers, CompVis)"
+_BIGGAN = "https://s3.amazonaws.com/models.huggingface.co/biggan"
+_BIGGAN_LICENCE = "Apache-2.0 weights (DeepMind, TF Hub), MIT conversion (pytorch-pretrained-BigGAN)"
+_SWINIR = "https://github.com/JingyunLiang/SwinIR/releases/download/v0.0"
 _WIKIART_LICENCE = "no licence stated by its publisher; made with taming-transformers (MIT) from WikiArt pictures"
 
 
@@ -47,7 +51,10 @@ class File:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """kind: "clip" or "vqgan". shapes: of a few tensors by which one checkpoint is told from another."""
+    """kind: "clip", "vqgan", "biggan" or "upscaler".
+
+    shapes: of a few tensors by which one checkpoint is told from another.
+    """
 
     kind: str
     licence: str
@@ -87,6 +94,17 @@ def _vqgan(
     ckpt, config = tuple(source[0] for source in sources), tuple(source[1] for source in sources)
     files = (File(f"{stem}.yaml", config, 2000), File(f"{stem}.ckpt", ckpt, about, size=size))
     return Checkpoint("vqgan", licence, files, {codebook[0]: codebook[1]})
+
+
+def _biggan(resolution: int, about: int) -> Checkpoint:
+    config, weights = (f"biggan-deep-{resolution}-{end}" for end in ("config.json", "pytorch_model.bin"))
+    files = (File(config, (f"{_BIGGAN}/{config}",), 1000), File(weights, (f"{_BIGGAN}/{weights}",), about))
+    shapes = {"embeddings.weight": (128, 1000), "generator.gen_z.weight_orig": (32768, 256)}
+    return Checkpoint("biggan", _BIGGAN_LICENCE, files, shapes)
+
+
+def _upscaler(file: str, about: int, licence: str, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
+    return Checkpoint("upscaler", licence, (File(file, (f"{_SWINIR}/{file}",), about),), shapes)
 
 
 def _release(base: str, stem: str) -> tuple[str, str]:
@@ -132,6 +150,15 @@ TABLE: dict[str, Checkpoint] = {
         _TAMING_LICENCE,
         ("quantize.embed.weight", (8192, 256)),
     ),
+    "biggan-deep-128": _biggan(128, 201 * MIB),
+    "biggan-deep-256": _biggan(256, 224 * MIB),
+    "biggan-deep-512": _biggan(512, 225 * MIB),
+    "swinir-l": _upscaler(
+        "003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth",
+        142_000_000,
+        "Apache-2.0 (SwinIR, Liang et al.)",
+        {"conv_first.weight": (240, 3, 3, 3), "layers.8.residual_group.blocks.5.attn.qkv.weight": (720, 240)},
+    ),
     "RN50": _clip(
         "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "RN50.pt", 244, (32, 3, 3, 3), (512, 1024)
     ),
@@ -172,7 +199,7 @@ def find(name: str) -> Checkpoint:
 
 
 def _other_names(file: File) -> list[str]:
-    return [] if file.name.endswith(".yaml") else [f"{Path(file.name).stem}.safetensors"]
+    return [] if file.name.endswith((".yaml", ".json")) else [f"{Path(file.name).stem}.safetensors"]
 
 
 def _locate(file: File, directory: Path) -> Path | None:
@@ -228,13 +255,15 @@ def download(
 
 
 def _plausible(path: Path, file: File) -> None:
-    """What can be checked where no sha256 is published: a yaml parses, a zip archive's checksums are right."""
+    """What can be checked where no sha256 is published: a configuration parses, an archive's checksums are right."""
     if file.name.endswith(".yaml"):
         read_config(path)
+    elif file.name.endswith(".json"):
+        json.loads(path.read_text(encoding="utf-8"))
     elif not file.sha256:
-        from generator.state_dict import check_zip
+        from generator.state_dict import check_whole
 
-        check_zip(path)
+        check_whole(path)
 
 
 def _record(path: Path, digest: str) -> None:
@@ -275,8 +304,12 @@ def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
     )
 
 
-def require(name: str, directory: Path, say: Say) -> dict[str, Path]:
-    """Paths by suffix (".yaml", ".ckpt", ".pt", ".safetensors") of a checkpoint whose hashes were checked."""
+def require(name: str, directory: Path, say: Say | None = None) -> dict[str, Path]:
+    """Paths of a checkpoint's files by suffix (".yaml", ".ckpt", ".safetensors", ...).
+
+    say: their hashes are checked as well, and it gets what the user should know. Raises UnknownName,
+    CheckpointMissing, CheckpointDamaged.
+    """
     entry, paths = find(name), {}
     for file in entry.files:
         path = _locate(file, directory)
@@ -285,9 +318,27 @@ def require(name: str, directory: Path, say: Say) -> dict[str, Path]:
                 f"Checkpoint {name} is not installed ({file.name} is not in {directory}). "
                 f"Get it ({entry.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
             )
-        _check_hash(name, file, path, say)
+        if say is not None:
+            _check_hash(name, file, path, say)
         paths[path.suffix] = path
     return paths
+
+
+def upscaler_file(name: str, directory: Path) -> Path | None:
+    """The weights of an upscaler of the table, or of a file of that name in the folder; None for the embedded one.
+
+    Raises CheckpointMissing.
+    """
+    if name in registry.CHECKPOINTS and registry.CHECKPOINTS[name].embedded:
+        return None
+    if name not in TABLE:
+        path = directory / name
+        if Path(name).name != name or not path.is_file():
+            raise CheckpointMissing(
+                f"There is no upscaler {name!r} in {directory}. Put the file there, or use mini-upscaler."
+            )
+        return path
+    return next(iter(require(name, directory).values()))
 
 
 def remove(name: str, directory: Path) -> list[Path]:

@@ -28,7 +28,7 @@ from generator.taming_config import read_config
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from generator.biggan import MiniBigGAN
+    from generator.biggan import BigGAN, MiniBigGAN
     from generator.clip import ClipModel
     from generator.latent_unet import LatentDiffusionModel
     from generator.layout import Layout
@@ -54,14 +54,20 @@ __all__ = [
     "load_prior",
     "load_vqgan",
     "remove",
+    "upscaler_weights",
     "verify",
 ]
 
 
 def verify(name: str, directory: Path, say: Say = log.info) -> None:
     """Checks hashes, configuration and every key and shape. Raises CheckpointMissing, CheckpointDamaged."""
-    if find(name).kind == "clip":
+    kind = find(name).kind
+    if kind == "clip":
         load_clip(name, directory, "cpu", say=say)
+    elif kind == "biggan":
+        load_biggan(name, directory, "cpu", say=say)
+    elif kind == "upscaler":
+        upscaler_weights(name, directory, say=say)
     else:
         load_vqgan(name, directory, "cpu", say=say)
 
@@ -154,11 +160,55 @@ def load_latent_diffusion(device: str) -> LatentDiffusionModel:
     return _embedded(latent_unet.load_mini).to(device)
 
 
-def load_biggan(device: str) -> MiniBigGAN:
-    """The embedded BigGAN on `device`. Raises CheckpointDamaged."""
-    from generator import biggan
+def load_biggan(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> BigGAN:
+    """The BigGAN of that name in fp32, in eval mode, without gradients, on `device`; spectral norms folded in.
 
-    return _embedded(biggan.load_mini).to(device)
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    from generator import biggan
+    from generator.class_names import imagenet_classes
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    if name == "mini-biggan":
+        return _embedded(biggan.load_mini).to(device)
+    if find(name).kind != "biggan":
+        raise registry.UnknownName(
+            "BigGAN", name, ["mini-biggan", *(n for n, e in TABLE.items() if e.kind == "biggan")]
+        )
+    paths = require(name, Path(checkpoints_dir), say)
+    weights, side = paths.get(".bin") or paths[".safetensors"], registry.CHECKPOINTS[name].only_side
+    try:
+        config = biggan.read_config(paths[".json"].read_text(encoding="utf-8"), side or 0)
+    except ValueError as error:
+        raise damaged(name, paths[".json"], str(error)) from None
+    try:
+        tensors = read_state_dict(weights)
+        _check_shapes(tensors, find(name).shapes)
+        _check_finite(tensors)
+        model = biggan.from_published(config, tensors, list(imagenet_classes()))
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(name, weights, _sentence(error)) from None
+    return model.to(device)
+
+
+def upscaler_weights(name: str, checkpoints_dir: str | Path, *, say: Say = log.info) -> dict[str, Tensor]:
+    """The tensors of an upscaler of the table, as spandrel takes them.
+
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    if find(name).kind != "upscaler":
+        raise registry.UnknownName("upscaler", name, [n for n, e in TABLE.items() if e.kind == "upscaler"])
+    paths = require(name, Path(checkpoints_dir), say)
+    weights = paths.get(".pth") or paths[".safetensors"]
+    try:
+        tensors = read_state_dict(weights)
+        _check_shapes(tensors, find(name).shapes)
+        _check_finite(tensors)
+    except (BadStateDict, ValueError) as error:
+        raise damaged(name, weights, _sentence(error)) from None
+    return tensors
 
 
 def _embedded(load: Callable[[], Model]) -> Model:

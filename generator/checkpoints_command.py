@@ -11,10 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from generator import registry
-from generator.checkpoint_files import TABLE, CheckpointDamaged, CheckpointMissing, download, find, installed, remove
+from generator.checkpoint_files import TABLE, CheckpointDamaged, CheckpointMissing, download, find, remove
 from generator.checkpoints import verify
 from generator.download import DownloadFailed, FolderProblem
+from generator.inventory import inventory, own_upscalers
 from generator.registry import UnknownName
 
 DEFAULT_DIR = "data/checkpoints"
@@ -29,15 +29,17 @@ def checkpoints_dir_option(parser: argparse.ArgumentParser) -> None:
 
 
 def listing(directory: Path) -> str:
-    """One line per checkpoint: name, kind, size, whether it is installed, licence."""
-    embedded = [
-        (name, "both" if name == "mini" else "engine") for name, s in registry.CHECKPOINTS.items() if s.embedded
-    ]
-    lines = [f"{name:<24} {kind:<6} {'embedded':>8}  installed      see generator/weights/" for name, kind in embedded]
-    for name, entry in TABLE.items():
-        state = "installed" if installed(name, directory) else "not installed"
-        lines.append(f"{name:<24} {entry.kind:<6} {entry.about / 1e6:>5.0f} MB  {state:<13}  {entry.licence}")
-    return "\n".join(lines)
+    """One line per checkpoint: name, engines or clip, size, memory of a default job, state, licence."""
+    lines = []
+    for item in inventory(directory):
+        what = "clip" if item.kind == "clip" else ",".join(item.engines)
+        size = f"{item.download_bytes / 1e6:.0f} MB" if item.download_bytes else ""
+        memory = f"{item.memory_bytes / 1e9:.1f} GB" if item.memory_bytes > 1e8 else f"{item.memory_bytes / 1e6:.0f} MB"
+        state = "" if item.state == "embedded" else item.licence
+        lines.append(f"{item.name:<24} {what:<18} {size:>8} {memory:>8}  {item.state:<13}  {state}".rstrip())
+    lines += [f"{name:<24} {'upscale':<18} {'':>8} {'':>8}  your own file" for name in own_upscalers(directory)]
+    head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
+    return "\n".join([head, *lines])
 
 
 class _Bar:

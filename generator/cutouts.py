@@ -58,7 +58,11 @@ def draw(params: Cutouts, width: int, height: int, side: int, generator: torch.G
     shifts = torch.randint(side, (cutn, 2), generator=generator)
     largest = min(width, height)
     smallest = min(largest, side)
-    crop = (u[:, 0] ** params.cut_pow * (largest - smallest) + smallest).floor()
+    if params.cut_sizes == "normal":  # as Big Sleep: the bounds lie so near that nearly half of all draws reach one
+        share = 0.8 + 0.3 * math.sqrt(2) * torch.erfinv(2 * u[:, 0] - 1)
+        crop = (largest * share.clamp(0.5, 0.95)).floor().clamp(min=1)
+    else:
+        crop = (u[:, 0] ** params.cut_pow * (largest - smallest) + smallest).floor()
     left, top = ((width - crop + 1) * u[:, 1]).floor(), ((height - crop + 1) * u[:, 2]).floor()
     half = crop / 2
     place = _matrix(cutn, half, 0, left + half, 0, half, top + half)

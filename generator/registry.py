@@ -102,14 +102,14 @@ ENGINES: dict[str, EngineSpec] = {
         summary="Optimises the z and the classes of a BigGAN until CLIP sees the prompt in the picture.",
         params="generator.params.biggan_clip:BigganClipParams",
         engine="generator.biggan_clip:BigganClip",
-        checkpoints=("mini-biggan",),
+        checkpoints=("mini-biggan", "biggan-deep-128", "biggan-deep-256", "biggan-deep-512"),
     ),
     "upscale": EngineSpec(
         title="Upscaling",
         summary="Makes a finished picture larger, tile by tile.",
         params="generator.params.upscale:UpscaleParams",
         engine="generator.upscale_engine:Upscale",
-        checkpoints=("mini-upscaler",),
+        checkpoints=("mini-upscaler", "swinir-l"),
         makes="picture",
     ),
     "rank": EngineSpec(
@@ -117,6 +117,14 @@ ENGINES: dict[str, EngineSpec] = {
         summary="Puts finished pictures in the order in which CLIP sees the prompt in them.",
         params="generator.params.rank:RankParams",
         engine="generator.rank_engine:Rank",
+        checkpoints=(NO_CHECKPOINT,),
+        makes="result",
+    ),
+    "download": EngineSpec(
+        title="Download",
+        summary="Fetches the files of a checkpoint to the executor's machine, where the host allows it.",
+        params="generator.params.download:DownloadParams",
+        engine="generator.download_engine:Download",
         checkpoints=(NO_CHECKPOINT,),
         makes="result",
     ),
@@ -133,6 +141,43 @@ _REAL_DEFAULTS: dict[str, Any] = {
     "init_weight": 0.0,
     "upscale": 1,
 }
+# Big Sleep's: 128 plain cutouts, a loss of 100 cosines beside one of z and one of the classes, all divided by 100 here.
+_BIG_SLEEP: dict[str, Any] = {
+    "clip": ("ViT-B/32",),
+    "init": "random",
+    "steps": 500,
+    "learning_rate": 0.07,
+    "latents": "per-layer",
+    "max_classes": 0,
+    "class_topk": "successive",
+    "class_temperature": 2.0,
+    "truncation": 1.0,
+    "ema": 0.99,
+    "loss": "cosine",
+    "latent_weight": 0.01,
+    "class_weight": 0.01,
+    "init_weight": 0.0,
+    "candidates": 1,
+    "cutn": 128,
+    "cut_sizes": "normal",
+    "augment": False,
+    "noise": 0.0,
+    "upscale": 1,
+}
+
+
+def _biggan_deep(side: int, weight_bytes: int, activation_bytes_per_px: int) -> CheckpointSpec:
+    return CheckpointSpec(
+        f"BigGAN-deep {side} px (ImageNet)",
+        factor=side,
+        max_side=side,
+        only_side=side,
+        activation_bytes_per_px=activation_bytes_per_px,
+        weight_bytes=weight_bytes,
+        defaults={**_BIG_SLEEP, "width": side, "height": side},
+    )
+
+
 _F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
 
 CHECKPOINTS: dict[str, CheckpointSpec] = {
@@ -221,6 +266,18 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         weight_bytes=306 * MIB,
         defaults={**_REAL_DEFAULTS, "width": 256, "height": 256},
     ),
+    "swinir-l": CheckpointSpec(
+        "SwinIR-L, real pictures (x4)",
+        factor=1,
+        max_side=4096,
+        activation_bytes_per_px=30_000,
+        weight_bytes=140 * MIB,
+        defaults={},
+        scale=4,
+    ),
+    "biggan-deep-128": _biggan_deep(128, 201 * MIB, 20_000),
+    "biggan-deep-256": _biggan_deep(256, 224 * MIB, 12_000),
+    "biggan-deep-512": _biggan_deep(512, 225 * MIB, 6_000),
 }
 
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
@@ -233,6 +290,10 @@ CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "ViT-B/16": (224, 571 * MIB, 170 * MIB),
     "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
 }
+
+
+# What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
+OWN_UPSCALER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(safetensors|pth|pt|bin)"
 
 
 def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:

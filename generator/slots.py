@@ -97,7 +97,8 @@ class LatentSlot(Generic[P]):
         self.optimiser.zero_grad(set_to_none=True)
         self.z.copy_(self.z.clamp(low, high))
         if self.average is not None:
-            self.average.lerp_(self.z, 1 - self.params.ema)
+            # Divided by what the weights sum to so far (as Adam's moments are): the start does not linger for long.
+            self.average.lerp_(self.z, (1 - self.params.ema) / (1 - self.params.ema ** (self.index + 1)))
         self.index += 1
 
 

@@ -1,7 +1,7 @@
 """Reads weights out of a file without running anything that is in it.
 
-Three formats: safetensors, a zip archive of torch.save (plain state dict or Lightning .ckpt), and, where the caller
-vouches for the file's sha256, OpenAI's TorchScript archive.
+Four formats: safetensors, a zip archive of torch.save (plain state dict or Lightning .ckpt), the plain pickles it wrote
+before PyTorch 1.6, and, where the caller vouches for the file's sha256, OpenAI's TorchScript archive.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before PyTorch 1.6
+WRAPPERS = ("state_dict", "params_ema", "params")  # under which Lightning and the makers of upscalers keep the weights
 
 
 class BadStateDict(ValueError):
@@ -34,18 +37,24 @@ def read_state_dict(path: Path, *, allow_torchscript: bool = False) -> dict[str,
         saved = _read_zip(path, allow_torchscript)
     elif len(head) > 8 and head[8:9] == b"{":
         saved = _read_safetensors(path)
+    elif head.startswith(OLD_TORCH):
+        saved = _read_old(path)
     elif head.lstrip()[:1] == b"<":
         raise BadStateDict("it is a web page, not weights")
     else:
-        raise BadStateDict(
-            "it is neither safetensors nor a zip archive of torch.save "
-            "(files from before PyTorch 1.6 must be saved again with a newer one)"
-        )
+        raise BadStateDict("it is neither safetensors nor what torch.save writes")
     return _tensors(saved)
 
 
-def check_zip(path: Path) -> None:
-    """Reads a zip archive once and checks the CRC-32 of all it holds. Raises BadStateDict."""
+def check_whole(path: Path) -> None:
+    """Reads a file once: checks the CRC-32 of all a zip archive holds, or that old weights can be read to their end.
+
+    Raises BadStateDict.
+    """
+    with path.open("rb") as file:
+        if file.read(len(OLD_TORCH)) == OLD_TORCH:
+            _tensors(_read_old(path))
+            return
     try:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive, path)
@@ -88,6 +97,13 @@ def _read_zip(path: Path, allow_torchscript: bool) -> Any:
         raise BadStateDict(f"its pickle cannot be read ({type(error).__name__}: {_first_line(error)})") from None
 
 
+def _read_old(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # as above
+        raise BadStateDict(f"its pickle cannot be read ({type(error).__name__}: {_first_line(error)})") from None
+
+
 def _read_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -99,7 +115,9 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _tensors(saved: Any) -> dict[str, Tensor]:
-    inner = saved.get("state_dict", saved) if isinstance(saved, dict) else None
+    inner = saved if isinstance(saved, dict) else None
+    if inner is not None:
+        inner = next((inner[name] for name in WRAPPERS if isinstance(inner.get(name), dict)), inner)
     if not isinstance(inner, dict) or not inner:
         raise BadStateDict("it holds no state dict")
     for key, value in inner.items():

@@ -52,7 +52,7 @@ class Upscale:
         checkpoints_dir: str,
         read_image: Callable[[str], Image.Image],
     ) -> None:
-        """Raises generator.upscaler.UpscalerMissing, UnsupportedUpscaler."""
+        """Raises generator.upscaler.UnsupportedUpscaler, generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         self._upscaler = self.upscaler_of(checkpoint, checkpoints_dir, device)
         self._read_image = read_image
         self.micro_batch: int | None = None
@@ -60,7 +60,7 @@ class Upscale:
     @staticmethod
     def upscaler_of(checkpoint: str, checkpoints_dir: str, device: str) -> Upscaler:
         """The model of a checkpoint. Raises as the engine does."""
-        return load_upscaler("mini" if checkpoint == "mini-upscaler" else checkpoint, device)
+        return load_upscaler(checkpoint, device, checkpoints_dir)
 
     def open(self, params: UpscaleParams) -> UpscaleSlot:
         """Reads the picture. Raises OtherSize, and what `read_image` raises."""

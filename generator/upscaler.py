@@ -1,8 +1,8 @@
 """Finished pictures, four times as wide and high: `python -m generator.upscaler IN.png OUT.png`.
 
 The embedded upscaler is a small SwinIR (Liang et al. 2021, arXiv:2108.10257) trained on what the embedded generators
-draw; any RGB model that spandrel knows is read from a file as well. Large pictures are enlarged tile by tile, so that
-the network needs memory for one tile only.
+draw; SwinIR-L and any RGB model that spandrel knows are read from files as well. Large pictures are enlarged tile by
+tile, so that the network needs memory for one tile only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from generator import registry
+from generator.checkpoint_files import TABLE, upscaler_file
+from generator.checkpoints import upscaler_weights
 from generator.output import to_image
 from generator.pictures import to_tensor
 from generator.precision import Precision
+from generator.state_dict import read_state_dict
 from generator.tiling import GRID, MOST_PX, TILE, blends, overlap_of, spans
 from generator.torchvision_operators import declare
 
 WEIGHTS = Path(__file__).parent / "weights"
+EMBEDDED = ("mini", "mini-upscaler")  # the second is its name in the table of checkpoints
 
 
 class UpscalerMissing(FileNotFoundError):
@@ -124,34 +129,51 @@ class Upscaler:
 
 
 _lock = threading.Lock()
-_kept: dict[tuple[str, str], Upscaler] = {}
+_kept: dict[tuple[str, str, str], Upscaler] = {}  # by name, folder and device
 
 
-def load_upscaler(name_or_path: str = "mini", device: torch.device | str = "cpu") -> Upscaler:
-    """The embedded upscaler ("mini") or a file of weights that spandrel knows.
+def load_upscaler(
+    name_or_path: str = "mini", device: torch.device | str = "cpu", checkpoints_dir: str | Path = "data/checkpoints"
+) -> Upscaler:
+    """The embedded upscaler ("mini", "mini-upscaler"), one of the table, or a file of weights that spandrel knows.
 
-    Raises UpscalerMissing, UnsupportedUpscaler.
+    Raises UpscalerMissing, UnsupportedUpscaler, generator.checkpoints.CheckpointMissing, CheckpointDamaged.
     """
-    path = WEIGHTS / "mini-upscaler.safetensors" if name_or_path == "mini" else Path(name_or_path)
+    if name_or_path in TABLE:
+        return Upscaler(_rgb(_described(upscaler_weights(name_or_path, checkpoints_dir)), name_or_path), device)
+    path = WEIGHTS / "mini-upscaler.safetensors" if name_or_path in EMBEDDED else Path(name_or_path)
     if not path.is_file():
-        raise UpscalerMissing(f"There is no upscaler {name_or_path!r}. Write mini, or the path of a file of weights.")
+        known = ", ".join(["mini", *(name for name, entry in TABLE.items() if entry.kind == "upscaler")])
+        raise UpscalerMissing(
+            f"There is no upscaler {name_or_path!r}. Write {known}, or the path of a file of weights."
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")  # SwinIR as spandrel builds it
         try:
-            model = swinir().SwinIRArch().load(load_file(path)) if name_or_path == "mini" else _any_model(path)
+            if name_or_path in EMBEDDED:
+                model = swinir().SwinIRArch().load(load_file(path))
+            else:
+                model = _described(read_state_dict(path))
         except Exception as error:  # spandrel, torch and safetensors each have their own for a file they do not know
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
             raise UnsupportedUpscaler(f"{path.name} holds no upscaler that spandrel knows: {reason}") from None
+    return Upscaler(_rgb(model, path.name), device)
+
+
+def _rgb(model: Any, name: str) -> Any:
     if (model.input_channels, model.output_channels) != (3, 3):
-        raise UnsupportedUpscaler(f"{path.name} holds a model that does not turn RGB pictures into RGB pictures.")
-    return Upscaler(model, device)
+        raise UnsupportedUpscaler(f"{name} holds a model that does not turn RGB pictures into RGB pictures.")
+    return model
 
 
-def _any_model(path: Path) -> Any:
+def _described(weights: dict[str, Tensor]) -> Any:
+    """What spandrel makes of weights that were read without running anything; spandrel's own reader might."""
     declare()
     import spandrel  # type: ignore[import-untyped]
 
-    return spandrel.ModelLoader().load_from_file(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.meshgrid")
+        return spandrel.ModelLoader().load_from_state_dict(weights)
 
 
 def swinir() -> Any:
@@ -174,17 +196,29 @@ def swinir() -> Any:
                 del sys.modules[loaded]
 
 
-def enlarging(image: Image.Image, factor: int, device: str = "cpu") -> Iterator[Progress]:
-    """Enlarges a finished picture by the embedded upscaler, tile by tile; the last Progress has the picture.
+def enlarging(
+    image: Image.Image,
+    factor: int,
+    name: str = "mini-upscaler",
+    *,
+    device: str = "cpu",
+    checkpoints_dir: str | Path = "data/checkpoints",
+) -> Iterator[Progress]:
+    """Enlarges a finished picture, tile by tile; the last Progress has the picture.
 
-    On the CPU unless told otherwise, so that it is the same picture everywhere and takes no memory from pictures in
-    progress. Raises NotEnlarged, whatever the reason, so that the caller can keep the picture as it is.
+    name: as the setting `upscaler`. The embedded one works on the CPU whatever the device, so that it makes the same
+    picture everywhere and takes no memory from pictures in progress. Raises NotEnlarged, whatever the reason, so that
+    the caller can keep the picture as it is.
     """
     try:
-        key = (str(WEIGHTS), device)
-        upscaler = _kept.get(key) or _kept.setdefault(key, load_upscaler("mini", device))
+        key = (name, str(WEIGHTS), "cpu") if name in EMBEDDED else (name, str(checkpoints_dir), device)
+        upscaler = _kept.get(key)
+        if upscaler is None:
+            own = name not in registry.CHECKPOINTS and upscaler_file(name, Path(checkpoints_dir))
+            upscaler = _kept.setdefault(key, load_upscaler(str(own or name), key[2], checkpoints_dir))
         if upscaler.scale != factor:
-            raise UnsupportedUpscaler(f"The embedded upscaler enlarges {upscaler.scale} times, not {factor} times.")
+            what = "The embedded upscaler" if name in EMBEDDED else f"The upscaler {name}"
+            raise UnsupportedUpscaler(f"{what} enlarges {upscaler.scale} times, not {factor} times.")
         yield from upscaler.steps(to_tensor(image)[None])
     except (MemoryError, torch.OutOfMemoryError):
         raise NotEnlarged("There is not enough memory to enlarge the picture.") from None
@@ -192,9 +226,16 @@ def enlarging(image: Image.Image, factor: int, device: str = "cpu") -> Iterator[
         raise NotEnlarged(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def enlarge(image: Image.Image, factor: int) -> Image.Image:
+def enlarge(
+    image: Image.Image,
+    factor: int,
+    name: str = "mini-upscaler",
+    *,
+    device: str = "cpu",
+    checkpoints_dir: str | Path = "data/checkpoints",
+) -> Image.Image:
     """The same at once."""
-    *_, last = enlarging(image, factor)
+    *_, last = enlarging(image, factor, name, device=device, checkpoints_dir=checkpoints_dir)
     assert last.image is not None
     return last.image
 

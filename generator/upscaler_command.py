@@ -14,12 +14,14 @@ import torch
 from tqdm import tqdm
 
 from generator import output
+from generator.checkpoint_files import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints_command import checkpoints_dir_option
 from generator.device import DeviceUnavailable, pick_device
 from generator.inherited import with_settings
 from generator.output import BadImage
 from generator.pictures import to_tensor
 from generator.tiling import GRID, TILE, TILES
-from generator.upscaler import PictureTooLarge, Progress, UnsupportedUpscaler, UpscalerMissing, load_upscaler
+from generator.upscaler import EMBEDDED, PictureTooLarge, Progress, UnsupportedUpscaler, UpscalerMissing, load_upscaler
 
 
 def _tile(text: str) -> int:
@@ -33,9 +35,15 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Enlarges a picture four times.")
     made.add_argument("picture", type=Path, metavar="IN", help="a PNG, JPEG, WebP or GIF")
     made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
-    made.add_argument("--model", default="mini", metavar="FILE", help="weights spandrel knows [default mini, embedded]")
+    made.add_argument(
+        "--model",
+        default="mini",
+        metavar="NAME|FILE",
+        help="mini (embedded), swinir-l, or weights spandrel knows [mini]",
+    )
     made.add_argument("--tile", type=_tile, default=TILE, metavar="N", help=f"px a side; less: less memory [{TILE}]")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
+    checkpoints_dir_option(made)
     return made
 
 
@@ -50,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = args.picture.read_bytes()
         small = output.decode_image(source)
         device = pick_device(args.device)
-        upscaler = load_upscaler(args.model, device)
+        upscaler = load_upscaler(args.model, device, args.checkpoints_dir)
     except OSError as error:  # UpscalerMissing is one too
         said = error if isinstance(error, UpscalerMissing) else f"Cannot read {args.picture}: {error.strerror}."
         print(said, file=sys.stderr)
         return 2
-    except (BadImage, DeviceUnavailable, UnsupportedUpscaler) as error:
+    except (BadImage, DeviceUnavailable, UnsupportedUpscaler, CheckpointMissing, CheckpointDamaged) as error:
         print(error, file=sys.stderr)
         return 2
     try:
@@ -66,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bar.update(progress.done - bar.n)
         large = progress.image
         assert large is not None
-        output.write_whole(target, with_settings(large, source, args.model == "mini"))
+        output.write_whole(target, with_settings(large, source, args.model in EMBEDDED))
     except PictureTooLarge as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,11 +11,14 @@ from pydantic.fields import FieldInfo
 from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
+from generator.inventory import missing
+from pages import _widgets as w
 
 # What the page has its own widget for, or fills in from an upload.
 OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts")
 _ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
+_NAMES_WEIGHTS = ("checkpoint", "clip", "upscaler")  # what they name may have to be downloaded first
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def _field(engine: str, name: str, info: FieldInfo) -> Field:
     kind: Any = info.annotation
     if name == "checkpoint":
         return replace(field, kind="choice", choices=registry.ENGINES[engine].checkpoints)
+    if name == "upscaler":
+        return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
     if name in _CHOICES_OF:
         return replace(field, kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"))
     if get_origin(kind) is Literal:
@@ -124,17 +129,24 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
 
 def _widget(field: Field, key: str, default: Any) -> Any:
     if field.kind == "choice":
-        titles = {name: registry.CHECKPOINTS[name].title for name in field.choices if name in registry.CHECKPOINTS}
         return st.selectbox(
             field.label,
             field.choices,
             key=key,
             help=field.help,
-            format_func=lambda name: titles.get(name, str(name)),
+            format_func=lambda name: _shown(field, name),
+            accept_new_options=field.name == "upscaler",  # a file of the host's own
         )
     if field.kind == "choices":
         most = None if field.most is None else int(field.most)
-        return st.multiselect(field.label, field.choices, key=key, help=field.help, max_selections=most)
+        return st.multiselect(
+            field.label,
+            field.choices,
+            key=key,
+            help=field.help,
+            max_selections=most,
+            format_func=lambda name: _shown(field, name),
+        )
     if field.kind == "switch":
         return st.toggle(field.label, key=key, help=field.help)
     if field.kind == "whole":
@@ -147,6 +159,15 @@ def _widget(field: Field, key: str, default: Any) -> Any:
             field.label, min_value=field.least, max_value=field.most, step=step, format="%g", key=key, help=field.help
         )
     return st.text_input(field.label, key=key, help=field.help)
+
+
+def _shown(field: Field, name: Any) -> str:
+    """A choice as the form shows it: checkpoints by their titles, and whether they must be downloaded first."""
+    if field.name not in _NAMES_WEIGHTS:
+        return str(name)
+    spec = registry.CHECKPOINTS.get(name) if field.name != "clip" else None
+    absent = missing(name, w.studio().settings.checkpoints_dir)
+    return (spec.title if spec else str(name)) + (" (not installed)" if absent else "")
 
 
 def preset_from(job: Job, *, picture: Artefact | None = None) -> None:

@@ -44,6 +44,11 @@ def submit(
     return submit_set(studio, visitor, "candidates", made[0].prompt, wanted)[1]
 
 
+def ask(studio: Studio, visitor: str, engine: str, values: Mapping[str, Any]) -> Job:
+    """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued."""
+    return _enqueue(studio, visitor, _new(studio, engine, validate_job(engine, dict(values))))
+
+
 def submit_set(
     studio: Studio,
     visitor: str,

@@ -32,6 +32,7 @@ VOTES = str(_HERE / "vote_images.py")
 QUEUE = str(_HERE / "queue_page.py")
 SHEETS = str(_HERE / "sheets.py")
 COMPARE = str(_HERE / "compare.py")
+MODELS = str(_HERE / "models.py")
 
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"

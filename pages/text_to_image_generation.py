@@ -8,6 +8,7 @@ import streamlit as st
 
 from db import workers
 from generator import registry
+from generator.inventory import missing
 from generator.params import BadParams, Params, validate
 from pages import _form, _live, _uploads
 from pages import _widgets as w
@@ -231,6 +232,11 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     memory = registry.estimate_memory(params) / 2**30
     large = f", enlarged to {width * params.upscale} × {height * params.upscale} px" if params.upscale > 1 else ""
     st.caption(f"{width} × {height} px{large}, at most {memory:.1f} GB of memory on the executor.")
+    folder, enlarger = w.studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
+    absent = [name for name in (params.checkpoint, *params.clip, *enlarger) if missing(name, folder)]
+    if absent:
+        st.caption("Not installed on this machine yet:")
+        st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)
 
 
 if __name__ == "__main__":

@@ -11,20 +11,31 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import checkpoints, registry
+from generator.biggan import BigGAN
+from generator.biggan_clip import BigganClip
+from generator.clip import ClipModel
+from generator.engine import generate
+from generator.params import validate
+from generator.upscaler import load_upscaler
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
     bad_server,
+    biggan_config,
+    random_biggan,
     random_clip,
     random_vqgan,
+    save_biggan,
     save_jit,
     save_lightning,
+    save_swinir,
     save_yaml,
     taming_params,
 )
@@ -38,6 +49,13 @@ def make(name: str, folder: Path) -> dict[str, torch.Tensor]:
         clip = random_clip(CLIP_ARCHITECTURES[name])
         save_jit(path, clip)
         return {key: value.half().float() for key, value in clip.state_dict().items() if value.is_floating_point()}
+    if entry.kind == "biggan":
+        side = int(name.rpartition("-")[2])
+        network = random_biggan(biggan_config(side))
+        save_biggan(folder, side, biggan_config(side), network)
+        return {key: value for key, value in network.state_dict().items() if "running" in key or "embed" in key}
+    if entry.kind == "upscaler":
+        return {key: value for key, value in save_swinir(path).state_dict().items() if "attn_mask" not in key}
     gumbel = "f8" in name
     params = taming_params(int(name.rpartition("-")[2]), gumbel=gumbel)
     vqgan = random_vqgan(params, gumbel=gumbel)
@@ -77,6 +95,12 @@ def check(name: str) -> str:
             loaded: torch.nn.Module
             if kind == "clip":
                 loaded = checkpoints.load_clip(name, target, "cpu").network
+            elif kind == "biggan":
+                biggan = checkpoints.load_biggan(name, target, "cpu")
+                loaded = biggan.network
+            elif kind == "upscaler":
+                upscaler = load_upscaler(name, "cpu", target)
+                loaded = upscaler.network
             else:
                 loaded = checkpoints.load_vqgan(name, target, "cpu")
             done = time.monotonic()
@@ -87,12 +111,26 @@ def check(name: str) -> str:
         side = registry.CLIP_MODELS[name][0] if kind == "clip" else 0
         if kind == "clip" and loaded.visual.input_resolution != side:  # type: ignore[union-attr]
             raise SystemExit(f"{name}: input side {loaded.visual.input_resolution}, not {side}")  # type: ignore[union-attr]
+        if kind == "biggan":
+            draw(name, biggan)
+        if kind == "upscaler" and upscaler.upscale(torch.rand(1, 3, 16, 16)).shape != (1, 3, 64, 64):
+            raise SystemExit(f"{name}: does not enlarge four times")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         parameters = sum(value.numel() for value in loaded.parameters()) / 1e6
         return (
             f"{name:<20} {len(wanted):>4} tensors {parameters:>6.1f} M parameters {size:>6.0f} MB, "
             f"fetched in {fetched - began:.1f} s with {len(server.requests)} requests, loaded in {done - fetched:.1f} s"
         )
+
+
+def draw(name: str, biggan: BigGAN) -> None:
+    """Two steps of Big Sleep's settings with a few cutouts of a small CLIP. Raises where a step fails."""
+    clip = ClipModel(random_clip((16, 16, 1, 64, 4, 77, 49408, 64, 1, 1)), "small")
+    engine: Any = BigganClip.from_models(biggan, [clip], precision=torch.float32)
+    params = validate("biggan-clip", {"prompt": "a castle", "checkpoint": name, "steps": 2, "cutn": 4})
+    *_, last = generate(engine, params)
+    if last.index != 2 or last.image is None:
+        raise SystemExit(f"{name}: two steps were not made")
 
 
 def main() -> int:

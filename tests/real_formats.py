@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 import threading
 import types
@@ -196,3 +197,82 @@ def bad_server(folder: Path) -> Iterator[BadServer]:
             yield server
         finally:
             server.shutdown()
+
+
+# Up-sample, channels in and out, in units of the width; attention stands before number 8.
+_BIGGAN_BEGIN = [[False, 16, 16], [True, 16, 16], [False, 16, 16], [True, 16, 8], [False, 8, 8]]
+BIGGAN_LAYERS: dict[int, list[Any]] = {
+    128: [[True, 8, 4], [False, 4, 4], [True, 4, 2], [False, 2, 2], [True, 2, 1]],
+    256: [[True, 8, 8], [False, 8, 8], [True, 8, 4], [False, 4, 4], [True, 4, 2], [False, 2, 2], [True, 2, 1]],
+}
+BIGGAN_LAYERS[512] = [*BIGGAN_LAYERS[256], [False, 1, 1], [True, 1, 1]]
+
+
+def biggan_config(resolution: int, width: int = 128) -> dict[str, Any]:
+    """config.json of BigGAN-deep; the width is lowered for small models of the same architecture."""
+    return {
+        "attention_layer_position": 8,
+        "channel_width": width,
+        "class_embed_dim": 128,
+        "eps": 1e-4,
+        "layers": _BIGGAN_BEGIN + BIGGAN_LAYERS[resolution],
+        "n_stats": 51,
+        "num_classes": 1000,
+        "output_dim": resolution,
+        "z_dim": 128,
+    }
+
+
+def random_biggan(config: dict[str, Any]) -> torch.nn.Module:
+    """The package's own model: spectral norms converged, batch-norm statistics that differ for every truncation."""
+    from pytorch_pretrained_biggan.config import BigGANConfig
+    from pytorch_pretrained_biggan.model import BigGAN, BigGANBatchNorm, SelfAttn
+
+    model: torch.nn.Module = BigGAN(BigGANConfig.from_dict(config)).eval()
+    for part in model.modules():
+        if isinstance(part, BigGANBatchNorm):
+            part.running_means.normal_(std=0.1)
+            part.running_vars.uniform_(0.2, 0.5)
+            if not part.conditional:
+                torch.nn.init.normal_(part.weight, std=0.3)
+                torch.nn.init.normal_(part.bias, std=0.1)
+        if isinstance(part, SelfAttn):
+            torch.nn.init.ones_(part.gamma)
+        for hook in part._forward_pre_hooks.values():
+            for _ in range(5):
+                hook.compute_weight(part, do_power_iteration=True)  # type: ignore[attr-defined]
+    return model
+
+
+def save_biggan(folder: Path, resolution: int, config: dict[str, Any], model: torch.nn.Module) -> Path:
+    """config.json and pytorch_model.bin under their published names, written as PyTorch 1.0 wrote them."""
+    (folder / f"biggan-deep-{resolution}-config.json").write_text(json.dumps(config, indent=2))
+    path = folder / f"biggan-deep-{resolution}-pytorch_model.bin"
+    torch.save(model.state_dict(), path, _use_new_zipfile_serialization=False)
+    return path
+
+
+# Liang et al.'s SwinIR-L for real pictures.
+SWINIR_L: dict[str, Any] = {
+    "embed_dim": 240,
+    "depths": [6] * 9,
+    "num_heads": [8] * 9,
+    "mlp_ratio": 2,
+    "img_size": 64,
+    "window_size": 8,
+    "upscale": 4,
+    "img_range": 1.0,
+    "upsampler": "nearest+conv",
+    "resi_connection": "3conv",
+}
+
+
+def save_swinir(path: Path, **changes: Any) -> torch.nn.Module:
+    """A random SwinIR-L, or one with these sizes changed, saved as its makers do: under params_ema."""
+    from generator.upscaler import swinir
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.meshgrid")
+        network: torch.nn.Module = swinir().SwinIR(**{**SWINIR_L, **changes})
+    torch.save({"params_ema": network.state_dict()}, path)
+    return network

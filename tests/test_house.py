@@ -20,6 +20,7 @@ SOURCES = sorted(
     if "__pycache__" not in p.parts
 )
 TORCH_FREE = {"generator.params", "generator.registry", "generator.prompts", "generator.output", "generator"}
+TORCH_FREE |= {"generator.inventory"}  # what is installed: tables and names of files, nothing is loaded
 
 
 def imports_of(path: Path) -> set[str]:

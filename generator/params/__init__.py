@@ -4,6 +4,7 @@ picture are all derived from these frozen classes. Importing this package does n
 from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting, validate, validate_job
 from generator.params.biggan_clip import BigganClipParams
 from generator.params.cutouts import Cutouts
+from generator.params.download import DownloadParams
 from generator.params.guided_diffusion import GuidedDiffusionParams
 from generator.params.job import JobParams
 from generator.params.latent_diffusion import LatentDiffusionParams
@@ -17,6 +18,7 @@ __all__ = [
     "BadParams",
     "BigganClipParams",
     "Cutouts",
+    "DownloadParams",
     "GuidedDiffusionParams",
     "JobParams",
     "LatentDiffusionParams",

@@ -47,8 +47,12 @@ class Params(JobParams):
     width: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
-    upscale: Literal[1, 4] = Setting(
-        4, group="output", description="Enlarge the finished picture by the embedded upscaler."
+    upscale: Literal[1, 4] = Setting(4, group="output", description="Enlarge the finished picture so many times.")
+    upscaler: str = Setting(
+        "mini-upscaler",
+        group="output",
+        max_length=140,
+        description="What enlarges it: mini-upscaler, swinir-l, or a file of the host's in the checkpoints folder.",
     )
 
     @field_validator("prompt")
@@ -74,6 +78,12 @@ class Params(JobParams):
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
+        upscalers = registry.ENGINES["upscale"].checkpoints
+        if self.upscaler not in upscalers and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
+            raise ValueError(
+                f"upscaler = {self.upscaler!r}: choose one of {', '.join(upscalers)}, or write the name of a "
+                ".safetensors or .pth file in the checkpoints folder, without a path."
+            )
         try:
             if self.prompt:
                 parse_prompts(self.prompt)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from generator import registry
+from generator.class_names import UnknownClass, class_index, imagenet_classes
 from generator.params.base import Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
 from generator.params.vqgan_clip import OPTIMISERS
@@ -19,7 +21,7 @@ class BigganClipParams(Cutouts, Params):
         "text", group="start", description="Start from what the text suggests, from a class, or anywhere."
     )
     init_class: str = Setting(
-        "", group="start", max_length=80, description="The class to start from, such as animal-bird."
+        "", group="start", max_length=80, description="The class to start from: animal-bird, or a name of ImageNet's."
     )
     init_noise: float = Setting(
         0.3, group="start", ge=0, le=2, description="How far the seed may bend what the text suggests; 0 not at all."
@@ -39,8 +41,16 @@ class BigganClipParams(Cutouts, Params):
         le=1000,
         description="At most so many classes share a picture (a differentiable top-k); 0: any, each by a sigmoid.",
     )
+    class_topk: Literal["normalised", "successive"] = Setting(
+        "normalised",
+        group="optimisation",
+        description="normalised: the classes chosen share 1; successive: each takes its softmax among those left.",
+    )
+    class_temperature: float = Setting(
+        1.0, group="optimisation", gt=0, le=100, description="Temperature of that softmax; greater: classes mix more."
+    )
     latent_weight: float = Setting(
-        0.0, group="optimisation", ge=0, le=100, description="Keeps z like a Gaussian: mean 0, deviation truncation."
+        0.0, group="optimisation", ge=0, le=100, description="Keeps z like the Gaussian it was trained with."
     )
     class_weight: float = Setting(
         0.0, group="optimisation", ge=0, le=100, description="Pull towards a single class instead of a mixture."
@@ -72,6 +82,14 @@ class BigganClipParams(Cutouts, Params):
             raise ValueError("init=class needs an init_class, such as animal-bird.")
         if self.init == "text" and not self.prompt:
             raise ValueError("init=text starts from the prompt, and that is empty. Write one or use class or random.")
+        if not registry.CHECKPOINTS[self.checkpoint].embedded:
+            if self.init == "text":
+                raise ValueError("init=text needs the embedded BigGAN; use class or random.")
+            if self.init == "class":
+                try:
+                    class_index(self.init_class, imagenet_classes())
+                except UnknownClass as error:
+                    raise ValueError(f"init_class: {error}") from None
         check_pictures(self.prompt, self.image_prompts)
         return self
 

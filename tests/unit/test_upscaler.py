@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import signal
@@ -16,14 +17,15 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import load_file
 
 from db import artefacts
-from generator import registry, upscaler
+from generator import checkpoint_files, registry, upscaler
 from generator.__main__ import main as draw
 from generator.output import METADATA_KEY, encode_png, read_metadata, to_image
-from generator.params import validate
+from generator.params import BadParams, validate
 from generator.training.upscaler import export
 from generator.upscaler import NotEnlarged, PictureTooLarge, UnsupportedUpscaler, UpscalerMissing, load_upscaler, swinir
 from generator.upscaler_command import main as enlarge
 from tests import small_engine
+from tests.real_formats import save_swinir
 from tests.studio import Studio
 
 
@@ -204,7 +206,7 @@ def test_a_picture_that_cannot_be_enlarged_is_kept_as_it_was_drawn(
 ) -> None:
     monkeypatch.setattr(upscaler, "WEIGHTS", tmp_path / "nothing")
     assert draw([*FLAGS, "--upscale", "4", "--output-dir", str(tmp_path)]) == 0
-    assert "The picture is not enlarged: There is no upscaler 'mini'" in capsys.readouterr().err
+    assert "The picture is not enlarged: There is no upscaler 'mini-upscaler'" in capsys.readouterr().err
     (path,) = tmp_path.glob("*.png")
     with Image.open(path) as image:
         assert image.size == (16, 16) and json.loads(image.info[METADATA_KEY])["upscale"] == 1
@@ -239,3 +241,73 @@ def test_the_picture_of_a_job_is_enlarged_and_never_lost(tmp_path: Path) -> None
         assert executor.wait(10) == 0
     finally:
         studio.close()
+
+
+@pytest.fixture
+def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a narrow SwinIR-L under the name and in the layout of the published one."""
+    row = checkpoint_files.TABLE["swinir-l"]
+    torch.manual_seed(0)
+    network = save_swinir(tmp_path / row.files[0].name, embed_dim=16, depths=[2, 2], num_heads=[2, 2])
+    shapes = {key: tuple(network.state_dict()[key].shape) for key in ("conv_first.weight", "conv_up1.weight")}
+    monkeypatch.setitem(checkpoint_files.TABLE, "swinir-l", dataclasses.replace(row, shapes=shapes))
+    return tmp_path
+
+
+def test_the_published_upscaler_enlarges_without_seams_and_to_the_last_weight(real: Path) -> None:
+    model = load_upscaler("swinir-l", "cpu", real)
+    file = torch.load(next(real.glob("*.pth")), weights_only=True)["params_ema"]
+    loaded = model.network.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in file.items() if "attn_mask" not in key)
+    images = pictures(96, 120)
+    whole, tiled = model.upscale(images, tile=128), model.upscale(images, tile=80, overlap=32)
+    assert whole.shape == (1, 3, 384, 480) and whole.std() > 0.01
+    assert (tiled - whole).abs().max() < 0.01
+
+
+def test_the_command_takes_it_by_name_and_says_how_to_get_it(
+    real: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(real)
+    assert enlarge([str(path), "--model", "swinir-l", "--device", "cpu", "--checkpoints-dir", str(real)]) == 0
+    with Image.open(real / "heart-x4.png") as image:
+        assert image.size == (64, 64)
+    empty = str(tmp_path_factory.mktemp("empty"))
+    assert enlarge([str(path), "--model", "swinir-l", "--device", "cpu", "--checkpoints-dir", empty]) == 2
+    said = capsys.readouterr().err
+    assert "Get it (142 MB) with: python -m generator.checkpoints download swinir-l" in said
+
+
+def test_the_setting_chooses_the_upscaler_or_a_file_of_the_host(
+    real: Path, small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (real / "mine.pth").write_bytes(next(real.glob("*.pth")).read_bytes())
+    made = []
+    for name in ("swinir-l", "mine.pth"):
+        folder = real / f"out-{name}"
+        flags = ["--upscale", "4", "--upscaler", name, "--checkpoints-dir", str(real), "--output-dir", str(folder)]
+        assert draw([*FLAGS, *flags]) == 0
+        (path,) = folder.glob("*.png")
+        with Image.open(path) as image:
+            assert image.size == (64, 64)
+            made.append(image.tobytes())
+        assert read_metadata(path.read_bytes())[1].upscaler == name
+    assert made[0] == made[1]
+    flags = ["--upscale", "4", "--upscaler", "gone.pth", "--checkpoints-dir", str(real), "--output-dir", str(real)]
+    capsys.readouterr()
+    assert draw([*FLAGS, *flags]) == 2
+    assert "There is no upscaler 'gone.pth'" in capsys.readouterr().err and not list(real.glob("*.png"))
+
+
+@pytest.mark.parametrize("name", ["../secrets.pth", "/etc/x.pth", "a/b.safetensors", "swin", "run.py", ""])
+def test_no_setting_leads_out_of_the_folder_of_checkpoints(name: str) -> None:
+    with pytest.raises(BadParams, match="choose one of mini-upscaler, swinir-l"):
+        validate("vqgan-clip", {"prompt": "a heart", "upscaler": name})
+
+
+def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.zeros(1, 1)), str(tmp_path / "program.pt"))
+    with pytest.raises(UnsupportedUpscaler, match="TorchScript program"):
+        load_upscaler(str(tmp_path / "program.pt"))

@@ -1,0 +1,131 @@
+"""Models: what each engine can draw with, what is installed, and the one command that gets the rest."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+import streamlit as st
+
+from db import queue
+from db.jobs import Job
+from generator import registry
+from generator.inventory import Item, inventory, own_upscalers
+from pages import _live
+from pages import _widgets as w
+from pages._submit import ask
+
+REFRESH_S = 2.0
+STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "Not installed"}
+
+
+def page() -> None:
+    """One row for each checkpoint, by engine, then the CLIP models."""
+    folder = w.studio().settings.checkpoints_dir
+    items = inventory(folder)
+    there = sum(item.state != "not installed" for item in items)
+    st.caption(
+        f"{there} of {len(items)} can be used. The embedded models come with the studio; real ones are downloaded into "
+        f"{w.label(str(folder))} on the machine of the executor. Memory is that of one job with its default settings."
+    )
+    only = st.pills("Show", ["All", "Can be used", "Not installed"], key="models_shown", default="All", required=True)
+    if w.studio().settings.downloads:
+        st.fragment(_downloads, run_every=REFRESH_S)(len([item for item in items if item.state == "installed"]))
+    wanted = [item for item in items if only == "All" or (item.state == "not installed") == (only == "Not installed")]
+    if not wanted:
+        w.empty_state("Nothing here", "Every model there is can be used already.")
+    for heading, group in groupby(wanted, key=_heading):
+        st.subheader(heading, anchor=False)
+        for item in group:
+            _row(item)
+    _own(folder)
+
+
+def _heading(item: Item) -> str:
+    return "CLIP models" if item.kind == "clip" else registry.ENGINES[item.engines[0]].title
+
+
+def _row(item: Item) -> None:
+    facts = [f"{_bytes(item.memory_bytes)} of memory", item.licence]
+    if item.download_bytes:
+        facts.insert(0, f"{_bytes(item.download_bytes)} on disk")
+    if len(item.engines) > 1:
+        facts.append("for " + ", ".join(registry.ENGINES[name].title for name in item.engines))
+    with st.container(key=f"row_model_{item.kind}_{item.name.replace('/', '-')}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.html(
+                f'<div class="t2i-prompt">{w.esc(item.title)}</div>'
+                f'<div class="t2i-meta">{w.esc(item.name)} · {w.esc(" · ".join(facts))}</div>'
+            )
+            st.html(f'<div class="t2i-state">{STATES[item.state]}</div>', width="content")
+            if item.state == "not installed" and w.studio().settings.downloads:
+                st.button(
+                    "Download",
+                    key=f"download_{item.name}",
+                    icon=":material/download:",
+                    on_click=_ask_for,
+                    args=(item.name,),
+                )
+        if item.state == "not installed":
+            st.code(item.command, language="bash", wrap_lines=True)
+
+
+def _ask_for(name: str) -> None:
+    with w.plain_errors():
+        if any(job.params.get("name") == name for job in _under_way()):
+            st.toast(f"{name} is on its way already.")
+            return
+        ask(w.studio(), w.visitor(), "download", {"name": name})
+        st.toast("In the queue.")
+
+
+def _under_way() -> list[Job]:
+    db = w.studio().db
+    return [job for job in [*queue.running_jobs(db), *queue.queued_jobs(db, limit=1000)] if job.engine == "download"]
+
+
+def _downloads(installed: int) -> None:
+    """Downloads in progress; the whole page is drawn anew once one of them has ended."""
+    with w.plain_errors():
+        jobs = _under_way()
+        items = inventory(w.studio().settings.checkpoints_dir)
+        if len([item for item in items if item.state == "installed"]) != installed:
+            st.rerun()
+        if jobs:
+            st.subheader(f"Downloads ({len(jobs)})", anchor=False)
+            w.executor_missing()
+        for job in jobs:
+            with st.container(horizontal=True, vertical_alignment="center", key=f"row_download_{job.id}"):
+                st.html(
+                    f'<div class="t2i-prompt">{w.esc(job.prompt)}</div>'
+                    f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>'
+                    f"{_live.bar(job.step / job.total_steps, job)}"
+                )
+                if job.submitter == w.visitor():
+                    st.button(
+                        "Cancel",
+                        key=f"cancel_{job.id}",
+                        icon=":material/close:",
+                        disabled=job.cancel_requested,
+                        on_click=_live.cancel,
+                        args=(job.id, job.submitter),
+                    )
+
+
+def _own(folder: Path) -> None:
+    st.subheader("Your own files", anchor=False)
+    own = own_upscalers(folder)
+    if own:
+        st.text("Upscalers of your own: " + ", ".join(own))
+    st.caption(
+        "An upscaler that spandrel knows (.safetensors or .pth) can be named under Upscaler once it lies in that "
+        "folder. Files are read without running anything in them."
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+if __name__ == "__main__":
+    w.show(page)

@@ -1,0 +1,79 @@
+"""Models: what can be used, what is missing and how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from db import queue
+from generator import inventory
+from pages import _widgets as w
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import Studio, everything_shown
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = tmp_path / "checkpoints"
+    made.mkdir()
+    monkeypatch.setenv("T2I_CHECKPOINTS_DIR", str(made))
+    return made
+
+
+def codes(app) -> list[str]:
+    return [element.value for element in app.get("code")]
+
+
+def test_every_model_is_there_with_size_licence_memory_and_the_command(
+    studio: Studio, open_page: OpenPage, folder: Path
+) -> None:
+    (folder / "ViT-B-32.pt").write_bytes(b"weights")
+    (folder / "my-upscaler.pth").write_bytes(b"weights")
+    app = open_page(w.MODELS)
+    shown = everything_shown(app)
+    assert app.title[0].value == "Models"
+    for item in inventory.inventory(folder):
+        assert item.name in shown and (item.command in codes(app)) == (item.state == "not installed"), item.name
+    assert "BigGAN-deep 512 px (ImageNet)" in shown and "236 MB on disk" in shown and "GB of memory" in shown
+    assert "MIT (taming-transformers, CompVis)" in shown
+    assert "python -m generator.checkpoints download biggan-deep-512" in codes(app)
+    assert "python -m generator.checkpoints download ViT-B/32" not in codes(app)
+    assert "my-upscaler.pth" in shown and "ViT-B-32.pt" not in shown
+
+
+def test_the_list_can_be_narrowed(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page(w.MODELS)
+    app.get("button_group")[0].set_value("Can be used").run()
+    shown = everything_shown(app)
+    assert "Mini BigGAN" in shown and "BigGAN-deep" not in shown and not codes(app)
+
+
+def test_nobody_can_fill_the_disk_unless_the_host_allows_it(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page(w.MODELS)
+    assert not [button for button in app.button if button.label == "Download"]
+
+
+def test_a_download_is_a_job_with_progress_that_can_be_cancelled(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T2I_DOWNLOADS", "1")
+    app = open_page(w.MODELS)
+    app.button(key="download_swinir-l").click().run()
+    (job,) = queue.list_jobs(studio.db, limit=9)
+    assert (job.engine, job.params, job.total_steps) == ("download", {"name": "swinir-l"}, 100)
+    assert "Downloads (1)" in everything_shown(app)
+    app.button(key="download_swinir-l").click().run()
+    assert len(queue.list_jobs(studio.db, limit=9)) == 1, "once is enough"
+    app.button(key=f"cancel_{job.id}").click().run()
+    assert queue.get(studio.db, job.id).state == "cancelled"
+
+
+def test_the_form_says_which_models_are_missing_and_how_to_get_them(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page()
+    app.selectbox(key="set_engine").set_value("biggan-clip").run()
+    box = app.selectbox(key="set_checkpoint")
+    assert box.options[0].startswith("Mini BigGAN") and "not installed" not in box.options[0]
+    assert "BigGAN-deep 128 px (ImageNet) (not installed)" in box.options
+    box.set_value("biggan-deep-128").run()
+    assert codes(app) == ["python -m generator.checkpoints download biggan-deep-128 ViT-B/32"]
