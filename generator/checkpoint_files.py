@@ -1,7 +1,7 @@
 """The files of the checkpoints: where they come from, how they are fetched, and whether they are still what they were.
 
-One literal table. sha256 is published for CLIP only; for the others it is recorded beside the file at first sight and
-checked from then on.
+One literal table. sha256 is published for CLIP and guided diffusion only; for the others it is recorded beside the file
+at first sight and checked from then on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _PIXRAY = "https://github.com/pixray/pixray/releases/download/v1.7.1"
 _FEED_FORWARD = "https://github.com/mehdidc/feed_forward_vqgan_clip/releases/download/0.1"
 _CLIP_LICENCE = "MIT (OpenAI CLIP)"
 _TAMING_LICENCE = "MIT (taming-transformers, CompVis)"
+_DIFFUSION_LICENCE = "MIT (OpenAI guided-diffusion)"
+_FINETUNE_LICENCE = "no licence stated by its publisher; finetuned from OpenAI's guided diffusion (MIT)"
 _WIKIART_LICENCE = "no licence stated by its publisher; made with taming-transformers (MIT) from WikiArt pictures"
 
 
@@ -47,7 +49,7 @@ class File:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """kind: "clip" or "vqgan". shapes: of a few tensors by which one checkpoint is told from another."""
+    """kind: "clip", "vqgan" or "guided-diffusion". shapes: of a few tensors by which one is told from another."""
 
     kind: str
     licence: str
@@ -161,6 +163,38 @@ TABLE: dict[str, Checkpoint] = {
         890,
         (1024, 3, 14, 14),
         (768, 768),
+    ),
+}
+
+TABLE |= {
+    "guided-diffusion-256": Checkpoint(
+        "guided-diffusion",
+        _DIFFUSION_LICENCE,
+        (
+            File(
+                "256x256_diffusion_uncond.pt",
+                ("https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",),
+                2_211_000_000,
+                "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
+            ),
+        ),
+        {"input_blocks.0.0.weight": (256, 3, 3, 3), "out.2.weight": (6, 256, 3, 3)},
+    ),
+    "guided-diffusion-512": Checkpoint(
+        "guided-diffusion",
+        _FINETUNE_LICENCE,
+        (
+            File(
+                "512x512_diffusion_uncond_finetune_008100.pt",
+                (
+                    "https://huggingface.co/lowlevelware/512x512_diffusion_unconditional_ImageNet/resolve/main/"
+                    "512x512_diffusion_uncond_finetune_008100.pt",
+                ),
+                2_232_000_000,
+                "9c111ab89e214862b76e1fa6a1b3f1d329b1a88281885943d2cdbe357ad57648",
+            ),
+        ),
+        {"input_blocks.0.0.weight": (128, 3, 3, 3), "out.2.weight": (6, 128, 3, 3)},
     ),
 }
 

@@ -33,10 +33,10 @@ def listing(directory: Path) -> str:
     embedded = [
         (name, "both" if name == "mini" else "engine") for name, s in registry.CHECKPOINTS.items() if s.embedded
     ]
-    lines = [f"{name:<24} {kind:<6} {'embedded':>8}  installed      see generator/weights/" for name, kind in embedded]
+    lines = [f"{name:<24} {kind:<16} {'embedded':>8}  installed      see generator/weights/" for name, kind in embedded]
     for name, entry in TABLE.items():
         state = "installed" if installed(name, directory) else "not installed"
-        lines.append(f"{name:<24} {entry.kind:<6} {entry.about / 1e6:>5.0f} MB  {state:<13}  {entry.licence}")
+        lines.append(f"{name:<24} {entry.kind:<16} {entry.about / 1e6:>5.0f} MB  {state:<13}  {entry.licence}")
     return "\n".join(lines)
 
 

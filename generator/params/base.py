@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -28,6 +28,8 @@ class Params(BaseModel):
     """What every engine needs: what to draw, how large, how long, from which seed, and which CLIP looks at it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # Whether `style` may be any words where the checkpoint was not trained on styles.
+    style_is_text: ClassVar[bool] = False
 
     prompt: str = Setting(
         group="main",
@@ -79,13 +81,13 @@ class Params(BaseModel):
         spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
-        if self.style is not None:
+        if self.style is not None and (spec.styled or not self.style_is_text):
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
         try:
             if self.prompt:
-                parse_prompts(self.prompt)
+                self._check_prompt()
         except PromptError as error:
             raise ValueError(f"The prompt {error}") from None
         if spec.only_side and {self.width, self.height} != {spec.only_side}:
@@ -101,6 +103,9 @@ class Params(BaseModel):
         if min(self.actual_size) < spec.factor:
             raise ValueError(f"width and height must be at least {spec.factor} px for {self.checkpoint}.")
         return self
+
+    def _check_prompt(self) -> None:
+        parse_prompts(self.prompt)
 
     @property
     def batch_key(self) -> str:
@@ -118,6 +123,11 @@ class Params(BaseModel):
         return 1
 
     @property
+    def activation_share(self) -> float:
+        """Of the checkpoint's activations, what is kept for the backward pass."""
+        return 1.0
+
+    @property
     def actual_size(self) -> tuple[int, int]:
         """(width, height) in px of the picture that is made: floored to the checkpoint's factor."""
         factor = registry.CHECKPOINTS[self.checkpoint].factor  # the finished picture is `upscale` times as large
@@ -125,8 +135,8 @@ class Params(BaseModel):
 
     def changed(self) -> dict[str, Any]:
         """The settings that differ from the defaults of the same checkpoint (prompt and seed left out)."""
-        defaults = type(self)(prompt=self.prompt, checkpoint=self.checkpoint, seed=self.seed).model_dump()
-        return {k: v for k, v in self.model_dump().items() if v != defaults[k]}
+        defaults = type(self)(prompt="a prompt", checkpoint=self.checkpoint, seed=self.seed).model_dump()
+        return {k: v for k, v in self.model_dump().items() if k != "prompt" and v != defaults[k]}
 
 
 def check_pictures(prompt: str, image_prompts: str) -> None:
