@@ -105,6 +105,8 @@ def too_large(params: Params, needed: int, free: int, device: str) -> NotEnoughM
     """The sentence for a job that does not fit even when it is alone."""
     width, height = params.actual_size
     knob = "cutn" if "cutn" in type(params).model_fields else "candidates"
+    if getattr(params, "cuts_scheduled", False):
+        knob = "cut_overview and cut_innercut"
     return NotEnoughMemory(
         f"This job needs about {needed / GIB:.1f} GiB of memory at {width} x {height} px with {knob} "
         f"{params.cutouts_per_step}, and {device} has {free / GIB:.1f} GiB free; lower width and height or {knob}."

@@ -42,6 +42,7 @@ FILES = {  # what the recorder makes -> (kind, media type, extension) of the art
     "png": ("picture", "image/png", "png"),
     "thumbnail": ("thumbnail", "image/webp", "webp"),
     "gif": ("gif", "image/gif", "gif"),
+    "sheet": ("sheet", "image/webp", "webp"),
     "webp": ("webp", "image/webp", "webp"),
     "mp4": ("mp4", "video/mp4", "mp4"),
     "json": ("json", "application/json", "json"),
@@ -322,7 +323,7 @@ class Work:
     def _store(self, name: str, data: bytes, size: tuple[int, int] | None = None) -> None:
         """A file of the finished job, as large as drawn unless told; a store that hesitates is asked a few times."""
         kind, media_type, ext = FILES[name]
-        width, height = (None, None) if kind == "json" else size or self.params.actual_size
+        width, height = (None, None) if kind in ("json", "sheet") else size or self.params.actual_size
         for attempt in range(1, STORE_TRIES + 1):
             self._hold()
             try:

@@ -19,7 +19,7 @@ from pages import _form, _live
 from pages import _widgets as w
 from pages._submit import run_again
 
-DOWNLOADS = {"picture": "PNG", "gif": "GIF", "mp4": "MP4", "webp": "WebP", "json": "JSON"}
+DOWNLOADS = {"picture": "PNG", "gif": "GIF", "mp4": "MP4", "webp": "WebP", "sheet": "Sprite sheet", "json": "JSON"}
 
 
 def show(job_id: str, visitor: str) -> None:

@@ -11,17 +11,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import checkpoints, registry
+from generator.clip import ClipModel
+from generator.guided_diffusion import GuidedDiffusion
+from generator.openai_unet import ARCHITECTURES
+from generator.params import validate
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
     bad_server,
     random_clip,
+    random_openai_unet,
     random_vqgan,
     save_jit,
     save_lightning,
@@ -38,6 +44,10 @@ def make(name: str, folder: Path) -> dict[str, torch.Tensor]:
         clip = random_clip(CLIP_ARCHITECTURES[name])
         save_jit(path, clip)
         return {key: value.half().float() for key, value in clip.state_dict().items() if value.is_floating_point()}
+    if entry.kind == "guided-diffusion":
+        weights = random_openai_unet(ARCHITECTURES[name]).state_dict()
+        torch.save(weights, path)
+        return dict(weights)
     gumbel = "f8" in name
     params = taming_params(int(name.rpartition("-")[2]), gumbel=gumbel)
     vqgan = random_vqgan(params, gumbel=gumbel)
@@ -77,6 +87,9 @@ def check(name: str) -> str:
             loaded: torch.nn.Module
             if kind == "clip":
                 loaded = checkpoints.load_clip(name, target, "cpu").network
+            elif kind == "guided-diffusion":
+                denoiser: Any = checkpoints.load_diffusion(name, target, "cpu")
+                loaded = denoiser
             else:
                 loaded = checkpoints.load_vqgan(name, target, "cpu")
             done = time.monotonic()
@@ -87,11 +100,32 @@ def check(name: str) -> str:
         side = registry.CLIP_MODELS[name][0] if kind == "clip" else 0
         if kind == "clip" and loaded.visual.input_resolution != side:  # type: ignore[union-attr]
             raise SystemExit(f"{name}: input side {loaded.visual.input_resolution}, not {side}")  # type: ignore[union-attr]
+        if kind == "guided-diffusion":
+            two_steps(name, denoiser)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         parameters = sum(value.numel() for value in loaded.parameters()) / 1e6
         return (
             f"{name:<20} {len(wanted):>4} tensors {parameters:>6.1f} M parameters {size:>6.0f} MB, "
             f"fetched in {fetched - began:.1f} s with {len(server.requests)} requests, loaded in {done - fetched:.1f} s"
+        )
+
+
+def two_steps(name: str, denoiser: Any) -> None:
+    """The first two guided steps of a 64 px picture with the checkpoint's own settings; raises where one fails."""
+    clip = ClipModel(random_clip(CLIP_ARCHITECTURES["RN50"]), "RN50")
+    params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": name, "width": 64, "height": 64})
+    engine = GuidedDiffusion.from_models(denoiser, [clip], precision=torch.float32)
+    slot = engine.open(params)
+    for _ in range(2):
+        began, before = time.monotonic(), slot.x
+        (step,) = engine.advance([slot])
+        if step.error:
+            raise step.error
+        moved = float((slot.x - before).abs().mean())
+        print(
+            f"{name}: step {step.index}, score {step.score:.3f}, x moved by {moved:.4f}, "
+            f"{time.monotonic() - began:.1f} s",
+            flush=True,
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from generator.clip import openai_clip
+from generator.openai_unet import Architecture, OpenAIUNet
 from generator.vqgan import VQGAN
 
 # OpenAI's own: embed_dim, image_resolution, vision_layers, vision_width, patch, context, vocabulary, text width, heads,
@@ -86,6 +87,18 @@ def save_lightning(path: Path, weights: dict[str, torch.Tensor], *, extra: Any =
             },
             path,
         )
+
+
+def random_openai_unet(architecture: Architecture, seed: int = 0) -> OpenAIUNet:
+    """OpenAI's UNet with uniform weights that keep its numbers near 1; the same ones for the same seed."""
+    with torch.device("meta"):
+        model = OpenAIUNet(architecture)
+    generator, weights = torch.Generator().manual_seed(seed), {}
+    for key, shaped in model.state_dict().items():
+        spread = 0.5 if shaped.dim() == 1 else (3 / shaped[0].numel()) ** 0.5
+        weights[key] = (torch.rand(shaped.shape, generator=generator) * 2 - 1) * spread
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 @contextmanager

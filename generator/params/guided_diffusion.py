@@ -205,4 +205,5 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
 
     @property
     def activation_share(self) -> float:
-        return 0.35 if self.checkpoint_activations else 1.0
+        real = not registry.CHECKPOINTS[self.checkpoint].styled
+        return 0.35 if self.checkpoint_activations and real else 1.0
