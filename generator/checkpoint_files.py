@@ -7,7 +7,7 @@ at first sight and checked from then on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -307,6 +307,19 @@ def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
         f"{path.name} of checkpoint {name} cannot be used: {what}. Get it again with: "
         f"python -m generator.checkpoints remove {name} && python -m generator.checkpoints download {name}"
     )
+
+
+def require_all(names: Sequence[str], directory: Path) -> None:
+    """Raises CheckpointMissing, with one command for all of them, unless every checkpoint's files are there."""
+    missing = [name for name in dict.fromkeys(names) if not installed(name, directory)]
+    if missing:
+        are = f"Checkpoint {missing[0]} is" if len(missing) == 1 else f"Checkpoints {' and '.join(missing)} are"
+        size = sum(find(name).about for name in missing) / 1e6
+        raise CheckpointMissing(
+            f"{are} not installed in {directory}. "
+            f"Get {'it' if len(missing) == 1 else 'them'} ({size:.0f} MB) with: "
+            f"python -m generator.checkpoints download {' '.join(missing)}"
+        )
 
 
 def require(name: str, directory: Path, say: Say) -> dict[str, Path]:

@@ -21,6 +21,7 @@ from generator.checkpoint_files import (
     log,
     remove,
     require,
+    require_all,
 )
 from generator.download import DownloadFailed, FolderProblem, Say
 from generator.taming_config import read_config
@@ -56,6 +57,7 @@ __all__ = [
     "load_prior",
     "load_vqgan",
     "remove",
+    "require_all",
     "verify",
 ]
 

@@ -8,13 +8,14 @@ picture mixed), the guesses are bent, and a sampler moves every picture to its n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from generator.checkpoints import load_clip, load_diffusion
+from generator.checkpoints import load_clip, load_diffusion, require_all
 from generator.cutouts import Plan, draw_scheduled
 from generator.diffusion_slots import GuidedDiffusionSlot
 from generator.engine import NotFinite, Step
@@ -62,6 +63,7 @@ class GuidedDiffusion:
         read_image: Callable[[str], Image.Image],
     ) -> None:
         """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        require_all((checkpoint, *clip), Path(checkpoints_dir))
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         self._take(load_diffusion(checkpoint, checkpoints_dir, device), clips, device, read_image, None)
 

@@ -18,8 +18,10 @@ class Watched(Protocol):
     """A slot whose picture CLIP looks at. `params` has the fields of generator.params.Cutouts and `loss`."""
 
     params: Any
-    targets: Targets
     generator: torch.Generator
+
+    @property
+    def targets(self) -> Targets: ...
 
 
 def draw_plain(slot: Watched, width: int, height: int, side: int) -> Plan:

@@ -157,7 +157,7 @@ def timestep_embedding(t: Tensor, channels: int) -> Tensor:
 class _Layers(nn.Sequential):
     """Layers one after the other; residual blocks are also told the timestep."""
 
-    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
+    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
             h = layer(h, embedded) if isinstance(layer, _Residual) else layer(h)
         return h

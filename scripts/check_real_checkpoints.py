@@ -21,7 +21,7 @@ from generator import checkpoints, registry
 from generator.clip import ClipModel
 from generator.guided_diffusion import GuidedDiffusion
 from generator.openai_unet import ARCHITECTURES
-from generator.params import validate
+from generator.params import GuidedDiffusionParams
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
@@ -113,7 +113,7 @@ def check(name: str) -> str:
 def two_steps(name: str, denoiser: Any) -> None:
     """The first two guided steps of a 64 px picture with the checkpoint's own settings; raises where one fails."""
     clip = ClipModel(random_clip(CLIP_ARCHITECTURES["RN50"]), "RN50")
-    params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": name, "width": 64, "height": 64})
+    params = GuidedDiffusionParams(prompt="a castle", checkpoint=name, width=64, height=64)
     engine = GuidedDiffusion.from_models(denoiser, [clip], precision=torch.float32)
     slot = engine.open(params)
     for _ in range(2):

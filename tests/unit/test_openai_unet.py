@@ -99,6 +99,12 @@ def test_a_missing_checkpoint_says_the_command_that_gets_it_and_the_size(tmp_pat
         load_diffusion("guided-diffusion-256", tmp_path, "cpu")
 
 
+def test_what_is_missing_is_got_by_one_command(tmp_path: Path) -> None:
+    wanted = r"guided-diffusion-256 and RN50 are not .*\(2467 MB\) with: .*download guided-diffusion-256 RN50$"
+    with pytest.raises(CheckpointMissing, match=wanted):
+        GuidedDiffusion("guided-diffusion-256", ("RN50",), device="cpu", checkpoints_dir=str(tmp_path), read_image=open)
+
+
 def test_two_guided_steps_with_the_settings_of_disco_diffusion(folder: Path) -> None:
     engine = GuidedDiffusion.from_models(load_diffusion(NAME, folder, "cpu"), [SmallClip()], precision=torch.float32)
     params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": NAME, "width": 64, "height": 64})
