@@ -1,8 +1,11 @@
-"""A denoiser and a CLIP small enough to take a step in milliseconds, at random weights."""
+"""A denoiser, a CLIP and an engine small enough to take a step in milliseconds, at random weights."""
 
 import torch
 
 from generator.clip import ClipModel, openai_clip
+from generator.guided_diffusion import GuidedDiffusion
+from generator.params import GuidedDiffusionParams
+from generator.registry import CHECKPOINTS
 
 SMALL = {
     "unshuffle": 2,
@@ -29,3 +32,32 @@ class SmallClip(ClipModel):
         if len(images) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return super().encode_image(images)
+
+
+def disco(**values):
+    """What the real checkpoints start from, at 16 x 16 px."""
+    real = {**CHECKPOINTS["guided-diffusion-256"].defaults, "checkpoint": "mini-diffusion", "style": None}
+    return GuidedDiffusionParams(**{**real, "prompt": "a castle", "seed": 1, "width": 16, "height": 16, **values})
+
+
+class Pulled(GuidedDiffusion):
+    """Guided by the squared distance to one picture in place of CLIP, which another program can compute as well."""
+
+    SCALE = 0.01
+
+    @staticmethod
+    def target(x):
+        return torch.linspace(-1, 1, x[0].numel()).view_as(x[:1])
+
+    @classmethod
+    def run(cls, unet, steps=5, seed=0):
+        """The picture (1, 3, 16, 16) at the end of a run with the settings of Disco Diffusion."""
+        engine = cls.from_models(unet, [SmallClip()], precision=torch.float32)
+        slot = engine.open(disco(steps=steps, seed=seed, cutn_batches=1))
+        while not slot.done:
+            engine.advance([slot])
+        return slot.x
+
+    def _judge(self, guess, slots):
+        pull = 2 * self.SCALE * (guess - self.target(guess))
+        return torch.zeros(len(guess), 5), torch.zeros(len(guess)), pull

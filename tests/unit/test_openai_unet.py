@@ -13,14 +13,17 @@ from generator import checkpoint_files, openai_unet, registry
 from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_diffusion
 from generator.guided_diffusion import GuidedDiffusion
 from generator.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
-from generator.params import BadParams, validate
+from generator.params import BadParams, GuidedDiffusionParams, validate
 from tests.real_formats import random_openai_unet
-from tests.small_diffusion import SmallClip
+from tests.small_diffusion import Pulled, SmallClip, disco
 
 SMALL = Architecture((0.5, 1, 1), (2, 4), channels=64, head_channels=16)
 # What OpenAI's own UNetModel makes of the same weights: python scripts/compare_openai_unet.py writes it.
 ORIGINAL = [0.37372, -0.10998, 0.18791, -0.0231, 0.37556, -0.09986]
 ORIGINAL += [0.58954, 0.20012, -0.03343, 0.02419, 0.15483, -0.12184]
+# And of a whole run, guided as Disco Diffusion guides; in the hundreds, since random weights take no noise off.
+ORIGINAL_RUN = [53.5173, -136.2968, -180.777, 147.7211, 70.2978, -99.0581]
+ORIGINAL_RUN += [51.7232, 152.4242, -108.5128, 2.8146, 169.1909, -291.52]
 NAME = "guided-diffusion-512"
 
 
@@ -56,6 +59,11 @@ def made_by(unet: OpenAIUNet) -> list[float]:
 
 def test_it_computes_what_the_original_computes(unet: OpenAIUNet) -> None:
     assert made_by(unet) == pytest.approx(ORIGINAL, abs=1e-4)
+
+
+def test_a_guided_run_ends_where_the_original_sampler_ends(unet: OpenAIUNet) -> None:
+    picture = Pulled.run(unet)
+    assert picture[0, :, 3::4, 9].flatten().tolist() == pytest.approx(ORIGINAL_RUN, abs=0.03)  # a ten-thousandth
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -107,7 +115,9 @@ def test_what_is_missing_is_got_by_one_command(tmp_path: Path) -> None:
 
 def test_two_guided_steps_with_the_settings_of_disco_diffusion(folder: Path) -> None:
     engine = GuidedDiffusion.from_models(load_diffusion(NAME, folder, "cpu"), [SmallClip()], precision=torch.float32)
-    params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": NAME, "width": 64, "height": 64})
+    values = {"prompt": "a castle", "checkpoint": NAME, "width": 64, "height": 64, "cutn_batches": 1}
+    params = validate("guided-diffusion", values)
+    assert isinstance(params, GuidedDiffusionParams)
     slot = engine.open(params)
     for index in range(2):
         before = slot.x.clone()
@@ -119,8 +129,7 @@ def test_two_guided_steps_with_the_settings_of_disco_diffusion(folder: Path) -> 
 def test_computing_blocks_again_changes_nothing_but_the_memory(unet: OpenAIUNet) -> None:
     def x_after(recompute: bool) -> torch.Tensor:
         engine = GuidedDiffusion.from_models(unet, [SmallClip()], precision=torch.float32)
-        values = {"prompt": "a castle", "seed": 1, "checkpoint": NAME, "width": 64, "height": 64, "cutn_batches": 1}
-        slot = engine.open(validate("guided-diffusion", {**values, "checkpoint_activations": recompute}))
+        slot = engine.open(disco(cutn_batches=1, checkpoint_activations=recompute))
         engine.advance([slot])
         return slot.x
 
