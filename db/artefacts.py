@@ -24,7 +24,7 @@ from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import new_id
 from db.schema import artefacts
 
-KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload")
+KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "sheet")
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 

@@ -28,6 +28,7 @@ TYPES = {  # kind of artefact -> (media type, extension)
     "thumbnail": ("image/webp", "webp"),
     "preview": ("image/webp", "webp"),
     "gif": ("image/gif", "gif"),
+    "sheet": ("image/webp", "webp"),
     "webp": ("image/webp", "webp"),
     "mp4": ("video/mp4", "mp4"),
     "json": ("application/json", "json"),
@@ -126,7 +127,7 @@ class Files:
             files = self._recorder.finish(score, final, mp4=False)
         for name, data in files.items():
             large = final.size if final and name in ("png", "thumbnail") else self.params.actual_size
-            yield File("picture" if name == "png" else name, data, None if name == "json" else large)
+            yield File("picture" if name == "png" else name, data, None if name in ("json", "sheet") else large)
 
     def _picture(self) -> Iterator[File]:
         """One picture made from another: it carries the settings that one was drawn with."""

@@ -279,9 +279,9 @@ def _enlarged(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: 
 
 
 def _store(target: Path, files: dict[str, bytes]) -> None:
-    for kind in ("png", "gif", "mp4", "webp"):
+    for kind, end in (("png", ".png"), ("gif", ".gif"), ("mp4", ".mp4"), ("webp", ".webp"), ("sheet", "-sheet.webp")):
         if kind in files:
-            output.write_whole(target.with_name(f"{target.name}.{kind}"), files[kind])
+            output.write_whole(target.with_name(f"{target.name}{end}"), files[kind])
 
 
 def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, text: str, status: int) -> int:

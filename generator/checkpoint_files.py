@@ -1,14 +1,14 @@
 """The files of the checkpoints: where they come from, how they are fetched, and whether they are still what they were.
 
-One literal table. sha256 is published for CLIP only; for the others it is recorded beside the file at first sight and
-checked from then on.
+One literal table. sha256 is published for CLIP and guided diffusion only; for the others it is recorded beside the file
+at first sight and checked from then on.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ _TAMING_LICENCE = "MIT (taming-transformers, CompVis)"
 _BIGGAN = "https://s3.amazonaws.com/models.huggingface.co/biggan"
 _BIGGAN_LICENCE = "Apache-2.0 weights (DeepMind, TF Hub), MIT conversion (pytorch-pretrained-BigGAN)"
 _SWINIR = "https://github.com/JingyunLiang/SwinIR/releases/download/v0.0"
+_DIFFUSION_LICENCE = "MIT (OpenAI guided-diffusion)"
+_FINETUNE_LICENCE = "no licence stated by its publisher; finetuned from OpenAI's guided diffusion (MIT)"
 _WIKIART_LICENCE = "no licence stated by its publisher; made with taming-transformers (MIT) from WikiArt pictures"
 
 
@@ -51,7 +53,7 @@ class File:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """kind: "clip", "vqgan", "biggan" or "upscaler".
+    """kind: "clip", "vqgan", "biggan", "guided-diffusion" or "upscaler".
 
     shapes: of a few tensors by which one checkpoint is told from another.
     """
@@ -191,6 +193,38 @@ TABLE: dict[str, Checkpoint] = {
     ),
 }
 
+TABLE |= {
+    "guided-diffusion-256": Checkpoint(
+        "guided-diffusion",
+        _DIFFUSION_LICENCE,
+        (
+            File(
+                "256x256_diffusion_uncond.pt",
+                ("https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",),
+                2_211_000_000,
+                "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
+            ),
+        ),
+        {"input_blocks.0.0.weight": (256, 3, 3, 3), "out.2.weight": (6, 256, 3, 3)},
+    ),
+    "guided-diffusion-512": Checkpoint(
+        "guided-diffusion",
+        _FINETUNE_LICENCE,
+        (
+            File(
+                "512x512_diffusion_uncond_finetune_008100.pt",
+                (
+                    "https://huggingface.co/lowlevelware/512x512_diffusion_unconditional_ImageNet/resolve/main/"
+                    "512x512_diffusion_uncond_finetune_008100.pt",
+                ),
+                2_232_000_000,
+                "9c111ab89e214862b76e1fa6a1b3f1d329b1a88281885943d2cdbe357ad57648",
+            ),
+        ),
+        {"input_blocks.0.0.weight": (128, 3, 3, 3), "out.2.weight": (6, 128, 3, 3)},
+    ),
+}
+
 
 def find(name: str) -> Checkpoint:
     """The table's row; raises UnknownName."""
@@ -304,8 +338,21 @@ def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
     )
 
 
+def require_all(names: Sequence[str], directory: Path) -> None:
+    """Raises CheckpointMissing, with one command for all of them, unless every checkpoint's files are there."""
+    missing = [name for name in dict.fromkeys(names) if not installed(name, directory)]
+    if missing:
+        are = f"Checkpoint {missing[0]} is" if len(missing) == 1 else f"Checkpoints {' and '.join(missing)} are"
+        size = sum(find(name).about for name in missing) / 1e6
+        raise CheckpointMissing(
+            f"{are} not installed in {directory}. "
+            f"Get {'it' if len(missing) == 1 else 'them'} ({size:.0f} MB) with: "
+            f"python -m generator.checkpoints download {' '.join(missing)}"
+        )
+
+
 def require(name: str, directory: Path, say: Say | None = None) -> dict[str, Path]:
-    """Paths of a checkpoint's files by suffix (".yaml", ".ckpt", ".safetensors", ...).
+    """Paths of a checkpoint's files by suffix (".yaml", ".ckpt", ".pt", ".safetensors", ...).
 
     say: their hashes are checked as well, and it gets what the user should know. Raises UnknownName,
     CheckpointMissing, CheckpointDamaged.

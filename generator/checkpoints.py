@@ -21,15 +21,18 @@ from generator.checkpoint_files import (
     log,
     remove,
     require,
+    require_all,
 )
 from generator.download import DownloadFailed, FolderProblem, Say
 from generator.taming_config import read_config
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from generator.biggan import BigGAN, MiniBigGAN
     from generator.clip import ClipModel
+    from generator.guided_diffusion import Denoiser
     from generator.latent_unet import LatentDiffusionModel
     from generator.layout import Layout
     from generator.pixel_diffusion import PixelDiffusion
@@ -55,6 +58,7 @@ __all__ = [
     "load_vqgan",
     "remove",
     "upscaler_weights",
+    "require_all",
     "verify",
 ]
 
@@ -68,6 +72,8 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
         load_biggan(name, directory, "cpu", say=say)
     elif kind == "upscaler":
         upscaler_weights(name, directory, say=say)
+    elif kind == "guided-diffusion":
+        load_diffusion(name, directory, "cpu", say=say)
     else:
         load_vqgan(name, directory, "cpu", say=say)
 
@@ -130,13 +136,30 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     return model.float().eval().requires_grad_(False).to(device)
 
 
-def load_diffusion(name: str, device: str) -> PixelDiffusion:
-    """The denoising network of that name on `device`. Raises UnknownName, CheckpointDamaged."""
-    from generator import pixel_diffusion
+def load_diffusion(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> Denoiser:
+    """The denoising network of that name in fp32, in eval mode, without gradients, on `device`.
 
-    if name != "mini-diffusion":
-        raise registry.UnknownName("diffusion model", name, ["mini-diffusion"])
-    return _embedded(pixel_diffusion.load_mini).to(device)
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    import torch
+
+    from generator import openai_unet, pixel_diffusion
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    if name == "mini-diffusion":
+        return _embedded(pixel_diffusion.load_mini).to(device)
+    if name not in openai_unet.ARCHITECTURES:
+        raise registry.UnknownName("diffusion model", name, ["mini-diffusion", *openai_unet.ARCHITECTURES])
+    (weights,) = require(name, Path(checkpoints_dir), say).values()
+    try:
+        tensors = read_state_dict(weights)
+        _check_shapes(tensors, find(name).shapes)
+        with torch.device("meta"):
+            model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[name])
+        _load_strictly(model, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(name, weights, _sentence(error)) from None
+    return model.eval().requires_grad_(False).to(device)
 
 
 def load_prior(device: str) -> Prior:
@@ -252,7 +275,7 @@ def _check_finite(tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{key} holds values that are not finite")
 
 
-def _load_strictly(model: VQGAN, tensors: dict[str, Tensor]) -> None:
+def _load_strictly(model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
     """Every key and every shape must match; the message names the first ones that do not."""
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())

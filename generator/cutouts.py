@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator.params import Cutouts
+from generator.params.scheduled_cuts import Cuts
 
 # Strength 1, between the two reference settings: greatest angle, shift (share of the crop), shear, perspective, colour.
 TURN = math.radians(15)
@@ -26,6 +27,8 @@ PERSPECTIVE = 0.15
 COLOUR = 0.1
 HUE = math.radians(18)
 CHANCE_AFFINE, CHANCE_PERSPECTIVE, CHANCE_COLOUR, CHANCE_SHARPNESS = 0.7, 0.5, 0.7, 0.4
+CHANCE_GREY = 0.1  # of scheduled cutouts
+LUMA = (0.299, 0.587, 0.114)
 DRAWS = 24  # uniform numbers per cutout; a fixed count keeps the stream the same whatever is switched on
 
 
@@ -64,6 +67,45 @@ def draw(params: Cutouts, width: int, height: int, side: int, generator: torch.G
     else:
         crop = (u[:, 0] ** params.cut_pow * (largest - smallest) + smallest).floor()
     left, top = ((width - crop + 1) * u[:, 1]).floor(), ((height - crop + 1) * u[:, 2]).floor()
+    return _plan(params, u, crop, left, top, side, field, shifts)
+
+
+def draw_scheduled(params: Cutouts, cuts: Cuts, width: int, height: int, side: int, generator: torch.Generator) -> Plan:
+    """Cutouts after Disco Diffusion: first those of the whole picture, then those inside it.
+
+    An overview sees the picture in a square as wide as its longer side, the edge going on where it is shorter. Of up
+    to four overviews the second is grey, the third mirrored and the fourth both.
+    """
+    count = cuts.overview + cuts.inner
+    u = torch.rand(count, DRAWS, generator=generator, dtype=torch.float64)
+    field = torch.randn(3, side, side, generator=generator)
+    shifts = torch.randint(side, (count, 2), generator=generator)
+    shorter, longer = min(width, height), max(width, height)
+    smallest = min(shorter, side)
+    crop = (u[:, 0] ** cuts.power * (shorter - smallest) + smallest).floor()
+    left, top = ((width - crop + 1) * u[:, 1]).floor(), ((height - crop + 1) * u[:, 2]).floor()
+    whole = slice(0, cuts.overview)
+    crop[whole], left[whole], top[whole] = longer, (width - longer) / 2, (height - longer) / 2
+    plan = _plan(params, u, crop, left, top, side, field, shifts)
+    strength = min(params.augment_strength, 1.0) if params.augment else 0.0
+    grey, mirrored = u[:, 23] < CHANCE_GREY * strength, torch.zeros(count, dtype=torch.bool)
+    if cuts.overview <= 4:
+        grey[1 : cuts.overview : 2] = True
+        mirrored[2 : cuts.overview] = True
+    grey[cuts.overview : cuts.overview + round(cuts.grey * cuts.inner)] = True
+    luma = plan.colour.new_tensor(LUMA).expand(3, 3)
+    colour = torch.where(grey[:, None, None], luma @ plan.colour, plan.colour)
+    flip = torch.diag(plan.geometry.new_tensor([-1.0, 1.0, 1.0]))
+    geometry = torch.where(mirrored[:, None, None], plan.geometry @ flip, plan.geometry)
+    level = plan.level.clamp(max=math.floor(math.log2(shorter)))
+    return replace(plan, geometry=geometry, colour=colour, level=level)
+
+
+def _plan(
+    params: Cutouts, u: Tensor, crop: Tensor, left: Tensor, top: Tensor, side: int, field: Tensor, shifts: Tensor
+) -> Plan:
+    """Squares of `crop` px at (left, top), all (cutn,) float64, turned and recoloured by the draws u (cutn, DRAWS)."""
+    cutn = len(u)
     half = crop / 2
     place = _matrix(cutn, half, 0, left + half, 0, half, top + half)
     strength = params.augment_strength if params.augment else 0.0
@@ -112,7 +154,7 @@ def _colours(u: Tensor, strength: float) -> Tensor:
     """Brightness, contrast, saturation and hue as one matrix: uniform draws (n, DRAWS) -> (n, 3, 4)."""
     n = len(u)
     jitter = (2 * u[:, 14:18] - 1) * strength * (u[:, 13:14] < CHANCE_COLOUR)
-    luma = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).expand(3, 3)
+    luma = torch.tensor(LUMA, dtype=torch.float64).expand(3, 3)
     eye = torch.eye(3, dtype=torch.float64)
     saturation = 1 + COLOUR * jitter[:, 2, None, None]
     saturate = saturation * eye + (1 - saturation) * luma

@@ -20,16 +20,23 @@ class GuidedDiffusionSlot:
 
     x: (1, 3, H, W) float32, the noisy picture at its present level; start: the picture begun with, in [-1, 1], or None;
     last: the guided x0 of the step before, (1, 3, H, W), which DPM-Solver++(2M) reads; index: steps made.
+    stages: the targets that hold from a step on, skipped steps counted; the first begins at 0.
     """
 
     params: GuidedDiffusionParams
-    targets: Targets
+    stages: list[tuple[int, Targets]]
     generator: torch.Generator
     x: Tensor
     start: Tensor | None
     last: Tensor | None = None
     index: int = 0
     done: bool = False
+
+    @property
+    def targets(self) -> Targets:
+        """What the picture is to become at this step."""
+        step = self.index + self.params.skipped
+        return [targets for begins, targets in self.stages if begins <= step][-1]
 
     @property
     def moves(self) -> bool:
@@ -45,7 +52,8 @@ class GuidedDiffusionSlot:
             "done": self.done,
             **{key: None if value is None else value.detach().cpu().clone() for key, value in tensors.items()},
             "rng": self.generator.get_state(),
-            "targets": self.targets.state_dict(),
+            "targets": self.stages[0][1].state_dict(),
+            "later": [(begins, targets.state_dict()) for begins, targets in self.stages[1:]],
         }
 
     @classmethod
@@ -60,5 +68,6 @@ class GuidedDiffusionSlot:
         tensors: dict[str, Any] = {
             key: None if state[key] is None else state[key].to(device, copy=True) for key in ("x", "start", "last")
         }
-        targets = Targets.from_state(state["targets"], device)
+        stages = [(0, state["targets"]), *state.get("later", [])]
+        targets = [(begins, Targets.from_state(saved, device)) for begins, saved in stages]
         return cls(params, targets, generator, **tensors, index=state["index"], done=state["done"])

@@ -1,25 +1,28 @@
 """CLIP-guided diffusion (Crowson 2021; Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2).
 
 Per step and batch: the network guesses every x0, CLIP looks at cutouts of the guesses, its gradient is carried back
-to the guesses ("x0") or through the network to the noisy pictures ("unet"), the guesses are bent, and a sampler moves
-every picture to its next noise level.
+to the guesses ("x0") or through the network to the noisy pictures ("unet"; "x_in" where CLIP sees guess and noisy
+picture mixed), the guesses are bent, and a sampler moves every picture to its next noise level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from generator.checkpoints import load_clip, load_diffusion
+from generator.checkpoints import load_clip, load_diffusion, require_all
+from generator.cutouts import Plan, draw_scheduled
 from generator.diffusion_slots import GuidedDiffusionSlot
 from generator.engine import NotFinite, Step
 from generator.guidance import Clip, prompt_targets, total_variation
-from generator.look import look
+from generator.look import draw_plain, look
 from generator.params import GuidedDiffusionParams
+from generator.perlin import perlin_picture
 from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
@@ -43,7 +46,8 @@ class GuidedDiffusion:
     """The engine: weights on a device, slots advanced together.
 
     The first Step of a slot has index 0 and shows what the network sees in the noise; the last has index == total and
-    done=True and shows the finished picture. The picture of a Step is the guess at x0 that CLIP scored.
+    done=True and shows the finished picture. The picture of a Step is the guess at x0 that CLIP scored (with
+    grad_through="x_in", the guess in the mixture that it scored).
     micro_batch: cutouts per CLIP pass, None for all; may be changed between any two steps.
     """
 
@@ -59,8 +63,9 @@ class GuidedDiffusion:
         read_image: Callable[[str], Image.Image],
     ) -> None:
         """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        require_all((checkpoint, *clip), Path(checkpoints_dir))
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        self._take(load_diffusion(checkpoint, device), clips, device, read_image, None)
+        self._take(load_diffusion(checkpoint, checkpoints_dir, device), clips, device, read_image, None)
 
     @classmethod
     def from_models(
@@ -91,7 +96,8 @@ class GuidedDiffusion:
         self.model, self.clips, self._read_image = model, clips, read_image
         for part in (model, *clips):
             part.requires_grad_(False).eval().to(self.device, memory_format=self.precision.memory_format)
-        self.precision.narrow(model)
+        for part in getattr(model, "narrowed", (model,)):
+            self.precision.narrow(part)
         for clip in clips:
             self.precision.narrow(clip.network.visual)
         squared = model.alphas_cumprod.double().cpu()
@@ -104,19 +110,27 @@ class GuidedDiffusion:
 
         Raises generator.clip.PromptTooLong, generator.layout.UnknownStyle, and what `read_image` raises.
         """
-        self.model.style_index(params.style)
+        self.model.style_index(params.known_style)
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
         with repeatable():
-            targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
+            stages = [
+                (s.step, prompt_targets(s.prompts, params.image_prompts, self.clips, self._read_image, self.precision))
+                for s in params.stages
+            ]
         x, start = torch.randn(1, 3, height, width, generator=generator).to(self.device), None
-        if params.init == "image":
-            assert params.init_image is not None
-            picture = to_tensor(cover(self._read_image(params.init_image), width, height))
+        if params.init != "noise":
+            if params.init == "perlin":
+                picture = perlin_picture(width, height, params.perlin_mode, generator)
+            else:
+                assert params.init_image is not None
+                picture = to_tensor(cover(self._read_image(params.init_image), width, height))
             start = picture[None].to(self.device) * 2 - 1
             alpha, sigma = self._levels[self._times(params)[0]]
             x = alpha * start + sigma * x
-        return GuidedDiffusionSlot(params, targets, generator, x, start)
+        if params.mirrored_at == params.skipped:
+            x = _mirrored(x, params)
+        return GuidedDiffusionSlot(params, stages, generator, x, start)
 
     def resume(self, params: GuidedDiffusionParams, state: dict[str, Any]) -> GuidedDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
@@ -158,17 +172,26 @@ class GuidedDiffusion:
         deep = any(slots[b].params.through_unet for b in moving)
         times = {b: self._times(slots[b].params)[slots[b].index] for b in moving}
         guess = torch.cat([slot.x for slot in slots])  # where no noise is left, x is x0
-        noisy = guess[moving].requires_grad_(deep)
+        noisy, judged, carried = guess[moving].requires_grad_(deep), guess, None
         if moving:
             t = torch.tensor([times[b] for b in moving], device=self.device)
-            style = torch.tensor([self.model.style_index(slots[b].params.style) for b in moving], device=self.device)
+            style = [self.model.style_index(slots[b].params.known_style) for b in moving]
+            if hasattr(self.model, "recompute"):
+                self.model.recompute = any(slots[b].params.checkpoint_activations for b in moving)
             with torch.set_grad_enabled(deep), self.precision.autocast():
-                made, _ = self.model.denoise(noisy, t, style)
+                made, _ = self.model.denoise(noisy, t, torch.tensor(style, device=self.device))
             guess[moving] = made.detach()
-        terms, scores, pull = self._judge(guess, slots)
+            # x_in = f x0 + (1 - f) x with f = sigma: what the guess leaves open, CLIP sees as it is.
+            shares = [self._levels[times[b]][1] if slots[b].params.mixes_noise else 1.0 for b in moving]
+            share = torch.tensor(shares, device=self.device).view(-1, 1, 1, 1)
+            judged = guess.clone()
+            judged[moving] = torch.where(share < 1, share * guess[moving] + (1 - share) * noisy.detach(), guess[moving])
+        terms, scores, pull = self._judge(judged, slots)
         if deep:
-            made.backward(pull[moving])
-        bent, carried = guess.clone(), noisy.grad
+            made.backward(share * pull[moving])
+            assert noisy.grad is not None
+            carried = noisy.grad + (1 - share) * pull[moving]
+        bent = guess.clone()
         for row, b in enumerate(moving):
             bent[b] = self._bend(guess[b], slots[b], pull[b], None if carried is None else carried[row], times[b])
         finite = (guess.isfinite() & bent.isfinite()).flatten(1).all(1)
@@ -189,7 +212,9 @@ class GuidedDiffusion:
         return steps
 
     def _judge(self, guess: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss terms (B, 5: prompts, tv, range, sat, init), scores (B,), and the gradient at x0 of their scaled sum.
+        """Loss terms (B, 5: prompts, tv, range, sat, init), scores (B,), and the gradient of their scaled sum.
+
+        guess: (B, 3, H, W), what CLIP is to look at.
 
         Every term is as it was before its scale; the gradient is (B, 3, H, W), zero where a slot no longer moves.
         """
@@ -202,7 +227,9 @@ class GuidedDiffusion:
             rows = [b for b, slot in enumerate(slots) if turn < slot.params.cutn_batches]
             pulled = [guided[b] for b in rows]
             seen = ((guess[rows] + 1) / 2).requires_grad_(any(pulled))
-            losses, score = look(seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch)
+            losses, score = look(
+                seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch, self._cuts
+            )
             terms[rows, 0] += losses
             scores[rows] += score
             if seen.grad is not None:
@@ -225,8 +252,16 @@ class GuidedDiffusion:
             terms[b, 1:] = own.detach()
         return terms, scores / rounds, pull
 
+    def _cuts(self, slot: GuidedDiffusionSlot, width: int, height: int, side: int) -> Plan:
+        """Cutouts of a slot's picture for a CLIP that sees side x side px."""
+        params, last = slot.params, len(self._levels) - 1
+        if not params.cuts_scheduled:
+            return draw_plain(slot, width, height, side)
+        done = last - self._times(params)[slot.index] if slot.moves else last
+        return draw_scheduled(params, params.cuts_at(done, last + 1), width, height, side, slot.generator)
+
     def _bend(self, x0: Tensor, slot: GuidedDiffusionSlot, pull: Tensor, carried: Tensor | None, time: int) -> Tensor:
-        """The guess (3, H, W) moved against the gradient and kept in [-1, 1].
+        """The guess (3, H, W) moved against the gradient, and kept in [-1, 1] if asked.
 
         carried: the gradient at x. Then x0 - sigma^2 / alpha * gradient is what eps + sigma * gradient means. Without
         the network the spread of x0 given x is taken as that of unit variance: x0 - sigma^2 * gradient.
@@ -235,9 +270,13 @@ class GuidedDiffusion:
         if not slot.params.through_unet:
             carried = None
         gradient, reach = (pull, sigma**2) if carried is None else (carried, sigma**2 / alpha)
-        size = gradient.square().mean().sqrt()
-        limited = gradient * (size.clamp(max=slot.params.clamp_max) / size.clamp(min=1e-12))
-        return (x0 - limited * reach).clamp(-1, 1)
+        # CLIP's gradient may have no value where its loss has one; such a step goes unguided.
+        gradient = torch.where(gradient.isfinite().all(), gradient, torch.zeros_like(gradient))
+        if slot.params.clamp_grad:
+            size = gradient.square().mean().sqrt()
+            gradient = gradient * (size.clamp(max=slot.params.clamp_max) / size.clamp(min=1e-12))
+        bent = x0 - gradient * reach
+        return bent.clamp(-1, 1) if slot.params.clip_denoised else bent
 
     def _move(self, slot: GuidedDiffusionSlot, x0: Tensor) -> None:
         """One step of the sampler towards the guided x0 (1, 3, H, W)."""
@@ -254,6 +293,20 @@ class GuidedDiffusion:
             slot.x = dpm_solver_2m(slot.x, x0, level, following, before)
             slot.last = x0.clone()
         slot.index += 1
+        if slot.index + slot.params.skipped == slot.params.mirrored_at:
+            slot.x = _mirrored(slot.x, slot.params)
+            slot.last = None if slot.last is None else _mirrored(slot.last, slot.params)
+
+
+def _mirrored(x: Tensor, params: GuidedDiffusionParams) -> Tensor:
+    """The left half mirrored onto the right, the upper onto the lower, as asked: (1, 3, H, W), H and W even."""
+    if params.use_horizontal_symmetry:
+        left = x[..., : x.shape[3] // 2]
+        x = torch.cat([left, left.flip(3)], 3)
+    if params.use_vertical_symmetry:
+        upper = x[:, :, : x.shape[2] // 2]
+        x = torch.cat([upper, upper.flip(2)], 2)
+    return x
 
 
 def _failed(slot: GuidedDiffusionSlot) -> Step:

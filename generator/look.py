@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.cutouts import cut, draw
+from generator.cutouts import Plan, cut, draw
 from generator.guidance import Clip, Targets, guide
 from generator.precision import Precision
 
@@ -18,8 +18,15 @@ class Watched(Protocol):
     """A slot whose picture CLIP looks at. `params` has the fields of generator.params.Cutouts and `loss`."""
 
     params: Any
-    targets: Targets
     generator: torch.Generator
+
+    @property
+    def targets(self) -> Targets: ...
+
+
+def draw_plain(slot: Watched, width: int, height: int, side: int) -> Plan:
+    """`cutn` cutouts of all sizes."""
+    return draw(slot.params, width, height, side, slot.generator)
 
 
 def look(
@@ -29,11 +36,13 @@ def look(
     clips: Sequence[Clip],
     precision: Precision,
     micro_batch: int | None,
+    plan: Callable[[Any, int, int, int], Plan] = draw_plain,
 ) -> tuple[Tensor, Tensor]:
     """Shows every slot's picture to every CLIP: losses (B,) and scores (B,), means over cutouts and CLIPs.
 
     seen: (B, 3, H, W) float32 in [0, 1]. The gradient of every moving slot's loss is added to seen.grad, `micro_batch`
-    cutouts at a time (None: all at once).
+    cutouts at a time (None: all at once). plan: cutouts of a slot's picture of that width and height in px for a CLIP
+    that sees so many px a side.
     """
     device, (height, width) = seen.device, seen.shape[2:]
     losses, scores = torch.zeros(len(slots), device=device), torch.zeros(len(slots), device=device)
@@ -41,7 +50,7 @@ def look(
     for which, clip in enumerate(clips):
         side = clip.resolution
         if side not in plans_by_side:
-            plans_by_side[side] = [draw(s.params, width, height, side, s.generator) for s in slots]
+            plans_by_side[side] = [plan(s, width, height, side) for s in slots]
         plans = plans_by_side[side]
         ends = torch.tensor([len(plan) for plan in plans]).cumsum(0).tolist()
         chunk = micro_batch or ends[-1]

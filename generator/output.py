@@ -23,6 +23,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from generator import params as parameters
 from generator.params import Params
+from generator.sprite_sheet import sprite_sheet
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -250,7 +251,7 @@ class Recorder:
         mp4: bool = True,
         webp: bool = True,
     ) -> dict[str, bytes]:
-        """File contents by kind: png, thumbnail, json, and gif, mp4 and webp as asked.
+        """File contents by kind: png, thumbnail, json, gif, mp4 and webp as asked, sheet if the parameters ask for it.
 
         `final`: the finished picture enlarged, for png and thumbnail; films stay as large as their frames.
         Raises ValueError before the first frame, OSError when the disk is full.
@@ -266,6 +267,8 @@ class Recorder:
                 "json": (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
             }
             frames = self._film()
+            if getattr(self.params, "sprite_sheet", False):
+                made["sheet"] = sprite_sheet(frames)
             if gif:
                 made["gif"] = _animation("GIF", frames, disposal=1)
             if webp:

@@ -1,4 +1,7 @@
-"""Weighted prompts: `text:weight:stop`, several separated by `|` (VQGAN+CLIP notebook syntax, Crowson 2021)."""
+"""Weighted prompts: `text:weight:stop`, several separated by `|` (VQGAN+CLIP notebook syntax, Crowson 2021).
+
+Where prompts may change during a run, `0: a castle | fog:-1 | 100: a ruin` draws another one from step 100 on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 
 MAX_PROMPTS = 16
 MAX_WEIGHT = 100.0
+_STAGE = re.compile(r"(\d{1,5})\s*:\s*(.+)")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -43,6 +47,51 @@ def parse_prompts(prompts: str, *, avoid_only: bool = False) -> tuple[Prompt, ..
     if not avoid_only and all(p.weight <= 0 for p in parsed):
         raise PromptError("has no part with a weight above 0, so there is nothing to draw.")
     return parsed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The prompts, as `parse_prompts` reads them, that hold from a step on."""
+
+    step: int
+    prompts: str
+
+
+def parse_stages(prompts: str) -> tuple[Stage, ...]:
+    """`"0: a castle | fog:-1 | 100: a ruin"` -> two Stages; prompts that do not begin with `0:` are one, from step 0.
+
+    A part that begins with a step begins a stage, the parts after it belong to it. Raises PromptError.
+    """
+    stages: list[tuple[int, list[str]]] = []
+    for part in (part.strip() for part in prompts.split("|")):
+        match = _STAGE.fullmatch(part)
+        if match is None or all(_NUMBER.fullmatch(field.strip()) for field in match[2].split(":")):
+            stages[-1:] = [(stages[-1][0], [*stages[-1][1], part])] if stages else [(-1, [part])]
+            continue
+        step = int(match[1])
+        if not stages and step:
+            stages = [(-1, [part])]  # "2001: a space odyssey" is a text
+        elif stages and stages[0][0] < 0:
+            raise PromptError(
+                f"has a part {part!r}, which begins at step {step}, but does not say from which step the parts before "
+                f"it hold. Begin with 0: {prompts.partition('|')[0].strip()}"
+            )
+        elif stages and step <= stages[-1][0]:
+            raise PromptError(f"part {part!r} begins at step {step}, which does not come after step {stages[-1][0]}.")
+        else:
+            stages.append((step, [match[2]]))
+    return tuple(Stage(max(step, 0), " | ".join(parts)) for step, parts in stages)
+
+
+def append_words(prompts: str, words: str) -> str:
+    """`words` added to the first part's text: ("a tree:2 | fog:-1", "in oil") -> "a tree,in oil:2 | fog:-1"."""
+    first, *others = prompts.split("|")
+    fields = first.strip().split(":")
+    numbers: list[str] = []
+    while len(fields) > 1 and len(numbers) < 2 and _NUMBER.fullmatch(fields[-1].strip()):
+        numbers.insert(0, fields.pop())
+    text = ":".join(fields).rstrip(" ,.，。")
+    return " | ".join([":".join([f"{text},{words}", *numbers]), *(other.strip() for other in others)])
 
 
 def _parse_one(part: str) -> Prompt:

@@ -88,7 +88,7 @@ ENGINES: dict[str, EngineSpec] = {
         summary="Takes the noise off a picture step by step and bends every step towards what CLIP sees in the prompt.",
         params="generator.params.guided_diffusion:GuidedDiffusionParams",
         engine="generator.guided_diffusion:GuidedDiffusion",
-        checkpoints=("mini-diffusion",),
+        checkpoints=("mini-diffusion", "guided-diffusion-256", "guided-diffusion-512"),
     ),
     "latent-diffusion": EngineSpec(
         title="Latent diffusion",
@@ -280,6 +280,46 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
     "biggan-deep-512": _biggan_deep(512, 225 * MIB, 6_000),
 }
 
+# What Disco Diffusion 5.7 starts from; skip_steps as it advises for a start picture.
+_DISCO: dict[str, Any] = {
+    "clip": ("RN50",),
+    "steps": 250,
+    "eta": 0.8,
+    "skip_steps": 125,
+    "init_scale": 1000.0,
+    "clip_guidance_scale": 5000.0,
+    "clamp_max": 0.05,
+    "cut_overview": "[12]*400+[4]*600",
+    "cut_innercut": "[4]*400+[12]*600",
+    "cutn_batches": 4,
+    "augment_strength": 0.6,
+    "noise": 0.02,
+    "grad_through": "x_in",
+    "clip_denoised": False,
+    "checkpoint_activations": True,
+    "save_every": 10,
+    "sprite_sheet": True,
+    "upscale": 1,
+}
+CHECKPOINTS |= {
+    "guided-diffusion-256": CheckpointSpec(
+        "Guided diffusion 256 (ImageNet)",
+        factor=64,
+        max_side=1024,
+        activation_bytes_per_px=88_000,
+        weight_bytes=2109 * MIB,
+        defaults={**_DISCO, "width": 256, "height": 256},
+    ),
+    "guided-diffusion-512": CheckpointSpec(
+        "Guided diffusion 512 (ImageNet, finetuned)",
+        factor=64,
+        max_side=2048,
+        activation_bytes_per_px=48_000,
+        weight_bytes=2129 * MIB,
+        defaults={**_DISCO, "width": 512, "height": 512},
+    ),
+}
+
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "mini": (96, 40 * MIB, 9 * MIB),
@@ -366,6 +406,6 @@ def weight_bytes(params: JobParams) -> int:
 def estimate_memory(params: JobParams) -> int:
     """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
     checkpoint, clip = params.loads
-    drawn = params.pixels_at_once * CHECKPOINTS[checkpoint].activation_bytes_per_px if params.pixels_at_once else 0
+    share = params.activation_share * CHECKPOINTS[checkpoint].activation_bytes_per_px if params.pixels_at_once else 0
     cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
-    return 300 * MIB + weight_bytes(params) + drawn + cutouts
+    return 300 * MIB + weight_bytes(params) + int(params.pixels_at_once * share) + cutouts

@@ -18,7 +18,15 @@ from pages import _chain, _form, _live, _results
 from pages import _widgets as w
 from pages._submit import run_again
 
-DOWNLOADS = {"picture": "PNG", "gif": "GIF", "mp4": "MP4", "webp": "WebP", "json": "JSON", "result": "JSON"}
+DOWNLOADS = {
+    "picture": "PNG",
+    "gif": "GIF",
+    "mp4": "MP4",
+    "webp": "WebP",
+    "sheet": "Sprite sheet",
+    "json": "JSON",
+    "result": "JSON",
+}
 
 
 def show(job_id: str, visitor: str) -> None:

@@ -51,6 +51,8 @@ def _draw_form(visitor: str) -> None:
     defaults = _form.defaults(engine, checkpoint)
     if registry.CHECKPOINTS[checkpoint].styled:
         values["style"] = _style()
+    elif registry.params_class(engine).style_is_text:
+        values["style"] = _style_in_words()
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
     pictures, go = _how_many()
     answer = st.container()
@@ -93,6 +95,13 @@ def _style() -> str | None:
     )
     _form.remembered()[key] = chosen
     return None if chosen in (None, ANY_STYLE) else chosen
+
+
+def _style_in_words() -> str | None:
+    key = _form.keep("set_style_words", "")
+    words = st.text_input("Style", key=key, max_chars=200, placeholder="none", help="Words added to the prompt.")
+    _form.remembered()[key] = words
+    return words.strip() or None
 
 
 def _main_settings(

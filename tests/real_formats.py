@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from generator.clip import openai_clip
+from generator.openai_unet import Architecture, OpenAIUNet
 from generator.vqgan import VQGAN
 
 # OpenAI's own: embed_dim, image_resolution, vision_layers, vision_width, patch, context, vocabulary, text width, heads,
@@ -87,6 +88,18 @@ def save_lightning(path: Path, weights: dict[str, torch.Tensor], *, extra: Any =
             },
             path,
         )
+
+
+def random_openai_unet(architecture: Architecture, seed: int = 0) -> OpenAIUNet:
+    """OpenAI's UNet with uniform weights that keep its numbers near 1; the same ones for the same seed."""
+    with torch.device("meta"):
+        model = OpenAIUNet(architecture)
+    generator, weights = torch.Generator().manual_seed(seed), {}
+    for key, shaped in model.state_dict().items():
+        spread = 0.5 if shaped.dim() == 1 else (3 / shaped[0].numel()) ** 0.5
+        weights[key] = (torch.rand(shaped.shape, generator=generator) * 2 - 1) * spread
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 @contextmanager
@@ -160,30 +173,36 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in self.server.refuse:
             self.send_error(self.server.refuse[self.path])
             return
-        data = (self.server.folder / name).read_bytes()
-        start = 0
+        path = self.server.folder / name
+        size, start = path.stat().st_size, 0
         if self.server.ranges and (wanted := self.headers.get("Range")):
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            if start >= len(data):
+            if start >= size:
                 self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(data)}")
+                self.send_header("Content-Range", f"bytes */{size}")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         else:
             self.send_response(200)
-        body = data[start:]
-        if self.server.corrupt and start == 0 and len(body) > 10_000:
+        length, sent, wrong = size - start, 0, -1
+        if self.server.corrupt and start == 0 and length > 10_000:
             self.server.corrupt -= 1
-            body = body[: len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1 :]
-        self.send_header("Content-Length", str(len(body)))
+            wrong = length // 2
+        self.send_header("Content-Length", str(length))
         self.end_headers()
-        cut = self.server.drops.pop(0) if self.server.drops else len(body)
-        self.wfile.write(body[:cut])
-        self.server.served[name] += len(body[:cut])
-        if cut < len(body):
+        cut = self.server.drops.pop(0) if self.server.drops else length
+        with path.open("rb") as file:  # a piece at a time: real checkpoints have gigabytes
+            file.seek(start)
+            while piece := bytearray(file.read(min(1 << 20, min(cut, length) - sent))):
+                if sent <= wrong < sent + len(piece):
+                    piece[wrong - sent] ^= 1
+                self.wfile.write(piece)
+                sent += len(piece)
+        self.server.served[name] += sent
+        if cut < length:
             self.close_connection = True
 
     def log_message(self, *_: Any) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -27,6 +27,9 @@ def Setting(default: Any = ..., *, group: str, unit: str = "", **constraints: An
 
 class Params(JobParams):
     """What every engine that draws needs: what, how large, how long, from which seed, and which CLIP looks at it."""
+
+    # Whether `style` may be any words where the checkpoint was not trained on styles.
+    style_is_text: ClassVar[bool] = False
 
     prompt: str = Setting(
         group="main",
@@ -74,7 +77,7 @@ class Params(JobParams):
         spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
-        if self.style is not None:
+        if self.style is not None and (spec.styled or not self.style_is_text):
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
@@ -86,7 +89,7 @@ class Params(JobParams):
             )
         try:
             if self.prompt:
-                parse_prompts(self.prompt)
+                self._check_prompt()
         except PromptError as error:
             raise ValueError(f"The prompt {error}") from None
         if spec.only_side and {self.width, self.height} != {spec.only_side}:
@@ -102,6 +105,9 @@ class Params(JobParams):
         if min(self.actual_size) < spec.factor:
             raise ValueError(f"width and height must be at least {spec.factor} px for {self.checkpoint}.")
         return self
+
+    def _check_prompt(self) -> None:
+        parse_prompts(self.prompt)
 
     @property
     def title(self) -> str:
@@ -143,8 +149,8 @@ class Params(JobParams):
 
     def changed(self) -> dict[str, Any]:
         """The settings that differ from the defaults of the same checkpoint (prompt and seed left out)."""
-        defaults = type(self)(prompt=self.prompt, checkpoint=self.checkpoint, seed=self.seed).model_dump()
-        return {k: v for k, v in self.model_dump().items() if v != defaults[k]}
+        defaults = type(self)(prompt="a prompt", checkpoint=self.checkpoint, seed=self.seed).model_dump()
+        return {k: v for k, v in self.model_dump().items() if k != "prompt" and v != defaults[k]}
 
 
 def clean_prompt(prompt: str) -> str:

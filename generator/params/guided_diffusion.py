@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from generator import registry
 from generator.params.base import Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
+from generator.params.scheduled_cuts import ScheduledCuts
+from generator.prompts import PromptError, Stage, append_words, parse_prompts, parse_stages
 
 
-class GuidedDiffusionParams(Cutouts, Params):
+class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     """CLIP-guided diffusion (Crowson 2021; Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2).
 
-    The names are those of the notebooks and of Disco Diffusion.
+    The names are those of the notebooks and of Disco Diffusion. `0: a castle | 100: a ruin` draws another prompt from
+    step 100 on. With checkpoints that know no styles, `style` is any words, added to the prompt.
     """
 
+    style_is_text: ClassVar[bool] = True
+
+    style: str | None = Setting(
+        None,
+        group="main",
+        max_length=200,
+        description="A style the mini models know; with real checkpoints any words, added to the prompt.",
+    )
+    artist: str = Setting(
+        "", group="guidance", max_length=200, description="With real checkpoints: an artist, added to the prompt."
+    )
     checkpoint: str = Setting("mini-diffusion", group="main", description="The generator's weights.")
     steps: int = Setting(40, group="main", ge=1, le=1000, description="Noise levels from noise to picture.")
     sampler: Literal["ddim", "dpm-solver-2m"] = Setting(
@@ -24,8 +39,13 @@ class GuidedDiffusionParams(Cutouts, Params):
     eta: float = Setting(
         0.0, group="sampling", ge=0, le=1, description="Noise drawn anew in each DDIM step: 0 none, 1 as much as DDPM."
     )
-    init: Literal["noise", "image"] = Setting("noise", group="start", description="Start from noise or a picture.")
+    init: Literal["noise", "image", "perlin"] = Setting(
+        "noise", group="start", description="Start from noise, a picture, or clouds of Perlin noise."
+    )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
+    perlin_mode: Literal["mixed", "color", "gray"] = Setting(
+        "mixed", group="start", description="Colours of the Perlin noise."
+    )
     skip_steps: int = Setting(
         20, group="start", ge=0, le=999, description="Of a start picture: noisy steps left out, so that it is kept."
     )
@@ -41,11 +61,13 @@ class GuidedDiffusionParams(Cutouts, Params):
     loss: Literal["spherical", "cosine"] = Setting(
         "spherical", group="guidance", description="Distance between picture and prompt embeddings."
     )
-    grad_through: Literal["unet", "x0"] = Setting(
+    grad_through: Literal["unet", "x0", "x_in"] = Setting(
         "unet",
         group="guidance",
-        description="unet: changes the network can draw; x0: changes of its guess, in a third of the time.",
+        description="unet: changes the network can draw; x0: changes of its guess, in a third of the time; x_in: as "
+        "unet, with CLIP seeing guess and noisy picture mixed, as Disco Diffusion does.",
     )
+    clamp_grad: bool = Setting(True, group="guidance", description="Limit the gradient to clamp_max.")
     clamp_max: float = Setting(
         0.15, group="guidance", gt=0, le=100, description="Greatest root mean square of the gradient."
     )
@@ -54,6 +76,26 @@ class GuidedDiffusionParams(Cutouts, Params):
     sat_scale: float = Setting(0.0, group="guidance", ge=0, le=1e6, description="Pull away from extreme colours.")
     cutn_batches: int = Setting(
         1, group="cutouts", ge=1, le=64, description="Times per step that cutn cutouts are drawn, one after the other."
+    )
+    clip_denoised: bool = Setting(
+        True, group="sampling", description="Keep every guess in the range of colours; Disco Diffusion does not."
+    )
+    use_horizontal_symmetry: bool = Setting(
+        False, group="symmetry", description="Mirror the left half onto the right, once during the run."
+    )
+    use_vertical_symmetry: bool = Setting(
+        False, group="symmetry", description="Mirror the upper half onto the lower, once during the run."
+    )
+    transformation_percent: float = Setting(
+        0.09, group="symmetry", ge=0, lt=1, description="When to mirror: the share of the steps made before, 0 to 1."
+    )
+    checkpoint_activations: bool = Setting(
+        False,
+        group="sampling",
+        description="Real checkpoints: compute the network twice to need a third of the memory.",
+    )
+    sprite_sheet: bool = Setting(
+        False, group="output", description="Also keep the pictures on the way as one sheet of small pictures."
     )
     save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
 
@@ -65,6 +107,14 @@ class GuidedDiffusionParams(Cutouts, Params):
         merged = dict(data)
         if data.get("init_image") and "init" not in data:
             merged["init"] = "image"
+        if data.get("sampler", "ddim") != "ddim" and "eta" not in data:
+            merged["eta"] = 0.0
+        if merged.get("init") == "perlin" and "skip_steps" not in data:
+            # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips.
+            name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
+            spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+            steps = data.get("steps", spec.defaults.get("steps") if spec else None)
+            merged["skip_steps"] = steps // 25 if isinstance(steps, int) else 0
         return merged
 
     @model_validator(mode="after")
@@ -78,17 +128,65 @@ class GuidedDiffusionParams(Cutouts, Params):
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} draws no noise, so set eta to 0.")
         check_pictures(self.prompt, self.image_prompts)
+        styled = registry.CHECKPOINTS[self.checkpoint].styled
+        if self.artist and styled:
+            raise ValueError("artist applies to real checkpoints only; the mini models know styles, not artists.")
+        if not self.prompt and (self.artist or (self.style and not styled)):
+            raise ValueError("style and artist are added to the prompt, and it is empty. Write one.")
+        for stage in self.stages[1:]:
+            if stage.step >= self.steps:
+                raise ValueError(
+                    f"The prompt has a stage at step {stage.step}, which {self.steps} steps never reach; at most "
+                    f"{self.steps - 1} allowed."
+                )
+        self.check_cuts()
         return self
+
+    def _check_prompt(self) -> None:
+        for stage in parse_stages(self.prompt):
+            try:
+                parse_prompts(stage.prompts)
+            except PromptError as error:
+                at = f"from step {stage.step} on " if stage.step else ""
+                raise PromptError(f"{at}{error}") from None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is drawn from which step on, style and artist added as PaddleHub's disco_diffusion_clip_rn50 does."""
+        if not self.prompt:
+            return (Stage(0, ""),)
+        style = None if self.known_style else self.style
+        artist = f"{self.artist},trending on artstation" if self.artist else ""
+        words = ",".join(part.strip() for part in (style, artist) if part)
+        stages = parse_stages(self.prompt)
+        return tuple(Stage(s.step, append_words(s.prompts, words)) for s in stages) if words else stages
 
     @property
     def skipped(self) -> int:
         """Steps left out at the noisy end: there are some where a picture is started from."""
-        return self.skip_steps if self.init == "image" else 0
+        return self.skip_steps if self.init in ("image", "perlin") else 0
+
+    @property
+    def known_style(self) -> str | None:
+        """The style the network is told; None where it knows none, and `style` is words of the prompt."""
+        return self.style if registry.CHECKPOINTS[self.checkpoint].styled else None
+
+    @property
+    def mirrored_at(self) -> int | None:
+        """The step, skipped ones counted, before which the picture is mirrored; None for never."""
+        if not (self.use_horizontal_symmetry or self.use_vertical_symmetry):
+            return None
+        return max(int(self.steps * self.transformation_percent), self.skipped)
 
     @property
     def through_unet(self) -> bool:
         """Whether gradients are carried through the network: only where CLIP has something to say."""
-        return self.grad_through == "unet" and self.clip_guidance_scale > 0
+        return self.grad_through != "x0" and self.clip_guidance_scale > 0
+
+    @property
+    def mixes_noise(self) -> bool:
+        """Whether CLIP sees the guess mixed with the noisy picture."""
+        return self.grad_through == "x_in" and self.clip_guidance_scale > 0
 
     @property
     def total_steps(self) -> int:
@@ -103,4 +201,14 @@ class GuidedDiffusionParams(Cutouts, Params):
 
     @property
     def cutouts_per_step(self) -> int:
-        return self.cutn
+        return self.most_cuts if self.cuts_scheduled else self.cutn
+
+    @property
+    def memory_advice(self) -> str:
+        knob = "cut_overview and cut_innercut" if self.cuts_scheduled else "cutn"
+        return f"lower width and height or {knob}"
+
+    @property
+    def activation_share(self) -> float:
+        real = not registry.CHECKPOINTS[self.checkpoint].styled
+        return 0.35 if self.checkpoint_activations and real else 1.0

@@ -43,6 +43,11 @@ class JobParams(BaseModel):
         return 0
 
     @property
+    def activation_share(self) -> float:
+        """Of the checkpoint's activations, what is kept for the backward pass."""
+        return 1.0
+
+    @property
     def cutouts_per_step(self) -> int:
         """Pictures each CLIP sees in one step."""
         return 0

@@ -244,3 +244,27 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
     app = generate(app)
     assert "artefact store" in app.error[0].value and not app.exception
     assert jobs(studio) == [] and artefacts.of_job(studio.db, "none") == {}
+
+
+def test_style_may_be_any_words_where_the_checkpoint_knows_no_styles(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page()
+    app.selectbox(key="set_engine").set_value("guided-diffusion").run()
+    app.selectbox(key="set_checkpoint").set_value("guided-diffusion-256").run()
+    app.text_input(key="set_style_words").set_value("oil painting")
+    generate(write(app, "0: a castle | 100: a ruin"))
+    (job,) = jobs(studio)
+    assert (job.checkpoint, job.params["style"], job.params["clip"]) == (
+        "guided-diffusion-256",
+        "oil painting",
+        ["RN50"],
+    )
+
+
+def test_a_schedule_that_cannot_be_read_is_answered_with_where(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page()
+    app.selectbox(key="set_engine").set_value("guided-diffusion").run()
+    app.text_input(key="set_guided-diffusion_mini-diffusion_cut_overview").set_value("[12]*400+[4*600")
+    generate(write(app, "a castle"))
+    assert not jobs(studio)
+    shown = everything_shown(app).replace("\\", "")  # as Markdown it is escaped
+    assert "after '[12]*400+[4' should come a comma or ]" in shown

@@ -7,38 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from generator.clip import ClipModel, openai_clip
 from generator.engine import NotFinite, generate
 from generator.guided_diffusion import GuidedDiffusion
 from generator.params import BadParams, GuidedDiffusionParams, validate
 from generator.pixel_diffusion import PixelDiffusion
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
-
-SMALL = {
-    "unshuffle": 2,
-    "channels": [16, 16],
-    "layers": 1,
-    "attention": [1],
-    "head_width": 8,
-    "norm_groups": 4,
-    "prediction": "v",
-    "schedule": "cosine",
-    "timesteps": 100,
-    "styles": ["noto", "twemoji"],
-}
-
-
-class SmallClip(ClipModel):
-    """A CLIP of one layer that runs out of memory when it is given more than `most`."""
-
-    def __init__(self):
-        super().__init__(openai_clip("model").CLIP(16, 16, 1, 64, 4, 77, 49408, 64, 1, 1), "small")
-        self.most = 10_000
-
-    def encode_image(self, images):
-        if len(images) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return super().encode_image(images)
+from tests.small_diffusion import SMALL, SmallClip
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from db import artefacts, queue, workers
 from generator import registry
+from generator.params import validate
 from tests import small_engine
 from tests.studio import Studio
 
@@ -48,6 +51,17 @@ def test_a_job_becomes_a_picture_with_all_its_files(studio: Studio) -> None:
         assert len(studio.store.get(artefact.key)) == artefact.size
     # What only a job in progress needs goes right after it has ended.
     studio.until(lambda: "state" not in studio.kinds(job) and not (studio.folder / "data/work" / job.id).exists())
+
+
+def test_the_pictures_on_the_way_are_stored_as_a_sheet_where_asked_for(studio: Studio) -> None:
+    values = {"prompt": "a red heart", "seed": 1, "width": 32, "height": 32, "steps": 2, "cutn": 1, "upscale": 1}
+    params = validate("guided-diffusion", {**values, "sprite_sheet": True})
+    key = params.batch_key
+    (job,) = studio.ended(studio.add_raw(params.model_dump(mode="json"), batch_key=key, engine="guided-diffusion"))
+    assert (job.state, job.error) == ("succeeded", None)
+    sheet = artefacts.of_job(studio.db, job.id)["sheet"]
+    with Image.open(io.BytesIO(studio.store.get(sheet.key))) as pictures:
+        assert pictures.size == (64, 64), "three pictures of 32 px in two rows"
 
 
 def test_the_executor_is_listed_with_its_device_places_and_engines(studio: Studio) -> None:

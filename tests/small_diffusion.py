@@ -1,0 +1,63 @@
+"""A denoiser, a CLIP and an engine small enough to take a step in milliseconds, at random weights."""
+
+import torch
+
+from generator.clip import ClipModel, openai_clip
+from generator.guided_diffusion import GuidedDiffusion
+from generator.params import GuidedDiffusionParams
+from generator.registry import CHECKPOINTS
+
+SMALL = {
+    "unshuffle": 2,
+    "channels": [16, 16],
+    "layers": 1,
+    "attention": [1],
+    "head_width": 8,
+    "norm_groups": 4,
+    "prediction": "v",
+    "schedule": "cosine",
+    "timesteps": 100,
+    "styles": ["noto", "twemoji"],
+}
+
+
+class SmallClip(ClipModel):
+    """A CLIP of one layer that runs out of memory when it is given more than `most`."""
+
+    def __init__(self):
+        super().__init__(openai_clip("model").CLIP(16, 16, 1, 64, 4, 77, 49408, 64, 1, 1), "small")
+        self.most = 10_000
+
+    def encode_image(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().encode_image(images)
+
+
+def disco(**values):
+    """What the real checkpoints start from, at 16 x 16 px."""
+    real = {**CHECKPOINTS["guided-diffusion-256"].defaults, "checkpoint": "mini-diffusion", "style": None}
+    return GuidedDiffusionParams(**{**real, "prompt": "a castle", "seed": 1, "width": 16, "height": 16, **values})
+
+
+class Pulled(GuidedDiffusion):
+    """Guided by the squared distance to one picture in place of CLIP, which another program can compute as well."""
+
+    SCALE = 0.01
+
+    @staticmethod
+    def target(x):
+        return torch.linspace(-1, 1, x[0].numel()).view_as(x[:1])
+
+    @classmethod
+    def run(cls, unet, steps=5, seed=0):
+        """The picture (1, 3, 16, 16) at the end of a run with the settings of Disco Diffusion."""
+        engine = cls.from_models(unet, [SmallClip()], precision=torch.float32)
+        slot = engine.open(disco(steps=steps, seed=seed, cutn_batches=1))
+        while not slot.done:
+            engine.advance([slot])
+        return slot.x
+
+    def _judge(self, guess, slots):
+        pull = 2 * self.SCALE * (guess - self.target(guess))
+        return torch.zeros(len(guess), 5), torch.zeros(len(guess)), pull
