@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from generator.checkpoints import load_clip, load_latent_diffusion, load_layout, load_vqgan
 from generator.clip import ClipModel
+from generator.drafts import draft
 from generator.engine import NotFinite, Step
 from generator.guidance import Clip, Targets, prompt_targets
 from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
@@ -147,27 +148,31 @@ class LatentDiffusion:
         Raises generator.clip.PromptTooLong, generator.layout.UnknownStyle, and what `read_image` raises.
         """
         generator = torch.Generator().manual_seed(params.seed)
-        count, styles = params.candidates, len(self.layout.styles)
-        # Without a style each candidate takes one of its own: the mean of all styles is a blur.
-        style = torch.randint(styles, (count,), generator=generator)
-        if params.style is not None:
-            style = torch.full((count,), self.layout.style_index(params.style))
-        style = style.to(self.device)
+        seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
             prompts = parse_prompts(params.prompt)
             wanted = self._read([p for p in prompts if p.weight > 0])
             avoided = [p for p in prompts if p.weight < 0]
-            turns = torch.randn((count, len(wanted)), generator=generator) * len(wanted) ** -0.5
-            turns[0] = 0.0  # the first candidate takes the prompt as it is
-            text = wanted + params.variety * turns.to(self.device)
-            codebook = self.vqgan.codebook.float()
-            draft = self.layout.expected_z(text, style, codebook)
-            blank = self.layout.expected_z(torch.zeros_like(text), style, codebook)
-            z = torch.randn(draft.shape, generator=generator).to(self.device)
-            not_this = self._read(avoided).expand(count, -1) if avoided else None
+
+            def distance(z: Tensor) -> Tensor:
+                return compare(self._decode(z), self.clips, targets, "spherical", self.precision)[0]
+
+            drafts = draft(self.layout, wanted, seeds, params.style, params.variety, distance)
+            blank = self.layout(torch.zeros_like(drafts.text), drafts.style)
+            z = torch.randn(drafts.z.shape, generator=generator).to(self.device)
+            not_this = self._read(avoided).expand(len(seeds), -1) if avoided else None
             slot = LatentDiffusionSlot(
-                params, targets, generator, z, torch.zeros_like(z), draft, blank, text, not_this, style
+                params,
+                targets,
+                generator,
+                z,
+                torch.zeros_like(z),
+                drafts.z,
+                blank,
+                drafts.text,
+                not_this,
+                drafts.style,
             )
             if params.init_image:
                 picture = to_tensor(cover(self._read_image(params.init_image), *params.actual_size))

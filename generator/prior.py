@@ -18,6 +18,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from generator.drafts import Drafts
 from generator.layout import Layout, load_layout
 from generator.packing import unpack
 
@@ -56,7 +57,7 @@ class Prior(nn.Module):
         super().__init__()
         self.config = config
         self._layout = [layout.eval().requires_grad_(False)]
-        self.n_embed, self.grid = layout.n_embed, layout.grid
+        self.n_embed, self.grid = len(codebook), layout.grid
         width, code_width = config["width"], config["code_width"]
         text_width, styles = layout.config["text_width"], len(layout.styles)
         self.code_width: int = code_width
@@ -87,15 +88,11 @@ class Prior(nn.Module):
     def layout(self) -> Layout:
         return self._layout[0]
 
-    def suggest(self, text: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        """The layout's scores (B, g, g, n_embed); rows of `text` (B, text_width) that are zero say nothing."""
-        with torch.no_grad():
-            return self.layout(text, style).view(len(text), self.grid, self.grid, self.n_embed)
-
     def forward(
         self, codes: torch.Tensor, suggested: torch.Tensor, text: torch.Tensor, style: torch.Tensor
     ) -> torch.Tensor:
-        """codes (B, g, g) int64, `n_embed` where masked; suggested as `suggest` gives; -> scores (B, g, g, n_embed)."""
+        """codes (B, g, g) int64, `n_embed` where masked; suggested: the layout's scores of a draft; -> scores
+        (B, g, g, n_embed)."""
         batch, half, wide = len(codes), self.grid // 2, self.code_width
         known = self.code_in(self.codebook[codes.clamp(max=self.n_embed - 1)])
         local = torch.where((codes == self.n_embed)[..., None], self.masked.to(known.dtype), known)
@@ -117,50 +114,40 @@ class Prior(nn.Module):
     @torch.no_grad()
     def sample(
         self,
-        text_features: torch.Tensor,
-        style_index: int | Sequence[int],
-        seeds: int | Sequence[int],
+        drafts: Drafts,
+        seeds: Sequence[int],
         steps: int = 8,
         temperature: float = 1.0,
         cfg_scale: float = 1.5,
         choice_temperature: float = 2.0,
-        variety: float = 0.35,
     ) -> torch.Tensor:
-        """Draw codes (N, g, g) for text vectors (N, text_width) of `ClipModel.text_features`.
+        """Draw codes (N, g, g) after each of N drafts.
 
-        `variety` is how far a seed may turn the text that is read. In each of `steps` rounds every masked code is drawn
-        and the surest are kept, more each round (cosine schedule).
+        In each of `steps` rounds every masked code is drawn and the surest are kept, more each round (cosine schedule).
         Every row is drawn alone, with its own CPU generator, so it does not depend on its neighbours or the device.
         """
-        count = len(text_features)
-        styles = [style_index] * count if isinstance(style_index, int) else list(style_index)
-        numbers = [seeds] * count if isinstance(seeds, int) else list(seeds)
-        rows = [
-            self._sample_row(text, style, seed, steps, temperature, cfg_scale, choice_temperature, variety)
-            for text, style, seed in zip(text_features, styles, numbers, strict=True)
-        ]
-        return torch.stack(rows)
+        rows = zip(drafts.z, drafts.text, drafts.style, seeds, strict=True)
+        return torch.stack([self._sample_row(*row, steps, temperature, cfg_scale, choice_temperature) for row in rows])
 
     def _sample_row(
         self,
+        z: torch.Tensor,
         text: torch.Tensor,
-        style: int,
+        style: torch.Tensor,
         seed: int,
         steps: int,
         temperature: float,
         cfg_scale: float,
         choice_temperature: float,
-        variety: float,
     ) -> torch.Tensor:
         device = self.position.device
         generator = torch.Generator().manual_seed(seed)
         total = self.grid * self.grid
         codes = torch.full((total,), self.n_embed, device=device)
-        turn = torch.randn(text.shape, generator=generator).to(device) * len(text) ** -0.5
-        read = text.to(device).float() + variety * turn
-        pair = torch.stack([read, torch.zeros_like(read)])
-        chosen_style = torch.full((2,), style, device=device)
-        suggested = self.suggest(pair, chosen_style)
+        pair = torch.stack([text, torch.zeros_like(text)])
+        chosen_style = style.expand(2)
+        blank = self.layout(pair[1:], chosen_style[:1])
+        suggested = self.layout.scores(torch.cat([z[None], blank]), self.codebook)
         for step in range(steps):
             done = (step + 1) / steps
             both = codes.view(1, self.grid, self.grid).expand(2, -1, -1)

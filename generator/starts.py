@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from generator.checkpoints import load_clip, load_prior
 from generator.clip import ClipModel
+from generator.drafts import draft
 from generator.guidance import Clip, Targets
 from generator.look import compare
 from generator.params import VqganClipParams
@@ -19,6 +20,8 @@ from generator.pictures import cover, to_tensor
 from generator.precision import Precision
 from generator.prior import Prior
 from generator.prompts import parse_prompts
+
+VARIETY = 0.35  # how far a seed may turn the text that the layout reads
 
 
 class Quantised(Protocol):
@@ -38,8 +41,10 @@ class Quantised(Protocol):
     def codes_to_z(self, codes: Tensor) -> Tensor: ...
 
 
-# (text, style or None, one seed per draft) -> codes (drafts, h, w)
-DraftCodes = Callable[[str, str | None, list[int]], Tensor]
+# z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)
+Distance = Callable[[Tensor], Tensor]
+# (text, style or None, one seed per draft, distance) -> codes (drafts, h, w)
+DraftCodes = Callable[[str, str | None, list[int], Distance], Tensor]
 
 
 class MiniDrafts:
@@ -51,19 +56,16 @@ class MiniDrafts:
         self._prior: Prior | None = None
 
     @torch.no_grad()
-    def __call__(self, text: str, style: str | None, seeds: list[int]) -> Tensor:
+    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
         """As DraftCodes. Raises generator.layout.UnknownStyle, generator.checkpoints.CheckpointDamaged."""
         if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
             self._clip = load_clip("mini", "", str(self._precision.device))
         if self._prior is None:
             self._prior = load_prior(str(self._precision.device))
-        # Every draft has the same text: read once, so that a draft does not depend on how many there are.
-        features = self._clip.text_features([text]).float().expand(len(seeds), -1)
-        styles = len(self._prior.layout.styles)
-        # Without a style each draft takes one of its own: the mean of all styles is a blur.
-        chosen = [seed % styles for seed in seeds] if style is None else self._prior.layout.style_index(style)
         with self._precision.autocast():
-            return self._prior.sample(features, chosen, seeds)
+            (features,) = self._clip.text_features([text]).float()
+            drafts = draft(self._prior.layout, features, seeds, style, VARIETY, distance)
+            return self._prior.sample(drafts, seeds)
 
 
 @torch.no_grad()
@@ -93,8 +95,15 @@ def start_z(
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
         seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
-        codes = draft_codes(prior_text(params), params.style, seeds).to(device)
-        z = _best_draft(vqgan, clips, targets, params.loss, codes, precision)
+
+        def distance(z: Tensor) -> Tensor:
+            with precision.autocast():
+                images = vqgan.decode(vqgan.quantise(z)[0]).float()
+            return compare(images, clips, targets, params.loss, precision)[0]
+
+        z = vqgan.codes_to_z(draft_codes(prior_text(params), params.style, seeds, distance).to(device))
+        if len(z) > 1:
+            z = z[distance(z).argmin()][None]
         if z.shape[2:] != noise.shape[2:]:
             # The prior draws one size; a larger picture starts from that draft enlarged, on its own edge colours.
             with precision.autocast():
@@ -111,19 +120,6 @@ def start_z(
 def prior_text(params: VqganClipParams) -> str:
     """The text prompt with the greatest weight: the one the prior draws from."""
     return max(parse_prompts(params.prompt), key=lambda prompt: prompt.weight).text
-
-
-def _best_draft(
-    vqgan: Quantised, clips: Sequence[Clip], targets: Targets, loss: str, codes: Tensor, precision: Precision
-) -> Tensor:
-    """The draft (N, h, w) nearest to the prompts under the guiding CLIPs, as z (1, e_dim, h, w)."""
-    z = vqgan.codes_to_z(codes)
-    if len(z) == 1:
-        return z
-    with precision.autocast():
-        images = vqgan.decode(z).float()
-    best = int(compare(images, clips, targets, loss, precision)[0].argmin())
-    return z[best : best + 1]
 
 
 def contain(image: Tensor, width: int, height: int) -> Tensor:

@@ -25,7 +25,8 @@ from generator.training import data
 from generator.training.captions import captions_of, plain, styled
 from generator.training.run import Average, Budget, schedule, train, write
 from generator.training.text import HEADS, LAYERS, VOCABULARY, WIDTH, Reader
-from generator.vqgan import WEIGHTS
+from generator.vqgan import VQGAN, WEIGHTS
+from generator.vqgan import load_mini as load_vqgan
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"resolution": 96, "batch": 96, "rate": 6e-4, "frozen": 5},
@@ -166,14 +167,28 @@ def score(tower: Any, pictures: data.Pictures, texts: Texts) -> dict[str, float]
     return found
 
 
+def redrawn(vqgan: VQGAN, images: torch.Tensor, softness: torch.Tensor) -> torch.Tensor:
+    """images (B, 3, R, R) in [0, 1] through the codes of a VQGAN, blurred before by `softness` (B,) in [0, 1]: the
+    hand of every embedded generator."""
+    blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    z = vqgan.encode(images.lerp(blurred, softness.view(-1, 1, 1, 1)))
+    return vqgan.decode(vqgan.quantise(z.float())[0]).float()
+
+
 def fit_style_head(
-    tower: ImageTower, pictures: data.Pictures, steps: int = 800, width: int = 192, seed: int = 0
+    tower: ImageTower,
+    pictures: data.Pictures,
+    vqgan: VQGAN | None = None,
+    steps: int = 1200,
+    width: int = 192,
+    seed: int = 0,
 ) -> tuple[nn.Module, dict[str, float]]:
-    """Learn to tell styles apart from the locked tower's textures, on pictures as they are drawn: blur and noise hide
-    what tells them apart. Returns the head and how often it is right on held-out pictures."""
+    """Learn to tell styles apart from the locked tower's textures, on pictures as they are drawn and, where there is a
+    VQGAN, as it redraws them; further blur and noise would hide what tells them apart. Returns the head and how often
+    it is right on held-out pictures."""
     generator, rate = torch.Generator().manual_seed(seed), 2e-3
 
-    def textures(rows: np.ndarray, moved: bool) -> torch.Tensor:
+    def textures(rows: np.ndarray, moved: bool, again: bool = False) -> torch.Tensor:
         found = []
         for part in np.array_split(rows, -(-len(rows) // 128)):
             rgba, white = torch.from_numpy(pictures.rgba[part]), torch.ones(len(part), 3)
@@ -181,11 +196,15 @@ def fit_style_head(
                 {"generator": generator, "scale": (0.9, 1.1), "shift": 0.04, "flip": True} if moved else {}
             )
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                found.append(tower.visual.textures(tower.prepared(data.composite(rgba, white, **placed))))
+                images = data.composite(rgba, white, **placed)
+                if again and vqgan is not None:
+                    images = redrawn(vqgan, images, torch.rand(len(part), generator=generator))
+                found.append(tower.visual.textures(tower.prepared(images)))
         return torch.cat(found)
 
     rows = np.flatnonzero(pictures.train)
-    known, style = textures(np.tile(rows, 2), True), torch.from_numpy(np.tile(pictures.style[rows], 2))
+    known = torch.cat([textures(rows, True), textures(rows, True, again=True)])
+    style = torch.from_numpy(np.tile(pictures.style[rows], 2))
     centre, spread = known.mean(dim=0), known.std(dim=0) + 1e-3
     known = (known - centre) / spread
     with torch.random.fork_rng():
@@ -208,10 +227,11 @@ def fit_style_head(
     notes = {}
     for name, chosen in (("unseen_style", pictures.unseen_style), ("unseen_concept", pictures.unseen_concept)):
         rows = np.flatnonzero(chosen)
-        if len(rows):
-            with torch.no_grad():
-                right = head(textures(rows, False)).argmax(dim=1) == torch.from_numpy(pictures.style[rows])
-            notes[f"{name}_style"] = round(float(right.float().mean()), 3)
+        for key, again in (("style", False), ("style_redrawn", True)):
+            if len(rows) and not (again and vqgan is None):
+                with torch.no_grad():
+                    right = head(textures(rows, False, again)).argmax(dim=1) == torch.from_numpy(pictures.style[rows])
+                notes[f"{name}_{key}"] = round(float(right.float().mean()), 3)
     return head, notes
 
 
@@ -255,9 +275,10 @@ def run(
     weights: Path | None = None,
     batch: int | None = None,
     backbone: dict[str, torch.Tensor] | None = None,
+    vqgan: VQGAN | None = None,
     stop_after: int | None = None,
 ) -> ImageTower:
-    """Train, or go on with, the image tower against the `vectors` of `texts_of`."""
+    """Train, or go on with, the image tower against the `vectors` of `texts_of`; `vqgan` is for the judge's styles."""
     seed = ROLES[role]["seed"]
     torch.manual_seed(seed)
     choice = SCALES[scale]
@@ -297,7 +318,7 @@ def run(
         values = dict(average.values)
         notes: dict[str, Any] = {"steps": number, "samples": number * size, **score(averaged, pictures, texts)}
         if role == "judge":
-            head, known = fit_style_head(averaged.eval(), pictures)
+            head, known = fit_style_head(averaged.eval(), pictures, vqgan)
             values |= {f"style_head.{key}": value for key, value in head.state_dict().items()}
             notes |= known
         if reader is not None:
@@ -355,6 +376,7 @@ def main() -> None:
         reader,
         arguments.output,
         backbone=published(ROLES[arguments.role]["variant"]),
+        vqgan=load_vqgan() if arguments.role == "judge" else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ FAMILIES, CLOCKS, BUTTONS = (30, 31), 58, (88, 92, 94, 95)  # emojibase's subgro
 HUES = {"red": 0, "orange": 28, "yellow": 52, "green": 120, "blue": 215, "purple": 275, "pink": 325}  # degrees
 
 
-DROP_TEXT, DROP_STYLE = 0.12, 0.15
+DROP_TEXT, DROP_STYLE, OTHER_STYLE = 0.12, 0.15, 0.5
 
 
 @dataclass
@@ -151,10 +151,15 @@ def prepare(
     return parts[0], parts[1]
 
 
-def draw_batch(
+def levelled(examples: Examples, power: float) -> Examples:
+    """The same, with the chance of each row raised to `power`: below 1 it draws rare rows more often."""
+    return replace(examples, weight=examples.weight**power)
+
+
+def draw_rows(
     examples: Examples, size: int, styles: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """codes (B, g, g), text vectors (B, W), style numbers (B,), rows without text (B,) bool."""
+    """Numbers of rows (B,), text vectors (B, W), style numbers (B,), rows without text (B,) bool."""
     rows = torch.multinomial(examples.weight, size, replacement=True, generator=generator)
     texts = torch.stack(
         [
@@ -165,7 +170,22 @@ def draw_batch(
     style = examples.style[rows].clone()
     chance = torch.rand(2, size, generator=generator)
     style[chance[0] < DROP_STYLE] = styles  # any style
-    return examples.codes[rows].long(), examples.features[texts].float(), style, chance[1] < DROP_TEXT
+    return rows, examples.features[texts].float(), style, chance[1] < DROP_TEXT
+
+
+def draw_batch(
+    examples: Examples, size: int, styles: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """codes (B, g, g), text vectors (B, W), style numbers (B,), rows without text (B,) bool."""
+    rows, *rest = draw_rows(examples, size, styles, generator)
+    text, style, drop = rest
+    return examples.codes[rows].long(), text, style, drop
+
+
+def elsewhere(style: torch.Tensor, styles: int, generator: torch.Generator) -> torch.Tensor:
+    """Style numbers (B,), a share OTHER_STYLE of them drawn anew among `styles`: what a draft is drawn in."""
+    other = torch.randint(styles, style.shape, generator=generator)
+    return torch.where(torch.rand(style.shape, generator=generator) < OTHER_STYLE, other, style)
 
 
 def noisy(vectors: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:

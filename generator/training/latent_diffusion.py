@@ -1,7 +1,8 @@
 """Train the embedded latent diffusion: `python -m generator.training.latent_diffusion --minutes 45`.
 
 Needs a finished text tower, codes and layout. The draft is spoilt in training, by noise on the text that the layout
-reads and by noise on the draft itself: the layout knows the training pictures better than any prompt to come.
+reads and by noise on the draft itself: the layout knows the training pictures better than any prompt to come. Every
+other draft is in another style, so that the UNet learns to redraw.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from generator.layout import WEIGHTS, Layout, load_layout
 from generator.packing import pack
 from generator.samplers import ddim
 from generator.training import codes, data
-from generator.training.codes import draw_batch, noisy
+from generator.training.codes import draw_batch, elsewhere, noisy
 from generator.training.layout import PROMPTS
 from generator.training.patches import load_or_fit
 from generator.training.run import Average, Budget, schedule, sheet, train, write
@@ -53,7 +54,7 @@ def v_loss(
     read = noisy(text, TEXT_NOISE, generator)
     read[drop] = 0.0
     with torch.autocast("cpu", torch.bfloat16):
-        draft = layout.expected_z(read, style, codebook)
+        draft = layout(read, elsewhere(style, len(layout.styles), generator))
     spoilt = DRAFT_NOISE * torch.rand(len(z), 1, 1, 1, generator=generator).square()
     draft = draft + spoilt * torch.randn(z.shape, generator=generator)
     t = torch.randint(TRAIN_STEPS, (len(z),), generator=generator)
@@ -70,11 +71,11 @@ def sample(
 ) -> torch.Tensor:
     """z (B, C, g, g) for a sheet: 20 steps of DDIM, classifier-free guidance of 2."""
     signal, generator = alphas(), torch.Generator().manual_seed(0)
-    draft = layout.expected_z(text, style, codebook)
+    draft = layout(text, style)
     z = torch.randn(draft.shape, generator=generator)
     times = torch.linspace(TRAIN_STEPS - 1, 0, 21).round().long()
     null = torch.ones(len(text), dtype=torch.bool)
-    blank = layout.expected_z(torch.zeros_like(text), style, codebook)
+    blank = layout(torch.zeros_like(text), style)
     for now, then in pairwise(times):
         step = now.expand(len(z))
         with torch.autocast("cpu", torch.bfloat16):

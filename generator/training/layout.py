@@ -1,4 +1,8 @@
-"""Train the layout, text to codes place by place: `python -m generator.training.layout --minutes 30`."""
+"""Train the layout, text to a whole picture's z: `python -m generator.training.layout --minutes 30`.
+
+Pictures are told in shares of their principal components, so a step sees whole pictures and costs no convolution:
+minutes are enough for hundreds of rounds over the training set.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from generator.layout import WEIGHTS, Layout
 from generator.packing import pack
@@ -18,8 +21,10 @@ from generator.training.patches import load_or_fit
 from generator.training.run import Average, Budget, schedule, sheet, train, write
 from generator.training.text import Reader
 
-BATCH, PLACES, RATE, NOISE = 128, 48, 1.5e-3, 0.15
-WIDTH, RANK = 768, 32
+BATCH, RATE, TEXT_NOISE, CONTENT_NOISE = 512, 1.5e-3, 0.15, 0.1
+WIDTH, CONTENT, COMPONENTS = 1024, 256, 512
+LEVELLING = 0.6  # power of how often a picture is to be drawn: rare ones come more often than their weight says
+WHITENING = 0.25  # power of a component's variance its error is divided by: 0 counts px, 1 every component alike
 
 
 PROMPTS = (
@@ -46,65 +51,94 @@ PROMPTS = (
 )
 
 
-def configuration(n_embed: int, grid: int, text_width: int, styles: list[str]) -> dict[str, Any]:
-    shape = {"width": WIDTH, "rank": RANK, "depth": 2}
-    return {"n_embed": n_embed, "grid": grid, "text_width": text_width, "styles": styles, **shape}
+def configuration(z_channels: int, grid: int, text_width: int, styles: list[str], components: int) -> dict[str, Any]:
+    shape = {"width": WIDTH, "content": CONTENT, "components": components}
+    return {"z_channels": z_channels, "grid": grid, "text_width": text_width, "styles": styles, **shape}
 
 
-def guesses(layout: Layout, text: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+def flat_z(codebook: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """codes (B, g, g) -> z (B, g * g * z_channels), the channels of a place side by side."""
+    return codebook[chosen.long()].flatten(1)
+
+
+def principal(layout: Layout, z: torch.Tensor) -> torch.Tensor:
+    """Give the layout the mean and the principal components of z (N, size); each row's shares (N, components)."""
+    torch.manual_seed(0)
+    count = layout.components.shape[1]
+    layout.mean.copy_(z.mean(dim=0))
+    centred = z - layout.mean
+    axes = torch.pca_lowrank(centred, q=count, center=False, niter=4)[2]
+    shares = centred @ axes
+    deviation = shares.square().mean(dim=0).sqrt().clamp(min=1e-6)
+    layout.components.copy_(axes)
+    layout.deviation.copy_(deviation)
+    return shares / deviation
+
+
+@torch.no_grad()
+def guesses(layout: Layout, codebook: torch.Tensor, text: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
     """The likeliest codes (B, g, g)."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        best = layout(text, style).argmax(dim=2)
-    return best.view(len(text), layout.grid, layout.grid)
+    with torch.autocast("cpu", torch.bfloat16):
+        z = layout(text, style)
+    return layout.scores(z, codebook).argmax(dim=3)
 
 
 def run(
     seen: codes.Examples,
     unseen: codes.Examples | None,
+    codebook: torch.Tensor,
     config: dict[str, Any],
     folder: Path,
     budget: Budget,
+    batch: int = BATCH,
     show_on: Callable[[Layout, Path], None] | None = None,
     output: Path | None = None,
     seed: int = 0,
     stop_after: int | None = None,
 ) -> Layout:
-    """Train, or go on with, a layout by cross-entropy at random places; `output` is where exports go."""
+    """Train, or go on with, a layout by squared error; `output` is where exports go."""
     torch.manual_seed(seed)
     layout = Layout(config)
-    average = Average(layout, 0.995)
+    wanted = principal(layout, flat_z(codebook, seen.codes))
+    torch.manual_seed(seed)
+    average = Average(layout, 0.998)
     optimiser = torch.optim.AdamW(layout.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    total, styles = layout.grid**2, len(config["styles"])
+    styles, size = len(config["styles"]), wanted.shape[1]
+    matters = layout.deviation.square().pow(1 - WHITENING)
+    matters = matters / matters.mean()
+    drawn = codes.levelled(seen, LEVELLING)
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
             group["lr"] = RATE * schedule(progress)
-        wanted, text, style, drop = draw_batch(seen, BATCH, styles, generator)
-        text = text + NOISE * text.shape[1] ** -0.5 * torch.randn(text.shape, generator=generator)
+        rows, text, style, drop = codes.draw_rows(drawn, batch, styles, generator)
+        text = text + TEXT_NOISE * text.shape[1] ** -0.5 * torch.randn(text.shape, generator=generator)
         text[drop] = 0.0
-        places = torch.randperm(total, generator=generator)[:PLACES]
         with torch.autocast("cpu", torch.bfloat16):
-            scores = layout(text, style, places)
-        wanted = wanted.flatten(1)[:, places]
-        loss = F.cross_entropy(scores.float().flatten(0, 1), wanted.flatten())
+            content = layout.content(text)
+            content = content + CONTENT_NOISE * torch.randn(content.shape, generator=generator)
+            mixed = layout.shares(content, style)
+        gap = (mixed.float() - wanted[rows]).square()
+        loss = (gap * matters).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         average.update()
-        right = (scores.detach().argmax(dim=2) == wanted).float().mean()
-        return {"loss": float(loss.detach()), "right": float(right)}
+        return {"loss": float(loss.detach()), "gap": float(gap.detach().sum(dim=0).mean()) / size}
 
     def report(number: int) -> None:
         averaged = Layout(config)
         averaged.load_state_dict(average.values)
-        notes: dict[str, Any] = {"steps": number, "samples": number * BATCH}
+        averaged.sharpness.copy_(sharpness(averaged, codebook, unseen if unseen and len(unseen.codes) else seen))
+        notes: dict[str, Any] = {"steps": number, "samples": number * batch}
         for name, examples in (("seen", seen), ("unseen", unseen)):
             if examples is not None and len(examples.codes):
-                wanted, text, style, _ = draw_batch(examples, 256, styles, torch.Generator().manual_seed(1))
-                notes[f"right_{name}"] = round(float((guesses(averaged, text, style) == wanted).float().mean()), 4)
+                chosen, text, style, _ = draw_batch(examples, 256, styles, torch.Generator().manual_seed(1))
+                right = guesses(averaged, codebook, text, style) == chosen
+                notes[f"right_{name}"] = round(float(right.float().mean()), 4)
         print("layout", notes, flush=True)
         if output is not None:
-            write(output, "mini-layout", pack(average.values), {**config, "notes": notes})
+            write(output, "mini-layout", pack(averaged.state_dict()), {**config, "notes": notes})
         if show_on is not None:
             show_on(averaged, folder / "layout-sheet.png")
 
@@ -122,6 +156,14 @@ def run(
     return layout
 
 
+@torch.no_grad()
+def sharpness(layout: Layout, codebook: torch.Tensor, examples: codes.Examples) -> torch.Tensor:
+    """One over the variance of what the layout misses in z, on these examples."""
+    chosen, text, style, _ = draw_batch(examples, 256, len(layout.styles), torch.Generator().manual_seed(2))
+    missed = layout(text, style).permute(0, 2, 3, 1) - codebook[chosen]
+    return 1 / missed.square().mean()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/training"))
@@ -135,13 +177,22 @@ def main() -> None:
     styles, prompts = list(codes.STYLE_WEIGHTS), reader(list(PROMPTS)).float()
 
     def show_on(layout: Layout, path: Path) -> None:
-        rows = [
-            coder.pictures(guesses(layout, prompts, torch.full((len(prompts),), style))) for style in range(len(styles))
-        ]
-        sheet(rows, path)
+        numbers = [torch.full((len(prompts),), style) for style in range(len(styles))]
+        sheet([coder.pictures(guesses(layout, coder.codebook, prompts, number)) for number in numbers], path)
 
-    config = configuration(len(coder.codebook), seen.codes.shape[-1], seen.features.shape[1], styles)
-    run(seen, unseen, config, folder, Budget(minutes=arguments.minutes), show_on, arguments.output)
+    z_channels, grid = coder.codebook.shape[1], seen.codes.shape[-1]
+    config = configuration(z_channels, grid, seen.features.shape[1], styles, COMPONENTS)
+    run(
+        seen,
+        unseen,
+        coder.codebook,
+        config,
+        folder,
+        Budget(minutes=arguments.minutes),
+        BATCH,
+        show_on,
+        arguments.output,
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Needs finished codes, layout and text tower. Cross-entropy on masked codes, cosine mask schedule (MaskGIT); texts are
 drawn from each picture's captions, and dropped for classifier-free guidance. The layout is told a text moved by noise,
-for it knows the training pictures better than any prompt to come.
+for it knows the training pictures better than any prompt to come, and draws every other one in another style, so that
+the prior learns to redraw.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from generator.drafts import Drafts
 from generator.layout import WEIGHTS, Layout, load_layout
 from generator.packing import pack
 from generator.prior import Prior
 from generator.training import codes, data
-from generator.training.codes import draw_batch, noisy
+from generator.training.codes import draw_batch, elsewhere, noisy
 from generator.training.layout import PROMPTS
 from generator.training.patches import load_or_fit
 from generator.training.run import Average, Budget, schedule, sheet, train, write
@@ -46,7 +48,9 @@ def masked_loss(
     read = noisy(text, TEXT_NOISE, generator)
     read[drop] = 0.0
     with torch.autocast("cpu", torch.bfloat16):
-        suggested = prior.suggest(read, style)
+        with torch.no_grad():
+            drafts = prior.layout(read, elsewhere(style, len(prior.layout.styles), generator))
+            suggested = prior.layout.scores(drafts, prior.codebook)
         scores = prior(torch.where(masked, prior.n_embed, wanted), suggested, read, style)[masked]
     loss = F.cross_entropy(scores.float(), wanted[masked])
     return loss, float((scores.detach().argmax(dim=1) == wanted[masked]).float().mean())
@@ -134,9 +138,12 @@ def main() -> None:
     seen, unseen = codes.load_or_prepare(arguments.data, coder, reader)
     layout, prompts = load_layout("cpu", arguments.layout), reader(list(PROMPTS)).float()
 
+    every = [torch.full((len(prompts),), style) for style in range(len(layout.styles))]
+
     def show_on(prior: Prior, path: Path) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            rows = [coder.pictures(prior.sample(prompts, style, 1)) for style in range(len(layout.styles))]
+            drafts = [Drafts(layout(prompts, style), prompts, style) for style in every]
+            rows = [coder.pictures(prior.sample(each, [1] * len(prompts))) for each in drafts]
         sheet(rows, path)
 
     choice = SCALES[arguments.scale]

@@ -39,7 +39,8 @@ def engine():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         shape = {"text_width": 16, "styles": STYLES}
-        layout = Layout({"n_embed": 64, "grid": 16, "width": 16, "rank": 4, "depth": 1, **shape})
+        layout = Layout({"z_channels": 4, "grid": 16, "width": 16, "content": 8, "components": 20, **shape})
+        torch.nn.init.normal_(layout.components, std=0.2)
         unet = {"z_channels": 4, "grid": 16, "text_width": 16, "styles": 7}
         model = LatentDiffusionModel({**unet, "block_out_channels": [16, 32], "cross_width": 16})
         clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from generator import clip, layout, prior, vqgan
+from generator.drafts import Drafts
 from generator.training import data
 
 WEIGHTS = Path(vqgan.__file__).parent / "weights"
@@ -165,7 +166,8 @@ def test_clip_knows_a_heart_that_the_prior_drew(
     mini_clip: clip.ClipModel, mini_prior: prior.Prior, mini_vqgan: vqgan.VQGAN
 ) -> None:
     texts = ["a red heart", "a green tree", "a blue car", "a penguin", "a slice of pizza"]
-    codes = mini_prior.sample(mini_clip.text_features(texts[:1]), mini_prior.layout.style_index(None), seeds=1)
+    told, style = mini_clip.text_features(texts[:1]), torch.tensor([mini_prior.layout.style_index("noto")])
+    codes = mini_prior.sample(Drafts(mini_prior.layout(told, style), told, style), [1])
     with torch.no_grad():
         picture = mini_vqgan.decode(mini_vqgan.codes_to_z(codes))
         scores = (mini_clip.encode_image(picture) @ mini_clip.encode_text(texts).T)[0]
