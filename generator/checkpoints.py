@@ -57,8 +57,8 @@ __all__ = [
     "load_prior",
     "load_vqgan",
     "remove",
-    "upscaler_weights",
     "require_all",
+    "upscaler_weights",
     "verify",
 ]
 

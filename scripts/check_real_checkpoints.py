@@ -144,6 +144,7 @@ def draw(name: str, biggan: BigGAN) -> None:
     if last.index != 2 or last.image is None:
         raise SystemExit(f"{name}: two steps were not made")
 
+
 def two_steps(name: str, denoiser: Any) -> None:
     """The first two guided steps of a 64 px picture with the checkpoint's own settings; raises where one fails."""
     clip = ClipModel(random_clip(CLIP_ARCHITECTURES["RN50"]), "RN50")
