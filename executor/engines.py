@@ -90,24 +90,20 @@ class Engines:
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
         """
         whole = registry.estimate_memory(params)
-        activations = whole - weights_of(params)
-        needed = activations * (beside + 1) + (0 if key in self._loaded else weights_of(params))
+        activations = whole - registry.weight_bytes(params)
+        needed = activations * (beside + 1) + (0 if key in self._loaded else registry.weight_bytes(params))
         return needed, free_memory(self.device)
-
-
-def weights_of(params: Params) -> int:
-    """Bytes of the weights a job needs, shared with every other job of the same engine."""
-    clip = sum(registry.CLIP_MODELS[name][1] for name in params.clip)
-    return registry.CHECKPOINTS[params.checkpoint].weight_bytes + clip
 
 
 def too_large(params: Params, needed: int, free: int, device: str) -> NotEnoughMemory:
     """The sentence for a job that does not fit even when it is alone."""
     width, height = params.actual_size
     knob = "cutn" if "cutn" in type(params).model_fields else "candidates"
+    sparing = registry.checkpoint_spec(params.checkpoint).least_weight_bytes and getattr(params, "memory", "") == "full"
     return NotEnoughMemory(
         f"This job needs about {needed / GIB:.1f} GiB of memory at {width} x {height} px with {knob} "
-        f"{params.cutouts_per_step}, and {device} has {free / GIB:.1f} GiB free; lower width and height or {knob}."
+        f"{params.cutouts_per_step}, and {device} has {free / GIB:.1f} GiB free; lower width and height or {knob}"
+        f"{', or set memory to low' if sparing else ''}."
     )
 
 

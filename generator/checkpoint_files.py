@@ -6,12 +6,14 @@ checked from then on.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from generator import registry
+from generator.diffusers_folder import HUB, INDEX, BadFolder, HubFolder, any_folder, text_encoders
 from generator.download import Progress, Say, fetch, sha256_of
 from generator.taming_config import read_config
 
@@ -47,7 +49,10 @@ class File:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """kind: "clip" or "vqgan". shapes: of a few tensors by which one checkpoint is told from another."""
+    """kind: "clip", "vqgan", or "diffusers", a folder of that name.
+
+    shapes: of a few tensors by which one checkpoint is told from another.
+    """
 
     kind: str
     licence: str
@@ -87,6 +92,10 @@ def _vqgan(
     ckpt, config = tuple(source[0] for source in sources), tuple(source[1] for source in sources)
     files = (File(f"{stem}.yaml", config, 2000), File(f"{stem}.ckpt", ckpt, about, size=size))
     return Checkpoint("vqgan", licence, files, {codebook[0]: codebook[1]})
+
+
+def _diffusers(name: str, hub: HubFolder) -> Checkpoint:
+    return Checkpoint("diffusers", hub.licence, tuple(File(*file) for file in hub.files(name)), hub.shapes)
 
 
 def _release(base: str, stem: str) -> tuple[str, str]:
@@ -132,6 +141,7 @@ TABLE: dict[str, Checkpoint] = {
         _TAMING_LICENCE,
         ("quantize.embed.weight", (8192, 256)),
     ),
+    **{name: _diffusers(name, hub) for name, hub in HUB.items()},
     "RN50": _clip(
         "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "RN50.pt", 244, (32, 3, 3, 3), (512, 1024)
     ),
@@ -165,14 +175,27 @@ TABLE: dict[str, Checkpoint] = {
 }
 
 
-def find(name: str) -> Checkpoint:
-    """The table's row; raises UnknownName."""
+def find(name: str, directory: Path | None = None) -> Checkpoint:
+    """The table's row, or that of a diffusers/OWNER/MODEL on Hugging Face; raises UnknownName.
+
+    directory: where that folder's model_index.json may lie already, which says what else belongs to it.
+    """
+    if registry.OWN_FOLDER.fullmatch(name) and name.count("/") == 2:
+        texts: tuple[str, ...] = ("text_encoder",)
+        index = (directory or Path()) / name / INDEX
+        if index.is_file():
+            try:
+                texts = text_encoders(index)
+            except BadFolder as error:
+                raise CheckpointDamaged(f"{name} cannot be used: {error}.") from None
+        return _diffusers(name, any_folder(name.removeprefix("diffusers/"), texts))
     found: Checkpoint = registry.lookup("checkpoint", TABLE, name)
     return found
 
 
 def _other_names(file: File) -> list[str]:
-    return [] if file.name.endswith(".yaml") else [f"{Path(file.name).stem}.safetensors"]
+    only = file.name.endswith((".yaml", ".json", ".safetensors"))
+    return [] if only else [f"{Path(file.name).stem}.safetensors"]
 
 
 def _locate(file: File, directory: Path) -> Path | None:
@@ -183,7 +206,7 @@ def _locate(file: File, directory: Path) -> Path | None:
 def installed(name: str, directory: Path) -> bool:
     """Whether all files of a checkpoint are there (not whether they are sound: see `verify`)."""
     spec = registry.CHECKPOINTS.get(name)
-    return (spec is not None and spec.embedded) or all(_locate(file, directory) for file in find(name).files)
+    return (spec is not None and spec.embedded) or all(_locate(f, directory) for f in find(name, directory).files)
 
 
 def download(
@@ -200,9 +223,19 @@ def download(
     say: gets one sentence for each thing the user should know. mirror: a base URL tried before the sources.
     Raises UnknownName, DownloadFailed, FolderProblem.
     """
-    entry = find(name)
-    say(f"{name}: {entry.about / 1e6:.0f} MB. Licence: {entry.licence}.")
-    for file in entry.files:
+    entry = find(name, directory)
+    listed = name in TABLE
+    say(f"{name}: {f'{entry.about / 1e6:.0f} MB. ' if listed else ''}Licence: {entry.licence}.")
+    first, *others = entry.files
+    _fetch([first], directory, progress, say, mirror, pause)
+    # Of a folder that is not in the table, its first file says what others there are.
+    _fetch(others if listed else find(name, directory).files, directory, progress, say, mirror, pause)
+
+
+def _fetch(
+    files: Sequence[File], directory: Path, progress: Progress | None, say: Say, mirror: str | None, pause: float
+) -> None:
+    for file in files:
         if _locate(file, directory):
             say(f"{file.name} is already there.")
             continue
@@ -231,6 +264,12 @@ def _plausible(path: Path, file: File) -> None:
     """What can be checked where no sha256 is published: a yaml parses, a zip archive's checksums are right."""
     if file.name.endswith(".yaml"):
         read_config(path)
+    elif file.name.endswith(".json"):
+        json.loads(path.read_text(encoding="utf-8"))
+    elif file.name.endswith(".safetensors"):
+        from generator.state_dict import check_safetensors
+
+        check_safetensors(path)
     elif not file.sha256:
         from generator.state_dict import check_zip
 
@@ -277,7 +316,7 @@ def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
 
 def require(name: str, directory: Path, say: Say) -> dict[str, Path]:
     """Paths by suffix (".yaml", ".ckpt", ".pt", ".safetensors") of a checkpoint whose hashes were checked."""
-    entry, paths = find(name), {}
+    entry, paths = find(name, directory), {}
     for file in entry.files:
         path = _locate(file, directory)
         if path is None:
@@ -293,7 +332,7 @@ def require(name: str, directory: Path, say: Say) -> dict[str, Path]:
 def remove(name: str, directory: Path) -> list[Path]:
     """Deletes the files of a checkpoint, halves of files and records included; returns what was deleted."""
     gone = []
-    for file in find(name).files:
+    for file in find(name, directory).files:
         for base in (file.name, *_other_names(file)):
             for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):
                 if path.is_file():

@@ -6,6 +6,7 @@ Importing this module does not import torch; `load` does.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ class CheckpointSpec:
     styled: bool = False  # whether `style` names one of STYLES
     only_side: int | None = None  # px, where the model draws one size
     embedded: bool = False  # whether its weights come with the project
+    engine: str | None = None  # "module:class" where the engine has another class for this kind of model
+    unused: tuple[str, ...] = ()  # settings of its engine that it does not read
+    least_weight_bytes: int | None = None  # with memory=low: the largest network alone
 
 
 STYLES: dict[str, str] = {
@@ -90,7 +94,7 @@ ENGINES: dict[str, EngineSpec] = {
         summary="Takes the noise off a few drafts at once, guided by the text; CLIP picks the best.",
         params="generator.params.latent_diffusion:LatentDiffusionParams",
         engine="generator.latent_diffusion:LatentDiffusion",
-        checkpoints=("mini-latent-diffusion",),
+        checkpoints=("mini-latent-diffusion", "stable-diffusion-1-5", "stable-diffusion-1-4", "stable-diffusion-xl"),
     ),
     "biggan-clip": EngineSpec(
         title="BigGAN + CLIP",
@@ -113,6 +117,29 @@ _REAL_DEFAULTS: dict[str, Any] = {
     "upscale": 1,
 }
 _F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
+
+_STABLE_DEFAULTS: dict[str, Any] = {
+    "clip": ("ViT-B/32",),
+    "width": 512,
+    "height": 512,
+    "steps": 25,
+    "cfg_scale": 7.5,
+    "candidates": 1,
+    "variety": 0.0,
+    "save_every": 5,
+    "upscale": 1,
+}
+# Weights as they lie on a GPU: the UNet in bfloat16, text encoder and VAE in fp32.
+_STABLE: dict[str, Any] = {
+    "factor": 8,
+    "max_side": 2048,
+    "activation_bytes_per_px": 12_000,
+    "weight_bytes": 2450 * MIB,
+    "least_weight_bytes": 1640 * MIB,
+    "engine": "generator.stable_diffusion:StableDiffusion",
+    "unused": ("variety",),
+}
+_STABLE_XL: dict[str, Any] = _STABLE | {"weight_bytes": 8500 * MIB, "least_weight_bytes": 4900 * MIB}
 
 CHECKPOINTS: dict[str, CheckpointSpec] = {
     "mini": CheckpointSpec(
@@ -146,6 +173,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         defaults={"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "steps": 20},
         styled=True,
         embedded=True,
+        unused=("mask_image", "clip_guidance_scale", "memory"),
     ),
     "mini-diffusion": CheckpointSpec(
         title="Mini diffusion (embedded, emoji and clip art)",
@@ -178,6 +206,11 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         styled=True,
         embedded=True,
     ),
+    "stable-diffusion-1-5": CheckpointSpec("Stable Diffusion 1.5", **_STABLE, defaults=_STABLE_DEFAULTS),
+    "stable-diffusion-1-4": CheckpointSpec("Stable Diffusion 1.4", **_STABLE, defaults=_STABLE_DEFAULTS),
+    "stable-diffusion-xl": CheckpointSpec(
+        "Stable Diffusion XL", **_STABLE_XL, defaults=_STABLE_DEFAULTS | {"width": 1024, "height": 1024}
+    ),
     "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
     "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
     "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", **_F16, defaults=_REAL_DEFAULTS),
@@ -191,6 +224,11 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         defaults={**_REAL_DEFAULTS, "width": 256, "height": 256},
     ),
 }
+
+# A text-to-image folder in diffusers' layout below the checkpoints' folder: diffusers/NAME, one's own, or
+# diffusers/OWNER/MODEL, which can be fetched from Hugging Face. Nothing else is a path: jobs come from strangers.
+OWN_FOLDER = re.compile(r"diffusers/[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_OWN_SPEC = CheckpointSpec("A diffusers folder", **_STABLE, defaults=_STABLE_DEFAULTS)
 
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
@@ -216,6 +254,20 @@ def first_checkpoint(engine: str, wanted: str) -> str:
     """The checkpoint to begin with: the one wanted where the engine has it, else its first. Raises UnknownName."""
     offered = lookup("engine", ENGINES, engine).checkpoints
     return wanted if wanted in offered else str(offered[0])
+
+
+def checkpoint_spec(name: str) -> CheckpointSpec:
+    """The row of a checkpoint; a diffusers folder of one's own has that of Stable Diffusion. Raises UnknownName."""
+    if OWN_FOLDER.fullmatch(name):
+        return _OWN_SPEC
+    spec: CheckpointSpec = lookup("checkpoint", CHECKPOINTS, name)
+    return spec
+
+
+def offers(engine: str, checkpoint: str) -> bool:
+    """Whether the engine can draw with that checkpoint. Raises UnknownName for the engine."""
+    spec = lookup("engine", ENGINES, engine)
+    return checkpoint in spec.checkpoints or bool(engine == "latent-diffusion" and OWN_FOLDER.fullmatch(checkpoint))
 
 
 def _attribute(path: str) -> Any:
@@ -244,19 +296,26 @@ def load(
     Raises UnknownName, generator.checkpoints.CheckpointMissing, .CheckpointDamaged.
     """
     spec = lookup("engine", ENGINES, engine)
-    if checkpoint not in spec.checkpoints:
+    if not offers(engine, checkpoint):
         raise UnknownName(f"checkpoint for {engine}", checkpoint, list(spec.checkpoints))
     for name in clip:
         lookup("CLIP model", CLIP_MODELS, name)
-    return _attribute(spec.engine)(
+    return _attribute(checkpoint_spec(checkpoint).engine or spec.engine)(
         checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
     )
 
 
+def weight_bytes(params: Params) -> int:
+    """Bytes of the weights a job needs on the device, shared with every other job of the same engine."""
+    spec = checkpoint_spec(params.checkpoint)
+    low = getattr(params, "memory", None) == "low"
+    own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
+    return own + sum(CLIP_MODELS[name][1] for name in params.clip)
+
+
 def estimate_memory(params: Params) -> int:
     """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
-    checkpoint: CheckpointSpec = CHECKPOINTS[params.checkpoint]
     width, height = params.actual_size
-    weights = checkpoint.weight_bytes + sum(CLIP_MODELS[name][1] for name in params.clip)
     cutouts = sum(CLIP_MODELS[name][2] for name in params.clip) * params.cutouts_per_step
-    return 300 * MIB + weights + width * height * checkpoint.activation_bytes_per_px + cutouts
+    activations = width * height * checkpoint_spec(params.checkpoint).activation_bytes_per_px
+    return 300 * MIB + weight_bytes(params) + activations + cutouts

@@ -71,18 +71,25 @@ class Params(BaseModel):
         if not isinstance(data, dict):
             return data
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
-        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+        try:
+            spec = registry.checkpoint_spec(name) if isinstance(name, str) else None
+        except registry.UnknownName:
+            spec = None  # said below, in the name of the setting
         return {**(spec.defaults if spec else {}), **data}
 
     @model_validator(mode="after")
     def _known_names(self) -> Params:
-        spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
+        spec = registry.checkpoint_spec(self.checkpoint)
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
         if self.style is not None:
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
+        for name in spec.unused:
+            usual = spec.defaults.get(name, type(self).model_fields[name].default)
+            if getattr(self, name) != usual:
+                raise ValueError(f"{name} means nothing to {self.checkpoint}; leave it out.")
         try:
             if self.prompt:
                 parse_prompts(self.prompt)
@@ -120,7 +127,7 @@ class Params(BaseModel):
     @property
     def actual_size(self) -> tuple[int, int]:
         """(width, height) in px of the picture that is made: floored to the checkpoint's factor."""
-        factor = registry.CHECKPOINTS[self.checkpoint].factor  # the finished picture is `upscale` times as large
+        factor = registry.checkpoint_spec(self.checkpoint).factor  # the finished picture is `upscale` times as large
         return self.width // factor * factor, self.height // factor * factor
 
     def changed(self) -> dict[str, Any]:
@@ -147,7 +154,7 @@ def validate(engine: str, values: dict[str, Any]) -> Params:
     """
     cls: Any = registry.params_class(engine)
     name, known = values.get("checkpoint"), registry.ENGINES[engine].checkpoints
-    if isinstance(name, str) and name not in known:
+    if isinstance(name, str) and not registry.offers(engine, name):
         raise BadParams(str(registry.UnknownName("checkpoint", name, list(known))))
     try:
         return cls(**values)
