@@ -15,7 +15,7 @@ from generator import registry
 from generator.checkpoint_files import TABLE, CheckpointDamaged, CheckpointMissing, download, find, installed, remove
 from generator.checkpoints import verify
 from generator.download import DownloadFailed, FolderProblem
-from generator.registry import UnknownName
+from generator.registry import UnknownName, own_folders
 
 DEFAULT_DIR = "data/checkpoints"
 
@@ -37,6 +37,7 @@ def listing(directory: Path) -> str:
     for name, entry in TABLE.items():
         state = "installed" if installed(name, directory) else "not installed"
         lines.append(f"{name:<24} {entry.kind:<6} {entry.about / 1e6:>5.0f} MB  {state:<13}  {entry.licence}")
+    lines += [f"{name:<24} diffusers         installed      a folder of your own" for name in own_folders(directory)]
     return "\n".join(lines)
 
 
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = _Bar()
     try:
         for name in args.names:
-            find(name)
+            find(name, args.checkpoints_dir)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

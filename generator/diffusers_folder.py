@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model_index.json"
+HUGGING_FACE = "https://huggingface.co"
 # _class_name in model_index.json -> its text encoders
 PIPELINES = {
     "StableDiffusionPipeline": ("text_encoder",),
@@ -30,7 +31,7 @@ class HubFolder:
 
     def files(self, folder: str) -> list[tuple[str, tuple[str, ...], int]]:
         """Of each file its name below `folder`, where it comes from, and its rough size in bytes."""
-        base = f"https://huggingface.co/{self.repository}/resolve/main"
+        base = f"{HUGGING_FACE}/{self.repository}/resolve/main"
         small = [INDEX, "scheduler/scheduler_config.json", *(f"{name}/config.json" for name in self.mb)]
         small += [f"{_tokenizer(name)}/tokenizer_config.json" for name in self.mb if name.startswith("text_encoder")]
         files: list[tuple[str, tuple[str, ...], int]] = [

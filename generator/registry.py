@@ -9,6 +9,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -268,6 +269,14 @@ def offers(engine: str, checkpoint: str) -> bool:
     """Whether the engine can draw with that checkpoint. Raises UnknownName for the engine."""
     spec = lookup("engine", ENGINES, engine)
     return checkpoint in spec.checkpoints or bool(engine == "latent-diffusion" and OWN_FOLDER.fullmatch(checkpoint))
+
+
+def own_folders(checkpoints_dir: str | Path) -> list[str]:
+    """The diffusers folders that are there, by the names they are chosen by."""
+    root = Path(checkpoints_dir)
+    found = [*root.glob("diffusers/*/model_index.json"), *root.glob("diffusers/*/*/model_index.json")]
+    names = sorted(path.parent.relative_to(root).as_posix() for path in found)
+    return [name for name in names if OWN_FOLDER.fullmatch(name)]
 
 
 def _attribute(path: str) -> Any:
