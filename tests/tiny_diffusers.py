@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generator.clip_text import ClipText
+from generator.diffusers_folder import DiffusersFolder, Network
+from generator.stable_diffusion_models import build
 from generator.torchvision_operators import declare
 
 # As Stable Diffusion 1 publishes it: no word of timestep_spacing.
@@ -175,3 +177,29 @@ def rename_vae_as_published(path: Path) -> None:
             key = key.replace(f"attentions.0.{new}.", f"attentions.0.{name}.")
         renamed[key] = value
     save_file(renamed, path)
+
+
+def save_at_full_size(folder: Path) -> None:
+    """Stable Diffusion 1's architecture at random weights, as published: fp32, the VAE's attention by its old names.
+
+    One network after the other, since each takes up to 3.4 GB of memory.
+    """
+    text = DiffusersFolder(
+        (Network(REAL_TEXT, (), "!"),), Network(REAL_UNET, ()), Network(REAL_VAE, ()), SCHEDULER, False
+    )
+    for name, part, config in zip(
+        ("text_encoder", "unet", "vae"), build(text).parts, (REAL_TEXT, REAL_UNET, REAL_VAE), strict=True
+    ):
+        weights = {}
+        for key, value in part.state_dict().items():
+            one = torch.ones(value.shape) if value.ndim == 1 and key.endswith("weight") else torch.randn(value.shape)
+            weights[key.replace("networks.0.", "text_model.")] = (
+                one if value.ndim == 1 else one * value[0].numel() ** -0.5
+            )
+        stem = "model" if name.startswith("text") else "diffusion_pytorch_model"
+        write(folder / name / "config.json", config)
+        save_file(weights, folder / name / f"{stem}.safetensors")
+    rename_vae_as_published(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    write(folder / "tokenizer" / "tokenizer_config.json", {"pad_token": "<|endoftext|>"})
+    write(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
+    write(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
