@@ -56,6 +56,7 @@ class CheckpointSpec:
     engine: str | None = None  # "module:class" where the engine has another class for this kind of model
     unused: tuple[str, ...] = ()  # settings of its engine that it does not read
     least_weight_bytes: int | None = None  # with memory=low: the largest network alone
+    guided_bytes_per_px: int = 0  # more activations where CLIP guides what need not be guided
 
 
 STYLES: dict[str, str] = {
@@ -137,6 +138,7 @@ _STABLE: dict[str, Any] = {
     "activation_bytes_per_px": 12_000,
     "weight_bytes": 2450 * MIB,
     "least_weight_bytes": 1640 * MIB,
+    "guided_bytes_per_px": 24_000,
     "engine": "generator.stable_diffusion:StableDiffusion",
     "unused": ("variety",),
 }
@@ -326,5 +328,7 @@ def estimate_memory(params: Params) -> int:
     """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
     width, height = params.actual_size
     cutouts = sum(CLIP_MODELS[name][2] for name in params.clip) * params.cutouts_per_step
-    activations = width * height * checkpoint_spec(params.checkpoint).activation_bytes_per_px
+    spec = checkpoint_spec(params.checkpoint)
+    guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
+    activations = width * height * (spec.activation_bytes_per_px + guided)
     return 300 * MIB + weight_bytes(params) + activations + cutouts

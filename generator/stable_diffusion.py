@@ -300,7 +300,7 @@ def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:
     slot.held = moved.held if slot.params.sampler == "pndm" else None
     slot.index += 1
     slot.done = slot.index >= total
-    if not bool(slot.z.isfinite().all()):
+    if not bool(slot.z.isfinite().all()) or (moved.frame is not None and not bool(moved.frame[1].isfinite().all())):
         slot.done = True
         error = NotFinite(
             f"The numbers stopped being finite at step {slot.index} of {total} "

@@ -59,6 +59,8 @@ def build(folder: DiffusersFolder) -> StableDiffusionModels:
         ]
         texts = TextEncoders(networks, zeros_for_nothing=folder.zeros_for_nothing)
         unet, vae = UNet2DConditionModel.from_config(folder.unet.config), AutoencoderKL.from_config(folder.vae.config)
+    if len(vae.config.block_out_channels) != 4 or vae.config.latents_mean is not None:
+        raise ValueError("its VAE is of another kind than Stable Diffusion's, which draws 8 x 8 px per latent")
     if unet.config.addition_embed_type not in (None, "text_time") or unet.config.class_embed_type:
         raise ValueError("its UNet is told more than text and size, which is not supported")
     if (unet.config.addition_embed_type is None) != (len(folder.texts) == 1):

@@ -184,6 +184,7 @@ def save_at_full_size(folder: Path) -> None:
 
     One network after the other, since each takes up to 3.4 GB of memory.
     """
+    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
     text = DiffusersFolder(
         (Network(REAL_TEXT, (), "!"),), Network(REAL_UNET, ()), Network(REAL_VAE, ()), SCHEDULER, False
     )
@@ -192,10 +193,10 @@ def save_at_full_size(folder: Path) -> None:
     ):
         weights = {}
         for key, value in part.state_dict().items():
-            one = torch.ones(value.shape) if value.ndim == 1 and key.endswith("weight") else torch.randn(value.shape)
-            weights[key.replace("networks.0.", "text_model.")] = (
-                one if value.ndim == 1 else one * value[0].numel() ** -0.5
-            )
+            drawn = noise.repeat(-(-value.numel() // len(noise)))[: value.numel()].view(value.shape)
+            norm = value.ndim == 1 and key.endswith("weight")
+            scaled = torch.ones(value.shape) if norm else drawn * value[0].numel() ** -0.5
+            weights[key.replace("networks.0.", "text_model.")] = scaled
         stem = "model" if name.startswith("text") else "diffusion_pytorch_model"
         write(folder / name / "config.json", config)
         save_file(weights, folder / name / f"{stem}.safetensors")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from executor.engines import too_large
 from generator.checkpoints import load_stable_diffusion
 from generator.clip import ClipModel, PromptTooLong, openai_clip
 from generator.engine import NotFinite, Step, generate
@@ -31,12 +33,17 @@ def half_white() -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StableDiffusion]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("checkpoints")
     save_stable_diffusion(root / "diffusers" / "tiny")
-    models = load_stable_diffusion("diffusers/tiny", root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoints: Path) -> Iterator[StableDiffusion]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    models = load_stable_diffusion("diffusers/tiny", checkpoints)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")
@@ -138,6 +145,18 @@ def test_a_small_gpu_gets_the_same_picture_and_keeps_less_in_memory(engine: Stab
     assert torch.allclose(whole, spared, atol=1e-4)
     assert torch.allclose(last(engine, settings()), whole, atol=1e-4), "and it can be left again"
     assert estimate_memory(settings(memory="low")) < estimate_memory(settings())
+    assert estimate_memory(settings(clip_guidance_scale=1.0)) > estimate_memory(settings())
+
+
+def test_a_job_that_does_not_fit_is_told_what_to_lower() -> None:
+    assert "candidates, or set memory to low." in str(too_large(settings(), 9 << 30, 4 << 30, "cuda:0"))
+    assert "or set memory" not in str(too_large(settings(memory="low"), 9 << 30, 4 << 30, "cuda:0"))
+
+
+def test_in_bfloat16_the_picture_is_nearly_the_same(engine: StableDiffusion, checkpoints: Path) -> None:
+    models = load_stable_diffusion("diffusers/tiny", checkpoints)
+    narrow = StableDiffusion.from_models(models, engine.clips, precision=torch.bfloat16)
+    assert (last(narrow, settings()) - last(engine, settings())).abs().mean() < 0.02
 
 
 def test_a_step_that_ran_out_of_memory_can_be_taken_again(
