@@ -234,7 +234,10 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
             print(f"{str(error)[0].upper()}{str(error)[1:]}", file=sys.stderr)
             return 2
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            text = "There is not enough memory. Choose a smaller --size or fewer --cutn, or --checkpoint-activations."
+            fewer = {"cutn": "fewer --cutn", "candidates": "fewer --candidates", "memory": "--memory low"}
+            fewer["checkpoint_activations"] = "--checkpoint-activations"
+            ways = [text for name, text in fewer.items() if name in type(wanted).model_fields]
+            text = f"There is not enough memory. Choose a smaller --size or {' or '.join(ways)}."
         else:
             text = " ".join(str(error).split())[:400] or type(error).__name__
         return _keep_last(recorder, engine, wanted, target, text, 1)

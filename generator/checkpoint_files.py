@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator import registry
+from generator.diffusers_folder import HUB, INDEX, BadFolder, HubFolder, any_folder, text_encoders
 from generator.download import Progress, Say, fetch, sha256_of
 from generator.taming_config import read_config
 
@@ -53,7 +54,7 @@ class File:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """kind: "clip", "vqgan", "biggan", "guided-diffusion" or "upscaler".
+    """kind: "clip", "vqgan", "biggan", "guided-diffusion", "upscaler", or "diffusers", a folder of that name.
 
     shapes: of a few tensors by which one checkpoint is told from another.
     """
@@ -109,6 +110,10 @@ def _upscaler(file: str, about: int, licence: str, shapes: Mapping[str, tuple[in
     return Checkpoint("upscaler", licence, (File(file, (f"{_SWINIR}/{file}",), about),), shapes)
 
 
+def _diffusers(name: str, hub: HubFolder) -> Checkpoint:
+    return Checkpoint("diffusers", hub.licence, tuple(File(*file) for file in hub.files(name)), hub.shapes)
+
+
 def _release(base: str, stem: str) -> tuple[str, str]:
     return f"{base}/{stem}.ckpt", f"{base}/{stem}.yaml"
 
@@ -161,6 +166,7 @@ TABLE: dict[str, Checkpoint] = {
         "Apache-2.0 (SwinIR, Liang et al.)",
         {"conv_first.weight": (240, 3, 3, 3), "layers.8.residual_group.blocks.5.attn.qkv.weight": (720, 240)},
     ),
+    **{name: _diffusers(name, hub) for name, hub in HUB.items()},
     "RN50": _clip(
         "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762", "RN50.pt", 244, (32, 3, 3, 3), (512, 1024)
     ),
@@ -226,14 +232,27 @@ TABLE |= {
 }
 
 
-def find(name: str) -> Checkpoint:
-    """The table's row; raises UnknownName."""
+def find(name: str, directory: Path | None = None) -> Checkpoint:
+    """The table's row, or that of a diffusers/OWNER/MODEL on Hugging Face; raises UnknownName.
+
+    directory: where that folder's model_index.json may lie already, which says what else belongs to it.
+    """
+    if registry.OWN_FOLDER.fullmatch(name) and name.count("/") == 2:
+        texts: tuple[str, ...] = ("text_encoder",)
+        index = (directory or Path()) / name / INDEX
+        if index.is_file():
+            try:
+                texts = text_encoders(index)
+            except BadFolder as error:
+                raise CheckpointDamaged(f"{name} cannot be used: {error}.") from None
+        return _diffusers(name, any_folder(name.removeprefix("diffusers/"), texts))
     found: Checkpoint = registry.lookup("checkpoint", TABLE, name)
     return found
 
 
 def _other_names(file: File) -> list[str]:
-    return [] if file.name.endswith((".yaml", ".json")) else [f"{Path(file.name).stem}.safetensors"]
+    only = file.name.endswith((".yaml", ".json", ".safetensors"))
+    return [] if only else [f"{Path(file.name).stem}.safetensors"]
 
 
 def _locate(file: File, directory: Path) -> Path | None:
@@ -244,7 +263,7 @@ def _locate(file: File, directory: Path) -> Path | None:
 def installed(name: str, directory: Path) -> bool:
     """Whether all files of a checkpoint are there (not whether they are sound: see `verify`)."""
     spec = registry.CHECKPOINTS.get(name)
-    return (spec is not None and spec.embedded) or all(_locate(file, directory) for file in find(name).files)
+    return (spec is not None and spec.embedded) or all(_locate(f, directory) for f in find(name, directory).files)
 
 
 def download(
@@ -261,9 +280,19 @@ def download(
     say: gets one sentence for each thing the user should know. mirror: a base URL tried before the sources.
     Raises UnknownName, DownloadFailed, FolderProblem.
     """
-    entry = find(name)
-    say(f"{name}: {entry.about / 1e6:.0f} MB. Licence: {entry.licence}.")
-    for file in entry.files:
+    entry = find(name, directory)
+    listed = name in TABLE
+    say(f"{name}: {f'{entry.about / 1e6:.0f} MB. ' if listed else ''}Licence: {entry.licence}.")
+    first, *others = entry.files
+    _fetch([first], directory, progress, say, mirror, pause)
+    # Of a folder that is not in the table, its first file says what others there are.
+    _fetch(others if listed else find(name, directory).files, directory, progress, say, mirror, pause)
+
+
+def _fetch(
+    files: Sequence[File], directory: Path, progress: Progress | None, say: Say, mirror: str | None, pause: float
+) -> None:
+    for file in files:
         if _locate(file, directory):
             say(f"{file.name} is already there.")
             continue
@@ -294,6 +323,10 @@ def _plausible(path: Path, file: File) -> None:
         read_config(path)
     elif file.name.endswith(".json"):
         json.loads(path.read_text(encoding="utf-8"))
+    elif file.name.endswith(".safetensors"):
+        from generator.state_dict import check_safetensors
+
+        check_safetensors(path)
     elif not file.sha256:
         from generator.state_dict import check_whole
 
@@ -343,7 +376,7 @@ def require_all(names: Sequence[str], directory: Path) -> None:
     missing = [name for name in dict.fromkeys(names) if not installed(name, directory)]
     if missing:
         are = f"Checkpoint {missing[0]} is" if len(missing) == 1 else f"Checkpoints {' and '.join(missing)} are"
-        size = sum(find(name).about for name in missing) / 1e6
+        size = sum(find(name, directory).about for name in missing) / 1e6
         raise CheckpointMissing(
             f"{are} not installed in {directory}. "
             f"Get {'it' if len(missing) == 1 else 'them'} ({size:.0f} MB) with: "
@@ -357,7 +390,7 @@ def require(name: str, directory: Path, say: Say | None = None) -> dict[str, Pat
     say: their hashes are checked as well, and it gets what the user should know. Raises UnknownName,
     CheckpointMissing, CheckpointDamaged.
     """
-    entry, paths = find(name), {}
+    entry, paths = find(name, directory), {}
     for file in entry.files:
         path = _locate(file, directory)
         if path is None:
@@ -391,7 +424,7 @@ def upscaler_file(name: str, directory: Path) -> Path | None:
 def remove(name: str, directory: Path) -> list[Path]:
     """Deletes the files of a checkpoint, halves of files and records included; returns what was deleted."""
     gone = []
-    for file in find(name).files:
+    for file in find(name, directory).files:
         for base in (file.name, *_other_names(file)):
             for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):
                 if path.is_file():

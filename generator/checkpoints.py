@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,12 +23,12 @@ from generator.checkpoint_files import (
     require,
     require_all,
 )
+from generator.diffusers_folder import INDEX, read_folder
 from generator.download import DownloadFailed, FolderProblem, Say
 from generator.taming_config import read_config
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from generator.biggan import BigGAN, MiniBigGAN
     from generator.clip import ClipModel
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from generator.layout import Layout
     from generator.pixel_diffusion import PixelDiffusion
     from generator.prior import Prior
+    from generator.stable_diffusion_models import StableDiffusionModels
     from generator.vqgan import VQGAN
 
     Model = TypeVar("Model", VQGAN, ClipModel, Prior, Layout, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
@@ -47,6 +48,7 @@ __all__ = [
     "CheckpointMissing",
     "DownloadFailed",
     "FolderProblem",
+    "check_installed",
     "download",
     "installed",
     "load_biggan",
@@ -55,12 +57,34 @@ __all__ = [
     "load_latent_diffusion",
     "load_layout",
     "load_prior",
+    "load_stable_diffusion",
     "load_vqgan",
     "remove",
     "require_all",
     "upscaler_weights",
     "verify",
 ]
+
+
+def check_installed(names: Sequence[str], directory: Path) -> None:
+    """Raises CheckpointMissing with the one command for all of them where more than one is not there."""
+    listed = [name for name in names if name in TABLE and not installed(name, directory)]
+    if len(listed) > 1:
+        about = sum(find(name).about for name in listed) / 1e6
+        raise CheckpointMissing(
+            f"Checkpoints {' and '.join(listed)} are not installed in {directory}. "
+            f"Get them ({about:.0f} MB) with: python -m generator.checkpoints download {' '.join(listed)}"
+        )
+
+
+def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
+    """The error to raise where a diffusers folder is not there: what belongs in it, and how to get it."""
+    fetched = f"python -m generator.checkpoints download {name}"
+    source = f"get it from Hugging Face with: {fetched}" if name.count("/") == 2 else "save your model there"
+    return CheckpointMissing(
+        f"There is no diffusers folder at {folder} ({INDEX}, text_encoder/, unet/, vae/, ... as save_pretrained writes "
+        f"them with safe_serialization=True): {source}"
+    )
 
 
 def verify(name: str, directory: Path, say: Say = log.info) -> None:
@@ -74,6 +98,8 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
         upscaler_weights(name, directory, say=say)
     elif kind == "guided-diffusion":
         load_diffusion(name, directory, "cpu", say=say)
+    elif registry.OWN_FOLDER.fullmatch(name) or find(name).kind == "diffusers":
+        load_stable_diffusion(name, directory, say=say)
     else:
         load_vqgan(name, directory, "cpu", say=say)
 
@@ -134,6 +160,38 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(name, weights, _sentence(error)) from None
     return model.float().eval().requires_grad_(False).to(device)
+
+
+def load_stable_diffusion(name: str, checkpoints_dir: str | Path, *, say: Say = log.info) -> StableDiffusionModels:
+    """Text encoders, UNet and VAE of a checkpoint or of a diffusers folder, in fp32, in eval mode, on the CPU.
+
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    from generator import stable_diffusion_models as diffusers
+    from generator.state_dict import BadStateDict
+
+    folder = Path(checkpoints_dir) / name
+    own = bool(registry.OWN_FOLDER.fullmatch(name))
+    if not own:
+        require(name, Path(checkpoints_dir), say)
+    elif not (folder / INDEX).is_file():
+        raise _missing_folder(name, folder)
+    at = folder / INDEX
+    try:
+        layout = read_folder(folder)
+        models = diffusers.build(layout)
+        for part, file, tensors in diffusers.weights(models, layout):
+            at = file
+            if part is models.unet and not own:
+                _check_shapes(tensors, find(name).shapes)
+            _load_strictly(part, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if own:
+            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {_sentence(error)}.") from None
+        raise damaged(name, at, _sentence(error)) from None
+    for part in models.parts:
+        part.eval().requires_grad_(False)
+    return models
 
 
 def load_diffusion(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> Denoiser:
@@ -275,7 +333,7 @@ def _check_finite(tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{key} holds values that are not finite")
 
 
-def _load_strictly(model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
+def _load_strictly(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Every key and every shape must match; the message names the first ones that do not."""
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())

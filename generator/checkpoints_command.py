@@ -15,7 +15,7 @@ from generator.checkpoint_files import TABLE, CheckpointDamaged, CheckpointMissi
 from generator.checkpoints import verify
 from generator.download import DownloadFailed, FolderProblem
 from generator.inventory import inventory, own_upscalers
-from generator.registry import UnknownName
+from generator.registry import UnknownName, own_folders
 
 DEFAULT_DIR = "data/checkpoints"
 
@@ -38,6 +38,8 @@ def listing(directory: Path) -> str:
         state = "" if item.state == "embedded" else item.licence
         lines.append(f"{item.name:<24} {what:<18} {size:>8} {memory:>8}  {item.state:<13}  {state}".rstrip())
     lines += [f"{name:<24} {'upscale':<18} {'':>8} {'':>8}  your own file" for name in own_upscalers(directory)]
+    folders = own_folders(directory)
+    lines += [f"{name:<24} {'latent-diffusion':<18} {'':>8} {'':>8}  your own folder" for name in folders]
     head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
     return "\n".join([head, *lines])
 
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = _Bar()
     try:
         for name in args.names:
-            find(name)
+            find(name, args.checkpoints_dir)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

@@ -26,7 +26,6 @@ from generator.look import compare
 from generator.params import LatentDiffusionParams
 from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable
-from generator.prompts import parse_prompts
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.vqgan import VQGAN
 
@@ -151,9 +150,8 @@ class LatentDiffusion:
         seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
-            prompts = parse_prompts(params.prompt)
-            wanted = self._read([p for p in prompts if p.weight > 0])
-            avoided = [p for p in prompts if p.weight < 0]
+            wanted = self._read([p for p in params.prompts if p.weight > 0])
+            avoided = [p for p in params.prompts if p.weight < 0]
 
             def distance(z: Tensor) -> Tensor:
                 return compare(self._decode(z), self.clips, targets, "spherical", self.precision)[0]
@@ -249,9 +247,10 @@ class LatentDiffusion:
         """Moves the slot to its next level; its Step shows the candidate that CLIP likes best."""
         levels = [*(self._levels[time] for time in slot.times), END]
         level, following = levels[slot.index], levels[slot.index + 1]
-        if slot.params.sampler == "ddim":
-            fresh = torch.randn(slot.z.shape, generator=slot.generator).to(self.device) if slot.params.eta else None
-            z = ddim(slot.z, clean, level, following, slot.params.eta, fresh)
+        if slot.params.sampler != "dpm-solver-2m":
+            eta = slot.params.fresh_noise
+            fresh = torch.randn(slot.z.shape, generator=slot.generator).to(self.device) if eta else None
+            z = ddim(slot.z, clean, level, following, eta, fresh)
         else:
             before = (slot.clean, levels[slot.index - 1]) if slot.index else None
             z = dpm_solver_2m(slot.z, clean, level, following, before)

@@ -65,6 +65,13 @@ def repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def repeatable_forward() -> Iterator[None]:
+    """As `repeatable`, where no gradient is taken: fused attention is exact forwards, and needs far less memory."""
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        yield
+
+
+@contextlib.contextmanager
 def recomputed(decoder: nn.Module) -> Iterator[None]:
     """While open, the decoder's blocks keep their input only and are computed again backwards."""
     blocks = [block for block in decoder.modules() if isinstance(block, ResnetBlock | AttnBlock)]

@@ -6,8 +6,10 @@ Importing this module does not import torch; `load` does.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ class CheckpointSpec:
     only_side: int | None = None  # px, where the model draws one size
     embedded: bool = False  # whether its weights come with the project
     scale: int = 1  # of an upscaler: how many times wider and higher it makes a picture
+    engine: str | None = None  # "module:class" where the engine has another class for this kind of model
+    unused: tuple[str, ...] = ()  # settings of its engine that it does not read
+    least_weight_bytes: int | None = None  # with memory=low: the largest network alone
+    guided_bytes_per_px: int = 0  # more activations where CLIP guides what need not be guided
 
 
 STYLES: dict[str, str] = {
@@ -95,7 +101,7 @@ ENGINES: dict[str, EngineSpec] = {
         summary="Takes the noise off a few drafts at once, guided by the text; CLIP picks the best.",
         params="generator.params.latent_diffusion:LatentDiffusionParams",
         engine="generator.latent_diffusion:LatentDiffusion",
-        checkpoints=("mini-latent-diffusion",),
+        checkpoints=("mini-latent-diffusion", "stable-diffusion-1-5", "stable-diffusion-1-4", "stable-diffusion-xl"),
     ),
     "biggan-clip": EngineSpec(
         title="BigGAN + CLIP",
@@ -180,6 +186,30 @@ def _biggan_deep(side: int, weight_bytes: int, activation_bytes_per_px: int) -> 
 
 _F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
 
+_STABLE_DEFAULTS: dict[str, Any] = {
+    "clip": ("ViT-B/32",),
+    "width": 512,
+    "height": 512,
+    "steps": 25,
+    "cfg_scale": 7.5,
+    "candidates": 1,
+    "variety": 0.0,
+    "save_every": 5,
+    "upscale": 1,
+}
+# Weights as they lie on a GPU: the UNet in bfloat16, text encoder and VAE in fp32.
+_STABLE: dict[str, Any] = {
+    "factor": 8,
+    "max_side": 2048,
+    "activation_bytes_per_px": 12_000,
+    "weight_bytes": 2450 * MIB,
+    "least_weight_bytes": 1640 * MIB,
+    "guided_bytes_per_px": 24_000,
+    "engine": "generator.stable_diffusion:StableDiffusion",
+    "unused": ("variety",),
+}
+_STABLE_XL: dict[str, Any] = _STABLE | {"weight_bytes": 8500 * MIB, "least_weight_bytes": 4900 * MIB}
+
 CHECKPOINTS: dict[str, CheckpointSpec] = {
     "mini": CheckpointSpec(
         title="Mini (embedded, emoji and clip art)",
@@ -212,6 +242,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         defaults={"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "steps": 20},
         styled=True,
         embedded=True,
+        unused=("mask_image", "clip_guidance_scale", "memory"),
     ),
     "mini-diffusion": CheckpointSpec(
         title="Mini diffusion (embedded, emoji and clip art)",
@@ -253,6 +284,11 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         defaults={},
         embedded=True,
         scale=4,
+    ),
+    "stable-diffusion-1-5": CheckpointSpec("Stable Diffusion 1.5", **_STABLE, defaults=_STABLE_DEFAULTS),
+    "stable-diffusion-1-4": CheckpointSpec("Stable Diffusion 1.4", **_STABLE, defaults=_STABLE_DEFAULTS),
+    "stable-diffusion-xl": CheckpointSpec(
+        "Stable Diffusion XL", **_STABLE_XL, defaults=_STABLE_DEFAULTS | {"width": 1024, "height": 1024}
     ),
     "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
     "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
@@ -320,6 +356,11 @@ CHECKPOINTS |= {
     ),
 }
 
+# A text-to-image folder in diffusers' layout below the checkpoints' folder: diffusers/NAME, one's own, or
+# diffusers/OWNER/MODEL, which can be fetched from Hugging Face. Nothing else is a path: jobs come from strangers.
+OWN_FOLDER = re.compile(r"diffusers/[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_OWN_SPEC = CheckpointSpec("A diffusers folder", **_STABLE, defaults=_STABLE_DEFAULTS)
+
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "mini": (96, 40 * MIB, 9 * MIB),
@@ -355,6 +396,28 @@ def drawing_engines() -> list[str]:
     return [name for name, spec in ENGINES.items() if spec.makes == "drawing"]
 
 
+def checkpoint_spec(name: str) -> CheckpointSpec:
+    """The row of a checkpoint; a diffusers folder of one's own has that of Stable Diffusion. Raises UnknownName."""
+    if OWN_FOLDER.fullmatch(name):
+        return _OWN_SPEC
+    spec: CheckpointSpec = lookup("checkpoint", CHECKPOINTS, name)
+    return spec
+
+
+def offers(engine: str, checkpoint: str) -> bool:
+    """Whether the engine can draw with that checkpoint. Raises UnknownName for the engine."""
+    spec = lookup("engine", ENGINES, engine)
+    return checkpoint in spec.checkpoints or bool(engine == "latent-diffusion" and OWN_FOLDER.fullmatch(checkpoint))
+
+
+def own_folders(checkpoints_dir: str | Path) -> list[str]:
+    """The diffusers folders that are there, by the names they are chosen by."""
+    root = Path(checkpoints_dir)
+    found = [*root.glob("diffusers/*/model_index.json"), *root.glob("diffusers/*/*/model_index.json")]
+    names = sorted(path.parent.relative_to(root).as_posix() for path in found)
+    return [name for name in names if OWN_FOLDER.fullmatch(name)]
+
+
 def _attribute(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -387,25 +450,34 @@ def load(
     Raises UnknownName, generator.checkpoints.CheckpointMissing, .CheckpointDamaged.
     """
     spec = lookup("engine", ENGINES, engine)
-    if checkpoint not in spec.checkpoints:
+    if not offers(engine, checkpoint):
         raise UnknownName(f"checkpoint for {engine}", checkpoint, list(spec.checkpoints))
     for name in clip:
         lookup("CLIP model", CLIP_MODELS, name)
-    return _attribute(spec.engine)(
+    return _attribute(checkpoint_spec(checkpoint).engine or spec.engine)(
         checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
     )
 
 
 def weight_bytes(params: JobParams) -> int:
-    """Bytes of the weights a job needs, shared with every other job of the same engine."""
+    """Bytes of the weights a job needs on the device, shared with every other job of the same engine."""
     checkpoint, clip = params.loads
-    own = CHECKPOINTS[checkpoint].weight_bytes if checkpoint in CHECKPOINTS else 0
+    own = 0
+    if checkpoint in CHECKPOINTS or OWN_FOLDER.fullmatch(checkpoint):
+        spec = checkpoint_spec(checkpoint)
+        low = getattr(params, "memory", None) == "low"
+        own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
     return own + sum(CLIP_MODELS[name][1] for name in clip)
 
 
 def estimate_memory(params: JobParams) -> int:
     """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
     checkpoint, clip = params.loads
-    share = params.activation_share * CHECKPOINTS[checkpoint].activation_bytes_per_px if params.pixels_at_once else 0
+    activations = 0
+    if params.pixels_at_once:
+        spec = checkpoint_spec(checkpoint)
+        guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
+        share = params.activation_share * (spec.activation_bytes_per_px + guided)
+        activations = int(params.pixels_at_once * share)
     cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
-    return 300 * MIB + weight_bytes(params) + int(params.pixels_at_once * share) + cutouts
+    return 300 * MIB + weight_bytes(params) + activations + cutouts

@@ -7,7 +7,9 @@ the next level; at the last level alpha is 1, sigma 0 and x is x0.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -54,6 +56,13 @@ def dpm_solver_2m(
         ratio = (_half_log_snr(level) - _half_log_snr(level_last)) / h
         slope = (1 + 1 / (2 * ratio)) * x0 - 1 / (2 * ratio) * last
     return sigma_next / level[1] * x - alpha_next * math.expm1(-h) * slope
+
+
+def linear_multistep(history: Sequence[Tensor]) -> Tensor:
+    """PNDM's noise prediction from the last one to four (Liu et al. 2022, arXiv:2202.09778, eq. 12), newest last."""
+    weights = {1: (1,), 2: (-1 / 2, 3 / 2), 3: (5 / 12, -16 / 12, 23 / 12), 4: (-9 / 24, 37 / 24, -59 / 24, 55 / 24)}
+    recent = history[-4:]
+    return torch.stack([w * eps for w, eps in zip(weights[len(recent)], recent, strict=True)]).sum(0)
 
 
 def _half_log_snr(level: tuple[float, float]) -> float:

@@ -65,6 +65,17 @@ def check_whole(path: Path) -> None:
         raise BadStateDict(f"its part {broken} has a wrong checksum")
 
 
+def check_safetensors(path: Path) -> None:
+    """Reads a safetensors header and checks that the file is as long as it says. Raises BadStateDict."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            file.keys()
+    except (SafetensorError, OSError) as error:
+        raise BadStateDict(f"its safetensors header cannot be read ({_first_line(error)})") from None
+
+
 def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > 4 * path.stat().st_size + (64 << 20):

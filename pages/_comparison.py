@@ -54,9 +54,15 @@ def example(name: str) -> str:
     return known.get(name, "one, another")
 
 
+def _fields(engine: str) -> list[_form.Field]:
+    """What the form offers for the engine's first checkpoint."""
+    checkpoints = registry.ENGINES[engine].checkpoints
+    return [field for fields in _form.fields(engine, checkpoints[0], checkpoints).values() for field in fields]
+
+
 def settings_of(engine: str) -> list[str]:
     """What can be compared with this engine at hand: the engine, the seed, the style, and what the form offers."""
-    names = [field.name for fields in _form.fields(engine).values() for field in fields]
+    names = [field.name for field in _fields(engine)]
     first = [ENGINE, "seed", "style"]
     return [*first, *(name for name in names if name not in (*first, *_form.OWN_WIDGET))]
 
@@ -100,7 +106,7 @@ def _value(engine: str, name: str, typed: str) -> Any:
     """What was typed as the setting wants it; left as typed where it does not fit, so that the check explains it."""
     if name == "style":
         return None if typed.lower() in ANY else typed
-    field = next((f for fields in _form.fields(engine).values() for f in fields if f.name == name), None)
+    field = next((field for field in _fields(engine) if field.name == name), None)
     if field is None:
         return typed
     if field.kind == "choices":

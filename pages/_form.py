@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,7 +16,7 @@ from generator.inventory import missing
 from pages import _widgets as w
 
 # What the page has its own widget for, or fills in from an upload.
-OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts")
+OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
 _ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 _NAMES_WEIGHTS = ("checkpoint", "clip", "upscaler")  # what they name may have to be downloaded first
@@ -41,11 +42,16 @@ class Field:
         return text[0].upper() + text[1:] + (f" ({self.unit})" if self.unit else "")
 
 
-def fields(engine: str) -> dict[str, list[Field]]:
-    """The settings of an engine by group, in the order of their declaration. Raises registry.UnknownName."""
+def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str, list[Field]]:
+    """The settings of an engine that this checkpoint reads, by group, in the order of their declaration.
+
+    checkpoints: those to choose from. Raises registry.UnknownName.
+    """
     groups: dict[str, list[Field]] = {}
     for name, info in registry.params_class(engine).model_fields.items():
-        field = _field(engine, name, info)
+        if name in registry.checkpoint_spec(checkpoint).unused:
+            continue
+        field = _field(name, info, checkpoints)
         groups.setdefault(field.group, []).append(field)
     return groups
 
@@ -57,16 +63,16 @@ def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
         for name, info in registry.params_class(engine).model_fields.items()
         if not info.is_required() and info.default_factory is None
     }
-    spec = registry.lookup("checkpoint", registry.CHECKPOINTS, checkpoint)
+    spec = registry.checkpoint_spec(checkpoint)
     return {**declared, **spec.defaults, "checkpoint": checkpoint, "seed": None}
 
 
-def _field(engine: str, name: str, info: FieldInfo) -> Field:
+def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
     extra: Any = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     field = Field(name, "text", str(extra.get("group", "more")), str(extra.get("unit", "")), info.description or "")
     kind: Any = info.annotation
     if name == "checkpoint":
-        return replace(field, kind="choice", choices=registry.ENGINES[engine].checkpoints)
+        return replace(field, kind="choice", choices=tuple(checkpoints))
     if name == "upscaler":
         return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
     if name in _CHOICES_OF:
@@ -181,6 +187,7 @@ def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
     values["set_prompt"] = job.prompt
     values[key_of(job.engine, job.checkpoint, "seed")] = None
     values["set_init_image"] = picture.key if picture else job.params.get("init_image")
+    values["set_mask_image"] = None if picture else job.params.get("mask_image")
     values["set_lineage"] = (job.id, picture.id) if picture else None
     values["set_image_prompts"] = job.params.get("image_prompts", "")
     if picture is not None:

@@ -44,23 +44,24 @@ def _draw_form(visitor: str) -> None:
         for example in EXAMPLES:
             st.button(example, key=f"example_{example}", on_click=_form.preset, args=({"set_prompt": example},))
     engine = _engine()
-    groups = _form.fields(engine)
+    checkpoints = _checkpoints(engine)
     checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
-    if checkpoint not in registry.ENGINES[engine].checkpoints:
+    if checkpoint not in checkpoints:
         checkpoint = registry.first_checkpoint(engine, w.studio().settings.default_checkpoint)
+    groups = _form.fields(engine, checkpoint, checkpoints)
     defaults = _form.defaults(engine, checkpoint)
-    if registry.CHECKPOINTS[checkpoint].styled:
+    if registry.checkpoint_spec(checkpoint).styled:
         values["style"] = _style()
     elif registry.params_class(engine).style_is_text:
         values["style"] = _style_in_words()
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
     pictures, go = _how_many()
     answer = st.container()
-    init_image, image_prompts = _more_settings(groups, engine, checkpoint, defaults, values)
+    init_image, image_prompts, mask = _more_settings(groups, engine, checkpoint, defaults, values)
     values["prompt"] = st.session_state["set_prompt"]
     with answer, w.plain_errors():
         if go:
-            _submit(visitor, engine, values, pictures, init_image, image_prompts)
+            _submit(visitor, engine, values, pictures, init_image, image_prompts, mask)
         _what_it_takes(engine, values)
 
 
@@ -79,6 +80,12 @@ def _engine() -> str:
     chosen = st.selectbox("Engine", names, key=key, format_func=lambda name: registry.ENGINES[name].title)
     _form.remembered()[key] = chosen
     return chosen
+
+
+def _checkpoints(engine: str) -> list[str]:
+    """Those of the tables, and the diffusers folders that are there."""
+    own = [name for name in registry.own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
+    return [*registry.ENGINES[engine].checkpoints, *own]
 
 
 def _style() -> str | None:
@@ -109,7 +116,7 @@ def _main_settings(
 ) -> None:
     """Draws the settings of the main group into two columns."""
     fields = [field for field in main if field.name not in _form.OWN_WIDGET]
-    if registry.CHECKPOINTS[checkpoint].only_side:
+    if registry.checkpoint_spec(checkpoint).only_side:
         fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
         if field.kind == "choice" and len(field.choices) > 1:
@@ -155,15 +162,17 @@ def _more_settings(
     checkpoint: str,
     defaults: dict[str, Any],
     values: dict[str, Any],
-) -> tuple[Any, list[Any]]:
-    """Draws the folded settings; returns the picture to start from and those to resemble, as uploaded."""
-    init_image, image_prompts = None, []
+) -> tuple[Any, list[Any], Any]:
+    """Draws the folded settings; returns the picture to start from, those to resemble, and the mask, as uploaded."""
+    init_image, image_prompts, mask = None, [], None
     with st.expander("More settings", icon=":material/tune:"):
         for group, fields in groups.items():
             st.markdown(f"**{group.capitalize()}**")
             names = {field.name for field in fields}
             if "init_image" in names:
-                init_image = _start_picture()
+                init_image = _upload("init_image", "Picture to start from", "Starts from this picture.")
+            if "mask_image" in names:
+                mask = _upload("mask_image", "Mask: its white part is drawn anew", "What is white here is drawn anew.")
             if "image_prompts" in names:
                 image_prompts = st.file_uploader(
                     "Pictures to resemble", _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
@@ -174,37 +183,46 @@ def _more_settings(
                     with cell:
                         values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
     offered, kept = registry.params_class(engine).model_fields, _form.remembered()
-    for name in ("init_image", "image_prompts"):
-        if name in offered and kept.get(f"set_{name}"):
+    for name in ("init_image", "image_prompts", "mask_image"):
+        if name in offered and name not in registry.checkpoint_spec(checkpoint).unused and kept.get(f"set_{name}"):
             values[name] = kept[f"set_{name}"]
-    return init_image, image_prompts
+    return init_image, image_prompts, mask
 
 
-def _start_picture() -> Any:
-    uploaded = st.file_uploader("Picture to start from", _uploads.TYPES, key="upload_init_image")
-    kept = _form.remembered().get("set_init_image")
+def _upload(name: str, label: str, said: str) -> Any:
+    """One picture, new or kept from before; returns what was uploaded."""
+    uploaded = st.file_uploader(label, _uploads.TYPES, key=f"upload_{name}")
+    kept = _form.remembered().get(f"set_{name}")
     if kept and uploaded is None:
-        with st.container(horizontal=True, vertical_alignment="center", key="row_start_picture"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
             with w.plain_errors():
-                w.picture(w.studio().store.get(kept), key="start", alt="The picture to start from", side=56)
-            st.text("Starts from this picture.")
-            st.button("Remove", icon=":material/close:", on_click=_form.preset, args=({"set_init_image": None},))
+                w.picture(w.studio().store.get(kept), key=f"kept_{name}", alt=label, side=56)
+            st.text(said)
+            key, forget = f"remove_{name}", ({f"set_{name}": None},)
+            st.button("Remove", key=key, icon=":material/close:", on_click=_form.preset, args=forget)
     return uploaded
 
 
 def _submit(
-    visitor: str, engine: str, values: dict[str, Any], pictures: int, init_image: Any, image_prompts: list[Any]
+    visitor: str,
+    engine: str,
+    values: dict[str, Any],
+    pictures: int,
+    init_image: Any,
+    image_prompts: list[Any],
+    mask: Any,
 ) -> None:
     studio = w.studio()
     # All is checked before anything is stored, so that a refused form leaves no files behind.
-    stand_in = {"init_image": "upload"} if init_image is not None else {}
+    single = {name: one for name, one in (("init_image", init_image), ("mask_image", mask)) if one is not None}
+    stand_in = dict.fromkeys(single, "upload")
     validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})
     if len(image_prompts) > MAX_IMAGE_PROMPTS:
         raise BadParams(f"{len(image_prompts)} pictures to resemble; at most {MAX_IMAGE_PROMPTS} are allowed.")
-    for upload in [*image_prompts, *([init_image] if init_image is not None else [])]:
+    for upload in [*image_prompts, *single.values()]:
         _uploads.cleaned(upload.getvalue(), upload.name, studio.settings.max_upload_bytes)
-    if init_image is not None:
-        values["init_image"] = _uploads.keep_upload(studio, init_image.getvalue(), init_image.name).key
+    for name, one in single.items():
+        values[name] = _uploads.keep_upload(studio, one.getvalue(), one.name).key
     if image_prompts:
         kept = [_uploads.keep_upload(studio, one.getvalue(), one.name).key for one in image_prompts]
         values["image_prompts"] = " | ".join(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -27,9 +27,6 @@ def Setting(default: Any = ..., *, group: str, unit: str = "", **constraints: An
 
 class Params(JobParams):
     """What every engine that draws needs: what, how large, how long, from which seed, and which CLIP looks at it."""
-
-    # Whether `style` may be any words where the checkpoint was not trained on styles.
-    style_is_text: ClassVar[bool] = False
 
     prompt: str = Setting(
         group="main",
@@ -69,12 +66,15 @@ class Params(JobParams):
         if not isinstance(data, dict):
             return data
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
-        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+        try:
+            spec = registry.checkpoint_spec(name) if isinstance(name, str) else None
+        except registry.UnknownName:
+            spec = None  # said below, in the name of the setting
         return {**(spec.defaults if spec else {}), **data}
 
     @model_validator(mode="after")
     def _known_names(self) -> Params:
-        spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
+        spec = registry.checkpoint_spec(self.checkpoint)
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
         if self.style is not None and (spec.styled or not self.style_is_text):
@@ -87,6 +87,10 @@ class Params(JobParams):
                 f"upscaler = {self.upscaler!r}: choose one of {', '.join(upscalers)}, or write the name of a "
                 ".safetensors or .pth file in the checkpoints folder, without a path."
             )
+        for name in spec.unused:
+            usual = spec.defaults.get(name, type(self).model_fields[name].default)
+            if getattr(self, name) != usual:
+                raise ValueError(f"{name} means nothing to {self.checkpoint}; leave it out.")
         try:
             if self.prompt:
                 self._check_prompt()
@@ -135,7 +139,7 @@ class Params(JobParams):
     @property
     def actual_size(self) -> tuple[int, int]:
         """(width, height) in px of the picture that is made: floored to the checkpoint's factor."""
-        factor = registry.CHECKPOINTS[self.checkpoint].factor  # the finished picture is `upscale` times as large
+        factor = registry.checkpoint_spec(self.checkpoint).factor  # the finished picture is `upscale` times as large
         return self.width // factor * factor, self.height // factor * factor
 
     @property
@@ -192,7 +196,7 @@ def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
     """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
     cls: Any = registry.params_class(engine)
     name, known = values.get("checkpoint"), registry.ENGINES[engine].checkpoints
-    if isinstance(name, str) and name not in known:
+    if isinstance(name, str) and not registry.offers(engine, name):
         raise BadParams(str(registry.UnknownName("checkpoint", name, list(known))))
     try:
         return cls(**values)

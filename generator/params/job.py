@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +11,8 @@ class JobParams(BaseModel):
     """The parameters of any job. What draws a picture from a prompt has `Params`; other jobs derive from this."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # Whether `style` may be any words where the checkpoint was not trained on styles.
+    style_is_text: ClassVar[bool] = False
 
     @property
     def title(self) -> str:

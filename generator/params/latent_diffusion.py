@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
+from generator import registry
 from generator.params.base import Params, Setting
+from generator.prompts import Prompt, parse_prompts
+
+Sampler = Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
+MAX_STEPS = 500  # of a checkpoint trained on 1000 noise levels
 
 
 class LatentDiffusionParams(Params):
-    """Latent diffusion (Rombach et al. 2022, arXiv:2112.10752)."""
+    """Latent diffusion (Rombach et al. 2022, arXiv:2112.10752): the embedded one, and Stable Diffusion."""
 
     checkpoint: str = Setting("mini-latent-diffusion", group="main", description="The generator's weights.")
+    negative_prompt: str = Setting(
+        "", group="guidance", max_length=1000, description="What to keep away from, as one text; empty: nothing."
+    )
     cfg_scale: float = Setting(
         2.0, group="guidance", ge=0, le=30, description="Pull of the prompt; 1 as trained, 0 ignores it."
+    )
+    clip_guidance_scale: float = Setting(
+        0.0, group="guidance", ge=0, le=1e6, description="Stable Diffusion: how hard CLIP pulls as well; 0 not at all."
     )
     candidates: int = Setting(
         4, group="start", ge=1, le=16, description="Pictures drawn side by side; CLIP picks the best."
@@ -23,16 +34,37 @@ class LatentDiffusionParams(Params):
         0.35, group="start", ge=0, le=2, description="How far the seed may bend what the prompt says; 0 not at all."
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
+    mask_image: str | None = Setting(
+        None, group="start", description="Stable Diffusion: what of init_image is drawn anew, white yes, black no."
+    )
     strength: float = Setting(
         0.6, group="start", gt=0, le=1, description="With a picture to start from: share of the way that is redone."
     )
-    sampler: Literal["dpm-solver-2m", "ddim"] = Setting(
-        "dpm-solver-2m", group="sampling", description="How a step moves: DPM-Solver++(2M), or DDIM."
+    sampler: Sampler = Setting(
+        "dpm-solver-2m",
+        group="sampling",
+        description="How a step moves: DPM-Solver++(2M), DDIM, Euler, Euler with fresh noise, or PNDM (PLMS).",
     )
     eta: float = Setting(
         0.0, group="sampling", ge=0, le=1, description="Noise drawn anew in each DDIM step: 0 none, 1 as much as DDPM."
     )
+    memory: Literal["full", "low"] = Setting(
+        "full",
+        group="sampling",
+        description="Stable Diffusion on a small GPU: low keeps only the network at work there. Slower.",
+    )
     save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_mask(cls, data: Any) -> Any:
+        # What is to be drawn anew is drawn from pure noise, unless something else is said.
+        return {"strength": 1.0, **data} if isinstance(data, dict) and data.get("mask_image") else data
+
+    @field_validator("negative_prompt")
+    @classmethod
+    def _clean_negative(cls, text: str) -> str:
+        return " ".join(text.split())
 
     @model_validator(mode="after")
     def _consistent(self) -> LatentDiffusionParams:
@@ -41,13 +73,36 @@ class LatentDiffusionParams(Params):
         if self.steps < 1:
             raise ValueError("steps must be at least 1 for latent diffusion.")
         if self.eta and self.sampler != "ddim":
-            raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} draws no noise, so set eta to 0.")
+            raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} takes none, so set eta to 0.")
+        if self.mask_image and not self.init_image:
+            raise ValueError("mask_image needs an init_image, the picture whose white parts are drawn anew.")
+        embedded = registry.checkpoint_spec(self.checkpoint).embedded
+        if embedded and self.sampler == "pndm":
+            raise ValueError(f"sampler=pndm is for Stable Diffusion; {self.checkpoint} takes ddim or dpm-solver-2m.")
+        if not embedded and self.steps > MAX_STEPS:
+            raise ValueError(f"steps = {self.steps}: at most {MAX_STEPS} for {self.checkpoint}.")
         return self
 
     @property
-    def total_steps(self) -> int:
-        """With a picture to start from only the last part of the way is gone."""
+    def prompts(self) -> tuple[Prompt, ...]:
+        """All texts with their weights; negative_prompt is one of weight -1."""
+        avoided = (Prompt(self.negative_prompt, -1.0),) if self.negative_prompt else ()
+        return parse_prompts(self.prompt) + avoided
+
+    @property
+    def fresh_noise(self) -> float:
+        """DDIM's eta. Euler's two kinds are DDIM without and with all of the noise, at timesteps of their own."""
+        return {"euler": 0.0, "euler-ancestral": 1.0}.get(self.sampler, self.eta)
+
+    @property
+    def levels_left(self) -> int:
+        """Noise levels gone through: with a picture to start from only the last part of the way."""
         return max(1, round(self.steps * self.strength)) if self.init_image else self.steps
+
+    @property
+    def total_steps(self) -> int:
+        """PNDM looks at its second level twice."""
+        return self.levels_left + (self.sampler == "pndm" and self.levels_left > 1)
 
     @property
     def cutouts_per_step(self) -> int:
@@ -55,4 +110,5 @@ class LatentDiffusionParams(Params):
 
     @property
     def batch_key(self) -> str:
-        return f"latent-diffusion {self.checkpoint} {'+'.join(self.clip)} {self.width}x{self.height}"
+        width, height = self.actual_size
+        return f"latent-diffusion {self.checkpoint} {'+'.join(self.clip)} {width}x{height}"

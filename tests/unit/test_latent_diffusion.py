@@ -155,7 +155,9 @@ def test_numbers_that_stop_being_finite_end_one_picture_and_not_its_neighbours(e
         ({"width": 128, "height": 128}, "64 x 64 px only"),
         ({"style": "crayon"}, "noto"),
         ({"steps": 0}, "at least 1"),
-        ({"sampler": "euler"}, "ddim"),
+        ({"sampler": "heun"}, "ddim"),
+        ({"sampler": "pndm"}, "Stable Diffusion"),
+        ({"init_image": "a.png", "mask_image": "b.png"}, "mask_image means nothing to mini"),
         ({"eta": 0.5}, "sampler=ddim"),
     ],
 )

@@ -1,0 +1,166 @@
+"""What is in a folder that diffusers' save_pretrained writes: which networks, and in which files. Nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+INDEX = "model_index.json"
+HUGGING_FACE = "https://huggingface.co"
+# _class_name in model_index.json -> its text encoders
+PIPELINES = {
+    "StableDiffusionPipeline": ("text_encoder",),
+    "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
+}
+UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """A model on Hugging Face. mb: MB of each network's weights; kinds: which of their files, the first there is;
+    shapes: of a tensor of the UNet by which the model is told from others."""
+
+    repository: str
+    licence: str
+    mb: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ("",)
+
+    def files(self, folder: str) -> list[tuple[str, tuple[str, ...], int]]:
+        """Of each file its name below `folder`, where it comes from, and its rough size in bytes."""
+        base = f"{HUGGING_FACE}/{self.repository}/resolve/main"
+        small = [INDEX, "scheduler/scheduler_config.json", *(f"{name}/config.json" for name in self.mb)]
+        small += [f"{_tokenizer(name)}/tokenizer_config.json" for name in self.mb if name.startswith("text_encoder")]
+        files: list[tuple[str, tuple[str, ...], int]] = [
+            (f"{folder}/{name}", (f"{base}/{name}",), 5000) for name in small
+        ]
+        for name, size in self.mb.items():
+            stem = f"{name}/{'model' if name.startswith('text_encoder') else 'diffusion_pytorch_model'}"
+            urls = tuple(f"{base}/{stem}{kind}.safetensors" for kind in self.kinds)
+            files.append((f"{folder}/{stem}.safetensors", urls, size * 1_000_000))
+        return files
+
+
+_TEXT_IN = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+_STABLE_MB = {"text_encoder": 492, "unet": 3438, "vae": 335}
+HUB = {
+    "stable-diffusion-1-5": HubFolder(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "CreativeML Open RAIL-M (Rombach, Esser; CompVis, Runway)",
+        _STABLE_MB,
+        {_TEXT_IN: (640, 768)},
+    ),
+    "stable-diffusion-1-4": HubFolder(
+        "CompVis/stable-diffusion-v1-4",
+        "CreativeML Open RAIL-M (Rombach, Esser; CompVis)",
+        _STABLE_MB,
+        {_TEXT_IN: (640, 768)},
+    ),
+    "stable-diffusion-xl": HubFolder(
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "CreativeML Open RAIL++-M (Stability AI)",
+        {"text_encoder": 246, "text_encoder_2": 1390, "unet": 5135, "vae": 167},
+        {_TEXT_IN: (640, 2048)},
+        (".fp16",),
+    ),
+}
+
+
+def any_folder(repository: str, texts: tuple[str, ...]) -> HubFolder:
+    """A repository that is not in the table, with these text encoders; sizes are the greatest there are."""
+    most = {"text_encoder": 1400, "text_encoder_2": 2900, "unet": 11_000, "vae": 400}
+    mb = {part: size for part, size in most.items() if part in (*texts, "unet", "vae")}
+    return HubFolder(repository, "as its page on huggingface.co says", mb, kinds=("", ".fp16"))
+
+
+class BadFolder(ValueError):
+    """A folder no picture can be drawn with; the message says what is missing or not supported."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """config: its config.json; weights: its safetensors files; pad: of a text encoder, the token that fills a row."""
+
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+    pad: str = ""
+
+
+@dataclass(frozen=True)
+class DiffusersFolder:
+    """zeros_for_nothing: whether an empty negative prompt is told as zeros."""
+
+    texts: tuple[Network, ...]
+    unet: Network
+    vae: Network
+    scheduler: dict[str, Any]
+    zeros_for_nothing: bool
+
+
+def text_encoders(index: Path) -> tuple[str, ...]:
+    """The text encoders of the pipeline that a model_index.json names. Raises BadFolder."""
+    kind = _json(index).get("_class_name")
+    if kind not in PIPELINES:
+        raise BadFolder(f"its {INDEX} names the pipeline {kind}; {' and '.join(PIPELINES)} are supported")
+    return PIPELINES[kind]
+
+
+def read_folder(folder: Path) -> DiffusersFolder:
+    """What the folder holds. Raises BadFolder; where only formats are found that may run code, that too."""
+    names = text_encoders(folder / INDEX)
+    unet, vae = _network(folder / "unet"), _network(folder / "vae")
+    latents = vae.config.get("latent_channels", 4)
+    if unet.config.get("in_channels", 4) != latents:
+        raise BadFolder(
+            f"its UNet reads {unet.config.get('in_channels')} channels where the VAE has {latents}: a model made for "
+            "inpainting or the like; take the text-to-image model it was made from, which redraws masks as well"
+        )
+    texts = tuple(_network(folder / name, _pad(folder / _tokenizer(name))) for name in names)
+    scheduler = _json(folder / "scheduler" / "scheduler_config.json")
+    zeros = bool(_json(folder / INDEX).get("force_zeros_for_empty_prompt", len(names) > 1))
+    return DiffusersFolder(texts, unet, vae, scheduler, zeros)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadFolder(f"{path.parent.name}/{path.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise BadFolder(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
+    if not isinstance(read, dict):
+        raise BadFolder(f"{path.parent.name}/{path.name} is no JSON object")
+    return read
+
+
+def _tokenizer(text_encoder: str) -> str:
+    return text_encoder.replace("text_encoder", "tokenizer")
+
+
+def _pad(folder: Path) -> str:
+    config = _json(folder / "tokenizer_config.json")
+    pad = config.get("pad_token") or config.get("eos_token") or "<|endoftext|>"
+    return str(pad["content"] if isinstance(pad, dict) else pad)
+
+
+def _network(folder: Path, pad: str = "") -> Network:
+    config = _json(folder / "config.json")
+    for stem in ("diffusion_pytorch_model", "model"):
+        for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+            if (folder / name).is_file():
+                return Network(config, (folder / name,), pad)
+        index = folder / f"{stem}.safetensors.index.json"
+        if index.is_file():
+            # Only names in this folder: an index is no reason to read elsewhere.
+            parts = sorted({Path(str(part)).name for part in _json(index).get("weight_map", {}).values()})
+            return Network(config, tuple(folder / part for part in parts), pad)
+    other = sorted(path.name for path in folder.iterdir() if path.suffix in UNSAFE) if folder.is_dir() else []
+    if other:
+        raise BadFolder(
+            f"{folder.name} has its weights as {other[0]} only, a format that may run code when it is read. Save the "
+            "model again with save_pretrained(..., safe_serialization=True)"
+        )
+    raise BadFolder(f"{folder.name} has no weights (*.safetensors)")

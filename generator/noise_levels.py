@@ -1,0 +1,91 @@
+"""The noise levels a Stable Diffusion picture goes through, for each sampler as diffusers' schedulers choose them.
+
+Which timesteps: the scheduler_config.json beside the weights may say it (Lin et al. 2023, arXiv:2305.08891, table 2);
+if not, "leading" for DDIM and PNDM, "linspace" for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SPACINGS = ("leading", "linspace", "trailing")
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+LEAST_ALPHA = 2.0**-24  # squared; a schedule that ends in nothing but noise has 0
+
+
+@dataclass(frozen=True)
+class Path:
+    """times: where the network is asked, from noise to picture, in 0 .. T - 1, whole or between;
+    levels: (alpha, sigma) at each of them, and at the end; start: standard deviation of the first noise."""
+
+    times: tuple[float, ...]
+    levels: tuple[tuple[float, float], ...]
+    start: float
+
+
+class Schedule:
+    """What scheduler_config.json says. Raises ValueError for a kind of diffusion that is not supported."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        kind = str(config.get("_class_name", ""))
+        if "Flow" in kind or "EDM" in kind or "LCM" in kind:
+            raise ValueError(f"its scheduler is {kind}; models for DDIM, DPM-Solver, Euler or PNDM are supported")
+        self.prediction = str(config.get("prediction_type", "epsilon"))
+        if self.prediction not in PREDICTIONS:
+            raise ValueError(
+                f"its prediction_type is {self.prediction!r}; one of {', '.join(PREDICTIONS)} is supported"
+            )
+        self._spacing = config.get("timestep_spacing")
+        if self._spacing not in (None, *SPACINGS):
+            raise ValueError(f"its timestep_spacing is {self._spacing!r}; one of {', '.join(SPACINGS)} is supported")
+        self._offset = int(config.get("steps_offset", 0))
+        self._alpha_one = bool(config.get("set_alpha_to_one", "PNDM" not in kind))
+        self.squared = _alphas_cumprod(config).clamp(min=LEAST_ALPHA).numpy()
+
+    def path(self, sampler: str, steps: int, left: int) -> Path:
+        """The last `left` of `steps` noise levels. Steps up to 500."""
+        total, every = len(self.squared), steps + (sampler == "dpm-solver-2m")
+        spacing = self._spacing or ("leading" if sampler in ("ddim", "pndm") else "linspace")
+        if spacing == "trailing":
+            times = np.round(np.arange(total, 0, -total / steps)) - 1
+        elif spacing == "leading":
+            times = np.arange(every)[::-1] * (total // every) + self._offset
+        else:
+            times = np.linspace(0, total - 1, every)[::-1]
+            times = times if sampler.startswith("euler") else times.round()
+        times = times[:steps][-left:].astype(np.float64)
+        ratio = np.sqrt((1 - self.squared) / self.squared)
+        noise = np.interp(times, np.arange(total), ratio)
+        alpha = (1 + noise**2) ** -0.5
+        ends_clean = sampler not in ("ddim", "pndm") or self._alpha_one
+        end = (1.0, 0.0) if ends_clean else (float(self.squared[0] ** 0.5), float((1 - self.squared[0]) ** 0.5))
+        start = float(noise[0] * alpha[0]) if sampler.startswith("euler") and spacing != "leading" else 1.0
+        levels = (*zip(alpha.tolist(), (noise * alpha).tolist(), strict=True), end)
+        return Path(tuple(times.tolist()), levels, start)
+
+
+def _alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
+    """(T,) float64 products of 1 - beta."""
+    steps = int(config.get("num_train_timesteps", 1000))
+    low, high = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    kind = config.get("beta_schedule", "linear")
+    if config.get("trained_betas") is not None:
+        betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+    elif kind == "scaled_linear":
+        betas = torch.linspace(low**0.5, high**0.5, steps, dtype=torch.float64) ** 2
+    elif kind == "linear":
+        betas = torch.linspace(low, high, steps, dtype=torch.float64)
+    else:
+        raise ValueError(f"its beta_schedule is {kind!r}; linear and scaled_linear are supported")
+    squared = torch.cumprod(1 - betas, dim=0)
+    if not config.get("rescale_betas_zero_snr"):
+        return squared
+    root = squared.sqrt()  # Lin et al. 2023, algorithm 1
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    return root**2

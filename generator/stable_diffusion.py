@@ -1,0 +1,316 @@
+"""Stable Diffusion (Rombach et al. 2022, arXiv:2112.10752; XL: Podell et al. 2023, arXiv:2307.01952).
+
+Per step and batch: one pass of the UNet over every candidate of every slot, with the text and with what is to be
+avoided (classifier-free guidance), CLIP's pull on what is becoming of it where asked for, and one move of the sampler.
+The VAE decodes a frame now and then, and CLIP says which candidate is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from generator import noise_levels
+from generator.checkpoints import check_installed, load_clip, load_stable_diffusion
+from generator.engine import NotFinite, Step
+from generator.guidance import Clip, Targets, prompt_targets
+from generator.look import compare, look
+from generator.params import Cutouts, LatentDiffusionParams
+from generator.pictures import cover, no_picture, to_tensor
+from generator.precision import Precision, repeatable, repeatable_forward
+from generator.samplers import ddim, dpm_solver_2m, linear_multistep
+from generator.stable_diffusion_models import StableDiffusionModels
+from generator.stable_diffusion_slots import StableDiffusionSlot
+
+GREATEST_PULL = 0.1  # root mean square of CLIP's gradient at z, which has a standard deviation of about 1
+
+
+class _Looks(Cutouts):
+    """How CLIP looks at a picture it pulls at."""
+
+    loss: str = "spherical"
+
+
+@dataclass
+class _Watched:
+    params: Any
+    targets: Targets
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """What a step makes of a slot: z, clean, held (n, C, h, w), history, and where a frame is due the pictures
+    (n, 3, H, W) and CLIP's losses and scores (n,)."""
+
+    z: Tensor
+    clean: Tensor
+    held: Tensor
+    history: list[Tensor]
+    frame: tuple[Tensor, Tensor, Tensor] | None
+
+
+class StableDiffusion:
+    """The engine: weights on a device, slots advanced together.
+
+    The first Step of a slot (index 1) is its first sampling step; the last has index == total and done=True. Frames are
+    due at the first, at every save_every-th and at the last; the steps between repeat the score of the frame before.
+    micro_batch: candidates per pass of the UNet, None for all; may be changed between any two steps.
+    """
+
+    name = "latent-diffusion"
+
+    def __init__(
+        self,
+        checkpoint: str,
+        clip: tuple[str, ...],
+        *,
+        device: str,
+        checkpoints_dir: str,
+        read_image: Callable[[str], Image.Image],
+    ) -> None:
+        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        check_installed((checkpoint, *clip), Path(checkpoints_dir))
+        models = load_stable_diffusion(checkpoint, checkpoints_dir)
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        self._take(models, clips, device, read_image, None)
+
+    @classmethod
+    def from_models(
+        cls,
+        models: StableDiffusionModels,
+        clips: Sequence[Clip],
+        *,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] | None = None,
+        precision: torch.dtype | None = None,
+    ) -> StableDiffusion:
+        """An engine on models already built. precision: of the UNet's matrix products; None for the device's best."""
+        engine = cls.__new__(cls)
+        engine._take(models, list(clips), device, read_image or no_picture, precision)
+        return engine
+
+    def _take(
+        self,
+        models: StableDiffusionModels,
+        clips: list[Any],
+        device: str,
+        read_image: Callable[[str], Image.Image],
+        precision: torch.dtype | None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
+        self.micro_batch: int | None = None
+        self.models, self.clips, self._read_image = models, clips, read_image
+        for part in (*models.parts, *clips):
+            part.requires_grad_(False).eval()
+        for clip in clips:
+            clip.to(self.device)
+        # Text encoder and VAE stay in fp32: they cost little, and XL's VAE overflows in less.
+        self.precision.narrow(models.unet)
+        self._low = False
+
+    @contextmanager
+    def _using(self, part: Any) -> Iterator[None]:
+        """The network on the device; with memory=low it leaves again, so that the next one finds room."""
+        part.to(self.device)
+        yield
+        if self._low:
+            part.to("cpu")
+
+    def _set_low(self, low: bool) -> None:
+        """Whether memory is to be saved. CUDA's fused attention needs no slices; the others take them."""
+        if low == self._low:
+            return
+        self._low = low
+        if low:
+            for part in self.models.parts:
+                part.to("cpu")
+        if self.device.type != "cuda":
+            self.models.unet.set_attention_slice("max" if low else None)
+
+    @torch.no_grad()
+    def open(self, params: LatentDiffusionParams) -> StableDiffusionSlot:
+        """Reads the prompt and makes the noise.
+
+        Raises generator.clip.PromptTooLong, and what `read_image` raises.
+        """
+        generator = torch.Generator().manual_seed(params.seed)
+        width, height = params.actual_size
+        self._set_low(params.memory == "low")
+        with repeatable():
+            targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
+            with self._using(self.models.texts):
+                wanted = self.models.texts.read([p for p in params.prompts if p.weight > 0])
+                avoided = self.models.texts.read([p for p in params.prompts if p.weight < 0])
+            shape = (params.candidates, self.models.unet.config.in_channels, height // 8, width // 8)
+            noise = torch.randn(shape, generator=generator).to(self.device)
+            path = self._path(params)
+            slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *avoided)
+            if params.init_image:
+                picture = to_tensor(cover(self._read_image(params.init_image), width, height)).to(self.device)
+                with self._using(self.models.vae):
+                    known = self.models.encode(picture[None])
+                alpha, sigma = path.levels[0]
+                slot.z = alpha * known + sigma * noise
+                if params.mask_image:
+                    mask = to_tensor(cover(self._read_image(params.mask_image), width, height)).mean(0, keepdim=True)
+                    slot.known, slot.noise, slot.mask = known, noise, mask.to(self.device)
+                    slot.picture = (picture * 255).round().byte()
+        return slot
+
+    def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> StableDiffusionSlot:
+        """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
+        return StableDiffusionSlot.from_state(params, state, self.device)
+
+    def _path(self, params: LatentDiffusionParams) -> noise_levels.Path:
+        path = self.models.schedule.path(params.sampler, params.steps, params.levels_left)
+        if params.total_steps == len(path.times):
+            return path
+        times = (*path.times[:2], *path.times[1:])  # PNDM asks twice at its second level
+        return noise_levels.Path(times, (*path.levels[:2], *path.levels[1:]), path.start)
+
+    @torch.no_grad()
+    def advance(self, slots: Sequence[StableDiffusionSlot]) -> list[Step]:
+        """One step of each slot in shared passes. A slot whose numbers are no longer finite gets a Step with
+        error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
+        if any(slot.done for slot in slots):
+            raise ValueError("a slot that is done cannot be advanced.")
+        self._set_low(any(slot.params.memory == "low" for slot in slots))
+        before = [slot.generator.get_state() for slot in slots]
+        try:
+            out = self._predict(slots)
+            moved = [self._move(slot, part) for slot, part in zip(slots, out, strict=True)]
+        except BaseException:
+            # Out of memory, say: no slot has moved, and the step can be taken again in smaller parts.
+            for slot, state in zip(slots, before, strict=True):
+                slot.generator.set_state(state)
+            raise
+        return [_step(slot, one) for slot, one in zip(slots, moved, strict=True)]
+
+    def _predict(self, slots: Sequence[StableDiffusionSlot]) -> list[Tensor]:
+        """The UNet's guided answers, (n, C, h, w) per slot."""
+        counts = [len(slot.z) for slot in slots]
+        owner = [slot for slot, count in zip(slots, counts, strict=True) for _ in range(count)]
+        z = torch.cat([slot.z for slot in slots])
+        chunk = self.micro_batch or len(owner)
+        made = []
+        with repeatable_forward(), self._using(self.models.unet):
+            for start in range(0, len(owner), chunk):
+                rows = owner[start : start + chunk]
+                times = torch.tensor([self._path(slot.params).times[slot.index] for slot in rows], device=self.device)
+                both = [(slot.text, slot.pooled) for slot in rows]
+                if any(slot.params.cfg_scale != 1 for slot in rows):
+                    both += [(slot.avoided, slot.avoided_pooled) for slot in rows]
+                twice = len(both) // len(rows)
+                told = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
+                if twice == 2:
+                    scale = torch.tensor([slot.params.cfg_scale for slot in rows], device=self.device)
+                    told, free = told.chunk(2)
+                    told = free + scale.view(-1, 1, 1, 1) * (told - free)
+                made.append(told)
+        return list(torch.cat(made).split(counts))
+
+    def _unet(self, z: Tensor, times: Tensor, texts: list[tuple[Tensor, Tensor]]) -> Tensor:
+        extra = {}
+        if self.models.unet.config.addition_embed_type:  # XL is told the size as well, and that nothing is cut off
+            height, width = z.shape[2] * 8, z.shape[3] * 8
+            sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device).repeat(len(z), 1)
+            extra = {"text_embeds": torch.stack([pooled for _, pooled in texts]), "time_ids": sizes}
+        hidden = torch.stack([text for text, _ in texts])
+        with self.precision.autocast():
+            answer = self.models.unet(z, times.float(), hidden, added_cond_kwargs=extra, return_dict=False)[0]
+        return answer.float()
+
+    def _move(self, slot: StableDiffusionSlot, out: Tensor) -> _Moved:
+        """One move of the sampler from the UNet's answer (n, C, h, w), and the frame if one is due."""
+        params, path = slot.params, self._path(slot.params)
+        level, following = path.levels[slot.index], path.levels[slot.index + 1]
+        (alpha, sigma), z = level, slot.z
+        if self.models.schedule.prediction == "epsilon":
+            clean = (z - sigma * out) / alpha
+        elif self.models.schedule.prediction == "v_prediction":
+            clean = alpha * z - sigma * out
+        else:
+            clean = out
+        if params.clip_guidance_scale:
+            clean = self._pulled(slot, clean, sigma)
+        history, held = slot.history, z
+        if params.sampler == "dpm-solver-2m":
+            last = None if slot.clean is None else (slot.clean, path.levels[slot.index - 1])
+            z = dpm_solver_2m(z, clean, level, following, last)
+        elif params.sampler == "pndm":
+            eps = (z - alpha * clean) / sigma
+            history = history if slot.index == 1 else [*history[-3:], eps]
+            if slot.index == 1 and slot.held is not None:  # the second look at the level the first step came to
+                eps, z, level = (eps + history[-1]) / 2, slot.held, path.levels[0]
+            else:
+                eps = linear_multistep(history)
+            z = ddim(z, (z - level[1] * eps) / level[0], level, following, 0.0, None)
+        else:
+            fresh = torch.randn(z.shape, generator=slot.generator).to(self.device) if params.fresh_noise else None
+            z = ddim(z, clean, level, following, params.fresh_noise, fresh)
+        if slot.mask is not None and slot.known is not None and slot.noise is not None:
+            redrawn = F.adaptive_max_pool2d(slot.mask[None], z.shape[2:])
+            z = redrawn * z + (1 - redrawn) * (following[0] * slot.known + following[1] * slot.noise)
+        last_step, number = slot.index + 1 == params.total_steps, slot.index + 1
+        due = last_step or number == 1 or number % params.save_every == 0
+        return _Moved(z, clean, held, history, self._frame(slot, z if last_step else clean) if due else None)
+
+    def _frame(self, slot: StableDiffusionSlot, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with repeatable(), self._using(self.models.vae):
+            images = self.models.decode(z).clamp(0, 1)
+            if slot.mask is not None and slot.picture is not None:
+                images = slot.mask * images + (1 - slot.mask) * slot.picture.float() / 255
+            return images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
+
+    def _pulled(self, slot: StableDiffusionSlot, clean: Tensor, sigma: float) -> Tensor:
+        """x0 moved against the gradient of CLIP's distance to the prompts, carried back through the VAE's decoder.
+
+        Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2, with the spread of x0 given x taken as sigma.
+        """
+        moved = []
+        with torch.enable_grad(), repeatable(), self._using(self.models.vae):
+            for one in clean.split(1):
+                x0 = one.detach().requires_grad_()
+                picture = self.models.decode(x0)
+                seen = picture.detach().clamp(0, 1).requires_grad_()
+                watched = _Watched(_Looks(), slot.targets, slot.generator)
+                look(seen, [watched], [True], self.clips, self.precision, self.micro_batch)
+                assert seen.grad is not None
+                gradient = torch.autograd.grad(picture, x0, seen.grad)[0] * slot.params.clip_guidance_scale
+                size = gradient.square().mean().sqrt()
+                limited = gradient * (size.clamp(max=GREATEST_PULL) / size.clamp(min=1e-12))
+                moved.append(x0.detach() - sigma**2 * limited)
+        return torch.cat(moved)
+
+
+def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:
+    """The slot at its next level, and what is to be shown of it: the candidate that CLIP likes best."""
+    total = slot.params.total_steps
+    slot.z, slot.clean, slot.history = moved.z, moved.clean, moved.history
+    slot.held = moved.held if slot.params.sampler == "pndm" else None
+    slot.index += 1
+    slot.done = slot.index >= total
+    if not bool(slot.z.isfinite().all()) or (moved.frame is not None and not bool(moved.frame[1].isfinite().all())):
+        slot.done = True
+        error = NotFinite(
+            f"The numbers stopped being finite at step {slot.index} of {total} "
+            f"(cfg_scale {slot.params.cfg_scale:g}). Try a smaller cfg_scale."
+        )
+        return Step(slot.index, total, None, float("nan"), {}, True, error)
+    picture = None
+    if moved.frame is not None:
+        images, losses, scores = moved.frame
+        best = int(losses.argmin())
+        slot.loss, slot.score = float(losses[best]), float(scores[best])
+        picture = images[best].cpu().contiguous()
+    return Step(slot.index, total, picture, slot.score, {"prompts": slot.loss}, slot.done)
