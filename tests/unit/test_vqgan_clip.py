@@ -67,7 +67,7 @@ def models():
         return SmallVqgan(), SmallClip()
 
 
-def codes_of(text, style, seeds):
+def codes_of(text, style, seeds, distance):
     return torch.stack(
         [torch.randint(512, (4, 4), generator=torch.Generator().manual_seed(seed % 2**32)) for seed in seeds]
     )
