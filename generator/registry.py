@@ -212,7 +212,8 @@ def load(
         raise UnknownName(f"checkpoint for {engine}", checkpoint, list(spec.checkpoints))
     for name in clip:
         lookup("CLIP model", CLIP_MODELS, name)
-    return _attribute(checkpoint_spec(checkpoint).engine or spec.engine)(
+    own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint).engine
+    return _attribute(own or spec.engine)(
         checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
     )
 

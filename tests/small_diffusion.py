@@ -1,13 +1,20 @@
 """A denoiser, a CLIP and an engine small enough to take a step in milliseconds, at random weights."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from generator.clip import ClipModel, openai_clip
-from generator.guided_diffusion import GuidedDiffusion
+from generator.diffusion_slots import GuidedDiffusionSlot
+from generator.guided_diffusion import Denoiser, GuidedDiffusion
 from generator.params import GuidedDiffusionParams
 from generator.registry import CHECKPOINTS
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "unshuffle": 2,
     "channels": [16, 16],
     "layers": 1,
@@ -24,17 +31,17 @@ SMALL = {
 class SmallClip(ClipModel):
     """A CLIP of one layer that runs out of memory when it is given more than `most`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(openai_clip("model").CLIP(16, 16, 1, 64, 4, 77, 49408, 64, 1, 1), "small")
         self.most = 10_000
 
-    def encode_image(self, images):
+    def encode_image(self, images: Tensor) -> Tensor:
         if len(images) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return super().encode_image(images)
 
 
-def disco(**values):
+def disco(**values: Any) -> GuidedDiffusionParams:
     """What the real checkpoints start from, at 16 x 16 px."""
     real = {**CHECKPOINTS["guided-diffusion-256"].defaults, "checkpoint": "mini-diffusion", "style": None}
     return GuidedDiffusionParams(**{**real, "prompt": "a castle", "seed": 1, "width": 16, "height": 16, **values})
@@ -46,11 +53,11 @@ class Pulled(GuidedDiffusion):
     SCALE = 0.01
 
     @staticmethod
-    def target(x):
+    def target(x: Tensor) -> Tensor:
         return torch.linspace(-1, 1, x[0].numel()).view_as(x[:1])
 
     @classmethod
-    def run(cls, unet, steps=5, seed=0):
+    def run(cls, unet: Denoiser, steps: int = 5, seed: int = 0) -> Tensor:
         """The picture (1, 3, 16, 16) at the end of a run with the settings of Disco Diffusion."""
         engine = cls.from_models(unet, [SmallClip()], precision=torch.float32)
         slot = engine.open(disco(steps=steps, seed=seed, cutn_batches=1))
@@ -58,6 +65,6 @@ class Pulled(GuidedDiffusion):
             engine.advance([slot])
         return slot.x
 
-    def _judge(self, guess, slots):
+    def _judge(self, guess: Tensor, slots: Sequence[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
         pull = 2 * self.SCALE * (guess - self.target(guess))
         return torch.zeros(len(guess), 5), torch.zeros(len(guess)), pull
