@@ -105,6 +105,11 @@ class LatentDiffusionParams(Params):
         return self.levels_left + (self.sampler == "pndm" and self.levels_left > 1)
 
     @property
+    def memory_advice(self) -> str:
+        sparing = registry.checkpoint_spec(self.checkpoint).least_weight_bytes and self.memory == "full"
+        return "lower width and height or candidates" + (", or set memory to low" if sparing else "")
+
+    @property
     def cutouts_per_step(self) -> int:
         return self.candidates
 
