@@ -46,7 +46,7 @@ def _list(visitor: str) -> None:
                 f'<div class="t2i-meta">{_sheet.KINDS[sheet.kind]} · {len(ids)} pictures · '
                 f"{w.esc(w.ago(sheet.created_at))}</div>"
             )
-            st.button("Open", key=f"open_{sheet.id}", on_click=_open, args=(sheet.id,))
+            st.button("Open", icon=":material/arrow_forward:", key=f"open_{sheet.id}", on_click=_open, args=(sheet.id,))
 
 
 def _open(sheet_id: str) -> None:

@@ -42,6 +42,12 @@ def pictures(studio: ChainStudio) -> list[Job]:
     return done
 
 
+def test_a_picture_of_the_studio_can_be_named_by_its_key(studio: ChainStudio, pictures: list[Job]) -> None:
+    key = studio.files(pictures[0])["picture"].key
+    (job,) = studio.run(studio.add("latent-diffusion", **HEART, seed=5, init_image=key))
+    assert (job.state, job.error) == ("succeeded", None)
+
+
 def test_a_ranking_is_a_job_that_leaves_scores_and_no_picture(studio: ChainStudio, pictures: list[Job]) -> None:
     ids = [studio.files(job)["picture"].id for job in pictures]
     (job,) = studio.run(studio.add("rank", prompt="a red heart", pictures=[ids[2], ids[0], ids[1]]))
@@ -123,12 +129,6 @@ def test_a_job_whose_picture_is_gone_says_so_and_the_others_go_on(studio: ChainS
     assert bad.state == "failed" and "no artefact with the id 'gone'" in str(bad.error)
     assert lost.state == "failed" and "no artefact with the id 'gone'" in str(lost.error)
     assert good.state == "succeeded"
-
-
-def test_a_picture_of_the_studio_can_be_named_by_its_key(studio: ChainStudio, pictures: list[Job]) -> None:
-    key = studio.files(pictures[0])["picture"].key
-    (job,) = studio.run(studio.add("latent-diffusion", **HEART, seed=5, init_image=key))
-    assert (job.state, job.error) == ("succeeded", None)
 
 
 @pytest.mark.parametrize(
