@@ -13,19 +13,7 @@ ICON = Path(__file__).parent / "pages" / "_icon.png"
 
 def main() -> None:
     """Draw the frame that all pages share, then the page that the address names."""
-    # No icons: the browser would fetch that of the open page from a font server, for its tab.
-    page = st.navigation(
-        [
-            st.Page(_widgets.GENERATION, title="Text-to-Image Generation", default=True),
-            st.Page(_widgets.COMPARE, title="Compare"),
-            st.Page(_widgets.SHEETS, title="Sheets"),
-            st.Page(_widgets.INFERENCES, title="Previous Inferences"),
-            st.Page(_widgets.VOTES, title="Vote Images"),
-            st.Page(_widgets.QUEUE, title="Queue"),
-            st.Page(_widgets.MODELS, title="Models"),
-        ],
-        position="top",
-    )
+    page = _widgets.navigation()
     st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
     _widgets.frame()
     st.title(page.title, anchor=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.navigation.page import StreamlitPage
 
 from db import artefacts, engine, workers
 from db.artefacts import Artefact, Store
@@ -108,13 +109,32 @@ def frame() -> None:
         st.html(script, unsafe_allow_javascript=True)
 
 
+def navigation() -> StreamlitPage:
+    """The menu of all pages; the page that the address names."""
+    # No icons: the browser would fetch that of the open page from a font server, for its tab.
+    return st.navigation(
+        [
+            st.Page(GENERATION, title="Text-to-Image Generation", default=True),
+            st.Page(COMPARE, title="Compare"),
+            st.Page(SHEETS, title="Sheets"),
+            st.Page(INFERENCES, title="Previous Inferences"),
+            st.Page(VOTES, title="Vote Images"),
+            st.Page(QUEUE, title="Queue"),
+            st.Page(MODELS, title="Models"),
+        ],
+        position="top",
+    )
+
+
 def show(page: Callable[[], None]) -> None:
     """Draw a page inside the frame that webapp.py has drawn.
 
-    The first visitor after a start can get past webapp.py: until it has run once, Streamlit takes the files of
-    pages/ for pages of their own. Starting over leads through it.
+    The first visitor after a start gets past webapp.py when the address names a page: until `st.navigation` has been
+    called once, Streamlit takes the files of pages/ for pages of their own. Calling it and starting over leads
+    through webapp.py.
     """
     if not st.session_state.pop("framed", False):
+        navigation()
         st.rerun()
     page()
 

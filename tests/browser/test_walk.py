@@ -100,6 +100,17 @@ def browser() -> Iterator[playwright_api.Browser]:
         opened.close()
 
 
+def test_the_first_visitor_after_a_start_may_come_in_by_any_page(
+    studio: tuple[str, str], browser: playwright_api.Browser
+) -> None:
+    # The first test of this file: nobody has visited the studio yet.
+    page = browser.new_page()
+    page.goto(f"{studio[0]}/queue_page")
+    expect(page.get_by_text("The queue is empty")).to_be_visible(timeout=PATIENCE_MS)
+    assert page.url.endswith("/queue_page")
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: playwright_api.Browser, width: int) -> None:
     address, database = studio
