@@ -29,6 +29,7 @@ class CheckpointSpec:
     guided_bytes_per_px: int = 0  # more activations where CLIP guides what need not be guided
 
 
+_MINI: dict[str, Any] = {"clip": ("mini",), "style": "noto", "width": 64, "height": 64}
 _REAL_DEFAULTS: dict[str, Any] = {
     "clip": ("ViT-B/32",),
     "init": "random",
@@ -77,7 +78,7 @@ def _biggan_deep(side: int, weight_bytes: int, activation_bytes_per_px: int) -> 
     )
 
 
-_F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
+_VQGAN: dict[str, Any] = {"max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
 
 _STABLE_DEFAULTS: dict[str, Any] = {
     "clip": ("ViT-B/32",),
@@ -110,18 +111,8 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         max_side=256,
         activation_bytes_per_px=16_000,
         weight_bytes=10 * MIB,
-        defaults={
-            "clip": ("mini",),
-            "init": "prior",
-            "style": "noto",
-            "width": 64,
-            "height": 64,
-            "steps": 24,
-            "learning_rate": 0.05,
-            "cutn": 8,
-            "init_weight": 6.0,
-            "upscale": 4,
-        },
+        defaults=_MINI
+        | {"init": "prior", "steps": 24, "learning_rate": 0.05, "cutn": 8, "init_weight": 6.0, "upscale": 4},
         styled=True,
         embedded=True,
     ),
@@ -132,7 +123,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         only_side=64,
         activation_bytes_per_px=12_000,
         weight_bytes=60 * MIB,
-        defaults={"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "steps": 20},
+        defaults=_MINI | {"steps": 20},
         styled=True,
         embedded=True,
         unused=("mask_image", "clip_guidance_scale", "memory"),
@@ -143,7 +134,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         max_side=128,
         activation_bytes_per_px=16_000,
         weight_bytes=30 * MIB,
-        defaults={"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "steps": 40, "cutn": 8},
+        defaults=_MINI | {"steps": 40, "cutn": 8},
         styled=True,
         embedded=True,
     ),
@@ -154,17 +145,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         only_side=64,
         activation_bytes_per_px=8_000,
         weight_bytes=30 * MIB,
-        defaults={
-            "clip": ("mini",),
-            "init": "text",
-            "style": "noto",
-            "width": 64,
-            "height": 64,
-            "steps": 30,
-            "learning_rate": 0.05,
-            "cutn": 8,
-            "init_weight": 2.0,
-        },
+        defaults=_MINI | {"init": "text", "steps": 30, "learning_rate": 0.05, "cutn": 8, "init_weight": 2.0},
         styled=True,
         embedded=True,
     ),
@@ -178,22 +159,17 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         embedded=True,
         scale=4,
     ),
+    "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
+    "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
+    "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
+    "wikiart-f16-16384": CheckpointSpec("VQGAN WikiArt f16 16384", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
+    "openimages-f8-8192": CheckpointSpec(
+        "VQGAN OpenImages Gumbel f8 8192", 8, **_VQGAN, defaults=_REAL_DEFAULTS | {"width": 256, "height": 256}
+    ),
     "stable-diffusion-1-5": CheckpointSpec("Stable Diffusion 1.5", **_STABLE, defaults=_STABLE_DEFAULTS),
     "stable-diffusion-1-4": CheckpointSpec("Stable Diffusion 1.4", **_STABLE, defaults=_STABLE_DEFAULTS),
     "stable-diffusion-xl": CheckpointSpec(
         "Stable Diffusion XL", **_STABLE_XL, defaults=_STABLE_DEFAULTS | {"width": 1024, "height": 1024}
-    ),
-    "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
-    "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
-    "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", **_F16, defaults=_REAL_DEFAULTS),
-    "wikiart-f16-16384": CheckpointSpec("VQGAN WikiArt f16 16384", **_F16, defaults=_REAL_DEFAULTS),
-    "openimages-f8-8192": CheckpointSpec(
-        "VQGAN OpenImages Gumbel f8 8192",
-        factor=8,
-        max_side=1600,
-        activation_bytes_per_px=24_000,
-        weight_bytes=306 * MIB,
-        defaults={**_REAL_DEFAULTS, "width": 256, "height": 256},
     ),
     "swinir-l": CheckpointSpec(
         "SwinIR-L, real pictures (x4)",

@@ -102,5 +102,5 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
 
 @pytest.mark.parametrize("name", ["mini", "../x", "no-such"])
 def test_only_what_the_table_has_can_be_asked_for(name: str) -> None:
-    with pytest.raises(BadParams, match=r"Unknown checkpoint to download .* Choose one of: .*imagenet-f16-1024"):
+    with pytest.raises(BadParams, match=r"Unknown checkpoint to download .* Choose one of: imagenet-f16-1024"):
         validate_job("download", {"name": name})
