@@ -47,8 +47,8 @@ def draft(
     turns[0] = 0.0
     told = text.float() + variety * turns
     every = torch.arange(styles, device=device)
-    z = layout(told.repeat_interleave(styles, dim=0), every.repeat(len(seeds)))
-    # One text at a time: what a draft is must not depend on how many there are.
+    # One text at a time: products of more rows round otherwise, and a draft must not depend on how many there are.
+    z = torch.cat([layout(one.expand(styles, -1), every) for one in told])
     far = torch.stack([distance(part) for part in z.split(styles)])
     if style is not None:
         far[:, layout.style_index(style)] -= FAVOUR

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from generator import clip, layout, prior, vqgan
-from generator.drafts import Drafts
+from generator.drafts import Drafts, draft
 from generator.training import data
 
 WEIGHTS = Path(vqgan.__file__).parent / "weights"
@@ -196,7 +196,16 @@ def test_what_a_row_becomes_does_not_depend_on_its_batch(mini_clip: clip.ClipMod
     together = mini_prior.sample(drafted(mini_prior, features, [0, 1, 3]), [1, 2, 3], steps=4)
     for row, style in enumerate([0, 1, 3]):
         alone = mini_prior.sample(drafted(mini_prior, features[row : row + 1], [style]), [row + 1], steps=4)[0]
-        assert float((alone == together[row]).float().mean()) > 0.97
+        assert torch.equal(alone, together[row])
+
+
+def test_a_draft_does_not_depend_on_how_many_are_drawn(mini_clip: clip.ClipModel, mini_prior: prior.Prior) -> None:
+    (told,) = mini_clip.text_features(["a dog"])
+
+    def first(seeds: list[int]) -> torch.Tensor:
+        return draft(mini_prior.layout, told, seeds, "noto", 0.35, lambda z: z.square().mean(dim=(1, 2, 3))).z[0]
+
+    assert torch.equal(first([1]), first([1, 2])) and torch.equal(first([1]), first(list(range(1, 65))))
 
 
 def test_an_unknown_style_is_answered_with_those_there_are(mini_prior: prior.Prior) -> None:
