@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generator.batches import advance_by_shape
 from generator.biggan import BigGAN, MiniBigGAN
 from generator.checkpoints import load_biggan, load_clip
 from generator.clip import ClipModel
@@ -27,7 +28,7 @@ from generator.params import BigganClipParams
 from generator.pictures import no_picture
 from generator.precision import Precision, repeatable
 from generator.prompts import parse_prompts
-from generator.slots import LatentSlot, advance_by_size, resume, settled, show
+from generator.slots import LatentSlot, resume, settled, show
 
 LIKELIEST, LEAST = 0.99, 0.001  # share a class starts with at most and at least: a share of 0 could never rise again
 MOST_Z, MOST_LOGIT = 3.0, 10.0
@@ -46,46 +47,17 @@ class BigganClip:
 
     def __init__(
         self,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> None:
-        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
-        reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
-        self._take(load_biggan(checkpoint, checkpoints_dir, device), clips, reader, device, read_image, None)
-
-    @classmethod
-    def from_models(
-        cls,
         biggan: BigGAN,
         clips: Sequence[Clip],
         *,
         reader: ClipModel | None = None,
         device: str = "cpu",
-        read_image: Callable[[str], Image.Image] | None = None,
+        read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
-    ) -> BigganClip:
-        """An engine on models already built. precision: of the convolutions; None for the device's best."""
-        engine = cls.__new__(cls)
-        engine._take(biggan, list(clips), reader, device, read_image or no_picture, precision)
-        return engine
-
-    def _take(
-        self,
-        biggan: BigGAN,
-        clips: list[Any],
-        reader: ClipModel | None,
-        device: str,
-        read_image: Callable[[str], Image.Image],
-        precision: torch.dtype | None,
     ) -> None:
+        """On models already built. precision: of the convolutions; None for the device's best."""
         self.device = torch.device(device)
-        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
+        self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.biggan, self.clips, self._reader, self._read_image = biggan, clips, reader, read_image
         biggan.requires_grad_(False).eval().to(self.device)
@@ -93,11 +65,27 @@ class BigganClip:
             if isinstance(part, nn.Conv2d):  # what reads z stays exact: its rounding would show in every pixel
                 self.precision.narrow(part)
                 part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-        for clip in clips:
-            clip.requires_grad_(False).eval().to(self.device, memory_format=self.precision.memory_format)
-            self.precision.narrow(clip.network.visual)
+        self.precision.freeze(*clips)
+        self.precision.narrow(*(clip.network.visual for clip in clips))
         styles = len(biggan.styles) if isinstance(biggan, MiniBigGAN) else 0
         self._kinds = [biggan.num_classes - styles, styles] if styles else [biggan.num_classes]
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str,
+        clip: tuple[str, ...],
+        *,
+        device: str,
+        checkpoints_dir: str,
+        read_image: Callable[[str], Image.Image],
+    ) -> BigganClip:
+        """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
+        reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
+        biggan = load_biggan(checkpoint, checkpoints_dir, device)
+        return cls(biggan, clips, reader=reader, device=device, read_image=read_image)
 
     def open(self, params: BigganClipParams) -> LatentSlot[BigganClipParams]:
         """Embeds the prompts and makes the start.
@@ -120,7 +108,7 @@ class BigganClip:
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        return advance_by_size(slots, self._advance)
+        return advance_by_shape(slots, self._advance)
 
     @torch.no_grad()
     def _start(self, params: BigganClipParams, targets: Targets, generator: torch.Generator) -> Tensor:

@@ -23,7 +23,7 @@ class CheckpointSpec:
     only_side: int | None = None  # px, where the model draws one size
     embedded: bool = False  # whether its weights come with the project
     scale: int = 1  # of an upscaler: how many times wider and higher it makes a picture
-    engine: str | None = None  # "module:class" where the engine has another class for this kind of model
+    engine: str | None = None  # "module:function" that loads this kind of model where the engine's own does not
     unused: tuple[str, ...] = ()  # settings of its engine that it does not read
     least_weight_bytes: int | None = None  # with memory=low: the largest network alone
     guided_bytes_per_px: int = 0  # more activations where CLIP guides what need not be guided
@@ -99,7 +99,7 @@ _STABLE: dict[str, Any] = {
     "weight_bytes": 2450 * MIB,
     "least_weight_bytes": 1640 * MIB,
     "guided_bytes_per_px": 24_000,
-    "engine": "generator.stable_diffusion:StableDiffusion",
+    "engine": "generator.stable_diffusion:StableDiffusion.load",
     "unused": ("variety",),
 }
 _STABLE_XL: dict[str, Any] = _STABLE | {"weight_bytes": 8500 * MIB, "least_weight_bytes": 4900 * MIB}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from generator.engine import saved_generator
 from generator.guidance import Targets
 from generator.params import GuidedDiffusionParams
 
@@ -43,6 +44,20 @@ class GuidedDiffusionSlot:
         """Whether there is noise left to take off."""
         return self.index < self.params.total_steps
 
+    @property
+    def shape(self) -> torch.Size:
+        return self.x.shape
+
+    def mark(self) -> tuple[Any, ...]:
+        """What a step changes before x moves; see `rewind`."""
+        return self.index, self.generator.get_state(), self.done
+
+    def rewind(self, mark: tuple[Any, ...]) -> None:
+        """Undoes a step that broke off before x moved."""
+        if self.index == mark[0]:
+            self.generator.set_state(mark[1])
+            self.done = mark[2]
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
         tensors = {"x": self.x, "start": self.start, "last": self.last}
@@ -61,10 +76,7 @@ class GuidedDiffusionSlot:
         cls, params: GuidedDiffusionParams, state: dict[str, Any], device: torch.device
     ) -> GuidedDiffusionSlot:
         """The slot that `state_dict` was taken of, on `device`. Raises ValueError for a state of another version."""
-        if state.get("version") != STATE_VERSION:
-            raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
-        generator = torch.Generator()
-        generator.set_state(state["rng"])
+        generator = saved_generator(state, STATE_VERSION)
         tensors: dict[str, Any] = {
             key: None if state[key] is None else state[key].to(device, copy=True) for key in ("x", "start", "last")
         }

@@ -67,6 +67,24 @@ class Engine(Protocol):
     def advance(self, slots: Sequence[Slot]) -> list[Step]: ...
 
 
+def not_finite(slot: Slot, settings: str, advice: str) -> Step:
+    """The last Step of a slot whose numbers are no longer finite: it is done, and the others of its batch go on."""
+    slot.done, total = True, slot.params.total_steps
+    error = NotFinite(
+        f"The numbers stopped being finite at step {slot.index} of {total} ({settings}). Try a smaller {advice}."
+    )
+    return Step(slot.index, total, None, float("nan"), {}, True, error)
+
+
+def saved_generator(state: dict[str, Any], version: int) -> torch.Generator:
+    """The random generator of a saved slot. Raises ValueError for a state of another version."""
+    if state.get("version") != version:
+        raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {version}.")
+    generator = torch.Generator()
+    generator.set_state(state["rng"])
+    return generator
+
+
 def generate(engine: Engine, params: JobParams) -> Iterator[Step]:
     """One picture from start to end; raises the slot's error, if any."""
     slot = engine.open(params)

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from generator.batches import advance_by_shape
 from generator.checkpoints import load_clip, load_diffusion, require_all
 from generator.cutouts import Plan, draw_scheduled
 from generator.diffusion_slots import GuidedDiffusionSlot
-from generator.engine import NotFinite, Step
+from generator.engine import Step, not_finite
 from generator.guidance import Clip, prompt_targets, total_variation
 from generator.look import draw_plain, look
 from generator.params import GuidedDiffusionParams
@@ -55,55 +56,39 @@ class GuidedDiffusion:
 
     def __init__(
         self,
+        model: Denoiser,
+        clips: Sequence[Clip],
+        *,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] = no_picture,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """On models already built. precision: of the matrix products; None for the device's best."""
+        self.device = torch.device(device)
+        self.precision = Precision.best(self.device, precision)
+        self.micro_batch: int | None = None
+        self.model, self.clips, self._read_image = model, clips, read_image
+        self.precision.freeze(model, *clips)
+        self.precision.narrow(*getattr(model, "narrowed", (model,)), *(clip.network.visual for clip in clips))
+        squared = model.alphas_cumprod.double().cpu()
+        self._levels: list[tuple[float, float]] = list(
+            zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True)
+        )
+
+    @classmethod
+    def load(
+        cls,
         checkpoint: str,
         clip: tuple[str, ...],
         *,
         device: str,
         checkpoints_dir: str,
         read_image: Callable[[str], Image.Image],
-    ) -> None:
-        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+    ) -> GuidedDiffusion:
+        """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         require_all((checkpoint, *clip), Path(checkpoints_dir))
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        self._take(load_diffusion(checkpoint, checkpoints_dir, device), clips, device, read_image, None)
-
-    @classmethod
-    def from_models(
-        cls,
-        model: Denoiser,
-        clips: Sequence[Clip],
-        *,
-        device: str = "cpu",
-        read_image: Callable[[str], Image.Image] | None = None,
-        precision: torch.dtype | None = None,
-    ) -> GuidedDiffusion:
-        """An engine on models already built. precision: of the matrix products; None for the device's best."""
-        engine = cls.__new__(cls)
-        engine._take(model, list(clips), device, read_image or no_picture, precision)
-        return engine
-
-    def _take(
-        self,
-        model: Any,
-        clips: list[Any],
-        device: str,
-        read_image: Callable[[str], Image.Image],
-        precision: torch.dtype | None,
-    ) -> None:
-        self.device = torch.device(device)
-        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
-        self.micro_batch: int | None = None
-        self.model, self.clips, self._read_image = model, clips, read_image
-        for part in (model, *clips):
-            part.requires_grad_(False).eval().to(self.device, memory_format=self.precision.memory_format)
-        for part in getattr(model, "narrowed", (model,)):
-            self.precision.narrow(part)
-        for clip in clips:
-            self.precision.narrow(clip.network.visual)
-        squared = model.alphas_cumprod.double().cpu()
-        self._levels: list[tuple[float, float]] = list(
-            zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True)
-        )
+        return cls(load_diffusion(checkpoint, checkpoints_dir, device), clips, device=device, read_image=read_image)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
@@ -146,25 +131,7 @@ class GuidedDiffusion:
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        if any(slot.done for slot in slots):
-            raise ValueError("a slot that is done cannot be advanced.")
-        sizes: dict[torch.Size, list[int]] = {}
-        for i, slot in enumerate(slots):
-            sizes.setdefault(slot.x.shape, []).append(i)
-        steps: dict[int, Step] = {}
-        before = [(slot.index, slot.generator.get_state(), slot.done) for slot in slots]
-        try:
-            with repeatable():
-                for members in sizes.values():
-                    steps.update(zip(members, self._advance([slots[i] for i in members]), strict=True))
-        except BaseException:
-            # Out of memory, say: whoever halves the batch and tries again makes the same picture.
-            for slot, (index, state, done) in zip(slots, before, strict=True):
-                if slot.index == index:
-                    slot.generator.set_state(state)
-                    slot.done = done
-            raise
-        return [steps[i] for i in range(len(slots))]
+        return advance_by_shape(slots, self._advance)
 
     def _advance(self, slots: list[GuidedDiffusionSlot]) -> list[Step]:
         """As `advance`, for slots of one size."""
@@ -199,7 +166,9 @@ class GuidedDiffusion:
         steps = []
         for b, (slot, row) in enumerate(zip(slots, table, strict=True)):
             if not row[-1] or not all(abs(value) < float("inf") for value in row):
-                steps.append(_failed(slot))
+                scale, most = slot.params.clip_guidance_scale, slot.params.clamp_max
+                settings = f"clip_guidance_scale {scale:g}, clamp_max {most:g}"
+                steps.append(not_finite(slot, settings, "clip_guidance_scale"))
                 continue
             slot.done = not slot.moves
             due = slot.done or slot.index % slot.params.save_every == 0
@@ -307,13 +276,3 @@ def _mirrored(x: Tensor, params: GuidedDiffusionParams) -> Tensor:
         upper = x[:, :, : x.shape[2] // 2]
         x = torch.cat([upper, upper.flip(2)], 2)
     return x
-
-
-def _failed(slot: GuidedDiffusionSlot) -> Step:
-    slot.done = True
-    error = NotFinite(
-        f"The numbers stopped being finite at step {slot.index} of {slot.params.total_steps} "
-        f"(clip_guidance_scale {slot.params.clip_guidance_scale:g}, clamp_max {slot.params.clamp_max:g}). "
-        "Try a smaller clip_guidance_scale."
-    )
-    return Step(slot.index, slot.params.total_steps, None, float("nan"), {}, True, error)

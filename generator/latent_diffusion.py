@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from generator.checkpoints import load_clip, load_latent_diffusion, load_layout, load_vqgan
 from generator.clip import ClipModel
 from generator.drafts import draft
-from generator.engine import NotFinite, Step
+from generator.engine import Step, not_finite, saved_generator
 from generator.guidance import Clip, Targets, prompt_targets
 from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.layout import Layout
@@ -88,22 +88,6 @@ class LatentDiffusion:
 
     def __init__(
         self,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> None:
-        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
-        models = load_latent_diffusion(device), load_layout(device), load_vqgan("mini", checkpoints_dir, device)
-        self._take(*models, reader, clips, device, read_image, None)
-
-    @classmethod
-    def from_models(
-        cls,
         model: LatentDiffusionModel,
         layout: Layout,
         vqgan: VQGAN,
@@ -111,34 +95,35 @@ class LatentDiffusion:
         clips: Sequence[Clip],
         *,
         device: str = "cpu",
-        read_image: Callable[[str], Image.Image] | None = None,
+        read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
-    ) -> LatentDiffusion:
-        """An engine on models already built. precision: of the matrix products; None for the device's best."""
-        engine = cls.__new__(cls)
-        engine._take(model, layout, vqgan, reader, list(clips), device, read_image or no_picture, precision)
-        return engine
-
-    def _take(
-        self,
-        model: LatentDiffusionModel,
-        layout: Layout,
-        vqgan: VQGAN,
-        reader: ClipModel,
-        clips: list[Any],
-        device: str,
-        read_image: Callable[[str], Image.Image],
-        precision: torch.dtype | None,
     ) -> None:
+        """On models already built. precision: of the matrix products; None for the device's best."""
         self.device = torch.device(device)
-        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
+        self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
-        self.model, self.layout, self.vqgan, self.reader, self.clips = model, layout, vqgan, reader, clips
-        self._read_image = read_image
-        for part in (model, layout, vqgan, reader, *clips):
+        self.clips: list[Any] = list(clips)
+        self.model, self.layout, self.vqgan, self.reader, self._read_image = model, layout, vqgan, reader, read_image
+        for part in (model, layout, vqgan, reader, *self.clips):
             part.requires_grad_(False).eval().to(self.device)
         squared = alphas().double()
         self._levels = list(zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True))
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str,
+        clip: tuple[str, ...],
+        *,
+        device: str,
+        checkpoints_dir: str,
+        read_image: Callable[[str], Image.Image],
+    ) -> LatentDiffusion:
+        """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
+        models = load_latent_diffusion(device), load_layout(device), load_vqgan("mini", checkpoints_dir, device)
+        return cls(*models, reader, clips, device=device, read_image=read_image)
 
     @torch.no_grad()
     def open(self, params: LatentDiffusionParams) -> LatentDiffusionSlot:
@@ -187,10 +172,7 @@ class LatentDiffusion:
 
     def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> LatentDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
-        if state.get("version") != STATE_VERSION:
-            raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
-        generator = torch.Generator()
-        generator.set_state(state["rng"])
+        generator = saved_generator(state, STATE_VERSION)
         targets = Targets.from_state(state["targets"], self.device)
         tensors: Any = {name: None if state[name] is None else state[name].to(self.device) for name in TENSORS}
         place = {name: state[name] for name in ("index", "done")}
@@ -202,39 +184,41 @@ class LatentDiffusion:
         error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
-        rows = [row for slot in slots for row in range(len(slot.z))]
-        chunk = self.micro_batch or len(rows)
+        counts = [len(slot.z) for slot in slots]
         with repeatable():
-            v = torch.cat([self._v(slots, start, start + chunk) for start in range(0, len(rows), chunk)])
-            ends = torch.tensor([len(slot.z) for slot in slots]).cumsum(0).tolist()
-            guesses = [self._guess(slot, v[end - len(slot.z) : end]) for slot, end in zip(slots, ends, strict=True)]
+            chunk = self.micro_batch or sum(counts)
+            parts = zip(*(values.split(chunk) for values in self._rows(slots)), strict=True)
+            v = torch.cat([self._v(*part) for part in parts]).split(counts)
+            guesses = [self._guess(slot, part) for slot, part in zip(slots, v, strict=True)]
             # Only now does a slot move: whoever runs out of memory before may take the step again in smaller parts.
             return [self._step(slot, *guess) for slot, guess in zip(slots, guesses, strict=True)]
 
-    def _v(self, slots: Sequence[LatentDiffusionSlot], start: int, stop: int) -> Tensor:
-        """Guided v of the candidates numbered start to stop over all slots, (rows, C, g, g)."""
+    def _rows(self, slots: Sequence[LatentDiffusionSlot]) -> list[Tensor]:
+        """What `_v` takes, with a row for every candidate of every slot."""
+        names = ("z", "draft", "blank", "text", "style")
+        own = [torch.cat([getattr(slot, name) for slot in slots]) for name in names]
+        avoided = torch.cat([torch.zeros_like(slot.text) if slot.avoided is None else slot.avoided for slot in slots])
+        told = [(slot.times[slot.index], slot.params.cfg_scale, slot.avoided is None) for slot in slots for _ in slot.z]
+        return [*own, avoided, *(torch.tensor(values, device=self.device) for values in zip(*told, strict=True))]
 
-        def rows(values: list[Tensor]) -> Tensor:
-            return torch.cat(values)[start:stop]
-
-        z = rows([slot.z for slot in slots])
-        counts = [len(slot.z) for slot in slots]
-        time = rows(
-            [torch.full((n,), s.times[s.index], device=self.device) for s, n in zip(slots, counts, strict=True)]
-        )
-        style = rows([slot.style for slot in slots])
-        scale = rows([torch.full((n,), s.params.cfg_scale) for s, n in zip(slots, counts, strict=True)])
-        text, draft = rows([slot.text for slot in slots]), rows([slot.draft for slot in slots])
-        blank = rows([slot.blank for slot in slots])
-        avoided = rows([torch.zeros_like(s.text) if s.avoided is None else s.avoided for s in slots])
-        null = rows(
-            [torch.full((n,), s.avoided is None, device=self.device) for s, n in zip(slots, counts, strict=True)]
-        )
+    def _v(
+        self,
+        z: Tensor,
+        draft: Tensor,
+        blank: Tensor,
+        text: Tensor,
+        style: Tensor,
+        avoided: Tensor,
+        time: Tensor,
+        scale: Tensor,
+        null: Tensor,
+    ) -> Tensor:
+        """Guided v of some candidates, (n, C, g, g); null: where nothing is to be avoided."""
         with self.precision.autocast():
             tokens = torch.cat([self.model.tokens(text, style), self.model.tokens(avoided, style, null)])
             both = self.model(torch.cat([z, z]), torch.cat([time, time]), torch.cat([draft, blank]), tokens)
         told, free = both.float().chunk(2)
-        return free + scale.to(self.device).view(-1, 1, 1, 1) * (told - free)
+        return free + scale.view(-1, 1, 1, 1) * (told - free)
 
     def _guess(self, slot: LatentDiffusionSlot, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What each candidate is becoming: z (n, C, g, g), the pictures (n, 3, H, W), CLIP's losses and scores (n,)."""
@@ -257,12 +241,7 @@ class LatentDiffusion:
         slot.z, slot.clean, slot.index = z, clean, slot.index + 1
         slot.done = slot.index >= slot.total
         if not bool(z.isfinite().all()):
-            slot.done = True
-            error = NotFinite(
-                f"The numbers stopped being finite at step {slot.index} of {slot.total} "
-                f"(cfg_scale {slot.params.cfg_scale:g}). Try a smaller cfg_scale."
-            )
-            return Step(slot.index, slot.total, None, float("nan"), {}, True, error)
+            return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
         best = int(losses.argmin())
         due = slot.done or slot.index % slot.params.save_every == 0
         picture = images[best].cpu().contiguous() if due else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from taming.modules.diffusionmodules.model import AttnBlock, ResnetBlock
@@ -22,8 +24,10 @@ class Precision:
     dtype: torch.dtype
 
     @classmethod
-    def best(cls, device: torch.device) -> Precision:
-        """bfloat16 where the device multiplies it faster than float32, otherwise float32."""
+    def best(cls, device: torch.device, dtype: torch.dtype | None = None) -> Precision:
+        """`dtype`; without one bfloat16 where the device multiplies it faster than float32, otherwise float32."""
+        if dtype is not None:
+            return cls(device, dtype)
         if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
             return cls(device, torch.bfloat16)
         if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
@@ -44,11 +48,16 @@ class Precision:
         """Products in `dtype`, sums and norms in float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def narrow(self, module: nn.Module) -> None:
+    def freeze(self, *models: Any) -> None:
+        """Moves models to the device as their convolutions like it, without gradients for their weights."""
+        for model in models:
+            model.requires_grad_(False).eval().to(self.device, memory_format=self.memory_format)
+
+    def narrow(self, *models: nn.Module) -> None:
         """Keeps the weights that `autocast` would convert before every product in `dtype` for good."""
         if self.dtype == torch.float32:
             return
-        for part in module.modules():
+        for part in itertools.chain.from_iterable(model.modules() for model in models):
             if isinstance(part, nn.Conv2d | nn.Linear):
                 part.to(self.dtype)
             elif isinstance(part, nn.MultiheadAttention):

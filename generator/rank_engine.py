@@ -51,30 +51,26 @@ class Rank:
     name = "rank"
 
     def __init__(
-        self,
+        self, clips: Sequence[Clip], *, device: str = "cpu", read_image: Callable[[str], Image.Image] = no_picture
+    ) -> None:
+        """On models already built."""
+        self.clips, self._read_image = clips, read_image
+        self.precision = Precision.best(torch.device(device))
+        self.micro_batch: int | None = None
+
+    @classmethod
+    def load(
+        cls,
         checkpoint: str,
         clip: tuple[str, ...],
         *,
         device: str,
         checkpoints_dir: str,
         read_image: Callable[[str], Image.Image],
-    ) -> None:
-        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
-        self._take([load_clip(name, checkpoints_dir, device) for name in clip], device, read_image)
-
-    @classmethod
-    def from_models(
-        cls, clips: Sequence[Clip], *, device: str = "cpu", read_image: Callable[[str], Image.Image] | None = None
     ) -> Rank:
-        """An engine on models already built."""
-        engine = cls.__new__(cls)
-        engine._take(list(clips), device, read_image or no_picture)
-        return engine
-
-    def _take(self, clips: list[Any], device: str, read_image: Callable[[str], Image.Image]) -> None:
-        self.clips, self._read_image = clips, read_image
-        self.precision = Precision.best(torch.device(device))
-        self.micro_batch: int | None = None
+        """On the weights of these CLIPs. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        return cls(clips, device=device, read_image=read_image)
 
     def open(self, params: RankParams) -> RankSlot:
         """Embeds the prompts. Raises generator.clip.PromptTooLong."""

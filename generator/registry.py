@@ -9,6 +9,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,7 +39,7 @@ class EngineSpec:
     title: str
     summary: str
     params: str  # "module:class" of its frozen Pydantic parameters
-    engine: str  # "module:class" of its batch-first engine
+    engine: str  # "module:function" that loads its batch-first engine
     checkpoints: tuple[str, ...]
     # drawing: a picture that forms step by step, from a prompt, and its film; the form and the command line offer it.
     # picture: one picture made from another. result: a JSON document.
@@ -60,7 +61,7 @@ ENGINES: dict[str, EngineSpec] = {
         title="VQGAN + CLIP",
         summary="Optimises the codes of a VQGAN until CLIP sees the prompt in the picture.",
         params="generator.params.vqgan_clip:VqganClipParams",
-        engine="generator.vqgan_clip:VqganClip",
+        engine="generator.vqgan_clip:VqganClip.load",
         checkpoints=(
             "mini",
             "imagenet-f16-1024",
@@ -74,21 +75,21 @@ ENGINES: dict[str, EngineSpec] = {
         title="CLIP-guided diffusion",
         summary="Takes the noise off a picture step by step and bends every step towards what CLIP sees in the prompt.",
         params="generator.params.guided_diffusion:GuidedDiffusionParams",
-        engine="generator.guided_diffusion:GuidedDiffusion",
+        engine="generator.guided_diffusion:GuidedDiffusion.load",
         checkpoints=("mini-diffusion", "guided-diffusion-256", "guided-diffusion-512"),
     ),
     "latent-diffusion": EngineSpec(
         title="Latent diffusion",
         summary="Takes the noise off a few drafts at once, guided by the text; CLIP picks the best.",
         params="generator.params.latent_diffusion:LatentDiffusionParams",
-        engine="generator.latent_diffusion:LatentDiffusion",
+        engine="generator.latent_diffusion:LatentDiffusion.load",
         checkpoints=("mini-latent-diffusion", "stable-diffusion-1-5", "stable-diffusion-1-4", "stable-diffusion-xl"),
     ),
     "biggan-clip": EngineSpec(
         title="BigGAN + CLIP",
         summary="Optimises the z and the classes of a BigGAN until CLIP sees the prompt in the picture.",
         params="generator.params.biggan_clip:BigganClipParams",
-        engine="generator.biggan_clip:BigganClip",
+        engine="generator.biggan_clip:BigganClip.load",
         checkpoints=("mini-biggan", "biggan-deep-128", "biggan-deep-256", "biggan-deep-512"),
     ),
     "upscale": EngineSpec(
@@ -103,7 +104,7 @@ ENGINES: dict[str, EngineSpec] = {
         title="Ranking",
         summary="Puts finished pictures in the order in which CLIP sees the prompt in them.",
         params="generator.params.rank:RankParams",
-        engine="generator.rank_engine:Rank",
+        engine="generator.rank_engine:Rank.load",
         checkpoints=(NO_CHECKPOINT,),
         makes="result",
     ),
@@ -178,7 +179,7 @@ def own_folders(checkpoints_dir: str | Path) -> list[str]:
 
 def _attribute(path: str) -> Any:
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return attrgetter(name)(importlib.import_module(module))
 
 
 def params_class(engine: str) -> type[JobParams]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from generator.engine import NotFinite, Step
+from generator.engine import Step, not_finite, saved_generator
 from generator.guidance import Targets
 from generator.params import BigganClipParams, VqganClipParams
-from generator.precision import repeatable
 
 STATE_VERSION = 1
 P = TypeVar("P", VqganClipParams, BigganClipParams)
@@ -71,6 +70,10 @@ class LatentSlot(Generic[P]):
         }
         return _on_cpu(state)
 
+    @property
+    def shape(self) -> torch.Size:
+        return self.z.shape
+
     def mark(self) -> tuple[Any, ...]:
         """What a step changes before z moves; see `rewind`."""
         return self.index, self.generator.get_state(), self.done, self.smoothed, self.best, self.stale
@@ -104,10 +107,7 @@ class LatentSlot(Generic[P]):
 
 def resume(params: P, state: dict[str, Any], device: torch.device) -> LatentSlot[P]:
     """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
-    if state.get("version") != STATE_VERSION:
-        raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
-    generator = torch.Generator()
-    generator.set_state(state["rng"])
+    generator = saved_generator(state, STATE_VERSION)
     targets = Targets.from_state(state["targets"], device)
     slot = LatentSlot.begin(params, targets, generator, state["z"].to(device), state["start"].to(device))
     slot.index, slot.done = state["index"], state["done"]
@@ -116,30 +116,6 @@ def resume(params: P, state: dict[str, Any], device: torch.device) -> LatentSlot
     slot.smoothed, slot.best, stale = state["patience"]
     slot.stale = int(stale)
     return slot
-
-
-def advance_by_size(slots: Sequence[LatentSlot[P]], advance: Callable[[list[LatentSlot[P]]], list[Step]]) -> list[Step]:
-    """One step of each slot: `advance` is given those of one latent shape at a time.
-
-    Raises ValueError for a slot that is done. After any error that breaks a step off no slot has moved.
-    """
-    if any(slot.done for slot in slots):
-        raise ValueError("a slot that is done cannot be advanced.")
-    sizes: dict[torch.Size, list[int]] = {}
-    for i, slot in enumerate(slots):
-        sizes.setdefault(slot.z.shape, []).append(i)
-    steps: dict[int, Step] = {}
-    before = [slot.mark() for slot in slots]
-    try:
-        with repeatable():
-            for members in sizes.values():
-                steps.update(zip(members, advance([slots[i] for i in members]), strict=True))
-    except BaseException:
-        # Out of memory, say: whoever halves the batch and tries again makes the same picture.
-        for slot, mark in zip(slots, before, strict=True):
-            slot.rewind(mark)
-        raise
-    return [steps[i] for i in range(len(slots))]
 
 
 def settled(slots: list[LatentSlot[P]], images: Tensor, scores: Tensor, terms: dict[str, Tensor]) -> list[Step]:
@@ -152,7 +128,8 @@ def settled(slots: list[LatentSlot[P]], images: Tensor, scores: Tensor, terms: d
     steps = []
     for slot, (whole, score, *values) in zip(slots, table, strict=True):
         if not whole or not all(abs(value) < float("inf") for value in (score, *values)):
-            steps.append(_failed(slot))
+            settings = f"learning_rate {slot.params.learning_rate:g}, {slot.params.optimiser}"
+            steps.append(not_finite(slot, settings, "learning_rate"))
         else:
             slot.settle(score)
             losses = dict(zip(terms, values, strict=True))
@@ -184,15 +161,6 @@ def show(
 
 def _finite(*tensors: Tensor | None) -> Tensor:
     return torch.stack([t.detach().isfinite().all() for t in tensors if t is not None]).all()
-
-
-def _failed(slot: LatentSlot[P]) -> Step:
-    slot.done = True
-    error = NotFinite(
-        f"The numbers stopped being finite at step {slot.index} of {slot.params.total_steps} "
-        f"(learning_rate {slot.params.learning_rate:g}, {slot.params.optimiser}). Try a smaller learning_rate."
-    )
-    return Step(slot.index, slot.params.total_steps, None, float("nan"), {}, True, error)
 
 
 def _on_cpu(state: Any) -> Any:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from generator import noise_levels
 from generator.checkpoints import check_installed, load_clip, load_stable_diffusion
-from generator.engine import NotFinite, Step
+from generator.engine import Step, not_finite
 from generator.guidance import Clip, Targets, prompt_targets
 from generator.look import compare, look
 from generator.params import Cutouts, LatentDiffusionParams
@@ -70,53 +70,42 @@ class StableDiffusion:
 
     def __init__(
         self,
+        models: StableDiffusionModels,
+        clips: Sequence[Clip],
+        *,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] = no_picture,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """On models already built. precision: of the UNet's matrix products; None for the device's best."""
+        self.device = torch.device(device)
+        self.precision = Precision.best(self.device, precision)
+        self.micro_batch: int | None = None
+        self.clips: list[Any] = list(clips)
+        self.models, self._read_image = models, read_image
+        for part in (*models.parts, *self.clips):
+            part.requires_grad_(False).eval()
+        for clip in self.clips:
+            clip.to(self.device)
+        # Text encoder and VAE stay in fp32: they cost little, and XL's VAE overflows in less.
+        self.precision.narrow(models.unet)
+        self._low = False
+
+    @classmethod
+    def load(
+        cls,
         checkpoint: str,
         clip: tuple[str, ...],
         *,
         device: str,
         checkpoints_dir: str,
         read_image: Callable[[str], Image.Image],
-    ) -> None:
-        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+    ) -> StableDiffusion:
+        """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         check_installed((checkpoint, *clip), Path(checkpoints_dir))
         models = load_stable_diffusion(checkpoint, checkpoints_dir)
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        self._take(models, clips, device, read_image, None)
-
-    @classmethod
-    def from_models(
-        cls,
-        models: StableDiffusionModels,
-        clips: Sequence[Clip],
-        *,
-        device: str = "cpu",
-        read_image: Callable[[str], Image.Image] | None = None,
-        precision: torch.dtype | None = None,
-    ) -> StableDiffusion:
-        """An engine on models already built. precision: of the UNet's matrix products; None for the device's best."""
-        engine = cls.__new__(cls)
-        engine._take(models, list(clips), device, read_image or no_picture, precision)
-        return engine
-
-    def _take(
-        self,
-        models: StableDiffusionModels,
-        clips: list[Any],
-        device: str,
-        read_image: Callable[[str], Image.Image],
-        precision: torch.dtype | None,
-    ) -> None:
-        self.device = torch.device(device)
-        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
-        self.micro_batch: int | None = None
-        self.models, self.clips, self._read_image = models, clips, read_image
-        for part in (*models.parts, *clips):
-            part.requires_grad_(False).eval()
-        for clip in clips:
-            clip.to(self.device)
-        # Text encoder and VAE stay in fp32: they cost little, and XL's VAE overflows in less.
-        self.precision.narrow(models.unet)
-        self._low = False
+        return cls(models, clips, device=device, read_image=read_image)
 
     @contextmanager
     def _using(self, part: Any) -> Iterator[None]:
@@ -301,12 +290,7 @@ def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:
     slot.index += 1
     slot.done = slot.index >= total
     if not bool(slot.z.isfinite().all()) or (moved.frame is not None and not bool(moved.frame[1].isfinite().all())):
-        slot.done = True
-        error = NotFinite(
-            f"The numbers stopped being finite at step {slot.index} of {total} "
-            f"(cfg_scale {slot.params.cfg_scale:g}). Try a smaller cfg_scale."
-        )
-        return Step(slot.index, total, None, float("nan"), {}, True, error)
+        return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
     picture = None
     if moved.frame is not None:
         images, losses, scores = moved.frame

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from generator.engine import saved_generator
 from generator.guidance import Targets
 from generator.params import LatentDiffusionParams
 
@@ -62,10 +63,7 @@ class StableDiffusionSlot:
         cls, params: LatentDiffusionParams, state: dict[str, Any], device: torch.device
     ) -> StableDiffusionSlot:
         """The slot that `state_dict` was taken of, on `device`. Raises ValueError for a state of another version."""
-        if state.get("version") != STATE_VERSION:
-            raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {STATE_VERSION}.")
-        generator = torch.Generator()
-        generator.set_state(state["rng"])
+        generator = saved_generator(state, STATE_VERSION)
         tensors: dict[str, Any] = {
             name: None if value is None else value.to(device, copy=True) for name, value in state["tensors"].items()
         }

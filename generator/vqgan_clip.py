@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from generator.batches import advance_by_shape
 from generator.checkpoints import load_clip, load_vqgan
 from generator.engine import Step
 from generator.guidance import Clip, prompt_targets, total_variation
@@ -21,7 +22,7 @@ from generator.look import look
 from generator.params import VqganClipParams
 from generator.pictures import no_picture
 from generator.precision import Precision, recomputed, repeatable
-from generator.slots import LatentSlot, advance_by_size, resume, settled, show
+from generator.slots import LatentSlot, resume, settled, show
 from generator.starts import DraftCodes, MiniDrafts, Quantised, start_z
 
 
@@ -38,57 +39,41 @@ class VqganClip:
 
     def __init__(
         self,
+        vqgan: Quantised,
+        clips: Sequence[Clip],
+        *,
+        draft_codes: DraftCodes | None = None,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] = no_picture,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """On models already built. precision: of the matrix products; None for the device's best."""
+        self.device = torch.device(device)
+        self.precision = Precision.best(self.device, precision)
+        self.micro_batch: int | None = None
+        self.vqgan, self.clips = vqgan, clips
+        self._draft_codes, self._read_image = draft_codes, read_image
+        self.precision.freeze(vqgan, *clips)
+        self.precision.narrow(vqgan.decoder, *(clip.network.visual for clip in clips))
+        codebook = vqgan.codebook.detach().float()
+        self._low = codebook.amin(0).view(1, -1, 1, 1)
+        self._high = codebook.amax(0).view(1, -1, 1, 1)
+
+    @classmethod
+    def load(
+        cls,
         checkpoint: str,
         clip: tuple[str, ...],
         *,
         device: str,
         checkpoints_dir: str,
         read_image: Callable[[str], Image.Image],
-    ) -> None:
-        """Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
+    ) -> VqganClip:
+        """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         vqgan = load_vqgan(checkpoint, checkpoints_dir, device)
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         drafts = MiniDrafts(Precision.best(torch.device(device)), clips) if checkpoint == "mini" else None
-        self._take(vqgan, clips, drafts, device, read_image, None)
-
-    @classmethod
-    def from_models(
-        cls,
-        vqgan: Quantised,
-        clips: Sequence[Clip],
-        *,
-        draft_codes: DraftCodes | None = None,
-        device: str = "cpu",
-        read_image: Callable[[str], Image.Image] | None = None,
-        precision: torch.dtype | None = None,
-    ) -> VqganClip:
-        """An engine on models already built. precision: of the matrix products; None for the device's best."""
-        engine = cls.__new__(cls)
-        engine._take(vqgan, list(clips), draft_codes, device, read_image or no_picture, precision)
-        return engine
-
-    def _take(
-        self,
-        vqgan: Any,
-        clips: list[Any],
-        draft_codes: DraftCodes | None,
-        device: str,
-        read_image: Callable[[str], Image.Image],
-        precision: torch.dtype | None,
-    ) -> None:
-        self.device = torch.device(device)
-        self.precision = Precision(self.device, precision) if precision else Precision.best(self.device)
-        self.micro_batch: int | None = None
-        self.vqgan, self.clips = vqgan, clips
-        self._draft_codes, self._read_image = draft_codes, read_image
-        for model in (vqgan, *clips):
-            model.requires_grad_(False).eval().to(self.device, memory_format=self.precision.memory_format)
-        self.precision.narrow(vqgan.decoder)
-        for clip in clips:
-            self.precision.narrow(clip.network.visual)
-        codebook = vqgan.codebook.detach().float()
-        self._low = codebook.amin(0).view(1, -1, 1, 1)
-        self._high = codebook.amax(0).view(1, -1, 1, 1)
+        return cls(vqgan, clips, draft_codes=drafts, device=device, read_image=read_image)
 
     def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
         """Embeds the prompts and makes the start.
@@ -120,7 +105,7 @@ class VqganClip:
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        return advance_by_size(slots, self._advance)
+        return advance_by_shape(slots, self._advance)
 
     def _advance(self, slots: list[LatentSlot[VqganClipParams]]) -> list[Step]:
         """As `advance`, for slots of one size."""

@@ -77,7 +77,7 @@ def settings(arguments: argparse.Namespace, prompt: str) -> VqganClipParams:
 def our_loop(arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool]) -> Iterator[Tensor | None]:
     vqgan, clip = models(arguments)
     params = settings(arguments, prompt)
-    engine = VqganClip.from_models(vqgan, [clip], device=arguments.device)
+    engine = VqganClip(vqgan, [clip], device=arguments.device)
     seen, unseen = params, params.model_copy(update={"save_every": 1000})
     slot = engine.open(params)
     while True:

@@ -81,7 +81,7 @@ def check_stable_diffusion(name: str) -> str:
         models = checkpoints.load_stable_diffusion(name, temporary)
         loaded = time.monotonic()
         parameters = sum(value.numel() for part in models.parts for value in part.parameters()) / 1e6
-        engine = StableDiffusion.from_models(models, [checkpoints.load_clip("mini", temporary, "cpu")])
+        engine = StableDiffusion(models, [checkpoints.load_clip("mini", temporary, "cpu")])
         params = LatentDiffusionParams(
             prompt="a red heart", checkpoint=name, clip=("mini",), seed=0, steps=2, width=64, height=64
         )
@@ -163,7 +163,7 @@ def check(name: str) -> str:
 def draw(name: str, biggan: BigGAN) -> None:
     """Two steps of Big Sleep's settings with a few cutouts of a small CLIP. Raises where a step fails."""
     clip = ClipModel(random_clip((16, 16, 1, 64, 4, 77, 49408, 64, 1, 1)), "small")
-    engine: Any = BigganClip.from_models(biggan, [clip], precision=torch.float32)
+    engine: Any = BigganClip(biggan, [clip], precision=torch.float32)
     params = validate("biggan-clip", {"prompt": "a castle", "checkpoint": name, "steps": 2, "cutn": 4})
     *_, last = generate(engine, params)
     if last.index != 2 or last.image is None:
@@ -174,7 +174,7 @@ def two_steps(name: str, denoiser: Any) -> None:
     """The first two guided steps of a 64 px picture with the checkpoint's own settings; raises where one fails."""
     clip = ClipModel(random_clip(CLIP_ARCHITECTURES["RN50"]), "RN50")
     params = GuidedDiffusionParams(prompt="a castle", checkpoint=name, width=64, height=64)
-    engine = GuidedDiffusion.from_models(denoiser, [clip], precision=torch.float32)
+    engine = GuidedDiffusion(denoiser, [clip], precision=torch.float32)
     slot = engine.open(params)
     for _ in range(2):
         began, before = time.monotonic(), slot.x

@@ -59,7 +59,7 @@ class Pulled(GuidedDiffusion):
     @classmethod
     def run(cls, unet: Denoiser, steps: int = 5, seed: int = 0) -> Tensor:
         """The picture (1, 3, 16, 16) at the end of a run with the settings of Disco Diffusion."""
-        engine = cls.from_models(unet, [SmallClip()], precision=torch.float32)
+        engine = cls(unet, [SmallClip()], precision=torch.float32)
         slot = engine.open(disco(steps=steps, seed=seed, cutn_batches=1))
         while not slot.done:
             engine.advance([slot])

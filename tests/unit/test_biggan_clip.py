@@ -63,7 +63,7 @@ def models():
 @pytest.fixture
 def engine(models):
     red = Image.new("RGB", (30, 20), (200, 10, 10))
-    return BigganClip.from_models(
+    return BigganClip(
         models[0], [models[1]], reader=models[1], read_image={"red.png": red}.__getitem__, precision=torch.float32
     )
 

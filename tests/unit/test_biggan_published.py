@@ -49,7 +49,7 @@ def engine(model: BigGAN) -> BigganClip:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         clip = ClipModel(openai_clip("model").CLIP(16, 16, 1, 64, 4, 77, 49408, 64, 1, 1), "small")
-    return BigganClip.from_models(model, [clip], precision=torch.float32)
+    return BigganClip(model, [clip], precision=torch.float32)
 
 
 def settings(**values: Any) -> BigganClipParams:

@@ -168,7 +168,7 @@ class LikesRed:
 
 def test_a_ranking_that_was_interrupted_ends_as_if_it_had_not_been() -> None:
     colours = {"red": (255, 0, 0), "green": (0, 255, 0), "olive": (200, 200, 0)}
-    engine = Rank.from_models([LikesRed()], read_image=lambda name: Image.new("RGB", (12, 20), colours[name]))
+    engine = Rank([LikesRed()], read_image=lambda name: Image.new("RGB", (12, 20), colours[name]))
     params = validate_job("rank", {"prompt": "red", "pictures": ["green", "olive", "red"]})
     *_, last = generate(engine, params)
     assert last.result is not None

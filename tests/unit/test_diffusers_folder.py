@@ -108,7 +108,7 @@ def test_a_model_of_hugging_face_is_fetched_by_its_name_with_all_that_its_index_
 
 def test_one_command_is_named_for_all_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing, match=r"4619 MB.* download stable-diffusion-1-5 ViT-B/32$"):
-        StableDiffusion(
+        StableDiffusion.load(
             "stable-diffusion-1-5",
             ("ViT-B/32",),
             device="cpu",

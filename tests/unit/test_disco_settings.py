@@ -37,7 +37,7 @@ def engine() -> GuidedDiffusion:
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return GuidedDiffusion.from_models(PixelDiffusion(SMALL), [SmallClip()], precision=torch.float32)
+        return GuidedDiffusion(PixelDiffusion(SMALL), [SmallClip()], precision=torch.float32)
 
 
 def settings(**values: Any) -> GuidedDiffusionParams:

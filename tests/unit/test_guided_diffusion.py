@@ -27,7 +27,7 @@ def models():
 def engine(models):
     red = Image.new("RGB", (30, 20), (200, 10, 10))
     read = {"red.png": red}.__getitem__
-    return GuidedDiffusion.from_models(models[0], [models[1]], read_image=read, precision=torch.float32)
+    return GuidedDiffusion(models[0], [models[1]], read_image=read, precision=torch.float32)
 
 
 def settings(**values):

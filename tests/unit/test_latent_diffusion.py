@@ -47,9 +47,7 @@ def engine():
         clip.source_projection = torch.randn(64, 16)
         red = {"red.png": Image.new("RGB", (30, 20), (200, 10, 10))}
         vqgan = VQGAN(VQGAN_CONFIG)
-        return LatentDiffusion.from_models(
-            model, layout, vqgan, clip, [clip], read_image=red.__getitem__, precision=torch.float32
-        )
+        return LatentDiffusion(model, layout, vqgan, clip, [clip], read_image=red.__getitem__, precision=torch.float32)
 
 
 def settings(**changed):

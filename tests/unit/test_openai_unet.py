@@ -110,11 +110,13 @@ def test_a_missing_checkpoint_says_the_command_that_gets_it_and_the_size(tmp_pat
 def test_what_is_missing_is_got_by_one_command(tmp_path: Path) -> None:
     wanted = r"guided-diffusion-256 and RN50 are not .*\(2467 MB\) with: .*download guided-diffusion-256 RN50$"
     with pytest.raises(CheckpointMissing, match=wanted):
-        GuidedDiffusion("guided-diffusion-256", ("RN50",), device="cpu", checkpoints_dir=str(tmp_path), read_image=open)
+        GuidedDiffusion.load(
+            "guided-diffusion-256", ("RN50",), device="cpu", checkpoints_dir=str(tmp_path), read_image=open
+        )
 
 
 def test_two_guided_steps_with_the_settings_of_disco_diffusion(folder: Path) -> None:
-    engine = GuidedDiffusion.from_models(load_diffusion(NAME, folder, "cpu"), [SmallClip()], precision=torch.float32)
+    engine = GuidedDiffusion(load_diffusion(NAME, folder, "cpu"), [SmallClip()], precision=torch.float32)
     values = {"prompt": "a castle", "checkpoint": NAME, "width": 64, "height": 64, "cutn_batches": 1}
     params = validate("guided-diffusion", values)
     assert isinstance(params, GuidedDiffusionParams)
@@ -128,7 +130,7 @@ def test_two_guided_steps_with_the_settings_of_disco_diffusion(folder: Path) -> 
 
 def test_computing_blocks_again_changes_nothing_but_the_memory(unet: OpenAIUNet) -> None:
     def x_after(recompute: bool) -> torch.Tensor:
-        engine = GuidedDiffusion.from_models(unet, [SmallClip()], precision=torch.float32)
+        engine = GuidedDiffusion(unet, [SmallClip()], precision=torch.float32)
         slot = engine.open(disco(cutn_batches=1, checkpoint_activations=recompute))
         engine.advance([slot])
         return slot.x

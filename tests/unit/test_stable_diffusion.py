@@ -48,7 +48,7 @@ def engine(checkpoints: Path) -> Iterator[StableDiffusion]:
         torch.manual_seed(0)
         clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")
     pictures = {"red.png": Image.new("RGB", (70, 64), (200, 10, 10)), "mask.png": half_white()}
-    yield StableDiffusion.from_models(models, [clip], read_image=pictures.__getitem__, precision=torch.float32)
+    yield StableDiffusion(models, [clip], read_image=pictures.__getitem__, precision=torch.float32)
     torch.set_num_threads(threads)
 
 
@@ -155,7 +155,7 @@ def test_a_job_that_does_not_fit_is_told_what_to_lower() -> None:
 
 def test_in_bfloat16_the_picture_is_nearly_the_same(engine: StableDiffusion, checkpoints: Path) -> None:
     models = load_stable_diffusion("diffusers/tiny", checkpoints)
-    narrow = StableDiffusion.from_models(models, engine.clips, precision=torch.bfloat16)
+    narrow = StableDiffusion(models, engine.clips, precision=torch.bfloat16)
     assert (last(narrow, settings()) - last(engine, settings())).abs().mean() < 0.02
 
 

@@ -113,7 +113,7 @@ def test_the_picture_is_that_of_diffusers_own_pipeline(
     write(checkpoints / name / "scheduler" / "scheduler_config.json", scheduler)
     models = load_stable_diffusion(name, checkpoints)
     clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")
-    engine = StableDiffusion.from_models(models, [clip], precision=torch.float32)
+    engine = StableDiffusion(models, [clip], precision=torch.float32)
     params = LatentDiffusionParams(
         **TEXTS, checkpoint=name, clip=("mini",), seed=3, steps=6, sampler=sampler, width=32, height=32
     )

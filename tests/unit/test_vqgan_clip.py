@@ -76,7 +76,7 @@ def codes_of(text, style, seeds, distance):
 @pytest.fixture
 def engine(models):
     red = Image.new("RGB", (30, 20), (200, 10, 10))
-    return VqganClip.from_models(
+    return VqganClip(
         models[0], [models[1]], draft_codes=codes_of, read_image={"red.png": red}.__getitem__, precision=torch.float32
     )
 
@@ -338,14 +338,14 @@ def test_a_picture_can_be_the_prompt(engine):
 def test_several_clips_guide_together_and_each_sees_its_own_size(models):
     torch.manual_seed(1)
     other = SmallClip(resolution=12)
-    engine = VqganClip.from_models(models[0], [models[1], other], precision=torch.float32)
+    engine = VqganClip(models[0], [models[1], other], precision=torch.float32)
     steps = list(generate(engine, settings(steps=30, augment=False, noise=0.0)))
     assert other.passes == 31 and steps[-1].score > steps[0].score
 
 
 def test_the_devices_own_precision_stays_close_to_full_precision(models):
     start = [
-        last(VqganClip.from_models(*copy.deepcopy((models[0], [models[1]])), precision=precision), settings(steps=0))
+        last(VqganClip(*copy.deepcopy((models[0], [models[1]])), precision=precision), settings(steps=0))
         for precision in (None, torch.float32)
     ]
     torch.testing.assert_close(start[0].image, start[1].image, atol=0.05, rtol=0)
