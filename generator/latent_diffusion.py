@@ -184,6 +184,8 @@ class LatentDiffusion:
         error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
+        if not slots:
+            return []
         counts = [len(slot.z) for slot in slots]
         with repeatable():
             chunk = self.micro_batch or sum(counts)

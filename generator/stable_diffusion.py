@@ -173,6 +173,8 @@ class StableDiffusion:
         error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
+        if not slots:
+            return []
         self._set_low(any(slot.params.memory == "low" for slot in slots))
         before = [slot.generator.get_state() for slot in slots]
         try:

@@ -1,56 +1,20 @@
-"""CLIP-guided diffusion: reproducible, independent of its batch, resumable, and nearer to the prompt than chance."""
+"""What guided diffusion promises beyond tests/contract/test_engines.py: its guidance, its starts, its samplers."""
 
-import io
 import math
 
 import pytest
 import torch
-from PIL import Image
 
-from generator.engine import NotFinite, generate
-from generator.guided_diffusion import GuidedDiffusion
-from generator.params import BadParams, GuidedDiffusionParams, validate
-from generator.pixel_diffusion import PixelDiffusion
+from generator.params import BadParams, validate
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
-from tests.small_diffusion import SMALL, SmallClip
+from tests import tiny_engines
+from tests.tiny_engines import guided_settings as settings
+from tests.tiny_engines import last
 
 
 @pytest.fixture(scope="module")
-def models():
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return PixelDiffusion(SMALL), SmallClip()
-
-
-@pytest.fixture
-def engine(models):
-    red = Image.new("RGB", (30, 20), (200, 10, 10))
-    read = {"red.png": red}.__getitem__
-    return GuidedDiffusion(models[0], [models[1]], read_image=read, precision=torch.float32)
-
-
-def settings(**values):
-    base = {"prompt": "a red heart", "seed": 1, "width": 16, "height": 16, "steps": 5, "cutn": 3}
-    return GuidedDiffusionParams(**{**base, **values})
-
-
-def last(engine, params):
-    return list(generate(engine, params))[-1]
-
-
-def test_the_first_step_shows_a_guess_and_the_last_is_done(engine):
-    steps = list(generate(engine, settings(steps=3)))
-    assert [(s.index, s.total, s.done) for s in steps] == [(0, 3, False), (1, 3, False), (2, 3, False), (3, 3, True)]
-    for step in steps:
-        assert step.image.shape == (3, 16, 16) and step.image.dtype == torch.float32
-        assert step.image.min() >= 0 and step.image.max() <= 1 and -1 <= step.score <= 1
-
-
-@pytest.mark.parametrize("values", [{}, {"eta": 0.8}, {"sampler": "dpm-solver-2m"}, {"grad_through": "x0"}])
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(engine, values):
-    one, two, other = (last(engine, settings(seed=seed, **values)).image for seed in (7, 7, 8))
-    assert torch.equal(one, two) and not torch.equal(one, other)
+def engine():
+    return tiny_engines.guided_diffusion()
 
 
 def test_a_style_is_another_picture_and_an_unknown_one_is_refused(engine):
@@ -65,89 +29,6 @@ def test_guidance_brings_the_picture_nearer_to_the_prompt_than_chance(engine, th
     calm = {"augment": False, "noise": 0.0, "steps": 12, "grad_through": through, "clamp_max": 1.0}
     free, guided = (last(engine, settings(clip_guidance_scale=scale, **calm)).score for scale in (0.0, 1000.0))
     assert guided > free + 0.05
-
-
-def test_a_slot_alone_equals_the_slot_in_a_batch_of_different_settings(engine):
-    kinds = [
-        settings(seed=1),
-        settings(seed=2, cutn=5, prompt="a cat | fog:-0.5", eta=0.5, cutn_batches=2, steps=7),
-        settings(seed=3, augment=False, loss="cosine", sampler="dpm-solver-2m", style=None, grad_through="x0"),
-        settings(seed=4, clip_guidance_scale=0.0, tv_scale=10.0, sat_scale=1.0),
-        settings(seed=5, init_image="red.png", skip_steps=2, init_scale=10.0),
-    ]
-    together = [engine.open(params) for params in kinds]
-    made = {}
-    while live := [slot for slot in together if not slot.done]:
-        for slot, step in zip(live, engine.advance(live), strict=True):
-            made[slot.params.seed] = step
-    for params in kinds:
-        alone = last(engine, params)
-        torch.testing.assert_close(made[params.seed].image, alone.image, atol=2e-3, rtol=0)
-        assert made[params.seed].score == pytest.approx(alone.score, abs=1e-3)
-
-
-def test_slots_join_leave_and_may_be_of_different_sizes(engine):
-    first, wide = engine.open(settings(steps=4)), engine.open(settings(steps=2, width=24, seed=5))
-    engine.advance([first])
-    steps = engine.advance([first, wide])
-    assert [s.index for s in steps] == [1, 0] and [tuple(s.image.shape) for s in steps][1] == (3, 16, 24)
-    while not first.done:
-        engine.advance([first])
-    with pytest.raises(ValueError, match="done"):
-        engine.advance([first])
-    assert engine.advance([]) == []
-
-
-@pytest.mark.parametrize("values", [{"eta": 0.8}, {"sampler": "dpm-solver-2m"}, {"init_image": "red.png"}])
-def test_an_interrupted_picture_goes_on_exactly_where_it_was(engine, values):
-    params = settings(steps=6, skip_steps=1, init_scale=5.0, **values)
-    whole = last(engine, params)
-    slot = engine.open(params)
-    for _ in range(3):
-        engine.advance([slot])
-    file = io.BytesIO()
-    torch.save(slot.state_dict(), file)
-    engine.advance([slot])
-    file.seek(0)
-    resumed = engine.resume(params, torch.load(file, weights_only=True))
-    assert resumed.index == 3
-    while not resumed.done:
-        (step,) = engine.advance([resumed])
-    assert torch.equal(step.image, whole.image) and step.score == whole.score
-
-
-def test_a_state_of_another_version_is_refused(engine):
-    state = engine.open(settings()).state_dict()
-    with pytest.raises(ValueError, match="version 99"):
-        engine.resume(settings(), {**state, "version": 99})
-
-
-def test_a_step_that_ran_out_of_memory_can_be_taken_again_in_smaller_parts(engine):
-    whole = last(engine, settings(eta=0.5))
-    slot = engine.open(settings(eta=0.5))
-    engine.advance([slot])
-    engine.clips[0].most = 2
-    try:
-        with pytest.raises(torch.OutOfMemoryError):
-            engine.advance([slot])
-        engine.micro_batch = 2
-        while not slot.done:
-            (step,) = engine.advance([slot])
-    finally:
-        engine.clips[0].most = 10_000
-    torch.testing.assert_close(step.image, whole.image, atol=2e-3, rtol=0)
-
-
-def test_numbers_that_are_not_finite_stop_that_picture_and_leave_the_others(engine):
-    good, bad = engine.open(settings(seed=1)), engine.open(settings(seed=2))
-    engine.advance([good, bad])
-    bad.x[0, 0, 0, 0] = torch.nan
-    first, _ = engine.advance([bad, good])
-    assert isinstance(first.error, NotFinite) and first.image is None and first.done and bad.done
-    assert "clip_guidance_scale" in str(first.error)
-    while not good.done:
-        (step,) = engine.advance([good])
-    torch.testing.assert_close(step.image, last(engine, settings(seed=1)).image, atol=2e-3, rtol=0)
 
 
 def test_a_start_picture_is_kept_the_more_steps_are_skipped(engine):
@@ -166,11 +47,6 @@ def test_smoothness_can_be_asked_for(engine):
         return float((image[:, 1:] - image[:, :-1]).abs().mean())
 
     assert roughness(1e4) < roughness(0.0)
-
-
-def test_frames_are_due_every_so_many_steps_and_at_the_end(engine):
-    steps = list(generate(engine, settings(steps=5, save_every=2)))
-    assert [step.image is not None for step in steps] == [True, False, True, False, True, True]
 
 
 def test_a_picture_can_be_the_prompt(engine):

@@ -1,64 +1,40 @@
-"""Stable Diffusion through diffusers' networks: reproducible, independent of its batch, resumable; tiny models."""
+"""What Stable Diffusion promises beyond tests/contract/test_engines.py: frames, candidates, masks, memory."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
 from executor.engines import too_large
 from generator.checkpoints import load_stable_diffusion
-from generator.clip import ClipModel, PromptTooLong, openai_clip
-from generator.engine import NotFinite, Step, generate
+from generator.clip import PromptTooLong
+from generator.engine import generate
 from generator.params import BadParams, LatentDiffusionParams, validate
 from generator.registry import estimate_memory
 from generator.stable_diffusion import StableDiffusion
-from tests.tiny_diffusers import save_stable_diffusion
+from tests import tiny_engines
+from tests.tiny_engines import stable_settings as settings
 
 SAMPLERS = ["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
 
 RED = torch.tensor([200, 10, 10]).view(3, 1, 1) / 255
 
 
-def half_white() -> Image.Image:
-    """A mask: the right half is redrawn."""
-    mask = Image.new("L", (32, 32), 0)
-    ImageDraw.Draw(mask).rectangle((16, 0, 31, 31), fill=255)
-    return mask
-
-
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("checkpoints")
-    save_stable_diffusion(root / "diffusers" / "tiny")
-    return root
+    return tmp_path_factory.mktemp("checkpoints")
 
 
 @pytest.fixture(scope="module")
-def engine(checkpoints: Path) -> Iterator[StableDiffusion]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    models = load_stable_diffusion("diffusers/tiny", checkpoints)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")
-    pictures = {"red.png": Image.new("RGB", (70, 64), (200, 10, 10)), "mask.png": half_white()}
-    yield StableDiffusion(models, [clip], read_image=pictures.__getitem__, precision=torch.float32)
-    torch.set_num_threads(threads)
-
-
-def settings(**changed: Any) -> LatentDiffusionParams:
-    small = {"prompt": "a red heart", "seed": 3, "steps": 4, "width": 32, "height": 32, "clip": ("mini",)}
-    return LatentDiffusionParams(**{"checkpoint": "diffusers/tiny", **small, **changed})
+def engine(checkpoints: Path) -> StableDiffusion:
+    return tiny_engines.stable_diffusion(checkpoints)
 
 
 def last(engine: StableDiffusion, params: LatentDiffusionParams) -> torch.Tensor:
-    image = list(generate(engine, params))[-1].image
+    image = tiny_engines.last(engine, params).image
     assert image is not None
     return image
 
@@ -73,71 +49,10 @@ def test_a_finished_picture_has_its_size_its_score_and_its_frames(engine: Stable
     assert steps[1].score == steps[0].score, "between two frames the score is that of the frame before"
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_same_seed_makes_the_same_picture_and_another_seed_another(engine: StableDiffusion, sampler: str) -> None:
-    eta = 0.5 if sampler == "ddim" else 0.0
-    one, again = (last(engine, settings(sampler=sampler, eta=eta, seed=0)) for _ in range(2))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, last(engine, settings(sampler=sampler, eta=eta, seed=1)))
-
-
-def test_what_a_picture_becomes_does_not_depend_on_its_neighbours(engine: StableDiffusion) -> None:
-    alone = last(engine, settings(sampler="pndm"))
-    slots = [engine.open(settings(seed=9, cfg_scale=1.0, candidates=2)), engine.open(settings(sampler="pndm"))]
-    engine.advance(slots[:1])
-    steps: list[Step] = []
-    while not slots[1].done:
-        steps = engine.advance([slot for slot in slots if not slot.done])
-    assert steps[-1].image is not None and torch.allclose(steps[-1].image, alone, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        *({"sampler": sampler} for sampler in SAMPLERS),
-        {"init_image": "red.png", "mask_image": "mask.png", "sampler": "euler-ancestral"},
-        {"clip_guidance_scale": 500.0, "prompt": "a heart | a car:-1"},
-    ],
-)
-def test_a_picture_that_is_resumed_becomes_what_it_would_have_become(
-    engine: StableDiffusion, changed: dict[str, Any]
-) -> None:
-    params = settings(**changed)
-    whole = last(engine, params)
-    slot = engine.open(params)
-    engine.advance([slot])
-    engine.advance([slot])
-    saved = io.BytesIO()
-    torch.save(slot.state_dict(), saved)
-    slot = engine.resume(params, torch.load(io.BytesIO(saved.getvalue()), weights_only=True))
-    assert slot.index == 2
-    while not slot.done:
-        (step,) = engine.advance([slot])
-    assert step.index == params.total_steps and step.image is not None and torch.equal(step.image, whole)
-
-
-def test_a_saved_state_of_another_version_and_a_finished_picture_are_refused(engine: StableDiffusion) -> None:
-    with pytest.raises(ValueError, match="version"):
-        engine.resume(settings(), {"version": 99})
-    slot = engine.open(settings(steps=1))
-    engine.advance([slot])
-    with pytest.raises(ValueError, match="done"):
-        engine.advance([slot])
-
-
 def test_of_several_candidates_the_one_clip_likes_best_is_shown(engine: StableDiffusion) -> None:
     steps = list(generate(engine, settings(candidates=3)))
     alone = [step for step in generate(engine, settings(candidates=1))]
     assert steps[-1].score >= alone[-1].score - 1e-3, "the first candidate is the picture made alone"
-
-
-def test_fewer_candidates_at_a_time_make_the_same_picture(engine: StableDiffusion) -> None:
-    whole = last(engine, settings(candidates=3))
-    engine.micro_batch = 1
-    try:
-        assert torch.allclose(last(engine, settings(candidates=3)), whole, atol=1e-3)
-    finally:
-        engine.micro_batch = None
 
 
 def test_a_small_gpu_gets_the_same_picture_and_keeps_less_in_memory(engine: StableDiffusion) -> None:
@@ -157,29 +72,6 @@ def test_in_bfloat16_the_picture_is_nearly_the_same(engine: StableDiffusion, che
     models = load_stable_diffusion("diffusers/tiny", checkpoints)
     narrow = StableDiffusion(models, engine.clips, precision=torch.bfloat16)
     assert (last(narrow, settings()) - last(engine, settings())).abs().mean() < 0.02
-
-
-def test_a_step_that_ran_out_of_memory_can_be_taken_again(
-    engine: StableDiffusion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    params = settings(sampler="euler-ancestral", save_every=1)
-    whole = last(engine, params)
-    slots = [engine.open(params), engine.open(settings(seed=8))]
-    decode, calls = engine.models.decode, []
-
-    def too_much(z: torch.Tensor) -> torch.Tensor:
-        calls.append(z)
-        if len(calls) == 2:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return decode(z)
-
-    monkeypatch.setattr(engine.models, "decode", too_much)
-    with pytest.raises(torch.OutOfMemoryError):
-        engine.advance(slots)
-    assert [slot.index for slot in slots] == [0, 0]
-    while not slots[0].done:
-        step = engine.advance(slots)[0]
-    assert step.image is not None and torch.allclose(step.image, whole, atol=1e-3)
 
 
 def test_what_is_to_be_avoided_changes_the_picture_either_way_it_is_said(engine: StableDiffusion) -> None:
@@ -226,14 +118,6 @@ def test_a_prompt_that_is_too_long_is_refused_with_the_words_that_fall_off(engin
     words = " ".join(["word"] * 75)
     with pytest.raises(PromptTooLong, match="75 fit; these words fall off its end: “extra long”"):
         engine.open(settings(prompt=f"{words} extra long"))
-
-
-def test_numbers_that_stop_being_finite_end_one_picture_and_not_its_neighbours(engine: StableDiffusion) -> None:
-    bad, good = engine.open(settings()), engine.open(settings())
-    bad.z[0, 0, 0, 0] = float("nan")
-    first, second = engine.advance([bad, good])
-    assert isinstance(first.error, NotFinite) and bad.done and first.image is None
-    assert second.error is None and not good.done
 
 
 @pytest.mark.parametrize(
