@@ -242,9 +242,11 @@ class Executor:
         return min([self.places, *(self._limits[w.batch][0] for w in self.active if w.batch in self._limits)])
 
     def _batches(self) -> list[list[Work]]:
-        batches: dict[tuple[EngineKey, str], list[Work]] = {}
+        """The jobs that take their next step together; one that is to be alone is a batch of its own."""
+        batches: dict[tuple[Any, ...], list[Work]] = {}
         for work in self.active:
-            batches.setdefault(work.batch, []).append(work)
+            alone = "" if work.alone_past is None else work.job.id
+            batches.setdefault((*work.batch, alone), []).append(work)
         return list(batches.values())
 
     def _open(self, work: Work) -> None:
@@ -302,8 +304,10 @@ class Executor:
 
     def _advance(self, batch: list[Work]) -> None:
         """One step of each, in one batched forward and backward."""
+        slots = [work.slot for work in batch if work.slot is not None]
+        began = [slot.index for slot in slots]
         try:
-            steps: list[Step] = batch[0].engine.advance([work.slot for work in batch if work.slot is not None])
+            steps: list[Step] = batch[0].engine.advance(slots)
         except Exception as error:
             trouble = error
         else:
@@ -314,6 +318,8 @@ class Executor:
                 work.took(step)
                 if step.done:
                     self._end(work, work.finish)
+                else:
+                    work.rejoin()
             return
         if is_device_lost(trouble):
             raise trouble
@@ -324,11 +330,12 @@ class Executor:
         elif len(batch) == 1:
             self._fail_with(batch[0], trouble)
         else:
-            # One of them made the whole batch fail: each alone shows which.
+            # One of them made the whole batch fail. Each makes its steps up to there and that one alone: this shows
+            # which, and whoever is still there has got past it.
             self.station.event("batch_failed", logging.ERROR, jobs=len(batch), error=f"{trouble}")
-            for work in batch:
-                if self._rewind(work):
-                    self._advance([work])
+            for work, index in zip(batch, began, strict=True):
+                work.alone_past = index
+                self._rewind(work)
 
     def _make_room(self, batch: list[Work]) -> None:
         """Memory ran out: half the batch goes back to the queue; a job alone gets fewer cutouts at a time."""
@@ -349,7 +356,7 @@ class Executor:
             return
         self._fail(work, "out_of_memory", too_large_even_alone(work.params, self.device))
 
-    def _rewind(self, work: Work) -> bool:
+    def _rewind(self, work: Work) -> None:
         """Open the slot again where it was saved last: the step that broke off may have drawn random numbers."""
         work.slot = None
         free_cached(self.device)
@@ -359,8 +366,6 @@ class Executor:
             if is_device_lost(error):
                 raise
             self._fail_with(work, error)
-            return False
-        return True
 
     def _fail_with(self, work: Work, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
