@@ -280,6 +280,7 @@ class Work:
             ext=ext,
             width=width,
             height=height,
+            held_by=self.station.worker_id,
         )
 
     def _succeed(self) -> None:
