@@ -39,6 +39,7 @@ from executor.job import Work
 from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator import registry
+from generator.inventory import wrong_default
 from generator.output import decode_image
 from generator.tiling import MOST_PX
 
@@ -81,6 +82,9 @@ class Executor:
         station.event(
             "ready", worker=station.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
         )
+        settings = station.settings
+        if trouble := wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir):
+            station.event("wrong_default", logging.WARNING, error=trouble)
         while not self.stop.is_set():
             self._leave()
             self._refill()
@@ -101,10 +105,12 @@ class Executor:
     def _warm_up(self) -> None:
         """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
         settings = self.station.settings
-        name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
-        if self._warm or settings.default_engine not in self.names or not registry.CHECKPOINTS[name].embedded:
+        if self._warm or settings.default_engine not in {*self.names} & {*registry.drawing_engines()}:
             return
         self._warm = True
+        name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
+        if not registry.checkpoint_spec(name).embedded:
+            return
         try:
             params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
             self._engines.get(EngineKey.of(settings.default_engine, params), set())

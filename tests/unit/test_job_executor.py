@@ -299,6 +299,33 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"default_engine": "rank"}, "T2I_DEFAULT_ENGINE=rank is no engine that draws"),
+        (
+            {"default_engine": "vqgan-clip", "default_checkpoint": "imagenet-f16-1024"},
+            "python -m generator.checkpoints download imagenet-f16-1024",
+        ),
+    ],
+)
+def test_a_default_that_cannot_be_had_is_said_once_and_the_rest_works(
+    tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    studio = Studio(tmp_path, **settings)
+    try:
+        executor = studio.executor()
+        # The second comes when the executor has been idle, which is when it would load the default.
+        for seed in (1, 2):
+            (job,) = studio.ended(studio.add("a tree", steps=2, seed=seed))
+            assert job.state == "succeeded"
+            studio.until(lambda: not workers.live(studio.db, within_s=30)[0].status.startswith("storing"))
+        assert studio.said("wrong_default") == 1 and says in studio.log.read_text()
+        assert executor.poll() is None
+    finally:
+        studio.close()
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--batch", "0"], "1 to 64"),
