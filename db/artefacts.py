@@ -23,6 +23,7 @@ from db.engine import clock, reading, writing
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import new_id
 from db.schema import artefacts
+from db.transitions import check_held
 
 KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "sheet")
 
@@ -158,11 +159,19 @@ def save(
     ext: str,
     width: int | None = None,
     height: int | None = None,
+    held_by: str | None = None,
 ) -> Artefact:
-    """Put the bytes under the key made from the ids, then record them. The usual way to keep a file."""
+    """Put the bytes under the key made from the ids, then record them. The usual way to keep a file.
+
+    held_by: the executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more:
+    nothing is recorded then, and nothing is put unless the job was lost during this very call.
+    """
     _check_kind(kind)
     artefact_id = new_id()
     key = upload_key(artefact_id, ext) if job_id is None else key_for(job_id, kind, ext)
+    if job_id is not None and held_by is not None:
+        with reading(db) as conn:
+            check_held(conn, job_id, held_by)
     store.put(key, data)
     return record(
         db,
@@ -174,6 +183,7 @@ def save(
         width=width,
         height=height,
         artefact_id=artefact_id,
+        held_by=held_by,
     )
 
 
@@ -190,8 +200,12 @@ def record(
     width: int | None = None,
     height: int | None = None,
     artefact_id: str | None = None,
+    held_by: str | None = None,
 ) -> Artefact:
-    """Note a stored file; give its bytes, or its size and sha256. A job has one of each kind: the newest."""
+    """Note a stored file; give its bytes, or its size and sha256. A job has one of each kind: the newest.
+
+    held_by: as in `save`; raises LeaseLost.
+    """
     _check_kind(kind)
     _checked(key)
     if data is not None:
@@ -207,6 +221,9 @@ def record(
         "height": height,
     }
     with writing(db) as conn:
+        if job_id is not None and held_by is not None:
+            # In the same transaction: an executor may be paused between putting the bytes and this.
+            check_held(conn, job_id, held_by, keep=True)
         values["created_at"] = clock(conn)
         row = None
         if job_id is not None:

@@ -150,6 +150,13 @@ def requeue_expired(db: sa.Engine) -> int:
 _FREE: dict[str, Any] = {"worker_id": None, "lease_expires_at": None, "started_at": None, "steps_per_s": None}
 
 
+def check_held(conn: sa.Connection, job_id: str, worker_id: str, *, keep: bool = False) -> None:
+    """Raises LeaseLost unless the job runs on this executor; keep: and stays with it until the transaction ends."""
+    held = sa.select(jobs.c.id).where(*_held(job_id, worker_id))
+    if conn.execute(held.with_for_update() if keep else held).first() is None:
+        raise LeaseLost(job_id, worker_id)
+
+
 def _held(job_id: str, worker_id: str) -> tuple[sa.ColumnElement[bool], ...]:
     return jobs.c.id == job_id, jobs.c.state == State.RUNNING, jobs.c.worker_id == worker_id
 

@@ -54,6 +54,7 @@ class Work:
         self.engine: Engine
         self.slot: Slot | None = None
         self.state: bytes | None = None  # the saved slot state the job would go on from
+        self.alone_past: int | None = None  # its batch failed in this step: it shares none until it has made it
         self.step, self.score = job.step, job.score
         self.history: list[list[float]] = []
         self.cancel = self.lost = False
@@ -173,6 +174,12 @@ class Work:
         self._state_at = time.monotonic()
         self._tasks.put(lambda: self._save_state(state))
 
+    def rejoin(self) -> None:
+        """Alone past the step in which its batch failed: from now on it shares one again, and never goes back there."""
+        if self.slot is not None and self.alone_past is not None and self.slot.index > self.alone_past:
+            self.alone_past = None
+            self.save_state()
+
     def finish(self) -> None:
         """The last step was made: store everything, then mark the job succeeded (or cancelled, if asked meanwhile)."""
         self._end(self._succeed)
@@ -273,6 +280,7 @@ class Work:
             ext=ext,
             width=width,
             height=height,
+            held_by=self.station.worker_id,
         )
 
     def _succeed(self) -> None:

@@ -39,6 +39,7 @@ from executor.job import Work
 from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator import registry
+from generator.inventory import wrong_default
 from generator.output import decode_image
 from generator.tiling import MOST_PX
 
@@ -81,6 +82,9 @@ class Executor:
         station.event(
             "ready", worker=station.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
         )
+        settings = station.settings
+        if trouble := wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir):
+            station.event("wrong_default", logging.WARNING, error=trouble)
         while not self.stop.is_set():
             self._leave()
             self._refill()
@@ -101,10 +105,12 @@ class Executor:
     def _warm_up(self) -> None:
         """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
         settings = self.station.settings
-        name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
-        if self._warm or settings.default_engine not in self.names or not registry.CHECKPOINTS[name].embedded:
+        if self._warm or settings.default_engine not in {*self.names} & {*registry.drawing_engines()}:
             return
         self._warm = True
+        name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
+        if not registry.checkpoint_spec(name).embedded:
+            return
         try:
             params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
             self._engines.get(EngineKey.of(settings.default_engine, params), set())
@@ -242,9 +248,11 @@ class Executor:
         return min([self.places, *(self._limits[w.batch][0] for w in self.active if w.batch in self._limits)])
 
     def _batches(self) -> list[list[Work]]:
-        batches: dict[tuple[EngineKey, str], list[Work]] = {}
+        """The jobs that take their next step together; one that is to be alone is a batch of its own."""
+        batches: dict[tuple[Any, ...], list[Work]] = {}
         for work in self.active:
-            batches.setdefault(work.batch, []).append(work)
+            alone = "" if work.alone_past is None else work.job.id
+            batches.setdefault((*work.batch, alone), []).append(work)
         return list(batches.values())
 
     def _open(self, work: Work) -> None:
@@ -302,8 +310,10 @@ class Executor:
 
     def _advance(self, batch: list[Work]) -> None:
         """One step of each, in one batched forward and backward."""
+        slots = [work.slot for work in batch if work.slot is not None]
+        began = [slot.index for slot in slots]
         try:
-            steps: list[Step] = batch[0].engine.advance([work.slot for work in batch if work.slot is not None])
+            steps: list[Step] = batch[0].engine.advance(slots)
         except Exception as error:
             trouble = error
         else:
@@ -314,6 +324,8 @@ class Executor:
                 work.took(step)
                 if step.done:
                     self._end(work, work.finish)
+                else:
+                    work.rejoin()
             return
         if is_device_lost(trouble):
             raise trouble
@@ -324,11 +336,12 @@ class Executor:
         elif len(batch) == 1:
             self._fail_with(batch[0], trouble)
         else:
-            # One of them made the whole batch fail: each alone shows which.
+            # One of them made the whole batch fail. Each makes its steps up to there and that one alone: this shows
+            # which, and whoever is still there has got past it.
             self.station.event("batch_failed", logging.ERROR, jobs=len(batch), error=f"{trouble}")
-            for work in batch:
-                if self._rewind(work):
-                    self._advance([work])
+            for work, index in zip(batch, began, strict=True):
+                work.alone_past = index
+                self._rewind(work)
 
     def _make_room(self, batch: list[Work]) -> None:
         """Memory ran out: half the batch goes back to the queue; a job alone gets fewer cutouts at a time."""
@@ -349,7 +362,7 @@ class Executor:
             return
         self._fail(work, "out_of_memory", too_large_even_alone(work.params, self.device))
 
-    def _rewind(self, work: Work) -> bool:
+    def _rewind(self, work: Work) -> None:
         """Open the slot again where it was saved last: the step that broke off may have drawn random numbers."""
         work.slot = None
         free_cached(self.device)
@@ -359,8 +372,6 @@ class Executor:
             if is_device_lost(error):
                 raise
             self._fail_with(work, error)
-            return False
-        return True
 
     def _fail_with(self, work: Work, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):

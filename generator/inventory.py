@@ -61,6 +61,33 @@ def missing(name: str, directory: Path) -> bool:
     return name in TABLE and not installed(name, directory)
 
 
+def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
+    """What is wrong with the engine and checkpoint that the host wants shown first, in one sentence; None: nothing.
+
+    An embedded checkpoint of another engine is not wrong: each engine has its own.
+    """
+    drawing = registry.drawing_engines()
+    if engine not in drawing:
+        return (
+            f"T2I_DEFAULT_ENGINE={engine} is no engine that draws, so {drawing[0]} comes first; "
+            f"choose one of: {', '.join(drawing)}."
+        )
+    setting, first = f"T2I_DEFAULT_CHECKPOINT={checkpoint}", registry.ENGINES[engine].checkpoints[0]
+    if not registry.offers(engine, checkpoint):
+        known = registry.CHECKPOINTS.get(checkpoint)
+        if known is not None and known.embedded:
+            return None
+        allowed = ", ".join(registry.ENGINES[engine].checkpoints)
+        return f"{setting} is no checkpoint of {engine}, so {first} comes first; choose one of: {allowed}."
+    if registry.OWN_FOLDER.fullmatch(checkpoint):
+        if checkpoint not in registry.own_folders(directory):
+            return f"{setting} is not in {directory}, so {first} comes first; put the diffusers folder there."
+    elif missing(checkpoint, directory):
+        get = f"python -m generator.checkpoints download {checkpoint}"
+        return f"{setting} is not installed in {directory}; get it with: {get}"
+    return None
+
+
 def own_upscalers(directory: Path) -> list[str]:
     """Files of the folder that the setting `upscaler` may name: the host's own."""
     known = {Path(file.name).stem for entry in TABLE.values() for file in entry.files}

@@ -147,7 +147,7 @@ def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:
 def first_checkpoint(engine: str, wanted: str) -> str:
     """The checkpoint to begin with: the one wanted where the engine has it, else its first. Raises UnknownName."""
     offered = lookup("engine", ENGINES, engine).checkpoints
-    return wanted if wanted in offered else str(offered[0])
+    return wanted if offers(engine, wanted) else str(offered[0])
 
 
 def drawing_engines() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -54,17 +54,52 @@ def example(name: str) -> str:
     return known.get(name, "one, another")
 
 
-def _fields(engine: str) -> list[_form.Field]:
-    """What the form offers for the engine's first checkpoint."""
+def _fields(engine: str) -> dict[str, _form.Field]:
+    """What the form offers for any of the engine's checkpoints, by name."""
     checkpoints = registry.ENGINES[engine].checkpoints
-    return [field for fields in _form.fields(engine, checkpoints[0], checkpoints).values() for field in fields]
+    groups = [group for one in checkpoints for group in _form.fields(engine, one, checkpoints).values()]
+    return {field.name: field for group in groups for field in group}
 
 
-def settings_of(engine: str) -> list[str]:
-    """What can be compared with this engine at hand: the engine, the seed, the style, and what the form offers."""
-    names = [field.name for field in _fields(engine)]
+def engines_in(engine: str, name: str, typed: str) -> list[str]:
+    """The engines to compare with: those typed where the axis `name` is the engine, else the one chosen."""
+    drawing = registry.drawing_engines()
+    named = [value.strip() for value in typed.split(",")] if name == ENGINE else []
+    return [value for value in dict.fromkeys(named) if value in drawing] or [engine]
+
+
+def settings_of(engines: Sequence[str]) -> list[str]:
+    """What can be compared with all of these engines: the engine, the seed, the style, and what each one's form offers
+    for some of its checkpoints, with a value that all permit."""
     first = [ENGINE, "seed", "style"]
-    return [*first, *(name for name in names if name not in (*first, *_form.OWN_WIDGET))]
+    every = [_fields(engine) for engine in engines]
+    shared = [name for name in every[0] if all(name in fields for fields in every)]
+    return [*first, *(n for n in shared if n not in (*first, *_form.OWN_WIDGET) and _permitted(every, n) is not None)]
+
+
+def permitted(engines: Sequence[str], name: str) -> str:
+    """The values of a setting that all of these engines permit, in words; empty where there is nothing to say."""
+    if name == ENGINE:
+        return ", ".join(registry.drawing_engines())
+    if name == "style":
+        return ", ".join([*registry.STYLES, ANY[0]])
+    every = [_fields(engine) for engine in engines]
+    return _permitted(every, name) or "" if all(name in fields for fields in every) else ""
+
+
+def _permitted(every: Sequence[Mapping[str, _form.Field]], name: str) -> str | None:
+    """The same; None where the engines have no value in common."""
+    fields = [one[name] for one in every]
+    if fields[0].kind == "switch":
+        return "true, false"
+    if fields[0].choices:
+        shared = [str(choice) for choice in fields[0].choices if all(choice in field.choices for field in fields)]
+        return ", ".join(shared) or None
+    least = max((field.least for field in fields if field.least is not None), default=None)
+    most = min((field.most for field in fields if field.most is not None), default=None)
+    if least is not None and most is not None:
+        return f"{least:.10g} to {most:.10g}" if least <= most else None
+    return ""
 
 
 def cells(
@@ -98,15 +133,17 @@ def cells(
 
 
 def _styled(engine: str, values: Mapping[str, Any]) -> bool:
-    checkpoint = values.get("checkpoint") or registry.first_checkpoint(engine, "")
-    return checkpoint not in registry.CHECKPOINTS or registry.CHECKPOINTS[checkpoint].styled
+    try:
+        return registry.checkpoint_spec(values.get("checkpoint") or registry.first_checkpoint(engine, "")).styled
+    except registry.UnknownName:
+        return True  # the check says what is wrong with it
 
 
 def _value(engine: str, name: str, typed: str) -> Any:
     """What was typed as the setting wants it; left as typed where it does not fit, so that the check explains it."""
     if name == "style":
         return None if typed.lower() in ANY else typed
-    field = next((field for field in _fields(engine) if field.name == name), None)
+    field = _fields(engine).get(name)
     if field is None:
         return typed
     if field.kind == "choices":

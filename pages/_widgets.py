@@ -22,6 +22,7 @@ from db.artefacts import Artefact, Store
 from db.errors import DbError, UnknownArtefact
 from db.jobs import Job
 from generator import registry
+from generator.inventory import wrong_default
 from generator.params import BadParams
 from generator.registry import UnknownName
 from settings import Settings
@@ -55,6 +56,9 @@ class Studio:
 def studio() -> Studio:
     """One connection for all sessions of this process. Raises DatabaseUnavailable, DatabaseTooNew, StoreUnavailable."""
     settings = Settings()
+    trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
+    if trouble is not None:
+        logging.getLogger(__name__).warning(trouble)
     return Studio(settings, engine.connect(settings.database_url), Store(settings.store_url))
 
 

@@ -26,14 +26,15 @@ def page() -> None:
     prompt = _prompt()
     engine = _choice("Engine", "compare_engine", registry.drawing_engines(), None, w.engine_title)
     style = _style(engine)
-    names = _comparison.settings_of(engine)
     first, second = st.columns(2)
     with first:
-        rows = _choice("Rows", "compare_rows", names, ENGINE)
-        typed_rows = _values("compare_rows", rows)
+        engines = _engines(engine, "compare_columns")
+        rows = _choice("Rows", "compare_rows", _comparison.settings_of(engines), ENGINE)
+        typed_rows = _values("compare_rows", rows, engines)
     with second:
-        columns = _choice("Columns", "compare_columns", [NOTHING, *names], "seed")
-        typed_columns = _values("compare_columns", columns) if columns != NOTHING else ""
+        engines = _comparison.engines_in(engine, rows, typed_rows)
+        columns = _choice("Columns", "compare_columns", [NOTHING, *_comparison.settings_of(engines)], "seed")
+        typed_columns = _values("compare_columns", columns, engines) if columns != NOTHING else ""
     seed = _seed() if "seed" not in (rows, columns) else None
     if st.button("Compare", type="primary", icon=":material/compare:"):
         with w.plain_errors():
@@ -84,11 +85,22 @@ def _style(engine: str) -> str | None:
     return chosen
 
 
-def _values(axis_key: str, name: str) -> str:
+def _engines(engine: str, axis_key: str) -> list[str]:
+    """The engines to compare with as the axis stands that is drawn later."""
+    kept = {**_form.remembered(), **{str(key): value for key, value in st.session_state.items()}}
+    typed = kept.get(f"{axis_key}_values_{ENGINE}", "")
+    return _comparison.engines_in(engine, str(kept.get(axis_key)), str(typed))
+
+
+def _values(axis_key: str, name: str, engines: list[str]) -> str:
+    allowed = _comparison.permitted(engines, name)
     start = example(name) if (axis_key, name) in START else ""
     key = _form.keep(f"{axis_key}_values_{name}", start)
     typed = st.text_input(
-        f"Values of {name}", key=key, placeholder=example(name), help="With commas between them; several CLIPs with +."
+        f"Values of {name}",
+        key=key,
+        placeholder=example(name),
+        help="With commas between them; several CLIPs with +." + (f" Permitted: {allowed}." if allowed else ""),
     )
     _form.remembered()[key] = typed
     return typed

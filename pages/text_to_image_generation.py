@@ -8,7 +8,7 @@ import streamlit as st
 
 from db import workers
 from generator import registry
-from generator.inventory import missing
+from generator.inventory import missing, wrong_default
 from generator.params import BadParams, Params, validate
 from pages import _form, _live, _uploads
 from pages import _widgets as w
@@ -46,8 +46,14 @@ def _draw_form(visitor: str) -> None:
     engine = _engine()
     checkpoints = _checkpoints(engine)
     checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
+    settings = w.studio().settings
     if checkpoint not in checkpoints:
-        checkpoint = registry.first_checkpoint(engine, w.studio().settings.default_checkpoint)
+        checkpoint = registry.first_checkpoint(engine, settings.default_checkpoint)
+    if checkpoint not in checkpoints:
+        checkpoint = checkpoints[0]  # a folder that is not there
+    trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
+    if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
+        st.caption(w.label(trouble))
     groups = _form.fields(engine, checkpoint, checkpoints)
     defaults = _form.defaults(engine, checkpoint)
     if registry.checkpoint_spec(checkpoint).styled:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts
+from db import artefacts, queue
 from db.artefacts import Store
-from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
-from tests.contract.queue_steps import add
+from db.engine import writing
+from db.errors import BadValue, LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
+from db.schema import jobs
+from tests.contract.queue_steps import add, take
 
 
 @pytest.fixture(params=["folder", "elsewhere"])
@@ -150,6 +152,49 @@ def test_a_job_has_one_file_of_each_kind_the_newest(database: sa.Engine, store: 
     artefacts.discard(database, store, job_id=job.id, kind="preview")
     assert sorted(artefacts.of_job(database, job.id)) == ["gif"]
     assert not store.exists(kept.key)
+
+
+class LosesTheJob(Store):
+    """A store so slow that the job is somebody else's when the bytes are there."""
+
+    database: sa.Engine
+
+    def put(self, key: str, data: bytes) -> None:
+        super().put(key, data)
+        lose(self.database)
+
+
+def lose(database: sa.Engine) -> None:
+    """The lease of w1 runs out, and w2 takes the job."""
+    with writing(database) as conn:
+        conn.execute(sa.update(jobs).values(lease_expires_at=1.0))
+    assert queue.requeue_expired(database) == 1
+    assert len(take(database, "w2")) == 1
+
+
+def test_an_executor_that_lost_a_job_keeps_no_file_for_it(database: sa.Engine, store: Store) -> None:
+    job = add(database)
+    take(database, "w1")
+    file = {"job_id": job.id, "kind": "state", "media_type": "application/octet-stream", "ext": "pt"}
+    artefacts.save(database, store, data=b"step 5", held_by="w1", **file)
+    lose(database)
+    with pytest.raises(LeaseLost, match="no longer belongs to executor w1"):
+        artefacts.save(database, store, data=b"step 6", held_by="w1", **file)
+    kept = artefacts.of_job(database, job.id)["state"]
+    assert store.get(kept.key) == b"step 5"
+    assert artefacts.save(database, store, data=b"step 6", held_by="w2", **file).size == 6
+
+
+def test_a_job_lost_while_its_file_is_put_is_not_recorded(database: sa.Engine, tmp_path: Path) -> None:
+    slow = LosesTheJob(f"file://{tmp_path}/artefacts")
+    slow.database = database
+    job = add(database)
+    take(database, "w1")
+    with pytest.raises(LeaseLost):
+        artefacts.save(
+            database, slow, job_id=job.id, kind="gif", data=b"x", media_type="image/gif", ext="gif", held_by="w1"
+        )
+    assert artefacts.of_job(database, job.id) == {}
 
 
 def test_uploads_belong_to_no_job_and_each_has_its_own_key(database: sa.Engine, store: Store) -> None:

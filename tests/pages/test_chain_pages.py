@@ -199,6 +199,20 @@ def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> No
     assert {job.params["style"] for job in jobs(studio)} == {"noto"}
 
 
+def test_the_columns_are_what_all_engines_of_the_rows_permit(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page(w.COMPARE)
+    app.text_input(key="compare_rows_values_engine").set_value("vqgan-clip, latent-diffusion").run()
+    offered = app.selectbox(key="compare_columns").options
+    assert "candidates" in offered and "cutn" not in offered and "cfg_scale" not in offered
+    app.selectbox(key="compare_columns").set_value("candidates").run()
+    assert "Permitted: 1 to 16." in app.text_input(key="compare_columns_values_candidates").help
+    app.text_input(key="compare_rows_values_engine").set_value("latent-diffusion").run()
+    assert {"cfg_scale", "memory", "variety"} <= set(app.selectbox(key="compare_columns").options)
+    app.selectbox(key="compare_columns").set_value("engine").run()
+    app.text_input(key="compare_columns_values_engine").set_value("biggan-clip").run()
+    assert "max_classes" in app.selectbox(key="compare_rows").options and not app.exception
+
+
 def test_a_bad_comparison_is_one_sentence_and_queues_nothing(studio: Studio, open_page: OpenPage) -> None:
     app = compare(open_page(w.COMPARE), rows=("cutn", "8, many"), columns=("seed", "1"))
     (error,) = app.error

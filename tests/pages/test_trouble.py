@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 import streamlit as st
 
+from db import queue
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown
@@ -40,6 +41,42 @@ def test_a_database_from_a_newer_version(studio: Studio, open_page: OpenPage, pa
         from db.schema import REVISION
 
         conn.execute(sa.text("INSERT INTO alembic_version VALUES (:r)"), {"r": REVISION})
+
+
+@pytest.mark.parametrize(
+    ("engine", "checkpoint", "chosen", "said"),
+    [
+        ("vqgan-clip", "imagenet-f16-1024", "imagenet-f16-1024", "generator.checkpoints download imagenet-f16-1024"),
+        ("vqgan-clip", "nothing", "mini", "T2I_DEFAULT_CHECKPOINT=nothing is no checkpoint of vqgan-clip"),
+        ("latent-diffusion", "diffusers/gone", "mini-latent-diffusion", "put the diffusers folder there"),
+        ("rank", "mini", "mini", "T2I_DEFAULT_ENGINE=rank is no engine that draws"),
+        ("latent-diffusion", "mini", "mini-latent-diffusion", None),
+    ],
+)
+def test_a_default_that_cannot_be_had_is_said_and_the_form_works(
+    studio: Studio,
+    open_page: OpenPage,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    engine: str,
+    checkpoint: str,
+    chosen: str,
+    said: str | None,
+) -> None:
+    monkeypatch.setenv("T2I_DEFAULT_ENGINE", engine)
+    monkeypatch.setenv("T2I_DEFAULT_CHECKPOINT", checkpoint)
+    app = open_page()
+    assert not app.error and not app.exception
+    assert app.selectbox(key="set_checkpoint").value == chosen
+    shown = everything_shown(app) + "".join(code.value for code in app.code)
+    shown = shown.replace("\\", "").replace("\u2060", "")
+    if said is None:
+        assert "T2I_" not in shown and "T2I_" not in caplog.text
+    else:
+        assert said in shown and said in caplog.text
+    app.text_area(key="set_prompt").set_value("a red heart")
+    next(button for button in app.button if button.label == "Generate").click().run()
+    assert not app.error and [job.checkpoint for job in queue.list_jobs(studio.db, limit=9)] == [chosen]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from generator.params import BadParams, validate
 from generator.params.vary import takes_pictures, varied
-from pages._comparison import axis, cells
+from pages._comparison import axis, cells, engines_in, permitted, settings_of
 from pages._contact_sheet import Cell, contact_sheet
 
 BASE = {"prompt": "a red heart", "seed": 7, "style": "noto"}
@@ -49,6 +49,33 @@ def test_every_kind_of_setting_can_be_compared() -> None:
 def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
     made = grid(("checkpoint", "mini, wikiart-f16-1024"))
     assert [validate(engine, values).style for _, engine, values in made] == ["noto", None]
+
+
+def test_what_can_be_compared_is_what_some_checkpoint_of_the_engine_reads() -> None:
+    offered = settings_of(["latent-diffusion"])
+    assert {"variety", "memory", "checkpoint"} <= set(offered), "one of the embedded model, one of Stable Diffusion"
+    made = cells("latent-diffusion", BASE, axis("checkpoint", "mini-latent-diffusion, diffusers/mine"), None)
+    params = [validate(engine, values) for _, engine, values in made]
+    assert [(p.checkpoint, p.style) for p in params] == [("mini-latent-diffusion", "noto"), ("diffusers/mine", None)]
+    made = cells("latent-diffusion", {**BASE, "checkpoint": "stable-diffusion-1-5"}, axis("memory", "full, low"), None)
+    assert [values["memory"] for _, _, values in made] == ["full", "low"]
+    with pytest.raises(BadParams, match=r"variety 1: variety means nothing to stable-diffusion-1-5"):
+        cells("latent-diffusion", {**BASE, "checkpoint": "stable-diffusion-1-5"}, axis("variety", "1"), None)
+
+
+def test_over_engines_only_what_each_of_them_permits_is_offered() -> None:
+    both = ["vqgan-clip", "latent-diffusion"]
+    assert engines_in("biggan-clip", "engine", "vqgan-clip, dall-e, latent-diffusion") == both
+    assert engines_in("biggan-clip", "seed", "1, 2") == ["biggan-clip"]
+    offered = settings_of(both)
+    assert {"steps", "clip", "candidates"} <= set(offered)
+    assert not {"cutn", "cfg_scale", "checkpoint"} & set(offered), "no checkpoint is of both"
+    assert permitted(both, "candidates") == "1 to 16" and permitted(["biggan-clip"], "candidates") == "1 to 64"
+    assert permitted(["vqgan-clip", "biggan-clip"], "init") == "random"
+    values = {"steps": "10", "candidates": "1", "upscale": "1", "clip": "mini", "save_every": "2"}
+    for name in offered[3:]:
+        if name in values:
+            assert len(cells("vqgan-clip", BASE, axis("engine", ", ".join(both)), axis(name, values[name]))) == 2
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,47 @@ def test_an_error_of_the_engine_fails_only_the_job_that_caused_it(studio: Studio
     assert [job.state for job in others] == ["succeeded", "succeeded"]
 
 
+@pytest.mark.parametrize("state_every_s", [1000.0, 0.001])
+def test_a_job_that_breaks_its_batch_late_fails_alone_and_the_others_become_what_they_are_alone(
+    tmp_path: Path, state_every_s: float
+) -> None:
+    studio = Studio(tmp_path, lease_s=30, state_every_s=state_every_s)
+    try:
+        bad = studio.add("broken at 6", seed=1)
+        others = [studio.add("field", seed=seed, submitter=f"visitor {seed}") for seed in (2, 3)]
+        assert studio.executor("--once").wait(30) == 0, "it must not go back to the beginning for ever"
+        failed = studio.job(bad.id)
+        assert (failed.state, failed.error_kind) == ("failed", "engine_error")
+        assert failed.error and "shapes of a and b do not match" in failed.error
+        assert studio.image(bad).shape == (16, 16, 3), "its last good picture stays"
+        assert [studio.job(job.id).state for job in others] == ["succeeded", "succeeded"]
+        assert studio.said("batch_failed") == 1
+        lines = studio.steps_log.read_text().splitlines()
+        assert "1:6 2:6 3:6" in lines and "1:6" in lines, "together until it fails, then alone"
+        assert "2:7 3:7" in lines and "2:7" not in lines, "the others share a batch again after that step"
+
+        again = [studio.add("field", seed=seed) for seed in (2, 3)]
+        assert studio.executor("--once", "--batch", "1").wait(30) == 0
+        for job, alone in zip(others, again, strict=True):
+            assert np.array_equal(studio.image(job), studio.image(alone))
+    finally:
+        studio.close()
+
+
+def test_a_batch_with_two_bad_jobs_loses_those_two(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, lease_s=30, state_every_s=1000)
+    try:
+        prompts = ("broken at 3", "broken at 7", "field", "nan at 5")
+        jobs = [studio.add(prompt, seed=seed, submitter=prompt) for seed, prompt in enumerate(prompts)]
+        assert studio.executor("--once").wait(30) == 0
+        done = [studio.job(job.id) for job in jobs]
+        assert [job.state for job in done] == ["failed", "failed", "succeeded", "failed"]
+        assert [job.error_kind for job in done] == ["engine_error", "engine_error", None, "not_finite"]
+        assert [point[0] for point in done[2].history] == list(range(11))
+    finally:
+        studio.close()
+
+
 def test_a_batch_too_large_for_the_memory_is_halved_and_every_job_is_done(studio: Studio) -> None:
     jobs = [studio.add("slow memory for 2", seed=seed, width=20, steps=6) for seed in (701, 702, 703, 704)]
     done = studio.ended(*jobs)
@@ -252,6 +293,33 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
             studio.until(lambda: studio.said("database_unavailable") > 0)
         (job,) = studio.ended(job)
         assert job.state == "succeeded"
+        assert executor.poll() is None
+    finally:
+        studio.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"default_engine": "rank"}, "T2I_DEFAULT_ENGINE=rank is no engine that draws"),
+        (
+            {"default_engine": "vqgan-clip", "default_checkpoint": "imagenet-f16-1024"},
+            "python -m generator.checkpoints download imagenet-f16-1024",
+        ),
+    ],
+)
+def test_a_default_that_cannot_be_had_is_said_once_and_the_rest_works(
+    tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    studio = Studio(tmp_path, **settings)
+    try:
+        executor = studio.executor()
+        # The second comes when the executor has been idle, which is when it would load the default.
+        for seed in (1, 2):
+            (job,) = studio.ended(studio.add("a tree", steps=2, seed=seed))
+            assert job.state == "succeeded"
+            studio.until(lambda: not workers.live(studio.db, within_s=30)[0].status.startswith("storing"))
+        assert studio.said("wrong_default") == 1 and says in studio.log.read_text()
         assert executor.poll() is None
     finally:
         studio.close()
