@@ -133,8 +133,8 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         factor=8,
         max_side=128,
         activation_bytes_per_px=16_000,
-        weight_bytes=30 * MIB,
-        defaults=_MINI | {"steps": 40, "cutn": 8},
+        weight_bytes=60 * MIB,
+        defaults=_MINI | {"init": "prior", "steps": 40, "cutn": 8},
         styled=True,
         embedded=True,
     ),
@@ -214,6 +214,7 @@ CHECKPOINTS |= {
         activation_bytes_per_px=88_000,
         weight_bytes=2109 * MIB,
         defaults={**_DISCO, "width": 256, "height": 256},
+        unused=("candidates",),
     ),
     "guided-diffusion-512": CheckpointSpec(
         "Guided diffusion 512 (ImageNet, finetuned)",
@@ -222,6 +223,7 @@ CHECKPOINTS |= {
         activation_bytes_per_px=48_000,
         weight_bytes=2129 * MIB,
         defaults={**_DISCO, "width": 512, "height": 512},
+        unused=("candidates",),
     ),
 }
 

@@ -27,6 +27,7 @@ from generator.perlin import perlin_picture
 from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.starts import MiniPictures
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 
@@ -59,6 +60,7 @@ class GuidedDiffusion:
         model: Denoiser,
         clips: Sequence[Clip],
         *,
+        drafts: MiniPictures | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
@@ -67,7 +69,7 @@ class GuidedDiffusion:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
-        self.model, self.clips, self._read_image = model, clips, read_image
+        self.model, self.clips, self._drafts, self._read_image = model, clips, drafts, read_image
         self.precision.freeze(model, *clips)
         self.precision.narrow(*getattr(model, "narrowed", (model,)), *(clip.network.visual for clip in clips))
         squared = model.alphas_cumprod.double().cpu()
@@ -88,7 +90,9 @@ class GuidedDiffusion:
         """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         require_all((checkpoint, *clip), Path(checkpoints_dir))
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        return cls(load_diffusion(checkpoint, checkpoints_dir, device), clips, device=device, read_image=read_image)
+        model = load_diffusion(checkpoint, checkpoints_dir, device)
+        drafts = MiniPictures(Precision.best(torch.device(device)), clips) if checkpoint == "mini-diffusion" else None
+        return cls(model, clips, drafts=drafts, device=device, read_image=read_image)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
@@ -107,6 +111,13 @@ class GuidedDiffusion:
         if params.init != "noise":
             if params.init == "perlin":
                 picture = perlin_picture(width, height, params.perlin_mode, generator)
+            elif params.init == "prior":
+                if self._drafts is None:
+                    raise ValueError("init=prior needs a prior for this checkpoint; use noise, image or perlin.")
+                prompts = [stage.prompts for stage in params.stages if stage.step <= params.skipped][-1]
+                targets = [targets for step, targets in stages if step <= params.skipped][-1]
+                with repeatable():
+                    picture = self._drafts(params, prompts, targets, generator)
             else:
                 assert params.init_image is not None
                 picture = to_tensor(cover(self._read_image(params.init_image), width, height))

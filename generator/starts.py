@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.checkpoints import load_clip, load_prior
+from generator.checkpoints import load_clip, load_prior, load_vqgan
 from generator.clip import ClipModel
 from generator.drafts import draft
 from generator.guidance import Clip, Targets
 from generator.look import compare
-from generator.params import VqganClipParams
+from generator.params import GuidedDiffusionParams, VqganClipParams
 from generator.pictures import cover, to_tensor
 from generator.precision import Precision
 from generator.prior import Prior
@@ -68,6 +68,36 @@ class MiniDrafts:
             return self._prior.sample(drafts, seeds)
 
 
+class MiniPictures:
+    """Pictures drawn by the embedded prior, for an engine that works on pixels; loaded when it is first asked."""
+
+    def __init__(self, precision: Precision, clips: Sequence[Clip]) -> None:
+        self._precision, self._clips = precision, clips
+        self._draft_codes = MiniDrafts(precision, clips)
+        self._vqgan: Quantised | None = None
+
+    @torch.no_grad()
+    def __call__(
+        self, params: GuidedDiffusionParams, prompts: str, targets: Targets, generator: torch.Generator
+    ) -> Tensor:
+        """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1]; raises as MiniDrafts."""
+        if self._vqgan is None:
+            self._vqgan = load_vqgan("mini", "", str(self._precision.device))
+        vqgan = self._vqgan
+        z = best_draft(
+            self._draft_codes,
+            vqgan,
+            prior_text(prompts),
+            params.known_style,
+            params.candidates,
+            generator,
+            lambda z: _distances(z, vqgan, self._clips, targets, params.loss, self._precision),
+        )
+        with self._precision.autocast():
+            drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
+        return contain(drawn, *params.actual_size)[0].clamp(0, 1)
+
+
 @torch.no_grad()
 def start_z(
     params: VqganClipParams,
@@ -94,16 +124,15 @@ def start_z(
     if params.init == "prior":
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
-        seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
-
-        def distance(z: Tensor) -> Tensor:
-            with precision.autocast():
-                images = vqgan.decode(vqgan.quantise(z)[0]).float()
-            return compare(images, clips, targets, params.loss, precision)[0]
-
-        z = vqgan.codes_to_z(draft_codes(prior_text(params), params.style, seeds, distance).to(device))
-        if len(z) > 1:
-            z = z[distance(z).argmin()][None]
+        z = best_draft(
+            draft_codes,
+            vqgan,
+            prior_text(params.prompt),
+            params.style,
+            params.candidates,
+            generator,
+            lambda z: _distances(z, vqgan, clips, targets, params.loss, precision),
+        )
         if z.shape[2:] != noise.shape[2:]:
             # The prior draws one size; a larger picture starts from that draft enlarged, on its own edge colours.
             with precision.autocast():
@@ -117,9 +146,33 @@ def start_z(
     return torch.where(kept[:, None], z.float(), noise)
 
 
-def prior_text(params: VqganClipParams) -> str:
+def best_draft(
+    draft_codes: DraftCodes,
+    vqgan: Quantised,
+    text: str,
+    style: str | None,
+    candidates: int,
+    generator: torch.Generator,
+    distance: Distance,
+) -> Tensor:
+    """Of so many drafts the one that comes nearest to the prompts: z (1, e_dim, h, w)."""
+    seeds = torch.randint(2**62, (candidates,), generator=generator).tolist()
+    z = vqgan.codes_to_z(draft_codes(text, style, seeds, distance).to(vqgan.codebook.device))
+    return z[distance(z).argmin()][None] if len(z) > 1 else z
+
+
+def _distances(
+    z: Tensor, vqgan: Quantised, clips: Sequence[Clip], targets: Targets, loss: str, precision: Precision
+) -> Tensor:
+    """z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)."""
+    with precision.autocast():
+        images = vqgan.decode(vqgan.quantise(z)[0]).float()
+    return compare(images, clips, targets, loss, precision)[0]
+
+
+def prior_text(prompts: str) -> str:
     """The text prompt with the greatest weight: the one the prior draws from."""
-    return max(parse_prompts(params.prompt), key=lambda prompt: prompt.weight).text
+    return max(parse_prompts(prompts), key=lambda prompt: prompt.weight).text
 
 
 def contain(image: Tensor, width: int, height: int) -> Tensor:

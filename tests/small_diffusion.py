@@ -40,7 +40,9 @@ class SmallClip(ClipModel):
 def disco(**values: Any) -> GuidedDiffusionParams:
     """What the real checkpoints start from, at 16 x 16 px."""
     real = {**CHECKPOINTS["guided-diffusion-256"].defaults, "checkpoint": "mini-diffusion", "style": None}
-    return GuidedDiffusionParams(**{**real, "prompt": "a castle", "seed": 1, "width": 16, "height": 16, **values})
+    start = {"init": "image" if values.get("init_image") else "noise"}
+    small = {"prompt": "a castle", "seed": 1, "width": 16, "height": 16}
+    return GuidedDiffusionParams(**{**real, **start, **small, **values})
 
 
 class Pulled(GuidedDiffusion):

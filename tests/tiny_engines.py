@@ -136,7 +136,8 @@ def guided_diffusion() -> GuidedDiffusion:
 
 def guided_settings(**changed: Any) -> GuidedDiffusionParams:
     base = {"prompt": "a red heart", "seed": 1, "width": 16, "height": 16, "steps": 5, "cutn": 3}
-    return GuidedDiffusionParams(**{**base, **changed})
+    start = {"init": "image" if changed.get("init_image") else "noise"}
+    return GuidedDiffusionParams(**{**base, **start, **changed})
 
 
 def latent_diffusion() -> LatentDiffusion:

@@ -39,8 +39,14 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     eta: float = Setting(
         0.0, group="sampling", ge=0, le=1, description="Noise drawn anew in each DDIM step: 0 none, 1 as much as DDPM."
     )
-    init: Literal["noise", "image", "perlin"] = Setting(
-        "noise", group="start", description="Start from noise, a picture, or clouds of Perlin noise."
+    init: Literal["prior", "noise", "image", "perlin"] = Setting(
+        "noise",
+        group="start",
+        description="Start from noise, a picture, clouds of Perlin noise, or, with the mini checkpoint, a draft that "
+        "the prior draws from the text.",
+    )
+    candidates: int = Setting(
+        4, group="start", ge=1, le=16, description="Drafts drawn by the prior; CLIP picks the best to go on with."
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     perlin_mode: Literal["mixed", "color", "gray"] = Setting(
@@ -109,18 +115,26 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
             merged["init"] = "image"
         if data.get("sampler", "ddim") != "ddim" and "eta" not in data:
             merged["eta"] = 0.0
-        if merged.get("init") == "perlin" and "skip_steps" not in data:
-            # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips.
-            name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
-            spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
-            steps = data.get("steps", spec.defaults.get("steps") if spec else None)
-            merged["skip_steps"] = steps // 25 if isinstance(steps, int) else 0
+        name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
+        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+        preset = spec.defaults if spec else {}
+        if "init" not in merged and preset.get("init") == "prior" and not data.get("prompt"):
+            merged["init"] = "noise"  # nothing to draw a draft from
+        # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips. A draft is to be redrawn.
+        share = {"perlin": 0.04, "prior": 0.35}.get(str(merged.get("init", preset.get("init"))))
+        if share and "skip_steps" not in data:
+            steps = data.get("steps", preset.get("steps"))
+            merged["skip_steps"] = int(share * steps) if isinstance(steps, int) else 0
         return merged
 
     @model_validator(mode="after")
     def _consistent(self) -> GuidedDiffusionParams:
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
+        if self.init == "prior" and self.checkpoint != "mini-diffusion":
+            raise ValueError("init=prior needs the checkpoint mini-diffusion; use noise, image or perlin here.")
+        if self.init == "prior" and not self.prompt:
+            raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use noise or image.")
         if self.skipped >= self.steps:
             raise ValueError(
                 f"skip_steps = {self.skip_steps} leaves none of {self.steps} steps; at most {self.steps - 1} allowed."
@@ -164,7 +178,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     @property
     def skipped(self) -> int:
         """Steps left out at the noisy end: there are some where a picture is started from."""
-        return self.skip_steps if self.init in ("image", "perlin") else 0
+        return 0 if self.init == "noise" else self.skip_steps
 
     @property
     def known_style(self) -> str | None:

@@ -42,7 +42,8 @@ def engine() -> GuidedDiffusion:
 
 def settings(**values: Any) -> GuidedDiffusionParams:
     base = {"prompt": "a red heart", "seed": 1, "width": 16, "height": 16, "steps": 5, "cutn": 3}
-    params = validate("guided-diffusion", {**base, **values})
+    start = {"init": "image" if values.get("init_image") else "noise"}
+    params = validate("guided-diffusion", {**base, **start, **values})
     assert isinstance(params, GuidedDiffusionParams)
     return params
 

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from generator import registry
 from generator.params import BadParams, validate
+from generator.pictures import no_picture
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
 from tests import tiny_engines
 from tests.tiny_engines import guided_settings as settings
@@ -104,3 +106,42 @@ def test_a_diffusion_checkpoint_is_refused_where_a_vqgan_belongs():
 def test_sizes_are_floored_to_eight_px_and_share_a_batch():
     one, other = (validate("guided-diffusion", {"prompt": "a", "width": width}) for width in (64, 71))
     assert one.actual_size == other.actual_size == (64, 64) and one.batch_key == other.batch_key
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    torch.set_num_threads(1)
+    where = {"device": "cpu", "checkpoints_dir": "none", "read_image": no_picture}
+    return registry.load("guided-diffusion", "mini-diffusion", ("mini",), **where)
+
+
+def test_a_draft_of_the_prompt_is_nearer_to_it_than_noise_and_the_same_from_the_same_seed(embedded):
+    few = {"prompt": "a red heart", "seed": 3, "steps": 6, "candidates": 1}
+    values = [few, few, {**few, "init": "noise"}]
+    drafted, again, from_noise = (last(embedded, validate("guided-diffusion", v)) for v in values)
+    assert torch.equal(drafted.image, again.image)
+    assert drafted.score > from_noise.score + 0.1
+
+
+def test_a_draft_fills_a_larger_picture(embedded):
+    params = validate("guided-diffusion", {"prompt": "a red heart", "steps": 3, "width": 96, "height": 64})
+    assert params.skipped == 1 and params.total_steps == 2
+    assert last(embedded, params).image.shape == (3, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"init": "prior", "prompt": "", "image_prompts": "a.png"}, "the prompt is empty"),
+        ({"init": "prior", "checkpoint": "guided-diffusion-256"}, "needs the checkpoint mini-diffusion"),
+        ({"candidates": 2, "checkpoint": "guided-diffusion-256"}, "candidates means nothing to guided-diffusion-256"),
+    ],
+)
+def test_a_draft_is_refused_where_none_can_be_drawn(values, says):
+    with pytest.raises(BadParams, match=says):
+        validate("guided-diffusion", {"prompt": "a red heart", **values})
+
+
+def test_without_a_text_the_start_is_noise():
+    params = validate("guided-diffusion", {"prompt": "", "image_prompts": "a.png"})
+    assert params.init == "noise" and params.total_steps == params.steps
