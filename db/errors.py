@@ -79,5 +79,9 @@ class StoreFull(StoreUnavailable):
     """No space is left in the artefact store."""
 
 
+class SourceHidden(DbError):
+    """The host has taken the picture out that something is to be made from."""
+
+
 class UnknownArtefact(DbError):
     """There is nothing under this key or id."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from db import artefacts, queue
+from db import artefacts, queue, sources
 from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
 from executor.engines import EngineKey
@@ -87,8 +87,11 @@ class Work:
 
     def begin(self, params: JobParams, device: str) -> None:
         """The parameters are read and good. Raises CheckpointMissing where the upscaler they name is not there,
-        DownloadsOff where this executor must not fetch any."""
+        DownloadsOff where this executor must not fetch any, UnknownArtefact or SourceHidden where a picture it starts
+        from is gone."""
         self.params, self.key = params, EngineKey.of(self.job.engine, params)
+        station, owner = self.station, self.job.submitter
+        station.patiently(lambda: sources.check(station.db, station.store, params.sources, owner))
         folder = self.station.settings.checkpoints_dir
         if isinstance(params, Params) and params.upscale > 1:  # said before the picture is drawn
             upscaler_file(params.upscaler, folder)

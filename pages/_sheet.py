@@ -82,7 +82,8 @@ def _actions(
     visitor: str,
 ) -> None:
     pictures = [files[m.job.id]["picture"].id for m in members if "picture" in files[m.job.id]]
-    finished = [files[m.job.id]["picture"].id for m in members if m.job.state == State.SUCCEEDED]
+    drawn = [m.job.id for m in members if m.job.state == State.SUCCEEDED and "picture" in files[m.job.id]]
+    finished = [files[job_id]["picture"].id for job_id in drawn]
     with st.container(horizontal=True, gap="small"):
         with st.popover("Rank", icon=":material/leaderboard:", disabled=len(finished) < 2):
             prompt = st.text_input("Prompt", value=sheet.prompt, key=f"rank_prompt_{sheet.id}")

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from db import queue, submissions
+from db import queue, sources, submissions
 from db.artefacts import Artefact
 from db.jobs import Job
 from db.queue import NewJob
@@ -32,9 +32,11 @@ def submit(
     """Enqueue one job per picture: the given seed and those that follow it, or a random seed each.
 
     values: settings by name, seed None for random. Several are candidates of one sheet, and all of them find room in
-    the queue or none does. Raises BadParams, UnknownName, TooManyQueued.
+    the queue or none does. Raises BadParams, UnknownName, TooManyQueued; UnknownArtefact or SourceHidden where a
+    picture to start from is not there any more. So do the others that start from one.
     """
     made = [validate(engine, {**values, "seed": seed}) for seed in _seeds(values.get("seed"), pictures)]
+    _check_sources(studio, made[0], visitor)
     wanted = [
         (f"seed {params.seed}", _new(studio, engine, params, parent_id=parent_id, source=source_artefact_id))
         for params in made
@@ -75,6 +77,7 @@ def run_again(studio: Studio, job: Job, visitor: str) -> Job:
     if isinstance(params, Params):
         values = {**job.params, "seed": None}
         return submit(studio, visitor=visitor, engine=job.engine, values=values, parent_id=job.id)[0]
+    _check_sources(studio, params, visitor)
     new = _new(studio, job.engine, params, title=job.prompt, parent_id=job.parent_id, source=job.source_artefact_id)
     return _enqueue(studio, visitor, new)
 
@@ -86,9 +89,11 @@ def vary(
     if not 1 <= count <= MAX_PICTURES:
         raise BadParams(f"{count} variations; 1 to {MAX_PICTURES} are allowed.")
     values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
-    wanted = []
+    wanted: list[tuple[str, NewJob]] = []
     for seed in _seeds(None, count):
         params = validate(engine, {**values, "seed": seed})
+        if not wanted:
+            _check_sources(studio, params, visitor)
         wanted.append((f"seed {seed}", _new(studio, engine, params, parent_id=job.id, source=picture.id)))
     layout = {"skip_rate": skip_rate, "parent": job.id}
     return submit_set(studio, visitor, "variations", job.prompt, wanted, layout)[0]
@@ -96,9 +101,15 @@ def vary(
 
 def drawing_of(studio: Studio, job: Job) -> Job:
     """The job that drew a picture: of one that was enlarged, the one it was made from."""
-    while not _draws(job.engine) and job.parent_id is not None:
+    seen = {job.id}
+    while not _draws(job.engine) and job.parent_id is not None and job.parent_id not in seen:
         job = queue.get(studio.db, job.parent_id)
+        seen.add(job.id)
     return job
+
+
+def _check_sources(studio: Studio, params: JobParams, visitor: str) -> None:
+    sources.check(studio.db, studio.store, params.sources, visitor)
 
 
 def _draws(engine: str) -> bool:
@@ -121,6 +132,7 @@ def upscale(studio: Studio, job: Job, picture: Artefact, visitor: str, *, checkp
     """Enlarge a job's picture. Raises BadParams where it is too large, UnknownName, TooManyQueued."""
     values = {"picture": picture.id, "width": picture.width, "height": picture.height, "checkpoint": checkpoint}
     params = validate_job("upscale", values)
+    _check_sources(studio, params, visitor)
     return _enqueue(
         studio, visitor, _new(studio, "upscale", params, title=job.prompt, parent_id=job.id, source=picture.id)
     )
@@ -133,6 +145,7 @@ def rank(
     if len(pictures) < 2:
         raise BadParams("There is nothing to rank yet: it takes two finished pictures.")
     params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
+    _check_sources(studio, params, visitor)
     return submissions.add_about(
         studio.db,
         sheet.id,

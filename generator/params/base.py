@@ -143,6 +143,12 @@ class Params(JobParams):
         return self.width // factor * factor, self.height // factor * factor
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The pictures to start from and to paint over, where the engine takes any."""
+        named = (getattr(self, name, None) for name in ("init_image", "mask_image"))
+        return tuple(name for name in named if name)
+
+    @property
     def pixels_at_once(self) -> int:
         width, height = self.actual_size
         return width * height

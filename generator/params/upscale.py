@@ -33,7 +33,7 @@ class UpscaleParams(JobParams):
         if width * height > MOST_PX:
             side = int(MOST_PX**0.5 / self.scale)
             raise ValueError(
-                f"picture has {self.width} x {self.height} px, too large to be enlarged {self.scale} times; "
+                f"The picture has {self.width} x {self.height} px, too large to be enlarged {self.scale} times; "
                 f"at most {side} x {side} px."
             )
         return self

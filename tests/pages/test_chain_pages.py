@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 from db import artefacts, queue, submissions
@@ -162,6 +163,47 @@ def test_sheets_are_listed_and_an_unknown_one_is_a_sentence(studio: Studio, open
     app = app.button(key=f"open_{sheet}").click().run()
     assert "Candidates · 0 of 3 done" in everything_shown(app)
     assert "No sheets yet" in everything_shown(open_page(w.SHEETS, visitor=SOMEBODY))
+
+
+@pytest.mark.parametrize("action", ["Make variations", "Upscale"])
+def test_nothing_is_made_from_a_picture_that_is_gone(studio: Studio, open_page: OpenPage, action: str) -> None:
+    hidden, deleted = studio.draw("a red heart", SOMEBODY), studio.draw("a red heart", SOMEBODY)
+    pages = [open_page(w.INFERENCES, job=job.id) for job in (hidden, deleted)]
+    queue.set_hidden(studio.db, hidden.id, True)
+    studio.store.delete(artefacts.of_job(studio.db, deleted.id)["picture"].key)
+    for page, job, said in ((pages[0], hidden, "taken out by the host"), (pages[1], deleted, "is not in the store")):
+        app = press(page, action, key="vary_" if action != "Upscale" else f"upscale_{job.id}")
+        assert said in app.error[0].value and not app.exception
+    assert len(jobs(studio)) == 2, "nothing is queued"
+
+
+def test_a_sheet_with_a_hidden_picture_is_not_ranked_behind_its_back(studio: Studio, open_page: OpenPage) -> None:
+    sheet = candidates(studio, open_page, 2)
+    studio.start_executor()
+    made = [studio.finish(studio.run()) for _ in range(2)]
+    app = open_page(w.SHEETS, visitor=SOMEBODY, sheet=sheet)
+    queue.set_hidden(studio.db, made[0].id, True)
+    app = press(app, "Rank", f"rank_{sheet}")
+    assert "taken out by the host" in app.error[0].value and len(jobs(studio)) == 2
+
+
+def test_the_last_picture_of_a_failed_job_can_be_enlarged(studio: Studio, open_page: OpenPage) -> None:
+    studio.enqueue("a red heart")
+    job = studio.run()
+    studio._put(job, "picture", "png", "image/png")
+    queue.fail(studio.db, worker_id=EXECUTOR, job_id=job.id, kind="not_finite", message="It stopped being finite.")
+    app = press(open_page(w.INFERENCES, job=job.id), "Upscale", f"upscale_{job.id}")
+    assert not app.error and not app.exception and jobs(studio)[0].engine == "upscale"
+
+
+def test_a_job_that_is_its_own_parent_is_shown(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart")
+    press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    job = studio.enlarge(jobs(studio)[0])
+    with studio.db.begin() as conn:
+        conn.execute(sa.text("UPDATE jobs SET parent_id = id WHERE id = :id"), {"id": job.id})
+    app = open_page(w.INFERENCES, job=job.id)
+    assert not app.error and not app.exception and "Made from it" in everything_shown(app)
 
 
 def compare(app: AppTest, prompt: str = "a red heart", **chosen: tuple[str, str]) -> AppTest:

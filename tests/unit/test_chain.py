@@ -126,9 +126,31 @@ def test_a_job_whose_picture_is_gone_says_so_and_the_others_go_on(studio: ChainS
     good = studio.add("rank", prompt="a red heart", pictures=[there, there])
     lost = studio.add("upscale", picture="gone", width=64, height=64)
     bad, good, lost = studio.run(bad, good, lost)
-    assert bad.state == "failed" and "no artefact with the id 'gone'" in str(bad.error)
-    assert lost.state == "failed" and "no artefact with the id 'gone'" in str(lost.error)
+    for job in (bad, lost):
+        assert (job.state, job.error_kind) == ("failed", "unknown_artefact")
+        assert job.error == "The picture this starts from (gone) is not in the store; choose another one."
     assert good.state == "succeeded"
+
+
+def test_a_picture_hidden_or_deleted_while_the_jobs_waited_is_said_in_each(studio: ChainStudio) -> None:
+    hidden, deleted = studio.run(*(studio.add("latent-diffusion", **HEART, seed=seed) for seed in (31, 32)))
+    queue.set_hidden(studio.db, hidden.id, True)
+    studio.store.delete(studio.files(deleted)["picture"].key)
+    of_hidden, of_deleted = (studio.files(job)["picture"].id for job in (hidden, deleted))
+    for source, kind, said in (
+        (of_hidden, "source_hidden", "The picture this starts from was taken out by the host; choose another one."),
+        (of_deleted, "unknown_artefact", f"The picture this starts from ({of_deleted}) is not in the store"),
+    ):
+        made = studio.run(
+            studio.add("upscale", "bert", picture=source, width=64, height=64),
+            studio.add("rank", "bert", prompt="a red heart", pictures=[source, source]),
+            studio.add("latent-diffusion", "bert", **varied("latent-diffusion", HEART, source, 0.5), seed=1),
+            studio.add("vqgan-clip", "bert", prompt="a heart", init_image=source, init="image", steps=1),
+        )
+        assert [(job.state, job.error_kind) for job in made] == [("failed", kind)] * 4
+        assert all(str(job.error).startswith(said) for job in made)
+    (own,) = studio.run(studio.add("upscale", hidden.submitter, picture=of_hidden, width=64, height=64))
+    assert own.state == "succeeded", "what is hidden is still there for whoever drew it"
 
 
 @pytest.mark.parametrize(

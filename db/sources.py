@@ -1,0 +1,38 @@
+"""Whether something new may be made from a picture of the studio: asked before a job is queued and when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from db import artefacts
+from db.engine import reading
+from db.errors import SourceHidden, UnknownArtefact
+from db.schema import artefacts as artefacts_table
+from db.schema import jobs
+
+
+def check(db: sa.Engine, store: artefacts.Store, references: Iterable[str], submitter: str) -> None:
+    """Raises UnknownArtefact where a picture is not there any more, SourceHidden where the host took it out.
+
+    references: keys of pictures or ids of their records. submitter: who makes something from them; what was hidden
+    from all others is still there for whoever drew it.
+    """
+    for reference in references:
+        _check(db, store, reference, submitter)
+
+
+def _check(db: sa.Engine, store: artefacts.Store, reference: str, submitter: str) -> None:
+    table = artefacts_table
+    named = table.c.key == reference if "/" in reference else table.c.id == reference
+    found = sa.select(table.c.key, jobs.c.hidden, jobs.c.submitter).join(
+        jobs, jobs.c.id == table.c.job_id, isouter=True
+    )
+    with reading(db) as conn:
+        row = conn.execute(found.where(named)).first()
+    if row is not None and row.hidden and row.submitter != submitter:
+        raise SourceHidden("The picture this starts from was taken out by the host; choose another one.")
+    key = reference if "/" in reference else None if row is None else row.key
+    if key is None or not store.exists(key):
+        raise UnknownArtefact(f"The picture this starts from ({reference}) is not in the store; choose another one.")
