@@ -6,6 +6,7 @@ import html
 import logging
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ MODELS = str(_HERE / "models.py")
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
 
+_led_through = threading.Event()  # by webapp.py: the first run of this process was
 _VISITOR = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _YEAR_S = 365 * 24 * 3600
 
@@ -114,9 +116,14 @@ def frame() -> None:
 
 
 def navigation() -> StreamlitPage:
-    """The menu of all pages; the page that the address names."""
+    """The menu of all pages; the page that the address names.
+
+    Until `st.navigation` has been called once in this process, Streamlit takes the files of pages/ for pages of their
+    own: an address that names one leads past webapp.py, and what the visitor set there is forgotten at the next click.
+    So the first call starts over.
+    """
     # No icons: the browser would fetch that of the open page from a font server, for its tab.
-    return st.navigation(
+    page = st.navigation(
         [
             st.Page(GENERATION, title="Text-to-Image Generation", default=True),
             st.Page(COMPARE, title="Compare"),
@@ -128,15 +135,14 @@ def navigation() -> StreamlitPage:
         ],
         position="top",
     )
+    if not _led_through.is_set():
+        _led_through.set()
+        st.rerun()
+    return page
 
 
 def show(page: Callable[[], None]) -> None:
-    """Draw a page inside the frame that webapp.py has drawn.
-
-    The first visitor after a start gets past webapp.py when the address names a page: until `st.navigation` has been
-    called once, Streamlit takes the files of pages/ for pages of their own. Calling it and starting over leads
-    through webapp.py.
-    """
+    """Draw a page inside the frame that webapp.py has drawn, and start over where there is none: see `navigation`."""
     if not st.session_state.pop("framed", False):
         navigation()
         st.rerun()
