@@ -78,7 +78,7 @@ def _biggan_deep(side: int, weight_bytes: int, activation_bytes_per_px: int) -> 
     )
 
 
-_VQGAN: dict[str, Any] = {"max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
+_F16: dict[str, Any] = {"factor": 16, "max_side": 1600, "activation_bytes_per_px": 24_000, "weight_bytes": 306 * MIB}
 
 _STABLE_DEFAULTS: dict[str, Any] = {
     "clip": ("ViT-B/32",),
@@ -159,12 +159,14 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         embedded=True,
         scale=4,
     ),
-    "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
-    "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
-    "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
-    "wikiart-f16-16384": CheckpointSpec("VQGAN WikiArt f16 16384", 16, **_VQGAN, defaults=_REAL_DEFAULTS),
+    "imagenet-f16-1024": CheckpointSpec("VQGAN ImageNet f16 1024", **_F16, defaults=_REAL_DEFAULTS),
+    "imagenet-f16-16384": CheckpointSpec("VQGAN ImageNet f16 16384", **_F16, defaults=_REAL_DEFAULTS),
+    "wikiart-f16-1024": CheckpointSpec("VQGAN WikiArt f16 1024", **_F16, defaults=_REAL_DEFAULTS),
+    "wikiart-f16-16384": CheckpointSpec("VQGAN WikiArt f16 16384", **_F16, defaults=_REAL_DEFAULTS),
     "openimages-f8-8192": CheckpointSpec(
-        "VQGAN OpenImages Gumbel f8 8192", 8, **_VQGAN, defaults=_REAL_DEFAULTS | {"width": 256, "height": 256}
+        "VQGAN OpenImages Gumbel f8 8192",
+        **_F16 | {"factor": 8},
+        defaults=_REAL_DEFAULTS | {"width": 256, "height": 256},
     ),
     "stable-diffusion-1-5": CheckpointSpec("Stable Diffusion 1.5", **_STABLE, defaults=_STABLE_DEFAULTS),
     "stable-diffusion-1-4": CheckpointSpec("Stable Diffusion 1.4", **_STABLE, defaults=_STABLE_DEFAULTS),

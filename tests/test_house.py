@@ -19,6 +19,7 @@ SOURCES = sorted(
     ]
     if "__pycache__" not in p.parts
 )
+TESTS = sorted(ROOT.glob("tests/**/*.py"))
 TORCH_FREE = {"generator.params", "generator.registry", "generator.prompts", "generator.output", "generator"}
 TORCH_FREE |= {"generator.inventory"}  # what is installed: tables and names of files, nothing is loaded
 
@@ -62,7 +63,7 @@ def test_every_room_imports_only_what_it_may(path: Path) -> None:
         assert "streamlit" not in packages(path)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_file_is_too_long_or_a_drawer_for_leftovers(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
     assert path.stem not in ("utils", "helpers", "common", "misc")

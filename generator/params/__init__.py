@@ -10,11 +10,10 @@ from generator.params.job import JobParams
 from generator.params.latent_diffusion import LatentDiffusionParams
 from generator.params.rank import RankParams
 from generator.params.upscale import UpscaleParams
-from generator.params.vqgan_clip import OPTIMISERS, VqganClipParams
+from generator.params.vqgan_clip import VqganClipParams
 
 __all__ = [
     "MAX_PROMPT_CHARACTERS",
-    "OPTIMISERS",
     "BadParams",
     "BigganClipParams",
     "Cutouts",

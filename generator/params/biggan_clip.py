@@ -9,11 +9,10 @@ from pydantic import model_validator
 from generator import registry
 from generator.class_names import UnknownClass, class_index, imagenet_classes
 from generator.params.base import Params, Setting, check_pictures
-from generator.params.cutouts import Cutouts
-from generator.params.vqgan_clip import OPTIMISERS
+from generator.params.optimised import Optimised
 
 
-class BigganClipParams(Cutouts, Params):
+class BigganClipParams(Optimised, Params):
     """BigGAN + CLIP (Brock et al. 2019, arXiv:1809.11096; steered by CLIP as in Big Sleep, Murdock and Wang 2021)."""
 
     checkpoint: str = Setting("mini-biggan", group="main", description="The generator's weights.")
@@ -55,26 +54,6 @@ class BigganClipParams(Cutouts, Params):
     class_weight: float = Setting(
         0.0, group="optimisation", ge=0, le=100, description="Pull towards a single class instead of a mixture."
     )
-    image_prompts: str = Setting(
-        "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
-    )
-    learning_rate: float = Setting(0.05, group="optimisation", gt=0, le=10, description="Step size of the optimiser.")
-    optimiser: Literal[OPTIMISERS] = Setting("Adam", group="optimisation", description="torch.optim class.")  # type: ignore[valid-type]
-    loss: Literal["spherical", "cosine"] = Setting(
-        "spherical", group="guidance", description="Distance between picture and prompt embeddings."
-    )
-    ema: float = Setting(
-        0.0, group="optimisation", ge=0, lt=1, description="Decay of the moving average of z that is shown; 0 off."
-    )
-    patience: int = Setting(
-        0,
-        group="optimisation",
-        ge=0,
-        le=20_000,
-        unit="steps",
-        description="Stop when the score has not risen for so many steps; 0 off.",
-    )
-    save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
 
     @model_validator(mode="after")
     def _consistent(self) -> BigganClipParams:
@@ -97,7 +76,3 @@ class BigganClipParams(Cutouts, Params):
     def batch_key(self) -> str:
         """Jobs with the same key can share every forward and backward pass."""
         return f"biggan-clip {self.checkpoint} {'+'.join(self.clip)} {self.latents}"
-
-    @property
-    def cutouts_per_step(self) -> int:
-        return self.cutn

@@ -8,12 +8,10 @@ from pydantic import model_validator
 
 from generator import registry
 from generator.params.base import Params, Setting, check_pictures
-from generator.params.cutouts import Cutouts
-
-OPTIMISERS = ("Adam", "AdamW", "RAdam", "NAdam", "Adamax", "RMSprop", "SGD")
+from generator.params.optimised import Optimised
 
 
-class VqganClipParams(Cutouts, Params):
+class VqganClipParams(Optimised, Params):
     """VQGAN + CLIP (Crowson et al. 2022, arXiv:2204.08583)."""
 
     init: Literal["prior", "random", "image", "gradient"] = Setting(
@@ -32,27 +30,7 @@ class VqganClipParams(Cutouts, Params):
     candidates: int = Setting(
         4, group="start", ge=1, le=16, description="Drafts drawn by the prior; CLIP picks the best to go on with."
     )
-    image_prompts: str = Setting(
-        "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
-    )
-    learning_rate: float = Setting(0.05, group="optimisation", gt=0, le=10, description="Step size of the optimiser.")
-    optimiser: Literal[OPTIMISERS] = Setting("Adam", group="optimisation", description="torch.optim class.")  # type: ignore[valid-type]
-    loss: Literal["spherical", "cosine"] = Setting(
-        "spherical", group="guidance", description="Distance between picture and prompt embeddings."
-    )
     tv_weight: float = Setting(0.0, group="optimisation", ge=0, le=100, description="Total variation of the picture.")
-    ema: float = Setting(
-        0.0, group="optimisation", ge=0, lt=1, description="Decay of the moving average of z that is shown; 0 off."
-    )
-    patience: int = Setting(
-        0,
-        group="optimisation",
-        ge=0,
-        le=20_000,
-        unit="steps",
-        description="Stop when the score has not risen for so many steps; 0 off.",
-    )
-    save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
     checkpoint_activations: bool = Setting(
         False, group="optimisation", description="Compute the decoder twice to need less memory."
     )
@@ -88,7 +66,3 @@ class VqganClipParams(Cutouts, Params):
         """Jobs with the same key can share every forward and backward pass."""
         width, height = self.actual_size
         return f"vqgan-clip {self.checkpoint} {'+'.join(self.clip)} {width}x{height}"
-
-    @property
-    def cutouts_per_step(self) -> int:
-        return self.cutn

@@ -9,7 +9,6 @@ are made unit Gaussian by a matrix folded into the weights, and an MLP learns wh
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ import torch.nn.functional as F
 from pytorch_pretrained_biggan.config import BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
-from generator.biggan import WEIGHTS, MiniBigGAN
+from generator.biggan import MiniBigGAN
 from generator.packing import pack
 from generator.training import data
 from generator.training.biggan_examples import Seen, prepare, subgroup_names
 from generator.training.layout import PROMPTS
-from generator.training.run import Average, Budget, Stateful, schedule, sheet, train, write
+from generator.training.run import Average, Budget, Stateful, command_line, schedule, sheet, train, write
 from generator.training.text import Reader
 from generator.training.vqgan import edge_loss, psnr
 
@@ -283,13 +282,9 @@ def export(model: MiniBigGAN, config: dict[str, Any], folder: Path, notes: dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
+    parser = command_line(__doc__, 25, SCALES)
     parser.add_argument("--folder", type=Path, help="where runs are kept; by default runs in the data's folder")
-    parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--text-minutes", type=float, default=2, help="of them, for what reads texts")
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for mini-biggan.safetensors and .json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.folder or arguments.data / "runs"

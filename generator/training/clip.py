@@ -8,7 +8,6 @@ core turns to emoji in half an hour; a ModifiedResNet from nothing had learned n
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from generator.efficientnet import EfficientNet, fold
 from generator.packing import pack
 from generator.training import data
 from generator.training.captions import captions_of, plain, styled
-from generator.training.run import Average, Budget, schedule, train, write
+from generator.training.run import Average, Budget, command_line, schedule, train, write
 from generator.training.text import HEADS, LAYERS, VOCABULARY, WIDTH, Reader
-from generator.vqgan import VQGAN, WEIGHTS
+from generator.vqgan import VQGAN
 from generator.vqgan import load_mini as load_vqgan
 
 SCALES: dict[str, dict[str, Any]] = {
@@ -353,12 +352,8 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--minutes", type=float, default=45)
+    parser = command_line(__doc__, 45, SCALES)
     parser.add_argument("--role", choices=tuple(ROLES), default="clip", help="the CLIP that guides, or its judge")
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the .safetensors and .json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = arguments.data / "runs"

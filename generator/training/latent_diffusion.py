@@ -7,7 +7,6 @@ other draft is in another style, so that the UNet learns to redraw.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +20,10 @@ from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.layout import WEIGHTS, Layout, load_layout
 from generator.packing import pack
 from generator.samplers import ddim
-from generator.training import codes, data
+from generator.training import codes
 from generator.training.codes import draw_batch, elsewhere, noisy
-from generator.training.layout import PROMPTS
-from generator.training.patches import load_or_fit
-from generator.training.run import Average, Budget, schedule, sheet, train, write
-from generator.training.text import Reader
+from generator.training.layout import material
+from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"block_out_channels": [64, 128, 192], "cross_width": 192, "batch": 32, "rate": 6e-4},
@@ -66,9 +63,7 @@ def v_loss(
 
 
 @torch.no_grad()
-def sample(
-    model: LatentDiffusionModel, layout: Layout, codebook: torch.Tensor, text: torch.Tensor, style: torch.Tensor
-) -> torch.Tensor:
+def sample(model: LatentDiffusionModel, layout: Layout, text: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
     """z (B, C, g, g) for a sheet: 20 steps of DDIM, classifier-free guidance of 2."""
     signal, generator = alphas(), torch.Generator().manual_seed(0)
     draft = layout(text, style)
@@ -147,23 +142,17 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--minutes", type=float, default=45)
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
+    parser = command_line(__doc__, 45, SCALES)
     parser.add_argument("--layout", type=Path, default=WEIGHTS, help="folder of mini-layout.safetensors and .json")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the .safetensors and .json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.data / "runs"
-    coder, reader = load_or_fit(data.load(arguments.data), folder / "patches.pt"), Reader(folder)
-    seen, _ = codes.load_or_prepare(arguments.data, coder, reader)
-    layout, prompts = load_layout("cpu", arguments.layout), reader(list(PROMPTS)).float()
+    folder, layout = arguments.data / "runs", load_layout("cpu", arguments.layout)
+    coder, seen, _, prompts = material(arguments.data)
 
     def show_on(model: LatentDiffusionModel, path: Path) -> None:
         rows = []
         for style in range(len(layout.styles)):
-            z = sample(model, layout, coder.codebook, prompts, torch.full((len(prompts),), style))
+            z = sample(model, layout, prompts, torch.full((len(prompts),), style))
             rows.append(coder.pictures(coder.quantised(z)))
         sheet(rows, path)
 

@@ -6,19 +6,18 @@ minutes are enough for hundreds of rounds over the training set.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from generator.layout import WEIGHTS, Layout
+from generator.layout import Layout
 from generator.packing import pack
 from generator.training import codes, data
 from generator.training.codes import draw_batch
-from generator.training.patches import load_or_fit
-from generator.training.run import Average, Budget, schedule, sheet, train, write
+from generator.training.patches import PatchCoder, load_or_fit
+from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
 from generator.training.text import Reader
 
 BATCH, RATE, TEXT_NOISE, CONTENT_NOISE = 512, 1.5e-3, 0.15, 0.1
@@ -164,17 +163,19 @@ def sharpness(layout: Layout, codebook: torch.Tensor, examples: codes.Examples) 
     return 1 / missed.square().mean()
 
 
+def material(folder: Path) -> tuple[PatchCoder, codes.Examples, codes.Examples, torch.Tensor]:
+    """What this recipe and those after it learn from: the coder, examples seen and unseen, and vectors of PROMPTS."""
+    runs = folder / "runs"
+    coder, reader = load_or_fit(data.load(folder), runs / "patches.pt"), Reader(runs)
+    return coder, *codes.load_or_prepare(folder, coder, reader), reader(list(PROMPTS)).float()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for mini-layout.safetensors and .json")
+    parser = command_line(__doc__, 30)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.data / "runs"
-    coder, reader = load_or_fit(data.load(arguments.data), folder / "patches.pt"), Reader(folder)
-    seen, unseen = codes.load_or_prepare(arguments.data, coder, reader)
-    styles, prompts = list(codes.STYLE_WEIGHTS), reader(list(PROMPTS)).float()
+    folder, styles = arguments.data / "runs", list(codes.STYLE_WEIGHTS)
+    coder, seen, unseen, prompts = material(arguments.data)
 
     def show_on(layout: Layout, path: Path) -> None:
         numbers = [torch.full((len(prompts),), style) for style in range(len(styles))]

@@ -5,7 +5,6 @@ It learns pictures and their styles, no texts: at inference CLIP says what is wa
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from generator.packing import pack
-from generator.pixel_diffusion import WEIGHTS, PixelDiffusion
+from generator.pixel_diffusion import PixelDiffusion
 from generator.samplers import ddim, timesteps_between
 from generator.training import codes, data
-from generator.training.run import Average, Budget, schedule, sheet, train, write
+from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {
@@ -175,13 +174,9 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
+    parser = command_line(__doc__, 40, SCALES)
     parser.add_argument("--folder", type=Path, help="where the run is kept; default: runs in the data folder")
-    parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--steps", type=int, help="instead of minutes")
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for mini-diffusion.safetensors and .json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures, choice = data.load(arguments.data), SCALES[arguments.scale]

@@ -8,7 +8,6 @@ the prior learns to redraw.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +21,10 @@ from generator.drafts import Drafts
 from generator.layout import WEIGHTS, Layout, load_layout
 from generator.packing import pack
 from generator.prior import Prior
-from generator.training import codes, data
+from generator.training import codes
 from generator.training.codes import draw_batch, elsewhere, noisy
-from generator.training.layout import PROMPTS
-from generator.training.patches import load_or_fit
-from generator.training.run import Average, Budget, schedule, sheet, train, write
-from generator.training.text import Reader
+from generator.training.layout import material
+from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"width": 256, "layers": 4, "heads": 4, "code_width": 96, "batch": 32, "rate": 1e-3},
@@ -125,18 +122,12 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
+    parser = command_line(__doc__, 20, SCALES)
     parser.add_argument("--layout", type=Path, default=WEIGHTS, help="folder of mini-layout.safetensors and .json")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the .safetensors and .json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.data / "runs"
-    coder, reader = load_or_fit(data.load(arguments.data), folder / "patches.pt"), Reader(folder)
-    seen, unseen = codes.load_or_prepare(arguments.data, coder, reader)
-    layout, prompts = load_layout("cpu", arguments.layout), reader(list(PROMPTS)).float()
+    folder, layout = arguments.data / "runs", load_layout("cpu", arguments.layout)
+    coder, seen, unseen, prompts = material(arguments.data)
 
     every = [torch.full((len(prompts),), style) for style in range(len(layout.styles))]
 

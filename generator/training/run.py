@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,19 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+
+
+def command_line(about: str | None, minutes: float, scales: Iterable[str] = ()) -> argparse.ArgumentParser:
+    """What every recipe can be told: --data, --minutes, --output, and --scale where it has scales."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--data", type=Path, default=Path("data/training"))
+    parser.add_argument("--minutes", type=float, default=minutes)
+    if scales:
+        parser.add_argument("--scale", choices=tuple(scales), default="cpu")
+    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the .safetensors and .json")
+    return parser
 
 
 class Stateful(Protocol):

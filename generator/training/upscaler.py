@@ -7,7 +7,6 @@ drawing at 256 px.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import warnings
@@ -22,10 +21,10 @@ import torch.nn.functional as F
 
 from generator.training import data
 from generator.training.patches import PatchCoder, load_or_fit, nearest
-from generator.training.run import Average, Budget, Stateful, schedule, sheet, train, write
+from generator.training.run import Average, Budget, Stateful, command_line, schedule, sheet, train, write
 from generator.training.vqgan import edge_loss, psnr
 from generator.upscaler import swinir
-from generator.vqgan import VQGAN, WEIGHTS, load_mini
+from generator.vqgan import VQGAN, load_mini
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"embed_dim": 48, "depths": [4, 4], "num_heads": [4, 4], "batch": 8, "crop": 24, "rate": 1e-3},
@@ -273,12 +272,8 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
+    parser = command_line(__doc__, 14, SCALES)
     parser.add_argument("--folder", type=Path, help="folder for pairs, checkpoint, log and sheet; default: DATA/runs")
-    parser.add_argument("--minutes", type=float, default=14)
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for mini-upscaler.safetensors and .json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     coder = load_or_fit(data.load(arguments.data), arguments.data / "runs" / "patches.pt")

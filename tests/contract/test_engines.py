@@ -30,6 +30,7 @@ class Tiny:
     seeded: tuple[dict[str, Any], ...]
     resumed: tuple[dict[str, Any], ...]
     crowd: tuple[dict[str, Any], ...]
+    within: float = 1e-3  # of a pixel, whoever shares the batch
 
 
 OPTIMISERS = ("Adam", "RAdam", "NAdam", "Adamax", "RMSprop", "SGD", "AdamW")
@@ -54,7 +55,7 @@ ENGINES = {
         seeded=({"init": "random"}, {"init": "prior"}, {"init": "gradient"}),
         resumed=tuple({"optimiser": optimiser, **FOLLOWED} for optimiser in OPTIMISERS),
         crowd=(
-            {"seed": 1},
+            {"seed": 1, "tv_weight": 0.5},
             {"seed": 2, "cutn": 7, "prompt": "a cat | fog:-0.5", "learning_rate": 0.05},
             {"seed": 3, "augment": False, "loss": "cosine", "optimiser": "AdamW", "tv_weight": 0.1, "ema": 0.5},
             {"seed": 4, "steps": 2, "width": 24, "tv_weight": 0.5},
@@ -97,6 +98,7 @@ ENGINES = {
             {"seed": 5, "init_image": "red.png", "skip_steps": 2, "init_scale": 10.0},
             {"seed": 6, "steps": 2, "width": 24},
         ),
+        within=2e-3,
     ),
     "latent-diffusion": Tiny(
         lambda _: tiny_engines.latent_diffusion(),
@@ -123,9 +125,9 @@ ENGINES = {
             {"clip_guidance_scale": 500.0, "prompt": "a heart | a car:-1"},
         ),
         crowd=(
-            {"seed": 9, "cfg_scale": 1.0, "candidates": 2},
+            {"seed": 9, "cfg_scale": 1.0, "candidates": 2, "sampler": "euler-ancestral"},
             {"seed": 3, "sampler": "pndm"},
-            {"seed": 4, "candidates": 3, "sampler": "euler-ancestral"},
+            {"seed": 4, "candidates": 3},
         ),
     ),
 }
@@ -168,8 +170,8 @@ def finished(engine: Engine, crowd: list[Any]) -> dict[int, Step]:
     return steps
 
 
-def assert_close(one: Step, other: Step) -> None:
-    torch.testing.assert_close(one.image, other.image, atol=2e-3, rtol=0)
+def assert_close(one: Step, other: Step, within: float) -> None:
+    torch.testing.assert_close(one.image, other.image, atol=within, rtol=0)
     assert one.image is not None and one.score == pytest.approx(other.score, abs=1e-3)
 
 
@@ -189,7 +191,8 @@ def test_steps_are_counted_to_the_last_and_each_shows_a_picture(made: Made, name
 
 @every_engine
 def test_frames_are_due_every_so_many_steps_and_at_the_end(made: Made, name: str) -> None:
-    for step in list(generate(made(name), ENGINES[name].settings(steps=5, save_every=2)))[1:]:
+    steps = list(generate(made(name), ENGINES[name].settings(steps=5, save_every=2)))
+    for step in steps[ENGINES[name].first :]:  # Stable Diffusion shows its first step as well
         assert (step.image is not None) == (step.done or step.index % 2 == 0)
 
 
@@ -210,7 +213,7 @@ def test_a_slot_alone_equals_the_slot_among_others_that_join_and_leave(made: Mad
     crowd = [ENGINES[name].settings(**values) for values in ENGINES[name].crowd]
     together = finished(made(name), crowd)
     for params in crowd:
-        assert_close(together[params.seed], last(made(name), params))
+        assert_close(together[params.seed], last(made(name), params), ENGINES[name].within)
 
 
 @pytest.mark.parametrize(("name", "micro_batch"), each("parts"))
@@ -219,7 +222,7 @@ def test_a_few_at_a_time_give_the_same_pictures_as_all_at_once(made: Made, name:
     whole = finished(engine, crowd)
     engine.micro_batch = micro_batch
     for seed, step in finished(engine, crowd).items():
-        assert_close(step, whole[seed])
+        assert_close(step, whole[seed], ENGINES[name].within)
 
 
 @pytest.mark.parametrize(("name", "values"), each("resumed"))
@@ -277,7 +280,7 @@ def test_a_step_that_ran_out_of_memory_can_be_taken_again_in_smaller_parts(
     while live := [slot for slot in slots if not slot.done]:
         for slot, step in zip(live, engine.advance(live), strict=True):
             if step.done:
-                assert_close(step, whole[slot.params.seed])
+                assert_close(step, whole[slot.params.seed], ENGINES[name].within)
 
 
 @every_engine
@@ -292,4 +295,4 @@ def test_numbers_that_are_not_finite_stop_that_picture_and_leave_the_others(made
     assert ENGINES[name].names in str(first.error) and second.error is None
     while not good.done:
         (second,) = engine.advance([good])
-    assert_close(second, last(engine, settings(seed=1)))
+    assert_close(second, last(engine, settings(seed=1)), ENGINES[name].within)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import os
-import subprocess
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +15,11 @@ from safetensors.torch import save_file
 from generator import checkpoint_files, checkpoints, download, registry
 from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_clip, load_vqgan
 from generator.checkpoints_command import main
-from generator.device import DeviceUnavailable, available_devices, pick_device
-from generator.state_dict import BadStateDict, read_state_dict
 from generator.vqgan import VQGAN
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
-    bad_server,
+    Scripted,
     openai_clip,
     random_clip,
     random_vqgan,
@@ -38,22 +32,6 @@ from tests.real_formats import (
 REAL_CODES = {"imagenet-f16-1024": 1024, "imagenet-f16-16384": 16384, "wikiart-f16-1024": 1024}
 REAL_CODES |= {"wikiart-f16-16384": 16384, "openimages-f8-8192": 8192}
 NARROW_CLIP = (32, 32, 2, 64, 16, 77, 49408, 64, 1, 2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[BadServer]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with bad_server(folder) as running:
-        yield running
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **changes: Any) -> None:
@@ -188,18 +166,6 @@ def test_the_mirror_is_used_when_the_source_is_gone(
     assert checkpoints.installed("wikiart-f16-1024", tmp_path)
 
 
-def test_a_server_without_ranges_and_one_that_is_busy_still_deliver(server: BadServer, tmp_path: Path) -> None:
-    data = os.urandom(300_000)
-    (server.folder / "x").write_bytes(data)
-    (tmp_path / "x.part").write_bytes(data[:1000])
-    server.ranges = False
-    digest = download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda path, digest: None, pause=0.001)
-    assert (tmp_path / "x").read_bytes() == data and digest == hashlib.sha256(data).hexdigest()
-    server.refuse = {"/x": 503}
-    with pytest.raises(download.DownloadFailed, match=r"503 .* 5 times in a row"):
-        download.fetch([f"{server.url}/x"], tmp_path / "y", check=lambda path, digest: None, pause=0.001)
-
-
 def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
@@ -208,38 +174,6 @@ def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
     with pytest.raises(download.DownloadFailed, match="wrong or damaged file"):
         checkpoints.download("wikiart-f16-1024", tmp_path, pause=0.001)
     assert not checkpoints.installed("wikiart-f16-1024", tmp_path)
-
-
-def test_a_full_disk_is_one_sentence_and_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
-) -> None:
-    (server.folder / "x").write_bytes(os.urandom(3_000_000))
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(download.FolderProblem, match=r"is full\. What has arrived is kept"):
-        download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda *_: None, progress=full)
-    assert (tmp_path / "x.part").exists() and not (tmp_path / "x").exists()
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(download.FolderProblem, match=r"Not enough disk space .* are needed, 0 MB are free"):
-        download.fetch([f"{server.url}/x"], tmp_path / "y", check=lambda *_: None)
-
-
-def test_a_folder_that_cannot_be_made_is_one_sentence(server: BadServer, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(download.FolderProblem, match="Cannot write to"):
-        download.fetch([f"{server.url}/x"], tmp_path / "file" / "x", check=lambda *_: None)
-
-
-def test_two_downloads_of_one_file_do_not_write_over_each_other(server: BadServer, tmp_path: Path) -> None:
-    (server.folder / "x").write_bytes(os.urandom(3_000_000))
-
-    def second(*_: Any) -> None:
-        with pytest.raises(download.FolderProblem, match="already being downloaded"):
-            download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda *_: None)
-
-    download.fetch([f"{server.url}/x"], tmp_path / "x", check=lambda *_: None, progress=second)
 
 
 @pytest.mark.parametrize("architecture", [NARROW_CLIP, (32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)])
@@ -294,21 +228,9 @@ def test_a_file_that_changed_since_it_was_recorded_is_refused(
 
 
 def test_a_clip_with_another_hash_than_the_published_is_not_even_opened(tmp_path: Path) -> None:
-    save_jit(tmp_path / "ViT-B-32.pt", Tiny())
+    save_jit(tmp_path / "ViT-B-32.pt", Scripted())
     with pytest.raises(CheckpointDamaged, match="not 40d365715913"):
         load_clip("ViT-B/32", tmp_path, "cpu")
-
-
-class Tiny(torch.nn.Module):
-    """The least that save_jit takes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.visual = torch.nn.Identity()
-        self.visual.input_resolution = 8
-
-    def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        return image
 
 
 def _without_a_key(weights: dict[str, Any]) -> None:
@@ -391,76 +313,6 @@ def test_the_first_stage_of_a_transformers_checkpoint_is_found(monkeypatch: pyte
     assert torch.equal(load_vqgan("wikiart-f16-1024", tmp_path, "cpu").codebook, model.codebook)
 
 
-class Malicious:
-    """What a hostile checkpoint holds: unpickled by plain pickle, it runs a command."""
-
-    def __init__(self, call: Any, *arguments: Any) -> None:
-        self.call, self.arguments = call, arguments
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.call, self.arguments
-
-
-def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
-    mark = tmp_path / "owned"
-    attacks = [
-        Malicious(os.system, f"touch {mark}"),
-        Malicious(eval, f"open({str(mark)!r}, 'w')"),
-        Malicious(exec, f"open({str(mark)!r}, 'w')"),
-        Malicious(subprocess.Popen, ["touch", str(mark)]),
-        Malicious(torch.hub.load, "x/y", "z"),
-    ]
-    # One at the top, one inside, one as a key, one where a tensor belongs.
-    save_lightning(tmp_path / "a.ckpt", {"w": torch.ones(2)}, extra=attacks)
-    assert torch.equal(read_state_dict(tmp_path / "a.ckpt")["w"], torch.ones(2))
-    torch.save({"state_dict": {"w": attacks[0]}}, tmp_path / "b.ckpt")
-    with pytest.raises(BadStateDict, match="'w' is no tensor"):
-        read_state_dict(tmp_path / "b.ckpt")
-    torch.save(attacks[0], tmp_path / "c.ckpt")
-    with pytest.raises(BadStateDict, match="no state dict"):
-        read_state_dict(tmp_path / "c.ckpt")
-    torch.save({"state_dict": {"w": torch.ones(1)}, attacks[1]: 1}, tmp_path / "d.ckpt")
-    assert list(read_state_dict(tmp_path / "d.ckpt")) == ["w"]
-    torch.save({"w": torch.ones(1), "x": attacks}, tmp_path / "e.bin", _use_new_zipfile_serialization=False)
-    with pytest.raises(BadStateDict, match="its pickle cannot be read"):
-        read_state_dict(tmp_path / "e.bin")
-    assert not mark.exists()
-
-
-def test_a_pickle_cannot_change_the_functions_it_is_given(tmp_path: Path) -> None:
-    # Protocol 2: _rebuild_tensor_v2 is pushed, then BUILD with the state (None, {"__defaults__": (1,)}).
-    ops = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\x00\x00\x00__defaults__K\x01\x85s\x86b."
-    before = torch._utils._rebuild_tensor_v2.__defaults__
-    with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
-        archive.writestr("archive/data.pkl", ops)
-        archive.writestr("archive/version", "3\n")
-    with pytest.raises(BadStateDict, match="no state dict"):
-        read_state_dict(tmp_path / "x.ckpt")
-    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
-
-
-def test_other_kinds_of_files_are_named_for_what_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "x.ckpt"
-    path.write_text("<!doctype html><title>404</title>")
-    with pytest.raises(BadStateDict, match="web page"):
-        read_state_dict(path)
-    path.write_bytes(b"weights")
-    with pytest.raises(BadStateDict, match=r"neither safetensors nor what torch\.save writes"):
-        read_state_dict(path)
-    torch.save({"params_ema": {"w": torch.ones(1)}}, path, _use_new_zipfile_serialization=False)
-    assert read_state_dict(path)["w"] == 1, "a file from before PyTorch 1.6"
-    path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(BadStateDict, match="its pickle cannot be read"):
-        read_state_dict(path)
-    torch.save({"w": torch.ones(1000)}, path)
-    path.write_bytes(path.read_bytes()[:-800])
-    with pytest.raises(BadStateDict, match="cut short"):
-        read_state_dict(path)
-    save_jit(path, Tiny())
-    with pytest.raises(BadStateDict, match="TorchScript program"):
-        read_state_dict(path)
-
-
 def test_the_commands_list_fetch_check_and_remove(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -484,15 +336,6 @@ def test_the_commands_list_fetch_check_and_remove(
     server.refuse = {f"/{file.name}": 404 for file in checkpoints.TABLE["wikiart-f16-1024"].files}
     assert main(["download", "wikiart-f16-1024", *folder]) == 1
     assert "404" in capsys.readouterr().err
-
-
-def test_a_device_that_is_not_there_is_answered_with_those_that_are() -> None:
-    assert pick_device("cpu") == "cpu"
-    assert pick_device("auto") == available_devices()[0]
-    with pytest.raises(DeviceUnavailable, match=r"Available: .*cpu"):
-        pick_device("cuda:99")
-    with pytest.raises(DeviceUnavailable, match=r"Unknown device 'gpu'. Choose one of: auto, .*cpu"):
-        pick_device("gpu")
 
 
 def test_hash_records_are_readable_by_sha256sum(tmp_path: Path) -> None:

@@ -16,11 +16,6 @@ def plan(width, height, side, seed=1, **values):
     return draw(settings(**values), width, height, side, torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def test_cutouts_have_the_side_clip_wants_and_stay_near_the_range_of_a_picture():
     images = torch.rand(2, 3, 48, 80)
     plans = [plan(80, 48, 32, seed=1, cutn=6, noise=0.1), plan(80, 48, 32, seed=2, cutn=3, noise=0.1)]

@@ -21,14 +21,6 @@ FACE = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def mini_vqgan() -> vqgan.VQGAN:
     return vqgan.load_mini()

@@ -29,14 +29,6 @@ from tests.real_formats import save_swinir
 from tests.studio import Studio
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def save_random(folder: Path) -> None:
     """mini-upscaler.safetensors of a network with 8 channels and two blocks of attention."""
     torch.manual_seed(0)
