@@ -102,7 +102,7 @@ class Executor:
         """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
         settings = self.station.settings
         name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
-        if self._warm or settings.default_engine not in self.names or not registry.CHECKPOINTS[name].embedded:
+        if self._warm or settings.default_engine not in self.names or not registry.checkpoint_spec(name).embedded:
             return
         self._warm = True
         try:

@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 from generator import registry
 from generator.checkpoint_files import TABLE, installed
+from generator.own_checkpoints import own_folders
 from generator.params import validate_job
+
+__all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers"]
 
 _PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what enlarging takes
 

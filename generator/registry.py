@@ -9,10 +9,9 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from generator.checkpoint_specs import CHECKPOINTS, MIB, OWN_SPEC, CheckpointSpec
+from generator.checkpoint_specs import CHECKPOINTS, MIB, OWN, CheckpointSpec
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -117,7 +116,8 @@ ENGINES: dict[str, EngineSpec] = {
     ),
 }
 
-OWN_FOLDER = re.compile(r"diffusers/[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
+_OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")
 
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
@@ -145,8 +145,7 @@ def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:
 
 def first_checkpoint(engine: str, wanted: str) -> str:
     """The checkpoint to begin with: the one wanted where the engine has it, else its first. Raises UnknownName."""
-    offered = lookup("engine", ENGINES, engine).checkpoints
-    return wanted if wanted in offered else str(offered[0])
+    return wanted if offers(engine, wanted) else str(ENGINES[engine].checkpoints[0])
 
 
 def drawing_engines() -> list[str]:
@@ -154,26 +153,25 @@ def drawing_engines() -> list[str]:
     return [name for name, spec in ENGINES.items() if spec.makes == "drawing"]
 
 
+def own_kind(name: str) -> str | None:
+    """The kind, a key of OWN, of a checkpoint of one's own (KIND/NAME or KIND/OWNER/MODEL); None for other names."""
+    match = _OWN_FOLDER.fullmatch(name)
+    return match[1] if match else None
+
+
 def checkpoint_spec(name: str) -> CheckpointSpec:
-    """The row of a checkpoint; a diffusers folder of one's own has that of Stable Diffusion. Raises UnknownName."""
-    if OWN_FOLDER.fullmatch(name):
-        return OWN_SPEC
+    """The row of a checkpoint; one of one's own has that of its kind. Raises UnknownName."""
+    kind = own_kind(name)
+    if kind:
+        return OWN[kind].spec
     spec: CheckpointSpec = lookup("checkpoint", CHECKPOINTS, name)
     return spec
 
 
 def offers(engine: str, checkpoint: str) -> bool:
     """Whether the engine can draw with that checkpoint. Raises UnknownName for the engine."""
-    spec = lookup("engine", ENGINES, engine)
-    return checkpoint in spec.checkpoints or bool(engine == "latent-diffusion" and OWN_FOLDER.fullmatch(checkpoint))
-
-
-def own_folders(checkpoints_dir: str | Path) -> list[str]:
-    """The diffusers folders that are there, by the names they are chosen by."""
-    root = Path(checkpoints_dir)
-    found = [*root.glob("diffusers/*/model_index.json"), *root.glob("diffusers/*/*/model_index.json")]
-    names = sorted(path.parent.relative_to(root).as_posix() for path in found)
-    return [name for name in names if OWN_FOLDER.fullmatch(name)]
+    kind, spec = own_kind(checkpoint), lookup("engine", ENGINES, engine)
+    return OWN[kind].engine == engine if kind else checkpoint in spec.checkpoints
 
 
 def _attribute(path: str) -> Any:
@@ -222,7 +220,7 @@ def weight_bytes(params: JobParams) -> int:
     """Bytes of the weights a job needs on the device, shared with every other job of the same engine."""
     checkpoint, clip = params.loads
     own = 0
-    if checkpoint in CHECKPOINTS or OWN_FOLDER.fullmatch(checkpoint):
+    if checkpoint in CHECKPOINTS or own_kind(checkpoint):
         spec = checkpoint_spec(checkpoint)
         low = getattr(params, "memory", None) == "low"
         own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes

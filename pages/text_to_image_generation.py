@@ -8,7 +8,7 @@ import streamlit as st
 
 from db import workers
 from generator import registry
-from generator.inventory import missing
+from generator.inventory import missing, own_folders
 from generator.params import BadParams, Params, validate
 from pages import _form, _live, _uploads
 from pages import _widgets as w
@@ -83,8 +83,8 @@ def _engine() -> str:
 
 
 def _checkpoints(engine: str) -> list[str]:
-    """Those of the tables, and the diffusers folders that are there."""
-    own = [name for name in registry.own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
+    """Those of the tables, and the host's own that are there."""
+    own = [name for name in own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
     return [*registry.ENGINES[engine].checkpoints, *own]
 
 

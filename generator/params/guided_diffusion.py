@@ -112,7 +112,8 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if merged.get("init") == "perlin" and "skip_steps" not in data:
             # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips.
             name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
-            spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
+            known = isinstance(name, str) and registry.offers("guided-diffusion", name)
+            spec = registry.checkpoint_spec(str(name)) if known else None
             steps = data.get("steps", spec.defaults.get("steps") if spec else None)
             merged["skip_steps"] = steps // 25 if isinstance(steps, int) else 0
         return merged
@@ -128,7 +129,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} draws no noise, so set eta to 0.")
         check_pictures(self.prompt, self.image_prompts)
-        styled = registry.CHECKPOINTS[self.checkpoint].styled
+        styled = registry.checkpoint_spec(self.checkpoint).styled
         if self.artist and styled:
             raise ValueError("artist applies to real checkpoints only; the mini models know styles, not artists.")
         if not self.prompt and (self.artist or (self.style and not styled)):
@@ -169,7 +170,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     @property
     def known_style(self) -> str | None:
         """The style the network is told; None where it knows none, and `style` is words of the prompt."""
-        return self.style if registry.CHECKPOINTS[self.checkpoint].styled else None
+        return self.style if registry.checkpoint_spec(self.checkpoint).styled else None
 
     @property
     def mirrored_at(self) -> int | None:
@@ -210,5 +211,5 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
 
     @property
     def activation_share(self) -> float:
-        real = not registry.CHECKPOINTS[self.checkpoint].styled
+        real = not registry.checkpoint_spec(self.checkpoint).styled
         return 0.35 if self.checkpoint_activations and real else 1.0

@@ -47,5 +47,4 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
 def _default(engine: str, values: Mapping[str, Any], name: str) -> Any:
     fields = registry.params_class(engine).model_fields
     checkpoint = str(values.get("checkpoint") or fields["checkpoint"].default)
-    spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, checkpoint)
-    return spec.defaults.get(name, fields[name].default)
+    return registry.checkpoint_spec(checkpoint).defaults.get(name, fields[name].default)
