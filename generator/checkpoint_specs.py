@@ -88,6 +88,7 @@ _STABLE_DEFAULTS: dict[str, Any] = {
     "candidates": 1,
     "variety": 0.0,
     "save_every": 5,
+    "memory": "auto",
     "upscale": 1,
 }
 # Weights as they lie on a GPU: the UNet in bfloat16, text encoder and VAE in fp32.

@@ -60,6 +60,11 @@ class JobParams(BaseModel):
         return ()
 
     @property
+    def sparing(self) -> JobParams:
+        """The same job in as little memory as its settings allow."""
+        return self
+
+    @property
     def memory_advice(self) -> str:
         """What to change where there is too little memory, as the end of a sentence."""
         return "use a machine with more memory"

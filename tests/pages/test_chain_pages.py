@@ -143,6 +143,17 @@ def test_several_pictures_of_a_prompt_are_a_sheet_that_is_ranked(studio: Studio,
     assert best.title[0].value == "Previous Inferences" and best.query_params["job"] in (made[1].id, [made[1].id])
 
 
+def test_the_films_of_a_sheet_are_offered_as_one_gif_once_there_are_two(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    sheet = candidates(studio, open_page, 2)
+    offered = []
+    for _ in range(2):
+        studio.finish(studio.run())
+        offered.append([button.proto.label for button in open_page(w.SHEETS, sheet=sheet).get("download_button")])
+    assert ["Films as one GIF" in labels for labels in offered] == [False, True]
+    assert all("Sheet as PNG" in labels for labels in offered)
+
+
 def test_one_finished_picture_is_nothing_to_rank(studio: Studio, open_page: OpenPage) -> None:
     studio.start_executor()
     sheet = candidates(studio, open_page, 2)
