@@ -217,6 +217,7 @@ _DISCO: dict[str, Any] = {
     "eta": 0.8,
     "skip_steps": 125,
     "init_scale": 1000.0,
+    "init_loss": "lpips",
     "clip_guidance_scale": 5000.0,
     "clamp_max": 0.05,
     "cut_overview": "[12]*400+[4]*600",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from generator.guided_diffusion import Denoiser
     from generator.latent_unet import LatentDiffusionModel
     from generator.layout import Layout
+    from generator.lpips import LPIPS
     from generator.pixel_diffusion import PixelDiffusion
     from generator.prior import Prior
     from generator.stable_diffusion_models import StableDiffusionModels
@@ -57,6 +58,7 @@ __all__ = [
     "load_diffusion",
     "load_latent_diffusion",
     "load_layout",
+    "load_lpips",
     "load_prior",
     "load_stable_diffusion",
     "load_vqgan",
@@ -99,6 +101,8 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
         upscaler_weights(name, directory, say=say)
     elif kind == "guided-diffusion":
         load_diffusion(name, directory, "cpu", say=say)
+    elif kind == "lpips":
+        load_lpips(name, directory, "cpu", say=say)
     elif kind == "diffusers":
         load_stable_diffusion(name, directory, say=say)
     else:
@@ -224,6 +228,25 @@ def load_diffusion(name: str, checkpoints_dir: str | Path, device: str, *, say: 
         _load_strictly(model, tensors)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(name, weights, _sentence(error)) from None
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_lpips(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> LPIPS:
+    """LPIPS in fp32, in eval mode, without gradients, on `device`. Raises CheckpointMissing, CheckpointDamaged."""
+    import torch
+
+    from generator import lpips
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    paths = require(name, Path(checkpoints_dir), say)
+    try:
+        tensors = lpips.tensors_of(*(read_state_dict(path) for path in paths.values()))
+        with torch.device("meta"):
+            model = lpips.LPIPS()
+        _load_strictly(model, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(name, weights_of(paths), _sentence(error)) from None
+    model.mean, model.spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (lpips.MEAN, lpips.SPREAD))
     return model.eval().requires_grad_(False).to(device)
 
 

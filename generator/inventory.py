@@ -51,6 +51,8 @@ def inventory(directory: Path) -> list[Item]:
         if engines:
             kind = TABLE[name].kind if name in TABLE else "engine"
             items.append(_item(name, spec.title, kind, engines, directory, _memory(engines[0], name)))
+    for name, (title, weights, _) in registry.LOSS_NETWORKS.items():
+        items.append(_item(name, title, "lpips", ("guided-diffusion",), directory, weights))
     order = list(registry.ENGINES)
     items.sort(key=lambda item: order.index(item.engines[0]))
     guided = tuple(name for name in registry.ENGINES if "clip" in registry.params_class(name).model_fields)

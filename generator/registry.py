@@ -129,6 +129,8 @@ CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "ViT-B/16": (224, 571 * MIB, 170 * MIB),
     "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
 }
+# Networks by which an engine compares pictures: name -> (title, weight bytes, activation bytes per px)
+LOSS_NETWORKS: dict[str, tuple[str, int, int]] = {"lpips-vgg": ("LPIPS (VGG16)", 57 * MIB, 5_000)}
 
 
 # What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
@@ -224,7 +226,7 @@ def weight_bytes(params: JobParams) -> int:
         spec = checkpoint_spec(checkpoint)
         low = getattr(params, "memory", None) == "low"
         own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
-    return own + sum(CLIP_MODELS[name][1] for name in clip)
+    return own + sum(CLIP_MODELS[name][1] for name in clip) + sum(LOSS_NETWORKS[n][1] for n in params.loss_networks)
 
 
 def estimate_memory(params: JobParams) -> int:
@@ -236,5 +238,6 @@ def estimate_memory(params: JobParams) -> int:
         guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
         share = params.activation_share * (spec.activation_bytes_per_px + guided)
         activations = int(params.pixels_at_once * share)
+        activations += params.pixels_at_once * sum(LOSS_NETWORKS[name][2] for name in params.loss_networks)
     cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
     return 300 * MIB + weight_bytes(params) + activations + cutouts

@@ -260,7 +260,8 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     large = f", enlarged to {width * params.upscale} × {height * params.upscale} px" if params.upscale > 1 else ""
     st.caption(f"{width} × {height} px{large}, at most {memory:.1f} GB of memory on the executor.")
     folder, enlarger = w.studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
-    absent = [name for name in (params.checkpoint, *params.clip, *enlarger) if missing(name, folder)]
+    absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
+    absent = [name for name in absent if missing(name, folder)]
     if absent:
         st.caption("Not installed on this machine yet:")
         st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)

@@ -52,6 +52,11 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     init_scale: float = Setting(
         0.0, group="start", ge=0, le=1e6, description="Of a start picture: pull towards it in every step."
     )
+    init_loss: Literal["lpips", "mse"] = Setting(
+        "mse",
+        group="start",
+        description="What init_scale weighs: lpips, what looks different (needs lpips-vgg), or mse, colours.",
+    )
     image_prompts: str = Setting(
         "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
     )
@@ -203,6 +208,11 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     @property
     def cutouts_per_step(self) -> int:
         return self.most_cuts if self.cuts_scheduled else self.cutn
+
+    @property
+    def loss_networks(self) -> tuple[str, ...]:
+        pulled = self.init in ("image", "perlin") and self.init_scale > 0
+        return ("lpips-vgg",) if pulled and self.init_loss == "lpips" else ()
 
     @property
     def memory_advice(self) -> str:
