@@ -98,8 +98,11 @@ def cells(
 
 
 def _styled(engine: str, values: Mapping[str, Any]) -> bool:
-    checkpoint = values.get("checkpoint") or registry.first_checkpoint(engine, "")
-    return checkpoint not in registry.CHECKPOINTS or registry.CHECKPOINTS[checkpoint].styled
+    checkpoint = str(values.get("checkpoint") or registry.first_checkpoint(engine, ""))
+    try:
+        return registry.checkpoint_spec(checkpoint).styled
+    except registry.UnknownName:
+        return True  # explained where it is checked
 
 
 def _value(engine: str, name: str, typed: str) -> Any:

@@ -47,8 +47,8 @@ def test_every_kind_of_setting_can_be_compared() -> None:
 
 
 def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
-    made = grid(("checkpoint", "mini, wikiart-f16-1024"))
-    assert [validate(engine, values).style for _, engine, values in made] == ["noto", None]
+    made = grid(("checkpoint", "mini, wikiart-f16-1024, vqgan-f16/mine"))
+    assert [validate(engine, values).style for _, engine, values in made] == ["noto", None, None]
 
 
 @pytest.mark.parametrize(
