@@ -210,6 +210,16 @@ def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> No
     assert {job.params["style"] for job in jobs(studio)} == {"noto"}
 
 
+def test_several_prompts_are_one_sheet(studio: Studio, open_page: OpenPage) -> None:
+    app = compare(open_page(w.COMPARE), rows=("prompt", "a red heart; a castle, at night"), columns=("seed", "1, 2"))
+    assert not app.error
+    assert [(job.prompt, job.params["seed"]) for job in jobs(studio)[::-1]] == [
+        (prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in (1, 2)
+    ]
+    (sheet,) = submissions.of_submitter(studio.db, ME)
+    assert sheet.prompt == "a red heart; a castle, at night"
+
+
 def test_a_bad_comparison_is_one_sentence_and_queues_nothing(studio: Studio, open_page: OpenPage) -> None:
     app = compare(open_page(w.COMPARE), rows=("cutn", "8, many"), columns=("seed", "1"))
     (error,) = app.error

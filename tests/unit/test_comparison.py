@@ -46,6 +46,14 @@ def test_every_kind_of_setting_can_be_compared() -> None:
     assert chosen("checkpoint", "mini, wikiart-f16-1024") == ["mini", "wikiart-f16-1024"]
 
 
+def test_several_prompts_are_drawn_with_several_seeds_each() -> None:
+    made = grid(("prompt", "a red heart; a castle, at night"), ("seed", "1, 2"), prompt="")
+    drawn = [(validate(engine, values).prompt, values["seed"]) for _, engine, values in made]
+    assert drawn == [(prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in ("1", "2")]
+    with pytest.raises(BadParams, match="an empty place between two semicolons"):
+        axis("prompt", "a red heart;; a castle")
+
+
 def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
     made = grid(("checkpoint", "mini, wikiart-f16-1024, vqgan-f16/mine"))
     assert [validate(engine, values).style for _, engine, values in made] == ["noto", None, None]
