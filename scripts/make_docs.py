@@ -25,7 +25,7 @@ AGREEMENT = """No published weights could be loaded where this was written. On t
 | guided diffusion's UNet at both real sizes, and a whole guided run | openai/guided-diffusion, to 1e-6 | `python scripts/compare_openai_unet.py SOURCE`; `tests/unit/test_openai_unet.py` keeps numbers of both |
 | LPIPS | its authors' package, to the last bit | `python scripts/compare_lpips.py SOURCE`; `tests/unit/test_lpips.py` |
 | Stable Diffusion's pictures, every sampler | diffusers' pipelines, to 1e-4 | `tests/unit/test_stable_diffusion_agreement.py` |
-| every real architecture at full size, in its published files, fetched over a bad line | strict loading and two steps | `python scripts/check_real_checkpoints.py [NAME ...]` |"""  # noqa: E501
+| every real architecture at full size, in its published files, fetched over a bad line | strict loading, and two steps of the BigGANs and diffusion models | `python scripts/check_real_checkpoints.py [NAME ...]` |"""  # noqa: E501
 MEASURED = ROOT / "docs" / "engines.json"  # written by scripts/measure_engines.py
 
 
@@ -170,9 +170,9 @@ def measured() -> list[str]:
         said += ["### GPU", "Default settings, one job at a time.", measured_table(saved["cuda"], "it/s")]
     if "cpu" in saved:
         note = (
-            "Small pictures and few cutouts, since the default settings take minutes a step here. Seconds are those of "
-            "one core at work, memory is the peak of the whole process, both with one thread and in fp32 or what the "
-            "processor is best at."
+            "Embedded models with their default settings; the others with small pictures and few cutouts, since theirs "
+            "are made for a GPU. Seconds are those of one core at work, memory is the peak of the whole process, both "
+            "with one thread and in fp32 or what the processor is best at."
         )
         said += ["### CPU", note, measured_table(saved["cpu"], "s a step")]
     return said
