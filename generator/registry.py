@@ -176,6 +176,12 @@ def offers(engine: str, checkpoint: str) -> bool:
     return OWN[kind].engine == engine if kind else checkpoint in spec.checkpoints
 
 
+def choices(engine: str) -> list[str]:
+    """The checkpoints of an engine as a person may name them, those of one's own as KIND/NAME. Raises UnknownName."""
+    own = [f"{kind}/NAME" for kind, one in OWN.items() if one.engine == engine]
+    return [*lookup("engine", ENGINES, engine).checkpoints, *own]
+
+
 def _attribute(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -209,7 +215,7 @@ def load(
     """
     spec = lookup("engine", ENGINES, engine)
     if not offers(engine, checkpoint):
-        raise UnknownName(f"checkpoint for {engine}", checkpoint, list(spec.checkpoints))
+        raise UnknownName(f"checkpoint for {engine}", checkpoint, choices(engine))
     for name in clip:
         lookup("CLIP model", CLIP_MODELS, name)
     own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint).engine
