@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+import generator.device
 from generator import registry
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Engines:
 
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
         """
+        params = params.sparing  # what does not fit as a whole is drawn with less in memory, where it may be
         whole = registry.estimate_memory(params)
         weights = registry.weight_bytes(params)
         needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
@@ -117,12 +119,9 @@ def too_large_even_alone(params: JobParams, device: str) -> str:
 
 def free_memory(device: str) -> int | None:
     """Bytes that can still be allocated on the device; None where it does not tell."""
-    if device.startswith("cuda"):
-        free, _ = torch.cuda.mem_get_info(device)
-        # What torch has reserved and does not use is free for the next step.
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if device == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    own = generator.device.free_memory(device)
+    if own is not None:
+        return own
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

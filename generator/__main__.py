@@ -234,7 +234,8 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
             print(f"{str(error)[0].upper()}{str(error)[1:]}", file=sys.stderr)
             return 2
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            fewer = {"cutn": "fewer --cutn", "candidates": "fewer --candidates", "memory": "--memory low"}
+            fewer = {"cutn": "fewer --cutn", "candidates": "fewer --candidates"}
+            fewer |= {"memory": "--memory low"} if "memory" in wanted.memory_advice else {}
             fewer["checkpoint_activations"] = "--checkpoint-activations"
             ways = [text for name, text in fewer.items() if name in type(wanted).model_fields]
             text = f"There is not enough memory. Choose a smaller --size or {' or '.join(ways)}."

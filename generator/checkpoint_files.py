@@ -10,10 +10,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from generator import own_checkpoints as own
 from generator import registry
 from generator.checkpoint_table import TABLE, Checkpoint, File, diffusers
 from generator.diffusers_folder import INDEX, BadFolder, any_folder, text_encoders
-from generator.download import Progress, Say, fetch, sha256_of
+from generator.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
 from generator.taming_config import read_config
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,16 @@ class CheckpointDamaged(RuntimeError):
 
 
 def find(name: str, directory: Path | None = None) -> Checkpoint:
-    """The table's row, or that of a diffusers/OWNER/MODEL on Hugging Face; raises UnknownName.
+    """The table's row, or that of a checkpoint of one's own; raises UnknownName, CheckpointDamaged.
 
-    directory: where that folder's model_index.json may lie already, which says what else belongs to it.
+    directory: where its folder lies, which says what belongs to it.
     """
-    if registry.OWN_FOLDER.fullmatch(name) and name.count("/") == 2:
+    if own.layout_of(name):
+        try:
+            return own.row(name, directory or Path())
+        except own.FolderUnclear as error:
+            raise CheckpointDamaged(f"{(directory or Path()) / name} cannot be used: {error}.") from None
+    if registry.own_kind(name):
         texts: tuple[str, ...] = ("text_encoder",)
         index = (directory or Path()) / name / INDEX
         if index.is_file():
@@ -40,13 +46,13 @@ def find(name: str, directory: Path | None = None) -> Checkpoint:
                 texts = text_encoders(index)
             except BadFolder as error:
                 raise CheckpointDamaged(f"{name} cannot be used: {error}.") from None
-        return diffusers(name, any_folder(name.removeprefix("diffusers/"), texts))
+        return diffusers(name, any_folder(name.partition("/")[2], texts))
     found: Checkpoint = registry.lookup("checkpoint", TABLE, name)
     return found
 
 
 def _other_names(file: File) -> list[str]:
-    only = file.name.endswith((".yaml", ".json", ".safetensors"))
+    only = file.name.endswith((".yaml", ".yml", ".json", ".safetensors"))
     return [] if only else [f"{Path(file.name).stem}.safetensors"]
 
 
@@ -75,8 +81,19 @@ def download(
     say: gets one sentence for each thing the user should know. mirror: a base URL tried before the sources.
     Raises UnknownName, DownloadFailed, FolderProblem.
     """
-    entry = find(name, directory)
-    listed = name in TABLE
+    if registry.own_kind(name) and not own.published(name):
+        raise DownloadFailed(
+            f"{name} is a folder of your own, {directory / name}. {own.advice(name)}. From Hugging Face: "
+            f"python -m generator.checkpoints download {registry.own_kind(name)}/OWNER/MODEL"
+        )
+    if own.layout_of(name):
+        try:
+            entry = own.listed(name)
+        except own.FolderUnclear as error:
+            raise DownloadFailed(f"{name.partition('/')[2]} on Hugging Face cannot be used: {error}.") from None
+    else:
+        entry = find(name, directory)
+    listed = name in TABLE or own.layout_of(name) is not None
     say(f"{name}: {f'{entry.about / 1e6:.0f} MB. ' if listed else ''}Licence: {entry.licence}.")
     first, *others = entry.files
     _fetch([first], directory, progress, say, mirror, pause)
@@ -102,10 +119,11 @@ def _fetch(
             urls, directory / file.name, check=check, size=file.size, about=max(file.about, 100_000),
             progress=progress, say=say, pause=pause,
         )  # fmt: skip
+        if not file.sha256 or "/" in file.name:  # the listing of a repository is not kept
+            _record(directory / file.name, digest)
         if file.sha256:
             say(f"{file.name}: sha256 is the published one.")
         else:
-            _record(directory / file.name, digest)
             say(
                 f"{file.name}: no sha256 is published for it. The one of this download ({digest[:12]}...) is recorded "
                 "and checked from now on."
@@ -114,7 +132,7 @@ def _fetch(
 
 def _plausible(path: Path, file: File) -> None:
     """What can be checked where no sha256 is published: a configuration parses, an archive's checksums are right."""
-    if file.name.endswith(".yaml"):
+    if file.name.endswith((".yaml", ".yml")):
         read_config(path)
     elif file.name.endswith(".json"):
         json.loads(path.read_text(encoding="utf-8"))
@@ -160,6 +178,9 @@ def _check_hash(name: str, file: File, path: Path, say: Say) -> None:
 
 def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
     """The error to raise: what is wrong with a file, and the command that repairs it."""
+    layout = own.layout_of(name)
+    if layout:
+        return CheckpointDamaged(f"{path} cannot be used: {what}. What belongs in that folder: {layout.what}.")
     return CheckpointDamaged(
         f"{path.name} of checkpoint {name} cannot be used: {what}. Get it again with: "
         f"python -m generator.checkpoints remove {name} && python -m generator.checkpoints download {name}"
@@ -188,15 +209,23 @@ def require(name: str, directory: Path, say: Say | None = None) -> dict[str, Pat
     entry, paths = find(name, directory), {}
     for file in entry.files:
         path = _locate(file, directory)
+        if path is None and own.layout_of(name):
+            raise CheckpointMissing(f"There is no {Path(file.name).name} in {directory / name}. {own.advice(name)}.")
         if path is None:
             raise CheckpointMissing(
                 f"Checkpoint {name} is not installed ({file.name} is not in {directory}). "
                 f"Get it ({entry.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
             )
-        if say is not None:
+        # Whoever trains a model writes its file anew; only what was downloaded must stay what it was.
+        if say is not None and (own.layout_of(name) is None or _record_path(path).is_file()):
             _check_hash(name, file, path, say)
         paths[path.suffix] = path
     return paths
+
+
+def weights_of(paths: dict[str, Path]) -> Path:
+    """The file with the weights among those of `require`."""
+    return next(path for suffix, path in paths.items() if suffix not in (".yaml", ".yml", ".json"))
 
 
 def upscaler_file(name: str, directory: Path) -> Path | None:
@@ -217,8 +246,18 @@ def upscaler_file(name: str, directory: Path) -> Path | None:
 
 
 def remove(name: str, directory: Path) -> list[Path]:
-    """Deletes the files of a checkpoint, halves of files and records included; returns what was deleted."""
+    """Deletes the files of a checkpoint, halves of files and records included; returns what was deleted.
+
+    Raises UnknownName, FolderProblem for a folder of one's own that no download made.
+    """
     gone = []
+    if own.layout_of(name) or (registry.own_kind(name) and not own.published(name)):
+        fetched = own.fetched_files(directory / name)
+        if not fetched and (directory / name).exists():
+            raise FolderProblem(f"{directory / name} was not downloaded; remove that folder yourself.")
+        for path in fetched:
+            path.unlink()
+        return fetched
     for file in find(name, directory).files:
         for base in (file.name, *_other_names(file)):
             for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):

@@ -89,6 +89,7 @@ _STABLE_DEFAULTS: dict[str, Any] = {
     "candidates": 1,
     "variety": 0.0,
     "save_every": 5,
+    "memory": "auto",
     "upscale": 1,
 }
 # Weights as they lie on a GPU: the UNet in bfloat16, text encoder and VAE in fp32.
@@ -194,6 +195,7 @@ _DISCO: dict[str, Any] = {
     "eta": 0.8,
     "skip_steps": 125,
     "init_scale": 1000.0,
+    "init_loss": "lpips",
     "clip_guidance_scale": 5000.0,
     "clamp_max": 0.05,
     "cut_overview": "[12]*400+[4]*600",
@@ -229,6 +231,35 @@ CHECKPOINTS |= {
     ),
 }
 
-# A text-to-image folder in diffusers' layout below the checkpoints' folder: diffusers/NAME, one's own, or
-# diffusers/OWNER/MODEL, which can be fetched from Hugging Face. Nothing else is a path: jobs come from strangers.
-OWN_SPEC = CheckpointSpec("A diffusers folder", **_STABLE, defaults=_STABLE_DEFAULTS)
+
+@dataclass(frozen=True)
+class OwnKind:
+    """Checkpoints of one's own of one kind: the engine that draws with them, and the row all of them have."""
+
+    engine: str
+    spec: CheckpointSpec
+
+
+def _own_vqgan(factor: int) -> OwnKind:
+    # An f8 decoder works on as many places as an f16 one of twice the side does; its last levels cost the most.
+    return OwnKind(
+        "vqgan-clip", CheckpointSpec(f"VQGAN f{factor}", **_F16 | {"factor": factor}, defaults=_REAL_DEFAULTS)
+    )
+
+
+# Kinds of checkpoints of one's own. Each is a folder below the checkpoints' folder: KIND/NAME, made by hand, or
+# KIND/OWNER/MODEL, which can be fetched from Hugging Face. Nothing else is a path: jobs come from strangers.
+OWN: dict[str, OwnKind] = {
+    "diffusers": OwnKind(
+        "latent-diffusion", CheckpointSpec("A diffusers folder", **_STABLE, defaults=_STABLE_DEFAULTS)
+    ),
+    **{f"vqgan-f{factor}": _own_vqgan(factor) for factor in (4, 8, 16, 32)},
+    **{
+        name: OwnKind(engine, CHECKPOINTS[name])
+        for engine, names in (
+            ("biggan-clip", ("biggan-deep-128", "biggan-deep-256", "biggan-deep-512")),
+            ("guided-diffusion", ("guided-diffusion-256", "guided-diffusion-512")),
+        )
+        for name in names
+    },
+}

@@ -1,6 +1,6 @@
 """Where the files of every real checkpoint come from: one literal table.
 
-sha256 is published for CLIP and guided diffusion only.
+sha256 is published for CLIP, guided diffusion and LPIPS only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _BIGGAN_LICENCE = "Apache-2.0 weights (DeepMind, TF Hub), MIT conversion (pytorc
 _SWINIR = "https://github.com/JingyunLiang/SwinIR/releases/download/v0.0"
 _DIFFUSION_LICENCE = "MIT (OpenAI guided-diffusion)"
 _FINETUNE_LICENCE = "no licence stated by its publisher; finetuned from OpenAI's guided diffusion (MIT)"
+_LPIPS_LICENCE = "BSD-3-Clause (torchvision's VGG16), BSD-2-Clause (LPIPS, Zhang et al.)"
 _WIKIART_LICENCE = "no licence stated by its publisher; made with taming-transformers (MIT) from WikiArt pictures"
 
 
@@ -38,7 +39,7 @@ class File:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """kind: "clip", "vqgan", "biggan", "guided-diffusion", "upscaler", or "diffusers", a folder of that name.
+    """kind: "clip", "vqgan", "biggan", "guided-diffusion", "upscaler", "lpips", or "diffusers", a folder of that name.
 
     shapes: of a few tensors by which one checkpoint is told from another.
     """
@@ -212,5 +213,25 @@ TABLE |= {
             ),
         ),
         {"input_blocks.0.0.weight": (128, 3, 3, 3), "out.2.weight": (6, 128, 3, 3)},
+    ),
+    "lpips-vgg": Checkpoint(
+        "lpips",
+        _LPIPS_LICENCE,
+        (
+            File(
+                "vgg16-397923af.pth",
+                ("https://download.pytorch.org/models/vgg16-397923af.pth",),
+                553_433_881,
+                "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+                size=553_433_881,
+            ),
+            File(
+                "lpips_vgg.pt",
+                ("https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/vgg.pth",),
+                8_000,
+                "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+            ),
+        ),
+        {},
     ),
 }

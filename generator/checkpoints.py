@@ -22,6 +22,7 @@ from generator.checkpoint_files import (
     remove,
     require,
     require_all,
+    weights_of,
 )
 from generator.diffusers_folder import INDEX, read_folder
 from generator.download import DownloadFailed, FolderProblem, Say
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from generator.guided_diffusion import Denoiser
     from generator.latent_unet import LatentDiffusionModel
     from generator.layout import Layout
+    from generator.lpips import LPIPS
     from generator.pixel_diffusion import PixelDiffusion
     from generator.prior import Prior
     from generator.stable_diffusion_models import StableDiffusionModels
@@ -56,6 +58,7 @@ __all__ = [
     "load_diffusion",
     "load_latent_diffusion",
     "load_layout",
+    "load_lpips",
     "load_prior",
     "load_stable_diffusion",
     "load_vqgan",
@@ -89,7 +92,7 @@ def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
 
 def verify(name: str, directory: Path, say: Say = log.info) -> None:
     """Checks hashes, configuration and every key and shape. Raises CheckpointMissing, CheckpointDamaged."""
-    kind = find(name).kind
+    kind = find(name, directory).kind
     if kind == "clip":
         load_clip(name, directory, "cpu", say=say)
     elif kind == "biggan":
@@ -98,7 +101,9 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
         upscaler_weights(name, directory, say=say)
     elif kind == "guided-diffusion":
         load_diffusion(name, directory, "cpu", say=say)
-    elif registry.OWN_FOLDER.fullmatch(name) or find(name).kind == "diffusers":
+    elif kind == "lpips":
+        load_lpips(name, directory, "cpu", say=say)
+    elif kind == "diffusers":
         load_stable_diffusion(name, directory, say=say)
     else:
         load_vqgan(name, directory, "cpu", say=say)
@@ -119,16 +124,21 @@ def load_vqgan(name: str, checkpoints_dir: str | Path, device: str, *, say: Say 
     if find(name).kind != "vqgan":
         raise registry.UnknownName("VQGAN", name, ["mini", *(n for n, e in TABLE.items() if e.kind == "vqgan")])
     paths = require(name, Path(checkpoints_dir), say)
-    weights = paths.get(".ckpt") or paths[".safetensors"]
+    weights, at = weights_of(paths), next(path for suffix, path in paths.items() if suffix in (".yaml", ".yml"))
     try:
-        config = read_config(paths[".yaml"])
+        config = read_config(at)
     except ValueError as error:
-        raise damaged(name, paths[".yaml"], str(error)) from None
+        raise damaged(name, at, str(error)) from None
     try:
         tensors = _model_part(read_state_dict(weights))
         _check_shapes(tensors, find(name).shapes)
         with torch.device("meta"):  # no memory is taken on the word of a configuration
             model = vqgan.VQGAN(config)
+        factor = registry.checkpoint_spec(name).factor
+        if model.factor != factor:
+            raise ValueError(
+                f"it draws {model.factor} px per code, not {factor}: its folder belongs under vqgan-f{model.factor}/"
+            )
         _load_strictly(model, tensors)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(name, weights, _sentence(error)) from None
@@ -148,7 +158,7 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     if find(name).kind != "clip":
         raise registry.UnknownName("CLIP model", name, ["mini", *(n for n, e in TABLE.items() if e.kind == "clip")])
     paths = require(name, Path(checkpoints_dir), say)
-    weights = paths.get(".pt") or paths[".safetensors"]
+    weights = weights_of(paths)
     try:
         tensors = read_state_dict(weights, allow_torchscript=weights.suffix == ".pt")
         for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
@@ -171,7 +181,7 @@ def load_stable_diffusion(name: str, checkpoints_dir: str | Path, *, say: Say = 
     from generator.state_dict import BadStateDict
 
     folder = Path(checkpoints_dir) / name
-    own = bool(registry.OWN_FOLDER.fullmatch(name))
+    own = registry.own_kind(name) is not None
     if not own:
         require(name, Path(checkpoints_dir), say)
     elif not (folder / INDEX).is_file():
@@ -206,17 +216,37 @@ def load_diffusion(name: str, checkpoints_dir: str | Path, device: str, *, say: 
 
     if name == "mini-diffusion":
         return _embedded(pixel_diffusion.load_mini).to(device)
-    if name not in openai_unet.ARCHITECTURES:
+    kind = registry.own_kind(name) or name
+    if kind not in openai_unet.ARCHITECTURES:
         raise registry.UnknownName("diffusion model", name, ["mini-diffusion", *openai_unet.ARCHITECTURES])
     (weights,) = require(name, Path(checkpoints_dir), say).values()
     try:
         tensors = read_state_dict(weights)
         _check_shapes(tensors, find(name).shapes)
         with torch.device("meta"):
-            model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[name])
+            model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[kind])
         _load_strictly(model, tensors)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(name, weights, _sentence(error)) from None
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_lpips(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> LPIPS:
+    """LPIPS in fp32, in eval mode, without gradients, on `device`. Raises CheckpointMissing, CheckpointDamaged."""
+    import torch
+
+    from generator import lpips
+    from generator.state_dict import BadStateDict, read_state_dict
+
+    paths = require(name, Path(checkpoints_dir), say)
+    try:
+        tensors = lpips.tensors_of(*(read_state_dict(path) for path in paths.values()))
+        with torch.device("meta"):
+            model = lpips.LPIPS()
+        _load_strictly(model, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(name, weights_of(paths), _sentence(error)) from None
+    model.mean, model.spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (lpips.MEAN, lpips.SPREAD))
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -257,16 +287,20 @@ def load_biggan(name: str, checkpoints_dir: str | Path, device: str, *, say: Say
             "BigGAN", name, ["mini-biggan", *(n for n, e in TABLE.items() if e.kind == "biggan")]
         )
     paths = require(name, Path(checkpoints_dir), say)
-    weights, side = paths.get(".bin") or paths[".safetensors"], registry.CHECKPOINTS[name].only_side
+    weights, side, classes = weights_of(paths), registry.checkpoint_spec(name).only_side, list(imagenet_classes())
     try:
         config = biggan.read_config(paths[".json"].read_text(encoding="utf-8"), side or 0)
+        if config["num_classes"] != len(classes):
+            raise ValueError(
+                f"num_classes is {config['num_classes']}; the {len(classes)} classes of ImageNet are needed"
+            )
     except ValueError as error:
         raise damaged(name, paths[".json"], str(error)) from None
     try:
         tensors = read_state_dict(weights)
         _check_shapes(tensors, find(name).shapes)
         _check_finite(tensors)
-        model = biggan.from_published(config, tensors, list(imagenet_classes()))
+        model = biggan.from_published(config, tensors, classes)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(name, weights, _sentence(error)) from None
     return model.to(device)
@@ -282,7 +316,7 @@ def upscaler_weights(name: str, checkpoints_dir: str | Path, *, say: Say = log.i
     if find(name).kind != "upscaler":
         raise registry.UnknownName("upscaler", name, [n for n, e in TABLE.items() if e.kind == "upscaler"])
     paths = require(name, Path(checkpoints_dir), say)
-    weights = paths.get(".pth") or paths[".safetensors"]
+    weights = weights_of(paths)
     try:
         tensors = read_state_dict(weights)
         _check_shapes(tensors, find(name).shapes)

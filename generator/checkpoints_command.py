@@ -15,7 +15,8 @@ from generator.checkpoint_files import TABLE, CheckpointDamaged, CheckpointMissi
 from generator.checkpoints import verify
 from generator.download import DownloadFailed, FolderProblem
 from generator.inventory import inventory, own_upscalers
-from generator.registry import UnknownName, own_folders
+from generator.own_checkpoints import own_folders
+from generator.registry import OWN, UnknownName, own_kind
 
 DEFAULT_DIR = "data/checkpoints"
 
@@ -38,8 +39,8 @@ def listing(directory: Path) -> str:
         state = "" if item.state == "embedded" else item.licence
         lines.append(f"{item.name:<24} {what:<18} {size:>8} {memory:>8}  {item.state:<13}  {state}".rstrip())
     lines += [f"{name:<24} {'upscale':<18} {'':>8} {'':>8}  your own file" for name in own_upscalers(directory)]
-    folders = own_folders(directory)
-    lines += [f"{name:<24} {'latent-diffusion':<18} {'':>8} {'':>8}  your own folder" for name in folders]
+    for name in own_folders(directory):
+        lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  your own folder")
     head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
     return "\n".join([head, *lines])
 
@@ -70,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 where a download or check failed, 2 for an unknown name or a missing checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m generator.checkpoints", description=__doc__)
     parser.add_argument("action", choices=("list", "download", "verify", "remove"))
-    parser.add_argument("names", nargs="*", metavar="NAME", help="as `list` shows them")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="as `list` shows them, or KIND/OWNER/MODEL of Hugging Face"
+    )
     parser.add_argument("--mirror", metavar="URL", help="a base URL to try before the sources")
     checkpoints_dir_option(parser)
     args = parser.parse_args(argv)
@@ -83,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = _Bar()
     try:
         for name in args.names:
-            find(name, args.checkpoints_dir)
+            own_kind(name) or find(name)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

@@ -32,3 +32,16 @@ def pick_device(name: str = "auto") -> str:
         reason = "" if "cuda" not in name or have[0].startswith("cuda") else " (no CUDA device is seen by PyTorch)"
         raise DeviceUnavailable(f"Device {name!r} is not available here{reason}. Available: {', '.join(have)}.")
     return wanted
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that torch can still allocate in the device's own memory; None for the CPU, which has none."""
+    import torch
+
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(device)
+        # What torch has reserved and does not use is free for the next step.
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return None

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from generator.batches import advance_by_shape
-from generator.checkpoints import load_clip, load_diffusion, require_all
+from generator.checkpoints import CheckpointMissing, load_clip, load_diffusion, load_lpips, require_all
 from generator.cutouts import Plan, draw_scheduled
 from generator.diffusion_slots import GuidedDiffusionSlot
 from generator.engine import Step, not_finite
@@ -44,6 +44,9 @@ class Denoiser(Protocol):
     def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
+Lpips = Callable[[Tensor, Tensor], Tensor]  # pictures (B, 3, H, W) in [-1, 1], twice -> distances (B,)
+
+
 class GuidedDiffusion:
     """The engine: weights on a device, slots advanced together.
 
@@ -61,15 +64,21 @@ class GuidedDiffusion:
         clips: Sequence[Clip],
         *,
         drafts: MiniPictures | None = None,
+        lpips: Lpips | None = None,
+        checkpoints_dir: str = "",
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
     ) -> None:
-        """On models already built. precision: of the matrix products; None for the device's best."""
+        """On models already built. lpips: None to load it from checkpoints_dir where a picture asks for it.
+
+        precision: of the matrix products; None for the device's best.
+        """
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.model, self.clips, self._drafts, self._read_image = model, clips, drafts, read_image
+        self._lpips, self._checkpoints_dir = lpips, checkpoints_dir
         self.precision.freeze(model, *clips)
         self.precision.narrow(*getattr(model, "narrowed", (model,)), *(clip.network.visual for clip in clips))
         squared = model.alphas_cumprod.double().cpu()
@@ -92,13 +101,16 @@ class GuidedDiffusion:
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         model = load_diffusion(checkpoint, checkpoints_dir, device)
         drafts = MiniPictures(Precision.best(torch.device(device)), clips) if checkpoint == "mini-diffusion" else None
-        return cls(model, clips, drafts=drafts, device=device, read_image=read_image)
+        return cls(model, clips, drafts=drafts, checkpoints_dir=checkpoints_dir, device=device, read_image=read_image)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
 
-        Raises generator.clip.PromptTooLong, generator.layout.UnknownStyle, and what `read_image` raises.
+        Raises generator.clip.PromptTooLong, generator.layout.UnknownStyle, what `read_image` raises, and
+        generator.checkpoints.CheckpointMissing where init_loss needs LPIPS.
         """
+        if params.loss_networks:
+            self._load_lpips(params)
         self.model.style_index(params.known_style)
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
@@ -130,6 +142,8 @@ class GuidedDiffusion:
 
     def resume(self, params: GuidedDiffusionParams, state: dict[str, Any]) -> GuidedDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
+        if params.loss_networks:
+            self._load_lpips(params)
         return GuidedDiffusionSlot.from_state(params, state, self.device)
 
     def _times(self, params: GuidedDiffusionParams) -> list[int]:
@@ -225,12 +239,29 @@ class GuidedDiffusion:
             x0 = guess[b].detach().requires_grad_()
             beyond = (x0 - x0.clamp(-1, 1)).square().mean()
             extreme = (x0.abs() - 1).clamp(min=0).mean()
-            away = (x0 - slot.start[0]).square().mean() if slot.start is not None else x0.new_zeros(())
+            away = self._away(x0, slot)
             own = torch.stack([total_variation(x0), beyond, extreme, away])
             scales = own.new_tensor([params.tv_scale, params.range_scale, params.sat_scale, params.init_scale])
             pull[b] += torch.autograd.grad((own * scales).sum(), x0)[0]
             terms[b, 1:] = own.detach()
         return terms, scores / rounds, pull
+
+    def _away(self, x0: Tensor, slot: GuidedDiffusionSlot) -> Tensor:
+        """How far x0 (3, H, W) is from the start, as init_loss says: ()."""
+        if slot.start is None:
+            return x0.new_zeros(())
+        if slot.params.loss_networks:
+            assert self._lpips is not None
+            return self._lpips(x0[None], slot.start)[0]
+        return (x0 - slot.start[0]).square().mean()
+
+    def _load_lpips(self, params: GuidedDiffusionParams) -> None:
+        if self._lpips is not None:
+            return
+        try:
+            self._lpips = load_lpips(params.loss_networks[0], self._checkpoints_dir, str(self.device))
+        except CheckpointMissing as error:
+            raise CheckpointMissing(f"{error}. Or set init_loss to mse, or init_scale to 0.") from None
 
     def _cuts(self, slot: GuidedDiffusionSlot, width: int, height: int, side: int) -> Plan:
         """Cutouts of a slot's picture for a CLIP that sees side x side px."""

@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 from generator import registry
 from generator.checkpoint_files import TABLE, installed
+from generator.own_checkpoints import own_folders
 from generator.params import validate_job
+
+__all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
 
 _PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what enlarging takes
 
@@ -48,6 +51,8 @@ def inventory(directory: Path) -> list[Item]:
         if engines:
             kind = TABLE[name].kind if name in TABLE else "engine"
             items.append(_item(name, spec.title, kind, engines, directory, _memory(engines[0], name)))
+    for name, (title, weights, _) in registry.LOSS_NETWORKS.items():
+        items.append(_item(name, title, "lpips", ("guided-diffusion",), directory, weights))
     order = list(registry.ENGINES)
     items.sort(key=lambda item: order.index(item.engines[0]))
     guided = tuple(name for name in registry.ENGINES if "clip" in registry.params_class(name).model_fields)
@@ -79,9 +84,9 @@ def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
             return None
         allowed = ", ".join(registry.ENGINES[engine].checkpoints)
         return f"{setting} is no checkpoint of {engine}, so {first} comes first; choose one of: {allowed}."
-    if registry.OWN_FOLDER.fullmatch(checkpoint):
-        if checkpoint not in registry.own_folders(directory):
-            return f"{setting} is not in {directory}, so {first} comes first; put the diffusers folder there."
+    if registry.own_kind(checkpoint):
+        if checkpoint not in own_folders(directory):
+            return f"{setting} is not in {directory}, so {first} comes first; put its folder there."
     elif missing(checkpoint, directory):
         get = f"python -m generator.checkpoints download {checkpoint}"
         return f"{setting} is not installed in {directory}; get it with: {get}"

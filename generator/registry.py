@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from generator.checkpoint_specs import CHECKPOINTS, MIB, OWN_SPEC, CheckpointSpec
+from generator.checkpoint_specs import CHECKPOINTS, MIB, OWN, CheckpointSpec
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -118,7 +117,8 @@ ENGINES: dict[str, EngineSpec] = {
     ),
 }
 
-OWN_FOLDER = re.compile(r"diffusers/[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
+_OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")
 
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
@@ -130,6 +130,8 @@ CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "ViT-B/16": (224, 571 * MIB, 170 * MIB),
     "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
 }
+# Networks by which an engine compares pictures: name -> (title, weight bytes, activation bytes per px)
+LOSS_NETWORKS: dict[str, tuple[str, int, int]] = {"lpips-vgg": ("LPIPS (VGG16)", 57 * MIB, 5_000)}
 
 
 # What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
@@ -155,26 +157,31 @@ def drawing_engines() -> list[str]:
     return [name for name, spec in ENGINES.items() if spec.makes == "drawing"]
 
 
+def own_kind(name: str) -> str | None:
+    """The kind, a key of OWN, of a checkpoint of one's own (KIND/NAME or KIND/OWNER/MODEL); None for other names."""
+    match = _OWN_FOLDER.fullmatch(name)
+    return match[1] if match else None
+
+
 def checkpoint_spec(name: str) -> CheckpointSpec:
-    """The row of a checkpoint; a diffusers folder of one's own has that of Stable Diffusion. Raises UnknownName."""
-    if OWN_FOLDER.fullmatch(name):
-        return OWN_SPEC
+    """The row of a checkpoint; one of one's own has that of its kind. Raises UnknownName."""
+    kind = own_kind(name)
+    if kind:
+        return OWN[kind].spec
     spec: CheckpointSpec = lookup("checkpoint", CHECKPOINTS, name)
     return spec
 
 
 def offers(engine: str, checkpoint: str) -> bool:
     """Whether the engine can draw with that checkpoint. Raises UnknownName for the engine."""
-    spec = lookup("engine", ENGINES, engine)
-    return checkpoint in spec.checkpoints or bool(engine == "latent-diffusion" and OWN_FOLDER.fullmatch(checkpoint))
+    kind, spec = own_kind(checkpoint), lookup("engine", ENGINES, engine)
+    return OWN[kind].engine == engine if kind else checkpoint in spec.checkpoints
 
 
-def own_folders(checkpoints_dir: str | Path) -> list[str]:
-    """The diffusers folders that are there, by the names they are chosen by."""
-    root = Path(checkpoints_dir)
-    found = [*root.glob("diffusers/*/model_index.json"), *root.glob("diffusers/*/*/model_index.json")]
-    names = sorted(path.parent.relative_to(root).as_posix() for path in found)
-    return [name for name in names if OWN_FOLDER.fullmatch(name)]
+def choices(engine: str) -> list[str]:
+    """The checkpoints of an engine as a person may name them, those of one's own as KIND/NAME. Raises UnknownName."""
+    own = [f"{kind}/NAME" for kind, one in OWN.items() if one.engine == engine]
+    return [*lookup("engine", ENGINES, engine).checkpoints, *own]
 
 
 def _attribute(path: str) -> Any:
@@ -210,7 +217,7 @@ def load(
     """
     spec = lookup("engine", ENGINES, engine)
     if not offers(engine, checkpoint):
-        raise UnknownName(f"checkpoint for {engine}", checkpoint, list(spec.checkpoints))
+        raise UnknownName(f"checkpoint for {engine}", checkpoint, choices(engine))
     for name in clip:
         lookup("CLIP model", CLIP_MODELS, name)
     own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint).engine
@@ -223,11 +230,11 @@ def weight_bytes(params: JobParams) -> int:
     """Bytes of the weights a job needs on the device, shared with every other job of the same engine."""
     checkpoint, clip = params.loads
     own = 0
-    if checkpoint in CHECKPOINTS or OWN_FOLDER.fullmatch(checkpoint):
+    if checkpoint in CHECKPOINTS or own_kind(checkpoint):
         spec = checkpoint_spec(checkpoint)
         low = getattr(params, "memory", None) == "low"
         own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
-    return own + sum(CLIP_MODELS[name][1] for name in clip)
+    return own + sum(CLIP_MODELS[name][1] for name in clip) + sum(LOSS_NETWORKS[n][1] for n in params.loss_networks)
 
 
 def estimate_memory(params: JobParams) -> int:
@@ -239,5 +246,6 @@ def estimate_memory(params: JobParams) -> int:
         guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
         share = params.activation_share * (spec.activation_bytes_per_px + guided)
         activations = int(params.pixels_at_once * share)
+        activations += params.pixels_at_once * sum(LOSS_NETWORKS[name][2] for name in params.loss_networks)
     cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
     return 300 * MIB + weight_bytes(params) + activations + cutouts

@@ -18,8 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator import noise_levels
+from generator import noise_levels, registry
 from generator.checkpoints import check_installed, load_clip, load_stable_diffusion
+from generator.device import free_memory
 from generator.engine import Step, not_finite
 from generator.guidance import Clip, Targets, prompt_targets
 from generator.look import compare, look
@@ -64,6 +65,7 @@ class StableDiffusion:
     The first Step of a slot (index 1) is its first sampling step; the last has index == total and done=True. Frames are
     due at the first, at every save_every-th and at the last; the steps between repeat the score of the frame before.
     micro_batch: candidates per pass of the UNet, None for all; may be changed between any two steps.
+    spares: whether memory=auto may take networks off the device: it has a memory of its own.
     """
 
     name = "latent-diffusion"
@@ -90,6 +92,8 @@ class StableDiffusion:
         # Text encoder and VAE stay in fp32: they cost little, and XL's VAE overflows in less.
         self.precision.narrow(models.unet)
         self._low = False
+        self.spares = self.device.type != "cpu"
+        self._ran_out = False
 
     @classmethod
     def load(
@@ -115,6 +119,18 @@ class StableDiffusion:
         if self._low:
             part.to("cpu")
 
+    def _is_low(self, jobs: Sequence[LatentDiffusionParams]) -> bool:
+        """Whether these jobs are drawn with memory=low: because they say so, or because too little is free for auto."""
+        if any(params.memory == "low" for params in jobs):
+            return True
+        if not self.spares or all(params.memory == "full" for params in jobs):
+            return False
+        free = free_memory(str(self.device))
+        weights = registry.weight_bytes(jobs[0])
+        held = sum(p.nbytes for part in self.models.parts for p in part.parameters() if p.device == self.device)
+        needed = sum(registry.estimate_memory(params) - weights for params in jobs) + max(0, weights - held)
+        return self._ran_out or (free is not None and free < needed)
+
     def _set_low(self, low: bool) -> None:
         """Whether memory is to be saved. CUDA's fused attention needs no slices; the others take them."""
         if low == self._low:
@@ -134,7 +150,7 @@ class StableDiffusion:
         """
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
-        self._set_low(params.memory == "low")
+        self._set_low(self._is_low([params]))
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
             with self._using(self.models.texts):
@@ -175,17 +191,22 @@ class StableDiffusion:
             raise ValueError("a slot that is done cannot be advanced.")
         if not slots:
             return []
-        self._set_low(any(slot.params.memory == "low" for slot in slots))
+        self._set_low(self._is_low([slot.params for slot in slots]))
         before = [slot.generator.get_state() for slot in slots]
         try:
             out = self._predict(slots)
             moved = [self._move(slot, part) for slot, part in zip(slots, out, strict=True)]
-        except BaseException:
+        except BaseException as error:
             # Out of memory, say: no slot has moved, and the step can be taken again in smaller parts.
             for slot, state in zip(slots, before, strict=True):
                 slot.generator.set_state(state)
-            raise
-        return [_step(slot, one) for slot, one in zip(slots, moved, strict=True)]
+            auto = self.spares and not self._low and any(slot.params.memory == "auto" for slot in slots)
+            if not auto or not isinstance(error, torch.OutOfMemoryError):
+                raise
+            self._ran_out = True  # it needs more than was reckoned with, and will the next time
+        else:
+            return [_step(slot, one) for slot, one in zip(slots, moved, strict=True)]
+        return self.advance(slots)
 
     def _predict(self, slots: Sequence[StableDiffusionSlot]) -> list[Tensor]:
         """The UNet's guided answers, (n, C, h, w) per slot."""

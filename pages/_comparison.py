@@ -12,7 +12,7 @@ from generator.params import BadParams, validate
 from pages import _form
 
 MOST_CELLS = 48
-ENGINE = "engine"
+ENGINE, PROMPT = "engine", "prompt"
 ANY = ("any", "none")  # as a style: none in particular
 
 
@@ -29,12 +29,14 @@ class Axis:
 
 
 def axis(name: str, typed: str) -> Axis:
-    """The values typed between commas. Raises BadParams for none, an empty or a repeated one."""
-    values = tuple(value.strip() for value in typed.split(","))
+    """The values typed between commas, prompts between semicolons. Raises BadParams for none, an empty or a repeated
+    one."""
+    between, what = (";", "semicolons") if name == PROMPT else (",", "commas")  # prompts have commas of their own
+    values = tuple(value.strip() for value in typed.split(between))
     if not typed.strip():
-        raise BadParams(f"Write the values of {name} with commas between them, for example: {example(name)}")
+        raise BadParams(f"Write the values of {name} with {what} between them, for example: {example(name)}")
     if "" in values:
-        raise BadParams(f"The values of {name} have an empty place between two commas: {typed.strip()}")
+        raise BadParams(f"The values of {name} have an empty place between two {what}: {typed.strip()}")
     repeated = next((value for value in values if values.count(value) > 1), None)
     if repeated is not None:
         raise BadParams(f"The value {repeated} of {name} is there twice.")
@@ -45,6 +47,7 @@ def example(name: str) -> str:
     """Values somebody might type for a setting."""
     known = {
         ENGINE: ", ".join(registry.drawing_engines()[:2]),
+        PROMPT: "a red heart; a blue car, from the side",
         "seed": "1, 2, 3",
         "style": ", ".join(list(registry.STYLES)[:3]),
         "cutn": "8, 16",
@@ -71,7 +74,7 @@ def engines_in(engine: str, name: str, typed: str) -> list[str]:
 def settings_of(engines: Sequence[str]) -> list[str]:
     """What can be compared with all of these engines: the engine, the seed, the style, and what each one's form offers
     for some of its checkpoints, with a value that all permit."""
-    first = [ENGINE, "seed", "style"]
+    first = [ENGINE, PROMPT, "seed", "style"]
     every = [_fields(engine) for engine in engines]
     shared = [name for name in every[0] if all(name in fields for fields in every)]
     return [*first, *(n for n in shared if n not in (*first, *_form.OWN_WIDGET) and _permitted(every, n) is not None)]

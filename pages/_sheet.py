@@ -14,7 +14,7 @@ from db.submissions import Member, Submission
 from generator import registry
 from pages import _live, _results
 from pages import _widgets as w
-from pages._contact_sheet import Cell, contact_sheet
+from pages._contact_sheet import Cell, contact_sheet, merged_film
 from pages._submit import rank
 
 KINDS = {"candidates": "Candidates", "variations": "Variations", "compare": "Comparison"}
@@ -111,6 +111,17 @@ def _actions(
                 icon=":material/download:",
                 on_click="ignore",
             )
+        films = [m for m in members if "gif" in files[m.job.id]]
+        if len(films) > 1:
+            st.download_button(
+                "Films as one GIF",
+                partial(_film, sheet, films, files, places),
+                file_name=f"{sheet.id}.gif",
+                mime="image/gif",
+                key="download_films",
+                icon=":material/animation:",
+                on_click="ignore",
+            )
         waiting = [m.job.id for m in members if m.job.state in LIVE and m.job.submitter == visitor]
         if waiting:
             st.button("Cancel the rest", icon=":material/close:", on_click=_cancel, args=(waiting, visitor))
@@ -193,3 +204,8 @@ def _png(sheet: Submission, members: list[Member], files: Files, places: dict[st
     shown = (files[m.job.id].get("thumbnail") or files[m.job.id].get("picture") for m in members)
     cells = [Cell(m.label, line(m.job, places), w.load(one)) for m, one in zip(members, shown, strict=True)]
     return contact_sheet(sheet.prompt, cells, columns_of(sheet, len(members)))
+
+
+def _film(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> bytes:
+    cells = [Cell(m.label, line(m.job, places), w.load(files[m.job.id]["gif"])) for m in members]
+    return merged_film(sheet.prompt, cells, columns_of(sheet, len(members)))

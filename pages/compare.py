@@ -1,4 +1,4 @@
-"""Compare: one prompt through several engines, or over the values of one or two settings, as one sheet."""
+"""Compare: a prompt through several engines, or over the values of one or two settings, as one sheet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from db import workers
 from generator import registry
 from pages import _comparison, _form
 from pages import _widgets as w
-from pages._comparison import ENGINE, Axis, axis, cells, example
+from pages._comparison import ENGINE, PROMPT, Axis, axis, cells, example
 from pages._submit import new_drawing, submit_set
 
 NOTHING = "nothing"
@@ -22,7 +22,7 @@ def page() -> None:
     """The prompt, the two axes, and what they would make."""
     visitor = w.visitor()
     w.go()
-    st.text("One prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn.")
+    st.text("A prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn.")
     prompt = _prompt()
     engine = _choice("Engine", "compare_engine", registry.drawing_engines(), None, w.engine_title)
     style = _style(engine)
@@ -56,12 +56,14 @@ def _compare(visitor: str, engine: str, base: dict[str, Any], rows: Axis, column
     made = cells(engine, base, rows, columns)
     wanted = [(label, new_drawing(studio, its_engine, values)) for label, its_engine, values in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
-    return submit_set(studio, visitor, "compare", str(wanted[0][1].prompt), wanted, layout)[0].id
+    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), (str(base["prompt"]),))
+    return submit_set(studio, visitor, "compare", "; ".join(prompts), wanted, layout)[0].id
 
 
 def _prompt() -> str:
     key = _form.keep("compare_prompt", _form.remembered().get("set_prompt", ""))
-    prompt = st.text_area("Prompt", key=key, height=80, placeholder="a red heart")
+    chosen = [st.session_state.get(name, _form.remembered().get(name)) for name in ("compare_rows", "compare_columns")]
+    prompt = st.text_area("Prompt", key=key, height=80, placeholder="a red heart", disabled=PROMPT in chosen)
     _form.remembered()[key] = prompt
     return prompt
 
@@ -100,7 +102,8 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
         f"Values of {name}",
         key=key,
         placeholder=example(name),
-        help="With commas between them; several CLIPs with +." + (f" Permitted: {allowed}." if allowed else ""),
+        help="With commas between them, prompts with semicolons; several CLIPs with +."
+        + (f" Permitted: {allowed}." if allowed else ""),
     )
     _form.remembered()[key] = typed
     return typed

@@ -10,7 +10,7 @@ import streamlit as st
 from db import queue
 from db.jobs import Job
 from generator import registry
-from generator.inventory import Item, inventory, own_upscalers
+from generator.inventory import Item, inventory, own_folders, own_upscalers
 from pages import _live
 from pages import _widgets as w
 from pages._submit import ask
@@ -114,9 +114,18 @@ def _downloads(installed: int) -> None:
 
 def _own(folder: Path) -> None:
     st.subheader("Your own files", anchor=False)
+    for name in own_folders(folder):
+        engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
+        with st.container(key=f"row_own_{name.replace('/', '-')}", horizontal=True, vertical_alignment="center"):
+            st.html(f'<div class="t2i-prompt">{w.esc(name)}</div><div class="t2i-meta">for {w.esc(engine)}</div>')
     own = own_upscalers(folder)
     if own:
         st.text("Upscalers of your own: " + ", ".join(own))
+    st.caption(
+        "A model of your own is a folder there: vqgan-f16/NAME, biggan-deep-256/NAME, guided-diffusion-512/NAME or "
+        "diffusers/NAME. Models of Hugging Face are fetched there by their owner and name: "
+        "`python -m generator.checkpoints download vqgan-f16/OWNER/MODEL`"
+    )
     st.caption(
         "An upscaler that spandrel knows (.safetensors or .pth) can be named under Upscaler once it lies in that "
         "folder. Files are read without running anything in them."

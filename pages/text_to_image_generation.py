@@ -8,7 +8,7 @@ import streamlit as st
 
 from db import workers
 from generator import registry
-from generator.inventory import missing, wrong_default
+from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, Params, validate
 from pages import _form, _live, _uploads
 from pages import _widgets as w
@@ -89,8 +89,8 @@ def _engine() -> str:
 
 
 def _checkpoints(engine: str) -> list[str]:
-    """Those of the tables, and the diffusers folders that are there."""
-    own = [name for name in registry.own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
+    """Those of the tables, and the host's own that are there."""
+    own = [name for name in own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
     return [*registry.ENGINES[engine].checkpoints, *own]
 
 
@@ -266,7 +266,8 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     large = f", enlarged to {width * params.upscale} × {height * params.upscale} px" if params.upscale > 1 else ""
     st.caption(f"{width} × {height} px{large}, at most {memory:.1f} GB of memory on the executor.")
     folder, enlarger = w.studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
-    absent = [name for name in (params.checkpoint, *params.clip, *enlarger) if missing(name, folder)]
+    absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
+    absent = [name for name in absent if missing(name, folder)]
     if absent:
         st.caption("Not installed on this machine yet:")
         st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)

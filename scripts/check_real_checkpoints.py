@@ -23,6 +23,7 @@ from generator.biggan_clip import BigganClip
 from generator.clip import ClipModel
 from generator.engine import generate
 from generator.guided_diffusion import GuidedDiffusion
+from generator.lpips import LPIPS, tensors_of
 from generator.openai_unet import ARCHITECTURES
 from generator.params import GuidedDiffusionParams, LatentDiffusionParams, validate
 from generator.stable_diffusion import StableDiffusion
@@ -35,6 +36,7 @@ from tests.real_formats import (
     random_biggan,
     random_clip,
     random_openai_unet,
+    random_vgg,
     random_vqgan,
     save_biggan,
     save_jit,
@@ -54,6 +56,11 @@ def make(name: str, folder: Path) -> dict[str, torch.Tensor]:
         clip = random_clip(CLIP_ARCHITECTURES[name])
         save_jit(path, clip)
         return {key: value.half().float() for key, value in clip.state_dict().items() if value.is_floating_point()}
+    if entry.kind == "lpips":
+        vgg, heads = random_vgg(), {k: v for k, v in LPIPS().state_dict().items() if k.startswith("lin")}
+        for file, tensors in zip(entry.files, (vgg, heads), strict=True):
+            torch.save(tensors, folder / file.name, _use_new_zipfile_serialization=False)
+        return tensors_of(vgg, heads)
     if entry.kind == "biggan":
         side = int(name.rpartition("-")[2])
         network = random_biggan(biggan_config(side))
@@ -136,6 +143,8 @@ def check(name: str) -> str:
             elif kind == "guided-diffusion":
                 denoiser: Any = checkpoints.load_diffusion(name, target, "cpu")
                 loaded = denoiser
+            elif kind == "lpips":
+                loaded = checkpoints.load_lpips(name, target, "cpu")
             else:
                 loaded = checkpoints.load_vqgan(name, target, "cpu")
             done = time.monotonic()

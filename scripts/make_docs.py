@@ -1,8 +1,9 @@
-"""Writes docs/parameters.md from the declarations; `--check` fails if the file is not up to date."""
+"""Writes docs/parameters.md and docs/engines.md from the declarations; `--check` fails if they are not up to date."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,21 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
+from generator.inventory import Item, inventory  # noqa: E402
+from generator.params import validate_job  # noqa: E402
 from settings import Settings  # noqa: E402
 
-TARGET = ROOT / "docs" / "parameters.md"
+PARAMETERS, ENGINES = ROOT / "docs" / "parameters.md", ROOT / "docs" / "engines.md"
+AGREEMENT = """No published weights could be loaded where this was written. On the same random weights these agree:
+
+| what | with | checked by |
+|---|---|---|
+| BigGAN-deep's pictures | pytorch-pretrained-biggan, to 1e-4 | `tests/unit/test_biggan_published.py` |
+| guided diffusion's UNet at both real sizes, and a whole guided run | openai/guided-diffusion, to 1e-6 | `python scripts/compare_openai_unet.py SOURCE`; `tests/unit/test_openai_unet.py` keeps numbers of both |
+| LPIPS | its authors' package, to the last bit | `python scripts/compare_lpips.py SOURCE`; `tests/unit/test_lpips.py` |
+| Stable Diffusion's pictures, every sampler | diffusers' pipelines, to 1e-4 | `tests/unit/test_stable_diffusion_agreement.py` |
+| every real architecture at full size, in its published files, fetched over a bad line | strict loading, and two steps of the BigGANs and diffusion models | `python scripts/check_real_checkpoints.py [NAME ...]` |"""  # noqa: E501
+MEASURED = ROOT / "docs" / "engines.json"  # written by scripts/measure_engines.py
 
 
 def allowed(schema: dict[str, Any]) -> str:
@@ -74,14 +87,118 @@ def configuration() -> str:
     return "\n".join(rows)
 
 
+def engines_page() -> str:
+    """What each engine and checkpoint needs, from the tables, and what was measured."""
+    items = inventory(ROOT / "no-folder")
+    parts = [
+        "# Engines and checkpoints",
+        "Written by `scripts/make_docs.py` from `generator/registry.py` and the tables of checkpoints, and by "
+        "`scripts/measure_engines.py`. Size is that of the download. Memory is what the studio reckons one job with "
+        "the settings shown to need before it starts it, weights included: an upper estimate, not a measurement. The "
+        "page Models shows the same. All settings are in [parameters.md](parameters.md), models of your own in "
+        "[own-checkpoints.md](own-checkpoints.md).",
+    ]
+    for engine, spec in registry.ENGINES.items():
+        here = [item for item in items if item.kind not in ("clip", "lpips") and item.engines[0] == engine]
+        if here:
+            parts += [f"## {spec.title} (`{engine}`)", spec.summary, engine_table(here)]
+    heading = "| name | for | size | memory of its weights | licence |\n|---|---|---|---|---|"
+    rows = [
+        f"| `{i.name}` | {used_for(i)} | {size(i)} | {gigabytes(i.memory_bytes)} | {licence(i)} |"
+        for i in items
+        if i.kind in ("clip", "lpips")
+    ]
+    parts += ["## CLIP and LPIPS", "What the engines look at their pictures with.", "\n".join([heading, *rows])]
+    return "\n\n".join([*parts, "## Agreement with the originals", AGREEMENT, "## Measured", *measured()]) + "\n"
+
+
+def engine_table(items: list[Item]) -> str:
+    """One Markdown table of the checkpoints of an engine."""
+    rows = ["| checkpoint | size | memory | starts from | licence |", "|---|---|---|---|---|"]
+    for item in items:
+        values = registry.CHECKPOINTS[item.name].defaults
+        shown = [f"{values['width']} x {values['height']} px"] if "width" in values else []
+        shown += [f"{key} {values[key]}" for key in ("steps", "cutn", "candidates") if key in values]
+        shown += ["+".join(values["clip"])] if "clip" in values else []
+        cells = (size(item), memory(item), ", ".join(shown) or "the picture it is given", licence(item))
+        rows.append(f"| `{item.name}`: {item.title} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def used_for(item: Item) -> str:
+    if item.kind == "lpips":
+        return "`init_scale` of guided diffusion"
+    return f"guiding and ranking, at {registry.CLIP_MODELS[item.name][0]} px"
+
+
+def memory(item: Item) -> str:
+    """Of one job; where `memory` is auto, of one that is drawn in less as well."""
+    if registry.CHECKPOINTS[item.name].defaults.get("memory") != "auto":
+        return gigabytes(item.memory_bytes)
+    params = validate_job(item.engines[0], {"prompt": "any", "checkpoint": item.name})
+    return f"{gigabytes(item.memory_bytes)}; {gigabytes(registry.estimate_memory(params.sparing))} where less is free"
+
+
+def size(item: Item) -> str:
+    return gigabytes(item.download_bytes) if item.download_bytes else "embedded"
+
+
+def licence(item: Item) -> str:
+    return item.licence if item.download_bytes else "see [generator/weights](../generator/weights)"
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def measured() -> list[str]:
+    """The tables of what was measured, per kind of device, and how to get those that are not there."""
+    saved = json.loads(MEASURED.read_text()) if MEASURED.is_file() else {}
+    said = [
+        "`python scripts/measure_engines.py` measures every row anew and writes this page again. Real architectures "
+        "have random weights there, which take as long as the published ones. A step is one of the sampler or "
+        "optimiser, with the cutouts CLIP looks at, forward and backward; of an upscaler, a tile. The middle one of "
+        "several counts."
+    ]
+    if "cuda" not in saved:
+        said.append(
+            "**No GPU figures are in this page yet: there was no GPU where it was written.** This one command measures "
+            "every engine at its default settings on yours, and adds the table: "
+            "`python scripts/measure_engines.py --device cuda`"
+        )
+    else:
+        said += ["### GPU", "Default settings, one job at a time.", measured_table(saved["cuda"], "it/s")]
+    if "cpu" in saved:
+        note = (
+            "Embedded models with their default settings; the others with small pictures and few cutouts, since theirs "
+            "are made for a GPU. Seconds are those of one core at work, memory is the peak of the whole process, both "
+            "with one thread and in fp32 or what the processor is best at."
+        )
+        said += ["### CPU", note, measured_table(saved["cpu"], "s a step")]
+    return said
+
+
+def measured_table(found: dict[str, dict[str, Any]], unit: str) -> str:
+    rows = [f"| checkpoint | job | {unit} | memory | machine |", "|---|---|---|---|---|"]
+    for name in registry.CHECKPOINTS:
+        if name in found:
+            row = found[name]
+            seconds = row["seconds_per_step"]
+            speed = f"{1 / seconds:.2f}" if unit == "it/s" else f"{seconds:.2f}"
+            rows.append(f"| `{name}` | {row['job']} | {speed} | {gigabytes(row['bytes'])} | {row['machine']} |")
+    return "\n".join(rows)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     args = parser.parse_args()
+    pages = {PARAMETERS: page(), ENGINES: engines_page()}
     if args.check:
-        return int(not TARGET.exists() or TARGET.read_text() != page())
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(page())
+        return int(any(not path.exists() or path.read_text() != text for path, text in pages.items()))
+    for path, text in pages.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
     return 0
 
 

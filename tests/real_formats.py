@@ -131,8 +131,9 @@ class Scripted(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.visual = torch.nn.Identity()
-        self.visual.input_resolution = 8
+        tower: Any = torch.nn.Identity()
+        tower.input_resolution = 8
+        self.visual = tower
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         return image
@@ -307,3 +308,17 @@ def save_swinir(path: Path, **changes: Any) -> torch.nn.Module:
         network: torch.nn.Module = swinir().SwinIR(**{**SWINIR_L, **changes})
     torch.save({"params_ema": network.state_dict()}, path)
     return network
+
+
+def random_vgg(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Tensors of torchvision's VGG16 under their names, uniform so that numbers stay near 1; a short classifier."""
+    from generator.lpips import LPIPS
+
+    with torch.device("meta"):
+        shaped = {key: value for key, value in LPIPS().state_dict().items() if key.startswith("features.")}
+    generator = torch.Generator().manual_seed(seed)
+    made = {}
+    for key, value in shaped.items():
+        spread = 0.1 if value.dim() == 1 else (6 / value[0].numel()) ** 0.5
+        made[key] = (torch.rand(value.shape, generator=generator) * 2 - 1) * spread
+    return made | {"classifier.6.bias": torch.zeros(1000)}

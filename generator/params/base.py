@@ -201,9 +201,9 @@ def validate(engine: str, values: dict[str, Any]) -> Params:
 def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
     """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
     cls: Any = registry.params_class(engine)
-    name, known = values.get("checkpoint"), registry.ENGINES[engine].checkpoints
+    name = values.get("checkpoint")
     if isinstance(name, str) and not registry.offers(engine, name):
-        raise BadParams(str(registry.UnknownName("checkpoint", name, list(known))))
+        raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine))))
     try:
         return cls(**values)
     except ValidationError as error:

@@ -58,6 +58,11 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     init_scale: float = Setting(
         0.0, group="start", ge=0, le=1e6, description="Of a start picture: pull towards it in every step."
     )
+    init_loss: Literal["lpips", "mse"] = Setting(
+        "mse",
+        group="start",
+        description="What init_scale weighs: lpips, what looks different (needs lpips-vgg), or mse, colours.",
+    )
     image_prompts: str = Setting(
         "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
     )
@@ -116,8 +121,8 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if data.get("sampler", "ddim") != "ddim" and "eta" not in data:
             merged["eta"] = 0.0
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
-        spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
-        preset = spec.defaults if spec else {}
+        known = isinstance(name, str) and registry.offers("guided-diffusion", name)
+        preset = registry.checkpoint_spec(str(name)).defaults if known else {}
         if "init" not in merged and preset.get("init") == "prior" and not data.get("prompt"):
             merged["init"] = "noise"  # nothing to draw a draft from
         # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips. A draft is to be redrawn.
@@ -216,6 +221,11 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     @property
     def cutouts_per_step(self) -> int:
         return self.most_cuts if self.cuts_scheduled else self.cutn
+
+    @property
+    def loss_networks(self) -> tuple[str, ...]:
+        pulled = self.init in ("image", "perlin") and self.init_scale > 0
+        return ("lpips-vgg",) if pulled and self.init_loss == "lpips" else ()
 
     @property
     def memory_advice(self) -> str:

@@ -55,9 +55,19 @@ class JobParams(BaseModel):
         return 0
 
     @property
+    def loss_networks(self) -> tuple[str, ...]:
+        """Names in registry.LOSS_NETWORKS of those that are needed."""
+        return ()
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The pictures this job is made from: keys of uploads or ids of artefacts."""
         return ()
+
+    @property
+    def sparing(self) -> JobParams:
+        """The same job in as little memory as its settings allow."""
+        return self
 
     @property
     def memory_advice(self) -> str:

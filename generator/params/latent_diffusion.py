@@ -48,10 +48,14 @@ class LatentDiffusionParams(Params):
     eta: float = Setting(
         0.0, group="sampling", ge=0, le=1, description="Noise drawn anew in each DDIM step: 0 none, 1 as much as DDPM."
     )
-    memory: Literal["full", "low"] = Setting(
+    memory: Literal["auto", "full", "low"] = Setting(
         "full",
         group="sampling",
-        description="Stable Diffusion on a small GPU: low keeps only the network at work there. Slower.",
+        description="Stable Diffusion: low keeps only the network at work on the GPU, which is slower; auto does so "
+        "where the GPU has too little free.",
+    )
+    sprite_sheet: bool = Setting(
+        False, group="output", description="Also keep the pictures on the way as one sheet of small pictures."
     )
     save_every: int = Setting(1, group="output", ge=1, le=1000, unit="steps", description="Steps between frames.")
 
@@ -103,6 +107,10 @@ class LatentDiffusionParams(Params):
     def total_steps(self) -> int:
         """PNDM looks at its second level twice."""
         return self.levels_left + (self.sampler == "pndm" and self.levels_left > 1)
+
+    @property
+    def sparing(self) -> LatentDiffusionParams:
+        return self.model_copy(update={"memory": "low"}) if self.memory == "auto" else self
 
     @property
     def memory_advice(self) -> str:

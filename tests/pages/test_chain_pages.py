@@ -144,6 +144,17 @@ def test_several_pictures_of_a_prompt_are_a_sheet_that_is_ranked(studio: Studio,
     assert best.title[0].value == "Previous Inferences" and best.query_params["job"] in (made[1].id, [made[1].id])
 
 
+def test_the_films_of_a_sheet_are_offered_as_one_gif_once_there_are_two(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    sheet = candidates(studio, open_page, 2)
+    offered = []
+    for _ in range(2):
+        studio.finish(studio.run())
+        offered.append([button.proto.label for button in open_page(w.SHEETS, sheet=sheet).get("download_button")])
+    assert ["Films as one GIF" in labels for labels in offered] == [False, True]
+    assert all("Sheet as PNG" in labels for labels in offered)
+
+
 def test_one_finished_picture_is_nothing_to_rank(studio: Studio, open_page: OpenPage) -> None:
     studio.start_executor()
     sheet = candidates(studio, open_page, 2)
@@ -253,6 +264,16 @@ def test_the_columns_are_what_all_engines_of_the_rows_permit(studio: Studio, ope
     app.selectbox(key="compare_columns").set_value("engine").run()
     app.text_input(key="compare_columns_values_engine").set_value("biggan-clip").run()
     assert "max_classes" in app.selectbox(key="compare_rows").options and not app.exception
+
+
+def test_several_prompts_are_one_sheet(studio: Studio, open_page: OpenPage) -> None:
+    app = compare(open_page(w.COMPARE), rows=("prompt", "a red heart; a castle, at night"), columns=("seed", "1, 2"))
+    assert not app.error
+    assert [(job.prompt, job.params["seed"]) for job in jobs(studio)[::-1]] == [
+        (prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in (1, 2)
+    ]
+    (sheet,) = submissions.of_submitter(studio.db, ME)
+    assert sheet.prompt == "a red heart; a castle, at night"
 
 
 def test_a_bad_comparison_is_one_sentence_and_queues_nothing(studio: Studio, open_page: OpenPage) -> None:

@@ -77,3 +77,17 @@ def test_the_form_says_which_models_are_missing_and_how_to_get_them(studio: Stud
     assert "BigGAN-deep 128 px (ImageNet) (not installed)" in box.options
     box.set_value("biggan-deep-128").run()
     assert codes(app) == ["python -m generator.checkpoints download biggan-deep-128 ViT-B/32"]
+
+
+def test_models_of_the_hosts_own_are_listed_with_their_engine(
+    studio: Studio, open_page: OpenPage, folder: Path
+) -> None:
+    own = folder / "vqgan-f16" / "mine"
+    own.mkdir(parents=True)
+    for name in ("model.yaml", "last.ckpt"):
+        (own / name).touch()
+    shown = everything_shown(open_page(w.MODELS))
+    assert "vqgan-f16/mine" in shown and "for VQGAN + CLIP" in shown
+    form = open_page(w.GENERATION)
+    (box,) = [box for box in form.selectbox if box.label == "Checkpoint"]
+    assert "vqgan-f16/mine" in box.options

@@ -88,7 +88,10 @@ def test_the_real_clips_have_the_shapes_and_input_side_the_tables_expect(name: s
 
 def test_every_name_a_person_can_choose_has_files_and_a_licence() -> None:
     embedded = {name for name, spec in registry.CHECKPOINTS.items() if spec.embedded}
-    assert set(checkpoints.TABLE) == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS)) - embedded
+    assert (
+        set(checkpoints.TABLE)
+        == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS) | set(registry.LOSS_NETWORKS)) - embedded
+    )
     for row in checkpoints.TABLE.values():
         assert row.licence and row.files
         for file in row.files:

@@ -11,7 +11,7 @@ from PIL import Image
 from generator.params import BadParams, validate
 from generator.params.vary import takes_pictures, varied
 from pages._comparison import axis, cells, engines_in, permitted, settings_of
-from pages._contact_sheet import Cell, contact_sheet
+from pages._contact_sheet import Cell, contact_sheet, merged_film
 
 BASE = {"prompt": "a red heart", "seed": 7, "style": "noto"}
 
@@ -46,9 +46,17 @@ def test_every_kind_of_setting_can_be_compared() -> None:
     assert chosen("checkpoint", "mini, wikiart-f16-1024") == ["mini", "wikiart-f16-1024"]
 
 
+def test_several_prompts_are_drawn_with_several_seeds_each() -> None:
+    made = grid(("prompt", "a red heart; a castle, at night"), ("seed", "1, 2"), prompt="")
+    drawn = [(validate(engine, values).prompt, values["seed"]) for _, engine, values in made]
+    assert drawn == [(prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in ("1", "2")]
+    with pytest.raises(BadParams, match="an empty place between two semicolons"):
+        axis("prompt", "a red heart;; a castle")
+
+
 def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
-    made = grid(("checkpoint", "mini, wikiart-f16-1024"))
-    assert [validate(engine, values).style for _, engine, values in made] == ["noto", None]
+    made = grid(("checkpoint", "mini, wikiart-f16-1024, vqgan-f16/mine"))
+    assert [validate(engine, values).style for _, engine, values in made] == ["noto", None, None]
 
 
 def test_what_can_be_compared_is_what_some_checkpoint_of_the_engine_reads() -> None:
@@ -136,3 +144,32 @@ def test_a_sheet_is_one_png_with_every_picture_and_place() -> None:
         colours = {page.getpixel((16 + 272 * n + 128, 54 + 128)) for n in range(3)}
         below = page.getpixel((16 + 272 + 128, 54 + 256 + 44 + 16 + 128))
     assert colours == {(236, 236, 236), (255, 0, 0)} and below == (255, 0, 0)
+
+
+def film(colours: list[str]) -> bytes:
+    out = io.BytesIO()
+    first, *others = [Image.new("RGB", (32, 32), colour) for colour in colours]
+    first.save(out, "GIF", save_all=True, append_images=others, duration=100)
+    return out.getvalue()
+
+
+def test_the_films_of_a_sheet_run_side_by_side_and_end_together() -> None:
+    short, long = film(["red", "blue"]), film(["black", "red", "lime", "yellow", "blue"])
+    made = [Cell(f"seed {n}", "score 0.4", gif) for n, gif in enumerate((short, long))]
+    seen = []
+    with Image.open(io.BytesIO(merged_film("a red heart", made, 2))) as merged:
+        assert merged.format == "GIF" and merged.info["loop"] == 0
+        for number in range(merged.n_frames):
+            merged.seek(number)
+            page = merged.convert("RGB")
+            seen.append([page.getpixel((16 + 272 * column + 128, 54 + 128)) for column in range(2)])
+    red, blue = (255, 0, 0), (0, 0, 255)
+    assert [left for left, _ in seen] == [red, red, red, blue, blue]
+    assert [right for _, right in seen] == [(0, 0, 0), red, (0, 255, 0), (255, 255, 0), blue]
+
+
+def test_a_merged_film_of_many_long_films_stays_small_enough_to_send() -> None:
+    long = film(["black", "red", "lime", "yellow", "blue"] * 40)
+    made = [Cell(f"seed {n}", "", long) for n in range(12)]
+    with Image.open(io.BytesIO(merged_film("a red heart", made, 4))) as merged:
+        assert merged.n_frames <= 60 and merged.width == 16 + 4 * (128 + 16)

@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generator import checkpoints, diffusers_folder, registry
+from generator import checkpoints, diffusers_folder
 from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_stable_diffusion
 from generator.checkpoints_command import main
 from generator.diffusers_folder import DiffusersFolder, Network
+from generator.own_checkpoints import own_folders
 from generator.stable_diffusion import StableDiffusion
 from generator.stable_diffusion_models import build
 from tests.real_formats import BadServer, bad_server
@@ -101,9 +102,9 @@ def test_a_model_of_hugging_face_is_fetched_by_its_name_with_all_that_its_index_
     checkpoints.download("diffusers/some/xl-model", tmp_path, pause=0.001)
     models = load_stable_diffusion("diffusers/some/xl-model", tmp_path)
     assert len(models.texts.networks) == 2
-    assert registry.own_folders(tmp_path) == ["diffusers/some/xl-model"]
+    assert own_folders(tmp_path) == ["diffusers/some/xl-model"]
     checkpoints.verify("diffusers/some/xl-model", tmp_path)
-    assert checkpoints.remove("diffusers/some/xl-model", tmp_path) and registry.own_folders(tmp_path) == []
+    assert checkpoints.remove("diffusers/some/xl-model", tmp_path) and own_folders(tmp_path) == []
 
 
 def test_one_command_is_named_for_all_that_is_missing(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_one_command_is_named_for_all_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_ones_own_is_found_and_one_that_is_not_there_is_explained(mine: Path, tmp_path: Path) -> None:
-    assert registry.own_folders(tmp_path) == ["diffusers/mine"]
+    assert own_folders(tmp_path) == ["diffusers/mine"]
     with pytest.raises(CheckpointMissing, match=r"There is no diffusers folder at .*yours \(model_index.json"):
         load_stable_diffusion("diffusers/yours", tmp_path)
 

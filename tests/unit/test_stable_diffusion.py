@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from executor.engines import too_large
+from executor.engines import EngineKey, Engines, too_large
 from generator.checkpoints import load_stable_diffusion
 from generator.clip import PromptTooLong
 from generator.engine import generate
@@ -31,6 +31,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(checkpoints: Path) -> StableDiffusion:
     return tiny_engines.stable_diffusion(checkpoints)
+
+
+MEMORY = ("auto", "full", "low")
 
 
 def last(engine: StableDiffusion, params: LatentDiffusionParams) -> torch.Tensor:
@@ -59,13 +62,56 @@ def test_a_small_gpu_gets_the_same_picture_and_keeps_less_in_memory(engine: Stab
     whole, spared = last(engine, settings()), last(engine, settings(memory="low"))
     assert torch.allclose(whole, spared, atol=1e-4)
     assert torch.allclose(last(engine, settings()), whole, atol=1e-4), "and it can be left again"
+    assert estimate_memory(settings()) == estimate_memory(settings(memory="full"))
     assert estimate_memory(settings(memory="low")) < estimate_memory(settings())
     assert estimate_memory(settings(clip_guidance_scale=1.0)) > estimate_memory(settings())
 
 
+def test_memory_is_spared_by_itself_where_the_gpu_has_too_little_free(
+    engine: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    networks = engine.models.unet.register_forward_pre_hook(lambda *_: held.append(engine._low))
+    monkeypatch.setattr(engine, "spares", True)
+    whole = last(engine, settings())
+    for free, low in ((1 << 50, False), (1 << 20, True)):
+        monkeypatch.setattr("generator.stable_diffusion.free_memory", lambda device, free=free: free)
+        held.clear()
+        assert torch.allclose(last(engine, settings()), whole, atol=1e-4)
+        assert set(held) == {low}
+        assert torch.allclose(last(engine, settings(memory="full")), whole, atol=1e-4) and held[-1] is False
+    networks.remove()
+    last(engine, settings(memory="full"))
+
+
+def test_a_step_that_ran_out_of_memory_is_taken_again_with_less_of_it(
+    engine: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, decode = last(engine, settings()), engine.models.decode
+
+    def too_much(z: torch.Tensor) -> torch.Tensor:
+        if not engine._low:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return decode(z)
+
+    monkeypatch.setattr(engine, "spares", True)
+    monkeypatch.setattr(engine.models, "decode", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        last(engine, settings(memory="full"))
+    assert torch.allclose(last(engine, settings()), whole, atol=1e-4)
+    monkeypatch.setattr(engine, "_ran_out", False)
+
+
+def test_the_queue_takes_a_job_that_fits_with_memory_spared() -> None:
+    engines = Engines("cpu", Path(), lambda _: None)  # type: ignore[arg-type, return-value]
+    needed = {m: engines.room_for(EngineKey.of("x", settings(memory=m)), settings(memory=m), 0)[0] for m in MEMORY}
+    assert needed["auto"] == needed["low"] < needed["full"]
+
+
 def test_a_job_that_does_not_fit_is_told_what_to_lower() -> None:
-    assert "candidates, or set memory to low." in str(too_large(settings(), 9 << 30, 4 << 30, "cuda:0"))
-    assert "or set memory" not in str(too_large(settings(memory="low"), 9 << 30, 4 << 30, "cuda:0"))
+    assert "candidates, or set memory to low." in str(too_large(settings(memory="full"), 9 << 30, 4 << 30, "cuda:0"))
+    for memory in ("auto", "low"):
+        assert "or set memory" not in str(too_large(settings(memory=memory), 9 << 30, 4 << 30, "cuda:0"))
 
 
 def test_in_bfloat16_the_picture_is_nearly_the_same(engine: StableDiffusion, checkpoints: Path) -> None:
