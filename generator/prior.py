@@ -1,8 +1,8 @@
 """Text to VQGAN codes by masked-token modelling (MaskGIT, Chang et al. 2022, arXiv:2202.04200; Muse, 2301.00704).
 
 The layout says what the text suggests at each place; a transformer over 2 x 2 blocks of codes, so that a 16 x 16 grid
-costs 64 tokens, corrects those scores by what is already drawn. Classifier-free guidance (Ho and Salimans 2022,
-arXiv:2207.12598) sharpens what the text asks for.
+costs 64 tokens, draws those places again that the layout is least sure of, by what is around them. Classifier-free
+guidance (Ho and Salimans 2022, arXiv:2207.12598) sharpens what the text asks for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from generator.packing import unpack
 
 WEIGHTS = Path(__file__).parent / "weights"
 PREFIX = 2  # tokens made from the text vector
+DOUBT = 0.5  # chance in which places are redrawn, in nats
 
 
 class Block(nn.Module):
@@ -116,18 +117,21 @@ class Prior(nn.Module):
         self,
         drafts: Drafts,
         seeds: Sequence[int],
-        steps: int = 8,
+        redrawn: float = 0.3,
+        steps: int = 4,
         temperature: float = 1.0,
         cfg_scale: float = 1.5,
         choice_temperature: float = 2.0,
     ) -> torch.Tensor:
         """Draw codes (N, g, g) after each of N drafts.
 
-        In each of `steps` rounds every masked code is drawn and the surest are kept, more each round (cosine schedule).
+        Of the codes nearest to a draft, the share `redrawn` (0 to 1) that the layout is least sure of is masked. In
+        each of `steps` rounds every masked code is drawn and the surest are kept, more each round (cosine schedule).
         Every row is drawn alone, with its own CPU generator, so it does not depend on its neighbours or the device.
         """
+        options = redrawn, steps, temperature, cfg_scale, choice_temperature
         rows = zip(drafts.z, drafts.text, drafts.style, seeds, strict=True)
-        return torch.stack([self._sample_row(*row, steps, temperature, cfg_scale, choice_temperature) for row in rows])
+        return torch.stack([self._sample_row(*row, *options) for row in rows])
 
     def _sample_row(
         self,
@@ -135,6 +139,7 @@ class Prior(nn.Module):
         text: torch.Tensor,
         style: torch.Tensor,
         seed: int,
+        redrawn: float,
         steps: int,
         temperature: float,
         cfg_scale: float,
@@ -143,11 +148,14 @@ class Prior(nn.Module):
         device = self.position.device
         generator = torch.Generator().manual_seed(seed)
         total = self.grid * self.grid
-        codes = torch.full((total,), self.n_embed, device=device)
         pair = torch.stack([text, torch.zeros_like(text)])
         chosen_style = style.expand(2)
         blank = self.layout(pair[1:], chosen_style[:1])
         suggested = self.layout.scores(torch.cat([z[None], blank]), self.codebook)
+        best = suggested[0].float().view(total, -1).log_softmax(dim=-1).max(dim=-1)
+        unsure = DOUBT * _gumbel((total,), generator).to(device) - best.values
+        amount = round(redrawn * total)
+        codes = best.indices.scatter(0, unsure.topk(amount).indices, self.n_embed)
         for step in range(steps):
             done = (step + 1) / steps
             both = codes.view(1, self.grid, self.grid).expand(2, -1, -1)
@@ -161,8 +169,8 @@ class Prior(nn.Module):
             sure = logp.gather(-1, drawn[:, None])[:, 0]
             sure = sure + choice_temperature * (1 - done) * _gumbel((total,), generator).to(device)
             sure = sure.masked_fill(~masked, float("inf"))
-            left = math.floor(total * math.cos(math.pi / 2 * done)) if step < steps - 1 else 0
-            left = min(left, int(masked.sum()) - 1) if step < steps - 1 else 0
+            left = math.floor(amount * math.cos(math.pi / 2 * done)) if step < steps - 1 else 0
+            left = max(min(left, int(masked.sum()) - 1), 0)
             codes = drawn
             if left > 0:
                 codes = codes.scatter(0, sure.topk(left, largest=False).indices, self.n_embed)
