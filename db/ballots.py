@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from db.engine import reading
-from db.jobs import State
+from db.jobs import Job, State, from_row
 from db.schema import jobs, votes
 
 # The newest are rated: an evening gives some thousand.
@@ -65,6 +65,17 @@ def state(db: sa.Engine) -> tuple[int, int]:
         last = conn.scalar(sa.select(sa.func.max(votes.c.id)))
         hidden = conn.scalar(sa.select(sa.func.count()).where(jobs.c.hidden == sa.true()))
     return int(last or 0), int(hidden or 0)
+
+
+def visible(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Job]:
+    """Those of some finished jobs that may be seen now."""
+    with reading(db) as conn:
+        rows = conn.execute(
+            sa.select(*jobs.c)
+            .where(jobs.c.id.in_(list(job_ids)))
+            .where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false())
+        ).all()
+    return {row.id: from_row(row) for row in rows}
 
 
 def in_pages(db: sa.Engine, limit: int) -> Iterator[list[Vote]]:

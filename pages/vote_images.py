@@ -6,11 +6,14 @@ from functools import partial
 
 import streamlit as st
 
-from db import queue, votes
-from db.errors import AlreadyVoted, UnknownJob
+from db import pairs, queue, votes
+from db.errors import AlreadyVoted, TooFast, UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from pages import _widgets as w
+from ratings.pairing import Pool
+
+POOL_S = 5.0
 
 
 def page() -> None:
@@ -60,9 +63,15 @@ def _pair(visitor: str) -> tuple[Job, Job] | None:
         except UnknownJob:
             pass
     # What was enlarged is the same picture again, and a ranking is none.
-    found = votes.next_pair(db, visitor, registry.drawing_engines())
+    found = pairs.next_pair(db, visitor, registry.drawing_engines(), among=_pool())
     st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
     return found
+
+
+@st.cache_resource(ttl=POOL_S, show_spinner=False)
+def _pool() -> Pool:
+    # Shared by all who vote: what votes on some hundred pictures say is worked out once in a while.
+    return pairs.pool(w.studio().db, registry.drawing_engines())
 
 
 def _question(left: Job, right: Job) -> None:
@@ -82,6 +91,9 @@ def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
     with w.plain_errors():
         try:
             votes.cast(w.studio().db, voter=visitor, left_id=left.id, right_id=right.id, choice=choice)
+        except TooFast as error:
+            st.toast(str(error))
+            return
         except AlreadyVoted:
             # The same pair was open in another tab; the vote there counts.
             st.toast("You have already compared these two; here are the next.")

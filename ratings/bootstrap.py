@@ -11,6 +11,7 @@ its own votes too closely, by so much (as HC1 in MacKinnon & White 1985, J. of E
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Ratings:
     theta: Array
     low: Array
     high: Array
-    votes: Array  # how many votes each item was in, unweighted
+    votes: NDArray[Any]  # how many votes each item was in, unweighted
 
 
 def rate(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ratings.bradley_terry import Array, contests, covariance, fit
 
 # Like with like: what else is in two pictures of one prompt does not blur the answer.
-SAME_PROMPT = 4.0
+SAME_PROMPT = 3.0
 SAME_ENGINE = 1.25
 # A visitor's own picture against somebody else's comes when there is nothing else: few are fair to their own.
 OWN_AGAINST_OTHER = 0.01

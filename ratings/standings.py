@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +128,8 @@ def standings(ballots: Ballots) -> Standings:
 def _groups(names: Sequence[str], b: Ballots, weight: Array) -> tuple[Rated, ...]:
     """Ratings of groups of pictures, from the votes between pictures of different groups; the best first."""
     groups = sorted(set(names))
-    group = np.array([groups.index(name) for name in names], np.int64)
+    numbers = {name: n for n, name in enumerate(groups)}
+    group = np.array([numbers[name] for name in names], np.int64)
     first, second = group[b.first], group[b.second]
     told = first != second
     known = np.unique(np.concatenate([first[told], second[told]]))
@@ -139,10 +141,11 @@ def _groups(names: Sequence[str], b: Ballots, weight: Array) -> tuple[Rated, ...
     rated = rate(design, b.share[told], weight[told], b.voter[told])
     rating, low, high = points(rated.theta), points(rated.low), points(rated.high)
     size = np.bincount(group, minlength=len(groups))
-    return tuple(
-        Rated(groups[known[i]], *map(float, (rating[i], low[i], high[i])), int(rated.votes[i]), int(size[known[i]]))
-        for i in np.argsort(-rating)
-    )
+    found = []
+    for i in np.argsort(-rating):
+        name, votes, pictures = groups[known[i]], int(rated.votes[i]), int(size[known[i]])
+        found.append(Rated(name, float(rating[i]), float(low[i]), float(high[i]), votes, pictures))
+    return tuple(found)
 
 
 def _effects(b: Ballots, weight: Array) -> dict[str, tuple[Effect, ...]]:
@@ -167,7 +170,7 @@ def _clip(b: Ballots, weight: Array) -> Share | None:
     return share(((ahead > 0) == (b.share == 1))[told].astype(float), weight[told])
 
 
-def _points(pictures: Sequence[Picture], rating: Array, votes: Array) -> tuple[Point, ...]:
+def _points(pictures: Sequence[Picture], rating: Array, votes: NDArray[Any]) -> tuple[Point, ...]:
     """The pictures with most votes, as many as a chart can show."""
     found = []
     for i in np.argsort(-votes, kind="stable"):

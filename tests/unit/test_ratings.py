@@ -69,7 +69,7 @@ def test_points_are_read_like_elo() -> None:
 )
 def test_the_truth_lies_in_the_interval_as_often_as_the_interval_says(items: int, votes: int, voters: int) -> None:
     hits = []
-    for seed in range(600 // items):
+    for seed in range(480 // items):
         theta = np.random.default_rng(seed).normal(size=items)
         cast = vote(theta, votes=votes, voters=voters, seed=seed)
         design = contests(cast.first, cast.second, items)
@@ -81,10 +81,10 @@ def test_the_truth_lies_in_the_interval_as_often_as_the_interval_says(items: int
 def test_voters_of_one_taste_make_the_interval_as_wide_as_it_has_to_be() -> None:
     """Forty voters with tastes of their own give a thousand votes: they know less than a thousand voters would."""
     theta = np.array([0.6, 0.2, -0.2, -0.6])
-    many = vote(theta, votes=200_000, voters=4000, seed=0, taste=np.random.default_rng(0).normal(0, 1.0, (4000, 4)))
-    one = fit(contests(many.first, many.second, 4), many.share[:, None], np.ones((200_000, 1)))[:, 0]
+    many = vote(theta, votes=100_000, voters=4000, seed=0, taste=np.random.default_rng(0).normal(0, 1.0, (4000, 4)))
+    one = fit(contests(many.first, many.second, 4), many.share[:, None], np.ones((100_000, 1)))[:, 0]
     covered: dict[str, list[bool]] = {"voters": [], "votes": []}
-    for seed in range(60):
+    for seed in range(40):
         taste = np.random.default_rng(seed + 1).normal(0, 1.0, (40, 4))
         cast = vote(theta, votes=1000, voters=40, seed=seed, taste=taste)
         design = contests(cast.first, cast.second, 4)
