@@ -17,8 +17,8 @@ from db.ballots import Shown, Vote
 from generator import registry
 from ratings.standings import Ballots, Picture, Standings, standings
 
-# Ratings are worked out anew after this long at the earliest, and after 20 times as long as it took: with however many
-# votes they take at most a twentieth of one core.
+# Ratings are worked out anew after this long at the earliest, and after 20 times the CPU time that it took: with
+# however many votes they take at most a twentieth of one core.
 REST_S = 10.0
 REST_TIMES = 20
 FIRST_WAIT_S = 3.0
@@ -59,7 +59,7 @@ class Keeper:
             return self._found
 
     def _work(self, db: sa.Engine) -> None:
-        started = time.monotonic()
+        started = time.thread_time()
         try:
             state = ballots.state(db)
             if state != self._state:
@@ -71,9 +71,9 @@ class Keeper:
             with self._lock:
                 self._error = error
         finally:
-            now = time.monotonic()
+            rest = max(REST_S, REST_TIMES * (time.thread_time() - started))
             with self._lock:
-                self._due = now + max(REST_S, REST_TIMES * (now - started))
+                self._due = time.monotonic() + rest
                 self._thread = None
 
 

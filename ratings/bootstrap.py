@@ -22,7 +22,8 @@ from ratings.bradley_terry import PRIOR_SD, Array, fit
 LEVEL = 0.95
 FEWEST_VOTERS = 20
 
-_AT_ONCE = 25  # replicates that are fitted together: memory is (contests + items) x this x 8 bytes, some times
+# Numbers in the arrays of the replicates that are fitted together; there are some twenty such arrays of 8 bytes each.
+_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ def rate(
     looseness = _looseness(design, (played @ ones)[:, 0], best[:, 0])
     rng = np.random.default_rng(seed)
     drawn = []
-    for begin in range(0, replicates, _AT_ONCE):
-        size = min(_AT_ONCE, replicates - begin)
+    together = max(1, min(50, _AT_ONCE // (design.shape[0] + items + 1)))
+    for begin in range(0, replicates, together):
+        size = min(together, replicates - begin)
         multiplier = rng.gamma(1 / looseness, looseness, (shape[1], size))
         anchor = rng.normal(0, PRIOR_SD, (items, size))
         theta = fit(design, won @ multiplier, played @ multiplier, anchor=anchor, start=best, tolerance=1e-2)
