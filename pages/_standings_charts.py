@@ -68,11 +68,15 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
         *more,
     ]
     base = alt.Chart(alt.Data(values=values))
-    line = base.mark_rule(strokeWidth=3, opacity=0.45).encode(
-        x=alt.X("low:Q", title=axis, scale=scale, axis=alt.Axis(tickCount=5)), x2="high:Q", y=y, tooltip=told
+    # A thin bar: the theme gives it a colour for light and for dark, which it does not for a rule.
+    line = base.mark_bar(height=4, opacity=0.45).encode(
+        x=alt.X("low:Q", title=axis, scale=scale, axis=alt.Axis(tickCount=5, format="d")),
+        x2="high:Q",
+        y=y,
+        tooltip=told,
     )
     dot = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("rating:Q", scale=scale), y=y, tooltip=told)
-    centre = alt.Chart(alt.Data(values=[{"at": middle}])).mark_rule(strokeDash=[4, 4], opacity=0.5).encode(x="at:Q")
+    centre = alt.Chart(alt.Data(values=[{"at": middle}])).mark_rule(strokeDash=[4, 4], color="gray").encode(x="at:Q")
     chart = alt.layer(centre, line, dot).properties(height=_AXIS_PX + _ROW_PX * len(values))
     st.altair_chart(chart, width="stretch", alt=words)
 
@@ -96,7 +100,7 @@ def scatter(found: Sequence[Point]) -> None:
         .mark_point(filled=True, size=55, opacity=0.7)
         .encode(
             x=alt.X("score:Q", title="CLIP score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-            y=alt.Y("rating:Q", title="Rating", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+            y=alt.Y("rating:Q", title="Rating", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="d")),
             color=alt.Color("engine:N", legend=legend, sort=engines),
             shape=alt.Shape("engine:N", legend=legend, sort=engines),
             tooltip=["engine:N", "score:Q", "rating:Q", "votes:Q"],

@@ -49,6 +49,9 @@ def page() -> None:
             shortcut="Down",
         )
         st.html(f'<div class="t2i-meta t2i-question">{_progress(given)}</div>')
+        if given:
+            with st.container(horizontal_alignment="center"):
+                st.page_link(w.LEADERBOARD, label="Leaderboard", icon=":material/arrow_forward:", width="content")
 
 
 def _pair(visitor: str) -> tuple[Job, Job] | None:
@@ -111,8 +114,8 @@ def _nothing_to_compare(given: int) -> None:
         w.empty_state(
             "You have seen every pair",
             f"You have given {given} {'vote' if given == 1 else 'votes'}. New pictures bring new pairs.",
-            page=w.GENERATION,
-            link="Make another picture",
+            page=w.LEADERBOARD,
+            link="See the leaderboard",
         )
     else:
         w.empty_state(

@@ -22,6 +22,7 @@ SOURCES = sorted(
 )
 TORCH_FREE = {"generator.params", "generator.registry", "generator.prompts", "generator.output", "generator"}
 TORCH_FREE |= {"generator.inventory"}  # what is installed: tables and names of files, nothing is loaded
+TORCH_FREE |= {"ratings.standings", "ratings.pairing"}
 
 
 def imports_of(path: Path) -> set[str]:
