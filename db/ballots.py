@@ -59,12 +59,12 @@ def newest(db: sa.Engine, limit: int = MOST) -> tuple[list[Vote], dict[str, Show
     return [vote for vote in reversed(rows) if vote.first_id in pictures and vote.second_id in pictures], pictures
 
 
-def state(db: sa.Engine) -> tuple[int, int]:
-    """Two numbers that change when ratings may: the id of the newest vote, and how many pictures are hidden."""
+def state(db: sa.Engine) -> tuple[int, int, int]:
+    """Numbers that change when ratings may: the id of the newest vote, how many votes and hidden pictures there are."""
     with reading(db) as conn:
-        last = conn.scalar(sa.select(sa.func.max(votes.c.id)))
+        last, count = conn.execute(sa.select(sa.func.max(votes.c.id), sa.func.count(votes.c.id))).one()
         hidden = conn.scalar(sa.select(sa.func.count()).where(jobs.c.hidden == sa.true()))
-    return int(last or 0), int(hidden or 0)
+    return int(last or 0), int(count), int(hidden or 0)
 
 
 def visible(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Job]:

@@ -35,7 +35,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._found: Standings | None = None
-        self._state: tuple[int, int] | None = None
+        self._state: tuple[int, int, int] | None = None
         self._due = 0.0
         self._error: Exception | None = None
 
@@ -88,16 +88,19 @@ def collected(votes: list[Vote], shown: Mapping[str, Shown]) -> Ballots:
     voted = sorted({job_id for vote in votes for job_id in (vote.first_id, vote.second_id)})
     place = {job_id: n for n, job_id in enumerate(voted)}
     voters: dict[str, int] = {}
-    half = {None: 0.5}
     return Ballots(
         pictures=[_picture(shown[job_id]) for job_id in voted],
         first=np.array([place[vote.first_id] for vote in votes], np.int64),
         second=np.array([place[vote.second_id] for vote in votes], np.int64),
-        share=np.array([half.get(vote.winner_id, float(vote.winner_id == vote.first_id)) for vote in votes], float),
+        share=np.array([_share(vote) for vote in votes], np.float64),
         first_left=np.array([vote.left_id == vote.first_id for vote in votes], bool),
         voter=np.array([voters.setdefault(vote.voter, len(voters)) for vote in votes], np.int64),
-        at=np.array([vote.at for vote in votes], float),
+        at=np.array([vote.at for vote in votes], np.float64),
     )
+
+
+def _share(vote: Vote) -> float:
+    return 0.5 if vote.winner_id is None else float(vote.winner_id == vote.first_id)
 
 
 def _picture(job: Shown) -> Picture:

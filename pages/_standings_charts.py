@@ -92,7 +92,7 @@ def scatter(found: Sequence[Point]) -> None:
         }
         for point in found
     ]
-    engines = sorted({value["engine"] for value in values})
+    engines = sorted({w.engine_title(point.engine) for point in found})
     # With the shape too, engines are told apart without colours.
     legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=150) if len(engines) > 1 else None
     chart = (
