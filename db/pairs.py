@@ -48,9 +48,10 @@ def pool(db: sa.Engine, engines: Collection[str] | None = None) -> Pool:
         rows = {row.id: row for row in conn.execute(page.limit(NEWEST))}
         if len(rows) == NEWEST:
             oldest = conn.scalar(sa.select(sa.func.min(jobs.c.id)).where(jobs.c.state == State.SUCCEEDED))
+            # An id begins with its time in 14 hexadecimal digits.
+            begin, end = (int(str(job_id)[:14], 16) for job_id in (oldest, min(rows)))
             for _ in range(OLDER_RUNS):
-                # An id begins with its time in 14 hexadecimal digits.
-                at = random.randint(int(str(oldest)[:14], 16), int(min(rows)[:14], 16))
+                at = random.randint(begin, end)
                 rows |= {row.id: row for row in conn.execute(page.where(jobs.c.id < f"{at + 1:014x}").limit(RUN))}
         ids = sorted(rows)
         counted = conn.execute(

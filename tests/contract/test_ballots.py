@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 
 import pytest
 import sqlalchemy as sa
@@ -127,7 +128,9 @@ def test_old_pictures_of_a_large_gallery_are_asked_about_too(database: sa.Engine
         conn.execute(
             sa.insert(jobs_table), [row | {"id": job_id, "prompt_search": f"prompt {job_id}"} for job_id in ids]
         )
+    random.seed(0)
     found = pairs.pool(database)
     ages = [ids.index(candidate.id) for candidate in found.candidates]
     assert len(set(ages)) == len(ages) <= pairs.NEWEST + pairs.OLDER_RUNS * pairs.RUN
-    assert set(range(1800, 2000)) <= set(ages) and sum(age < 1800 for age in ages) > 30
+    assert set(range(1800, 2000)) <= set(ages) and sum(age < 1800 for age in ages) > 60
+    assert min(ages) < 600 and any(600 <= age < 1200 for age in ages)
