@@ -21,7 +21,10 @@ from ratings.standings import Ballots, Picture, Standings, standings
 # however many votes they take at most a twentieth of one core.
 REST_S = 10.0
 REST_TIMES = 20
+# How long a page waits for ratings that are being worked out: for the first ones, and for newer ones. Who comes while
+# newer ones are worked out sees those from before.
 FIRST_WAIT_S = 3.0
+NEWER_WAIT_S = 0.3
 
 # What differs between any two pictures, and names of files.
 _NO_SETTINGS = {"prompt", "seed"}
@@ -45,13 +48,14 @@ class Keeper:
         Raises what went wrong, as db.errors.DatabaseUnavailable, where there are none yet.
         """
         with self._lock:
+            wait_s = FIRST_WAIT_S if self._found is None else 0.0
             if self._thread is None and time.monotonic() >= self._due:
                 self._thread = threading.Thread(target=self._work, args=(db,), daemon=True)
                 self._thread.start()
+                wait_s = max(wait_s, NEWER_WAIT_S)
             thread = self._thread
         if thread is not None:
-            # A few thousand votes are rated at once: then the page shows what was just voted.
-            thread.join(FIRST_WAIT_S if self._found is None else 0.5)
+            thread.join(wait_s)
         with self._lock:
             if self._found is None and self._error is not None:
                 error, self._error, self._due = self._error, None, 0.0

@@ -80,6 +80,7 @@ def test_ratings_are_not_worked_out_on_every_view(
     # Later, and only where there are new votes.
     monkeypatch.setattr(_standings, "REST_S", 0.0)
     monkeypatch.setattr(_standings, "REST_TIMES", 0)
+    monkeypatch.setattr(_standings, "NEWER_WAIT_S", 10.0)
     keeper = _standings.keeper()
     keeper._due = 0.0
     open_page(PAGE)
@@ -118,6 +119,14 @@ def test_tables_that_vanish_are_one_sentence_and_the_page_recovers(studio: Studi
         conn.execute(sa.text("ALTER TABLE gone RENAME TO votes"))
     app.run()
     assert not app.error and not app.exception and app.metric
+
+
+def test_a_file_has_nothing_of_a_picture_hidden_since(studio: Studio) -> None:
+    made = compared(studio)
+    assert b"a rocket" in _take_home.file("jobs.json")
+    queue.set_hidden(studio.db, made[1].id)
+    for name in _take_home.FILES:
+        assert b"a rocket" not in _take_home.file(name) and made[1].id.encode() not in _take_home.file(name)
 
 
 def test_votes_and_jobs_can_be_taken_home(studio: Studio, open_page: OpenPage) -> None:
