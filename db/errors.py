@@ -71,6 +71,15 @@ class AlreadyVoted(DbError):
     """This voter has already compared these two pictures, in either order."""
 
 
+class TooFast(DbError):
+    """This voter has given more votes than somebody who looks at the pictures can."""
+
+    def __init__(self, most: int, in_s: float) -> None:
+        super().__init__(
+            f"That was fast: at most {most} votes count in {in_s:.0f} s. Take a moment to look at these two."
+        )
+
+
 class StoreUnavailable(DbError):
     """The artefact store cannot be read or written."""
 

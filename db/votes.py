@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from db.engine import clock, reading, writing
-from db.errors import AlreadyVoted, BadValue, UnknownJob
-from db.jobs import Job, State, check_text, from_row
+from db.errors import AlreadyVoted, BadValue, TooFast, UnknownJob
+from db.jobs import State, check_text
+from db.pairs import next_pair
 from db.schema import jobs, votes
+
+__all__ = ["CHOICES", "Choice", "Tally", "cast", "cast_by", "next_pair", "tallies"]
 
 Choice = Literal["left", "right", "tie"]
 CHOICES = ("left", "right", "tie")
 
-# Pairs are drawn from the newest pictures, so that the cost does not grow with the gallery.
-POOL = 300
+# Nobody who looks at both pictures votes faster than this for long.
+MOST_VOTES = 20
+IN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -32,54 +34,8 @@ class Tally:
     ties: int = 0
 
 
-def next_pair(db: sa.Engine, voter: str, engines: Collection[str] | None = None) -> tuple[Job, Job] | None:
-    """Two pictures (left, right) for this voter to compare, None when there is no pair they have not seen.
-
-    Of the newest POOL pictures of these engines (None: of all); the same prompt before the same engine before any
-    other pair, pictures with few votes first, ties and sides by chance.
-    """
-    wanted = [jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false()]
-    if engines is not None:
-        wanted.append(jobs.c.engine.in_(sorted(engines)))
-    with reading(db) as conn:
-        pool = conn.execute(
-            sa.select(jobs.c.id, jobs.c.prompt_search, jobs.c.engine)
-            .where(*wanted)
-            .order_by(jobs.c.id.desc())
-            .limit(POOL)
-        ).all()
-        ids = [row.id for row in pool]
-        cast_on = {job_id: t.wins + t.losses + t.ties for job_id, t in _tallies(conn, ids).items()}
-        seen = {
-            (first, second)
-            for first, second in conn.execute(
-                sa.select(votes.c.first_id, votes.c.second_id).where(votes.c.voter == voter)
-            )
-        }
-        pair = next((p for p in _pairs(pool, cast_on) if _ordered(*p) not in seen), None)
-        if pair is None:
-            return None
-        rows = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(pair))).all()
-    left, right = random.sample([from_row(row) for row in rows], 2)
-    return left, right
-
-
-def _pairs(pool: Sequence[Any], cast_on: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """All pairs of the pool, best first; made one by one since the first few nearly always do."""
-    by_votes = sorted(pool, key=lambda row: (cast_on[row.id], random.random()))
-    groups: list[dict[Any, list[str]]] = [defaultdict(list), defaultdict(list), defaultdict(list)]
-    for row in by_votes:
-        groups[0][row.prompt_search].append(row.id)
-        groups[1][row.engine].append(row.id)
-        groups[2][None].append(row.id)
-    for group in groups:
-        for row in by_votes:
-            mates = group[row.prompt_search if group is groups[0] else row.engine if group is groups[1] else None]
-            yield from ((row.id, mate) for mate in mates if mate != row.id)
-
-
 def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count one vote. Raises AlreadyVoted, UnknownJob, or BadValue for a senseless choice or pair."""
+    """Count one vote. Raises AlreadyVoted, TooFast, UnknownJob, or BadValue for a senseless choice or pair."""
     check_text("voter", voter, 128)
     if choice not in CHOICES:
         raise BadValue(f"{choice!r} is no choice; permitted: {', '.join(CHOICES)}.")
@@ -94,6 +50,10 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
                 raise UnknownJob(job_id)
             if states[job_id] != State.SUCCEEDED:
                 raise BadValue(f"Job {job_id} is {states[job_id]}; only finished pictures can be compared.")
+        now = clock(conn)
+        lately = conn.scalar(sa.select(sa.func.count()).where(votes.c.voter == voter, votes.c.at > now - IN_S))
+        if (lately or 0) >= MOST_VOTES:
+            raise TooFast(MOST_VOTES, IN_S)
         try:
             conn.execute(
                 sa.insert(votes).values(
@@ -102,7 +62,7 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
                     second_id=second,
                     winner_id=winner,
                     left_id=left_id,
-                    at=clock(conn),
+                    at=now,
                 )
             )
         except IntegrityError:

@@ -32,6 +32,7 @@ _HERE = Path(__file__).resolve().parent
 GENERATION = str(_HERE / "text_to_image_generation.py")
 INFERENCES = str(_HERE / "previous_inferences.py")
 VOTES = str(_HERE / "vote_images.py")
+LEADERBOARD = str(_HERE / "leaderboard.py")
 QUEUE = str(_HERE / "queue_page.py")
 SHEETS = str(_HERE / "sheets.py")
 COMPARE = str(_HERE / "compare.py")
@@ -130,6 +131,7 @@ def navigation() -> StreamlitPage:
             st.Page(SHEETS, title="Sheets"),
             st.Page(INFERENCES, title="Previous Inferences"),
             st.Page(VOTES, title="Vote Images"),
+            st.Page(LEADERBOARD, title="Leaderboard"),
             st.Page(QUEUE, title="Queue"),
             st.Page(MODELS, title="Models"),
         ],

@@ -6,11 +6,14 @@ from functools import partial
 
 import streamlit as st
 
-from db import queue, votes
-from db.errors import AlreadyVoted, UnknownJob
+from db import pairs, queue, votes
+from db.errors import AlreadyVoted, TooFast, UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from pages import _widgets as w
+from ratings.pairing import Pool
+
+POOL_S = 5.0
 
 
 def page() -> None:
@@ -46,6 +49,9 @@ def page() -> None:
             shortcut="Down",
         )
         st.html(f'<div class="t2i-meta t2i-question">{_progress(given)}</div>')
+        if given:
+            with st.container(horizontal_alignment="center"):
+                st.page_link(w.LEADERBOARD, label="Leaderboard", icon=":material/arrow_forward:", width="content")
 
 
 def _pair(visitor: str) -> tuple[Job, Job] | None:
@@ -60,9 +66,15 @@ def _pair(visitor: str) -> tuple[Job, Job] | None:
         except UnknownJob:
             pass
     # What was enlarged is the same picture again, and a ranking is none.
-    found = votes.next_pair(db, visitor, registry.drawing_engines())
+    found = pairs.next_pair(db, visitor, registry.drawing_engines(), among=_pool())
     st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
     return found
+
+
+@st.cache_resource(ttl=POOL_S, show_spinner=False)
+def _pool() -> Pool:
+    # Shared by all who vote: what votes on some hundred pictures say is worked out once in a while.
+    return pairs.pool(w.studio().db, registry.drawing_engines())
 
 
 def _question(left: Job, right: Job) -> None:
@@ -82,6 +94,9 @@ def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
     with w.plain_errors():
         try:
             votes.cast(w.studio().db, voter=visitor, left_id=left.id, right_id=right.id, choice=choice)
+        except TooFast as error:
+            st.toast(str(error))
+            return
         except AlreadyVoted:
             # The same pair was open in another tab; the vote there counts.
             st.toast("You have already compared these two; here are the next.")
@@ -99,8 +114,8 @@ def _nothing_to_compare(given: int) -> None:
         w.empty_state(
             "You have seen every pair",
             f"You have given {given} {'vote' if given == 1 else 'votes'}. New pictures bring new pairs.",
-            page=w.GENERATION,
-            link="Make another picture",
+            page=w.LEADERBOARD,
+            link="See the leaderboard",
         )
     else:
         w.empty_state(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ import sqlalchemy as sa
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from db import queue  # noqa: E402
+from db import pairs, queue, votes  # noqa: E402
 from db.engine import connect  # noqa: E402
 from db.jobs import ENDED  # noqa: E402
 from generator.params import validate  # noqa: E402
@@ -52,6 +53,7 @@ PAGES = {
     "generation": "",
     "previous_inferences": "previous_inferences",
     "vote_images": "vote_images",
+    "leaderboard": "leaderboard",
     "queue": "queue_page",
 }
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -70,6 +72,7 @@ def main() -> int:
         jobs = [_enqueue(db, prompt, options.steps) for prompt in PROMPTS]
         while any(queue.get(db, job).state not in ENDED for job in jobs):
             time.sleep(0.5)
+        _vote(db)
         # Some that are still at work, so that the pages show what waiting and watching look like.
         for prompt in ("a tree", "a golden crown", "a fish"):
             _enqueue(db, prompt, options.steps * 4)
@@ -131,6 +134,21 @@ def _enqueue(db: sa.Engine, prompt: str, steps: int) -> str:
         total_steps=params.total_steps,
         submitter=VISITOR,
     ).id
+
+
+def _vote(db: sa.Engine) -> None:
+    """Simulated visitors compare the pictures; they side with CLIP's score two times in three."""
+    chance = random.Random(0)
+    for voter in range(30):
+        pool = pairs.pool(db)
+        for _ in range(6):
+            pair = pairs.next_pair(db, f"simulated-visitor-{voter}", among=pool)
+            if pair is None:
+                return
+            left, right = pair
+            ahead = (left.score or 0) > (right.score or 0)
+            choice: votes.Choice = "left" if ahead == (chance.random() < 2 / 3) else "right"
+            votes.cast(db, voter=f"simulated-visitor-{voter}", left_id=left.id, right_id=right.id, choice=choice)
 
 
 def _take(address: str, output: Path, detail: str) -> None:

@@ -16,12 +16,14 @@ SOURCES = sorted(
         *ROOT.glob("executor/*.py"),
         *ROOT.glob("db/**/*.py"),
         *ROOT.glob("generator/**/*.py"),
+        *ROOT.glob("ratings/*.py"),
     ]
     if "__pycache__" not in p.parts
 )
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
 TORCH_FREE = {"generator.params", "generator.registry", "generator.prompts", "generator.output", "generator"}
 TORCH_FREE |= {"generator.inventory"}  # what is installed: tables and names of files, nothing is loaded
+TORCH_FREE |= {"ratings.standings", "ratings.pairing"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -53,8 +55,20 @@ def test_every_room_imports_only_what_it_may(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
     if room == "db":
         assert not packages(path) & {"generator", "torch", "streamlit", "pages", "executor"}
+    elif room == "ratings":
+        assert not packages(path) & {
+            "db",
+            "generator",
+            "torch",
+            "streamlit",
+            "pages",
+            "job_executor",
+            "executor",
+            "settings",
+        }
     elif room == "generator":
         assert not packages(path) & {"db", "streamlit", "pages", "job_executor", "executor", "settings"}
+        assert "ratings" not in packages(path)
     elif room in ("pages", "webapp.py", "api.py"):
         assert not packages(path) & {"torch", "job_executor", "executor"}
         engines = {n for n in imports_of(path) if n.startswith("generator.") and n.count(".") == 1} - TORCH_FREE

@@ -180,6 +180,15 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     expect(page.get_by_text("1 vote")).to_be_visible()
     assert votes.cast_by(db, me) == 1
 
+    # The leaderboard counts it, and the file of votes does not name the visitor.
+    page.goto(f"{address}/leaderboard")
+    expect(page.get_by_text("Best pictures")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Votes (CSV)").click()
+    table = download.value.path().read_text()
+    assert len(table.splitlines()) == 2 and me not in table
+    assert _no_sideways_scrolling(page)
+
     # The queue is empty again and says who would work.
     page.goto(f"{address}/queue_page")
     expect(page.get_by_text("The queue is empty")).to_be_visible()

@@ -59,3 +59,18 @@ def test_pictures_of_different_prompts_are_shown_with_their_own(studio: Studio, 
     studio.draw("a red heart"), studio.draw("a <b>penguin</b>")
     shown = everything_shown(open_page(PAGE))
     assert "its own prompt" in shown and "a red heart" in shown and "a &lt;b&gt;penguin" in shown
+
+
+def test_who_votes_too_fast_is_told_and_keeps_the_pair(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        studio.draw("a red heart", SOMEBODY)
+    monkeypatch.setattr(votes, "MOST_VOTES", 2)
+    app = open_page(PAGE)
+    for _ in range(2):
+        app.button(key="choose_left").click().run()
+    pair = app.session_state["pair"]
+    app.button(key="choose_left").click().run()
+    assert "Take a moment to look" in app.toast[0].value and not app.exception
+    assert app.session_state["pair"] == pair and votes.cast_by(studio.db, ME) == 2

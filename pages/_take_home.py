@@ -1,0 +1,65 @@
+"""Votes and jobs as files. A file is made when it is asked for, once a minute for all visitors together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from db import ballots, export
+from pages import _widgets as w
+
+
+def buttons() -> None:
+    """The four downloads, and what is in them."""
+    st.subheader("Take it home", anchor=False)
+    with st.container(horizontal=True, gap="small", key="take_home"):
+        for name, make in FILES.items():
+            what, kind = name.split(".")
+            st.download_button(
+                f"{what.capitalize()} ({kind.upper()})",
+                partial(file, name),
+                file_name=name,
+                mime="text/csv" if make is _csv else "application/json",
+                key=f"take_{what}_{kind}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    st.caption(
+        f"The newest {export.MOST_VOTES:,} votes and {export.MOST_JOBS:,} jobs, without hidden pictures. Visitors go "
+        "by names that lead nowhere."
+    )
+
+
+def file(name: str) -> bytes:
+    """The bytes of one of FILES, at most a minute old; what the host hides is gone from them at once."""
+    return _file(name, ballots.state(w.studio().db)[-1])
+
+
+@st.cache_data(ttl=60.0, max_entries=4, show_spinner=False)
+def _file(name: str, hidden: int) -> bytes:
+    return FILES[name](name.split(".")[0])
+
+
+def _csv(what: str) -> bytes:
+    db = w.studio().db
+    votes = what == "votes"
+    rows = export.votes(db) if votes else export.jobs(db)
+    # With the mark in front, Excel reads the file as UTF-8.
+    return (
+        "\ufeff".encode() + "".join(export.as_csv(export.VOTE_COLUMNS if votes else export.JOB_COLUMNS, rows)).encode()
+    )
+
+
+def _json(what: str) -> bytes:
+    db = w.studio().db
+    return "".join(export.as_json(export.votes(db) if what == "votes" else export.jobs(db))).encode()
+
+
+FILES: dict[str, Callable[[str], bytes]] = {
+    "votes.csv": _csv,
+    "votes.json": _json,
+    "jobs.csv": _csv,
+    "jobs.json": _json,
+}

@@ -1,0 +1,177 @@
+"""Leaderboard: what the votes say of pictures, engines and settings, how sure that is, and the votes to take home."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from db import ballots
+from generator import registry
+from pages import _standings, _take_home
+from pages import _standings_charts as charts
+from pages import _widgets as w
+from ratings.agreement import Share
+from ratings.standings import Rated, Standings
+
+SHOWN_BEST = 12
+REFRESH_S = 30.0
+WAIT_S = 2.0
+
+
+def page() -> None:
+    """Refreshes by itself: often until the first ratings are there, then slowly."""
+    ready = _standings.keeper().current(w.studio().db) is not None
+    st.fragment(_leaderboard, run_every=REFRESH_S if ready else WAIT_S)(ready)
+
+
+def _leaderboard(ready: bool) -> None:
+    with w.plain_errors():
+        w.go()
+        found = _standings.keeper().current(w.studio().db)
+        if found is None:
+            w.empty_state("The votes are being counted", "There are many; the ratings appear here by themselves.")
+            return
+        if not ready:
+            st.rerun()
+        if not found.votes:
+            w.empty_state(
+                "No votes yet",
+                "Ratings appear here once visitors have compared pictures.",
+                page=w.VOTES,
+                link="Give the first vote",
+            )
+            return
+        _summary(found)
+        _best(found)
+        _engines(found)
+        _settings(found)
+        _clip(found)
+        st.subheader("Votes over time", anchor=False)
+        charts.by_time(found)
+        _method(found)
+        _take_home.buttons()
+
+
+def _summary(found: Standings) -> None:
+    facts = [("Votes", found.votes), ("Voters", found.voters), ("Pictures compared", found.pictures)]
+    with st.container(horizontal=True, gap="medium", key="standings_facts"):
+        for name, number in facts:
+            st.metric(name, f"{number:,}", width="content")
+
+
+def _best(found: Standings) -> None:
+    shown = ballots.visible(w.studio().db, [rated.name for rated in found.best])
+    best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
+    if not best:
+        return
+    st.subheader("Best pictures", anchor=False)
+    files = w.files_of([rated.name for rated in best])
+    with st.grid("auto", min_column_width=155, key="best_pictures"):
+        for place, rated in enumerate(best, start=1):
+            job, there = shown[rated.name], files[rated.name]
+            with st.container(key=f"tile_best_{job.id}"):
+                w.picture(w.load(there.get("thumbnail") or there.get("picture")), key=f"best_{job.id}", alt=job.prompt)
+                st.button(
+                    w.label(f"{place}. {w.short(job.prompt)}"),
+                    key=f"open_{job.id}",
+                    type="tertiary",
+                    on_click=partial(w.go_to, w.INFERENCES, job=job.id),
+                    width="stretch",
+                )
+                st.html(f'<div class="t2i-meta">{w.esc(_line(rated))}<br>{w.esc(w.engine_title(job.engine))}</div>')
+    st.caption("In the order of the lower end of the rating's interval: pictures that are good and known to be.")
+
+
+def _line(rated: Rated) -> str:
+    votes = "1 vote" if rated.votes == 1 else f"{rated.votes:,} votes"
+    return f"{rated.rating:.0f} ({rated.low:.0f} to {rated.high:.0f}), {votes}"
+
+
+def _engines(found: Standings) -> None:
+    st.subheader("Engines", anchor=False)
+    if not found.engines:
+        st.text("Two engines can be compared once pictures of both have met in a vote.")
+        return
+    by_model = False
+    if len(found.models) > len(found.engines):
+        views = ["By engine", "By engine and checkpoint"]
+        chosen = st.segmented_control(
+            "Ratings", views, default=views[0], required=True, key="engines_by", label_visibility="collapsed"
+        )
+        by_model = chosen == views[1]
+    if by_model:
+        charts.ratings([(_standings.model_title(rated.name), rated) for rated in found.models])
+    else:
+        charts.ratings([(w.engine_title(rated.name), rated) for rated in found.engines])
+    st.caption(
+        "From votes between pictures of different engines. The line is where the rating lies with 95 % confidence, for "
+        "these pictures and visitors like these."
+    )
+
+
+def _settings(found: Standings) -> None:
+    st.subheader("Settings", anchor=False)
+    engines = sorted(found.effects, key=lambda name: (name not in registry.ENGINES, name))
+    if not engines:
+        st.text(
+            "A setting is rated once pictures of one engine that differ in it have met in ten votes: the Compare page "
+            "makes such pictures."
+        )
+        return
+    engine = engines[0]
+    if len(engines) > 1:
+        engine = st.selectbox("Engine", engines, key="effects_of", format_func=w.engine_title)
+    charts.effects(found.effects[engine])
+    st.caption(
+        "Points that a value adds to a picture's rating, beside the middle of the values shown and with the other "
+        "settings alike."
+    )
+
+
+def _clip(found: Standings) -> None:
+    st.subheader("Do people agree with CLIP?", anchor=False)
+    if found.clip is None:
+        st.text("This takes votes between pictures of one prompt, scored by the same CLIP model.")
+    else:
+        st.text(
+            f"Of two pictures of one prompt, people preferred the one with the higher CLIP score {_share(found.clip)}. "
+            f"{_verdict(found.clip)}"
+        )
+    if len(found.points) >= 2:
+        charts.scatter(found.points)
+        st.caption("Each mark is a picture. Scores of different CLIP models and prompts are not on one scale.")
+
+
+def _share(share: Share) -> str:
+    votes = "1 vote" if share.votes == 1 else f"{share.votes:,} votes"
+    return f"{100 * share.value:.0f} % of the time ({100 * share.low:.0f} to {100 * share.high:.0f} %, {votes})"
+
+
+def _verdict(share: Share) -> str:
+    if share.low > 0.5:
+        return "So the score says something about what people like."
+    if share.high < 0.5:
+        return "So the score prefers what people do not like."
+    return "That may still be chance."
+
+
+def _method(found: Standings) -> None:
+    with st.expander("How this is counted"):
+        lines = [
+            "Ratings follow the Bradley-Terry model: 1000 is the middle, and a picture with 100 points more is "
+            "preferred 64 % of the time. Ties count half for both.",
+            "Intervals are found by weighing the voters anew some hundred times (Bayesian bootstrap); few votes give a "
+            "wide interval.",
+            "Pairs with close ratings and few votes come first, and chance decides which picture is on the left. No "
+            "voter counts for much more than the typical one, and nobody can vote twice on a pair.",
+            f"{found.ties:,} of {found.votes:,} votes were ties.",
+        ]
+        if found.left is not None:
+            lines.append(f"The left picture was preferred {_share(found.left)}.")
+        for line in lines:
+            st.text(line)
+
+
+if __name__ == "__main__":
+    w.show(page)
