@@ -15,6 +15,7 @@ from db.engine import clock, reading, writing
 from db.errors import AlreadyVoted, BadValue, UnknownJob
 from db.jobs import Job, State, check_text, from_row
 from db.schema import jobs, votes
+from db.visitors import check_welcome
 
 Choice = Literal["left", "right", "tie"]
 CHOICES = ("left", "right", "tie")
@@ -79,7 +80,7 @@ def _pairs(pool: Sequence[Any], cast_on: dict[str, int]) -> Iterator[tuple[str, 
 
 
 def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count one vote. Raises AlreadyVoted, UnknownJob, or BadValue for a senseless choice or pair."""
+    """Count one vote. Raises AlreadyVoted, Banned, UnknownJob, or BadValue for a senseless choice or pair."""
     check_text("voter", voter, 128)
     if choice not in CHOICES:
         raise BadValue(f"{choice!r} is no choice; permitted: {', '.join(CHOICES)}.")
@@ -88,7 +89,9 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
     first, second = _ordered(left_id, right_id)
     winner = {"left": left_id, "right": right_id, "tie": None}[choice]
     with writing(db) as conn:
-        states = {row.id: row.state for row in conn.execute(sa.select(jobs).where(jobs.c.id.in_([first, second])))}
+        check_welcome(conn, voter)
+        shown = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_([first, second]), jobs.c.hidden == sa.false())
+        states = {row.id: row.state for row in conn.execute(shown)}
         for job_id in (left_id, right_id):
             if job_id not in states:
                 raise UnknownJob(job_id)

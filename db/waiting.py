@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from db import rules
 from db.engine import clock, reading
 from db.errors import UnknownJob
 from db.jobs import Job, State, from_row
@@ -21,7 +22,8 @@ def position_and_wait(db: sa.Engine, job_id: str, *, within_s: float = 30.0) -> 
     """Place in the queue (1 is next) and the estimated wait in s until it starts.
 
     A job that no longer waits has position 0 and wait 0. The wait is None while no executor that serves the
-    job's engine has been seen for `within_s`, or no job of that engine has ever succeeded. Raises UnknownJob.
+    job's engine has been seen for `within_s`, while the host has paused the queue, or where no job of that engine has
+    ever succeeded. Raises UnknownJob.
     """
     with reading(db) as conn:
         row = conn.execute(sa.select(*jobs.c).where(jobs.c.id == job_id)).one_or_none()
@@ -37,7 +39,7 @@ def position_and_wait(db: sa.Engine, job_id: str, *, within_s: float = 30.0) -> 
             ahead.append(other)
         position = len(ahead) + 1
         workers = [w for w in alive(conn, within_s) if job.engine in w.engines]
-        if not workers:
+        if not workers or rules.paused(conn):
             return position, None
         pace = _seconds_per_step(conn, job.engine)
         if pace is None:
