@@ -95,12 +95,6 @@ def lift_ban(db: sa.Engine, visitor: str) -> None:
         conn.execute(sa.update(visitors).where(visitors.c.id == visitor).values(banned_at=None))
 
 
-def is_banned(db: sa.Engine, visitor: str) -> bool:
-    """Whether the host has banned this visitor."""
-    with reading(db) as conn:
-        return conn.scalar(_BANNED, {"visitor": visitor}) is not None
-
-
 _BANNED = sa.select(visitors.c.id).where(visitors.c.id == sa.bindparam("visitor"), visitors.c.banned_at.is_not(None))
 
 
@@ -108,6 +102,12 @@ def check_welcome(conn: sa.Connection, visitor: str) -> None:
     """Raises Banned, inside the caller's transaction."""
     if conn.scalar(_BANNED, {"visitor": visitor}) is not None:
         raise Banned
+
+
+def check(db: sa.Engine, visitor: str) -> None:
+    """Raises Banned."""
+    with reading(db) as conn:
+        check_welcome(conn, visitor)
 
 
 def lock(conn: sa.Connection, visitor: str) -> None:
