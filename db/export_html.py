@@ -28,8 +28,8 @@ header p, .meta, summary, nav { color: var(--quiet); font-size: 0.875rem; }
 header p { margin: 0.25rem 0 1.5rem; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); gap: 1.25rem; }
 figure { margin: 0; min-width: 0; }
-figure img, .gone { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; border: 1px solid var(--line);
-  border-radius: 0.5rem; background: color-mix(in srgb, currentColor 5%, transparent); }
+figure img, .gone { display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
+  border: 1px solid var(--line); border-radius: 0.5rem; background: color-mix(in srgb, currentColor 5%, transparent); }
 .gone { display: grid; place-items: center; color: var(--quiet); }
 figcaption { padding-top: 0.4rem; }
 .prompt { margin: 0; font-weight: 600; overflow-wrap: anywhere; max-height: 8.6em; overflow: auto; }

@@ -30,7 +30,7 @@ from db.transitions import (
     succeed,
     to_front,
 )
-from db.waiting import position_and_wait
+from db.waiting import places, position_and_wait
 
 __all__ = [
     "Event",
@@ -45,6 +45,7 @@ __all__ = [
     "get",
     "heartbeat",
     "list_jobs",
+    "places",
     "position_and_wait",
     "queued_jobs",
     "release",

@@ -30,7 +30,7 @@ def _queue(visitor: str) -> None:
     with w.plain_errors():
         db = w.studio().db
         running = [job for job in queue.running_jobs(db) if not job.hidden and _wanted(job, visitor)]
-        waiting = queue.queued_jobs(db, limit=1000)
+        waiting = queue.queued_jobs(db, limit=_live.MOST_WAITING)
         if running or waiting:
             w.executor_missing()
         else:
@@ -63,7 +63,7 @@ def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _waiting_list(waiting: list[Job], visitor: str) -> None:
-    total = len(waiting) if len(waiting) < 1000 else queue.counts(w.studio().db)[State.QUEUED]
+    total = len(waiting) if len(waiting) < _live.MOST_WAITING else queue.counts(w.studio().db)[State.QUEUED]
     st.subheader(f"Waiting ({total})", anchor=False)
     # What is hidden keeps its place in the line.
     placed = [(n, job) for n, job in enumerate(waiting, start=1) if not job.hidden and _wanted(job, visitor)]
@@ -72,7 +72,7 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
     own = [(place, job) for place, job in placed[SHOWN_WAITING:] if job.submitter == visitor][:SHOWN_WAITING]
     names, paused = w.names_of(job for _, job in shown), w.house_rules().paused
     for place, job in shown + own:
-        wait = _wait(w.studio().settings.database_url, job.id)
+        wait = _live.place_of(job).wait
         estimate = "Starts when an executor is free" if wait is None else f"Starts in about {w.duration(wait)}"
         if paused:
             estimate = "Starts when the host goes on"
@@ -87,12 +87,6 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
             _cancel(job, visitor)
     if total > len(shown) + len(own) and not st.session_state.get("queue_mine"):
         st.caption(f"{total - len(shown) - len(own)} more wait behind these.")
-
-
-@st.cache_data(ttl=3.0, max_entries=500, show_spinner=False)
-def _wait(_database_url: str, job_id: str) -> float | None:
-    # Shared by all who look at the queue: an estimate plays the whole queue forward.
-    return queue.position_and_wait(w.studio().db, job_id)[1]
 
 
 def _row_key(job: Job, visitor: str) -> str:
