@@ -50,6 +50,8 @@ class Waiting:
     batch_key: str
     steps: int
     submitter: str
+    priority: int = 0
+    created_at: float = 0.0
 
 
 @dataclass
@@ -85,38 +87,59 @@ class Lane:
         self.running = [job for job in self.running if job.left > 1e-6]
 
 
-class _Line:
-    """The waiting jobs in the order of service; the first of a batch is found without looking at the others."""
+class _Lines:
+    """Every visitor's waiting jobs, and when each was last served: whose turn it is, as db/lines.py says."""
 
-    def __init__(self, line: Sequence[Waiting]) -> None:
-        self.by_key: dict[str, deque[int]] = defaultdict(deque)
-        self.line = line
+    def __init__(self, line: Sequence[Waiting], served: Mapping[str, float]) -> None:
+        self.served = dict(served)
+        # visitor -> batch key -> the jobs, the first to be served in front
+        self.waiting: dict[str, dict[str, deque[tuple[int, Waiting]]]] = defaultdict(lambda: defaultdict(deque))
         for n, job in enumerate(line):
-            self.by_key[job.batch_key].append(n)
+            self.waiting[job.submitter][job.batch_key].append((n, job))
 
-    def first(self, engines: Collection[str], batch_key: str | None = None) -> Waiting | None:
-        """Takes the first job these engines may have, of one batch or of any."""
-        heads = [
-            waiting[0]
-            for key, waiting in self.by_key.items()
-            if waiting and (batch_key is None or key == batch_key) and self.line[waiting[0]].engine in engines
-        ]
-        if not heads:
-            return None
-        job = self.line[min(heads)]
-        self.by_key[job.batch_key].popleft()
-        return job
+    def first(self, engines: Collection[str], batch_key: str | None, at: float) -> Waiting | None:
+        """Takes the job whose turn it is, of these engines and of one batch or of any. at: now, in UTC s."""
+        best: tuple[float, float, str] | None = None
+        chosen: Waiting | None = None
+        for submitter, keys in self.waiting.items():
+            heads = (keys.get(batch_key),) if batch_key is not None else keys.values()
+            fit_ = [jobs[0] for jobs in heads if jobs and jobs[0][1].engine in engines]
+            if not fit_:
+                continue
+            _, job = min(fit_, key=lambda head: (-head[1].priority, head[0]))
+            turn = -job.priority, max(job.created_at, self.served.get(submitter, -math.inf)), job.id
+            if best is None or turn < best:
+                best, chosen = turn, job
+        if chosen is not None:
+            keys = self.waiting[chosen.submitter]
+            keys[chosen.batch_key].popleft()
+            if not any(keys.values()):
+                del self.waiting[chosen.submitter]
+            self.served[chosen.submitter] = at
+        return chosen
+
+    def has(self, batch_key: str, engines: Collection[str]) -> bool:
+        """Whether a job of this batch waits for one of these engines."""
+        return any((jobs := keys.get(batch_key)) and jobs[0][1].engine in engines for keys in self.waiting.values())
 
 
 def play(
-    line: Sequence[Waiting], lanes: Sequence[Lane], paces: Mapping[str, Pace], wanted: Collection[str]
+    line: Sequence[Waiting],
+    lanes: Sequence[Lane],
+    paces: Mapping[str, Pace],
+    wanted: Collection[str],
+    served: Mapping[str, float] | None = None,
+    at: float = 0.0,
 ) -> dict[str, tuple[float, int]]:
-    """When each of the wanted jobs starts, and how many start before it; those no lane serves are left out."""
-    waiting, starts, open_ = _Line(line), {}, set(wanted)
+    """When each of the wanted jobs starts, and how many start before it; those no lane serves are left out.
+
+    line: all that wait, each visitor's in order. served: when each visitor was last served; at: now, both in UTC s.
+    """
+    waiting, starts, open_ = _Lines(line, served or {}), {}, set(wanted)
     now, started = 0.0, 0
     while True:
         for lane in lanes:
-            for job in _fill(lane, waiting, now, paces):
+            for job in _fill(lane, waiting, now, at, paces):
                 if job.id in open_:
                     starts[job.id] = now, started
                     open_.discard(job.id)
@@ -129,18 +152,19 @@ def play(
         now += pause
 
 
-def _fill(lane: Lane, waiting: _Line, now: float, paces: Mapping[str, Pace]) -> list[Waiting]:
+def _fill(lane: Lane, waiting: _Lines, now: float, at: float, paces: Mapping[str, Pace]) -> list[Waiting]:
     """As executor/loop.py does: jobs of the batch that runs for a while, then whose turn it is and its like."""
     taken: list[Waiting] = []
     key: str | None = None
     if lane.running and now - lane.turn_at < SAME_BATCH_S:
         key = Counter(job.batch_key for job in lane.running).most_common(1)[0][0]
-        if not waiting.by_key.get(key):
+        if not waiting.has(key, lane.engines):
             key = None
     while len(lane.running) < lane.places:
         if key is None and not taken:
             lane.turn_at = now
-        job = waiting.first(lane.engines, key)
+        # Turns taken at one moment keep their order.
+        job = waiting.first(lane.engines, key, at + now + 1e-6 * len(taken))
         if job is None:
             break
         key = job.batch_key

@@ -47,6 +47,7 @@ def set_name(db: sa.Engine, visitor: str, name: str) -> str | None:
     check_text("visitor", visitor, 128)
     cleaned = clean_name(name)
     with writing(db) as conn:
+        lock(conn, visitor)
         check_welcome(conn, visitor)
         rules.read(conn).check_words(cleaned, "name")
         _put(conn, visitor, {"name": cleaned or None})

@@ -20,7 +20,7 @@ from db.engine import clock, reading
 from db.errors import UnknownJob
 from db.forecast import Lane, Pace, Waiting, fit, play
 from db.jobs import Job, State, from_row, oldest_id
-from db.lines import service_order
+from db.lines import last_served, service_order
 from db.schema import jobs
 from db.workers import Worker, alive
 
@@ -78,19 +78,13 @@ def _states(conn: sa.Connection, job_ids: Sequence[str]) -> dict[str, str]:
 
 
 def _waiting(conn: sa.Connection, order: Sequence[str]) -> list[Waiting]:
-    kinds = {}
+    names = ("id", "engine", "batch_key", "total_steps", "submitter", "priority", "created_at")
+    columns = [jobs.c[name] for name in names]
+    found: dict[str, Waiting] = {}
     for i in range(0, len(order), 500):
-        rows = conn.execute(
-            sa.select(jobs.c.id, jobs.c.engine, jobs.c.batch_key, jobs.c.total_steps, jobs.c.submitter).where(
-                jobs.c.id.in_(order[i : i + 500])
-            )
-        )
-        kinds.update({row.id: row for row in rows})
-    return [
-        Waiting(row.id, row.engine, row.batch_key, row.total_steps, row.submitter)
-        for row in map(kinds.get, order)
-        if row
-    ]
+        rows = conn.execute(sa.select(*columns).where(jobs.c.id.in_(order[i : i + 500])))
+        found.update({row.id: Waiting(*row) for row in rows})
+    return [found[job_id] for job_id in order]
 
 
 def _waits(
@@ -108,7 +102,8 @@ def _waits(
     paces |= {engine: usual for engine in engines if engine not in paces}
     now = clock(conn)
     lanes = [_lane(worker, running, paces, now) for worker in workers]
-    starts = play(line, lanes, paces, told)
+    last = last_served(conn, sorted({job.submitter for job in line}))
+    starts = play(line, lanes, paces, told, last, now)
     (requests, size), ahead = _newcomers(conn, now), _ahead_of_own(line)
     waits = {}
     for job_id, (wait, before) in starts.items():
