@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from db import forgetting, queue, rules, visitors
@@ -121,9 +121,9 @@ def exports() -> list[Path]:
 
 
 @host_only
-def read_export(name: str) -> bytes:
-    """One zip. Raises BadValue for any other file."""
-    return _export(name).read_bytes()
+def read_export(name: str) -> Callable[[], bytes]:
+    """What reads one zip when the host's browser fetches it, by then outside the session. BadValue for other files."""
+    return _export(name).read_bytes
 
 
 @host_only

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
 from db.usage import usage
@@ -65,7 +63,7 @@ def _export() -> None:
             if length <= MOST_DOWNLOAD_BYTES:
                 st.download_button(
                     "Download",
-                    partial(actions.read_export, path.name),
+                    actions.read_export(path.name),
                     file_name=path.name,
                     mime="application/zip",
                     key=f"download_{path.stem}",
