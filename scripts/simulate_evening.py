@@ -1,4 +1,4 @@
-"""An evening of 200 visitors in a minute: how far the estimated waits are from what became of them.
+"""An evening of 200 visitors in a minute or two: how far the estimated waits are from what became of them.
 
     python scripts/simulate_evening.py
     python scripts/simulate_evening.py --visitors 200 --hours 2 --executors 2 --seed 7
@@ -90,6 +90,7 @@ class Evening:
     looks: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     asked: dict[str, float] = field(default_factory=dict)
     started: dict[str, float] = field(default_factory=dict)
+    firsts: list[str] = field(default_factory=list)
     unknown: int = 0
     refused: int = 0
     longest: int = 0
@@ -136,6 +137,7 @@ class Evening:
         except TooManyQueued:
             self.refused += 1
             made = []
+        self.firsts += [job.id for job in made[:1]]
         for job in made:
             self.asked[job.id] = self.clock.now
             self.look(job.id)
@@ -242,9 +244,12 @@ def report(evening: Evening) -> str:
         for n, (at, estimate) in enumerate(looks):
             (later if n else first).append((estimate, evening.started[job_id] - at))
     waits = sorted(evening.started[job_id] - at for job_id, at in evening.asked.items())
+    firsts = sorted(evening.started[job_id] - evening.asked[job_id] for job_id in evening.firsts)
     lines = [
         f"{len(waits)} jobs, {evening.refused} requests refused, longest line {evening.longest}; waited: median "
         f"{statistics.median(waits):.0f} s, p90 {waits[int(0.9 * len(waits))]:.0f} s, most {waits[-1]:.0f} s",
+        f"the first picture of a request: median {statistics.median(firsts):.0f} s, "
+        f"p90 {firsts[int(0.9 * len(firsts))]:.0f} s, most {firsts[-1]:.0f} s",
         f"{evening.unknown} looks before anything was known of the engine's pace",
     ]
     for name, pairs in (("on asking", first), ("later looks", later), ("all", first + later)):
