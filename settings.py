@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Times in s, sizes in bytes; a value out of range or an unreadable one raises ValidationError."""
 
-    model_config = SettingsConfigDict(env_prefix="T2I_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="T2I_", extra="ignore", hide_input_in_errors=True)
 
     database_url: str = Field(
         "sqlite:///data/jobs.db",
