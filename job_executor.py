@@ -147,7 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         for problem in error.errors():
             name = "T2I_" + "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"{name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+            given = "" if "PASSWORD" in name else f"={problem['input']!r}"
+            print(f"{name}{given}: {problem['msg']}", file=sys.stderr)
         return 2
     except (ValueError, RuntimeError, DatabaseTooNew, StoreUnavailable) as error:
         print(error, file=sys.stderr)

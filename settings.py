@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Times in s, sizes in bytes; a value out of range or an unreadable one raises ValidationError."""
 
-    model_config = SettingsConfigDict(env_prefix="T2I_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="T2I_", extra="ignore", hide_input_in_errors=True)
 
     database_url: str = Field(
         "sqlite:///data/jobs.db",
@@ -29,7 +29,14 @@ class Settings(BaseSettings):
     downloads: bool = Field(
         False, description="Whether visitors may have checkpoints downloaded, each up to some GB, from the Models page."
     )
-    host_password: str | None = Field(None, description="Password of the host's page; unset: no host's page.")
+    host_password: str | None = Field(
+        None, min_length=8, description="Password of the Host page, 8 characters or more; unset: no such page."
+    )
+    host_emails: str = Field(
+        "",
+        description="Who is the host where Streamlit's own login is set up: addresses with commas between them.",
+    )
+    exports_dir: Path = Field(Path("data/exports"), description="Folder of exported evenings.")
     default_engine: str = Field("vqgan-clip", description="The engine a new page shows first.")
     default_checkpoint: str = Field("mini", description="The checkpoint a new page shows first.")
 
@@ -38,4 +45,7 @@ class Settings(BaseSettings):
     state_every_s: float = Field(10.0, gt=0, description="How often a running job's slot state is saved.")
     max_attempts: int = Field(3, ge=1, description="How many executors may lose a job before it fails.")
     max_queued_per_submitter: int = Field(50, ge=1, description="Jobs one visitor may have waiting at once.")
+    max_per_hour_per_submitter: int | None = Field(
+        None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."
+    )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")

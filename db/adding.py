@@ -9,11 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from db import rules
 from db.engine import clock
-from db.errors import BadValue, TooManyQueued, UnknownJob
-from db.jobs import Job, State, check_text, new_id, normalise
+from db.errors import BadValue, TooManyQueued, TooManyThisHour, UnknownJob
+from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
 from db.schema import jobs
 from db.transitions import note
+from db.visitors import check_welcome, lock
+
+HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +58,39 @@ _ADD = sa.insert(jobs)
 _WAITING_OF = sa.select(sa.func.count()).where(
     jobs.c.submitter == sa.bindparam("submitter"), jobs.c.state == State.QUEUED
 )
+# The id keeps the count to one end of an index; what was cancelled before it started took nobody's time.
+_SINCE_OF = sa.select(sa.func.count()).where(
+    jobs.c.submitter == sa.bindparam("submitter"),
+    jobs.c.id > sa.bindparam("first_id"),
+    jobs.c.created_at > sa.bindparam("since"),
+    sa.or_(jobs.c.state != State.CANCELLED, jobs.c.started_at.is_not(None)),
+)
 
 
-def add(conn: sa.Connection, wanted: Sequence[NewJob], submitter: str, max_queued: int | None) -> list[Job]:
+def add(
+    conn: sa.Connection,
+    wanted: Sequence[NewJob],
+    submitter: str,
+    max_queued: int | None,
+    max_per_hour: int | None = None,
+) -> list[Job]:
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
-    max_queued: most jobs the submitter may have waiting. Raises TooManyQueued, or UnknownJob for a parent that does
-    not exist; then the transaction must not be committed.
+    max_queued, max_per_hour: most jobs the submitter may have waiting, and may ask for in an hour, unless the host has
+    set other limits; None: no limit. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, or
+    UnknownJob for a parent that does not exist or is hidden; then the transaction must not be committed.
     """
-    if max_queued is not None:
-        _check_room(conn, submitter, max_queued, len(wanted))
+    lock(conn, submitter)
+    check_welcome(conn, submitter)
+    host = rules.read(conn)
+    for new in wanted:
+        host.check_job(new.engine, [new.prompt, *_texts(new.params)])
+    _check_room(conn, submitter, host.max_queued or max_queued, len(wanted))
+    _check_hour(conn, submitter, host.max_per_hour or max_per_hour, len(wanted))
     for parent_id in {new.parent_id for new in wanted} - {None}:
         assert parent_id is not None
-        if conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == parent_id)) is None:
+        shown = sa.select(jobs.c.id).where(jobs.c.id == parent_id, jobs.c.hidden == sa.false())
+        if conn.scalar(shown) is None:
             raise UnknownJob(parent_id)
     now = clock(conn)
     made = [
@@ -99,10 +123,24 @@ def add(conn: sa.Connection, wanted: Sequence[NewJob], submitter: str, max_queue
     return made
 
 
-def _check_room(conn: sa.Connection, submitter: str, max_queued: int, wanted: int) -> None:
-    if conn.dialect.name == "postgresql":
-        # One submitter's requests one after the other, so that two at once cannot both take the last place.
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(submitter, 0))))
+def _texts(params: Mapping[str, Any]) -> list[str]:
+    return [text for name in rules.TEXTS if isinstance(text := params.get(name), str)]
+
+
+def _check_room(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
+    if limit is None:
+        return
     waiting = conn.scalar(_WAITING_OF, {"submitter": submitter}) or 0
-    if waiting + wanted > max_queued:
-        raise TooManyQueued(max_queued, wanted=wanted, waiting=waiting)
+    if waiting + wanted > limit:
+        raise TooManyQueued(limit, wanted=wanted, waiting=waiting)
+
+
+def _check_hour(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
+    if limit is None:
+        return
+    since = clock(conn) - HOUR_S
+    # Ids tell the time of the machine that made them, which may be a little off.
+    values = {"submitter": submitter, "since": since, "first_id": oldest_id(since - HOUR_S)}
+    made = conn.scalar(_SINCE_OF, values) or 0
+    if made + wanted > limit:
+        raise TooManyThisHour(limit, wanted=wanted, made=made)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import sqlalchemy as sa
@@ -88,6 +88,15 @@ class Store:
         path = self._path(key)
         with self._named_errors(key):
             return bytes(self._fs.cat_file(path))
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[IO[bytes]]:
+        """The bytes under this key as a file to read from, for those too many to hold. Raises UnknownArtefact."""
+        path = self._path(key)
+        with self._named_errors(key):
+            file = self._fs.open(path, "rb")
+        with file:
+            yield file
 
     def exists(self, key: str) -> bool:
         """Whether there are bytes under this key."""

@@ -42,6 +42,49 @@ class TooManyQueued(DbError):
         super().__init__(text)
 
 
+class TooManyThisHour(DbError):
+    """The submitter would have asked for more jobs in an hour than one submitter may."""
+
+    def __init__(self, limit: int, wanted: int, made: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"You have asked for {made} {'job' if made == 1 else 'jobs'} in the last hour, and one visitor may ask for "
+            f"{limit}; ask for {max(limit - made, 0)} or fewer now, or come back later."
+        )
+
+
+class Banned(DbError):
+    """The host has banned this visitor."""
+
+    def __init__(self) -> None:
+        super().__init__("The host has closed the queue and the votes to you; ask the host to open them again.")
+
+
+class UnknownVisitor(DbError):
+    """There is no visitor with this id."""
+
+    def __init__(self, visitor: str) -> None:
+        super().__init__(f"There is no visitor with the id {visitor!r}.")
+
+
+class WordRefused(DbError):
+    """A text holds a word from the host's list."""
+
+    def __init__(self, word: str, what: str = "prompt") -> None:
+        super().__init__(f"The host does not allow {word!r} here; leave it out of your {what}.")
+
+
+class EngineWithheld(DbError):
+    """The host does not offer this engine."""
+
+    def __init__(self, engine: str) -> None:
+        super().__init__(f"The host does not offer the engine {engine!r} at the moment; choose another.")
+
+
+class StillRunning(DbError):
+    """Data cannot be deleted while executors work on it."""
+
+
 class UnknownSubmission(DbError):
     """There is no submission with this id."""
 

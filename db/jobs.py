@@ -105,6 +105,11 @@ def new_id() -> str:
         return f"{_last_us:014x}{secrets.token_hex(6)}"
 
 
+def oldest_id(at: float) -> str:
+    """What sorts before every id made at this time, in UTC s, or later."""
+    return f"{max(int(at * 1e6), 0):014x}"
+
+
 def normalise(prompt: str) -> str:
     """The prompt as search and votes see it: casefolded, runs of blanks as one, cut to SEARCH_LENGTH."""
     return " ".join(prompt.casefold().split())[:SEARCH_LENGTH]

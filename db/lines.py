@@ -93,7 +93,7 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
     lines: dict[str, deque[Any]] = defaultdict(deque)
     for row in rows:
         lines[row.submitter].append(row)
-    served = _last_served(conn, list(lines))
+    served = last_served(conn, list(lines))
     ready = [
         (-line[0].priority, max(line[0].created_at, served.get(who, 0.0)), line[0].id, who)
         for who, line in lines.items()
@@ -111,7 +111,8 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
             heapq.heappush(ready, (-head.priority, now, head.id, who))
 
 
-def _last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, float]:
+def last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, float]:
+    """When a job of each of these submitters was last claimed, UTC s; those never served are left out."""
     served: dict[str, float] = {}
     for i in range(0, len(submitters), 500):
         rows = conn.execute(

@@ -50,6 +50,7 @@ def list_jobs(
     search: str | None = None,
     without: Collection[str] = (),
     include_hidden: bool = False,
+    only_hidden: bool = False,
 ) -> list[Job]:
     """Up to `limit` jobs, newest first, older than `before_id`: pass the last id of one page to get the next.
 
@@ -67,6 +68,7 @@ def list_jobs(
             search=search,
             without=without,
             include_hidden=include_hidden,
+            only_hidden=only_hidden,
         )
         return _in_order(conn, conn.scalars(page).all())
 
@@ -81,12 +83,15 @@ def page_query(
     search: str | None = None,
     without: Collection[str] = (),
     include_hidden: bool = False,
+    only_hidden: bool = False,
 ) -> sa.Select[Any]:
     """The statement that finds the ids of a page: each part reads an index from its new end, and stops."""
     where = []
     if before_id is not None:
         where.append(jobs.c.id < before_id)
-    if not include_hidden:
+    if only_hidden:
+        where.append(jobs.c.hidden == sa.true())
+    elif not include_hidden:
         where.append(jobs.c.hidden == sa.false())
     if without:
         where.append(_plain(jobs.c.engine).not_in(sorted(without)))

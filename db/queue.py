@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from db import rules
 from db.adding import NewJob, add
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_text, check_transition, from_row
@@ -27,8 +28,9 @@ from db.transitions import (
     request_cancel,
     requeue_expired,
     succeed,
+    to_front,
 )
-from db.waiting import position_and_wait
+from db.waiting import places, position_and_wait
 
 __all__ = [
     "Event",
@@ -43,6 +45,7 @@ __all__ = [
     "get",
     "heartbeat",
     "list_jobs",
+    "places",
     "position_and_wait",
     "queued_jobs",
     "release",
@@ -51,6 +54,7 @@ __all__ = [
     "running_jobs",
     "set_hidden",
     "succeed",
+    "to_front",
 ]
 
 
@@ -73,11 +77,13 @@ def enqueue(
     source_artefact_id: str | None = None,
     max_attempts: int = 3,
     max_queued: int | None = None,
+    max_per_hour: int | None = None,
 ) -> Job:
     """Add a job at the end of its submitter's line.
 
-    batch_key: jobs with the same key can share a batch. max_queued: most jobs the submitter may have waiting.
-    Raises TooManyQueued, BadValue, or UnknownJob for a parent that does not exist.
+    batch_key: jobs with the same key can share a batch. max_queued, max_per_hour: most jobs the submitter may have
+    waiting, and may ask for in an hour, unless the host has set other limits. Raises BadValue and what `db.adding.add`
+    raises.
     """
     check_text("submitter", submitter, 128)
     new = NewJob(
@@ -94,7 +100,7 @@ def enqueue(
     )
     new.check()
     with writing(db) as conn:
-        return add(conn, [new], submitter, max_queued)[0]
+        return add(conn, [new], submitter, max_queued, max_per_hour)[0]
 
 
 def claim(
@@ -109,14 +115,17 @@ def claim(
     """Take up to `limit` jobs that can share a batch, in fair turns (see `db.lines`).
 
     The first job decides the batch_key of the others unless `batch_key` is given. engines: only these.
-    Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat.
+    Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat. While the host
+    has paused the queue there is none.
     """
     taken: list[Job] = []
     with reading(db) as conn:
         # Idle executors ask often; this look does not take the write lock.
-        if conn.scalar(_WAITING) is None:
+        if conn.scalar(_WAITING) is None or rules.paused(conn):
             return taken
     with writing(db) as conn:
+        if rules.paused(conn):
+            return taken
         now = clock(conn)
         passed: set[str] = set()
         while len(taken) < limit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = sa.MetaData()
 
@@ -142,4 +142,23 @@ votes = sa.Table(
     sa.UniqueConstraint("voter", "first_id", "second_id", name="uq_votes_once"),
     sa.Index("ix_votes_first", "first_id"),
     sa.Index("ix_votes_second", "second_id"),
+)
+
+# What the host has set while the studio runs; a name that is not here is as settings.py says. See db/rules.py.
+host_settings = sa.Table(
+    "host_settings",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+)
+
+# Only visitors who gave a name or were banned have a row.
+visitors = sa.Table(
+    "visitors",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("name", sa.String(40)),
+    sa.Column("banned_at", sa.Double),
+    sa.Column("changed_at", sa.Double, nullable=False),
 )

@@ -53,10 +53,11 @@ def submit(
     wanted: Sequence[tuple[str, NewJob]],
     layout: Mapping[str, Any] | None = None,
     max_queued: int | None = None,
+    max_per_hour: int | None = None,
 ) -> tuple[Submission, list[Job]]:
     """Queue all of these (label, job) in one transaction, or none of them.
 
-    Raises TooManyQueued where not all would fit, BadValue, or UnknownJob for a parent that does not exist.
+    Raises TooManyQueued where not all would fit, BadValue, and what `db.adding.add` raises.
     """
     if kind not in KINDS:
         raise BadValue(f"{kind!r} is no kind of submission; permitted: {', '.join(KINDS)}.")
@@ -72,7 +73,7 @@ def submit(
         check_text("label", label)
         new.check()
     with writing(db) as conn:
-        made = add(conn, [new for _, new in wanted], submitter, max_queued)
+        made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
         submission = Submission(new_id(), kind, prompt, submitter, dict(layout or {}), clock(conn))
         conn.execute(sa.insert(submissions).values(**vars(submission)))
         conn.execute(
@@ -86,15 +87,22 @@ def submit(
 
 
 def add_about(
-    db: sa.Engine, submission_id: str, new: NewJob, *, submitter: str, label: str = "", max_queued: int | None = None
+    db: sa.Engine,
+    submission_id: str,
+    new: NewJob,
+    *,
+    submitter: str,
+    label: str = "",
+    max_queued: int | None = None,
+    max_per_hour: int | None = None,
 ) -> Job:
-    """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, TooManyQueued, BadValue."""
+    """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `db.adding.add`."""
     check_text("submitter", submitter, 128)
     new.check()
     with writing(db) as conn:
         if conn.scalar(sa.select(submissions.c.id).where(submissions.c.id == submission_id)) is None:
             raise UnknownSubmission(submission_id)
-        (job,) = add(conn, [new], submitter, max_queued)
+        (job,) = add(conn, [new], submitter, max_queued, max_per_hour)
         conn.execute(
             sa.insert(members).values(job_id=job.id, submission_id=submission_id, cell=None, label=label[:255])
         )

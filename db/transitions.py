@@ -99,22 +99,45 @@ def request_cancel(db: sa.Engine, job_id: str, submitter: str | None = None) -> 
     submitter: who asks; None for the host. Raises UnknownJob, NotYours.
     """
     with writing(db) as conn:
+        return end_or_ask(conn, job_id, submitter)
+
+
+def end_or_ask(conn: sa.Connection, job_id: str, submitter: str | None = None) -> Job:
+    """As `request_cancel`, inside the caller's transaction."""
+    row = conn.execute(sa.select(*jobs.c).where(jobs.c.id == job_id).with_for_update()).one_or_none()
+    if row is None:
+        raise UnknownJob(job_id)
+    job = from_row(row)
+    if submitter is not None and submitter != job.submitter:
+        raise NotYours(job_id)
+    if job.state == State.QUEUED:
+        values = {"cancel_requested": True, "finished_at": clock(conn)}
+        return _move(conn, job_id, State.QUEUED, State.CANCELLED, values)
+    if job.state == State.RUNNING and not job.cancel_requested:
+        row = conn.execute(
+            sa.update(jobs).where(jobs.c.id == job_id).values(cancel_requested=True).returning(*jobs.c)
+        ).one()
+        note(conn, job_id, "cancel_requested", at=clock(conn))
+        return from_row(row)
+    return job
+
+
+def to_front(db: sa.Engine, job_id: str) -> Job:
+    """Serve a waiting job before all others; one that no longer waits stays as it is. Raises UnknownJob."""
+    with writing(db) as conn:
         row = conn.execute(sa.select(*jobs.c).where(jobs.c.id == job_id).with_for_update()).one_or_none()
         if row is None:
             raise UnknownJob(job_id)
-        job = from_row(row)
-        if submitter is not None and submitter != job.submitter:
-            raise NotYours(job_id)
-        if job.state == State.QUEUED:
-            values = {"cancel_requested": True, "finished_at": clock(conn)}
-            return _move(conn, job_id, State.QUEUED, State.CANCELLED, values)
-        if job.state == State.RUNNING and not job.cancel_requested:
-            row = conn.execute(
-                sa.update(jobs).where(jobs.c.id == job_id).values(cancel_requested=True).returning(*jobs.c)
-            ).one()
-            note(conn, job_id, "cancel_requested", at=clock(conn))
+        if row.state != State.QUEUED:
             return from_row(row)
-        return job
+        highest = conn.scalar(
+            sa.select(sa.func.max(jobs.c.priority)).where(jobs.c.state == State.QUEUED, jobs.c.id != job_id)
+        )
+        row = conn.execute(
+            sa.update(jobs).where(jobs.c.id == job_id).values(priority=(highest or 0) + 1).returning(*jobs.c)
+        ).one()
+        note(conn, job_id, "to_front", at=clock(conn))
+        return from_row(row)
 
 
 def requeue_expired(db: sa.Engine) -> int:

@@ -14,6 +14,7 @@ from db.errors import AlreadyVoted, BadValue, TooFast, UnknownJob
 from db.jobs import State, check_text
 from db.pairs import next_pair
 from db.schema import jobs, votes
+from db.visitors import check_welcome
 
 __all__ = ["CHOICES", "Choice", "Tally", "cast", "cast_by", "next_pair", "tallies"]
 
@@ -35,7 +36,7 @@ class Tally:
 
 
 def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count one vote. Raises AlreadyVoted, TooFast, UnknownJob, or BadValue for a senseless choice or pair."""
+    """Count one vote. Raises AlreadyVoted, Banned, TooFast, UnknownJob, or BadValue for a senseless choice or pair."""
     check_text("voter", voter, 128)
     if choice not in CHOICES:
         raise BadValue(f"{choice!r} is no choice; permitted: {', '.join(CHOICES)}.")
@@ -44,7 +45,9 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
     first, second = _ordered(left_id, right_id)
     winner = {"left": left_id, "right": right_id, "tie": None}[choice]
     with writing(db) as conn:
-        states = {row.id: row.state for row in conn.execute(sa.select(jobs).where(jobs.c.id.in_([first, second])))}
+        check_welcome(conn, voter)
+        shown = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_([first, second]), jobs.c.hidden == sa.false())
+        states = {row.id: row.state for row in conn.execute(shown)}
         for job_id in (left_id, right_id):
             if job_id not in states:
                 raise UnknownJob(job_id)

@@ -129,9 +129,12 @@ class Prior(nn.Module):
         each of `steps` rounds every masked code is drawn and the surest are kept, more each round (cosine schedule).
         Every row is drawn alone, with its own CPU generator, so it does not depend on its neighbours or the device.
         """
-        options = redrawn, steps, temperature, cfg_scale, choice_temperature
-        rows = zip(drafts.z, drafts.text, drafts.style, seeds, strict=True)
-        return torch.stack([self._sample_row(*row, *options) for row in rows])
+        return torch.stack(
+            [
+                self._sample_row(z, text, style, seed, redrawn, steps, temperature, cfg_scale, choice_temperature)
+                for z, text, style, seed in zip(drafts.z, drafts.text, drafts.style, seeds, strict=True)
+            ]
+        )
 
     def _sample_row(
         self,

@@ -20,8 +20,17 @@ DEFAULT_SKIP_RATE = 0.5
 
 def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
     """The buttons Vary and Upscale, each with its few settings."""
+    withheld = w.house_rules().withheld
+    engines = [name for name in takes_pictures() if name not in withheld]
+    if engines:
+        _vary_settings(job, picture, visitor, engines)
+    if "upscale" not in withheld:
+        _upscale_settings(job, picture, visitor)
+
+
+def _vary_settings(job: Job, picture: Artefact, visitor: str, engines: list[str]) -> None:
     with st.popover("Vary", icon=":material/shuffle:"):
-        engines, drawn_by = takes_pictures(), drawing_of(w.studio(), job).engine
+        drawn_by = drawing_of(w.studio(), job).engine
         engine = st.selectbox(
             "Engine",
             engines,
@@ -48,6 +57,9 @@ def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
             on_click=_vary,
             args=(job, picture, visitor, engine, int(count), float(skip_rate)),
         )
+
+
+def _upscale_settings(job: Job, picture: Artefact, visitor: str) -> None:
     with st.popover("Upscale", icon=":material/zoom_out_map:"):
         checkpoints = registry.ENGINES["upscale"].checkpoints
         checkpoint = st.selectbox(
@@ -81,11 +93,11 @@ def _upscale(job: Job, picture: Artefact, visitor: str, checkpoint: str) -> None
         w.go_to(w.INFERENCES, job=upscale(w.studio(), job, picture, visitor, checkpoint=checkpoint).id)
 
 
-def lineage(job: Job, visitor: str) -> None:
+def lineage(job: Job) -> None:
     """The picture this one was made from, those made from it, and the sheet it is on."""
     db = w.studio().db
-    parents = [] if job.parent_id is None else _seen([_job(job.parent_id)], visitor)
-    made_from_it = _seen(queue.children(db, job.id, limit=SHOWN_CHILDREN), visitor)
+    parents = [] if job.parent_id is None else _seen([_job(job.parent_id)])
+    made_from_it = queue.children(db, job.id, limit=SHOWN_CHILDREN)
     sheet = submissions.of_jobs(db, [job.id]).get(job.id)
     if sheet is not None:
         st.page_link(
@@ -104,9 +116,9 @@ def _job(job_id: str) -> Job | None:
         return None
 
 
-def _seen(jobs: list[Job] | list[Job | None], visitor: str) -> list[Job]:
-    """Those that this visitor may see."""
-    return [job for job in jobs if job is not None and (not job.hidden or job.submitter == visitor)]
+def _seen(jobs: list[Job | None]) -> list[Job]:
+    """Those that may be seen."""
+    return [job for job in jobs if job is not None and not job.hidden]
 
 
 def _thumbnails(jobs: list[Job], kind: str) -> None:

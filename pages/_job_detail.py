@@ -36,7 +36,7 @@ def show(job_id: str, visitor: str) -> None:
         job = queue.get(w.studio().db, job_id)
     except UnknownJob:
         job = None
-    if job is None or (job.hidden and job.submitter != visitor):
+    if job is None or job.hidden:
         w.empty_state("No such job", "There is no job under this address. It may have been taken out by the host.")
         return
     ended = job.state not in (State.QUEUED, State.RUNNING)
@@ -51,7 +51,7 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
     with w.plain_errors():
         w.go()
         job = queue.get(w.studio().db, job_id)
-        if not ended and job.state not in (State.QUEUED, State.RUNNING):
+        if job.hidden or (not ended and job.state not in (State.QUEUED, State.RUNNING)):
             st.rerun()
         files = w.files_of([job.id])[job.id]
         look, facts = st.columns([5, 6], gap="large")
@@ -70,7 +70,7 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             if len(job.history) > 1:
                 st.subheader("Score by step", anchor=False)
                 _live.curve(job, height=160, axes=True)
-            _chain.lineage(job, visitor)
+            _chain.lineage(job)
 
 
 def _picture(job: Job, files: dict[str, Artefact]) -> None:
@@ -96,13 +96,20 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
             st.download_button(
                 name,
                 # Read when it is asked for, so that a look at a job does not load its film.
-                partial(w.studio().store.get, artefact.key),
+                partial(_read, job.id, artefact.key),
                 file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
                 mime=artefact.media_type,
                 key=f"download_{kind}",
                 icon=":material/download:",
                 on_click="ignore",
             )
+
+
+def _read(job_id: str, key: str) -> bytes:
+    # By now the host may have hidden it.
+    if queue.get(w.studio().db, job_id).hidden:
+        raise UnknownJob(job_id)
+    return w.studio().store.get(key)
 
 
 def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
@@ -155,6 +162,7 @@ def _size(params: JobParams, picture: Artefact | None) -> str | None:
 def _facts(job: Job, files: dict[str, Artefact]) -> None:
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made: dict[str, Any] = {
+        "By": w.names_of([job]).get(job.submitter),
         "Engine": w.engine_title(job.engine),
         "Checkpoint": checkpoint.title if checkpoint else job.checkpoint,
         "Seed": job.params.get("seed"),

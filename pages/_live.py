@@ -10,11 +10,13 @@ import streamlit as st
 from db import queue, submissions
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
+from db.waiting import Place
 from pages import _form
 from pages import _widgets as w
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
+MOST_WAITING = 1000
 TOGETHER_S = 2.0  # jobs of one submission are made within this time
 
 
@@ -116,11 +118,11 @@ def _instead(job: Job) -> str:
 def status_line(job: Job) -> str:
     """Where the job stands, in one line."""
     if job.state == State.QUEUED:
-        position, wait = queue.position_and_wait(w.studio().db, job.id)
-        if position == 0:
+        found = place_of(job)
+        if found.position == 0:
             return "Starting"
-        place = "Next in the queue" if position == 1 else f"Number {position} in the queue"
-        return place if wait is None else f"{place} · starts in about {w.duration(wait)}"
+        place = "Next in the queue" if found.position == 1 else f"Number {found.position} in the queue"
+        return place if found.wait is None else f"{place} · starts in about {w.duration(found.wait)}"
     if job.state == State.RUNNING:
         if job.cancel_requested:
             return "Cancelling"
@@ -134,6 +136,19 @@ def status_line(job: Job) -> str:
     if job.state == State.FAILED:
         return f"Failed. {job.error or 'No reason was given.'}"
     return f"Cancelled at step {job.step} of {job.total_steps}" if job.step else "Cancelled"
+
+
+def place_of(job: Job) -> Place:
+    """Place and estimated wait of a waiting job. Raises UnknownJob."""
+    known = _places(w.studio().settings.database_url).get(job.id)
+    return known or queue.places(w.studio().db, [job.id])[job.id]
+
+
+@st.cache_data(ttl=2.0, max_entries=4, show_spinner=False)
+def _places(database_url: str) -> dict[str, Place]:
+    # Shared by all visitors: an estimate plays the whole queue forward.
+    db = w.studio().db
+    return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MOST_WAITING)])
 
 
 def taken(job: Job) -> float:

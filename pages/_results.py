@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from db import artefacts
+from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import UnknownArtefact
 from db.jobs import LIVE, Job
@@ -39,6 +39,8 @@ def _ranking(found: dict[str, Any]) -> None:
         for place, entry in enumerate(found["ranking"], start=1):
             try:
                 picture = artefacts.get(w.studio().db, entry["picture"])
+                if picture.job_id is not None and queue.get(w.studio().db, picture.job_id).hidden:
+                    continue
             except UnknownArtefact:
                 continue
             with st.container(key=f"tile_rank_{place}"):

@@ -26,15 +26,23 @@ def show(sheet_id: str, visitor: str) -> None:
     st.button("All sheets", icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
         sheet = submissions.get(w.studio().db, sheet_id)
+        everyone = submissions.jobs_of(w.studio().db, sheet.id)
+        if not pictures_of(everyone):
+            raise UnknownSubmission(sheet_id)
     except UnknownSubmission as error:
         w.empty_state("No such sheet", str(error))
         return
-    live = _is_live(submissions.jobs_of(w.studio().db, sheet.id))
+    live = _is_live(everyone)
     st.fragment(_body, run_every=1.0 if live else None)(sheet, visitor, live)
 
 
 def _close() -> None:
     st.query_params.pop("sheet", None)
+
+
+def pictures_of(everyone: list[Member]) -> list[Member]:
+    """Those that have a place on the sheet and that the host has not hidden."""
+    return [member for member in everyone if member.cell is not None and not member.job.hidden]
 
 
 def _is_live(members: list[Member]) -> bool:
@@ -47,13 +55,17 @@ def _body(sheet: Submission, visitor: str, live: bool) -> None:
         everyone = submissions.jobs_of(w.studio().db, sheet.id)
         if _is_live(everyone) != live:
             st.rerun()
-        members = [m for m in everyone if m.cell is not None and (not m.job.hidden or m.job.submitter == visitor)]
-        rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank"]
+        members = pictures_of(everyone)
+        if not members:
+            st.rerun()
+        rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank" and not m.job.hidden]
         files = w.files_of([member.job.id for member in everyone])
         places = _places(rankings, files)
         st.html(f'<div class="t2i-prompt whole">{w.esc(sheet.prompt)}</div>')
         done = sum(member.job.state == State.SUCCEEDED for member in members)
-        st.html(f'<div class="t2i-meta" role="status">{KINDS[sheet.kind]} · {done} of {len(members)} done</div>')
+        name = w.names_of([members[0].job]).get(sheet.submitter)
+        by = f" · by {w.esc(name)}" if name else ""
+        st.html(f'<div class="t2i-meta" role="status">{KINDS[sheet.kind]} · {done} of {len(members)} done{by}</div>')
         if live:
             w.executor_missing()
         _actions(sheet, members, rankings, files, places, visitor)
@@ -85,7 +97,8 @@ def _actions(
     drawn = [m.job.id for m in members if m.job.state == State.SUCCEEDED and "picture" in files[m.job.id]]
     finished = [files[job_id]["picture"].id for job_id in drawn]
     with st.container(horizontal=True, gap="small"):
-        with st.popover("Rank", icon=":material/leaderboard:", disabled=len(finished) < 2):
+        no_rank = len(finished) < 2 or "rank" in w.house_rules().withheld
+        with st.popover("Rank", icon=":material/leaderboard:", disabled=no_rank):
             prompt = st.text_input("Prompt", value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
             clip = st.multiselect(
                 "CLIP models that judge",

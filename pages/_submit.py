@@ -68,6 +68,7 @@ def submit_set(
         wanted=wanted,
         layout=layout,
         max_queued=studio.settings.max_queued_per_submitter,
+        max_per_hour=studio.settings.max_per_hour_per_submitter,
     )
 
 
@@ -153,6 +154,7 @@ def rank(
         submitter=visitor,
         label="ranking",
         max_queued=studio.settings.max_queued_per_submitter,
+        max_per_hour=studio.settings.max_per_hour_per_submitter,
     )
 
 
@@ -188,4 +190,10 @@ def _new(
 
 
 def _enqueue(studio: Studio, visitor: str, new: NewJob) -> Job:
-    return queue.enqueue(studio.db, submitter=visitor, max_queued=studio.settings.max_queued_per_submitter, **vars(new))
+    return queue.enqueue(
+        studio.db,
+        submitter=visitor,
+        max_queued=studio.settings.max_queued_per_submitter,
+        max_per_hour=studio.settings.max_per_hour_per_submitter,
+        **vars(new),
+    )

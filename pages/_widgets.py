@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,11 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.navigation.page import StreamlitPage
 
-from db import artefacts, engine, workers
+from db import artefacts, engine, rules, visitors, workers
 from db.artefacts import Artefact, Store
 from db.errors import DbError, UnknownArtefact
 from db.jobs import Job
+from db.rules import Rules
 from generator import registry
 from generator.inventory import wrong_default
 from generator.params import BadParams
@@ -37,8 +38,10 @@ QUEUE = str(_HERE / "queue_page.py")
 SHEETS = str(_HERE / "sheets.py")
 COMPARE = str(_HERE / "compare.py")
 MODELS = str(_HERE / "models.py")
+HOST = str(_HERE / "host.py")
 
 COOKIE = "t2i_visitor"
+PAUSED = "The host has paused the queue. What you ask for waits, and starts when it goes on."
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
 
 _led_through = threading.Event()  # by webapp.py: the first run of this process was
@@ -134,6 +137,7 @@ def navigation() -> StreamlitPage:
             st.Page(LEADERBOARD, title="Leaderboard"),
             st.Page(QUEUE, title="Queue"),
             st.Page(MODELS, title="Models"),
+            *([st.Page(HOST, title="Host")] if has_host() else []),
         ],
         position="top",
     )
@@ -141,6 +145,23 @@ def navigation() -> StreamlitPage:
         _led_through.set()
         st.rerun()
     return page
+
+
+def has_host() -> bool:
+    """Whether there is a Host page: a password is set, or Streamlit's own login and whom to let in."""
+    try:
+        settings = Settings()
+    except ValidationError:
+        return False  # the page itself says what is wrong
+    return bool(settings.host_password) or (bool(settings.host_emails.strip()) and login_is_set_up())
+
+
+def login_is_set_up() -> bool:
+    """Whether the secrets configure Streamlit's own login (OpenID Connect)."""
+    try:
+        return "auth" in st.secrets
+    except FileNotFoundError:
+        return False
 
 
 def show(page: Callable[[], None]) -> None:
@@ -215,6 +236,11 @@ def _bytes(address: str, key: str, sha256: str) -> bytes:
     return studio().store.get(key)
 
 
+def forget_files() -> None:
+    """Drop what this process remembers of files that are deleted."""
+    _bytes.clear()
+
+
 def load(artefact: Artefact | None) -> bytes | None:
     """The bytes of a small file, None where it is not there (yet, or any more)."""
     if artefact is None:
@@ -249,13 +275,38 @@ def engine_title(engine: str) -> str:
     return spec.title if spec else engine
 
 
+def house_rules() -> Rules:
+    """What the host has set, as it is now."""
+    return rules.get(studio().db)
+
+
+def offered_engines() -> list[str]:
+    """The engines that draw and that the host lets visitors see."""
+    withheld = house_rules().withheld
+    return [name for name in registry.drawing_engines() if name not in withheld]
+
+
+def names_of(jobs: Iterable[Job]) -> dict[str, str]:
+    """The names visitors have given themselves, by visitor; those without one are left out."""
+    return visitors.names(studio().db, [job.submitter for job in jobs])
+
+
 def files_of(job_ids: list[str]) -> dict[str, dict[str, Artefact]]:
     """The files of some jobs by job and kind."""
     return artefacts.of_jobs(studio().db, job_ids) if job_ids else {}
 
 
+def paused_note() -> bool:
+    """Say so where the host has paused the queue, and whether that is so."""
+    paused = house_rules().paused
+    if paused:
+        st.info(PAUSED, icon=":material/pause_circle:")
+    return paused
+
+
 def executor_missing() -> bool:
-    """Say so where nothing would run a job, and whether that is so."""
+    """Say so where nothing would run a job, or the host has paused the queue; whether nothing would."""
+    paused_note()
     missing = not workers.live(studio().db)
     if missing:
         st.warning(NO_EXECUTOR, icon=":material/power_off:")

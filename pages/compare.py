@@ -24,7 +24,7 @@ def page() -> None:
     w.go()
     st.text("A prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn.")
     prompt = _prompt()
-    engine = _choice("Engine", "compare_engine", registry.drawing_engines(), None, w.engine_title)
+    engine = _choice("Engine", "compare_engine", w.offered_engines(), None, w.engine_title)
     style = _style(engine)
     first, second = st.columns(2)
     with first:

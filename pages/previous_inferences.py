@@ -43,11 +43,11 @@ def _gallery() -> None:
     if not jobs:
         _nothing(chosen)
         return
-    files = w.files_of([job.id for job in jobs[:PAGE]])
+    files, names = w.files_of([job.id for job in jobs[:PAGE]]), w.names_of(jobs[:PAGE])
     with st.grid("auto", min_column_width=155, key="gallery"):
         for job in jobs[:PAGE]:
             with st.container(key=f"tile_{job.id}"):
-                _tile(job, files[job.id])
+                _tile(job, files[job.id], names.get(job.submitter))
     with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
         st.button("Newer", icon=":material/arrow_back:", key="newer", disabled=not trail, on_click=_newer)
         st.button(
@@ -97,7 +97,7 @@ def _results() -> list[str]:
     return [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
 
 
-def _tile(job: Job, files: dict[str, Any]) -> None:
+def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
     data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
     instead = (
         w.engine_title(job.engine)
@@ -113,6 +113,8 @@ def _tile(job: Job, files: dict[str, Any]) -> None:
         args=(job.id,),
         width="stretch",
     )
+    if name:
+        st.html(f'<div class="t2i-meta"><bdi>{w.esc(name)}</bdi></div>')
 
 
 def _open(job_id: str) -> None:

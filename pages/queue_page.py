@@ -18,20 +18,27 @@ REFRESH_S = 2.0
 
 def page() -> None:
     """Refreshes by itself, so that it can be left open."""
+    st.toggle("Only mine", key="queue_mine")
     st.fragment(_queue, run_every=REFRESH_S)(w.visitor())
+
+
+def _wanted(job: Job, visitor: str) -> bool:
+    return job.submitter == visitor or not st.session_state.get("queue_mine")
 
 
 def _queue(visitor: str) -> None:
     with w.plain_errors():
         db = w.studio().db
-        running = queue.running_jobs(db)
-        waiting = queue.queued_jobs(db, limit=1000)
+        running = [job for job in queue.running_jobs(db) if not job.hidden and _wanted(job, visitor)]
+        waiting = queue.queued_jobs(db, limit=_live.MOST_WAITING)
         if running or waiting:
             w.executor_missing()
         else:
+            paused = w.paused_note()
             w.empty_state(
                 "The queue is empty",
-                "Nothing is being drawn and nothing waits: your picture would start at once.",
+                "Nothing is being drawn and nothing waits"
+                + (", until the host goes on." if paused else ": your picture would start at once."),
                 page=w.GENERATION,
                 link="Make a picture",
             )
@@ -56,31 +63,30 @@ def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _waiting_list(waiting: list[Job], visitor: str) -> None:
-    total = len(waiting) if len(waiting) < 1000 else queue.counts(w.studio().db)[State.QUEUED]
+    total = len(waiting) if len(waiting) < _live.MOST_WAITING else queue.counts(w.studio().db)[State.QUEUED]
     st.subheader(f"Waiting ({total})", anchor=False)
-    placed = list(enumerate(waiting, start=1))
+    # What is hidden keeps its place in the line.
+    placed = [(n, job) for n, job in enumerate(waiting, start=1) if not job.hidden and _wanted(job, visitor)]
     shown = placed[:SHOWN_WAITING]
     # One's own jobs are what one came for, however far behind they are.
     own = [(place, job) for place, job in placed[SHOWN_WAITING:] if job.submitter == visitor][:SHOWN_WAITING]
+    names, paused = w.names_of(job for _, job in shown), w.house_rules().paused
     for place, job in shown + own:
-        wait = _wait(w.studio().settings.database_url, job.id)
+        wait = _live.place_of(job).wait
         estimate = "Starts when an executor is free" if wait is None else f"Starts in about {w.duration(wait)}"
+        if paused:
+            estimate = "Starts when the host goes on"
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
             st.html(f'<div class="t2i-place">{place}</div>', width="content")
-            mine = "Yours · " if job.submitter == visitor else ""
+            name = names.get(job.submitter)
+            mine = "Yours · " if job.submitter == visitor else f"{w.esc(name)} · " if name else ""
             st.html(
                 f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
                 f'<div class="t2i-meta">{mine}{w.esc(estimate)} · waiting since {w.esc(w.ago(job.created_at))}</div>'
             )
             _cancel(job, visitor)
-    if total > len(shown) + len(own):
+    if total > len(shown) + len(own) and not st.session_state.get("queue_mine"):
         st.caption(f"{total - len(shown) - len(own)} more wait behind these.")
-
-
-@st.cache_data(ttl=3.0, max_entries=500, show_spinner=False)
-def _wait(_database_url: str, job_id: str) -> float | None:
-    # Shared by all who look at the queue: an estimate plays the whole queue forward.
-    return queue.position_and_wait(w.studio().db, job_id)[1]
 
 
 def _row_key(job: Job, visitor: str) -> str:

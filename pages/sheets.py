@@ -33,11 +33,12 @@ def _list(visitor: str) -> None:
     firsts = {}
     for sheet in own:
         members = submissions.jobs_of(w.studio().db, sheet.id)
-        firsts[sheet.id] = [member.job.id for member in members if member.cell is not None]
-    files = w.files_of([ids[0] for ids in firsts.values() if ids])
+        firsts[sheet.id] = [member.job.id for member in _sheet.pictures_of(members)]
+    own = [sheet for sheet in own if firsts[sheet.id]]
+    files = w.files_of([firsts[sheet.id][0] for sheet in own])
     for sheet in own:
         ids = firsts[sheet.id]
-        found = files.get(ids[0], {}) if ids else {}
+        found = files.get(ids[0], {})
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{sheet.id}"):
             data = w.load(found.get("thumbnail") or found.get("preview"))
             w.picture(data, key=f"sheet_{sheet.id}", alt=sheet.prompt, side=56)

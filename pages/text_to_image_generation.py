@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from db import workers
+from db import visitors, workers
 from generator import registry
 from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, Params, validate
-from pages import _form, _live, _uploads
+from pages import _form, _live, _name, _uploads
 from pages import _widgets as w
 from pages._submit import MAX_PICTURES, submit
 
@@ -33,7 +33,9 @@ def page() -> None:
     with form:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
-        st.subheader("Your pictures", anchor=False)
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.subheader("Your pictures", anchor=False, width="content")
+            _name.popover(visitor)
         _live.live(visitor)
 
 
@@ -48,7 +50,8 @@ def _draw_form(visitor: str) -> None:
     checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
     settings = w.studio().settings
     if checkpoint not in checkpoints:
-        checkpoint = registry.first_checkpoint(engine, settings.default_checkpoint)
+        default = w.house_rules().default_checkpoint or settings.default_checkpoint
+        checkpoint = registry.first_checkpoint(engine, default)
     if checkpoint not in checkpoints:
         checkpoint = checkpoints[0]  # a folder that is not there
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
@@ -78,11 +81,14 @@ def _remembered_text_area() -> None:
 
 
 def _engine() -> str:
-    names = registry.drawing_engines()
-    default = w.studio().settings.default_engine
+    names = w.offered_engines()
+    default = w.house_rules().default_engine or w.studio().settings.default_engine
     if len(names) == 1:
         return names[0]
-    key = _form.keep("set_engine", default if default in names else names[0])
+    first = default if default in names else names[0]
+    key = _form.keep("set_engine", first)
+    if st.session_state[key] not in names:  # the host has withdrawn it since
+        st.session_state[key] = first
     chosen = st.selectbox("Engine", names, key=key, format_func=lambda name: registry.ENGINES[name].title)
     _form.remembered()[key] = chosen
     return chosen
@@ -220,6 +226,7 @@ def _submit(
 ) -> None:
     studio = w.studio()
     # All is checked before anything is stored, so that a refused form leaves no files behind.
+    visitors.check(studio.db, visitor)
     single = {name: one for name, one in (("init_image", init_image), ("mask_image", mask)) if one is not None}
     stand_in = dict.fromkeys(single, "upload")
     validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})

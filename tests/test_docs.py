@@ -18,6 +18,8 @@ HELP = {
     "python scripts/benchmark_engine.py": [sys.executable, "scripts/benchmark_engine.py", "--help"],
     "python scripts/benchmark_queue.py": [sys.executable, "scripts/benchmark_queue.py", "--help"],
     "python scripts/measure_engines.py": [sys.executable, "scripts/measure_engines.py", "--help"],
+    "python scripts/export_evening.py": [sys.executable, "scripts/export_evening.py", "--help"],
+    "python scripts/simulate_evening.py": [sys.executable, "scripts/simulate_evening.py", "--help"],
     "python scripts/stress_executor.py": [sys.executable, "scripts/stress_executor.py", "--help"],
 }
 

@@ -150,7 +150,7 @@ def test_the_wait_is_what_recent_jobs_have_taken(database: sa.Engine) -> None:
     assert queue.position_and_wait(database, ahead.id) == (1, 0.0)
     position, wait = queue.position_and_wait(database, mine.id)
     # 3 s per step is the median of what the last three took.
-    assert (position, wait) == (2, pytest.approx(60.0, rel=0.01))
+    assert (position, wait) == (2, pytest.approx(60.0, rel=0.05))
 
 
 def test_more_places_shorten_the_wait(database: sa.Engine) -> None:
@@ -159,7 +159,11 @@ def test_more_places_shorten_the_wait(database: sa.Engine) -> None:
     finish(database, take(database)[0], 10.0)
     waiting = [add(database) for _ in range(3)]
     waits = [queue.position_and_wait(database, job.id)[1] for job in waiting]
-    assert waits == [0.0, 0.0, pytest.approx(10.0, rel=0.01)]
+    # Two at once are slower than one, and faster than one after the other.
+    assert waits[:2] == [0.0, 0.0] and waits[2] is not None and 10.0 < waits[2] < 20.0
+    assert {job_id: place.wait for job_id, place in queue.places(database, [job.id for job in waiting]).items()} == {
+        job.id: pytest.approx(wait, rel=0.05) for job, wait in zip(waiting, waits, strict=True)
+    }
 
 
 def test_a_running_job_counts_with_what_is_left_of_it(database: sa.Engine) -> None:
@@ -169,7 +173,7 @@ def test_a_running_job_counts_with_what_is_left_of_it(database: sa.Engine) -> No
     add(database, total_steps=100)
     (running,) = take(database)
     queue.heartbeat(database, worker_id="w1", job_id=running.id, step=50, steps_per_s=2.0, lease_s=60)
-    assert queue.position_and_wait(database, add(database).id) == (1, 25.0)
+    assert queue.position_and_wait(database, add(database).id) == (1, pytest.approx(25.0, rel=0.02))
 
 
 def test_no_wait_is_promised_without_an_executor_or_experience(database: sa.Engine) -> None:

@@ -1,0 +1,158 @@
+"""The host's view of the queue and of the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from db import queue
+from db.artefacts import Artefact
+from db.jobs import LIVE, Job, State
+from generator import registry
+from pages import _host_access, _live
+from pages import _host_actions as actions
+from pages import _widgets as w
+
+REFRESH_S = 2.0
+SHOWN_WAITING = 40
+PAGE = 24
+
+
+def act(action: Callable[..., Any], *args: Any) -> None:
+    """From a button: the action, or one sentence that says why not."""
+    with w.plain_errors():
+        action(*args)
+
+
+def queue_section() -> None:
+    """Refreshes by itself."""
+    st.fragment(_queue, run_every=REFRESH_S)()
+
+
+def _queue() -> None:
+    with w.plain_errors():
+        if not _host_access.is_host():
+            st.rerun()
+        db = w.studio().db
+        counts, paused = queue.counts(db), w.house_rules().paused
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.html(
+                f'<div class="t2i-prompt">The queue is {"paused" if paused else "open"}</div>'
+                f'<div class="t2i-meta" role="status">{counts[State.RUNNING]} running · '
+                f"{counts[State.QUEUED]} waiting · {counts[State.SUCCEEDED]} finished · "
+                f"{counts[State.FAILED]} failed</div>",
+                width="content",
+            )
+            if paused:
+                st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(actions.resume,))
+            else:
+                st.button("Pause", icon=":material/pause:", on_click=act, args=(actions.pause,))
+        if paused and counts[State.RUNNING]:
+            st.caption("What runs is finished; nothing new is started.")
+        running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)
+        files, names = w.files_of([job.id for job in running]), w.names_of([*running, *waiting])
+        if running:
+            st.subheader("Running", anchor=False)
+        for job in running:
+            _row(job, names, _live.status_line(job), files[job.id].get("preview"))
+        if waiting:
+            st.subheader("Waiting", anchor=False)
+        for place, job in enumerate(waiting, start=1):
+            _row(job, names, f"{place} · waiting since {w.ago(job.created_at)}", None, first=place == 1)
+        if counts[State.QUEUED] > len(waiting):
+            st.caption(f"{counts[State.QUEUED] - len(waiting)} more wait behind these.")
+
+
+def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, first: bool = True) -> None:
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_host_{job.id}"):
+        if job.state == State.RUNNING:
+            w.picture(w.load(preview), key=f"host_{job.id}", alt=job.prompt, side=56)
+        hidden = "Hidden · " if job.hidden else ""
+        st.html(
+            f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
+            f'<div class="t2i-meta">{hidden}{w.esc(called(job.submitter, names))} · '
+            f"{w.esc(w.engine_title(job.engine))} · {w.esc(line)}</div>"
+        )
+        if not first:
+            _button("Front", job, actions.to_front, "vertical_align_top")
+        _hide_or_show(job)
+        _button("Cancel", job, actions.cancel, "close", disabled=job.cancel_requested)
+
+
+def _button(label: str, job: Job, action: Callable[[str], None], icon: str, disabled: bool = False) -> None:
+    st.button(
+        label,
+        key=f"host_{label.lower()}_{job.id}",
+        icon=f":material/{icon}:",
+        disabled=disabled,
+        on_click=act,
+        args=(action, job.id),
+        help=f"{label} this job",
+    )
+
+
+def _hide_or_show(job: Job) -> None:
+    if job.hidden:
+        _button("Show", job, actions.unhide, "visibility")
+    else:
+        _button("Hide", job, actions.hide, "visibility_off")
+
+
+def called(visitor: str, names: dict[str, str]) -> str:
+    """The visitor's name, or the beginning of the id: whoever knows the whole could act in their name."""
+    return names.get(visitor) or f"visitor {visitor[:6]}"
+
+
+def pictures_section() -> None:
+    """All pictures, hidden ones as well, newest first."""
+    search, only = st.columns([3, 1], vertical_alignment="bottom")
+    with search:
+        term = st.text_input("Search", key="host_search", placeholder="Words of a prompt", icon=":material/search:")
+    with only:
+        hidden = st.toggle("Hidden only", key="host_hidden")
+    trail: list[str] = st.session_state.setdefault("host_trail", [])
+    if st.session_state.get("host_filter") != (term, hidden):
+        st.session_state["host_filter"] = (term, hidden)
+        trail.clear()
+    results = [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
+    found = queue.list_jobs(
+        w.studio().db,
+        before_id=trail[-1] if trail else None,
+        limit=PAGE + 1,
+        states=[State.SUCCEEDED, State.RUNNING],
+        without=results,
+        search=term.strip() or None,
+        include_hidden=True,
+        only_hidden=hidden,
+    )
+    if not found:
+        w.empty_state("No pictures", "Nothing is hidden." if hidden else "There is nothing here yet.")
+        return
+    shown = found[:PAGE]
+    files, names = w.files_of([job.id for job in shown]), w.names_of(shown)
+    with st.grid("auto", min_column_width=150, key="host_pictures"):
+        for job in shown:
+            with st.container(key=f"host_picture_{job.id}", gap="xsmall"):
+                _picture(job, files[job.id], names)
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        st.button("Newer", icon=":material/arrow_back:", key="host_newer", disabled=not trail, on_click=_newer)
+        older = len(found) <= PAGE
+        st.button("Older", key="host_older", disabled=older, on_click=trail.append, args=(shown[-1].id,))
+
+
+def _newer() -> None:
+    st.session_state["host_trail"].pop()
+
+
+def _picture(job: Job, files: dict[str, Artefact], names: dict[str, str]) -> None:
+    data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+    w.picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead="No picture yet")
+    state = "Hidden · " if job.hidden else "Running · " if job.state in LIVE else ""
+    st.html(
+        f'<div class="t2i-prompt">{w.esc(w.short(job.prompt, 60))}</div>'
+        f'<div class="t2i-meta">{state}{w.esc(called(job.submitter, names))}</div>'
+    )
+    with st.container(horizontal=True, gap="xsmall"):
+        _hide_or_show(job)

@@ -1,0 +1,29 @@
+"""The name a visitor may give, shown with the pictures."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from db import visitors
+from db.visitors import LONGEST_NAME
+from pages import _widgets as w
+
+
+def popover(visitor: str) -> None:
+    """The button that shows the name, and under it the field that changes it."""
+    name = visitors.names(w.studio().db, [visitor]).get(visitor)
+    with st.popover(w.label(name) if name else "Your name", icon=":material/person:", width="content"):
+        st.text_input(
+            "Name shown with your pictures",
+            value=name or "",
+            max_chars=LONGEST_NAME,
+            key="visitor_name",
+            placeholder="none",
+        )
+        st.button("Save", key="save_name", type="primary", on_click=_save, args=(visitor,))
+        st.caption("Optional. Everybody sees it; leave it empty to stay anonymous.")
+
+
+def _save(visitor: str) -> None:
+    with w.plain_errors():
+        visitors.set_name(w.studio().db, visitor, st.session_state["visitor_name"])

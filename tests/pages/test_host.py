@@ -1,0 +1,233 @@
+"""The host's evening: only who has the password may do what the host does, and what is hidden is gone everywhere."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from db import queue, rules, submissions, visitors, votes
+from db.adding import NewJob
+from db.jobs import State
+from pages import _host_access, _host_actions, _widgets
+from pages._host_access import FREE_TRIES, LONGEST_PAUSE_S, NotHost, Tries, is_hosts_account, same
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def hosted(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    monkeypatch.setenv("T2I_HOST_PASSWORD", PASSWORD)
+    monkeypatch.setenv("T2I_EXPORTS_DIR", str(tmp_path / "exports"))
+    monkeypatch.setattr(_host_access, "EACH_WRONG_S", 0.0)
+    monkeypatch.setattr(_host_access, "_address", lambda: "192.0.2.7")  # the test harness has none
+    return studio
+
+
+def sign_in(open_page: OpenPage, section: str | None = None, password: str = PASSWORD):
+    app = open_page(_widgets.HOST)
+    app.text_input(key="host_password").input(password)
+    app.button[0].click().run()
+    if section is not None:
+        app.segmented_control(key="host_section").set_value(section).run()
+    return app
+
+
+def test_every_action_of_the_host_is_refused_without_the_password(hosted: Studio) -> None:
+    job = hosted.draw("a red heart", SOMEBODY)
+    actions = [
+        action
+        for name, action in vars(_host_actions).items()
+        if inspect.isfunction(action) and hasattr(action, "__wrapped__") and not name.startswith("_")
+    ]
+    assert {"pause", "resume", "hide", "cancel", "ban", "export", "read_export", "forget", "set_words"} <= {
+        action.__name__ for action in actions
+    }
+    before = rules.get(hosted.db)
+    for action in actions:
+        with pytest.raises(NotHost, match="Only the host"):
+            action(*[job.id for _ in inspect.signature(action).parameters])
+    assert rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
+    public = {n for n, f in vars(_host_actions).items() if inspect.isfunction(f) and f.__module__.endswith("_actions")}
+    assert public - {action.__name__ for action in actions} == {"offered", "_export"}
+
+
+def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: Studio, open_page: OpenPage) -> None:
+    hosted.draw("a red heart")
+    app = sign_in(open_page, password="guess")
+    assert "not the password" in everything_shown(app) and "The queue is" not in everything_shown(app)
+    app.text_input(key="host_password").input(PASSWORD)
+    app.button[0].click().run()
+    assert "The queue is open" in everything_shown(app)
+    next(b for b in app.button if b.label == "Sign out").click().run()
+    assert "The queue is" not in everything_shown(app)
+
+
+def test_wrong_tries_are_slowed_down(hosted: Studio, open_page: OpenPage) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_host_access, "FREE_TRIES", FREE_TRIES - 7)  # as if it were the eighth
+        app = sign_in(open_page, password="guess")
+        app.text_input(key="host_password").input(PASSWORD)  # the right one, but too soon
+        app.button[0].click().run()
+    assert re.search(r"Too many wrong passwords; try again in \d\d s", everything_shown(app))
+    tries, pauses = Tries(), []
+    for n in range(12):
+        tries.wrong("a", float(n))
+        pauses.append(tries.pause_s("a", float(n)))
+    assert pauses[:5] == [0.0, 0.0, 2.0, 4.0, 8.0] and pauses[-1] == LONGEST_PAUSE_S
+    assert tries.pause_s("b", 11.0) == 0.0 == tries.pause_s("a", 11.0 + LONGEST_PAUSE_S)
+    tries.right("a")
+    assert tries.pause_s("a", 11.0) == 0.0
+
+
+def test_there_is_no_host_page_without_a_password(studio: Studio, open_page: OpenPage) -> None:
+    assert not _widgets.has_host()
+    app = open_page()
+    with pytest.raises(ValueError, match="host"):
+        app.switch_page(_widgets.HOST).run()
+    with pytest.raises(NotHost):
+        _host_actions.pause()
+
+
+def test_who_is_the_host_by_account() -> None:
+    emails = "Ada@example.org, bob@example.org"
+    signed_in = {"is_logged_in": True, "email": "ada@example.org"}
+    assert is_hosts_account(signed_in, emails)
+    assert is_hosts_account({**signed_in, "email_verified": True}, emails)
+    for account in (
+        {},
+        {**signed_in, "is_logged_in": False},
+        {**signed_in, "email": "eve@example.org"},
+        {**signed_in, "email": ""},
+        {**signed_in, "email_verified": False},
+    ):
+        assert not is_hosts_account(account, emails)
+    assert not is_hosts_account({"is_logged_in": True, "email": ""}, "")
+    assert same("pässword\ud800", "pässword\ud800") and not same("password", "password ")
+
+
+def test_the_host_pauses_the_queue_and_visitors_see_it(hosted: Studio, open_page: OpenPage) -> None:
+    hosted.start_executor()
+    hosted.enqueue("a red heart", SOMEBODY)
+    app = sign_in(open_page)
+    next(b for b in app.button if b.label == "Pause").click().run()
+    assert "The queue is paused" in everything_shown(app)
+    assert "The host has paused the queue" in everything_shown(open_page(_widgets.QUEUE))
+    assert queue.claim(hosted.db, worker_id="w", limit=1, lease_s=9) == []
+    next(b for b in app.button if b.label == "Resume").click().run()
+    assert "paused" not in everything_shown(open_page(_widgets.QUEUE))
+
+
+def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_page: OpenPage) -> None:
+    parent = hosted.draw("a red heart")
+    hosted.enqueue("the secret one", ME, parent_id=parent.id)
+    secret = hosted.finish(hosted.run())
+    child = hosted.draw("its child", ME, parent_id=secret.id)
+    new = NewJob(
+        engine="vqgan-clip", checkpoint="mini", batch_key="b", prompt="the hidden candidate", params={}, total_steps=1
+    )
+    sheet, _ = submissions.submit(
+        hosted.db, kind="candidates", prompt="the secret sheet", submitter=ME, wanted=[("1", new), ("2", new)]
+    )
+    app = sign_in(open_page, "Pictures")
+    app.button(key=f"host_hide_{secret.id}").click().run()
+    assert queue.get(hosted.db, secret.id).hidden and "Hidden" in everything_shown(app)
+
+    for job_id in (None, secret.id, parent.id, child.id):
+        place = open_page(_widgets.INFERENCES, **({"job": job_id} if job_id else {}))
+        assert "the secret one" not in everything_shown(place) and not place.exception
+        assert ("No such job" in everything_shown(place)) == (job_id == secret.id)
+    assert "the secret sheet" in everything_shown(open_page(_widgets.SHEETS))
+    for member in submissions.jobs_of(hosted.db, sheet.id):
+        queue.set_hidden(hosted.db, member.job.id)
+    assert "No such sheet" in everything_shown(open_page(_widgets.SHEETS, sheet=sheet.id))
+    assert "the secret sheet" not in everything_shown(open_page(_widgets.SHEETS))
+    assert "the hidden candidate" not in everything_shown(open_page(_widgets.QUEUE))
+
+    app.button(key=f"host_show_{secret.id}").click().run()
+    assert not queue.get(hosted.db, secret.id).hidden
+
+
+def test_the_host_sends_to_the_front_cancels_and_bans(hosted: Studio, open_page: OpenPage) -> None:
+    first, last = hosted.enqueue("a red heart", SOMEBODY), hosted.enqueue("a blue car", "troll-troll-troll-troll")
+    app = sign_in(open_page)
+    app.button(key=f"host_front_{last.id}").click().run()
+    assert queue.queued_jobs(hosted.db)[0].id == last.id
+    app.button(key=f"host_cancel_{first.id}").click().run()
+    assert queue.get(hosted.db, first.id).state == State.CANCELLED
+    app.segmented_control(key="host_section").set_value("Visitors").run()
+    app.button(key="ban_and_hide_troll-troll-troll-troll").click().run()
+    assert queue.get(hosted.db, last.id).hidden and queue.get(hosted.db, last.id).state == State.CANCELLED
+    page = open_page(visitor="troll-troll-troll-troll")
+    page.text_area(key="set_prompt").set_value("a red heart").run()
+    next(b for b in page.button if b.label == "Generate").click().run()
+    assert "closed the queue" in everything_shown(page)
+    app.button(key="lift_the_ban_troll-troll-troll-troll").click().run()
+    visitors.check(hosted.db, "troll-troll-troll-troll")
+
+
+def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -> None:
+    app = sign_in(open_page, "Rules")
+    app.number_input[0].set_value(1)
+    next(b for b in app.button if b.label == "Save limits").click().run()
+    app.text_area[0].set_value("gore\nvery bad")
+    next(b for b in app.button if b.label == "Save words").click().run()
+    app.multiselect[0].unselect("biggan-clip").unselect("vqgan-clip").run()
+    next(b for b in app.button if b.label == "Save engines").click().run()
+    assert "so visitors must see it" in everything_shown(app)
+    app.selectbox[0].select("latent-diffusion").run()
+    next(b for b in app.button if b.label == "Save engines").click().run()
+    now = rules.get(hosted.db)
+    assert (now.max_queued, now.refused_words) == (1, ("gore", "very bad"))
+    assert (now.default_engine, set(now.withheld)) == ("latent-diffusion", {"biggan-clip", "vqgan-clip"})
+    page = open_page()
+    assert page.selectbox(key="set_engine").value == "latent-diffusion"
+    assert len(page.selectbox(key="set_engine").options) == 2
+    page.text_area(key="set_prompt").set_value("G.Ó.R.E").run()
+    next(b for b in page.button if b.label == "Generate").click().run()
+    assert "does not allow" in everything_shown(page)
+    page.text_area(key="set_prompt").set_value("a heart").run()
+    for _ in range(2):
+        next(b for b in page.button if b.label == "Generate").click().run()
+    assert queue.counts(hosted.db)[State.QUEUED] == 1 and "wait or cancel one" in everything_shown(page)
+
+
+def test_the_host_exports_and_deletes_the_evening(hosted: Studio, open_page: OpenPage, tmp_path: Path) -> None:
+    one, two = hosted.draw("a red heart"), hosted.draw("a red heart", SOMEBODY)
+    votes.cast(hosted.db, voter=ME, left_id=one.id, right_id=two.id, choice="left")
+    app = sign_in(open_page, "Data")
+    next(b for b in app.button if b.label == "Export").click().run()
+    assert "2 pictures and 1 votes" in " ".join(s.value for s in app.success).replace("\\", "")
+    assert len(list((tmp_path / "exports").glob("evening-*.zip"))) == 1
+
+    def delete(typed: str) -> str:
+        next(t for t in app.text_input if t.label.startswith("Type")).input(typed)
+        next(b for b in app.button if b.label == "Delete the event's data").click().run()
+        return everything_shown(app) + " ".join(s.value for s in app.success)
+
+    assert "type DELETE" in delete("delete")
+    assert "pause the queue" in delete("DELETE")
+    rules.change(hosted.db, paused=True)
+    assert queue.counts(hosted.db)[State.SUCCEEDED] == 2
+    assert "2 jobs and" in delete("DELETE") and queue.counts(hosted.db)[State.SUCCEEDED] == 0
+
+
+def test_a_visitors_name_is_shown_as_typed_with_the_pictures(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart")
+    app = open_page()
+    app.text_input(key="visitor_name").input("<b>Ada</b>")
+    app.button(key="save_name").click().run()
+    shown = everything_shown(open_page(_widgets.INFERENCES, visitor=SOMEBODY, job=job.id))
+    assert "&lt;b&gt;Ada&lt;/b&gt;" in shown and "<b>Ada" not in shown
+
+
+def test_one_can_look_at_ones_own_jobs_of_the_queue_alone(studio: Studio, open_page: OpenPage) -> None:
+    studio.enqueue("a red heart"), studio.enqueue("a blue car", SOMEBODY)
+    app = open_page(_widgets.QUEUE)
+    assert "a blue car" in everything_shown(app)
+    app.toggle(key="queue_mine").set_value(True).run()
+    assert "a blue car" not in everything_shown(app) and "a red heart" in everything_shown(app)
