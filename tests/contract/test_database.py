@@ -56,19 +56,19 @@ def test_a_database_of_an_older_version_is_migrated_and_keeps_its_jobs(
     # A version to come: this version's migrations and one more.
     package = tmp_path / "newer"
     subprocess.run(["cp", "-r", str(ROOT / "db"), str(package)], check=True)
-    (package / "migrations/versions/0003_mood.py").write_text(
-        'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "0003"\ndown_revision = "0002"\n\n\n'
+    (package / "migrations/versions/9999_mood.py").write_text(
+        f'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "9999"\ndown_revision = "{REVISION}"\n\n\n'
         'def upgrade():\n    op.add_column("jobs", sa.Column("mood", sa.String(8), server_default="fine"))\n'
     )
     monkeypatch.setattr(engine, "__file__", str(package / "engine.py"))
-    monkeypatch.setattr(engine, "REVISION", "0003")
+    monkeypatch.setattr(engine, "REVISION", "9999")
     newer = connect(database_url)
     with reading(newer) as conn:
-        assert revision(conn) == "0003"
+        assert revision(conn) == "9999"
         assert conn.execute(sa.text("SELECT id, mood FROM jobs")).all() == [(job.id, "fine")]
     newer.dispose()
     monkeypatch.undo()
-    with pytest.raises(DatabaseTooNew, match=r"is at version '0003'.*update the studio"):
+    with pytest.raises(DatabaseTooNew, match=r"is at version '9999'.*update the studio"):
         connect(database_url)
 
 
@@ -78,8 +78,8 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
     db = connect(database_url)
     package = tmp_path / "newer"
     subprocess.run(["cp", "-r", str(ROOT / "db"), str(package)], check=True)
-    (package / "migrations/versions/0003_broken.py").write_text(
-        'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "0003"\ndown_revision = "0002"\n\n\n'
+    (package / "migrations/versions/9999_broken.py").write_text(
+        f'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "9999"\ndown_revision = "{REVISION}"\n\n\n'
         'def upgrade():\n    op.create_table("extra", sa.Column("id", sa.Integer))\n    raise ValueError("broken")\n'
     )
     monkeypatch.setattr(engine, "__file__", str(package / "engine.py"))
