@@ -34,7 +34,10 @@ QUEUE = str(_HERE / "queue_page.py")
 SHEETS = str(_HERE / "sheets.py")
 COMPARE = str(_HERE / "compare.py")
 MODELS = str(_HERE / "models.py")
+REFINE = str(_HERE / "refine.py")
+WALL = str(_HERE / "wall.py")
 
+KIOSK = "wall"  # the page without menu and title
 COOKIE = "t2i_visitor"
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
 
@@ -115,12 +118,14 @@ def navigation() -> StreamlitPage:
     return st.navigation(
         [
             st.Page(GENERATION, title="Text-to-Image Generation", default=True),
+            st.Page(REFINE, title="Refine"),
             st.Page(COMPARE, title="Compare"),
             st.Page(SHEETS, title="Sheets"),
             st.Page(INFERENCES, title="Previous Inferences"),
             st.Page(VOTES, title="Vote Images"),
             st.Page(QUEUE, title="Queue"),
             st.Page(MODELS, title="Models"),
+            st.Page(WALL, title="Wall", visibility="hidden"),
         ],
         position="top",
     )
