@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from db import refinements, submissions
+from db.artefacts import Artefact
 from db.errors import TooManyQueued, UnknownRefinement
 from db.jobs import ENDED, LIVE, Job, State
 from db.refinements import Refinement, Stage
@@ -85,9 +86,11 @@ def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
                 with st.container(key=f"tile_{job.id}"):
                     kinds = ("thumbnail", "preview", "picture")
                     data = w.load(next((files[job.id][kind] for kind in kinds if kind in files[job.id]), None))
-                    w.picture(data, key=job.id, alt=job.prompt, instead=_sheet.line(job, places))
+                    w.picture(data, key=job.id, alt=job.prompt)
                     _mark(found, job, job.id in marks)
-                    st.html(f'<div class="t2i-meta">{w.esc(_sheet.line(job, places))}</div>')
+                    line = _size(pictures[job.id]) if job.engine == "upscale" and job.id in pictures else None
+                    about = w.esc(line or _sheet.line(job, places))
+                    st.html(f'<div class="t2i-meta{" t2i-marked" if job.id in marks else ""}">{about}</div>')
         marked = [(m.job, pictures[m.job.id]) for m in members if m.job.id in marks and m.job.id in pictures]
         _next_step(found, stage, marked, visitor)
         _cancel([m.job for m in members], visitor, stage)
@@ -122,6 +125,10 @@ def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
         newest = rankings[-1]
         parts.append("best first" if newest.state == State.SUCCEEDED else f"ranking: {_live.status_line(newest)}")
     st.html(f'<div class="t2i-meta" role="status">{w.esc(" · ".join(parts))}</div>')
+
+
+def _size(picture: Artefact) -> str:
+    return f"{picture.width} × {picture.height} px"
 
 
 def _mark(found: Refinement, job: Job, marked: bool) -> None:

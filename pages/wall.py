@@ -23,7 +23,7 @@ MOST = 15
 MOST_RUNNING = 5
 MOST_VOTED = 5
 MOST_BYTES = 600_000  # larger pictures are shown by their thumbnails
-SILENT_S = 15.0  # no sign of the server for this long: the page is loaded again as soon as the server answers
+SILENT_S = 10.0  # no sign of the server for this long: the page is loaded again as soon as the server answers
 
 
 def page() -> None:
@@ -56,7 +56,7 @@ def _watch(silent_s: float) -> str:
 
 def _wall(address: str | None) -> None:
     # Drawn first: the page is alive even where the database is not.
-    with st.container(key="wall_script"):
+    with st.container(key="wall_beat"):
         st.html(f'<div data-beat="{time.time():.1f}"></div>')
     with w.plain_errors():
         shown, tallies = _shown()

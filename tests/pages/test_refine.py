@@ -139,7 +139,7 @@ def test_a_prompt_of_markup_is_plain_text_and_nothing_asked_for_is_a_sentence(
     studio: Studio, open_page: OpenPage
 ) -> None:
     hostile = "<b>bold</b> **x** [link](http://evil) <script>alert(1)</script>"
-    app, address = begin(open_page, hostile)
+    app, _ = begin(open_page, hostile)
     html = "".join(str(element.proto.body) for element in app.get("html") if "t2i-prompt" in str(element.proto.body))
     assert "&lt;script&gt;" in html and "<script>" not in html and "<b>" not in html
     app, _ = begin(open_page, "another")
@@ -150,10 +150,8 @@ def test_a_prompt_of_markup_is_plain_text_and_nothing_asked_for_is_a_sentence(
     assert "There is no refinement" in everything_shown(open_page(w.REFINE, refinement="<i>guessed</i>"))
 
 
-def test_a_row_that_would_not_fit_into_the_queue_is_one_sentence(
-    studio: Studio, open_page: OpenPage, monkeypatch: object
-) -> None:
-    address, stage, jobs = drawn(studio, open_page)
+def test_a_row_that_would_not_fit_into_the_queue_is_one_sentence(studio: Studio, open_page: OpenPage) -> None:
+    address, _, jobs = drawn(studio, open_page)
     app = open_page(w.REFINE, refinement=address)
     app = app.button(key=f"mark_{jobs[1].id}").click().run()
     for _ in range(47):
