@@ -44,14 +44,12 @@ def _begin(visitor: str) -> None:
         )
     style = None
     checkpoint = registry.first_checkpoint(engine, w.studio().settings.default_checkpoint)
-    spec = registry.checkpoint_spec(checkpoint)
     with style_cell:
-        if spec.styled:
-            styles = [ANY_STYLE, *registry.STYLES]
+        if registry.checkpoint_spec(checkpoint).styled:
+            # Any, unlike on the first page: candidates should differ.
             style = st.selectbox(
                 "Style",
-                styles,
-                index=styles.index(spec.defaults.get("style", ANY_STYLE)),
+                [ANY_STYLE, *registry.STYLES],
                 key=f"refine_style_{checkpoint}",
                 format_func=lambda name: registry.STYLES.get(name, "Any"),
             )
