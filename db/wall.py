@@ -22,16 +22,18 @@ def best_voted(db: sa.Engine, engines: Collection[str], *, limit: int) -> list[t
     that nobody preferred are left out.
     """
     with reading(db) as conn:
-        rows = conn.execute(
-            sa.select(*jobs.c)
+        pool = conn.scalars(
+            sa.select(jobs.c.id)
             .where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false(), jobs.c.engine.in_(sorted(engines)))
             .order_by(jobs.c.id.desc())
             .limit(POOL)
         ).all()
-    pool = {row.id: row for row in rows}
-    liked = {job_id: t for job_id, t in votes.tallies(db, list(pool)).items() if t.wins > t.losses}
+    liked = {job_id: t for job_id, t in votes.tallies(db, pool).items() if t.wins > t.losses}
     best = sorted(liked, key=lambda job_id: (_share(liked[job_id]), job_id), reverse=True)[:limit]
-    return [(from_row(pool[job_id]), liked[job_id]) for job_id in best]
+    with reading(db) as conn:
+        rows = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(best))).all()
+    found = {row.id: from_row(row) for row in rows}
+    return [(found[job_id], liked[job_id]) for job_id in best]
 
 
 def _share(tally: Tally) -> float:

@@ -81,13 +81,13 @@ def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
         members.sort(key=lambda m: places.get(m.job.id, (len(members), 0.0))[0])
         marks = refinements.marks_of(db, found.id)
         with st.grid("auto", min_column_width=155, key=f"pictures_{stage.place}"):
-            for member in members:
+            for number, member in enumerate(members, start=1):
                 job = member.job
                 with st.container(key=f"tile_{job.id}"):
                     kinds = ("thumbnail", "preview", "picture")
                     data = w.load(next((files[job.id][kind] for kind in kinds if kind in files[job.id]), None))
                     w.picture(data, key=job.id, alt=job.prompt)
-                    _mark(found, job, job.id in marks)
+                    _mark(found, job, number, job.id in marks)
                     line = _size(pictures[job.id]) if job.engine == "upscale" and job.id in pictures else None
                     about = w.esc(line or _sheet.line(job, places))
                     st.html(f'<div class="t2i-meta{" t2i-marked" if job.id in marks else ""}">{about}</div>')
@@ -131,9 +131,10 @@ def _size(picture: Artefact) -> str:
     return f"{picture.width} × {picture.height} px"
 
 
-def _mark(found: Refinement, job: Job, marked: bool) -> None:
+def _mark(found: Refinement, job: Job, number: int, marked: bool) -> None:
+    # Numbered, so that each has a name of its own for those who listen to the page.
     st.button(
-        "Marked" if marked else "Mark",
+        f"{'Marked' if marked else 'Mark'} {number}",
         icon=":material/check_circle:" if marked else ":material/radio_button_unchecked:",
         key=f"mark_{job.id}",
         type="tertiary",

@@ -88,14 +88,14 @@ def test_another_device_with_the_address_shows_and_goes_on_with_the_same(studio:
     mine = mine.button(key=f"mark_{jobs[0].id}").click().run()
     mine.select_slider(key=f"rate_{stage.submission.id}").set_value(0.15).run()
     theirs = open_page(w.REFINE, visitor=SOMEBODY, refinement=address)
-    assert theirs.button(key=f"mark_{jobs[0].id}").label == "Marked"
+    assert theirs.button(key=f"mark_{jobs[0].id}").label == "Marked 4"
     assert theirs.select_slider(key=f"rate_{stage.submission.id}").value == 0.15
     theirs = press(theirs, "Vary")
     assert {job.submitter for job in rows(studio, address)[1][1]} == {SOMEBODY}
     theirs.button(key=f"mark_{jobs[0].id}").click().run()
     mine = mine.run()
     assert "2. Variations" in {h.value for h in mine.subheader}
-    assert mine.button(key=f"mark_{jobs[0].id}").label == "Mark"
+    assert mine.button(key=f"mark_{jobs[0].id}").label == "Mark 4"
 
 
 def test_one_goes_back_to_a_row_and_on_from_it_with_its_own_marks(studio: Studio, open_page: OpenPage) -> None:
@@ -130,7 +130,7 @@ def test_what_was_enlarged_is_marked_and_downloaded(studio: Studio, open_page: O
     for job in enlarged:
         studio.enlarge(job)
     app = open_page(w.REFINE, refinement=address)
-    assert {app.button(key=f"mark_{job.id}").label for job in enlarged} == {"Marked"}
+    assert {app.button(key=f"mark_{job.id}").label for job in enlarged} == {"Marked 1", "Marked 2"}
     labels = {str(one.proto.id).rsplit("-", 1)[-1]: one.proto.label for one in app.get("download_button")}
     assert labels[f"download_{row.submission.id}"] == "Download 2"
 
@@ -158,7 +158,7 @@ def test_a_row_that_would_not_fit_into_the_queue_is_one_sentence(studio: Studio,
         studio.enqueue("another")
     app = press(app, "Vary")
     assert "These 4 jobs were not queued" in app.error[0].value
-    assert len(rows(studio, address)) == 1 and app.button(key=f"mark_{jobs[1].id}").label == "Marked"
+    assert len(rows(studio, address)) == 1 and app.button(key=f"mark_{jobs[1].id}").label == "Marked 1"
 
 
 def test_a_hidden_picture_is_gone_from_the_rows_of_others(studio: Studio, open_page: OpenPage) -> None:
