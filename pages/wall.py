@@ -59,7 +59,7 @@ def _wall(address: str | None) -> None:
     with st.container(key="wall_beat"):
         st.html(f'<div data-beat="{time.time():.1f}"></div>')
     with w.plain_errors():
-        shown, tallies = _shown()
+        shown, tallies, running = _shown()
         shape = next(shape for shape in SHAPES if shape[0] * shape[1] >= len(shown))
         places = arrange(st.session_state.get("wall", []), list(shown), shape[0] * shape[1])
         st.session_state["wall"] = places
@@ -73,18 +73,18 @@ def _wall(address: str | None) -> None:
                         if job_id is not None:
                             _tile(shown[job_id], files[job_id], number, tallies.get(job_id))
             with st.container(key="wall_side", gap=None):
-                _side(address, sum(job.state == State.RUNNING for job in shown.values()))
+                _side(address, running)
 
 
-def _shown() -> tuple[dict[str, Job], dict[str, Tally]]:
-    """The jobs to show by id, the most important first, and the votes of those that did well."""
+def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
+    """The jobs to show by id, the most important first; the votes of those that did well; how many are running."""
     db, engines = w.studio().db, registry.drawing_engines()
     others = [name for name in registry.ENGINES if name not in engines]
-    running = [job for job in queue.running_jobs(db) if not job.hidden and job.engine in engines][:MOST_RUNNING]
+    running = [job for job in queue.running_jobs(db) if not job.hidden and job.engine in engines]
     best = wall.best_voted(db, engines, limit=MOST_VOTED)
     newest = queue.list_jobs(db, states=[State.SUCCEEDED], without=others, limit=MOST)
-    jobs = {job.id: job for job in [*running, *(job for job, _ in best), *newest]}
-    return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}
+    jobs = {job.id: job for job in [*running[:MOST_RUNNING], *(job for job, _ in best), *newest]}
+    return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}, len(running)
 
 
 def arrange(before: Sequence[str | None], wanted: Sequence[str], places: int) -> list[str | None]:

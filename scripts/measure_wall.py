@@ -241,9 +241,8 @@ def main() -> int:
     print(f"{options.refreshes} refreshes in {took:.0f} s; pictures made: {player.made}")
     for key, limit in LIMITS.items():
         print(f"{key:16} {first[key]:8.1f} -> {last[key]:8.1f}   (may grow by {limit:g})")
-    print(
-        f"{'browser, caches':16} {first['with_caches_mb']:8.1f} -> {last['with_caches_mb']:8.1f}   (given back when short)"
-    )
+    caches = f"{first['with_caches_mb']:8.1f} -> {last['with_caches_mb']:8.1f}"
+    print(f"{'... with caches':16} {caches}   (given back where memory is short)")
     print(f"back {back_s:.1f} s after the server was")
     return int(any(last[key] - first[key] > limit for key, limit in LIMITS.items()))
 
