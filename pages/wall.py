@@ -24,6 +24,7 @@ MOST_RUNNING = 5
 MOST_VOTED = 5
 MOST_BYTES = 600_000  # larger pictures are shown by their thumbnails
 SILENT_S = 10.0  # no sign of the server for this long: the page is loaded again as soon as the server answers
+FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something of every picture that was there
 
 
 def page() -> None:
@@ -37,15 +38,19 @@ def page() -> None:
 
 
 def _watch(silent_s: float) -> str:
-    """Reloads the page when the beat that every refresh draws has stopped and the server is there (again)."""
+    """Reloads the page when it has been open for long, or when the beat that every refresh draws has stopped; but only
+    while the server answers, since a browser's own page of errors would stay."""
     return f"""<script>(() => {{
         if (window.t2iWall) return;
         let beat = null, heard = Date.now();
+        const opened = Date.now();
         window.t2iWall = setInterval(async () => {{
             const path = location.pathname.replace(/\\/$/, "");
             const now = document.querySelector("[data-beat]")?.dataset.beat ?? null;
-            if (now !== beat || !path.endsWith("/{w.KIOSK}")) {{ beat = now; heard = Date.now(); return; }}
-            if (Date.now() - heard < {1000 * silent_s:.0f}) return;
+            if (!path.endsWith("/{w.KIOSK}")) return;
+            if (now !== beat) {{ beat = now; heard = Date.now(); }}
+            const silent = Date.now() - heard, open = Date.now() - opened;
+            if (silent < {1000 * silent_s:.0f} && open < {1000 * FRESH_S:.0f}) return;
             try {{
                 const health = path.replace(/{w.KIOSK}$/, "_stcore/health");
                 if ((await fetch(health, {{cache: "no-store"}})).ok) location.reload();
