@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     default_engine: str = Field("vqgan-clip", description="The engine a new page shows first.")
     default_checkpoint: str = Field("mini", description="The checkpoint a new page shows first.")
 
+    public_url: str | None = Field(
+        None,
+        description="The address that visitors type, for the wall's QR code; unset: where the wall itself was opened.",
+    )
+    wall_refresh_s: float = Field(2.0, ge=0.1, le=60, description="How often the wall looks for new pictures.")
+
     lease_s: float = Field(60.0, gt=0, description="A job whose executor is silent for this long is given to another.")
     heartbeat_s: float = Field(5.0, gt=0, description="How often an executor reports that it is alive.")
     state_every_s: float = Field(10.0, gt=0, description="How often a running job's slot state is saved.")

@@ -16,7 +16,8 @@ def main() -> None:
     page = _widgets.navigation()
     st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
     _widgets.frame()
-    st.title(page.title, anchor=False)
+    if page.url_path != _widgets.KIOSK:
+        st.title(page.title, anchor=False)
     with _widgets.plain_errors():
         _widgets.studio()
         page.run()

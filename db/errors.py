@@ -92,6 +92,13 @@ class UnknownSubmission(DbError):
         super().__init__(f"There is no sheet with the id {submission_id!r}.")
 
 
+class UnknownRefinement(DbError):
+    """There is no refinement with this id."""
+
+    def __init__(self, refinement_id: str) -> None:
+        super().__init__(f"There is no refinement with the id {refinement_id!r}.")
+
+
 class NotYours(DbError):
     """The job was submitted by somebody else."""
 

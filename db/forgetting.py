@@ -12,12 +12,12 @@ from db.artefacts import Store
 from db.engine import reading, writing
 from db.errors import StillRunning
 from db.jobs import State
-from db.schema import artefacts, events, jobs, members, submissions, visitors, votes
+from db.schema import artefacts, events, jobs, marks, members, refinements, stages, submissions, visitors, votes
 
 AT_ONCE = 500
 
 # What refers to a job goes before the jobs.
-_TABLES = (votes, members, submissions, events, artefacts, jobs, visitors)
+_TABLES = (votes, marks, stages, refinements, members, submissions, events, artefacts, jobs, visitors)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = sa.MetaData()
 
@@ -82,6 +82,39 @@ members = sa.Table(
     sa.Column("cell", sa.Integer),
     sa.Column("label", sa.String(255), nullable=False),
     sa.Index("ix_members_submission", "submission_id", "cell"),
+)
+
+# A prompt worked on in rows (stages), each a submission made from what was marked in an earlier one. Who knows the id
+# may go on with it. version: counts every change, so that a page knows when there is something new to draw.
+refinements = sa.Table(
+    "refinements",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("submitter", sa.String(128), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Index("ix_refinements_submitter", "submitter", "id"),
+)
+
+# settings: what the row's next step is set to.
+stages = sa.Table(
+    "stages",
+    metadata,
+    sa.Column("submission_id", sa.String(32), sa.ForeignKey("submissions.id"), primary_key=True),
+    sa.Column("refinement_id", sa.String(32), sa.ForeignKey("refinements.id"), nullable=False),
+    sa.Column("place", sa.Integer, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.UniqueConstraint("refinement_id", "place", name="uq_stages_place"),
+)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("refinement_id", sa.String(32), sa.ForeignKey("refinements.id"), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("ix_marks_refinement", "refinement_id"),
 )
 
 events = sa.Table(

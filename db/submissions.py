@@ -19,7 +19,7 @@ from db.errors import BadValue, UnknownSubmission
 from db.jobs import Job, check_text, from_row, new_id
 from db.schema import jobs, members, submissions
 
-KINDS = ("candidates", "variations", "compare")
+KINDS = ("candidates", "variations", "compare", "enlarged")
 MOST_JOBS = 256
 
 
@@ -59,6 +59,19 @@ def submit(
 
     Raises TooManyQueued where not all would fit, BadValue, and what `db.adding.add` raises.
     """
+    check(kind, prompt, submitter, wanted, layout)
+    with writing(db) as conn:
+        return put(conn, kind, prompt, submitter, wanted, layout, max_queued, max_per_hour)
+
+
+def check(
+    kind: str,
+    prompt: str,
+    submitter: str,
+    wanted: Sequence[tuple[str, NewJob]],
+    layout: Mapping[str, Any] | None,
+) -> None:
+    """Raises BadValue for what no submission can be."""
     if kind not in KINDS:
         raise BadValue(f"{kind!r} is no kind of submission; permitted: {', '.join(KINDS)}.")
     if not 1 <= len(wanted) <= MOST_JOBS:
@@ -72,17 +85,29 @@ def submit(
     for label, new in wanted:
         check_text("label", label)
         new.check()
-    with writing(db) as conn:
-        made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
-        submission = Submission(new_id(), kind, prompt, submitter, dict(layout or {}), clock(conn))
-        conn.execute(sa.insert(submissions).values(**vars(submission)))
-        conn.execute(
-            sa.insert(members),
-            [
-                {"job_id": job.id, "submission_id": submission.id, "cell": cell, "label": label[:255]}
-                for cell, (job, (label, _)) in enumerate(zip(made, wanted, strict=True))
-            ],
-        )
+
+
+def put(
+    conn: sa.Connection,
+    kind: str,
+    prompt: str,
+    submitter: str,
+    wanted: Sequence[tuple[str, NewJob]],
+    layout: Mapping[str, Any] | None,
+    max_queued: int | None,
+    max_per_hour: int | None,
+) -> tuple[Submission, list[Job]]:
+    """Queue what `check` has passed, in the caller's transaction. Raises what `db.adding.add` raises."""
+    made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
+    submission = Submission(new_id(), kind, prompt, submitter, dict(layout or {}), clock(conn))
+    conn.execute(sa.insert(submissions).values(**vars(submission)))
+    conn.execute(
+        sa.insert(members),
+        [
+            {"job_id": job.id, "submission_id": submission.id, "cell": cell, "label": label[:255]}
+            for cell, (job, (label, _)) in enumerate(zip(made, wanted, strict=True))
+        ],
+    )
     return submission, made
 
 
@@ -95,18 +120,37 @@ def add_about(
     label: str = "",
     max_queued: int | None = None,
     max_per_hour: int | None = None,
+    once: bool = False,
 ) -> Job:
-    """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `db.adding.add`."""
+    """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `db.adding.add`.
+
+    once: where the set has such a job with this label already, that one is the answer and nothing is queued.
+    """
     check_text("submitter", submitter, 128)
     new.check()
     with writing(db) as conn:
-        if conn.scalar(sa.select(submissions.c.id).where(submissions.c.id == submission_id)) is None:
+        # The row is held, so that two who ask at once are answered one after the other.
+        held = sa.select(submissions.c.id).where(submissions.c.id == submission_id).with_for_update()
+        if conn.scalar(held) is None:
             raise UnknownSubmission(submission_id)
+        if once and (there := _about(conn, submission_id, label)) is not None:
+            return there
         (job,) = add(conn, [new], submitter, max_queued, max_per_hour)
         conn.execute(
             sa.insert(members).values(job_id=job.id, submission_id=submission_id, cell=None, label=label[:255])
         )
     return job
+
+
+def _about(conn: sa.Connection, submission_id: str, label: str) -> Job | None:
+    row = conn.execute(
+        sa.select(*jobs.c)
+        .join(members, members.c.job_id == jobs.c.id)
+        .where(members.c.submission_id == submission_id, members.c.cell.is_(None), members.c.label == label[:255])
+        .order_by(jobs.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else from_row(row)
 
 
 def get(db: sa.Engine, submission_id: str) -> Submission:

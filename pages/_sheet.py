@@ -17,7 +17,7 @@ from pages import _widgets as w
 from pages._contact_sheet import Cell, contact_sheet, merged_film
 from pages._submit import rank
 
-KINDS = {"candidates": "Candidates", "variations": "Variations", "compare": "Comparison"}
+KINDS = {"candidates": "Candidates", "variations": "Variations", "compare": "Comparison", "enlarged": "Enlarged"}
 Files = dict[str, dict[str, Artefact]]
 
 
@@ -60,7 +60,7 @@ def _body(sheet: Submission, visitor: str, live: bool) -> None:
             st.rerun()
         rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank" and not m.job.hidden]
         files = w.files_of([member.job.id for member in everyone])
-        places = _places(rankings, files)
+        places = ranked_places(rankings, files)
         st.html(f'<div class="t2i-prompt whole">{w.esc(sheet.prompt)}</div>')
         done = sum(member.job.state == State.SUCCEEDED for member in members)
         name = w.names_of([members[0].job]).get(sheet.submitter)
@@ -74,7 +74,7 @@ def _body(sheet: Submission, visitor: str, live: bool) -> None:
         _tiles(sheet, members, files, places)
 
 
-def _places(rankings: list[Job], files: Files) -> dict[str, tuple[int, float]]:
+def ranked_places(rankings: list[Job], files: Files) -> dict[str, tuple[int, float]]:
     """(place from 1, score) of each job in the newest ranking that is done."""
     job_of = {found["picture"].id: job_id for job_id, found in files.items() if "picture" in found}
     for job in reversed(rankings):

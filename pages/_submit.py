@@ -35,15 +35,30 @@ def submit(
     the queue or none does. Raises BadParams, UnknownName, TooManyQueued; UnknownArtefact or SourceHidden where a
     picture to start from is not there any more. So do the others that start from one.
     """
+    of = {"parent_id": parent_id, "source_artefact_id": source_artefact_id}
+    wanted = candidates_of(studio, visitor, engine, values, pictures, **of)
+    if pictures == 1:
+        return [_enqueue(studio, visitor, wanted[0][1])]
+    return submit_set(studio, visitor, "candidates", wanted[0][1].prompt, wanted)[1]
+
+
+def candidates_of(
+    studio: Studio,
+    visitor: str,
+    engine: str,
+    values: Mapping[str, Any],
+    pictures: int,
+    *,
+    parent_id: str | None = None,
+    source_artefact_id: str | None = None,
+) -> list[tuple[str, NewJob]]:
+    """Pictures of one prompt with their labels, a seed each, not yet queued. Raises BadParams, UnknownName."""
     made = [validate(engine, {**values, "seed": seed}) for seed in _seeds(values.get("seed"), pictures)]
     _check_sources(studio, made[0], visitor)
-    wanted = [
+    return [
         (f"seed {params.seed}", _new(studio, engine, params, parent_id=parent_id, source=source_artefact_id))
         for params in made
     ]
-    if pictures == 1:
-        return [_enqueue(studio, visitor, wanted[0][1])]
-    return submit_set(studio, visitor, "candidates", made[0].prompt, wanted)[1]
 
 
 def ask(studio: Studio, visitor: str, engine: str, values: Mapping[str, Any]) -> Job:
@@ -87,6 +102,15 @@ def vary(
     studio: Studio, job: Job, picture: Artefact, visitor: str, *, engine: str, count: int, skip_rate: float
 ) -> Submission:
     """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
+    wanted = variations_of(studio, job, picture, visitor, engine=engine, count=count, skip_rate=skip_rate)
+    layout = {"skip_rate": skip_rate, "parent": job.id}
+    return submit_set(studio, visitor, "variations", job.prompt, wanted, layout)[0]
+
+
+def variations_of(
+    studio: Studio, job: Job, picture: Artefact, visitor: str, *, engine: str, count: int, skip_rate: float
+) -> list[tuple[str, NewJob]]:
+    """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
     if not 1 <= count <= MAX_PICTURES:
         raise BadParams(f"{count} variations; 1 to {MAX_PICTURES} are allowed.")
     values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
@@ -96,8 +120,7 @@ def vary(
         if not wanted:
             _check_sources(studio, params, visitor)
         wanted.append((f"seed {seed}", _new(studio, engine, params, parent_id=job.id, source=picture.id)))
-    layout = {"skip_rate": skip_rate, "parent": job.id}
-    return submit_set(studio, visitor, "variations", job.prompt, wanted, layout)[0]
+    return wanted
 
 
 def drawing_of(studio: Studio, job: Job) -> Job:
@@ -131,18 +154,31 @@ def _kept(job: Job, engine: str) -> dict[str, Any]:
 
 def upscale(studio: Studio, job: Job, picture: Artefact, visitor: str, *, checkpoint: str) -> Job:
     """Enlarge a job's picture. Raises BadParams where it is too large, UnknownName, TooManyQueued."""
+    return _enqueue(studio, visitor, enlarging(studio, job, picture, visitor, checkpoint=checkpoint))
+
+
+def enlarging(studio: Studio, job: Job, picture: Artefact, visitor: str, *, checkpoint: str) -> NewJob:
+    """A job that enlarges a job's picture, not yet queued. Raises BadParams where it is too large, UnknownName."""
     values = {"picture": picture.id, "width": picture.width, "height": picture.height, "checkpoint": checkpoint}
     params = validate_job("upscale", values)
     _check_sources(studio, params, visitor)
-    return _enqueue(
-        studio, visitor, _new(studio, "upscale", params, title=job.prompt, parent_id=job.id, source=picture.id)
-    )
+    return _new(studio, "upscale", params, title=job.prompt, parent_id=job.id, source=picture.id)
 
 
 def rank(
-    studio: Studio, sheet: Submission, pictures: Sequence[str], visitor: str, *, prompt: str, clip: Sequence[str]
+    studio: Studio,
+    sheet: Submission,
+    pictures: Sequence[str],
+    visitor: str,
+    *,
+    prompt: str,
+    clip: Sequence[str],
+    once: bool = False,
 ) -> Job:
-    """Rank pictures of a sheet by what CLIP sees of a prompt. Raises BadParams, TooManyQueued."""
+    """Rank pictures of a sheet by what CLIP sees of a prompt. Raises BadParams, TooManyQueued.
+
+    once: a sheet that has been ranked is not ranked again.
+    """
     if len(pictures) < 2:
         raise BadParams("There is nothing to rank yet: it takes two finished pictures.")
     params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
@@ -155,6 +191,7 @@ def rank(
         label="ranking",
         max_queued=studio.settings.max_queued_per_submitter,
         max_per_hour=studio.settings.max_per_hour_per_submitter,
+        once=once,
     )
 
 

@@ -39,7 +39,10 @@ SHEETS = str(_HERE / "sheets.py")
 COMPARE = str(_HERE / "compare.py")
 MODELS = str(_HERE / "models.py")
 HOST = str(_HERE / "host.py")
+REFINE = str(_HERE / "refine.py")
+WALL = str(_HERE / "wall.py")
 
+KIOSK = "wall"  # the page without menu and title
 COOKIE = "t2i_visitor"
 PAUSED = "The host has paused the queue. What you ask for waits, and starts when it goes on."
 NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
@@ -130,6 +133,7 @@ def navigation() -> StreamlitPage:
     page = st.navigation(
         [
             st.Page(GENERATION, title="Text-to-Image Generation", default=True),
+            st.Page(REFINE, title="Refine"),
             st.Page(COMPARE, title="Compare"),
             st.Page(SHEETS, title="Sheets"),
             st.Page(INFERENCES, title="Previous Inferences"),
@@ -138,6 +142,7 @@ def navigation() -> StreamlitPage:
             st.Page(QUEUE, title="Queue"),
             st.Page(MODELS, title="Models"),
             *([st.Page(HOST, title="Host")] if has_host() else []),
+            st.Page(WALL, title="Wall", visibility="hidden"),
         ],
         position="top",
     )

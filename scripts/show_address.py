@@ -32,18 +32,6 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def reachable_host(host: str) -> str:
-    """The address a phone on the same network types; the loopback address where there is no network."""
-    if host not in ("0.0.0.0", "::"):
-        return host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # chooses a route; a datagram socket sends nothing here
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
-
-
 def web_app_answers(port: int, host: str) -> bool:
     local = "127.0.0.1" if host == "0.0.0.0" else host
     try:
@@ -97,6 +85,8 @@ def main() -> int:
         if time.time() - started > START_LIMIT_S or not all_alive(args.wait):
             return 1
         time.sleep(0.3)
+
+    from pages._address import reachable_host
 
     address = f"http://{reachable_host(args.host)}:{args.port}"
     segno.make(address, error="m").terminal(compact=True)

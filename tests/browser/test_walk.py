@@ -6,6 +6,7 @@ The real web app and a real executor run on a database of their own. Skipped whe
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +39,7 @@ CHROMIUM_FLAGS = [
 ]
 PATIENCE_MS = 300_000
 START_S = 120.0
+MARKED = re.compile(r"^Marked \d")
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +207,62 @@ def cards_of(page: playwright_api.Page) -> playwright_api.Locator:
 
 def _no_sideways_scrolling(page: playwright_api.Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def test_a_thumb_refines_a_picture_and_another_device_goes_on(
+    studio: tuple[str, str], browser: playwright_api.Browser
+) -> None:
+    expect.set_options(timeout=PATIENCE_MS)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(f"{studio[0]}/refine")
+    page.get_by_role("textbox", name="Prompt").fill("a red heart")
+    page.get_by_text("4", exact=True).tap()
+    page.get_by_role("button", name="Draw candidates").tap()
+    expect(page.get_by_text("best first")).to_be_visible()
+    page.get_by_role("button", name="Mark 1", exact=True).tap()
+    expect(page.get_by_role("button", name=MARKED)).to_have_count(1)
+    assert _no_sideways_scrolling(page)
+    page.get_by_role("button", name="Upscale").tap()
+    expect(page.get_by_text("1 of 1 done")).to_be_visible()
+    with page.expect_download() as download:
+        page.locator(".st-key-next_2").get_by_role("button", name="Download").tap()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    elsewhere = browser.new_context(viewport={"width": 1280, "height": 844})
+    other = elsewhere.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("button", name=MARKED)).to_have_count(2)
+    other.get_by_role("button", name=MARKED).first.click()
+    expect(page.get_by_role("button", name=MARKED)).to_have_count(1)
+    elsewhere.close()
+    context.close()
+
+
+def test_the_wall_comes_back_by_itself(studio: tuple[str, str], browser: playwright_api.Browser) -> None:
+    expect.set_options(timeout=PATIENCE_MS)
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    cut: list[bool] = []
+    connections: list[playwright_api.WebSocketRoute] = []
+
+    def connect_or_refuse(route: playwright_api.WebSocketRoute) -> None:
+        if cut:
+            route.close()
+        else:
+            route.connect_to_server()
+            connections.append(route)
+
+    page.route_web_socket(lambda url: url.endswith("/_stcore/stream"), connect_or_refuse)
+    page.goto(f"{studio[0]}/wall")
+    picture = page.get_by_role("img", name="a red heart").first
+    expect(picture).to_be_visible()
+    expect(page.get_by_test_id("stHeader")).to_be_hidden()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    assert _no_sideways_scrolling(page)
+    with page.expect_navigation(timeout=PATIENCE_MS):
+        cut.append(True)
+        for connection in connections:
+            connection.close()
+    cut.clear()
+    expect(picture).to_be_visible()
+    page.close()

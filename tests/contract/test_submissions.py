@@ -118,7 +118,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(database_url: str) -> No
     db = connect(database_url)
     job = add(db)
     with writing(db) as conn:
-        for table in ("members", "submissions", "host_settings", "visitors"):
+        for table in ("marks", "stages", "refinements", "members", "submissions", "host_settings", "visitors"):
             conn.execute(sa.text(f"DROP TABLE {table}"))
         conn.execute(sa.text("DROP INDEX ix_jobs_parent"))
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))

@@ -1,0 +1,267 @@
+"""One refinement: its rows, each with its own marks and settings, drawn from the database on every device alike."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from db import refinements, submissions
+from db.artefacts import Artefact
+from db.errors import TooManyQueued, UnknownRefinement
+from db.jobs import ENDED, LIVE, Job, State
+from db.refinements import Refinement, Stage
+from db.submissions import Member
+from generator.params import BadParams
+from pages import _live, _sheet, _stages
+from pages import _widgets as w
+from pages._stages import COUNTS, DEFAULT_COUNT, DEFAULT_RATE, RATES
+from pages._submit import rank
+
+LOOK_S = 3.0  # how often a page asks whether another device has changed something
+SEEN = "refinement_version"
+
+
+def show(refinement_id: str, visitor: str) -> None:
+    """The rows, or a sentence where there is no such refinement."""
+    st.button("All refinements", icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    db = w.studio().db
+    try:
+        found = refinements.get(db, refinement_id)
+    except UnknownRefinement as error:
+        w.empty_state("No such refinement", str(error))
+        return
+    st.session_state[SEEN] = found.version
+    added = st.session_state.pop("row_added", False)
+    st.html(f'<div class="t2i-prompt whole">{w.esc(w.short(found.prompt, 300))}</div>')
+    rows = refinements.stages_of(db, found.id)
+    for stage in rows:
+        live = _is_live(submissions.jobs_of(db, stage.submission.id))
+        with st.container(key=f"stage_{stage.place}", gap="small"):
+            st.fragment(_row, run_every=1.0 if live else None, key=f"row_{stage.submission.id}")(
+                found, stage, visitor, live
+            )
+    st.fragment(_look, run_every=LOOK_S, key="look")(found.id)
+    if added:
+        w.scroll_to(f"stage_{rows[-1].place}", rows[-1].submission.id)
+
+
+def _close() -> None:
+    st.query_params.pop("refinement", None)
+
+
+def _look(refinement_id: str) -> None:
+    with w.plain_errors():
+        if refinements.get(w.studio().db, refinement_id).version != st.session_state.get(SEEN):
+            st.rerun()
+
+
+def _is_live(members: list[Member]) -> bool:
+    return any(member.job.state in LIVE for member in members)
+
+
+def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
+    with w.plain_errors():
+        if st.session_state.get("row_added"):
+            st.rerun()
+        db, sheet = w.studio().db, stage.submission
+        everyone = submissions.jobs_of(db, sheet.id)
+        if _unranked(sheet.kind, everyone) and _rank(stage, everyone, found):
+            everyone = submissions.jobs_of(db, sheet.id)
+        if _is_live(everyone) != live:
+            st.rerun()
+        members = [m for m in everyone if m.cell is not None and not m.job.hidden]
+        rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank"]
+        files = w.files_of([member.job.id for member in everyone])
+        pictures = {m.job.id: files[m.job.id]["picture"] for m in members if m.job.state == State.SUCCEEDED}
+        _heading(stage, members, rankings)
+        if live:
+            w.executor_missing()
+        places = _sheet.ranked_places(rankings, files)
+        members.sort(key=lambda m: places.get(m.job.id, (len(members), 0.0))[0])
+        marks = refinements.marks_of(db, found.id)
+        with st.grid("auto", min_column_width=155, key=f"pictures_{stage.place}"):
+            for number, member in enumerate(members, start=1):
+                job = member.job
+                with st.container(key=f"tile_{job.id}"):
+                    kinds = ("thumbnail", "preview", "picture")
+                    data = w.load(next((files[job.id][kind] for kind in kinds if kind in files[job.id]), None))
+                    w.picture(data, key=job.id, alt=job.prompt)
+                    _mark(found, job, number, job.id in marks)
+                    line = _size(pictures[job.id]) if job.engine == "upscale" and job.id in pictures else None
+                    about = w.esc(line or _sheet.line(job, places))
+                    st.html(f'<div class="t2i-meta{" t2i-marked" if job.id in marks else ""}">{about}</div>')
+        marked = [(m.job, pictures[m.job.id]) for m in members if m.job.id in marks and m.job.id in pictures]
+        _next_step(found, stage, marked, visitor)
+        _cancel([m.job for m in members], visitor, stage)
+
+
+def _unranked(kind: str, everyone: list[Member]) -> bool:
+    done = sum(member.job.state == State.SUCCEEDED for member in everyone if member.cell is not None)
+    return kind != "enlarged" and done > 1 and not _is_live(everyone) and all(m.cell is not None for m in everyone)
+
+
+def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
+    """Have the row ranked, once; whether there was room in the queue."""
+    files = w.files_of([member.job.id for member in everyone if member.job.state == State.SUCCEEDED])
+    pictures = [one["picture"].id for one in files.values() if "picture" in one]
+    try:
+        # In the name of who began: whoever looks first, it counts against the same visitor's queue.
+        rank(w.studio(), stage.submission, pictures, found.submitter, prompt=found.prompt, clip=["mini"], once=True)
+    except (TooManyQueued, BadParams):
+        return False
+    return True
+
+
+def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
+    sheet, layout = stage.submission, stage.submission.layout
+    st.subheader(f"{stage.place}. {_sheet.KINDS[sheet.kind]}", anchor=False)
+    done = sum(member.job.state == State.SUCCEEDED for member in members)
+    parts = [f"{done} of {len(members)} done"]
+    if "from" in layout:
+        made_from = f"from {len(layout['parents'])} marked in row {layout['from']}"
+        parts.append(f"{made_from}, {RATES.get(layout['skip_rate'], '')}" if "skip_rate" in layout else made_from)
+    if rankings:
+        newest = rankings[-1]
+        parts.append("best first" if newest.state == State.SUCCEEDED else f"ranking: {_live.status_line(newest)}")
+    st.html(f'<div class="t2i-meta" role="status">{w.esc(" · ".join(parts))}</div>')
+
+
+def _size(picture: Artefact) -> str:
+    return f"{picture.width} × {picture.height} px"
+
+
+def _mark(found: Refinement, job: Job, number: int, marked: bool) -> None:
+    # Numbered, so that each has a name of its own for those who listen to the page.
+    st.button(
+        f"{'Marked' if marked else 'Mark'} {number}",
+        icon=":material/check_circle:" if marked else ":material/radio_button_unchecked:",
+        key=f"mark_{job.id}",
+        type="tertiary",
+        width="stretch",
+        disabled=job.state in (State.FAILED, State.CANCELLED),
+        on_click=_set_mark,
+        args=(found.id, job.id, not marked),
+    )
+
+
+def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
+    """What can be made of the marked pictures: the same for every row, so that one can go on from any."""
+    settings = refinements.settings_of(w.studio().db, stage.submission.id)
+    sheet_id = stage.submission.id
+    rate_key, count_key = f"rate_{sheet_id}", f"count_{sheet_id}"
+    for key, value in (
+        (rate_key, settings.get("skip_rate", DEFAULT_RATE)),
+        (count_key, settings.get("count", DEFAULT_COUNT)),
+    ):
+        # What another device has set; what was set here is in the database already.
+        if st.session_state.get(key) != value:
+            st.session_state[key] = value
+    many = f" {len(marked)}" if len(marked) > 1 else ""
+    with st.container(key=f"next_{stage.place}", gap="small"):
+        slider, number = st.columns([3, 2], gap="medium")
+        with slider:
+            st.select_slider(
+                "Variations near or far from what is marked",
+                list(RATES),
+                key=rate_key,
+                format_func=lambda rate: RATES.get(rate, f"{rate:g}"),
+                help="Skip rate: the share of the way that is skipped. Near keeps more of the picture.",
+                on_change=_save,
+                args=(found.id, sheet_id, "skip_rate", rate_key),
+            )
+        with number:
+            st.segmented_control(
+                "How many",
+                COUNTS,
+                key=count_key,
+                required=True,
+                on_change=_save,
+                args=(found.id, sheet_id, "count", count_key),
+            )
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                f"Vary{many}",
+                key=f"vary_{sheet_id}",
+                type="primary",
+                icon=":material/shuffle:",
+                disabled=not marked,
+                on_click=_vary,
+                args=(found, stage, marked, visitor),
+            )
+            st.button(
+                f"Upscale{many}",
+                key=f"upscale_{sheet_id}",
+                icon=":material/zoom_out_map:",
+                disabled=not marked,
+                on_click=_enlarge,
+                args=(found, stage, marked, visitor),
+            )
+            _download(stage, marked, many)
+        if not marked:
+            st.caption("Tap the pictures you like; then vary, upscale or download them.")
+
+
+def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:
+    one = marked[0][1] if len(marked) == 1 else None
+    studio, pictures = w.studio(), [picture for _, picture in marked]
+    st.download_button(
+        f"Download{many}",
+        # Read when it is asked for.
+        partial(studio.store.get, one.key) if one else partial(_stages.packed, studio, pictures),
+        file_name=f"{one.job_id}.{one.key.rsplit('.', 1)[-1]}" if one else f"{stage.submission.id}.zip",
+        mime=one.media_type if one else "application/zip",
+        key=f"download_{stage.submission.id}",
+        icon=":material/download:",
+        disabled=not marked,
+        on_click="ignore",
+    )
+
+
+def _cancel(members: list[Job], visitor: str, stage: Stage) -> None:
+    waiting = [job.id for job in members if job.state not in ENDED and job.submitter == visitor]
+    if waiting:
+        key = f"cancel_{stage.submission.id}"
+        st.button("Cancel the rest", icon=":material/close:", key=key, on_click=_cancel_all, args=(waiting, visitor))
+
+
+def _cancel_all(job_ids: list[str], visitor: str) -> None:
+    for job_id in job_ids:
+        _live.cancel(job_id, visitor)
+
+
+def _changed_here(version: int) -> None:
+    """Whoever has made a change need not be told of it; a gap means that another device has made one too."""
+    if version == st.session_state.get(SEEN, 0) + 1:
+        st.session_state[SEEN] = version
+
+
+def _set_mark(refinement_id: str, job_id: str, marked: bool) -> None:
+    with w.plain_errors():
+        _changed_here(refinements.mark(w.studio().db, refinement_id, job_id, marked))
+
+
+def _save(refinement_id: str, sheet_id: str, name: str, key: str) -> None:
+    with w.plain_errors():
+        _changed_here(refinements.set_up(w.studio().db, refinement_id, sheet_id, **{name: st.session_state[key]}))
+
+
+def _vary(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
+    settings = refinements.settings_of(w.studio().db, stage.submission.id)
+    with w.plain_errors():
+        _stages.vary_marked(
+            w.studio(),
+            found.id,
+            stage,
+            marked,
+            visitor,
+            count=settings.get("count", DEFAULT_COUNT),
+            skip_rate=settings.get("skip_rate", DEFAULT_RATE),
+        )
+        st.session_state["row_added"] = True
+
+
+def _enlarge(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
+    with w.plain_errors():
+        _stages.enlarge_marked(w.studio(), found.id, stage, marked, visitor)
+        st.session_state["row_added"] = True

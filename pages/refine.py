@@ -1,0 +1,112 @@
+"""Refine: candidates of a prompt, marked, varied and enlarged in rows; one refinement under ?refinement=<id>."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from db import refinements, submissions
+from generator import registry
+from generator.params import Params
+from generator.params.vary import takes_pictures
+from pages import _form, _refinement, _stages
+from pages import _widgets as w
+
+SHOWN = 12
+COUNTS = (4, 6, 8)
+ANY_STYLE = "any"
+
+
+def page() -> None:
+    """The refinement that the address names, else the form that begins one and the visitor's own."""
+    refinement_id = st.query_params.get("refinement")
+    if refinement_id:
+        _refinement.show(refinement_id, w.visitor())
+    else:
+        _begin(w.visitor())
+        _list(w.visitor())
+
+
+def _begin(visitor: str) -> None:
+    kept = _form.remembered()
+    st.caption("Ask for a few pictures, tap those you like, and go on from there, near or far.")
+    key = _form.keep("set_prompt", "")
+    help_text = Params.model_fields["prompt"].description
+    kept[key] = st.text_area("Prompt", key=key, height=96, placeholder="a red heart", help=help_text)
+    rules, settings = w.house_rules(), w.studio().settings
+    engines = [name for name in takes_pictures() if name in w.offered_engines()]
+    if not engines:
+        st.info("The host offers no engine that can go on from a picture.")
+        return
+    default = rules.default_engine or settings.default_engine
+    engine_cell, style_cell = st.columns(2)
+    with engine_cell:
+        engine = st.selectbox(
+            "Engine",
+            engines,
+            index=engines.index(default) if default in engines else 0,
+            key="refine_engine",
+            format_func=w.engine_title,
+        )
+    style = None
+    checkpoint = registry.first_checkpoint(engine, rules.default_checkpoint or settings.default_checkpoint)
+    with style_cell:
+        if registry.checkpoint_spec(checkpoint).styled:
+            # Any, unlike on the first page: candidates should differ.
+            style = st.selectbox(
+                "Style",
+                [ANY_STYLE, *registry.STYLES],
+                key=f"refine_style_{checkpoint}",
+                format_func=lambda name: registry.STYLES.get(name, "Any"),
+            )
+    number, button = st.columns([3, 2], vertical_alignment="bottom")
+    with number:
+        count = st.segmented_control("Candidates", COUNTS, default=COUNTS[1], required=True, key="refine_count")
+    with button:
+        go = st.button(
+            "Draw candidates", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter"
+        )
+    if go:
+        with w.plain_errors():
+            found = _stages.begin(
+                w.studio(),
+                visitor,
+                prompt=kept[key],
+                engine=engine,
+                checkpoint=checkpoint,
+                style=None if style == ANY_STYLE else style,
+                count=count or COUNTS[1],
+            )
+            st.query_params["refinement"] = found.id
+            st.rerun()
+
+
+def _list(visitor: str) -> None:
+    own = refinements.of_submitter(w.studio().db, visitor, limit=SHOWN)
+    if not own:
+        return
+    st.subheader("Your refinements", anchor=False)
+    for found in own:
+        rows = refinements.stages_of(w.studio().db, found.id)
+        newest = [
+            m.job.id
+            for m in submissions.jobs_of(w.studio().db, rows[-1].submission.id)
+            if m.cell is not None and not m.job.hidden
+        ]
+        files = next((one for one in w.files_of(newest).values() if "thumbnail" in one or "preview" in one), {})
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{found.id}"):
+            data = w.load(files.get("thumbnail") or files.get("preview"))
+            w.picture(data, key=f"refinement_{found.id}", alt=found.prompt, side=56)
+            st.html(
+                f'<div class="t2i-prompt">{w.esc(w.short(found.prompt))}</div>'
+                f'<div class="t2i-meta">{len(rows)} {"row" if len(rows) == 1 else "rows"} · '
+                f"{w.esc(w.ago(found.created_at))}</div>"
+            )
+            st.button("Open", icon=":material/arrow_forward:", key=f"open_{found.id}", on_click=_open, args=(found.id,))
+
+
+def _open(refinement_id: str) -> None:
+    st.query_params["refinement"] = refinement_id
+
+
+if __name__ == "__main__":
+    w.show(page)

@@ -1,0 +1,162 @@
+"""Wall: for the projector. Running, newest and best-voted pictures, the way in for phones, and nothing to press."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from db import queue, wall, workers
+from db.artefacts import Artefact
+from db.errors import UnknownArtefact
+from db.jobs import Job, State
+from db.votes import Tally
+from generator import registry
+from pages import _address, _live
+from pages import _widgets as w
+
+_HERE = Path(__file__).resolve().parent
+SHAPES = ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3))  # columns and rows, the smallest that holds all pictures
+MOST = 15
+MOST_RUNNING = 5
+MOST_VOTED = 5
+MOST_BYTES = 600_000  # larger pictures are shown by their thumbnails
+SILENT_S = 10.0  # no sign of the server for this long: the page is loaded again as soon as the server answers
+FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something of every picture that was there
+
+
+def page() -> None:
+    """Refreshes by itself, and comes back by itself when the server was away."""
+    st.html(_HERE / "_wall.css")
+    refresh_s = w.studio().settings.wall_refresh_s
+    with st.container(key="wall_script"):
+        st.html(_watch(max(SILENT_S, 5 * refresh_s)), unsafe_allow_javascript=True)
+    address = _address.for_visitors(st.context.url, w.studio().settings.public_url, w.KIOSK)
+    st.fragment(_wall, run_every=refresh_s)(address)
+
+
+def _watch(silent_s: float) -> str:
+    """Reloads the page when it has been open for long, or when the beat that every refresh draws has stopped; but only
+    while the server answers, since a browser's own page of errors would stay."""
+    return f"""<script>(() => {{
+        if (window.t2iWall) return;
+        let beat = null, heard = Date.now();
+        const opened = Date.now();
+        window.t2iWall = setInterval(async () => {{
+            const path = location.pathname.replace(/\\/$/, "");
+            const now = document.querySelector("[data-beat]")?.dataset.beat ?? null;
+            if (!path.endsWith("/{w.KIOSK}")) return;
+            if (now !== beat) {{ beat = now; heard = Date.now(); }}
+            const silent = Date.now() - heard, open = Date.now() - opened;
+            if (silent < {1000 * silent_s:.0f} && open < {1000 * FRESH_S:.0f}) return;
+            try {{
+                const health = path.replace(/{w.KIOSK}$/, "_stcore/health");
+                if ((await fetch(health, {{cache: "no-store"}})).ok) location.reload();
+            }} catch {{ /* the server is still away */ }}
+        }}, 2000);
+    }})();</script>"""
+
+
+def _wall(address: str | None) -> None:
+    # Drawn first: the page is alive even where the database is not.
+    with st.container(key="wall_beat"):
+        st.html(f'<div data-beat="{time.time():.1f}"></div>')
+    with w.plain_errors():
+        shown, tallies, running = _shown()
+        shape = next(shape for shape in SHAPES if shape[0] * shape[1] >= len(shown))
+        places = arrange(st.session_state.get("wall", []), list(shown), shape[0] * shape[1])
+        st.session_state["wall"] = places
+        files = w.files_of(list(shown))
+        with st.container(key="wall", gap=None):
+            with st.container(key="wall_grid_{}x{}".format(*shape), gap=None):
+                if not shown:
+                    st.html('<div class="t2i-invitation">Your picture could be the first one here.</div>')
+                for number, job_id in enumerate(places):
+                    with st.container(key=f"wall_{number}", gap=None):
+                        if job_id is not None:
+                            _tile(shown[job_id], files[job_id], number, tallies.get(job_id))
+            with st.container(key="wall_side", gap=None):
+                _side(address, running)
+
+
+def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
+    """The jobs to show by id, the most important first; the votes of those that did well; how many are running."""
+    db, engines = w.studio().db, registry.drawing_engines()
+    others = [name for name in registry.ENGINES if name not in engines]
+    running = [job for job in queue.running_jobs(db) if not job.hidden and job.engine in engines]
+    best = wall.best_voted(db, engines, limit=MOST_VOTED)
+    newest = queue.list_jobs(db, states=[State.SUCCEEDED], without=others, limit=MOST)
+    jobs = {job.id: job for job in [*running[:MOST_RUNNING], *(job for job, _ in best), *newest]}
+    return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}, len(running)
+
+
+def arrange(before: Sequence[str | None], wanted: Sequence[str], places: int) -> list[str | None]:
+    """Which picture stands where: what stays keeps its place, what is new takes a free one, so that nothing jumps."""
+    now: list[str | None] = [job_id if job_id in wanted else None for job_id in before[:places]]
+    now += [None] * (places - len(now))
+    new = iter(job_id for job_id in wanted if job_id not in now)
+    return [next(new, None) if job_id is None else job_id for job_id in now]
+
+
+def _tile(job: Job, files: dict[str, Artefact], number: int, tally: Tally | None) -> None:
+    w.picture(_data(job, files), key=f"wall_{number}", alt=job.prompt, instead="Forming")
+    meta = [w.engine_title(job.engine)]
+    if job.state == State.RUNNING:
+        meta.append(f"step {job.step} of {job.total_steps}")
+    elif tally is not None:
+        meta.append(f"preferred {tally.wins} of {tally.wins + tally.losses + tally.ties} times")
+    st.html(
+        f'<div class="t2i-prompt"><bdi>{w.esc(w.short(job.prompt, 90))}</bdi></div>'
+        f'<div class="t2i-meta">{w.esc(" · ".join(meta))}</div>{_live.bar(job.step / job.total_steps, job)}'
+    )
+
+
+def _data(job: Job, files: dict[str, Artefact]) -> bytes | None:
+    if job.state == State.RUNNING:
+        # Not kept in memory: the next refresh has another one.
+        preview = files.get("preview")
+        try:
+            return None if preview is None else w.studio().store.get(preview.key)
+        except UnknownArtefact:
+            return None
+    picture = files.get("picture")
+    if picture is None or picture.size > MOST_BYTES:
+        picture = files.get("thumbnail")
+    return None if picture is None else _still(w.studio().store.address, picture.key, picture.sha256)
+
+
+@st.cache_data(max_entries=4 * MOST, show_spinner=False)
+def _still(address: str, key: str, sha256: str) -> bytes | None:
+    try:
+        return w.studio().store.get(key)
+    except UnknownArtefact:
+        return None
+
+
+def _side(address: str | None, running: int) -> None:
+    waiting, wait = wall.line(w.studio().db)
+    if not workers.live(w.studio().db):
+        state = "No executor is running; what is asked for waits."
+    elif not waiting:
+        state = "Nothing waits: a new picture starts at once." if running < 1 else "Nothing waits."
+    elif wait is None:
+        state = "The next ones start when an executor is free."
+    else:
+        state = f"The last of them starts in about {w.duration(wait)}."
+    if address is not None:
+        st.html(
+            f'<div class="t2i-invite">Scan, write what you want to see, watch it form here.</div>'
+            f'<img class="t2i-qr" alt="QR code of {w.esc(address)}" src="{w.esc(_address.qr_code(address))}">'
+            f'<div class="t2i-address">{w.esc(address.removeprefix("http://").rstrip("/"))}</div>'
+        )
+    st.html(
+        f'<div class="t2i-line" role="status"><span><b>{running}</b> forming</span> '
+        f"<span><b>{waiting}</b> waiting</span></div>"
+        f'<div class="t2i-meta">{w.esc(state)}</div>'
+    )
+
+
+if __name__ == "__main__":
+    w.show(page)

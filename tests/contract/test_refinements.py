@@ -1,0 +1,91 @@
+"""Refinements: rows of pictures, marks and settings that every device with the id finds again."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from db import queue, refinements, submissions
+from db.errors import BadValue, TooManyQueued, UnknownJob, UnknownRefinement, UnknownSubmission
+from db.jobs import Job
+from db.refinements import MOST_STAGES, Refinement
+from tests.contract.queue_steps import add
+from tests.contract.test_submissions import new, several
+
+
+def start(db: sa.Engine, count: int = 3) -> tuple[Refinement, list[Job]]:
+    made = refinements.start(db, prompt="a red heart", submitter="ada", wanted=several(count))
+    (row,) = refinements.stages_of(db, made.id)
+    return made, [member.job for member in submissions.jobs_of(db, row.submission.id)]
+
+
+def test_rows_marks_and_settings_are_found_again_by_the_id(database: sa.Engine) -> None:
+    made, first = start(database)
+    refinements.mark(database, made.id, first[0].id, True)
+    refinements.mark(database, made.id, first[2].id, True)
+    refinements.mark(database, made.id, first[2].id, False)
+    row = refinements.add_stage(
+        database, made.id, kind="variations", submitter="bob", wanted=several(2), layout={"skip_rate": 0.5, "from": 1}
+    )
+    larger = refinements.add_stage(
+        database, made.id, kind="enlarged", submitter="ada", wanted=several(1), layout={"from": 2}, marked=True
+    )
+    refinements.set_up(database, made.id, row.submission.id, skip_rate=0.9)
+    refinements.set_up(database, made.id, row.submission.id, count=6)
+
+    found = refinements.stages_of(database, made.id)
+    assert [(s.place, s.submission.kind, s.submission.prompt) for s in found] == [
+        (1, "candidates", "a red heart"),
+        (2, "variations", "a red heart"),
+        (3, "enlarged", "a red heart"),
+    ]
+    assert [s.settings for s in found] == [{}, {"skip_rate": 0.9, "count": 6}, {}]
+    assert refinements.settings_of(database, row.submission.id) == {"skip_rate": 0.9, "count": 6}
+    enlarged = submissions.jobs_of(database, larger.submission.id)[0].job
+    assert refinements.marks_of(database, made.id) == {first[0].id, enlarged.id}
+    assert refinements.get(database, made.id).version == 8, "every change is counted"
+    assert [one.id for one in refinements.of_submitter(database, "ada")] == [made.id]
+    assert refinements.of_submitter(database, "bob") == []
+
+
+def test_only_pictures_and_rows_of_the_refinement_can_be_changed_from_it(database: sa.Engine) -> None:
+    made, _ = start(database)
+    other, others = start(database)
+    (row,) = refinements.stages_of(database, other.id)
+    for job_id in (others[0].id, add(database).id, "nothing"):
+        with pytest.raises(UnknownJob):
+            refinements.mark(database, made.id, job_id, True)
+    with pytest.raises(UnknownSubmission):
+        refinements.set_up(database, made.id, row.submission.id, count=1)
+    for change in (lambda i: refinements.mark(database, i, others[0].id, True), lambda i: refinements.get(database, i)):
+        with pytest.raises(UnknownRefinement, match="no refinement with the id 'guessed'"):
+            change("guessed")
+    assert refinements.marks_of(database, made.id) == set() == refinements.marks_of(database, other.id)
+    assert refinements.get(database, made.id).version == 1, "what was refused has changed nothing"
+
+
+def test_a_row_that_does_not_fit_is_not_added(database: sa.Engine) -> None:
+    made, _ = start(database)
+    with pytest.raises(TooManyQueued):
+        refinements.add_stage(
+            database, made.id, kind="variations", submitter="ada", wanted=several(4), layout={}, max_queued=5
+        )
+    with pytest.raises(TooManyQueued):
+        refinements.start(database, prompt="x", submitter="ada", wanted=several(4), max_queued=5)
+    assert len(refinements.stages_of(database, made.id)) == 1 == len(refinements.of_submitter(database, "ada"))
+    assert len(queue.list_jobs(database)) == 3
+    for _ in range(MOST_STAGES - 1):
+        refinements.add_stage(database, made.id, kind="enlarged", submitter="ada", wanted=several(1), layout={})
+    with pytest.raises(BadValue, match="at most 24 rows; start a new one"):
+        refinements.add_stage(database, made.id, kind="enlarged", submitter="ada", wanted=several(1), layout={})
+
+
+def test_a_set_is_ranked_once_however_many_look_at_it(database: sa.Engine) -> None:
+    sheet, _ = submissions.submit(database, kind="candidates", prompt="x", submitter="ada", wanted=several(2))
+    asked = [
+        submissions.add_about(database, sheet.id, new(engine="rank"), submitter=who, label="ranking", once=True)
+        for who in ("ada", "bob")
+    ]
+    again = submissions.add_about(database, sheet.id, new(engine="rank"), submitter="ada", label="ranking")
+    assert asked[0].id == asked[1].id != again.id
+    assert len(submissions.jobs_of(database, sheet.id)) == 4

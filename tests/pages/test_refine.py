@@ -1,0 +1,169 @@
+"""From a prompt to a picture worth keeping: rows of candidates and variations, marks, and the way back to any row."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+from db import artefacts, queue, refinements, submissions
+from db.jobs import Job, State
+from db.refinements import Stage
+from pages import _widgets as w
+from tests.pages.conftest import OpenPage
+from tests.pages.test_chain_pages import press, ranked
+from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
+
+
+def begin(open_page: OpenPage, prompt: str = "a red heart") -> tuple[AppTest, str]:
+    """A visitor asks for four candidates; the page then, and the id of the refinement."""
+    app = open_page(w.REFINE)
+    app.text_area(key="set_prompt").set_value(prompt)
+    app.segmented_control(key="refine_count").set_value(4)
+    app = press(app, "Draw candidates")
+    address = app.query_params["refinement"]
+    return app, address if isinstance(address, str) else address[0]
+
+
+def rows(studio: Studio, refinement: str) -> list[tuple[Stage, list[Job]]]:
+    found = refinements.stages_of(studio.db, refinement)
+    return [(s, [m.job for m in submissions.jobs_of(studio.db, s.submission.id) if m.cell is not None]) for s in found]
+
+
+def draw_all(studio: Studio) -> None:
+    while queue.counts(studio.db)[State.QUEUED]:
+        studio.finish(studio.run())
+
+
+def drawn(studio: Studio, open_page: OpenPage) -> tuple[str, Stage, list[Job]]:
+    """A refinement whose four candidates are done and ranked: the second is best, then the third."""
+    studio.start_executor()
+    _, address = begin(open_page)
+    draw_all(studio)
+    open_page(w.REFINE, refinement=address)
+    (rank,) = queue.list_jobs(studio.db, engine="rank")
+    ranked(studio, rank, [0.1, 0.4, 0.3, 0.2])
+    ((stage, jobs),) = rows(studio, address)
+    return address, stage, jobs
+
+
+def test_candidates_are_ranked_once_and_shown_best_first(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    app, address = begin(open_page)
+    assert "1. Candidates" in {h.value for h in app.subheader} and "0 of 4 done" in everything_shown(app)
+    ((_, jobs),) = rows(studio, address)
+    assert {job.params["upscale"] for job in jobs} == {1} and len({job.params["seed"] for job in jobs}) == 4
+    assert not queue.list_jobs(studio.db, engine="rank")
+    draw_all(studio)
+    for visitor in (ME, SOMEBODY, ME):
+        app = open_page(w.REFINE, visitor=visitor, refinement=address)
+    (rank,) = queue.list_jobs(studio.db, engine="rank")
+    assert rank.submitter == ME and len(rank.params["pictures"]) == 4
+    ranked(studio, rank, [0.1, 0.4, 0.3, 0.2])
+    app = open_page(w.REFINE, refinement=address)
+    shown = [b.key for b in app.button if str(b.key).startswith("mark_")]
+    assert shown == [f"mark_{jobs[i].id}" for i in (1, 2, 3, 0)] and "No. 1 · score 0.400" in everything_shown(app)
+
+
+def test_what_is_marked_is_varied_by_the_rate_and_number_that_are_set(studio: Studio, open_page: OpenPage) -> None:
+    address, stage, jobs = drawn(studio, open_page)
+    app = open_page(w.REFINE, refinement=address)
+    assert app.button(key=f"vary_{stage.submission.id}").disabled
+    app = app.button(key=f"mark_{jobs[1].id}").click().run()
+    app = app.button(key=f"mark_{jobs[2].id}").click().run()
+    app = app.select_slider(key=f"rate_{stage.submission.id}").set_value(0.9).run()
+    app = app.segmented_control(key=f"count_{stage.submission.id}").set_value(6).run()
+    app = press(app, "Vary 2")
+    assert not app.error and not app.exception
+    (_, _), (row, made) = rows(studio, address)
+    assert sorted(job.parent_id for job in made) == sorted([jobs[1].id] * 3 + [jobs[2].id] * 3)
+    pictures = {artefacts.of_job(studio.db, job.id)["picture"].id for job in jobs[1:3]}
+    assert {job.params["init_image"] for job in made} == pictures
+    assert {job.params["init_weight"] for job in made} == {1.8}, "near: skip rate 0.9"
+    assert row.submission.layout == {"from": 1, "parents": [jobs[1].id, jobs[2].id], "skip_rate": 0.9}
+    assert "from 2 marked in row 1, very near" in everything_shown(app)
+
+
+def test_another_device_with_the_address_shows_and_goes_on_with_the_same(studio: Studio, open_page: OpenPage) -> None:
+    address, stage, jobs = drawn(studio, open_page)
+    mine = open_page(w.REFINE, refinement=address)
+    mine = mine.button(key=f"mark_{jobs[0].id}").click().run()
+    mine.select_slider(key=f"rate_{stage.submission.id}").set_value(0.15).run()
+    theirs = open_page(w.REFINE, visitor=SOMEBODY, refinement=address)
+    assert theirs.button(key=f"mark_{jobs[0].id}").label == "Marked 4"
+    assert theirs.select_slider(key=f"rate_{stage.submission.id}").value == 0.15
+    theirs = press(theirs, "Vary")
+    assert {job.submitter for job in rows(studio, address)[1][1]} == {SOMEBODY}
+    theirs.button(key=f"mark_{jobs[0].id}").click().run()
+    mine = mine.run()
+    assert "2. Variations" in {h.value for h in mine.subheader}
+    assert mine.button(key=f"mark_{jobs[0].id}").label == "Mark 4"
+
+
+def test_one_goes_back_to_a_row_and_on_from_it_with_its_own_marks(studio: Studio, open_page: OpenPage) -> None:
+    address, stage, jobs = drawn(studio, open_page)
+    app = open_page(w.REFINE, refinement=address)
+    app = app.button(key=f"mark_{jobs[1].id}").click().run()
+    app = press(app, "Vary")
+    draw_all(studio)
+    app = open_page(w.REFINE, refinement=address)
+    (_, _), (second, varied) = rows(studio, address)
+    app = app.button(key=f"mark_{varied[0].id}").click().run()
+    app = app.button(key=f"upscale_{second.submission.id}").click().run()
+    app = app.button(key=f"vary_{stage.submission.id}").click().run()
+    found = rows(studio, address)
+    assert [(s.place, s.submission.kind, s.submission.layout.get("from")) for s, _ in found] == [
+        (1, "candidates", None),
+        (2, "variations", 1),
+        (3, "enlarged", 2),
+        (4, "variations", 1),
+    ]
+    assert [job.parent_id for job in found[2][1]] == [varied[0].id]
+    assert {job.parent_id for job in found[3][1]} == {jobs[1].id}
+
+
+def test_what_was_enlarged_is_marked_and_downloaded(studio: Studio, open_page: OpenPage) -> None:
+    address, stage, jobs = drawn(studio, open_page)
+    app = open_page(w.REFINE, refinement=address)
+    for job in jobs[:2]:
+        app = app.button(key=f"mark_{job.id}").click().run()
+    app = app.button(key=f"upscale_{stage.submission.id}").click().run()
+    _, (row, enlarged) = rows(studio, address)
+    for job in enlarged:
+        studio.enlarge(job)
+    app = open_page(w.REFINE, refinement=address)
+    assert {app.button(key=f"mark_{job.id}").label for job in enlarged} == {"Marked 1", "Marked 2"}
+    labels = {str(one.proto.id).rsplit("-", 1)[-1]: one.proto.label for one in app.get("download_button")}
+    assert labels[f"download_{row.submission.id}"] == "Download 2"
+
+
+def test_a_prompt_of_markup_is_plain_text_and_nothing_asked_for_is_a_sentence(
+    studio: Studio, open_page: OpenPage
+) -> None:
+    hostile = "<b>bold</b> **x** [link](http://evil) <script>alert(1)</script>"
+    app, _ = begin(open_page, hostile)
+    html = "".join(str(element.proto.body) for element in app.get("html") if "t2i-prompt" in str(element.proto.body))
+    assert "&lt;script&gt;" in html and "<script>" not in html and "<b>" not in html
+    app, _ = begin(open_page, "another")
+    app = open_page(w.REFINE)
+    app.text_area(key="set_prompt").set_value("   ")
+    app = press(app, "Draw candidates")
+    assert "no prompt yet" in app.error[0].value and len(refinements.of_submitter(studio.db, ME)) == 2
+    assert "There is no refinement" in everything_shown(open_page(w.REFINE, refinement="<i>guessed</i>"))
+
+
+def test_a_row_that_would_not_fit_into_the_queue_is_one_sentence(studio: Studio, open_page: OpenPage) -> None:
+    address, _, jobs = drawn(studio, open_page)
+    app = open_page(w.REFINE, refinement=address)
+    app = app.button(key=f"mark_{jobs[1].id}").click().run()
+    for _ in range(47):
+        studio.enqueue("another")
+    app = press(app, "Vary")
+    assert "These 4 jobs were not queued" in app.error[0].value
+    assert len(rows(studio, address)) == 1 and app.button(key=f"mark_{jobs[1].id}").label == "Marked 1"
+
+
+def test_a_hidden_picture_is_gone_from_the_rows_for_everybody(studio: Studio, open_page: OpenPage) -> None:
+    address, _, jobs = drawn(studio, open_page)
+    queue.set_hidden(studio.db, jobs[0].id)
+    for shown in (open_page(w.REFINE, visitor=SOMEBODY, refinement=address), open_page(w.REFINE, refinement=address)):
+        keys = {button.key for button in shown.button}
+        assert f"mark_{jobs[0].id}" not in keys and f"mark_{jobs[1].id}" in keys

@@ -1,0 +1,110 @@
+"""The wall for the projector: newest, best-voted and running pictures, and the way in for phones."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from db import queue, votes
+from pages import _address
+from pages import _widgets as w
+from pages.wall import MOST, arrange
+from tests.pages.conftest import OpenPage
+from tests.pages.visits import SOMEBODY, Studio, everything_shown
+
+
+def alts(app: AppTest) -> list[str]:
+    """The prompts of the pictures that hang on the wall."""
+    return [image.proto.imgs[0].alt for image in app.get("image")]
+
+
+def test_newest_and_running_pictures_hang_with_prompt_and_engine(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    studio.draw("a red heart", SOMEBODY)
+    studio.enqueue("a blue car", SOMEBODY)
+    studio.run(step=7)
+    studio.enqueue("a house")
+    app = open_page(w.WALL)
+    shown = everything_shown(app)
+    assert not app.exception and not app.error and not app.title and not app.button
+    assert alts(app) == ["a blue car", "a red heart"]
+    assert "VQGAN + CLIP · step 7 of" in shown and "<b>1</b> forming" in shown and "<b>1</b> waiting" in shown
+    assert "The last of them starts in about" in shown
+
+
+def test_a_hidden_picture_is_gone_at_the_next_refresh(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    first, second = studio.draw("a red heart"), studio.draw("a blue car")
+    studio.enqueue("a house")
+    forming = studio.run()
+    app = open_page(w.WALL)
+    assert len(alts(app)) == 3
+    queue.set_hidden(studio.db, first.id)
+    queue.set_hidden(studio.db, forming.id)
+    assert alts(app.run()) == [second.prompt]
+
+
+def test_best_voted_pictures_stay_when_newer_ones_come(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    best, worse = studio.draw("a red heart"), studio.draw("a blue car")
+    for voter in ("anna", "bob"):
+        votes.cast(studio.db, voter=voter, left_id=best.id, right_id=worse.id, choice="left")
+    for number in range(MOST):
+        studio.draw(f"number {number}")
+    app = open_page(w.WALL)
+    assert len(alts(app)) == MOST and "a red heart" in alts(app) and "a blue car" not in alts(app)
+    assert "preferred 2 of 2 times" in everything_shown(app)
+
+
+def test_pictures_keep_their_places_while_others_come_and_go() -> None:
+    assert arrange([], ["a", "b"], 3) == ["a", "b", None]
+    assert arrange(["a", "b", None], ["c", "b", "a"], 3) == ["a", "b", "c"]
+    assert arrange(["a", "b", "c"], ["d", "a", "c"], 3) == ["a", "d", "c"]
+    assert arrange(["a", "b", "c"], ["c", "b"], 2) == ["c", "b"], "a smaller grid loses none"
+    assert arrange(["a"], [], 1) == [None]
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)> <script>alert(1)</script>",
+    "**bold** [link](http://evil) :heart: $x$",
+    "\u202egnp.exe\u202c zero\u200b\u200dwidth",
+    "x" * 900,
+]
+
+
+def test_hostile_prompts_are_plain_text(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    for prompt in HOSTILE:
+        studio.draw(prompt)
+    app = open_page(w.WALL)
+    captions = [str(e.proto.body) for e in app.get("html") if "<bdi>" in str(e.proto.body)]
+    assert len(captions) == len(HOSTILE)
+    for caption in captions:
+        assert "<img" not in caption and "<script" not in caption and "<bdi>" in caption, "each turns only itself"
+        assert len(caption) < 600
+    assert not app.markdown, "nothing a visitor wrote is read as Markdown"
+
+
+def test_an_empty_wall_invites_and_says_that_nobody_works(studio: Studio, open_page: OpenPage) -> None:
+    shown = everything_shown(open_page(w.WALL))
+    assert "could be the first one" in shown and "No executor is running" in shown
+    studio.start_executor()
+    assert "a new picture starts at once" in everything_shown(open_page(w.WALL))
+
+
+def test_the_code_leads_to_the_address_that_the_host_set(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "QR code" not in everything_shown(open_page(w.WALL)), "no address is known here"
+    monkeypatch.setenv("T2I_PUBLIC_URL", "https://draw.example.org/")
+    w.studio.clear()
+    shown = everything_shown(open_page(w.WALL))
+    assert 'alt="QR code of https://draw.example.org/"' in shown and "data:image/svg+xml" in shown
+
+
+def test_a_phone_is_not_led_to_its_own_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_address, "reachable_host", lambda _: "192.168.1.7")
+    for opened in ("http://localhost:8501/wall", "http://127.0.0.1:8501/", "http://0.0.0.0:8501"):
+        assert _address.for_visitors(opened, None, "wall") == "http://192.168.1.7:8501"
+    assert _address.for_visitors("https://lab.example.org/t2i/wall", None, "wall") == "https://lab.example.org/t2i"
+    assert _address.for_visitors(None, None, "wall") is None
