@@ -14,7 +14,7 @@ from torch import Tensor
 
 from generator.layout import Layout
 
-FAVOUR = 0.3  # of the spherical distance: what a draft in the style asked for may be further from the prompt
+FAVOUR = 0.15  # of the spherical distance: what a draft in the style asked for may be further from the prompt
 
 
 @dataclass(frozen=True)

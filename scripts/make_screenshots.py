@@ -1,4 +1,4 @@
-"""Pictures of every page for the README, from the running app with jobs that a real executor draws.
+"""Pictures of every page, from the running app with jobs that a real executor draws.
 
     .venv/bin/python scripts/make_screenshots.py [--steps 40] [--output docs/screenshots]
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,16 @@ import sqlalchemy as sa
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from db import pairs, queue, votes  # noqa: E402
+from db import artefacts, pairs, queue, refinements, submissions, votes  # noqa: E402
+from db.artefacts import Store  # noqa: E402
 from db.engine import connect  # noqa: E402
-from db.jobs import ENDED  # noqa: E402
-from generator.params import validate  # noqa: E402
+from db.jobs import ENDED, Job  # noqa: E402
+from pages import _stages  # noqa: E402
+from pages._submit import submit  # noqa: E402
+from pages._widgets import Studio  # noqa: E402
+from settings import Settings  # noqa: E402
 
-VISITOR = "screenshots-visitor"
+VISITOR, PASSWORD = "screenshots-visitor", "screenshots"
 PROMPTS = (
     "a red heart",
     "a slice of pizza",
@@ -49,13 +53,8 @@ PROMPTS = (
     "a rocket",
 )
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
-PAGES = {
-    "generation": "",
-    "previous_inferences": "previous_inferences",
-    "vote_images": "vote_images",
-    "leaderboard": "leaderboard",
-    "queue": "queue_page",
-}
+DARK = ("generation", "detail")  # pages that are taken in both schemes
+PROJECTOR = (1920, 1080)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run"]
 
@@ -67,25 +66,44 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "screenshots", help="folder of the pictures")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, _studio(Path(folder)) as (address, database):
-        db = connect(database)
-        jobs = [_enqueue(db, prompt, options.steps) for prompt in PROMPTS]
-        while any(queue.get(db, job).state not in ENDED for job in jobs):
-            time.sleep(0.5)
-        _vote(db)
+    with tempfile.TemporaryDirectory() as folder, _studio(Path(folder)) as (address, studio):
+        jobs = [_draw(studio, prompt, options.steps)[0] for prompt in PROMPTS]
+        sheet = _draw(studio, "a robot", options.steps, pictures=4)
+        refinement = _stages.begin(
+            studio, VISITOR, prompt="a cat", engine="vqgan-clip", checkpoint="mini", style=None, count=4
+        )
+        _finish(studio.db)
+        _refine(studio, refinement.id)
+        _finish(studio.db)
+        _vote(studio.db)
         # Some that are still at work, so that the pages show what waiting and watching look like.
         for prompt in ("a tree", "a golden crown", "a fish"):
-            _enqueue(db, prompt, options.steps * 4)
-        _wait(lambda: any(job.step > 2 for job in queue.running_jobs(db)))
-        _take(address, options.output, jobs[3])
-        db.dispose()
+            _draw(studio, prompt, options.steps * 4)
+        _wait(lambda: any(job.step > 2 for job in queue.running_jobs(studio.db)))
+        found = submissions.of_jobs(studio.db, [sheet[0].id])[sheet[0].id]
+        pages = {
+            "generation": "",
+            "refine": f"refine?refinement={refinement.id}",
+            "compare": "compare",
+            "sheet": f"sheets?sheet={found.id}",
+            "previous_inferences": "previous_inferences",
+            "detail": f"previous_inferences?job={jobs[3].id}",
+            "vote_images": "vote_images",
+            "leaderboard": "leaderboard",
+            "queue": "queue_page",
+            "models": "models",
+            "host": "host",
+        }
+        _take(address, options.output, pages)
+        studio.db.dispose()
     return 0
 
 
 @contextmanager
-def _studio(folder: Path) -> Iterator[tuple[str, str]]:
-    database = f"sqlite:///{folder}/jobs.db"
-    environment = {**os.environ, "T2I_DATABASE_URL": database, "T2I_STORE_URL": f"file://{folder}/artefacts"}
+def _studio(folder: Path) -> Iterator[tuple[str, Studio]]:
+    """The address of a running web app with one executor, and its database and store."""
+    database, store = f"sqlite:///{folder}/jobs.db", f"file://{folder}/artefacts"
+    environment = {**os.environ, "T2I_DATABASE_URL": database, "T2I_STORE_URL": store, "T2I_HOST_PASSWORD": PASSWORD}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -98,7 +116,8 @@ def _studio(folder: Path) -> Iterator[tuple[str, str]]:
         processes = [subprocess.Popen(c, cwd=ROOT, env=environment, stdout=log, stderr=log) for c in commands]
         try:
             _wait(lambda: _healthy(f"http://127.0.0.1:{port}/_stcore/health"))
-            yield f"http://127.0.0.1:{port}", database
+            settings = Settings(database_url=database, store_url=store)
+            yield f"http://127.0.0.1:{port}", Studio(settings, connect(database), Store(store))
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
@@ -114,7 +133,7 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _wait(condition: Any, longest_s: float = 300.0) -> None:
+def _wait(condition: Any, longest_s: float = 1200.0) -> None:
     deadline = time.monotonic() + longest_s
     while not condition():
         if time.monotonic() > deadline:
@@ -122,18 +141,23 @@ def _wait(condition: Any, longest_s: float = 300.0) -> None:
         time.sleep(0.3)
 
 
-def _enqueue(db: sa.Engine, prompt: str, steps: int) -> str:
-    params = validate("vqgan-clip", {"prompt": prompt, "steps": steps})
-    return queue.enqueue(
-        db,
-        engine="vqgan-clip",
-        checkpoint=params.checkpoint,
-        batch_key=params.batch_key,
-        prompt=params.prompt,
-        params=params.model_dump(mode="json"),
-        total_steps=params.total_steps,
-        submitter=VISITOR,
-    ).id
+def _draw(studio: Studio, prompt: str, steps: int, pictures: int = 1) -> list[Job]:
+    values = {"prompt": prompt, "steps": steps}
+    return submit(studio, visitor=VISITOR, engine="vqgan-clip", values=values, pictures=pictures)
+
+
+def _finish(db: sa.Engine) -> None:
+    """Wait until nothing is queued or running."""
+    _wait(lambda: all(job.state in ENDED for job in queue.list_jobs(db, limit=100)))
+
+
+def _refine(studio: Studio, refinement_id: str) -> None:
+    """Mark the first picture of the first row and ask for variations of it."""
+    (row,) = refinements.stages_of(studio.db, refinement_id)
+    job = submissions.jobs_of(studio.db, row.submission.id)[0].job
+    refinements.mark(studio.db, refinement_id, job.id, True)
+    picture = artefacts.of_jobs(studio.db, [job.id])[job.id]["picture"]
+    _stages.vary_marked(studio, refinement_id, row, [(job, picture)], VISITOR, count=4, skip_rate=0.45)
 
 
 def _vote(db: sa.Engine) -> None:
@@ -151,7 +175,7 @@ def _vote(db: sa.Engine) -> None:
             votes.cast(db, voter=f"simulated-visitor-{voter}", left_id=left.id, right_id=right.id, choice=choice)
 
 
-def _take(address: str, output: Path, detail: str) -> None:
+def _take(address: str, output: Path, pages: Mapping[str, str]) -> None:
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -165,13 +189,22 @@ def _take(address: str, output: Path, detail: str) -> None:
                 )
                 context.add_cookies([{"name": "t2i_visitor", "value": VISITOR, "url": address}])
                 page = context.new_page()
-                for name, path in {**PAGES, "detail": f"previous_inferences?job={detail}"}.items():
+                for name, path in pages.items():
+                    if scheme == "dark" and name not in DARK:
+                        continue
                     page.goto(f"{address}/{path}")
                     page.locator("h1").wait_for()
-                    page.get_by_test_id("stMain").locator("img, .t2i-empty").first.wait_for()
-                    page.wait_for_timeout(2500)
+                    if name == "host":
+                        page.get_by_label("Password").fill(PASSWORD)
+                        page.keyboard.press("Enter")
+                    page.wait_for_timeout(4000)
                     page.screenshot(path=output / f"{name}-{width_name}-{scheme}.png")
                 context.close()
+        width, height = PROJECTOR
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(f"{address}/wall")
+        page.wait_for_timeout(6000)
+        page.screenshot(path=output / "wall-projector.png")
         browser.close()
 
 
