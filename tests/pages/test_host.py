@@ -53,7 +53,7 @@ def test_every_action_of_the_host_is_refused_without_the_password(hosted: Studio
             action(*[job.id for _ in inspect.signature(action).parameters])
     assert rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
     public = {n for n, f in vars(_host_actions).items() if inspect.isfunction(f) and f.__module__.endswith("_actions")}
-    assert public - {action.__name__ for action in actions} == {"offered", "_export"}
+    assert public - {action.__name__ for action in actions} == {"offered", "_export", "_enlarging"}
 
 
 def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: Studio, open_page: OpenPage) -> None:
