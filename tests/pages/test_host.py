@@ -183,6 +183,9 @@ def test_the_host_sends_to_the_front_cancels_and_bans(hosted: Studio, open_page:
     app.button(key=f"host_front_{last.id}").click().run()
     assert queue.queued_jobs(hosted.db)[0].id == last.id
     app.button(key=f"host_cancel_{first.id}").click().run()
+    app.segmented_control(key="host_section").set_value("Pictures").run()
+    app.button(key=f"host_hide_{first.id}").click().run()
+    assert queue.get(hosted.db, first.id).hidden, "a cancelled job may have a preview and a prompt"
     assert queue.get(hosted.db, first.id).state == State.CANCELLED
     app.segmented_control(key="host_section").set_value("Visitors").run()
     app.button(key="ban_and_hide_troll-troll-troll-troll").click().run()
