@@ -44,7 +44,7 @@ def forget_everything(db: sa.Engine, store: Store) -> Forgotten:
             conn.execute(sa.delete(artefacts).where(artefacts.c.key.in_(keys)))
     with writing(db) as conn:
         if conn.dialect.name == "postgresql":
-            conn.execute(sa.text("LOCK TABLE jobs, artefacts, votes IN EXCLUSIVE MODE"))
+            conn.execute(sa.text("LOCK TABLE refinements, jobs, artefacts, votes IN EXCLUSIVE MODE"))
         _check_still(conn)
         late = conn.scalars(sa.select(artefacts.c.key)).all()
         count = conn.scalar(sa.select(sa.func.count()).select_from(jobs)) or 0

@@ -173,9 +173,19 @@ def events(db: sa.Engine, job_id: str) -> list[Event]:
     return [Event(**row._mapping) for row in rows]
 
 
-def set_hidden(db: sa.Engine, job_id: str, hidden: bool = True) -> Job:
-    """Take a job out of the public lists and votes, or bring it back. Raises UnknownJob."""
+def set_hidden(db: sa.Engine, job_id: str, hidden: bool = True, copies: Collection[str] = ()) -> Job:
+    """Take a job out of the public lists and votes, or bring it back. Raises UnknownJob.
+
+    copies: engines that make the same picture again, as enlarging does; what they made from it goes along.
+    """
     with writing(db) as conn:
+        shown, newest = {job_id}, {job_id}
+        while copies and newest:
+            made = sa.select(jobs.c.id).where(jobs.c.parent_id.in_(newest), jobs.c.engine.in_(sorted(copies)))
+            newest = set(conn.scalars(made)) - shown
+            shown |= newest
+        if len(shown) > 1:
+            conn.execute(sa.update(jobs).where(jobs.c.id.in_(shown - {job_id})).values(hidden=hidden))
         row = conn.execute(
             sa.update(jobs).where(jobs.c.id == job_id).values(hidden=hidden).returning(*jobs.c)
         ).one_or_none()

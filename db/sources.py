@@ -20,10 +20,11 @@ def check(db: sa.Engine, store: artefacts.Store, references: Iterable[str], subm
     from all others is still there for whoever drew it.
     """
     for reference in references:
-        _check(db, store, reference, submitter)
+        key_of(db, store, reference, submitter)
 
 
-def _check(db: sa.Engine, store: artefacts.Store, reference: str, submitter: str) -> None:
+def key_of(db: sa.Engine, store: artefacts.Store, reference: str, submitter: str) -> str:
+    """The key of one such picture. Raises as `check`."""
     table = artefacts_table
     named = table.c.key == reference if "/" in reference else table.c.id == reference
     found = sa.select(table.c.key, jobs.c.hidden, jobs.c.submitter).join(
@@ -36,3 +37,4 @@ def _check(db: sa.Engine, store: artefacts.Store, reference: str, submitter: str
     key = reference if "/" in reference else None if row is None else row.key
     if key is None or not store.exists(key):
         raise UnknownArtefact(f"The picture this starts from ({reference}) is not in the store; choose another one.")
+    return key

@@ -33,9 +33,9 @@ def best_voted(db: sa.Engine, engines: Collection[str], *, limit: int) -> list[t
     liked = {job_id: t for job_id, t in votes.tallies(db, pool).items() if t.wins > t.losses}
     best = sorted(liked, key=lambda job_id: (_share(liked[job_id]), job_id), reverse=True)[:limit]
     with reading(db) as conn:
-        rows = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(best))).all()
+        rows = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(best), jobs.c.hidden == sa.false())).all()
     found = {row.id: from_row(row) for row in rows}
-    return [(found[job_id], liked[job_id]) for job_id in best]
+    return [(found[job_id], liked[job_id]) for job_id in best if job_id in found]
 
 
 def _share(tally: Tally) -> float:

@@ -115,9 +115,11 @@ class StableDiffusion:
     def _using(self, part: Any) -> Iterator[None]:
         """The network on the device; with memory=low it leaves again, so that the next one finds room."""
         part.to(self.device)
-        yield
-        if self._low:
-            part.to("cpu")
+        try:
+            yield
+        finally:
+            if self._low:
+                part.to("cpu")
 
     def _is_low(self, jobs: Sequence[LatentDiffusionParams]) -> bool:
         """Whether these jobs are drawn with memory=low: because they say so, or because too little is free for auto."""

@@ -82,8 +82,6 @@ def settings_of(engines: Sequence[str]) -> list[str]:
 
 def permitted(engines: Sequence[str], name: str) -> str:
     """The values of a setting that all of these engines permit, in words; empty where there is nothing to say."""
-    if name == ENGINE:
-        return ", ".join(registry.drawing_engines())
     if name == "style":
         return ", ".join([*registry.STYLES, ANY[0]])
     every = [_fields(engine) for engine in engines]

@@ -13,6 +13,7 @@ from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
 from generator.inventory import missing
+from generator.params import validate
 from pages import _widgets as w
 
 # What the page has its own widget for, or fills in from an upload.
@@ -57,14 +58,9 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
 
 
 def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
-    """What each setting is before anybody changes it, for this checkpoint."""
-    declared = {
-        name: info.default
-        for name, info in registry.params_class(engine).model_fields.items()
-        if not info.is_required() and info.default_factory is None
-    }
-    spec = registry.checkpoint_spec(checkpoint)
-    return {**declared, **spec.defaults, "checkpoint": checkpoint, "seed": None}
+    """What each setting is before anybody changes it, for this checkpoint; the seed is random."""
+    # Asked of the declaration itself, since some settings follow from others.
+    return {**validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0}).model_dump(), "seed": None}
 
 
 def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:

@@ -46,14 +46,18 @@ def cancel(job_id: str) -> None:
 
 @host_only
 def hide(job_id: str) -> None:
-    """A picture is gone from gallery, votes, sheets and lineage."""
-    queue.set_hidden(w.studio().db, job_id)
+    """A picture is gone from gallery, votes, sheets and lineage, enlarged as well."""
+    queue.set_hidden(w.studio().db, job_id, copies=_enlarging())
 
 
 @host_only
 def unhide(job_id: str) -> None:
     """A hidden picture is shown again."""
-    queue.set_hidden(w.studio().db, job_id, hidden=False)
+    queue.set_hidden(w.studio().db, job_id, hidden=False, copies=_enlarging())
+
+
+def _enlarging() -> list[str]:
+    return [name for name, spec in registry.ENGINES.items() if spec.makes == "picture"]
 
 
 @host_only

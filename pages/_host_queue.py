@@ -9,7 +9,7 @@ import streamlit as st
 
 from db import queue
 from db.artefacts import Artefact
-from db.jobs import LIVE, Job, State
+from db.jobs import ENDED, Job, State
 from generator import registry
 from pages import _host_access, _live
 from pages import _host_actions as actions
@@ -106,7 +106,7 @@ def called(visitor: str, names: dict[str, str]) -> str:
 
 
 def pictures_section() -> None:
-    """All pictures, hidden ones as well, newest first."""
+    """All pictures, hidden ones and those that were never finished as well, newest first."""
     search, only = st.columns([3, 1], vertical_alignment="bottom")
     with search:
         term = st.text_input("Search", key="host_search", placeholder="Words of a prompt", icon=":material/search:")
@@ -121,7 +121,7 @@ def pictures_section() -> None:
         w.studio().db,
         before_id=trail[-1] if trail else None,
         limit=PAGE + 1,
-        states=[State.SUCCEEDED, State.RUNNING],
+        states=[State.RUNNING, *ENDED],
         without=results,
         search=term.strip() or None,
         include_hidden=True,
@@ -149,7 +149,7 @@ def _newer() -> None:
 def _picture(job: Job, files: dict[str, Artefact], names: dict[str, str]) -> None:
     data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
     w.picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead="No picture yet")
-    state = "Hidden · " if job.hidden else "Running · " if job.state in LIVE else ""
+    state = "Hidden · " if job.hidden else "" if job.state == State.SUCCEEDED else f"{job.state.capitalize()} · "
     st.html(
         f'<div class="t2i-prompt">{w.esc(w.short(job.prompt, 60))}</div>'
         f'<div class="t2i-meta">{state}{w.esc(called(job.submitter, names))}</div>'

@@ -96,20 +96,13 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
             st.download_button(
                 name,
                 # Read when it is asked for, so that a look at a job does not load its film.
-                partial(_read, job.id, artefact.key),
+                partial(w.read_shown, job, artefact),
                 file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
                 mime=artefact.media_type,
                 key=f"download_{kind}",
                 icon=":material/download:",
                 on_click="ignore",
             )
-
-
-def _read(job_id: str, key: str) -> bytes:
-    # By now the host may have hidden it.
-    if queue.get(w.studio().db, job_id).hidden:
-        raise UnknownJob(job_id)
-    return w.studio().store.get(key)
 
 
 def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from db import refinements, submissions
 from db.artefacts import Artefact
-from db.errors import TooManyQueued, UnknownRefinement
+from db.errors import DatabaseUnavailable, DbError, UnknownRefinement
 from db.jobs import ENDED, LIVE, Job, State
 from db.refinements import Refinement, Stage
 from db.submissions import Member
@@ -28,22 +28,25 @@ def show(refinement_id: str, visitor: str) -> None:
     db = w.studio().db
     try:
         found = refinements.get(db, refinement_id)
+        rows = [(stage, submissions.jobs_of(db, stage.submission.id)) for stage in refinements.stages_of(db, found.id)]
+        if not any(_sheet.pictures_of(everyone) for _, everyone in rows):
+            raise UnknownRefinement(refinement_id)  # the host has hidden all of it, its prompt as well
     except UnknownRefinement as error:
         w.empty_state("No such refinement", str(error))
         return
     st.session_state[SEEN] = found.version
     added = st.session_state.pop("row_added", False)
     st.html(f'<div class="t2i-prompt whole">{w.esc(w.short(found.prompt, 300))}</div>')
-    rows = refinements.stages_of(db, found.id)
-    for stage in rows:
-        live = _is_live(submissions.jobs_of(db, stage.submission.id))
+    for stage, everyone in rows:
+        live = _is_live(everyone)
         with st.container(key=f"stage_{stage.place}", gap="small"):
             st.fragment(_row, run_every=1.0 if live else None, key=f"row_{stage.submission.id}")(
                 found, stage, visitor, live
             )
     st.fragment(_look, run_every=LOOK_S, key="look")(found.id)
     if added:
-        w.scroll_to(f"stage_{rows[-1].place}", rows[-1].submission.id)
+        newest = rows[-1][0]
+        w.scroll_to(f"stage_{newest.place}", newest.submission.id)
 
 
 def _close() -> None:
@@ -70,7 +73,7 @@ def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
             everyone = submissions.jobs_of(db, sheet.id)
         if _is_live(everyone) != live:
             st.rerun()
-        members = [m for m in everyone if m.cell is not None and not m.job.hidden]
+        members = _sheet.pictures_of(everyone)
         rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank"]
         files = w.files_of([member.job.id for member in everyone])
         pictures = {m.job.id: files[m.job.id]["picture"] for m in members if m.job.state == State.SUCCEEDED}
@@ -97,18 +100,25 @@ def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
 
 
 def _unranked(kind: str, everyone: list[Member]) -> bool:
-    done = sum(member.job.state == State.SUCCEEDED for member in everyone if member.cell is not None)
-    return kind != "enlarged" and done > 1 and not _is_live(everyone) and all(m.cell is not None for m in everyone)
+    ended = not _is_live(everyone) and all(member.cell is not None for member in everyone)
+    return kind != "enlarged" and ended and len(_done(everyone)) > 1
+
+
+def _done(everyone: list[Member]) -> list[Member]:
+    """The members with a finished picture that may be seen."""
+    return [m for m in _sheet.pictures_of(everyone) if m.job.state == State.SUCCEEDED]
 
 
 def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
     """Have the row ranked, once; whether there was room in the queue."""
-    files = w.files_of([member.job.id for member in everyone if member.job.state == State.SUCCEEDED])
+    files = w.files_of([member.job.id for member in _done(everyone)])
     pictures = [one["picture"].id for one in files.values() if "picture" in one]
     try:
         # In the name of who began: whoever looks first, it counts against the same visitor's queue.
         rank(w.studio(), stage.submission, pictures, found.submitter, prompt=found.prompt, clip=["mini"], once=True)
-    except (TooManyQueued, BadParams):
+    except DatabaseUnavailable:
+        raise
+    except (DbError, BadParams):  # no room, a limit, a rule of the host's: the row is there all the same
         return False
     return True
 
@@ -204,11 +214,11 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
 
 def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:
     one = marked[0][1] if len(marked) == 1 else None
-    studio, pictures = w.studio(), [picture for _, picture in marked]
+    studio = w.studio()
     st.download_button(
         f"Download{many}",
         # Read when it is asked for.
-        partial(studio.store.get, one.key) if one else partial(_stages.packed, studio, pictures),
+        partial(w.read_shown, *marked[0]) if one else partial(_stages.packed, studio, marked),
         file_name=f"{one.job_id}.{one.key.rsplit('.', 1)[-1]}" if one else f"{stage.submission.id}.zip",
         mime=one.media_type if one else "application/zip",
         key=f"download_{stage.submission.id}",

@@ -213,12 +213,19 @@ def _open(job_id: str) -> None:
     w.go_to(w.INFERENCES, job=job_id)
 
 
+def _shown_now(members: list[Member]) -> list[Member]:
+    """But for what the host has hidden since the page was drawn."""
+    return [member for member in members if not queue.get(w.studio().db, member.job.id).hidden]
+
+
 def _png(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> bytes:
+    members = _shown_now(members)
     shown = (files[m.job.id].get("thumbnail") or files[m.job.id].get("picture") for m in members)
     cells = [Cell(m.label, line(m.job, places), w.load(one)) for m, one in zip(members, shown, strict=True)]
     return contact_sheet(sheet.prompt, cells, columns_of(sheet, len(members)))
 
 
 def _film(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> bytes:
+    members = _shown_now(members)
     cells = [Cell(m.label, line(m.job, places), w.load(files[m.job.id]["gif"])) for m in members]
     return merged_film(sheet.prompt, cells, columns_of(sheet, len(members)))

@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 
-from db import refinements
+from db import queue, refinements
 from db.artefacts import Artefact
 from db.jobs import Job
 from db.refinements import Refinement, Stage
@@ -120,11 +120,13 @@ def _check_some(marked: Marked) -> None:
         raise BadParams("Nothing is marked in this row that is finished; tap the pictures you like first.")
 
 
-def packed(studio: Studio, pictures: Sequence[Artefact]) -> bytes:
-    """The pictures' files in one ZIP; they are compressed already."""
+def packed(studio: Studio, marked: Marked) -> bytes:
+    """The pictures' files in one ZIP, but for what the host has hidden by now; they are compressed already."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for picture in pictures:
+        for job, picture in marked:
+            if queue.get(studio.db, job.id).hidden:
+                continue
             # A fixed time: the same pictures make the same file.
             name = zipfile.ZipInfo(f"{picture.job_id}.{picture.key.rsplit('.', 1)[-1]}")
             archive.writestr(name, studio.store.get(picture.key))

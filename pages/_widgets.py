@@ -18,9 +18,9 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.navigation.page import StreamlitPage
 
-from db import artefacts, engine, rules, visitors, workers
+from db import artefacts, engine, queue, rules, visitors, workers
 from db.artefacts import Artefact, Store
-from db.errors import DbError, UnknownArtefact
+from db.errors import DbError, UnknownArtefact, UnknownJob
 from db.jobs import Job
 from db.rules import Rules
 from generator import registry
@@ -242,8 +242,8 @@ def _bytes(address: str, key: str, sha256: str) -> bytes:
 
 
 def forget_files() -> None:
-    """Drop what this process remembers of files that are deleted."""
-    _bytes.clear()
+    """Drop what this process remembers of files that are deleted, and of files made from them to take home."""
+    st.cache_data.clear()
 
 
 def load(artefact: Artefact | None) -> bytes | None:
@@ -254,6 +254,13 @@ def load(artefact: Artefact | None) -> bytes | None:
         return _bytes(studio().store.address, artefact.key, artefact.sha256)
     except UnknownArtefact:
         return None
+
+
+def read_shown(job: Job, artefact: Artefact) -> bytes:
+    """A file of a job when it is downloaded. Raises UnknownJob where the host has hidden it by then."""
+    if queue.get(studio().db, job.id).hidden:
+        raise UnknownJob(job.id)
+    return studio().store.get(artefact.key)
 
 
 def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: int | None = None) -> None:

@@ -95,13 +95,16 @@ def _engines(engine: str, axis_key: str) -> list[str]:
 
 
 def _values(axis_key: str, name: str, engines: list[str]) -> str:
-    allowed = _comparison.permitted(engines, name)
-    start = example(name) if (axis_key, name) in START else ""
+    allowed, shown = _comparison.permitted(engines, name), example(name)
+    if name == ENGINE:
+        offered = w.offered_engines()
+        allowed, shown = ", ".join(offered), ", ".join(offered[:2])
+    start = shown if (axis_key, name) in START else ""
     key = _form.keep(f"{axis_key}_values_{name}", start)
     typed = st.text_input(
         f"Values of {name}",
         key=key,
-        placeholder=example(name),
+        placeholder=shown,
         help="With commas between them, prompts with semicolons; several CLIPs with +."
         + (f" Permitted: {allowed}." if allowed else ""),
     )

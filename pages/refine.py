@@ -8,7 +8,7 @@ from db import refinements, submissions
 from generator import registry
 from generator.params import Params
 from generator.params.vary import takes_pictures
-from pages import _form, _refinement, _stages
+from pages import _form, _refinement, _sheet, _stages
 from pages import _widgets as w
 
 SHOWN = 12
@@ -81,24 +81,24 @@ def _begin(visitor: str) -> None:
 
 
 def _list(visitor: str) -> None:
-    own = refinements.of_submitter(w.studio().db, visitor, limit=SHOWN)
-    if not own:
+    db, rows = w.studio().db, []
+    for found in refinements.of_submitter(w.studio().db, visitor, limit=SHOWN):
+        stages = [submissions.jobs_of(db, stage.submission.id) for stage in refinements.stages_of(db, found.id)]
+        shown = [[member.job.id for member in _sheet.pictures_of(members)] for members in stages]
+        if any(shown):  # the host has not hidden all of it
+            rows.append((found, shown))
+    if not rows:
         return
     st.subheader("Your refinements", anchor=False)
-    for found in own:
-        rows = refinements.stages_of(w.studio().db, found.id)
-        newest = [
-            m.job.id
-            for m in submissions.jobs_of(w.studio().db, rows[-1].submission.id)
-            if m.cell is not None and not m.job.hidden
-        ]
+    for found, shown in rows:
+        newest = next(ids for ids in reversed(shown) if ids)
         files = next((one for one in w.files_of(newest).values() if "thumbnail" in one or "preview" in one), {})
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{found.id}"):
             data = w.load(files.get("thumbnail") or files.get("preview"))
             w.picture(data, key=f"refinement_{found.id}", alt=found.prompt, side=56)
             st.html(
                 f'<div class="t2i-prompt">{w.esc(w.short(found.prompt))}</div>'
-                f'<div class="t2i-meta">{len(rows)} {"row" if len(rows) == 1 else "rows"} · '
+                f'<div class="t2i-meta">{len(shown)} {"row" if len(shown) == 1 else "rows"} · '
                 f"{w.esc(w.ago(found.created_at))}</div>"
             )
             st.button("Open", icon=":material/arrow_forward:", key=f"open_{found.id}", on_click=_open, args=(found.id,))

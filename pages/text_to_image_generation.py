@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from db import visitors, workers
+from db import sources, visitors, workers
 from generator import registry
 from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, Params, validate
@@ -208,7 +208,10 @@ def _upload(name: str, label: str, said: str) -> Any:
     if kept and uploaded is None:
         with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
             with w.plain_errors():
-                w.picture(w.studio().store.get(kept), key=f"kept_{name}", alt=label, side=56)
+                # A key, or the id of a record in the settings of a variation; the host may have hidden it since.
+                store = w.studio().store
+                found = sources.key_of(w.studio().db, store, kept, w.visitor())
+                w.picture(store.get(found), key=f"kept_{name}", alt=label, side=56)
             st.text(said)
             key, forget = f"remove_{name}", ({f"set_{name}": None},)
             st.button("Remove", key=key, icon=":material/close:", on_click=_form.preset, args=forget)

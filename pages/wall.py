@@ -137,7 +137,9 @@ def _still(address: str, key: str, sha256: str) -> bytes | None:
 
 def _side(address: str | None, running: int) -> None:
     waiting, wait = wall.line(w.studio().db)
-    if not workers.live(w.studio().db):
+    if w.house_rules().paused:
+        state = "The host has paused the queue: what is asked for waits."
+    elif not workers.live(w.studio().db):
         state = "No executor is running; what is asked for waits."
     elif not waiting:
         state = "Nothing waits: a new picture starts at once." if running < 1 else "Nothing waits."

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts, queue, rules, submissions, visitors, votes
+from db import artefacts, queue, refinements, rules, submissions, visitors, votes
 from db.adding import NewJob
 from db.artefacts import Store
 from db.errors import StillRunning, StoreUnavailable
@@ -135,6 +135,9 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     child = picture(database, store, parent_id=one.id)
     new = NewJob(engine="e", checkpoint="c", batch_key="b", prompt="p", params={}, total_steps=1)
     submissions.submit(database, kind="candidates", prompt="p", submitter="bob", wanted=[("1", new), ("2", new)])
+    made = refinements.start(database, prompt="p", submitter="bob", wanted=[("1", new), ("2", new)])
+    (row,) = refinements.stages_of(database, made.id)
+    refinements.mark(database, made.id, submissions.jobs_of(database, row.submission.id)[0].job.id, True)
     artefacts.save(database, store, job_id=None, kind="upload", data=b"photo", media_type="image/png", ext="png")
     votes.cast(database, voter="eve", left_id=one.id, right_id=two.id, choice="tie")
     visitors.set_name(database, "eve", "Eve")
@@ -151,7 +154,7 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     assert queue.get(database, child.id) and list((tmp_path / "artefacts").rglob("*.png"))
     queue.release(database, worker_id="w1", job_id=running.id)
     gone = forget_everything(database, store)
-    assert (gone.jobs, gone.files) == (5, 13)
+    assert (gone.jobs, gone.files) == (7, 13)
     with database.connect() as conn:
         left = {t.name for t in metadata.sorted_tables if conn.scalar(sa.select(sa.func.count()).select_from(t))}
     assert left - {"workers"} == {host_settings.name}

@@ -188,6 +188,22 @@ def test_nothing_is_made_from_a_picture_that_is_gone(studio: Studio, open_page: 
     assert len(jobs(studio)) == 2, "nothing is queued"
 
 
+def test_the_start_of_a_variation_is_shown_in_the_form_unless_it_was_hidden(
+    studio: Studio, open_page: OpenPage
+) -> None:
+    first = studio.draw("a red heart", SOMEBODY)
+    picture = artefacts.of_job(studio.db, first.id)["picture"]
+    for reference in (picture.id, picture.key):
+        queue.set_hidden(studio.db, first.id, False)
+        child = studio.draw("a blue car", SOMEBODY, init_image=reference, parent_id=first.id)
+        for hidden in (False, True):
+            queue.set_hidden(studio.db, first.id, hidden)
+            app = press(open_page(w.INFERENCES, job=child.id), "Edit settings")
+            kept = [image for image in app.get("image") if image.proto.imgs[0].alt == "Picture to start from"]
+            said = " ".join(error.value for error in app.error)
+            assert bool(kept) != hidden and ("taken out by the host" in said) == hidden
+
+
 def test_a_sheet_with_a_hidden_picture_is_not_ranked_behind_its_back(studio: Studio, open_page: OpenPage) -> None:
     sheet = candidates(studio, open_page, 2)
     studio.start_executor()

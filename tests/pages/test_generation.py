@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from db import artefacts, queue, workers
 from db.jobs import State
 from generator import registry
+from generator.params import validate
 from pages import _form
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
@@ -53,6 +54,16 @@ def test_several_pictures_are_several_jobs_with_their_own_seeds(studio: Studio, 
     app.number_input(key="set_vqgan-clip_mini_seed").set_value(2**32 - 1)
     generate(write(app, "a red heart"))
     assert sorted(job.params["seed"] for job in jobs(studio)) == [0, 1, 2**32 - 1]
+
+
+@pytest.mark.parametrize("engine", registry.drawing_engines())
+def test_an_untouched_form_draws_what_the_command_line_draws(engine: str) -> None:
+    for checkpoint in registry.ENGINES[engine].checkpoints:
+        offered = [field for group in _form.fields(engine, checkpoint, ()).values() for field in group]
+        values = _form.defaults(engine, checkpoint)
+        shown = {field.name: values[field.name] for field in offered if field.name != "prompt"}
+        drawn = validate(engine, {**shown, "prompt": "a red heart", "seed": 1})
+        assert drawn == validate(engine, {"prompt": "a red heart", "checkpoint": checkpoint, "seed": 1})
 
 
 def test_what_is_set_in_the_form_is_what_the_job_gets(studio: Studio, open_page: OpenPage) -> None:

@@ -53,7 +53,7 @@ def test_every_action_of_the_host_is_refused_without_the_password(hosted: Studio
             action(*[job.id for _ in inspect.signature(action).parameters])
     assert rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
     public = {n for n, f in vars(_host_actions).items() if inspect.isfunction(f) and f.__module__.endswith("_actions")}
-    assert public - {action.__name__ for action in actions} == {"offered", "_export"}
+    assert public - {action.__name__ for action in actions} == {"offered", "_export", "_enlarging"}
 
 
 def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: Studio, open_page: OpenPage) -> None:
@@ -116,7 +116,8 @@ def test_the_host_pauses_the_queue_and_visitors_see_it(hosted: Studio, open_page
     app = sign_in(open_page)
     next(b for b in app.button if b.label == "Pause").click().run()
     assert "The queue is paused" in everything_shown(app)
-    assert "The host has paused the queue" in everything_shown(open_page(_widgets.QUEUE))
+    for place in (_widgets.QUEUE, _widgets.WALL):
+        assert "The host has paused the queue" in everything_shown(open_page(place))
     assert queue.claim(hosted.db, worker_id="w", limit=1, lease_s=9) == []
     next(b for b in app.button if b.label == "Resume").click().run()
     assert "paused" not in everything_shown(open_page(_widgets.QUEUE))
@@ -152,12 +153,39 @@ def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_pag
     assert not queue.get(hosted.db, secret.id).hidden
 
 
+def test_an_enlarged_copy_is_hidden_with_its_picture(hosted: Studio, open_page: OpenPage) -> None:
+    secret = hosted.draw("the secret one", SOMEBODY)
+    queue.enqueue(
+        hosted.db,
+        engine="upscale",
+        checkpoint="mini-upscaler",
+        batch_key="b",
+        prompt=secret.prompt,
+        params={"width": 64, "height": 64},
+        total_steps=1,
+        submitter=ME,
+        parent_id=secret.id,
+    )
+    (copy,) = queue.list_jobs(hosted.db, engine="upscale")
+    hosted.enlarge(copy)
+    variation = hosted.draw("a variation", ME, parent_id=secret.id)
+    app = sign_in(open_page, "Pictures")
+    app = app.button(key=f"host_hide_{secret.id}").click().run()
+    assert queue.get(hosted.db, copy.id).hidden and not queue.get(hosted.db, variation.id).hidden
+    assert "the secret one" not in everything_shown(open_page(_widgets.INFERENCES))
+    app.button(key=f"host_show_{secret.id}").click().run()
+    assert not queue.get(hosted.db, copy.id).hidden
+
+
 def test_the_host_sends_to_the_front_cancels_and_bans(hosted: Studio, open_page: OpenPage) -> None:
     first, last = hosted.enqueue("a red heart", SOMEBODY), hosted.enqueue("a blue car", "troll-troll-troll-troll")
     app = sign_in(open_page)
     app.button(key=f"host_front_{last.id}").click().run()
     assert queue.queued_jobs(hosted.db)[0].id == last.id
     app.button(key=f"host_cancel_{first.id}").click().run()
+    app.segmented_control(key="host_section").set_value("Pictures").run()
+    app.button(key=f"host_hide_{first.id}").click().run()
+    assert queue.get(hosted.db, first.id).hidden, "a cancelled job may have a preview and a prompt"
     assert queue.get(hosted.db, first.id).state == State.CANCELLED
     app.segmented_control(key="host_section").set_value("Visitors").run()
     app.button(key="ban_and_hide_troll-troll-troll-troll").click().run()
@@ -189,6 +217,11 @@ def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -
     offered = set(page.selectbox(key="set_engine").options)
     assert {"CLIP-guided diffusion", "Latent diffusion"} <= offered
     assert not {"VQGAN + CLIP", "BigGAN + CLIP"} & offered
+    compare = open_page(_widgets.COMPARE)
+    typed = compare.text_input(key="compare_rows_values_engine")
+    assert {"latent-diffusion", "guided-diffusion"} <= set(typed.value.split(", "))
+    assert not {"vqgan-clip", "biggan-clip"} & set(typed.value.split(", "))
+    assert "vqgan-clip" not in typed.help
     page.text_area(key="set_prompt").set_value("G.Ó.R.E").run()
     next(b for b in page.button if b.label == "Generate").click().run()
     assert "does not allow" in everything_shown(page)

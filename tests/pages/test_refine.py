@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
+import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue, refinements, submissions
+from db import artefacts, queue, refinements, rules, submissions
+from db.errors import UnknownJob
 from db.jobs import Job, State
 from db.refinements import Stage
 from pages import _widgets as w
+from pages._stages import packed
+from settings import Settings
 from tests.pages.conftest import OpenPage
 from tests.pages.test_chain_pages import press, ranked
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
@@ -159,6 +166,52 @@ def test_a_row_that_would_not_fit_into_the_queue_is_one_sentence(studio: Studio,
     app = press(app, "Vary")
     assert "These 4 jobs were not queued" in app.error[0].value
     assert len(rows(studio, address)) == 1 and app.button(key=f"mark_{jobs[1].id}").label == "Marked 1"
+
+
+@pytest.mark.parametrize("rule", [{"max_per_hour": 1}, {"withheld": ["rank"]}, {"refused_words": ["heart"]}])
+def test_a_row_that_may_not_be_ranked_is_shown_all_the_same(
+    studio: Studio, open_page: OpenPage, rule: dict[str, object]
+) -> None:
+    studio.start_executor()
+    _, address = begin(open_page)
+    draw_all(studio)
+    rules.change(studio.db, **rule)
+    app = open_page(w.REFINE, refinement=address)
+    ((_, jobs),) = rows(studio, address)
+    assert not app.error and not queue.list_jobs(studio.db, engine="rank")
+    assert {f"mark_{job.id}" for job in jobs} <= {button.key for button in app.button}
+
+
+def test_hidden_pictures_are_not_ranked_and_a_refinement_of_them_alone_is_gone(
+    studio: Studio, open_page: OpenPage
+) -> None:
+    studio.start_executor()
+    _, address = begin(open_page, "the secret heart")
+    draw_all(studio)
+    ((_, jobs),) = rows(studio, address)
+    queue.set_hidden(studio.db, jobs[0].id)
+    app = open_page(w.REFINE, visitor=SOMEBODY, refinement=address)
+    (rank,) = queue.list_jobs(studio.db, engine="rank")
+    pictures = {artefacts.of_job(studio.db, job.id)["picture"].id for job in jobs[1:]}
+    assert not app.error and set(rank.params["pictures"]) == pictures
+    for job in jobs:
+        queue.set_hidden(studio.db, job.id)
+    assert "No such refinement" in everything_shown(open_page(w.REFINE, visitor=SOMEBODY, refinement=address))
+    for app in (open_page(w.REFINE, visitor=SOMEBODY, refinement=address), open_page(w.REFINE)):
+        assert "the secret heart" not in everything_shown(app)
+
+
+def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Studio, open_page: OpenPage) -> None:
+    _, _, jobs = drawn(studio, open_page)
+    files = artefacts.of_jobs(studio.db, [job.id for job in jobs[:2]])
+    marked = [(job, files[job.id]["picture"]) for job in jobs[:2]]
+    place = w.Studio(Settings(), studio.db, studio.store)
+    assert len(zipfile.ZipFile(io.BytesIO(packed(place, marked))).namelist()) == 2
+    queue.set_hidden(studio.db, jobs[0].id)
+    assert zipfile.ZipFile(io.BytesIO(packed(place, marked))).namelist() == [f"{jobs[1].id}.png"]
+    with pytest.raises(UnknownJob):
+        w.read_shown(*marked[0])
+    assert w.read_shown(*marked[1])
 
 
 def test_a_hidden_picture_is_gone_from_the_rows_for_everybody(studio: Studio, open_page: OpenPage) -> None:

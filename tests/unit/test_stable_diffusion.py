@@ -102,6 +102,20 @@ def test_a_step_that_ran_out_of_memory_is_taken_again_with_less_of_it(
     monkeypatch.setattr(engine, "_ran_out", False)
 
 
+def test_a_network_that_ran_out_of_memory_leaves_the_gpu_where_memory_is_spared(
+    engine: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(z: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    moves: list[torch.device | str] = []
+    monkeypatch.setattr(engine.models.vae, "to", moves.append)
+    monkeypatch.setattr(engine.models, "decode", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        last(engine, settings(memory="low"))
+    assert moves[-2:] == [engine.device, "cpu"]
+
+
 def test_the_queue_takes_a_job_that_fits_with_memory_spared() -> None:
     engines = Engines("cpu", Path(), lambda _: None)  # type: ignore[arg-type, return-value]
     needed = {m: engines.room_for(EngineKey.of("x", settings(memory=m)), settings(memory=m), 0)[0] for m in MEMORY}
