@@ -179,19 +179,28 @@ def set_hidden(db: sa.Engine, job_id: str, hidden: bool = True, copies: Collecti
     copies: engines that make the same picture again, as enlarging does; what they made from it goes along.
     """
     with writing(db) as conn:
-        shown, newest = {job_id}, {job_id}
-        while copies and newest:
-            made = sa.select(jobs.c.id).where(jobs.c.parent_id.in_(newest), jobs.c.engine.in_(sorted(copies)))
-            newest = set(conn.scalars(made)) - shown
-            shown |= newest
-        if len(shown) > 1:
-            conn.execute(sa.update(jobs).where(jobs.c.id.in_(shown - {job_id})).values(hidden=hidden))
+        made = copies_of(conn, {job_id}, copies)
+        if made:
+            conn.execute(sa.update(jobs).where(jobs.c.id.in_(made)).values(hidden=hidden))
         row = conn.execute(
             sa.update(jobs).where(jobs.c.id == job_id).values(hidden=hidden).returning(*jobs.c)
         ).one_or_none()
     if row is None:
         raise UnknownJob(job_id)
     return from_row(row)
+
+
+def copies_of(conn: sa.Connection, job_ids: Collection[str], engines: Collection[str]) -> set[str]:
+    """The jobs by which these engines made the pictures of `job_ids` again, and again from what they made."""
+    found, newest = set(job_ids), set(job_ids)
+    while engines and newest:
+        some, made = sorted(newest), set[str]()
+        for i in range(0, len(some), 500):
+            of = sa.select(jobs.c.id).where(jobs.c.parent_id.in_(some[i : i + 500]), jobs.c.engine.in_(sorted(engines)))
+            made |= set(conn.scalars(of))
+        newest = made - found
+        found |= newest
+    return found - set(job_ids)
 
 
 def _in_order(conn: sa.Connection, ids: Sequence[str]) -> list[Job]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from db import rules
 from db.engine import clock, reading, writing
 from db.errors import BadValue, Banned, UnknownVisitor
 from db.jobs import LIVE, check_text
+from db.listing import copies_of
 from db.schema import jobs, visitors
 from db.transitions import end_or_ask
 
@@ -55,22 +56,23 @@ def set_name(db: sa.Engine, visitor: str, name: str) -> str | None:
 
 
 def names(db: sa.Engine, ids: Sequence[str]) -> dict[str, str]:
-    """The names of those of these visitors who gave one."""
+    """The names of those of these visitors who gave one and are not banned."""
     found: dict[str, str] = {}
     unique = sorted(set(ids))
     with reading(db) as conn:
         for i in range(0, len(unique), 500):
             some = sa.select(visitors.c.id, visitors.c.name).where(
-                visitors.c.id.in_(unique[i : i + 500]), visitors.c.name.is_not(None)
+                visitors.c.id.in_(unique[i : i + 500]), visitors.c.name.is_not(None), visitors.c.banned_at.is_(None)
             )
             found.update({row.id: row.name for row in conn.execute(some)})
     return found
 
 
-def ban(db: sa.Engine, visitor: str, *, hide: bool = False) -> int:
+def ban(db: sa.Engine, visitor: str, *, hide: bool = False, copies: Collection[str] = ()) -> int:
     """Close queue and votes to a visitor, end what they have in progress; returns how many jobs that were.
 
-    hide: take all their pictures out as well. Raises UnknownVisitor for one who never asked for anything.
+    hide: take all their pictures out as well, with what `copies`, engines that make the same picture again, made from
+    them. Raises UnknownVisitor for one who never asked for anything.
     """
     with writing(db) as conn:
         lock(conn, visitor)
@@ -86,7 +88,11 @@ def ban(db: sa.Engine, visitor: str, *, hide: bool = False) -> int:
         for job_id in live:
             end_or_ask(conn, job_id)
         if hide:
+            own = set(conn.scalars(sa.select(jobs.c.id).where(jobs.c.submitter == visitor)))
+            others = sorted(copies_of(conn, own, copies))
             conn.execute(sa.update(jobs).where(jobs.c.submitter == visitor).values(hidden=True))
+            for i in range(0, len(others), 500):
+                conn.execute(sa.update(jobs).where(jobs.c.id.in_(others[i : i + 500])).values(hidden=True))
     return len(live)
 
 

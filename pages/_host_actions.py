@@ -63,7 +63,7 @@ def _enlarging() -> list[str]:
 @host_only
 def ban(visitor: str, hide_pictures: bool = False) -> None:
     """A visitor may neither queue nor vote; what they have in progress ends."""
-    visitors.ban(w.studio().db, visitor, hide=hide_pictures)
+    visitors.ban(w.studio().db, visitor, hide=hide_pictures, copies=_enlarging())
 
 
 @host_only
