@@ -34,6 +34,7 @@ SCALES: dict[str, dict[str, Any]] = {
 # the guide and its judge: another network, another seed, other texts drawn
 ROLES: dict[str, dict[str, Any]] = {"clip": {"variant": "lite0", "seed": 0}, "judge": {"variant": "lite2", "seed": 7}}
 STYLE_SHARE = 0.3  # weight of telling the styles apart beside telling the concepts apart
+STYLE_STEPS = 1200  # of the head that tells styles apart
 
 
 class ImageTower(nn.Module):
@@ -177,8 +178,8 @@ def redrawn(vqgan: VQGAN, images: torch.Tensor, softness: torch.Tensor) -> torch
 def fit_style_head(
     tower: ImageTower,
     pictures: data.Pictures,
-    vqgan: VQGAN | None = None,
-    steps: int = 1200,
+    vqgan: VQGAN | None,
+    steps: int,
     width: int = 192,
     seed: int = 0,
 ) -> tuple[nn.Module, dict[str, float]]:
@@ -317,7 +318,7 @@ def run(
         values = dict(average.values)
         notes: dict[str, Any] = {"steps": number, "samples": number * size, **score(averaged, pictures, texts)}
         if role == "judge":
-            head, known = fit_style_head(averaged.eval(), pictures, vqgan)
+            head, known = fit_style_head(averaged.eval(), pictures, vqgan, STYLE_STEPS)
             values |= {f"style_head.{key}": value for key, value in head.state_dict().items()}
             notes |= known
         if reader is not None:

@@ -196,6 +196,7 @@ def test_clip_and_its_judge_learn_and_resume_exactly(
     role: str, pictures: data.Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(clip_recipe.SCALES, "cpu", {"resolution": 32, "batch": 24, "rate": 3e-3, "frozen": 0})
+    monkeypatch.setattr(clip_recipe, "STYLE_STEPS", 20)
     names = clip_recipe.texts_of(pictures)
     words = {word for name in names for word in name.split()}
     basis = {word: torch.randn(32, generator=torch.Generator().manual_seed(sum(map(ord, word)))) for word in words}
