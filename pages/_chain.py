@@ -7,15 +7,23 @@ import streamlit as st
 from db import queue, submissions
 from db.artefacts import Artefact
 from db.errors import UnknownJob
-from db.jobs import Job
+from db.jobs import Job, State
 from generator import registry
 from generator.params.vary import takes_pictures
 from pages import _widgets as w
+from pages._language import N_, _
 from pages._submit import MAX_PICTURES, drawing_of, upscale, vary
 
 SHOWN_CHILDREN = 24
 DEFAULT_VARIATIONS = 4
 DEFAULT_SKIP_RATE = 0.5
+STATES = {
+    State.QUEUED: N_("Queued"),
+    State.RUNNING: N_("Running"),
+    State.SUCCEEDED: N_("Succeeded"),
+    State.FAILED: N_("Failed"),
+    State.CANCELLED: N_("Cancelled"),
+}
 
 
 def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
@@ -29,29 +37,29 @@ def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
 
 
 def _vary_settings(job: Job, picture: Artefact, visitor: str, engines: list[str]) -> None:
-    with st.popover("Vary", icon=":material/shuffle:"):
+    with st.popover(_("Vary"), icon=":material/shuffle:"):
         drawn_by = drawing_of(w.studio(), job).engine
         engine = st.selectbox(
-            "Engine",
+            _("Engine"),
             engines,
             index=engines.index(drawn_by) if drawn_by in engines else 0,
             key=f"vary_engine_{job.id}",
             format_func=w.engine_title,
         )
         count = st.number_input(
-            "Variations", min_value=1, max_value=MAX_PICTURES, value=DEFAULT_VARIATIONS, key=f"vary_count_{job.id}"
+            _("Variations"), min_value=1, max_value=MAX_PICTURES, value=DEFAULT_VARIATIONS, key=f"vary_count_{job.id}"
         )
         skip_rate = st.slider(
-            "Skip rate",
+            _("Skip rate"),
             min_value=0.0,
             max_value=1.0,
             value=DEFAULT_SKIP_RATE,
             step=0.05,
             key=f"vary_skip_{job.id}",
-            help="The share of the way that is skipped: greater keeps more of this picture.",
+            help=_("The share of the way that is skipped: greater keeps more of this picture."),
         )
         st.button(
-            "Make variations",
+            _("Make variations"),
             type="primary",
             key=f"vary_{job.id}",
             on_click=_vary,
@@ -60,10 +68,10 @@ def _vary_settings(job: Job, picture: Artefact, visitor: str, engines: list[str]
 
 
 def _upscale_settings(job: Job, picture: Artefact, visitor: str) -> None:
-    with st.popover("Upscale", icon=":material/zoom_out_map:"):
+    with st.popover(_("Upscale"), icon=":material/zoom_out_map:"):
         checkpoints = registry.ENGINES["upscale"].checkpoints
         checkpoint = st.selectbox(
-            "Model",
+            _("Model"),
             checkpoints,
             key=f"upscale_model_{job.id}",
             format_func=lambda name: registry.CHECKPOINTS[name].title,
@@ -71,10 +79,14 @@ def _upscale_settings(job: Job, picture: Artefact, visitor: str) -> None:
         scale = registry.CHECKPOINTS[checkpoint].scale
         if picture.width and picture.height:
             st.caption(
-                f"{picture.width} × {picture.height} px becomes {scale * picture.width} × {scale * picture.height} px."
+                _(
+                    "{size} px becomes {large} px.",
+                    size=f"{picture.width} × {picture.height}",
+                    large=f"{scale * picture.width} × {scale * picture.height}",
+                )
             )
         st.button(
-            "Upscale",
+            _("Upscale"),
             type="primary",
             key=f"upscale_{job.id}",
             on_click=_upscale,
@@ -101,9 +113,12 @@ def lineage(job: Job) -> None:
     sheet = submissions.of_jobs(db, [job.id]).get(job.id)
     if sheet is not None:
         st.page_link(
-            w.SHEETS, label="All pictures of its sheet", icon=":material/grid_view:", query_params={"sheet": sheet.id}
+            w.SHEETS,
+            label=_("All pictures of its sheet"),
+            icon=":material/grid_view:",
+            query_params={"sheet": sheet.id},
         )
-    for title, jobs, kind in (("Made from", parents, "parent"), ("Made from it", made_from_it, "child")):
+    for title, jobs, kind in ((_("Made from"), parents, "parent"), (_("Made from it"), made_from_it, "child")):
         if jobs:
             st.subheader(title, anchor=False)
             _thumbnails(jobs, kind)
@@ -128,7 +143,7 @@ def _thumbnails(jobs: list[Job], kind: str) -> None:
             with st.container(key=f"tile_{kind}_{job.id}"):
                 found = files[job.id]
                 data = w.load(found.get("thumbnail") or found.get("preview") or found.get("picture"))
-                w.picture(data, key=f"{kind}_{job.id}", alt=job.prompt, instead=str(job.state).capitalize())
+                w.picture(data, key=f"{kind}_{job.id}", alt=job.prompt, instead=_(STATES[job.state]))
                 st.button(
                     w.label(w.engine_title(job.engine)),
                     key=f"open_{kind}_{job.id}",

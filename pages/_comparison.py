@@ -10,6 +10,7 @@ from typing import Any
 from generator import registry
 from generator.params import BadParams, validate
 from pages import _form
+from pages._language import _
 
 MOST_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
@@ -31,15 +32,29 @@ class Axis:
 def axis(name: str, typed: str) -> Axis:
     """The values typed between commas, prompts between semicolons. Raises BadParams for none, an empty or a repeated
     one."""
-    between, what = (";", "semicolons") if name == PROMPT else (",", "commas")  # prompts have commas of their own
+    between, what = (";", _("semicolons")) if name == PROMPT else (",", _("commas"))  # prompts have commas of their own
     values = tuple(value.strip() for value in typed.split(between))
     if not typed.strip():
-        raise BadParams(f"Write the values of {name} with {what} between them, for example: {example(name)}")
+        raise BadParams(
+            _(
+                "Write the values of {name} with {what} between them, for example: {example}",
+                name=name,
+                what=what,
+                example=example(name),
+            )
+        )
     if "" in values:
-        raise BadParams(f"The values of {name} have an empty place between two {what}: {typed.strip()}")
+        raise BadParams(
+            _(
+                "The values of {name} have an empty place between two {what}: {typed}",
+                name=name,
+                what=what,
+                typed=typed.strip(),
+            )
+        )
     repeated = next((value for value in values if values.count(value) > 1), None)
     if repeated is not None:
-        raise BadParams(f"The value {repeated} of {name} is there twice.")
+        raise BadParams(_("The value {value} of {name} is there twice.", value=repeated, name=name))
     return Axis(name, values)
 
 
@@ -112,10 +127,16 @@ def cells(
     one that cannot be drawn, and for more than MOST_CELLS.
     """
     if columns is not None and columns.name == rows.name:
-        raise BadParams(f"Rows and columns are both {rows.name}; choose two settings, or no columns.")
+        raise BadParams(_("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name))
     count = len(rows.values) * (len(columns.values) if columns else 1)
     if count > MOST_CELLS:
-        raise BadParams(f"This makes {count} pictures; at most {MOST_CELLS} are allowed. Take some values away.")
+        raise BadParams(
+            _(
+                "This makes {count} pictures; at most {most} are allowed. Take some values away.",
+                count=count,
+                most=MOST_CELLS,
+            )
+        )
     axes = [rows] if columns is None else [rows, columns]
     made = []
     for chosen in product(*(one.values for one in axes)):

@@ -15,11 +15,19 @@ from generator import registry
 from generator.inventory import missing
 from generator.params import validate
 from pages import _widgets as w
+from pages._language import N_, _
 
 # What the page has its own widget for, or fills in from an upload.
 OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
 _ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
+# The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
+_TRANSLATED = (
+    *(N_("Checkpoint"), N_("Style"), N_("Seed"), N_("Width"), N_("Height"), N_("Steps"), N_("steps")),
+    *(N_("Upscale"), N_("Upscaler"), N_("Save every"), N_("Image prompts"), N_("Negative prompt"), N_("Strength")),
+    *(N_("Guidance"), N_("Output"), N_("Cutouts"), N_("Optimisation"), N_("Start"), N_("Sampling"), N_("Symmetry")),
+    *(N_("Candidates"), N_("Variety"), N_("Noise"), N_("Learning rate"), N_("Init strength"), N_("Sampler")),
+)
 _NAMES_WEIGHTS = ("checkpoint", "clip", "upscaler")  # what they name may have to be downloaded first
 
 
@@ -40,7 +48,7 @@ class Field:
     def label(self) -> str:
         words = [_ACRONYMS.get(word, word) for word in self.name.split("_")]
         text = " ".join(words)
-        return text[0].upper() + text[1:] + (f" ({self.unit})" if self.unit else "")
+        return _(text[0].upper() + text[1:]) + (f" ({_(self.unit)})" if self.unit else "")
 
 
 def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str, list[Field]]:
@@ -169,7 +177,7 @@ def _shown(field: Field, name: Any) -> str:
         return str(name)
     spec = registry.CHECKPOINTS.get(name) if field.name != "clip" else None
     absent = missing(name, w.studio().settings.checkpoints_dir)
-    return (spec.title if spec else str(name)) + (" (not installed)" if absent else "")
+    return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")
 
 
 def preset_from(job: Job, *, picture: Artefact | None = None) -> None:

@@ -16,6 +16,7 @@ from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
 from pages import _chain, _form, _live, _results
 from pages import _widgets as w
+from pages._language import N_, _, named
 from pages._submit import run_again
 
 DOWNLOADS = {
@@ -23,7 +24,7 @@ DOWNLOADS = {
     "gif": "GIF",
     "mp4": "MP4",
     "webp": "WebP",
-    "sheet": "Sprite sheet",
+    "sheet": N_("Sprite sheet"),
     "json": "JSON",
     "result": "JSON",
 }
@@ -31,13 +32,15 @@ DOWNLOADS = {
 
 def show(job_id: str, visitor: str) -> None:
     """The job, or a sentence where there is none that this visitor may see."""
-    st.button("All inferences", icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    st.button(_("All inferences"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
         job = queue.get(w.studio().db, job_id)
     except UnknownJob:
         job = None
     if job is None or job.hidden:
-        w.empty_state("No such job", "There is no job under this address. It may have been taken out by the host.")
+        w.empty_state(
+            _("No such job"), _("There is no job under this address. It may have been taken out by the host.")
+        )
         return
     ended = job.state not in (State.QUEUED, State.RUNNING)
     st.fragment(_body, run_every=None if ended else 1.0)(job.id, visitor, ended)
@@ -68,22 +71,28 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             _next_steps(job, files, visitor)
             _facts(job, files)
             if len(job.history) > 1:
-                st.subheader("Score by step", anchor=False)
+                st.subheader(_("Score by step"), anchor=False)
                 _live.curve(job, height=160, axes=True)
             _chain.lineage(job)
 
 
 def _picture(job: Job, files: dict[str, Artefact]) -> None:
-    kinds = ["Picture", "Animation"]
+    kinds = [N_("Picture"), N_("Animation")]
     moving = files.get("gif") or files.get("webp")
     shown = kinds[0]
     if moving is not None:
         shown = st.segmented_control(
-            "Show", kinds, default=kinds[0], required=True, key=f"show_{job.id}", label_visibility="collapsed"
+            _("Show"),
+            kinds,
+            default=kinds[0],
+            required=True,
+            key=f"show_{job.id}",
+            format_func=named(kinds),
+            label_visibility="collapsed",
         )
     still = files.get("picture") or files.get("preview")
     data = w.load(moving if shown == kinds[1] else still)
-    w.picture(data, key=f"detail_{job.id}", alt=job.prompt, instead="There is no picture yet")
+    w.picture(data, key=f"detail_{job.id}", alt=job.prompt, instead=_("There is no picture yet"))
 
 
 def _downloads(job: Job, files: dict[str, Artefact]) -> None:
@@ -94,7 +103,7 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
         for kind, name in there:
             artefact = files[kind]
             st.download_button(
-                name,
+                _(name),
                 # Read when it is asked for, so that a look at a job does not load its film.
                 partial(w.read_shown, job, artefact),
                 file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
@@ -110,23 +119,23 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
         if job.state in (State.QUEUED, State.RUNNING):
             if job.submitter == visitor:
                 st.button(
-                    "Cancel",
+                    _("Cancel"),
                     icon=":material/close:",
                     disabled=job.cancel_requested,
                     on_click=_live.cancel,
                     args=(job.id, visitor),
                 )
             return
-        st.button("Run again", icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
+        st.button(_("Run again"), icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
         drawn = w.makes(job) == "drawing"
         if drawn:
-            st.button("Edit settings", icon=":material/edit:", on_click=_edit, args=(job,))
+            st.button(_("Edit settings"), icon=":material/edit:", on_click=_edit, args=(job,))
         if "picture" in files:
             _chain.next_steps(job, files["picture"], visitor)
             if drawn:
-                st.button("Use as init image", icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
+                st.button(_("Use as init image"), icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
     if drawn:
-        st.caption("Run again: the same settings with a new seed.")
+        st.caption(_("Run again: the same settings with a new seed."))
 
 
 def _run_again(job: Job, visitor: str) -> None:
@@ -148,48 +157,50 @@ def _size(params: JobParams, picture: Artefact | None) -> str | None:
     if not isinstance(params, Params) or params.upscale == 1 or picture is None or picture.width is None:
         return drawn
     if (picture.width, picture.height) == params.actual_size:
-        return f"{drawn}, could not be enlarged"
-    return f"{picture.width} × {picture.height} px, enlarged from {drawn}"
+        return _("{size}, could not be enlarged", size=drawn)
+    return _("{large} px, enlarged from {size}", large=f"{picture.width} × {picture.height}", size=drawn)
 
 
 def _facts(job: Job, files: dict[str, Artefact]) -> None:
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made: dict[str, Any] = {
-        "By": w.names_of([job]).get(job.submitter),
-        "Engine": w.engine_title(job.engine),
-        "Checkpoint": checkpoint.title if checkpoint else job.checkpoint,
-        "Seed": job.params.get("seed"),
+        _("By"): w.names_of([job]).get(job.submitter),
+        _("Engine"): w.engine_title(job.engine),
+        _("Checkpoint"): checkpoint.title if checkpoint else job.checkpoint,
+        _("Seed"): job.params.get("seed"),
     }
     try:
         params = validate_job(job.engine, job.params)
-        made["Size"] = _size(params, files.get("picture"))
+        made[_("Size")] = _size(params, files.get("picture"))
         changed: dict[str, Any] | None = params.changed()
     except (BadParams, registry.UnknownName):
         changed = None
-    made["Steps"] = f"{job.step} of {job.total_steps}"
-    made["Submitted"] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
+    made[_("Steps")] = _("{done} of {total}", done=job.step, total=job.total_steps)
+    made[_("Submitted")] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
     if job.finished_at and job.started_at:
-        made["Took"] = w.duration(_live.taken(job))
+        made[_("Took")] = w.duration(_live.taken(job))
     if job.state == State.SUCCEEDED:
         tally = votes.tallies(w.studio().db, [job.id])[job.id]
         if tally.wins + tally.losses + tally.ties:
-            made["Votes"] = f"{tally.wins} won, {tally.losses} lost, {tally.ties} undecided"
+            made[_("Votes")] = _(
+                "{wins} won, {losses} lost, {ties} undecided", wins=tally.wins, losses=tally.losses, ties=tally.ties
+            )
     _table(made)
-    st.subheader("Settings that differ from the defaults", anchor=False)
+    st.subheader(_("Settings that differ from the defaults"), anchor=False)
     if changed is None:
-        st.text("They were written by another version of the studio; the JSON file has all of them.")
+        st.text(_("They were written by another version of the studio; the JSON file has all of them."))
     elif changed:
         _table({name: _plain(value) for name, value in changed.items()})
     else:
-        st.text("None: all settings are the defaults.")
+        st.text(_("None: all settings are the defaults."))
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return _("on") if value else _("off")
     if isinstance(value, (tuple, list)):
         return ", ".join(map(str, value))
-    return "none" if value is None else str(value)
+    return _("none") if value is None else str(value)
 
 
 def _table(rows: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from db.jobs import ENDED, Job, State
 from db.waiting import Place
 from pages import _form
 from pages import _widgets as w
+from pages._language import _, ngettext, number
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
@@ -48,7 +49,7 @@ def in_order(jobs: list[Job]) -> list[Job]:
 
 def live(visitor: str) -> None:
     """Cards of the visitor's jobs. They refresh every second while one of them is queued or running."""
-    jobs, _ = jobs_of(visitor)
+    jobs, _behind = jobs_of(visitor)
     active = any(job.state in (State.QUEUED, State.RUNNING) for job in jobs)
     st.fragment(_cards, run_every=1.0 if active else None)(visitor, active)
 
@@ -64,7 +65,9 @@ def _cards(visitor: str, active: bool) -> None:
         if busy:
             w.executor_missing()
         if not jobs:
-            w.empty_state("Nothing drawn yet", "Write what you want to see and press Generate. The picture forms here.")
+            w.empty_state(
+                _("Nothing drawn yet"), _("Write what you want to see and press Generate. The picture forms here.")
+            )
             return
         files = w.files_of([job.id for job in jobs])
         _newest_sheet(jobs)
@@ -73,8 +76,8 @@ def _cards(visitor: str, active: bool) -> None:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
                     _card(job, files[job.id], visitor)
         if more:
-            st.caption(f"{more} more of yours wait behind these.")
-            st.page_link(w.QUEUE, label="See the whole queue", icon=":material/hourglass:")
+            st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
+            st.page_link(w.QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
 
 
 def _newest_sheet(jobs: list[Job]) -> None:
@@ -84,7 +87,9 @@ def _newest_sheet(jobs: list[Job]) -> None:
         newest = max(sheets.values(), key=lambda sheet: sheet.id)
         st.page_link(
             w.SHEETS,
-            label=w.label(f"All of “{w.short(newest.prompt, 40)}” side by side, to rank and choose from"),
+            label=w.label(
+                _("All of “{prompt}” side by side, to rank and choose from", prompt=w.short(newest.prompt, 40))
+            ),
             icon=":material/grid_view:",
             query_params={"sheet": newest.id},
         )
@@ -107,11 +112,11 @@ def _instead(job: Job) -> str:
     if w.makes(job) == "result" and job.state != State.QUEUED:
         return w.engine_title(job.engine)
     return {
-        State.QUEUED: "Waiting for its turn",
-        State.RUNNING: "The first picture is on its way",
-        State.FAILED: "Failed before there was a picture",
-        State.CANCELLED: "Cancelled before there was a picture",
-        State.SUCCEEDED: "The picture is no longer in the store",
+        State.QUEUED: _("Waiting for its turn"),
+        State.RUNNING: _("The first picture is on its way"),
+        State.FAILED: _("Failed before there was a picture"),
+        State.CANCELLED: _("Cancelled before there was a picture"),
+        State.SUCCEEDED: _("The picture is no longer in the store"),
     }[job.state]
 
 
@@ -120,22 +125,29 @@ def status_line(job: Job) -> str:
     if job.state == State.QUEUED:
         found = place_of(job)
         if found.position == 0:
-            return "Starting"
-        place = "Next in the queue" if found.position == 1 else f"Number {found.position} in the queue"
-        return place if found.wait is None else f"{place} · starts in about {w.duration(found.wait)}"
+            return _("Starting")
+        place = (
+            _("Next in the queue") if found.position == 1 else _("Number {place} in the queue", place=found.position)
+        )
+        if found.wait is None:
+            return place
+        return f"{place} · {_('starts in about {duration}', duration=w.duration(found.wait))}"
     if job.state == State.RUNNING:
         if job.cancel_requested:
-            return "Cancelling"
-        line = f"Step {job.step} of {job.total_steps}"
+            return _("Cancelling")
+        parts = [_("Step {step} of {total}", step=job.step, total=job.total_steps)]
         left = time_left(job)
-        line += f" · score {job.score:.2f}" if job.score is not None else ""
-        return line if left is None else f"{line} · {w.duration(left)} left"
+        parts += [] if job.score is None else [_("score {score}", score=number(job.score, ".2f"))]
+        parts += [] if left is None else [_("{duration} left", duration=w.duration(left))]
+        return " · ".join(parts)
     if job.state == State.SUCCEEDED:
-        score = "" if job.score is None else f"Score {job.score:.2f} · "
-        return f"{score}done in {w.duration(taken(job))}"
+        score = "" if job.score is None else _("Score {score}", score=number(job.score, ".2f")) + " · "
+        return score + _("done in {duration}", duration=w.duration(taken(job)))
     if job.state == State.FAILED:
-        return f"Failed. {job.error or 'No reason was given.'}"
-    return f"Cancelled at step {job.step} of {job.total_steps}" if job.step else "Cancelled"
+        return _("Failed. {reason}", reason=job.error or _("No reason was given."))
+    if not job.step:
+        return _("Cancelled")
+    return _("Cancelled at step {step} of {total}", step=job.step, total=job.total_steps)
 
 
 def place_of(job: Job) -> Place:
@@ -166,7 +178,7 @@ def bar(share: float, job: Job) -> str:
     percent = round(100 * min(max(share, 0.0), 1.0))
     shown = "" if job.state == State.RUNNING else " none"
     return (
-        f'<div class="t2i-bar{shown}" role="progressbar" aria-label="Progress" aria-valuenow="{percent}" '
+        f'<div class="t2i-bar{shown}" role="progressbar" aria-label="{w.esc(_("Progress"))}" aria-valuenow="{percent}" '
         f'aria-valuemin="0" aria-valuemax="100"><i style="width: {percent}%"></i></div>'
     )
 
@@ -182,21 +194,23 @@ def curve(job: Job, *, height: int, axes: bool = False) -> None:
             alt.Chart(alt.Data(values=points))
             .mark_line(strokeWidth=2, interpolate="monotone")
             .encode(
-                x=alt.X("step:Q", axis=axis, title="step", scale=alt.Scale(domain=[0, job.total_steps], nice=False)),
-                y=alt.Y("score:Q", axis=axis, title="score", scale=alt.Scale(zero=False)),
+                x=alt.X("step:Q", axis=axis, title=_("step"), scale=alt.Scale(domain=[0, job.total_steps], nice=False)),
+                y=alt.Y("score:Q", axis=axis, title=_("score"), scale=alt.Scale(zero=False)),
                 tooltip=["step:Q", alt.Tooltip("score:Q", format=".3f")],
             )
             .properties(height=height)
         )
         if not axes:
             chart = chart.configure_view(stroke=None)
-        st.altair_chart(chart, width="stretch", alt=f"Score by step, now {job.history[-1][1]:.2f}")
+        st.altair_chart(
+            chart, width="stretch", alt=_("Score by step, now {score}", score=number(job.history[-1][1], ".2f"))
+        )
 
 
 def _actions(job: Job, visitor: str) -> None:
     if job.state in (State.QUEUED, State.RUNNING):
         st.button(
-            "Cancel",
+            _("Cancel"),
             key=f"cancel_{job.id}",
             icon=":material/close:",
             disabled=job.cancel_requested,
@@ -204,11 +218,11 @@ def _actions(job: Job, visitor: str) -> None:
             args=(job.id, visitor),
         )
     elif job.state == State.SUCCEEDED:
-        st.page_link(w.INFERENCES, label="Details", icon=":material/open_in_full:", query_params={"job": job.id})
+        st.page_link(w.INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
         if w.makes(job) == "drawing":
-            st.button("Edit", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+            st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
     elif w.makes(job) == "drawing":
-        st.button("Edit and try again", key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+        st.button(_("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
 
 
 def cancel(job_id: str, visitor: str) -> None:

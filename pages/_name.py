@@ -7,21 +7,22 @@ import streamlit as st
 from db import visitors
 from db.visitors import LONGEST_NAME
 from pages import _widgets as w
+from pages._language import _
 
 
 def popover(visitor: str) -> None:
     """The button that shows the name, and under it the field that changes it."""
     name = visitors.names(w.studio().db, [visitor]).get(visitor)
-    with st.popover(w.label(name) if name else "Your name", icon=":material/person:", width="content"):
+    with st.popover(w.label(name) if name else _("Your name"), icon=":material/person:", width="content"):
         st.text_input(
-            "Name shown with your pictures",
+            _("Name shown with your pictures"),
             value=name or "",
             max_chars=LONGEST_NAME,
             key="visitor_name",
-            placeholder="none",
+            placeholder=_("none"),
         )
-        st.button("Save", key="save_name", type="primary", on_click=_save, args=(visitor,))
-        st.caption("Optional. Everybody sees it; leave it empty to stay anonymous.")
+        st.button(_("Save"), key="save_name", type="primary", on_click=_save, args=(visitor,))
+        st.caption(_("Optional. Everybody sees it; leave it empty to stay anonymous."))
 
 
 def _save(visitor: str) -> None:

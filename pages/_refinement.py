@@ -15,6 +15,7 @@ from db.submissions import Member
 from generator.params import BadParams
 from pages import _live, _sheet, _stages
 from pages import _widgets as w
+from pages._language import _, ngettext
 from pages._stages import COUNTS, DEFAULT_COUNT, DEFAULT_RATE, RATES
 from pages._submit import rank
 
@@ -24,7 +25,7 @@ SEEN = "refinement_version"
 
 def show(refinement_id: str, visitor: str) -> None:
     """The rows, or a sentence where there is no such refinement."""
-    st.button("All refinements", icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    st.button(_("All refinements"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     db = w.studio().db
     try:
         found = refinements.get(db, refinement_id)
@@ -32,7 +33,7 @@ def show(refinement_id: str, visitor: str) -> None:
         if not any(_sheet.pictures_of(everyone) for _, everyone in rows):
             raise UnknownRefinement(refinement_id)  # the host has hidden all of it, its prompt as well
     except UnknownRefinement as error:
-        w.empty_state("No such refinement", str(error))
+        w.empty_state(_("No such refinement"), str(error))
         return
     st.session_state[SEEN] = found.version
     added = st.session_state.pop("row_added", False)
@@ -125,15 +126,20 @@ def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
 
 def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
     sheet, layout = stage.submission, stage.submission.layout
-    st.subheader(f"{stage.place}. {_sheet.KINDS[sheet.kind]}", anchor=False)
+    st.subheader(f"{stage.place}. {_(_sheet.KINDS[sheet.kind])}", anchor=False)
     done = sum(member.job.state == State.SUCCEEDED for member in members)
-    parts = [f"{done} of {len(members)} done"]
+    parts = [_("{done} of {total} done", done=done, total=len(members))]
     if "from" in layout:
-        made_from = f"from {len(layout['parents'])} marked in row {layout['from']}"
-        parts.append(f"{made_from}, {RATES.get(layout['skip_rate'], '')}" if "skip_rate" in layout else made_from)
+        count = len(layout["parents"])
+        parts.append(
+            ngettext("from {n} marked in row {row}", "from {n} marked in row {row}", count, row=layout["from"])
+        )
+        if layout.get("skip_rate") in RATES:
+            parts[-1] += f", {_(RATES[layout['skip_rate']])}"
     if rankings:
         newest = rankings[-1]
-        parts.append("best first" if newest.state == State.SUCCEEDED else f"ranking: {_live.status_line(newest)}")
+        ranked = newest.state == State.SUCCEEDED
+        parts.append(_("best first") if ranked else _("ranking: {status}", status=_live.status_line(newest)))
     st.html(f'<div class="t2i-meta" role="status">{w.esc(" · ".join(parts))}</div>')
 
 
@@ -144,7 +150,7 @@ def _size(picture: Artefact) -> str:
 def _mark(found: Refinement, job: Job, number: int, marked: bool) -> None:
     # Numbered, so that each has a name of its own for those who listen to the page.
     st.button(
-        f"{'Marked' if marked else 'Mark'} {number}",
+        _("Marked {number}", number=number) if marked else _("Mark {number}", number=number),
         icon=":material/check_circle:" if marked else ":material/radio_button_unchecked:",
         key=f"mark_{job.id}",
         type="tertiary",
@@ -170,19 +176,20 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
     many = f" {len(marked)}" if len(marked) > 1 else ""
     with st.container(key=f"next_{stage.place}", gap="small"):
         slider, number = st.columns([3, 2], gap="medium")
+        rates = {rate: _(name) for rate, name in RATES.items()}
         with slider:
             st.select_slider(
-                "Variations near or far from what is marked",
+                _("Variations near or far from what is marked"),
                 list(RATES),
                 key=rate_key,
-                format_func=lambda rate: RATES.get(rate, f"{rate:g}"),
-                help="Skip rate: the share of the way that is skipped. Near keeps more of the picture.",
+                format_func=lambda rate: rates.get(rate, f"{rate:g}"),
+                help=_("Skip rate: the share of the way that is skipped. Near keeps more of the picture."),
                 on_change=_save,
                 args=(found.id, sheet_id, "skip_rate", rate_key),
             )
         with number:
             st.segmented_control(
-                "How many",
+                _("How many"),
                 COUNTS,
                 key=count_key,
                 required=True,
@@ -191,7 +198,7 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
             )
         with st.container(horizontal=True, gap="small"):
             st.button(
-                f"Vary{many}",
+                _("Vary") + many,
                 key=f"vary_{sheet_id}",
                 type="primary",
                 icon=":material/shuffle:",
@@ -200,7 +207,7 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
                 args=(found, stage, marked, visitor),
             )
             st.button(
-                f"Upscale{many}",
+                _("Upscale") + many,
                 key=f"upscale_{sheet_id}",
                 icon=":material/zoom_out_map:",
                 disabled=not marked,
@@ -209,14 +216,14 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
             )
             _download(stage, marked, many)
         if not marked:
-            st.caption("Tap the pictures you like; then vary, upscale or download them.")
+            st.caption(_("Tap the pictures you like; then vary, upscale or download them."))
 
 
 def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:
     one = marked[0][1] if len(marked) == 1 else None
     studio = w.studio()
     st.download_button(
-        f"Download{many}",
+        _("Download") + many,
         # Read when it is asked for.
         partial(w.read_shown, *marked[0]) if one else partial(_stages.packed, studio, marked),
         file_name=f"{one.job_id}.{one.key.rsplit('.', 1)[-1]}" if one else f"{stage.submission.id}.zip",
@@ -232,7 +239,7 @@ def _cancel(members: list[Job], visitor: str, stage: Stage) -> None:
     waiting = [job.id for job in members if job.state not in ENDED and job.submitter == visitor]
     if waiting:
         key = f"cancel_{stage.submission.id}"
-        st.button("Cancel the rest", icon=":material/close:", key=key, on_click=_cancel_all, args=(waiting, visitor))
+        st.button(_("Cancel the rest"), icon=":material/close:", key=key, on_click=_cancel_all, args=(waiting, visitor))
 
 
 def _cancel_all(job_ids: list[str], visitor: str) -> None:

@@ -12,6 +12,7 @@ from db.artefacts import Artefact
 from db.errors import UnknownArtefact
 from db.jobs import LIVE, Job
 from pages import _widgets as w
+from pages._language import _, number
 
 
 def show(job: Job, document: Artefact | None) -> None:
@@ -19,7 +20,7 @@ def show(job: Job, document: Artefact | None) -> None:
     found = read(document)
     if found is None:
         w.empty_state(
-            w.engine_title(job.engine), "It has not ended yet." if job.state in LIVE else "There is no result."
+            w.engine_title(job.engine), _("It has not ended yet.") if job.state in LIVE else _("There is no result.")
         )
     elif job.engine == "rank":
         _ranking(found)
@@ -44,9 +45,9 @@ def _ranking(found: dict[str, Any]) -> None:
             except UnknownArtefact:
                 continue
             with st.container(key=f"tile_rank_{place}"):
-                w.picture(w.load(picture), key=f"rank_{place}", alt=f"No. {place}")
+                w.picture(w.load(picture), key=f"rank_{place}", alt=_("No. {place}", place=place))
                 st.button(
-                    f"No. {place} · {entry['score']:.3f}",
+                    f"{_('No. {place}', place=place)} · {number(entry['score'], '.3f')}",
                     key=f"open_rank_{place}",
                     type="tertiary",
                     width="stretch",

@@ -15,22 +15,28 @@ from generator import registry
 from pages import _live, _results
 from pages import _widgets as w
 from pages._contact_sheet import Cell, contact_sheet, merged_film
+from pages._language import N_, _, number
 from pages._submit import rank
 
-KINDS = {"candidates": "Candidates", "variations": "Variations", "compare": "Comparison", "enlarged": "Enlarged"}
+KINDS = {
+    "candidates": N_("Candidates"),
+    "variations": N_("Variations"),
+    "compare": N_("Comparison"),
+    "enlarged": N_("Enlarged"),
+}
 Files = dict[str, dict[str, Artefact]]
 
 
 def show(sheet_id: str, visitor: str) -> None:
     """The sheet, or a sentence where there is none."""
-    st.button("All sheets", icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    st.button(_("All sheets"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
         sheet = submissions.get(w.studio().db, sheet_id)
         everyone = submissions.jobs_of(w.studio().db, sheet.id)
         if not pictures_of(everyone):
             raise UnknownSubmission(sheet_id)
     except UnknownSubmission as error:
-        w.empty_state("No such sheet", str(error))
+        w.empty_state(_("No such sheet"), str(error))
         return
     live = _is_live(everyone)
     st.fragment(_body, run_every=1.0 if live else None)(sheet, visitor, live)
@@ -64,8 +70,9 @@ def _body(sheet: Submission, visitor: str, live: bool) -> None:
         st.html(f'<div class="t2i-prompt whole">{w.esc(sheet.prompt)}</div>')
         done = sum(member.job.state == State.SUCCEEDED for member in members)
         name = w.names_of([members[0].job]).get(sheet.submitter)
-        by = f" · by {w.esc(name)}" if name else ""
-        st.html(f'<div class="t2i-meta" role="status">{KINDS[sheet.kind]} · {done} of {len(members)} done{by}</div>')
+        stands = [_(KINDS[sheet.kind]), _("{done} of {total} done", done=done, total=len(members))]
+        stands += [_("by {name}", name=name)] if name else []
+        st.html(f'<div class="t2i-meta" role="status">{w.esc(" · ".join(stands))}</div>')
         if live:
             w.executor_missing()
         _actions(sheet, members, rankings, files, places, visitor)
@@ -98,26 +105,28 @@ def _actions(
     finished = [files[job_id]["picture"].id for job_id in drawn]
     with st.container(horizontal=True, gap="small"):
         no_rank = len(finished) < 2 or "rank" in w.house_rules().withheld
-        with st.popover("Rank", icon=":material/leaderboard:", disabled=no_rank):
-            prompt = st.text_input("Prompt", value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
+        with st.popover(_("Rank"), icon=":material/leaderboard:", disabled=no_rank):
+            prompt = st.text_input(_("Prompt"), value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
             clip = st.multiselect(
-                "CLIP models that judge",
+                _("CLIP models that judge"),
                 list(registry.CLIP_MODELS),
                 default=["mini"],
                 max_selections=4,
                 key=f"rank_clip_{sheet.id}",
             )
             st.button(
-                "Rank",
+                _("Rank"),
                 type="primary",
                 key=f"rank_{sheet.id}",
                 on_click=_rank,
                 args=(sheet, finished, visitor, prompt, clip),
             )
+        # Written now: when the file is asked for, there is no page that has a language.
+        lines = {member.job.id: line(member.job, places) for member in members}
         if pictures:
             st.download_button(
-                "Sheet as PNG",
-                partial(_png, sheet, members, files, places),
+                _("Sheet as PNG"),
+                partial(_png, sheet, members, files, lines),
                 file_name=f"{sheet.id}.png",
                 mime="image/png",
                 key="download_sheet",
@@ -127,8 +136,8 @@ def _actions(
         films = [m for m in members if "gif" in files[m.job.id]]
         if len(films) > 1:
             st.download_button(
-                "Films as one GIF",
-                partial(_film, sheet, films, files, places),
+                _("Films as one GIF"),
+                partial(_film, sheet, films, files, lines),
                 file_name=f"{sheet.id}.gif",
                 mime="image/gif",
                 key="download_films",
@@ -137,12 +146,18 @@ def _actions(
             )
         waiting = [m.job.id for m in members if m.job.state in LIVE and m.job.submitter == visitor]
         if waiting:
-            st.button("Cancel the rest", icon=":material/close:", on_click=_cancel, args=(waiting, visitor))
+            st.button(_("Cancel the rest"), icon=":material/close:", on_click=_cancel, args=(waiting, visitor))
     if rankings:
         newest = rankings[-1]
         by = " + ".join(newest.params["clip"])
         done = newest.state == State.SUCCEEDED
-        st.caption(w.label(f"Ranked by {by} for: {newest.prompt}" if done else f"Ranking: {_live.status_line(newest)}"))
+        st.caption(
+            w.label(
+                _("Ranked by {models} for: {prompt}", models=by, prompt=newest.prompt)
+                if done
+                else _("Ranking: {status}", status=_live.status_line(newest))
+            )
+        )
 
 
 def _rank(sheet: Submission, pictures: list[str], visitor: str, prompt: str, clip: list[str]) -> None:
@@ -198,14 +213,14 @@ def _tile(member: Member, files: dict[str, Artefact], places: dict[str, tuple[in
 def line(job: Job, places: dict[str, tuple[int, float]]) -> str:
     """Place, score and time of a picture, or how far it is."""
     if job.state == State.QUEUED:
-        return "Waiting"
+        return _("Waiting")
     if job.state == State.RUNNING:
-        return f"Step {job.step} of {job.total_steps}"
+        return _("Step {step} of {total}", step=job.step, total=job.total_steps)
     if job.state != State.SUCCEEDED:
-        return f"Failed. {job.error}" if job.state == State.FAILED else "Cancelled"
+        return _("Failed. {reason}", reason=job.error) if job.state == State.FAILED else _("Cancelled")
     place, score = places.get(job.id, (None, job.score))
-    parts = [] if place is None else [f"No. {place}"]
-    parts += [] if score is None else [f"score {score:.3f}"]
+    parts = [] if place is None else [_("No. {place}", place=place)]
+    parts += [] if score is None else [_("score {score}", score=number(score, ".3f"))]
     return " · ".join([*parts, w.duration(_live.taken(job))])
 
 
@@ -218,14 +233,14 @@ def _shown_now(members: list[Member]) -> list[Member]:
     return [member for member in members if not queue.get(w.studio().db, member.job.id).hidden]
 
 
-def _png(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> bytes:
+def _png(sheet: Submission, members: list[Member], files: Files, lines: dict[str, str]) -> bytes:
     members = _shown_now(members)
     shown = (files[m.job.id].get("thumbnail") or files[m.job.id].get("picture") for m in members)
-    cells = [Cell(m.label, line(m.job, places), w.load(one)) for m, one in zip(members, shown, strict=True)]
+    cells = [Cell(m.label, lines[m.job.id], w.load(one)) for m, one in zip(members, shown, strict=True)]
     return contact_sheet(sheet.prompt, cells, columns_of(sheet, len(members)))
 
 
-def _film(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> bytes:
+def _film(sheet: Submission, members: list[Member], files: Files, lines: dict[str, str]) -> bytes:
     members = _shown_now(members)
-    cells = [Cell(m.label, line(m.job, places), w.load(files[m.job.id]["gif"])) for m in members]
+    cells = [Cell(m.label, lines[m.job.id], w.load(files[m.job.id]["gif"])) for m in members]
     return merged_film(sheet.prompt, cells, columns_of(sheet, len(members)))

@@ -13,6 +13,7 @@ from db.refinements import Refinement, Stage
 from generator import registry
 from generator.params import BadParams
 from generator.params.vary import takes_pictures
+from pages._language import N_, _
 from pages._submit import MAX_PICTURES, candidates_of, drawing_of, enlarging, variations_of
 from pages._widgets import Studio
 
@@ -22,13 +23,13 @@ DEFAULT_COUNT = 4
 COUNTS = (2, 4, 6, 8)
 # Skip rates from near to far; see generator.params.vary.
 RATES = {
-    0.9: "very near",
-    0.75: "near",
-    0.6: "rather near",
-    0.45: "between",
-    0.3: "rather far",
-    0.15: "far",
-    0.0: "very far",
+    0.9: N_("very near"),
+    0.75: N_("near"),
+    0.6: N_("rather near"),
+    0.45: N_("between"),
+    0.3: N_("rather far"),
+    0.15: N_("far"),
+    0.0: N_("very far"),
 }
 DEFAULT_RATE = 0.6
 
@@ -38,11 +39,17 @@ def begin(
 ) -> Refinement:
     """A refinement with a first row of candidates. Raises BadParams, UnknownName, TooManyQueued."""
     if engine not in takes_pictures():
-        raise BadParams(f"{engine} cannot start from a picture. Choose one of: {', '.join(takes_pictures())}.")
+        raise BadParams(
+            _(
+                "{engine} cannot start from a picture. Choose one of: {engines}.",
+                engine=engine,
+                engines=", ".join(takes_pictures()),
+            )
+        )
     if not prompt.strip():
-        raise BadParams("There is no prompt yet; write what you want to see.")
+        raise BadParams(_("There is no prompt yet; write what you want to see."))
     if not 2 <= count <= MAX_PICTURES:
-        raise BadParams(f"{count} candidates; 2 to {MAX_PICTURES} are allowed.")
+        raise BadParams(_("{count} candidates; 2 to {most} are allowed.", count=count, most=MAX_PICTURES))
     # Enlarging is a step of its own here, for the pictures that are worth it.
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
     if registry.checkpoint_spec(checkpoint).styled:
@@ -117,7 +124,7 @@ def enlarge_marked(studio: Studio, refinement_id: str, source: Stage, marked: Ma
 
 def _check_some(marked: Marked) -> None:
     if not marked:
-        raise BadParams("Nothing is marked in this row that is finished; tap the pictures you like first.")
+        raise BadParams(_("Nothing is marked in this row that is finished; tap the pictures you like first."))
 
 
 def packed(studio: Studio, marked: Marked) -> bytes:

@@ -10,6 +10,7 @@ import altair as alt
 import streamlit as st
 
 from pages import _widgets as w
+from pages._language import _, ngettext
 from ratings.bradley_terry import MIDDLE, POINTS_PER_LOGIT
 from ratings.setting_effects import Effect
 from ratings.standings import Point, Rated, Standings
@@ -32,9 +33,12 @@ def ratings(rows: Sequence[tuple[str, Rated]]) -> None:
         }
         for name, rated in rows
     ]
-    words = "; ".join(f"{v['name']} {v['rating']}, {v['low']} to {v['high']}" for v in values)
-    more = [alt.Tooltip("votes:Q", format=","), alt.Tooltip("pictures:Q", format=",")]
-    _intervals(values, axis="Rating", middle=MIDDLE, more=more, words=f"Ratings: {words}")
+    words = _in_words(values, "")
+    more = [
+        alt.Tooltip("votes:Q", title=_("votes"), format=","),
+        alt.Tooltip("pictures:Q", title=_("pictures"), format=","),
+    ]
+    _intervals(values, axis=_("Rating"), middle=MIDDLE, more=more, words=_("Ratings: {ratings}", ratings=words))
 
 
 def effects(found: Sequence[Effect]) -> None:
@@ -51,9 +55,15 @@ def effects(found: Sequence[Effect]) -> None:
             for effect in group
         ]
         st.html(f'<div class="t2i-prompt">{w.esc(setting)}</div>')
-        words = "; ".join(f"{v['name']} {v['rating']:+}, {v['low']} to {v['high']}" for v in values)
-        more = [alt.Tooltip("votes:Q", format=",")]
-        _intervals(values, axis="Points added", middle=0, more=more, words=f"{setting}: {words}")
+        words = _in_words(values, "+")
+        more = [alt.Tooltip("votes:Q", title=_("votes"), format=",")]
+        _intervals(values, axis=_("Points added"), middle=0, more=more, words=f"{setting}: {words}")
+
+
+def _in_words(values: list[dict[str, Any]], sign: str) -> str:
+    return "; ".join(
+        f"{v['name']} {v['rating']:{sign}}, {_('{low} to {high}', low=v['low'], high=v['high'])}" for v in values
+    )
 
 
 def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: list[Any], words: str) -> None:
@@ -63,8 +73,8 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
     told = [
         alt.Tooltip("name:N", title=" "),
         alt.Tooltip("rating:Q", title=axis.lower()),
-        alt.Tooltip("low:Q", title="at least"),
-        alt.Tooltip("high:Q", title="at most"),
+        alt.Tooltip("low:Q", title=_("at least")),
+        alt.Tooltip("high:Q", title=_("at most")),
         *more,
     ]
     base = alt.Chart(alt.Data(values=values))
@@ -99,15 +109,26 @@ def scatter(found: Sequence[Point]) -> None:
         alt.Chart(alt.Data(values=values))
         .mark_point(filled=True, size=55, opacity=0.7)
         .encode(
-            x=alt.X("score:Q", title="CLIP score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-            y=alt.Y("rating:Q", title="Rating", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="d")),
+            x=alt.X("score:Q", title=_("CLIP score"), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+            y=alt.Y("rating:Q", title=_("Rating"), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="d")),
             color=alt.Color("engine:N", legend=legend, sort=engines),
             shape=alt.Shape("engine:N", legend=legend, sort=engines),
-            tooltip=["engine:N", "score:Q", "rating:Q", "votes:Q"],
+            tooltip=[
+                alt.Tooltip("engine:N", title=_("engine")),
+                alt.Tooltip("score:Q", title=_("score")),
+                alt.Tooltip("rating:Q", title=_("rating")),
+                alt.Tooltip("votes:Q", title=_("votes")),
+            ],
         )
         .properties(height=340)
     )
-    st.altair_chart(chart, width="stretch", alt=f"CLIP score against rating of {len(values)} pictures")
+    st.altair_chart(
+        chart,
+        width="stretch",
+        alt=ngettext(
+            "CLIP score against rating of {n} picture", "CLIP score against rating of {n} pictures", len(values)
+        ),
+    )
 
 
 def by_time(found: Standings) -> None:
@@ -124,16 +145,23 @@ def by_time(found: Standings) -> None:
         .encode(
             x=alt.X("from:T", title=None, axis=alt.Axis(grid=False, tickCount=5, format=times)),
             x2="to:T",
-            y=alt.Y("votes:Q", title="Votes", axis=alt.Axis(tickCount=4, tickMinStep=1, format="d")),
+            y=alt.Y("votes:Q", title=_("Votes"), axis=alt.Axis(tickCount=4, tickMinStep=1, format="d")),
             y2="none:Q",
             tooltip=[
-                alt.Tooltip("from:T", format="%d %b, %H:%M"),
-                alt.Tooltip("to:T", format="%d %b, %H:%M"),
-                "votes:Q",
+                alt.Tooltip("from:T", title=_("from"), format="%d %b, %H:%M"),
+                alt.Tooltip("to:T", title=_("until"), format="%d %b, %H:%M"),
+                alt.Tooltip("votes:Q", title=_("votes")),
             ],
         )
         .properties(height=200)
     )
     most = max(value["votes"] for value in values)
     span = w.duration(found.bin_s)
-    st.altair_chart(chart, width="stretch", alt=f"{found.votes} votes by time, at most {most} in {span}")
+    words = ngettext(
+        "{n} vote by time, at most {most} in {span}",
+        "{n} votes by time, at most {most} in {span}",
+        found.votes,
+        most=most,
+        span=span,
+    )
+    st.altair_chart(chart, width="stretch", alt=words)

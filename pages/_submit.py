@@ -14,6 +14,7 @@ from db.submissions import Submission
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.params.vary import varied
+from pages._language import _
 from pages._widgets import Studio
 
 MAX_PICTURES = 8
@@ -112,7 +113,7 @@ def variations_of(
 ) -> list[tuple[str, NewJob]]:
     """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
     if not 1 <= count <= MAX_PICTURES:
-        raise BadParams(f"{count} variations; 1 to {MAX_PICTURES} are allowed.")
+        raise BadParams(_("{count} variations; 1 to {most} are allowed.", count=count, most=MAX_PICTURES))
     values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
     wanted: list[tuple[str, NewJob]] = []
     for seed in _seeds(None, count):
@@ -180,7 +181,7 @@ def rank(
     once: a sheet that has been ranked is not ranked again.
     """
     if len(pictures) < 2:
-        raise BadParams("There is nothing to rank yet: it takes two finished pictures.")
+        raise BadParams(_("There is nothing to rank yet: it takes two finished pictures."))
     params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
     _check_sources(studio, params, visitor)
     return submissions.add_about(

@@ -9,16 +9,19 @@ import streamlit as st
 
 from db import ballots, export
 from pages import _widgets as w
+from pages._language import N_, _, number
+
+TITLES = {"votes": N_("Votes"), "jobs": N_("Jobs")}
 
 
 def buttons() -> None:
     """The four downloads, and what is in them."""
-    st.subheader("Take it home", anchor=False)
+    st.subheader(_("Take it home"), anchor=False)
     with st.container(horizontal=True, gap="small", key="take_home"):
         for name, make in FILES.items():
             what, kind = name.split(".")
             st.download_button(
-                f"{what.capitalize()} ({kind.upper()})",
+                f"{_(TITLES[what])} ({kind.upper()})",
                 partial(file, name),
                 file_name=name,
                 mime="text/csv" if make is _csv else "application/json",
@@ -27,8 +30,12 @@ def buttons() -> None:
                 on_click="ignore",
             )
     st.caption(
-        f"The newest {export.MOST_VOTES:,} votes and {export.MOST_JOBS:,} jobs, without hidden pictures. Visitors go "
-        "by names that lead nowhere."
+        _(
+            "The newest {votes} votes and {jobs} jobs, without hidden pictures. Visitors go by names that lead "
+            "nowhere.",
+            votes=number(export.MOST_VOTES, ","),
+            jobs=number(export.MOST_JOBS, ","),
+        )
     )
 
 

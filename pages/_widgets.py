@@ -27,6 +27,7 @@ from generator import registry
 from generator.inventory import wrong_default
 from generator.params import BadParams
 from generator.registry import UnknownName
+from pages._language import N_, _, ngettext
 from settings import Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -44,8 +45,8 @@ WALL = str(_HERE / "wall.py")
 
 KIOSK = "wall"  # the page without menu and title
 COOKIE = "t2i_visitor"
-PAUSED = "The host has paused the queue. What you ask for waits, and starts when it goes on."
-NO_EXECUTOR = "No executor is running. Start one: python job_executor.py"
+PAUSED = N_("The host has paused the queue. What you ask for waits, and starts when it goes on.")
+NO_EXECUTOR = N_("No executor is running. Start one: python job_executor.py")
 
 _led_through = threading.Event()  # by webapp.py: the first run of this process was
 _VISITOR = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -80,7 +81,7 @@ def plain_errors() -> Iterator[None]:
         problem(str(error))
     except sa.exc.SQLAlchemyError:
         logging.getLogger(__name__).exception("a page could not be drawn")
-        problem("The database cannot answer this page; the log of the web app says why.")
+        problem(_("The database cannot answer this page; the log of the web app says why."))
     except ValidationError as error:
         wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         problem(f"The configuration cannot be read. {wrong}.")
@@ -132,17 +133,17 @@ def navigation() -> StreamlitPage:
     # No icons: the browser would fetch that of the open page from a font server, for its tab.
     page = st.navigation(
         [
-            st.Page(GENERATION, title="Text-to-Image Generation", default=True),
-            st.Page(REFINE, title="Refine"),
-            st.Page(COMPARE, title="Compare"),
-            st.Page(SHEETS, title="Sheets"),
-            st.Page(INFERENCES, title="Previous Inferences"),
-            st.Page(VOTES, title="Vote Images"),
-            st.Page(LEADERBOARD, title="Leaderboard"),
-            st.Page(QUEUE, title="Queue"),
-            st.Page(MODELS, title="Models"),
-            *([st.Page(HOST, title="Host")] if has_host() else []),
-            st.Page(WALL, title="Wall", visibility="hidden"),
+            st.Page(GENERATION, title=_("Text-to-Image Generation"), default=True),
+            st.Page(REFINE, title=_("Refine")),
+            st.Page(COMPARE, title=_("Compare")),
+            st.Page(SHEETS, title=_("Sheets")),
+            st.Page(INFERENCES, title=_("Previous Inferences")),
+            st.Page(VOTES, title=_("Vote Images")),
+            st.Page(LEADERBOARD, title=_("Leaderboard")),
+            st.Page(QUEUE, title=_("Queue")),
+            st.Page(MODELS, title=_("Models")),
+            *([st.Page(HOST, title=_("Host"))] if has_host() else []),
+            st.Page(WALL, title=_("Wall"), visibility="hidden"),
         ],
         position="top",
     )
@@ -226,13 +227,13 @@ def duration(seconds: float) -> str:
         return f"{round(seconds / 60)} min"
     if seconds < 36 * 3600:
         return f"{round(seconds / 3600)} h"
-    return f"{round(seconds / 86400)} days"
+    return ngettext("{n} day", "{n} days", round(seconds / 86400))
 
 
 def ago(at: float) -> str:
     """How long ago a time in UTC s was: just now, 3 min ago."""
     passed = time.time() - at
-    return "just now" if passed < 5 else f"{duration(passed)} ago"
+    return _("just now") if passed < 5 else _("{duration} ago", duration=duration(passed))
 
 
 @st.cache_data(max_entries=600, show_spinner=False)
@@ -272,7 +273,7 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
         if data is None:
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
-            st.image(data, alt=alt or "Picture", width="stretch")
+            st.image(data, alt=alt or _("Picture"), width="stretch")
 
 
 def makes(job: Job) -> str:
@@ -312,7 +313,7 @@ def paused_note() -> bool:
     """Say so where the host has paused the queue, and whether that is so."""
     paused = house_rules().paused
     if paused:
-        st.info(PAUSED, icon=":material/pause_circle:")
+        st.info(_(PAUSED), icon=":material/pause_circle:")
     return paused
 
 
@@ -321,7 +322,7 @@ def executor_missing() -> bool:
     paused_note()
     missing = not workers.live(studio().db)
     if missing:
-        st.warning(NO_EXECUTOR, icon=":material/power_off:")
+        st.warning(_(NO_EXECUTOR), icon=":material/power_off:")
     return missing
 
 

@@ -12,9 +12,10 @@ from generator import registry
 from pages import _comparison, _form
 from pages import _widgets as w
 from pages._comparison import ENGINE, PROMPT, Axis, axis, cells, example
+from pages._language import N_, _
 from pages._submit import new_drawing, submit_set
 
-NOTHING = "nothing"
+NOTHING = N_("nothing")
 START = (("compare_rows", ENGINE), ("compare_columns", "seed"))
 
 
@@ -22,21 +23,28 @@ def page() -> None:
     """The prompt, the two axes, and what they would make."""
     visitor = w.visitor()
     w.go()
-    st.text("A prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn.")
+    st.text(_("A prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn."))
     prompt = _prompt()
-    engine = _choice("Engine", "compare_engine", w.offered_engines(), None, w.engine_title)
+    engine = _choice(_("Engine"), "compare_engine", w.offered_engines(), None, w.engine_title)
     style = _style(engine)
     first, second = st.columns(2)
     with first:
         engines = _engines(engine, "compare_columns")
-        rows = _choice("Rows", "compare_rows", _comparison.settings_of(engines), ENGINE)
+        rows = _choice(_("Rows"), "compare_rows", _comparison.settings_of(engines), ENGINE)
         typed_rows = _values("compare_rows", rows, engines)
+    nothing = _(NOTHING)
     with second:
         engines = _comparison.engines_in(engine, rows, typed_rows)
-        columns = _choice("Columns", "compare_columns", [NOTHING, *_comparison.settings_of(engines)], "seed")
+        columns = _choice(
+            _("Columns"),
+            "compare_columns",
+            [NOTHING, *_comparison.settings_of(engines)],
+            "seed",
+            lambda name: nothing if name == NOTHING else name,
+        )
         typed_columns = _values("compare_columns", columns, engines) if columns != NOTHING else ""
     seed = _seed() if "seed" not in (rows, columns) else None
-    if st.button("Compare", type="primary", icon=":material/compare:"):
+    if st.button(_("Compare"), type="primary", icon=":material/compare:"):
         with w.plain_errors():
             base: dict[str, Any] = {"prompt": prompt}
             if style is not None:
@@ -46,7 +54,7 @@ def page() -> None:
             across = None if columns == NOTHING else axis(columns, typed_columns)
             sheet = _compare(visitor, engine, base, axis(rows, typed_rows), across)
             if not workers.live(w.studio().db):
-                st.toast(w.NO_EXECUTOR, duration="long")
+                st.toast(_(w.NO_EXECUTOR), duration="long")
             st.switch_page(w.SHEETS, query_params={"sheet": sheet})
 
 
@@ -63,7 +71,7 @@ def _compare(visitor: str, engine: str, base: dict[str, Any], rows: Axis, column
 def _prompt() -> str:
     key = _form.keep("compare_prompt", _form.remembered().get("set_prompt", ""))
     chosen = [st.session_state.get(name, _form.remembered().get(name)) for name in ("compare_rows", "compare_columns")]
-    prompt = st.text_area("Prompt", key=key, height=80, placeholder="a red heart", disabled=PROMPT in chosen)
+    prompt = st.text_area(_("Prompt"), key=key, height=80, placeholder="a red heart", disabled=PROMPT in chosen)
     _form.remembered()[key] = prompt
     return prompt
 
@@ -82,7 +90,7 @@ def _style(engine: str) -> str | None:
     if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
         return None
     key = _form.keep("compare_style", registry.CHECKPOINTS["mini"].defaults["style"])
-    chosen = st.selectbox("Style", list(registry.STYLES), key=key, format_func=lambda name: registry.STYLES[name])
+    chosen = st.selectbox(_("Style"), list(registry.STYLES), key=key, format_func=lambda name: registry.STYLES[name])
     _form.remembered()[key] = chosen
     return chosen
 
@@ -102,11 +110,11 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
     start = shown if (axis_key, name) in START else ""
     key = _form.keep(f"{axis_key}_values_{name}", start)
     typed = st.text_input(
-        f"Values of {name}",
+        _("Values of {name}", name=name),
         key=key,
         placeholder=shown,
-        help="With commas between them, prompts with semicolons; several CLIPs with +."
-        + (f" Permitted: {allowed}." if allowed else ""),
+        help=_("With commas between them, prompts with semicolons; several CLIPs with +.")
+        + (" " + _("Permitted: {values}.", values=allowed) if allowed else ""),
     )
     _form.remembered()[key] = typed
     return typed
@@ -115,7 +123,7 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
 def _seed() -> int:
     """One seed for all cells, so that they differ in what is compared alone."""
     key = _form.keep("compare_seed", secrets.randbelow(2**32))
-    seed = st.number_input("Seed of all", min_value=0, max_value=2**32 - 1, step=1, key=key)
+    seed = st.number_input(_("Seed of all"), min_value=0, max_value=2**32 - 1, step=1, key=key)
     _form.remembered()[key] = seed
     return int(seed)
 

@@ -11,6 +11,7 @@ from generator import registry
 from pages import _standings, _take_home
 from pages import _standings_charts as charts
 from pages import _widgets as w
+from pages._language import N_, _, named, ngettext, number
 from ratings.agreement import Share
 from ratings.standings import Rated, Standings
 
@@ -30,16 +31,16 @@ def _leaderboard(ready: bool) -> None:
         w.go()
         found = _standings.keeper().current(w.studio().db)
         if found is None:
-            w.empty_state("The votes are being counted", "There are many; the ratings appear here by themselves.")
+            w.empty_state(_("The votes are being counted"), _("There are many; the ratings appear here by themselves."))
             return
         if not ready:
             st.rerun()
         if not found.votes:
             w.empty_state(
-                "No votes yet",
-                "Ratings appear here once visitors have compared pictures.",
+                _("No votes yet"),
+                _("Ratings appear here once visitors have compared pictures."),
                 page=w.VOTES,
-                link="Give the first vote",
+                link=_("Give the first vote"),
             )
             return
         _summary(found)
@@ -47,17 +48,17 @@ def _leaderboard(ready: bool) -> None:
         _engines(found)
         _settings(found)
         _clip(found)
-        st.subheader("Votes over time", anchor=False)
+        st.subheader(_("Votes over time"), anchor=False)
         charts.by_time(found)
         _method(found)
         _take_home.buttons()
 
 
 def _summary(found: Standings) -> None:
-    facts = [("Votes", found.votes), ("Voters", found.voters), ("Pictures compared", found.pictures)]
+    facts = [(_("Votes"), found.votes), (_("Voters"), found.voters), (_("Pictures compared"), found.pictures)]
     with st.container(horizontal=True, gap="medium", key="standings_facts"):
-        for name, number in facts:
-            st.metric(name, f"{number:,}", width="content")
+        for name, count in facts:
+            st.metric(name, number(count, ","), width="content")
 
 
 def _best(found: Standings) -> None:
@@ -65,7 +66,7 @@ def _best(found: Standings) -> None:
     best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
     if not best:
         return
-    st.subheader("Best pictures", anchor=False)
+    st.subheader(_("Best pictures"), anchor=False)
     files = w.files_of([rated.name for rated in best])
     with st.grid("auto", min_column_width=155, key="best_pictures"):
         for place, rated in enumerate(best, start=1):
@@ -80,24 +81,31 @@ def _best(found: Standings) -> None:
                     width="stretch",
                 )
                 st.html(f'<div class="t2i-meta">{w.esc(_line(rated))}<br>{w.esc(w.engine_title(job.engine))}</div>')
-    st.caption("In the order of the lower end of the rating's interval: pictures that are good and known to be.")
+    st.caption(_("In the order of the lower end of the rating's interval: pictures that are good and known to be."))
 
 
 def _line(rated: Rated) -> str:
-    votes = "1 vote" if rated.votes == 1 else f"{rated.votes:,} votes"
-    return f"{rated.rating:.0f} ({rated.low:.0f} to {rated.high:.0f}), {votes}"
+    votes = ngettext("{n} vote", "{n} votes", rated.votes)
+    between = _("{low} to {high}", low=f"{rated.low:.0f}", high=f"{rated.high:.0f}")
+    return f"{rated.rating:.0f} ({between}), {votes}"
 
 
 def _engines(found: Standings) -> None:
-    st.subheader("Engines", anchor=False)
+    st.subheader(_("Engines"), anchor=False)
     if not found.engines:
-        st.text("Two engines can be compared once pictures of both have met in a vote.")
+        st.text(_("Two engines can be compared once pictures of both have met in a vote."))
         return
     by_model = False
     if len(found.models) > len(found.engines):
-        views = ["By engine", "By engine and checkpoint"]
+        views = [N_("By engine"), N_("By engine and checkpoint")]
         chosen = st.segmented_control(
-            "Ratings", views, default=views[0], required=True, key="engines_by", label_visibility="collapsed"
+            _("Ratings"),
+            views,
+            default=views[0],
+            required=True,
+            key="engines_by",
+            format_func=named(views),
+            label_visibility="collapsed",
         )
         by_model = chosen == views[1]
     if by_model:
@@ -105,70 +113,94 @@ def _engines(found: Standings) -> None:
     else:
         charts.ratings([(w.engine_title(rated.name), rated) for rated in found.engines])
     st.caption(
-        "From votes between pictures of different engines. The line is where the rating lies with 95 % confidence, for "
-        "these pictures and visitors like these."
+        _(
+            "From votes between pictures of different engines. The line is where the rating lies with 95 % confidence, "
+            "for these pictures and visitors like these."
+        )
     )
 
 
 def _settings(found: Standings) -> None:
-    st.subheader("Settings", anchor=False)
+    st.subheader(_("Settings"), anchor=False)
     engines = sorted(found.effects, key=lambda name: (name not in registry.ENGINES, name))
     if not engines:
         st.text(
-            "A setting is rated once pictures of one engine that differ in it have met in ten votes: the Compare page "
-            "makes such pictures."
+            _(
+                "A setting is rated once pictures of one engine that differ in it have met in ten votes: the Compare "
+                "page makes such pictures."
+            )
         )
         return
     engine = engines[0]
     if len(engines) > 1:
-        engine = st.selectbox("Engine", engines, key="effects_of", format_func=w.engine_title)
+        engine = st.selectbox(_("Engine"), engines, key="effects_of", format_func=w.engine_title)
     charts.effects(found.effects[engine])
     st.caption(
-        "Points that a value adds to a picture's rating, beside the middle of the values shown and with the other "
-        "settings alike."
+        _(
+            "Points that a value adds to a picture's rating, beside the middle of the values shown and with the other "
+            "settings alike."
+        )
     )
 
 
 def _clip(found: Standings) -> None:
-    st.subheader("Do people agree with CLIP?", anchor=False)
+    st.subheader(_("Do people agree with CLIP?"), anchor=False)
     if found.clip is None:
-        st.text("This takes votes between pictures of one prompt, scored by the same CLIP model.")
+        st.text(_("This takes votes between pictures of one prompt, scored by the same CLIP model."))
     else:
         st.text(
-            f"Of two pictures of one prompt, people preferred the one with the higher CLIP score {_share(found.clip)}. "
-            f"{_verdict(found.clip)}"
+            _(
+                "Of two pictures of one prompt, people preferred the one with the higher CLIP score {share}. {verdict}",
+                share=_share(found.clip),
+                verdict=_verdict(found.clip),
+            )
         )
     if len(found.points) >= 2:
         charts.scatter(found.points)
-        st.caption("Each mark is a picture. Scores of different CLIP models and prompts are not on one scale.")
+        st.caption(_("Each mark is a picture. Scores of different CLIP models and prompts are not on one scale."))
 
 
 def _share(share: Share) -> str:
-    votes = "1 vote" if share.votes == 1 else f"{share.votes:,} votes"
-    return f"{100 * share.value:.0f} % of the time ({100 * share.low:.0f} to {100 * share.high:.0f} %, {votes})"
+    return _(
+        "{share} % of the time ({low} to {high} %, {votes})",
+        share=f"{100 * share.value:.0f}",
+        low=f"{100 * share.low:.0f}",
+        high=f"{100 * share.high:.0f}",
+        votes=ngettext("{n} vote", "{n} votes", share.votes),
+    )
 
 
 def _verdict(share: Share) -> str:
     if share.low > 0.5:
-        return "So the score says something about what people like."
+        return _("So the score says something about what people like.")
     if share.high < 0.5:
-        return "So the score prefers what people do not like."
-    return "That may still be chance."
+        return _("So the score prefers what people do not like.")
+    return _("That may still be chance.")
 
 
 def _method(found: Standings) -> None:
-    with st.expander("How this is counted"):
+    with st.expander(_("How this is counted")):
         lines = [
-            "Ratings follow the Bradley-Terry model: 1000 is the middle, and a picture with 100 points more is "
-            "preferred 64 % of the time. Ties count half for both.",
-            "Intervals are found by weighing the voters anew some hundred times (Bayesian bootstrap); few votes give a "
-            "wide interval.",
-            "Pairs with close ratings and few votes come first, and chance decides which picture is on the left. No "
-            "voter counts for much more than the typical one, and nobody can vote twice on a pair.",
-            f"{found.ties:,} of {found.votes:,} votes were ties.",
+            _(
+                "Ratings follow the Bradley-Terry model: 1000 is the middle, and a picture with 100 points more is "
+                "preferred 64 % of the time. Ties count half for both."
+            ),
+            _(
+                "Intervals are found by weighing the voters anew some hundred times (Bayesian bootstrap); few votes "
+                "give a wide interval."
+            ),
+            _(
+                "Pairs with close ratings and few votes come first, and chance decides which picture is on the left. "
+                "No voter counts for much more than the typical one, and nobody can vote twice on a pair."
+            ),
+            _(
+                "{ties} of {votes} votes were ties.",
+                ties=number(found.ties, ","),
+                votes=number(found.votes, ","),
+            ),
         ]
         if found.left is not None:
-            lines.append(f"The left picture was preferred {_share(found.left)}.")
+            lines.append(_("The left picture was preferred {share}.", share=_share(found.left)))
         for line in lines:
             st.text(line)
 

@@ -11,16 +11,17 @@ from db.jobs import ENDED, LIVE, Job, State
 from generator import registry
 from pages import _form, _job_detail
 from pages import _widgets as w
+from pages._language import N_, _, named
 
 PAGE = 24
 STATUSES: dict[str, tuple[State, ...] | None] = {
-    "Finished": (State.SUCCEEDED,),
-    "In progress": LIVE,
-    "Failed": (State.FAILED,),
-    "Cancelled": (State.CANCELLED,),
-    "All": None,
+    N_("Finished"): (State.SUCCEEDED,),
+    N_("In progress"): LIVE,
+    N_("Failed"): (State.FAILED,),
+    N_("Cancelled"): (State.CANCELLED,),
+    N_("All"): None,
 }
-_NO_PICTURE = {State.QUEUED: "Waiting", State.FAILED: "Failed", State.CANCELLED: "Cancelled"}
+_NO_PICTURE = {State.QUEUED: N_("Waiting"), State.FAILED: N_("Failed"), State.CANCELLED: N_("Cancelled")}
 
 
 def page() -> None:
@@ -49,9 +50,9 @@ def _gallery() -> None:
             with st.container(key=f"tile_{job.id}"):
                 _tile(job, files[job.id], names.get(job.submitter))
     with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
-        st.button("Newer", icon=":material/arrow_back:", key="newer", disabled=not trail, on_click=_newer)
+        st.button(_("Newer"), icon=":material/arrow_back:", key="newer", disabled=not trail, on_click=_newer)
         st.button(
-            "Older",
+            _("Older"),
             icon=":material/arrow_forward:",
             icon_position="right",
             key="older",
@@ -69,20 +70,20 @@ def _filters() -> dict[str, Any]:
         engine_cell, status_cell = st.columns(2, wrap=False)
     with search:
         key = _form.keep("gallery_search", "")
-        kept[key] = st.text_input("Search", key=key, placeholder="Words of a prompt", icon=":material/search:")
+        kept[key] = st.text_input(_("Search"), key=key, placeholder=_("Words of a prompt"), icon=":material/search:")
     with engine_cell:
         key = _form.keep("gallery_engine", "")
         kept[key] = st.selectbox(
-            "Engine",
+            _("Engine"),
             ["", *registry.ENGINES],
             key=key,
-            format_func=lambda name: registry.ENGINES[name].title if name else "All that make pictures",
+            format_func=lambda name: registry.ENGINES[name].title if name else _("All that make pictures"),
         )
     with status_cell:
         key = _form.keep("gallery_status", next(iter(STATUSES)))
-        kept[key] = st.selectbox("Status", list(STATUSES), key=key)
+        kept[key] = st.selectbox(_("Status"), list(STATUSES), key=key, format_func=named(STATUSES))
     key = _form.keep("gallery_mine", False)
-    kept[key] = st.toggle("Only mine", key=key)
+    kept[key] = st.toggle(_("Only mine"), key=key)
     return {
         "search": kept["gallery_search"].strip() or None,
         "engine": kept["gallery_engine"] or None,
@@ -102,7 +103,7 @@ def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
     instead = (
         w.engine_title(job.engine)
         if w.makes(job) == "result"
-        else _NO_PICTURE.get(job.state, "Being drawn" if job.state not in ENDED else "No picture")
+        else _(_NO_PICTURE.get(job.state, N_("Being drawn") if job.state not in ENDED else N_("No picture")))
     )
     w.picture(data, key=job.id, alt=job.prompt, instead=instead)
     st.button(
@@ -128,13 +129,15 @@ def _newer() -> None:
 def _nothing(chosen: dict[str, Any]) -> None:
     narrowed = chosen["search"] or chosen["engine"] or chosen["submitter"] or chosen["states"] != (State.SUCCEEDED,)
     if narrowed:
-        w.empty_state("Nothing found", "No job fits this search and these filters. Take one of them away to see more.")
+        w.empty_state(
+            _("Nothing found"), _("No job fits this search and these filters. Take one of them away to see more.")
+        )
     else:
         w.empty_state(
-            "No pictures yet",
-            "Finished pictures are kept here with their settings and their animation.",
+            _("No pictures yet"),
+            _("Finished pictures are kept here with their settings and their animation."),
             page=w.GENERATION,
-            link="Make the first one",
+            link=_("Make the first one"),
         )
 
 

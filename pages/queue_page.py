@@ -11,6 +11,7 @@ from db.artefacts import Artefact
 from db.jobs import Job, State
 from pages import _live
 from pages import _widgets as w
+from pages._language import _, ngettext
 
 SHOWN_WAITING = 25
 REFRESH_S = 2.0
@@ -18,7 +19,7 @@ REFRESH_S = 2.0
 
 def page() -> None:
     """Refreshes by itself, so that it can be left open."""
-    st.toggle("Only mine", key="queue_mine")
+    st.toggle(_("Only mine"), key="queue_mine")
     st.fragment(_queue, run_every=REFRESH_S)(w.visitor())
 
 
@@ -36,14 +37,15 @@ def _queue(visitor: str) -> None:
         else:
             paused = w.paused_note()
             w.empty_state(
-                "The queue is empty",
-                "Nothing is being drawn and nothing waits"
-                + (", until the host goes on." if paused else ": your picture would start at once."),
+                _("The queue is empty"),
+                _("Nothing is being drawn and nothing waits, until the host goes on.")
+                if paused
+                else _("Nothing is being drawn and nothing waits: your picture would start at once."),
                 page=w.GENERATION,
-                link="Make a picture",
+                link=_("Make a picture"),
             )
         if running:
-            st.subheader(f"Running ({len(running)})", anchor=False)
+            st.subheader(_("Running ({count})", count=len(running)), anchor=False)
             files = w.files_of([job.id for job in running])
             for job in running:
                 _running(job, files[job.id], visitor)
@@ -64,7 +66,7 @@ def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 def _waiting_list(waiting: list[Job], visitor: str) -> None:
     total = len(waiting) if len(waiting) < _live.MOST_WAITING else queue.counts(w.studio().db)[State.QUEUED]
-    st.subheader(f"Waiting ({total})", anchor=False)
+    st.subheader(_("Waiting ({count})", count=total), anchor=False)
     # What is hidden keeps its place in the line.
     placed = [(n, job) for n, job in enumerate(waiting, start=1) if not job.hidden and _wanted(job, visitor)]
     shown = placed[:SHOWN_WAITING]
@@ -73,20 +75,25 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
     names, paused = w.names_of(job for _, job in shown), w.house_rules().paused
     for place, job in shown + own:
         wait = _live.place_of(job).wait
-        estimate = "Starts when an executor is free" if wait is None else f"Starts in about {w.duration(wait)}"
+        estimate = _("Starts when an executor is free")
+        if wait is not None:
+            estimate = _("Starts in about {duration}", duration=w.duration(wait))
         if paused:
-            estimate = "Starts when the host goes on"
+            estimate = _("Starts when the host goes on")
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
             st.html(f'<div class="t2i-place">{place}</div>', width="content")
             name = names.get(job.submitter)
-            mine = "Yours · " if job.submitter == visitor else f"{w.esc(name)} · " if name else ""
+            since = _("waiting since {ago}", ago=w.ago(job.created_at))
+            mine = f"{_('Yours')} · " if job.submitter == visitor else f"{w.esc(name)} · " if name else ""
             st.html(
                 f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
-                f'<div class="t2i-meta">{mine}{w.esc(estimate)} · waiting since {w.esc(w.ago(job.created_at))}</div>'
+                f'<div class="t2i-meta">{mine}{w.esc(estimate)} · {w.esc(since)}</div>'
             )
             _cancel(job, visitor)
     if total > len(shown) + len(own) and not st.session_state.get("queue_mine"):
-        st.caption(f"{total - len(shown) - len(own)} more wait behind these.")
+        st.caption(
+            ngettext("{n} more waits behind these.", "{n} more wait behind these.", total - len(shown) - len(own))
+        )
 
 
 def _row_key(job: Job, visitor: str) -> str:
@@ -96,7 +103,7 @@ def _row_key(job: Job, visitor: str) -> str:
 def _cancel(job: Job, visitor: str) -> None:
     if job.submitter == visitor:
         st.button(
-            "Cancel",
+            _("Cancel"),
             key=f"cancel_{job.id}",
             icon=":material/close:",
             disabled=job.cancel_requested,
@@ -107,18 +114,21 @@ def _cancel(job: Job, visitor: str) -> None:
 
 def _executors() -> None:
     alive = workers.live(w.studio().db)
-    st.subheader(f"Executors ({len(alive)})", anchor=False)
+    st.subheader(_("Executors ({count})", count=len(alive)), anchor=False)
     if not alive:
-        st.text(w.NO_EXECUTOR)
+        st.text(_(w.NO_EXECUTOR))
     for worker in alive:
-        places = "1 place" if worker.places == 1 else f"{worker.places} places"
+        places = ngettext("{n} place", "{n} places", worker.places)
         beat = max(time.time() - worker.beat_at, 0)
-        seen = "just now" if beat < 10 else f"{w.duration(beat)} ago"
+        seen = _("just now") if beat < 10 else _("{duration} ago", duration=w.duration(beat))
+        beaten = _("last heartbeat {ago}", ago=seen)
+        serves = _("serves {engines}", engines=", ".join(worker.engines))
+        title = _("{device} on {machine}", device=worker.device, machine=worker.hostname)
         with st.container(key=f"row_worker_{worker.id}"):
             st.html(
-                f'<div class="t2i-prompt">{w.esc(worker.device)} on {w.esc(worker.hostname)}</div>'
-                f'<div class="t2i-meta">{w.esc(worker.status)} · {places} · last heartbeat {w.esc(seen)} · '
-                f"serves {w.esc(', '.join(worker.engines))}</div>"
+                f'<div class="t2i-prompt">{w.esc(title)}</div>'
+                f'<div class="t2i-meta">{w.esc(worker.status)} · {places} · {w.esc(beaten)} · '
+                f"{w.esc(serves)}</div>"
             )
 
 

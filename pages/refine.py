@@ -10,6 +10,7 @@ from generator.params import Params
 from generator.params.vary import takes_pictures
 from pages import _form, _refinement, _sheet, _stages
 from pages import _widgets as w
+from pages._language import _, ngettext
 
 SHOWN = 12
 COUNTS = (4, 6, 8)
@@ -28,20 +29,20 @@ def page() -> None:
 
 def _begin(visitor: str) -> None:
     kept = _form.remembered()
-    st.caption("Ask for a few pictures, tap those you like, and go on from there, near or far.")
+    st.caption(_("Ask for a few pictures, tap those you like, and go on from there, near or far."))
     key = _form.keep("set_prompt", "")
     help_text = Params.model_fields["prompt"].description
-    kept[key] = st.text_area("Prompt", key=key, height=96, placeholder="a red heart", help=help_text)
+    kept[key] = st.text_area(_("Prompt"), key=key, height=96, placeholder="a red heart", help=help_text)
     rules, settings = w.house_rules(), w.studio().settings
     engines = [name for name in takes_pictures() if name in w.offered_engines()]
     if not engines:
-        st.info("The host offers no engine that can go on from a picture.")
+        st.info(_("The host offers no engine that can go on from a picture."))
         return
     default = rules.default_engine or settings.default_engine
     engine_cell, style_cell = st.columns(2)
     with engine_cell:
         engine = st.selectbox(
-            "Engine",
+            _("Engine"),
             engines,
             index=engines.index(default) if default in engines else 0,
             key="refine_engine",
@@ -51,19 +52,20 @@ def _begin(visitor: str) -> None:
     checkpoint = registry.first_checkpoint(engine, rules.default_checkpoint or settings.default_checkpoint)
     with style_cell:
         if registry.checkpoint_spec(checkpoint).styled:
+            any_style = _("Any")
             # Any, unlike on the first page: candidates should differ.
             style = st.selectbox(
-                "Style",
+                _("Style"),
                 [ANY_STYLE, *registry.STYLES],
                 key=f"refine_style_{checkpoint}",
-                format_func=lambda name: registry.STYLES.get(name, "Any"),
+                format_func=lambda name: registry.STYLES.get(name, any_style),
             )
     number, button = st.columns([3, 2], vertical_alignment="bottom")
     with number:
-        count = st.segmented_control("Candidates", COUNTS, default=COUNTS[1], required=True, key="refine_count")
+        count = st.segmented_control(_("Candidates"), COUNTS, default=COUNTS[1], required=True, key="refine_count")
     with button:
         go = st.button(
-            "Draw candidates", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter"
+            _("Draw candidates"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter"
         )
     if go:
         with w.plain_errors():
@@ -89,7 +91,7 @@ def _list(visitor: str) -> None:
             rows.append((found, shown))
     if not rows:
         return
-    st.subheader("Your refinements", anchor=False)
+    st.subheader(_("Your refinements"), anchor=False)
     for found, shown in rows:
         newest = next(ids for ids in reversed(shown) if ids)
         files = next((one for one in w.files_of(newest).values() if "thumbnail" in one or "preview" in one), {})
@@ -98,10 +100,12 @@ def _list(visitor: str) -> None:
             w.picture(data, key=f"refinement_{found.id}", alt=found.prompt, side=56)
             st.html(
                 f'<div class="t2i-prompt">{w.esc(w.short(found.prompt))}</div>'
-                f'<div class="t2i-meta">{len(shown)} {"row" if len(shown) == 1 else "rows"} · '
+                f'<div class="t2i-meta">{ngettext("{n} row", "{n} rows", len(shown))} · '
                 f"{w.esc(w.ago(found.created_at))}</div>"
             )
-            st.button("Open", icon=":material/arrow_forward:", key=f"open_{found.id}", on_click=_open, args=(found.id,))
+            st.button(
+                _("Open"), icon=":material/arrow_forward:", key=f"open_{found.id}", on_click=_open, args=(found.id,)
+            )
 
 
 def _open(refinement_id: str) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from db import submissions
 from pages import _sheet
 from pages import _widgets as w
+from pages._language import _, ngettext
 
 SHOWN = 30
 
@@ -24,10 +25,10 @@ def _list(visitor: str) -> None:
     own = submissions.of_submitter(w.studio().db, visitor, limit=SHOWN)
     if not own:
         w.empty_state(
-            "No sheets yet",
-            "Ask for several pictures of one prompt, vary a finished picture, or compare engines and settings.",
+            _("No sheets yet"),
+            _("Ask for several pictures of one prompt, vary a finished picture, or compare engines and settings."),
             page=w.COMPARE,
-            link="Compare",
+            link=_("Compare"),
         )
         return
     firsts = {}
@@ -41,13 +42,16 @@ def _list(visitor: str) -> None:
         found = files.get(ids[0], {})
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{sheet.id}"):
             data = w.load(found.get("thumbnail") or found.get("preview"))
+            kind, pictures = _(_sheet.KINDS[sheet.kind]), ngettext("{n} picture", "{n} pictures", len(ids))
             w.picture(data, key=f"sheet_{sheet.id}", alt=sheet.prompt, side=56)
             st.html(
                 f'<div class="t2i-prompt">{w.esc(w.short(sheet.prompt))}</div>'
-                f'<div class="t2i-meta">{_sheet.KINDS[sheet.kind]} · {len(ids)} pictures · '
+                f'<div class="t2i-meta">{w.esc(kind)} · {w.esc(pictures)} · '
                 f"{w.esc(w.ago(sheet.created_at))}</div>"
             )
-            st.button("Open", icon=":material/arrow_forward:", key=f"open_{sheet.id}", on_click=_open, args=(sheet.id,))
+            st.button(
+                _("Open"), icon=":material/arrow_forward:", key=f"open_{sheet.id}", on_click=_open, args=(sheet.id,)
+            )
 
 
 def _open(sheet_id: str) -> None:

@@ -12,6 +12,7 @@ from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, Params, validate
 from pages import _form, _live, _name, _uploads
 from pages import _widgets as w
+from pages._language import _, ngettext, number
 from pages._submit import MAX_PICTURES, submit
 
 EXAMPLES = (
@@ -34,7 +35,7 @@ def page() -> None:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.subheader("Your pictures", anchor=False, width="content")
+            st.subheader(_("Your pictures"), anchor=False, width="content")
             _name.popover(visitor)
         _live.live(visitor)
 
@@ -77,7 +78,7 @@ def _draw_form(visitor: str) -> None:
 def _remembered_text_area() -> None:
     key = _form.keep("set_prompt", "")
     help_text = Params.model_fields["prompt"].description
-    _form.remembered()[key] = st.text_area("Prompt", key=key, height=96, placeholder=EXAMPLES[0], help=help_text)
+    _form.remembered()[key] = st.text_area(_("Prompt"), key=key, height=96, placeholder=EXAMPLES[0], help=help_text)
 
 
 def _engine() -> str:
@@ -89,7 +90,7 @@ def _engine() -> str:
     key = _form.keep("set_engine", first)
     if st.session_state[key] not in names:  # the host has withdrawn it since
         st.session_state[key] = first
-    chosen = st.selectbox("Engine", names, key=key, format_func=lambda name: registry.ENGINES[name].title)
+    chosen = st.selectbox(_("Engine"), names, key=key, format_func=lambda name: registry.ENGINES[name].title)
     _form.remembered()[key] = chosen
     return chosen
 
@@ -104,12 +105,13 @@ def _style() -> str | None:
     key = _form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
     if st.session_state[key] not in registry.STYLES:
         st.session_state[key] = ANY_STYLE
+    any_style = _("Any")
     chosen = st.pills(
-        "Style",
+        _("Style"),
         [ANY_STYLE, *registry.STYLES],
         key=key,
         required=True,
-        format_func=lambda name: registry.STYLES.get(name, "Any"),
+        format_func=lambda name: registry.STYLES.get(name, any_style),
         wrap=True,
     )
     _form.remembered()[key] = chosen
@@ -118,7 +120,9 @@ def _style() -> str | None:
 
 def _style_in_words() -> str | None:
     key = _form.keep("set_style_words", "")
-    words = st.text_input("Style", key=key, max_chars=200, placeholder="none", help="Words added to the prompt.")
+    words = st.text_input(
+        _("Style"), key=key, max_chars=200, placeholder=_("none"), help=_("Words added to the prompt.")
+    )
     _form.remembered()[key] = words
     return words.strip() or None
 
@@ -143,13 +147,13 @@ def _main_settings(
     with cells[len(numbers)]:
         key = _form.keep(_form.key_of(engine, checkpoint, "seed"), None)
         values["seed"] = st.number_input(
-            "Seed",
+            _("Seed"),
             min_value=0,
             max_value=2**32 - 1,
             step=1,
             key=key,
-            placeholder="random",
-            help="Same seed, settings and device: same picture. Empty: a new one each time.",
+            placeholder=_("random"),
+            help=_("Same seed, settings and device: same picture. Empty: a new one each time."),
         )
         _form.remembered()[key] = values["seed"]
 
@@ -160,11 +164,11 @@ def _how_many() -> tuple[int, bool]:
     with number:
         key = _form.keep("set_pictures", 1)
         pictures = st.number_input(
-            "Pictures", min_value=1, max_value=MAX_PICTURES, step=1, key=key, help="Each with its own seed."
+            _("Pictures"), min_value=1, max_value=MAX_PICTURES, step=1, key=key, help=_("Each with its own seed.")
         )
         _form.remembered()[key] = pictures
     with button:
-        go = st.button("Generate", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
+        go = st.button(_("Generate"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
     return pictures, go
 
 
@@ -177,17 +181,19 @@ def _more_settings(
 ) -> tuple[Any, list[Any], Any]:
     """Draws the folded settings; returns the picture to start from, those to resemble, and the mask, as uploaded."""
     init_image, image_prompts, mask = None, [], None
-    with st.expander("More settings", icon=":material/tune:"):
+    with st.expander(_("More settings"), icon=":material/tune:"):
         for group, fields in groups.items():
-            st.markdown(f"**{group.capitalize()}**")
+            st.markdown(f"**{_(group.capitalize())}**")
             names = {field.name for field in fields}
             if "init_image" in names:
-                init_image = _upload("init_image", "Picture to start from", "Starts from this picture.")
+                init_image = _upload("init_image", _("Picture to start from"), _("Starts from this picture."))
             if "mask_image" in names:
-                mask = _upload("mask_image", "Mask: its white part is drawn anew", "What is white here is drawn anew.")
+                mask = _upload(
+                    "mask_image", _("Mask: its white part is drawn anew"), _("What is white here is drawn anew.")
+                )
             if "image_prompts" in names:
                 image_prompts = st.file_uploader(
-                    "Pictures to resemble", _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
+                    _("Pictures to resemble"), _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
                 )
             drawn = [field for field in fields if field.name not in _form.OWN_WIDGET]
             for at in range(0, len(drawn), 2):
@@ -214,7 +220,7 @@ def _upload(name: str, label: str, said: str) -> Any:
                 w.picture(store.get(found), key=f"kept_{name}", alt=label, side=56)
             st.text(said)
             key, forget = f"remove_{name}", ({f"set_{name}": None},)
-            st.button("Remove", key=key, icon=":material/close:", on_click=_form.preset, args=forget)
+            st.button(_("Remove"), key=key, icon=":material/close:", on_click=_form.preset, args=forget)
     return uploaded
 
 
@@ -234,7 +240,13 @@ def _submit(
     stand_in = dict.fromkeys(single, "upload")
     validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})
     if len(image_prompts) > MAX_IMAGE_PROMPTS:
-        raise BadParams(f"{len(image_prompts)} pictures to resemble; at most {MAX_IMAGE_PROMPTS} are allowed.")
+        raise BadParams(
+            _(
+                "{given} pictures to resemble; at most {most} are allowed.",
+                given=len(image_prompts),
+                most=MAX_IMAGE_PROMPTS,
+            )
+        )
     for upload in [*image_prompts, *single.values()]:
         _uploads.cleaned(upload.getvalue(), upload.name, studio.settings.max_upload_bytes)
     for name, one in single.items():
@@ -254,10 +266,10 @@ def _submit(
         parent_id=parent_id,
         source_artefact_id=source_artefact_id,
     )
-    st.toast("In the queue." if len(jobs) == 1 else f"{len(jobs)} pictures in the queue.")
+    st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
     w.scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(studio.db):
-        st.toast(w.NO_EXECUTOR, duration="long")
+        st.toast(_(w.NO_EXECUTOR), duration="long")
 
 
 def _starting(values: dict[str, Any]) -> dict[str, Any]:
@@ -273,13 +285,18 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
         return
     width, height = params.actual_size
     memory = registry.estimate_memory(params) / 2**30
-    large = f", enlarged to {width * params.upscale} × {height * params.upscale} px" if params.upscale > 1 else ""
-    st.caption(f"{width} × {height} px{large}, at most {memory:.1f} GB of memory on the executor.")
+    memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
+    if params.upscale > 1:
+        large = (width * params.upscale, height * params.upscale)
+        sizes = _("{size} px, enlarged to {large} px", size=f"{width} × {height}", large="{} × {}".format(*large))
+    else:
+        sizes = f"{width} × {height} px"
+    st.caption(f"{sizes}, {memory_text}")
     folder, enlarger = w.studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:
-        st.caption("Not installed on this machine yet:")
+        st.caption(_("Not installed on this machine yet:"))
         st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)
 
 

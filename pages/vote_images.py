@@ -11,9 +11,12 @@ from db.errors import AlreadyVoted, TooFast, UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from pages import _widgets as w
+from pages._language import N_, _, ngettext
 from ratings.pairing import Pool
 
 POOL_S = 5.0
+ALT = {"left": N_("left picture: {prompt}"), "right": N_("right picture: {prompt}")}
+NAMES = {"left": N_("Left one"), "right": N_("Right one")}
 
 
 def page() -> None:
@@ -32,9 +35,9 @@ def page() -> None:
         for job, cell, choice in zip(pair, st.columns(2, gap="small", wrap=False), sides, strict=True):
             with cell, st.container(key=f"vote_{choice}"):
                 found = files[job.id]
-                w.picture(w.load(found.get("picture")), key=choice, alt=f"{choice} picture: {job.prompt}")
+                w.picture(w.load(found.get("picture")), key=choice, alt=_(ALT[choice], prompt=job.prompt))
                 st.button(
-                    f"{choice.capitalize()} one",
+                    _(NAMES[choice]),
                     key=f"choose_{choice}",
                     on_click=partial(_cast, visitor, left, right, choice),
                     type="primary",
@@ -42,7 +45,7 @@ def page() -> None:
                     shortcut=choice.capitalize(),
                 )
         st.button(
-            "Can't tell",
+            _("Can't tell"),
             key="choose_tie",
             on_click=partial(_cast, visitor, left, right, "tie"),
             width="stretch",
@@ -51,7 +54,7 @@ def page() -> None:
         st.html(f'<div class="t2i-meta t2i-question">{_progress(given)}</div>')
         if given:
             with st.container(horizontal_alignment="center"):
-                st.page_link(w.LEADERBOARD, label="Leaderboard", icon=":material/arrow_forward:", width="content")
+                st.page_link(w.LEADERBOARD, label=_("Leaderboard"), icon=":material/arrow_forward:", width="content")
 
 
 def _pair(visitor: str) -> tuple[Job, Job] | None:
@@ -80,11 +83,12 @@ def _pool() -> Pool:
 def _question(left: Job, right: Job) -> None:
     if " ".join(left.prompt.casefold().split()) == " ".join(right.prompt.casefold().split()):
         st.html(
-            '<div class="t2i-meta t2i-question">Which picture shows this better?</div>'
+            f'<div class="t2i-meta t2i-question">{w.esc(_("Which picture shows this better?"))}</div>'
             f'<div class="t2i-prompt whole t2i-question">{w.esc(w.short(left.prompt, 200))}</div>'
         )
         return
-    st.html('<div class="t2i-meta t2i-question">Which picture shows its own prompt better?</div>')
+    question = _("Which picture shows its own prompt better?")
+    st.html(f'<div class="t2i-meta t2i-question">{w.esc(question)}</div>')
     for job, cell in zip((left, right), st.columns(2, gap="small", wrap=False), strict=True):
         with cell:
             st.html(f'<div class="t2i-prompt t2i-question t2i-two">{w.esc(w.short(job.prompt, 120))}</div>')
@@ -99,30 +103,34 @@ def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
             return
         except AlreadyVoted:
             # The same pair was open in another tab; the vote there counts.
-            st.toast("You have already compared these two; here are the next.")
+            st.toast(_("You have already compared these two; here are the next."))
         st.session_state["pair"] = None
 
 
 def _progress(given: int) -> str:
     if given == 0:
-        return "Your first vote. The arrow keys work too."
-    return "1 vote so far. Thank you." if given == 1 else f"{given} votes so far. Thank you."
+        return _("Your first vote. The arrow keys work too.")
+    return ngettext("{n} vote so far. Thank you.", "{n} votes so far. Thank you.", given)
 
 
 def _nothing_to_compare(given: int) -> None:
     if given:
         w.empty_state(
-            "You have seen every pair",
-            f"You have given {given} {'vote' if given == 1 else 'votes'}. New pictures bring new pairs.",
+            _("You have seen every pair"),
+            ngettext(
+                "You have given {n} vote. New pictures bring new pairs.",
+                "You have given {n} votes. New pictures bring new pairs.",
+                given,
+            ),
             page=w.LEADERBOARD,
-            link="See the leaderboard",
+            link=_("See the leaderboard"),
         )
     else:
         w.empty_state(
-            "Nothing to compare yet",
-            "Voting needs two finished pictures. Ask for several pictures of one prompt to get a good pair.",
+            _("Nothing to compare yet"),
+            _("Voting needs two finished pictures. Ask for several pictures of one prompt to get a good pair."),
             page=w.GENERATION,
-            link="Make some pictures",
+            link=_("Make some pictures"),
         )
 
 

@@ -16,6 +16,7 @@ from db.votes import Tally
 from generator import registry
 from pages import _address, _live
 from pages import _widgets as w
+from pages._language import _
 
 _HERE = Path(__file__).resolve().parent
 SHAPES = ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3))  # columns and rows, the smallest that holds all pictures
@@ -72,7 +73,8 @@ def _wall(address: str | None) -> None:
         with st.container(key="wall", gap=None):
             with st.container(key="wall_grid_{}x{}".format(*shape), gap=None):
                 if not shown:
-                    st.html('<div class="t2i-invitation">Your picture could be the first one here.</div>')
+                    invitation = _("Your picture could be the first one here.")
+                    st.html(f'<div class="t2i-invitation">{w.esc(invitation)}</div>')
                 for number, job_id in enumerate(places):
                     with st.container(key=f"wall_{number}", gap=None):
                         if job_id is not None:
@@ -101,12 +103,14 @@ def arrange(before: Sequence[str | None], wanted: Sequence[str], places: int) ->
 
 
 def _tile(job: Job, files: dict[str, Artefact], number: int, tally: Tally | None) -> None:
-    w.picture(_data(job, files), key=f"wall_{number}", alt=job.prompt, instead="Forming")
+    w.picture(_data(job, files), key=f"wall_{number}", alt=job.prompt, instead=_("Forming"))
     meta = [w.engine_title(job.engine)]
     if job.state == State.RUNNING:
-        meta.append(f"step {job.step} of {job.total_steps}")
+        meta.append(_("step {step} of {total}", step=job.step, total=job.total_steps))
     elif tally is not None:
-        meta.append(f"preferred {tally.wins} of {tally.wins + tally.losses + tally.ties} times")
+        meta.append(
+            _("preferred {wins} of {total} times", wins=tally.wins, total=tally.wins + tally.losses + tally.ties)
+        )
     st.html(
         f'<div class="t2i-prompt"><bdi>{w.esc(w.short(job.prompt, 90))}</bdi></div>'
         f'<div class="t2i-meta">{w.esc(" · ".join(meta))}</div>{_live.bar(job.step / job.total_steps, job)}'
@@ -138,24 +142,25 @@ def _still(address: str, key: str, sha256: str) -> bytes | None:
 def _side(address: str | None, running: int) -> None:
     waiting, wait = wall.line(w.studio().db)
     if w.house_rules().paused:
-        state = "The host has paused the queue: what is asked for waits."
+        state = _("The host has paused the queue: what is asked for waits.")
     elif not workers.live(w.studio().db):
-        state = "No executor is running; what is asked for waits."
+        state = _("No executor is running; what is asked for waits.")
     elif not waiting:
-        state = "Nothing waits: a new picture starts at once." if running < 1 else "Nothing waits."
+        state = _("Nothing waits: a new picture starts at once.") if running < 1 else _("Nothing waits.")
     elif wait is None:
-        state = "The next ones start when an executor is free."
+        state = _("The next ones start when an executor is free.")
     else:
-        state = f"The last of them starts in about {w.duration(wait)}."
+        state = _("The last of them starts in about {duration}.", duration=w.duration(wait))
     if address is not None:
+        seen = _("QR code of {address}", address=address)
         st.html(
-            f'<div class="t2i-invite">Scan, write what you want to see, watch it form here.</div>'
-            f'<img class="t2i-qr" alt="QR code of {w.esc(address)}" src="{w.esc(_address.qr_code(address))}">'
+            f'<div class="t2i-invite">{w.esc(_("Scan, write what you want to see, watch it form here."))}</div>'
+            f'<img class="t2i-qr" alt="{w.esc(seen)}" src="{w.esc(_address.qr_code(address))}">'
             f'<div class="t2i-address">{w.esc(address.removeprefix("http://").rstrip("/"))}</div>'
         )
     st.html(
-        f'<div class="t2i-line" role="status"><span><b>{running}</b> forming</span> '
-        f"<span><b>{waiting}</b> waiting</span></div>"
+        f'<div class="t2i-line" role="status"><span><b>{running}</b> {w.esc(_("forming"))}</span> '
+        f"<span><b>{waiting}</b> {w.esc(_('waiting'))}</span></div>"
         f'<div class="t2i-meta">{w.esc(state)}</div>'
     )
 

@@ -113,6 +113,27 @@ def test_the_first_visitor_after_a_start_may_come_in_by_any_page(
     page.close()
 
 
+def test_a_basque_browser_is_spoken_to_in_basque_until_a_tap_on_another_language(
+    studio: tuple[str, str], browser: playwright_api.Browser
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="eu-ES")
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(studio[0])
+    expect(page.get_by_role("button", name="Sortu")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("html")).to_have_attribute("lang", "eu")
+    page.get_by_role("textbox", name="Deskribapena").fill("itsasontzi gorri bat")
+    page.get_by_role("radio", name="ES").click()
+    expect(page.get_by_role("button", name="Generar")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("textbox", name="Descripción")).to_have_value("itsasontzi gorri bat")
+    expect(page.locator("html")).to_have_attribute("lang", "es")
+    assert "lang=es" in page.url
+    page.reload()
+    expect(page.get_by_role("button", name="Generar")).to_be_visible(timeout=PATIENCE_MS)
+    assert _no_sideways_scrolling(page)
+    context.close()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: playwright_api.Browser, width: int) -> None:
     address, database = studio

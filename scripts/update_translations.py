@@ -1,0 +1,91 @@
+"""Bring pages/locale/*.po up to date with the pages: new messages are added untranslated, unused ones are dropped.
+
+    python scripts/update_translations.py
+
+Translate what is printed, by hand or with any editor of .po files; nothing has to be compiled.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pages import _po_file  # noqa: E402
+from pages._language import LANGUAGES, LOCALE  # noqa: E402
+
+Message = tuple[str, ...]  # alone, or with its plural
+_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2}
+_HEADER = (
+    ("Language", "{code}"),
+    ("MIME-Version", "1.0"),
+    ("Content-Type", "text/plain; charset=UTF-8"),
+    ("Content-Transfer-Encoding", "8bit"),
+    ("Plural-Forms", "nplurals=2; plural=(n != 1);"),
+)
+
+
+def messages() -> dict[Message, list[str]]:
+    """Every message that a page can show, in the order of the files, and the files that have it."""
+    found: dict[Message, list[str]] = {}
+    for path in [ROOT / "webapp.py", *sorted((ROOT / "pages").glob("*.py"))]:
+        for message in _messages_of(path):
+            files = found.setdefault(message, [])
+            if path.name not in files:
+                files.append(path.name)
+    return found
+
+
+def _messages_of(path: Path) -> list[Message]:
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ARGUMENTS
+    ]
+    found = []
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        texts = [arg.value for arg in call.args[: _ARGUMENTS[call.func.id]] if isinstance(arg, ast.Constant)]  # type: ignore[attr-defined]
+        if texts:  # else the message is marked where it is written
+            found.append(tuple(str(text) for text in texts))
+    return found
+
+
+def written(code: str, found: dict[Message, list[str]], translated: dict[Message, tuple[str, ...]]) -> str:
+    """The .po file of a language."""
+    lines = ['msgid ""', 'msgstr ""']
+    lines += [_quoted(f"{name}: {value.format(code=code)}\n") for name, value in _HEADER]
+    for message, files in found.items():
+        strings = translated.get(message, ("",) * len(message))
+        lines += ["", f"#: {' '.join(files)}"]
+        lines += [f"{key} {_quoted(text)}" for key, text in zip(("msgid", "msgid_plural"), message, strict=False)]
+        if len(message) == 1:
+            lines.append(f"msgstr {_quoted(strings[0])}")
+        else:
+            lines += [f"msgstr[{n}] {_quoted(text)}" for n, text in enumerate(strings)]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def main() -> None:
+    found = messages()
+    for code in LANGUAGES:
+        path = LOCALE / f"{code}.po"
+        if code == "en":
+            continue  # the messages are English
+        translated = _po_file.entries(path) if path.exists() else {}
+        path.write_text(written(code, found, translated), encoding="utf-8")
+        missing = [message for message in found if not all(translated.get(message, ("",)))]
+        print(f"{path.name}: {len(found)} messages, {len(missing)} to translate")
+        for message in missing:
+            print("  " + " / ".join(message))
+
+
+if __name__ == "__main__":
+    main()
