@@ -195,7 +195,7 @@ def _take(address: str, output: Path, pages: Mapping[str, str]) -> None:
                     page.goto(f"{address}/{path}")
                     page.locator("h1").wait_for()
                     if name == "host":
-                        page.get_by_label("Password").fill(PASSWORD)
+                        page.locator("input[type=password]").fill(PASSWORD)
                         page.keyboard.press("Enter")
                     page.wait_for_timeout(4000)
                     page.screenshot(path=output / f"{name}-{width_name}-{scheme}.png")

@@ -158,6 +158,8 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a red heart")
     page.get_by_role("spinbutton", name="Steps").fill("6")
     page.get_by_role("spinbutton", name="Pictures").fill("2")
+    page.get_by_role("spinbutton", name="Pictures").press("Enter")
+    _settled(page)
     page.get_by_role("button", name="Generate").click()
 
     # Watch: both cards are there, and they end with a picture each.
@@ -220,6 +222,12 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     assert asked_elsewhere == [], "nothing is loaded from another machine"
     context.close()
     db.dispose()
+
+
+def _settled(page: playwright_api.Page) -> None:
+    """Nothing moves under the finger: on a busy machine a click on a page that is being drawn anew can go astray."""
+    page.wait_for_timeout(500)
+    page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for()
 
 
 def cards_of(page: playwright_api.Page) -> playwright_api.Locator:
