@@ -1,7 +1,7 @@
 """Drafts of a prompt by the embedded layout: in every style, and CLIP says which of them shows what is asked for.
 
 A thing that was never shown in the style asked for is drawn sharply in another all the same. The prior and the latent
-diffusion, which have learnt to redraw one style in another, take it from there.
+diffusion take it from there; little of the style asked for comes back.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ class GuidedDiffusion:
             elif params.init == "prior":
                 if self._drafts is None:
                     raise ValueError("init=prior needs a prior for this checkpoint; use noise, image or perlin.")
-                prompts = [stage.prompts for stage in params.stages if stage.step <= params.skipped][-1]
-                targets = [targets for step, targets in stages if step <= params.skipped][-1]
+                begun = sum(step <= params.skipped for step, _ in stages)
+                prompts, targets = params.stages[begun - 1].prompts, stages[begun - 1][1]
                 with repeatable():
                     picture = self._drafts(params, prompts, targets, generator)
             else:

@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,6 +274,23 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
             st.image(data, alt=alt or _("Picture"), width="stretch")
+
+
+def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:
+    """A line of a list of sheets or refinements; opened, its id is in the address as ?KIND=."""
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{one_id}"):
+        picture(load(files.get("thumbnail") or files.get("preview")), key=f"{kind}_{one_id}", alt=prompt, side=56)
+        st.html(
+            f'<div class="t2i-prompt">{esc(short(prompt))}</div>'
+            f'<div class="t2i-meta">{" · ".join(esc(part) for part in about)}</div>'
+        )
+        st.button(
+            _("Open"),
+            icon=":material/arrow_forward:",
+            key=f"open_{one_id}",
+            on_click=st.query_params.update,
+            args=({kind: one_id},),
+        )
 
 
 def makes(job: Job) -> str:

@@ -92,24 +92,17 @@ def _list(visitor: str) -> None:
     if not rows:
         return
     st.subheader(_("Your refinements"), anchor=False)
+    newest = {found.id: next(ids for ids in reversed(shown) if ids) for found, shown in rows}
+    files = w.files_of([job_id for ids in newest.values() for job_id in ids])
     for found, shown in rows:
-        newest = next(ids for ids in reversed(shown) if ids)
-        files = next((one for one in w.files_of(newest).values() if "thumbnail" in one or "preview" in one), {})
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{found.id}"):
-            data = w.load(files.get("thumbnail") or files.get("preview"))
-            w.picture(data, key=f"refinement_{found.id}", alt=found.prompt, side=56)
-            st.html(
-                f'<div class="t2i-prompt">{w.esc(w.short(found.prompt))}</div>'
-                f'<div class="t2i-meta">{ngettext("{n} row", "{n} rows", len(shown))} · '
-                f"{w.esc(w.ago(found.created_at))}</div>"
-            )
-            st.button(
-                _("Open"), icon=":material/arrow_forward:", key=f"open_{found.id}", on_click=_open, args=(found.id,)
-            )
-
-
-def _open(refinement_id: str) -> None:
-    st.query_params["refinement"] = refinement_id
+        drawn = (files[job_id] for job_id in newest[found.id])
+        w.listed(
+            "refinement",
+            found.id,
+            found.prompt,
+            [ngettext("{n} row", "{n} rows", len(shown)), w.ago(found.created_at)],
+            next((one for one in drawn if "thumbnail" in one or "preview" in one), {}),
+        )
 
 
 if __name__ == "__main__":

@@ -39,23 +39,9 @@ def _list(visitor: str) -> None:
     files = w.files_of([firsts[sheet.id][0] for sheet in own])
     for sheet in own:
         ids = firsts[sheet.id]
-        found = files.get(ids[0], {})
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{sheet.id}"):
-            data = w.load(found.get("thumbnail") or found.get("preview"))
-            kind, pictures = _(_sheet.KINDS[sheet.kind]), ngettext("{n} picture", "{n} pictures", len(ids))
-            w.picture(data, key=f"sheet_{sheet.id}", alt=sheet.prompt, side=56)
-            st.html(
-                f'<div class="t2i-prompt">{w.esc(w.short(sheet.prompt))}</div>'
-                f'<div class="t2i-meta">{w.esc(kind)} · {w.esc(pictures)} · '
-                f"{w.esc(w.ago(sheet.created_at))}</div>"
-            )
-            st.button(
-                _("Open"), icon=":material/arrow_forward:", key=f"open_{sheet.id}", on_click=_open, args=(sheet.id,)
-            )
-
-
-def _open(sheet_id: str) -> None:
-    st.query_params["sheet"] = sheet_id
+        kind, pictures = _(_sheet.KINDS[sheet.kind]), ngettext("{n} picture", "{n} pictures", len(ids))
+        about = [kind, pictures, w.ago(sheet.created_at)]
+        w.listed("sheet", sheet.id, sheet.prompt, about, files.get(ids[0], {}))
 
 
 if __name__ == "__main__":
