@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from db import rules
 from db.engine import clock
-from db.errors import BadValue, TooManyQueued, TooManyThisHour, UnknownJob
+from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
 from db.schema import jobs
 from db.transitions import note
@@ -77,8 +77,8 @@ def add(
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
     max_queued, max_per_hour: most jobs the submitter may have waiting, and may ask for in an hour, unless the host has
-    set other limits; None: no limit. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, or
-    UnknownJob for a parent that does not exist or is hidden; then the transaction must not be committed.
+    set other limits; None: no limit. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, and
+    for a parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
     """
     lock(conn, submitter)
     check_welcome(conn, submitter)
@@ -89,9 +89,11 @@ def add(
     _check_hour(conn, submitter, host.max_per_hour or max_per_hour, len(wanted))
     for parent_id in {new.parent_id for new in wanted} - {None}:
         assert parent_id is not None
-        shown = sa.select(jobs.c.id).where(jobs.c.id == parent_id, jobs.c.hidden == sa.false())
-        if conn.scalar(shown) is None:
+        hidden = conn.scalar(sa.select(jobs.c.hidden).where(jobs.c.id == parent_id))
+        if hidden is None:
             raise UnknownJob(parent_id)
+        if hidden:
+            raise SourceHidden
     now = clock(conn)
     made = [
         Job(

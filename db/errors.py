@@ -141,6 +141,9 @@ class StoreFull(StoreUnavailable):
 class SourceHidden(DbError):
     """The host has taken the picture out that something is to be made from."""
 
+    def __init__(self) -> None:
+        super().__init__("The picture this starts from was taken out by the host; choose another one.")
+
 
 class UnknownArtefact(DbError):
     """There is nothing under this key or id."""

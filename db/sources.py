@@ -13,27 +13,25 @@ from db.schema import artefacts as artefacts_table
 from db.schema import jobs
 
 
-def check(db: sa.Engine, store: artefacts.Store, references: Iterable[str], submitter: str) -> None:
+def check(db: sa.Engine, store: artefacts.Store, references: Iterable[str]) -> None:
     """Raises UnknownArtefact where a picture is not there any more, SourceHidden where the host took it out.
 
-    references: keys of pictures or ids of their records. submitter: who makes something from them; what was hidden
-    from all others is still there for whoever drew it.
+    references: keys of pictures or ids of their records. What is hidden is gone for whoever drew it as well: a
+    variation would bring it back to the wall. The host can show it again first.
     """
     for reference in references:
-        key_of(db, store, reference, submitter)
+        key_of(db, store, reference)
 
 
-def key_of(db: sa.Engine, store: artefacts.Store, reference: str, submitter: str) -> str:
+def key_of(db: sa.Engine, store: artefacts.Store, reference: str) -> str:
     """The key of one such picture. Raises as `check`."""
     table = artefacts_table
     named = table.c.key == reference if "/" in reference else table.c.id == reference
-    found = sa.select(table.c.key, jobs.c.hidden, jobs.c.submitter).join(
-        jobs, jobs.c.id == table.c.job_id, isouter=True
-    )
+    found = sa.select(table.c.key, jobs.c.hidden).join(jobs, jobs.c.id == table.c.job_id, isouter=True)
     with reading(db) as conn:
         row = conn.execute(found.where(named)).first()
-    if row is not None and row.hidden and row.submitter != submitter:
-        raise SourceHidden("The picture this starts from was taken out by the host; choose another one.")
+    if row is not None and row.hidden:
+        raise SourceHidden
     key = reference if "/" in reference else None if row is None else row.key
     if key is None or not store.exists(key):
         raise UnknownArtefact(f"The picture this starts from ({reference}) is not in the store; choose another one.")

@@ -90,8 +90,8 @@ class Work:
         DownloadsOff where this executor must not fetch any, UnknownArtefact or SourceHidden where a picture it starts
         from is gone."""
         self.params, self.key = params, EngineKey.of(self.job.engine, params)
-        station, owner = self.station, self.job.submitter
-        station.patiently(lambda: sources.check(station.db, station.store, params.sources, owner))
+        station = self.station
+        station.patiently(lambda: sources.check(station.db, station.store, params.sources))
         folder = self.station.settings.checkpoints_dir
         if isinstance(params, Params) and params.upscale > 1:  # said before the picture is drawn
             upscaler_file(params.upscaler, folder)

@@ -54,7 +54,7 @@ def begin(
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
     if registry.checkpoint_spec(checkpoint).styled:
         values["style"] = style
-    wanted = candidates_of(studio, visitor, engine, values, count)
+    wanted = candidates_of(studio, engine, values, count)
     return refinements.start(
         studio.db,
         prompt=wanted[0][1].prompt,
@@ -85,7 +85,7 @@ def vary_marked(
         share = max(count // len(marked) + (number < count % len(marked)), 1)
         drawn_by = drawing_of(studio, job).engine
         engine = drawn_by if drawn_by in takes_pictures() else takes_pictures()[0]
-        wanted += variations_of(studio, job, picture, visitor, engine=engine, count=share, skip_rate=skip_rate)
+        wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     return refinements.add_stage(
         studio.db,
         refinement_id,
@@ -105,7 +105,7 @@ def enlarge_marked(studio: Studio, refinement_id: str, source: Stage, marked: Ma
     wanted = [
         (
             f"enlarged {registry.CHECKPOINTS[checkpoint].scale} times",
-            enlarging(studio, *one, visitor, checkpoint=checkpoint),
+            enlarging(studio, *one, checkpoint=checkpoint),
         )
         for one in marked
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from db import queue, sources, submissions
 from db.artefacts import Artefact
+from db.errors import SourceHidden
 from db.jobs import Job
 from db.queue import NewJob
 from db.submissions import Submission
@@ -37,7 +38,7 @@ def submit(
     picture to start from is not there any more. So do the others that start from one.
     """
     of = {"parent_id": parent_id, "source_artefact_id": source_artefact_id}
-    wanted = candidates_of(studio, visitor, engine, values, pictures, **of)
+    wanted = candidates_of(studio, engine, values, pictures, **of)
     if pictures == 1:
         return [_enqueue(studio, visitor, wanted[0][1])]
     return submit_set(studio, visitor, "candidates", wanted[0][1].prompt, wanted)[1]
@@ -45,7 +46,6 @@ def submit(
 
 def candidates_of(
     studio: Studio,
-    visitor: str,
     engine: str,
     values: Mapping[str, Any],
     pictures: int,
@@ -55,7 +55,7 @@ def candidates_of(
 ) -> list[tuple[str, NewJob]]:
     """Pictures of one prompt with their labels, a seed each, not yet queued. Raises BadParams, UnknownName."""
     made = [validate(engine, {**values, "seed": seed}) for seed in _seeds(values.get("seed"), pictures)]
-    _check_sources(studio, made[0], visitor)
+    _check_sources(studio, made[0])
     return [
         (f"seed {params.seed}", _new(studio, engine, params, parent_id=parent_id, source=source_artefact_id))
         for params in made
@@ -90,11 +90,13 @@ def submit_set(
 
 def run_again(studio: Studio, job: Job, visitor: str) -> Job:
     """The same settings, with a new seed where it draws, as a child of that job. Raises as `submit`."""
+    if queue.get(studio.db, job.id).hidden:  # since the page was drawn
+        raise SourceHidden
     params = validate_job(job.engine, job.params)
     if isinstance(params, Params):
         values = {**job.params, "seed": None}
         return submit(studio, visitor=visitor, engine=job.engine, values=values, parent_id=job.id)[0]
-    _check_sources(studio, params, visitor)
+    _check_sources(studio, params)
     new = _new(studio, job.engine, params, title=job.prompt, parent_id=job.parent_id, source=job.source_artefact_id)
     return _enqueue(studio, visitor, new)
 
@@ -103,13 +105,13 @@ def vary(
     studio: Studio, job: Job, picture: Artefact, visitor: str, *, engine: str, count: int, skip_rate: float
 ) -> Submission:
     """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
-    wanted = variations_of(studio, job, picture, visitor, engine=engine, count=count, skip_rate=skip_rate)
+    wanted = variations_of(studio, job, picture, engine=engine, count=count, skip_rate=skip_rate)
     layout = {"skip_rate": skip_rate, "parent": job.id}
     return submit_set(studio, visitor, "variations", job.prompt, wanted, layout)[0]
 
 
 def variations_of(
-    studio: Studio, job: Job, picture: Artefact, visitor: str, *, engine: str, count: int, skip_rate: float
+    studio: Studio, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
 ) -> list[tuple[str, NewJob]]:
     """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
     if not 1 <= count <= MAX_PICTURES:
@@ -119,7 +121,7 @@ def variations_of(
     for seed in _seeds(None, count):
         params = validate(engine, {**values, "seed": seed})
         if not wanted:
-            _check_sources(studio, params, visitor)
+            _check_sources(studio, params)
         wanted.append((f"seed {seed}", _new(studio, engine, params, parent_id=job.id, source=picture.id)))
     return wanted
 
@@ -133,8 +135,8 @@ def drawing_of(studio: Studio, job: Job) -> Job:
     return job
 
 
-def _check_sources(studio: Studio, params: JobParams, visitor: str) -> None:
-    sources.check(studio.db, studio.store, params.sources, visitor)
+def _check_sources(studio: Studio, params: JobParams) -> None:
+    sources.check(studio.db, studio.store, params.sources)
 
 
 def _draws(engine: str) -> bool:
@@ -155,14 +157,14 @@ def _kept(job: Job, engine: str) -> dict[str, Any]:
 
 def upscale(studio: Studio, job: Job, picture: Artefact, visitor: str, *, checkpoint: str) -> Job:
     """Enlarge a job's picture. Raises BadParams where it is too large, UnknownName, TooManyQueued."""
-    return _enqueue(studio, visitor, enlarging(studio, job, picture, visitor, checkpoint=checkpoint))
+    return _enqueue(studio, visitor, enlarging(studio, job, picture, checkpoint=checkpoint))
 
 
-def enlarging(studio: Studio, job: Job, picture: Artefact, visitor: str, *, checkpoint: str) -> NewJob:
+def enlarging(studio: Studio, job: Job, picture: Artefact, *, checkpoint: str) -> NewJob:
     """A job that enlarges a job's picture, not yet queued. Raises BadParams where it is too large, UnknownName."""
     values = {"picture": picture.id, "width": picture.width, "height": picture.height, "checkpoint": checkpoint}
     params = validate_job("upscale", values)
-    _check_sources(studio, params, visitor)
+    _check_sources(studio, params)
     return _new(studio, "upscale", params, title=job.prompt, parent_id=job.id, source=picture.id)
 
 
@@ -183,7 +185,7 @@ def rank(
     if len(pictures) < 2:
         raise BadParams(_("There is nothing to rank yet: it takes two finished pictures."))
     params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
-    _check_sources(studio, params, visitor)
+    _check_sources(studio, params)
     return submissions.add_about(
         studio.db,
         sheet.id,

@@ -216,7 +216,7 @@ def _upload(name: str, label: str, said: str) -> Any:
             with w.plain_errors():
                 # A key, or the id of a record in the settings of a variation; the host may have hidden it since.
                 store = w.studio().store
-                found = sources.key_of(w.studio().db, store, kept, w.visitor())
+                found = sources.key_of(w.studio().db, store, kept)
                 w.picture(store.get(found), key=f"kept_{name}", alt=label, side=56)
             st.text(said)
             key, forget = f"remove_{name}", ({f"set_{name}": None},)

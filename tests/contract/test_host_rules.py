@@ -13,6 +13,7 @@ from db.errors import (
     BadValue,
     Banned,
     EngineWithheld,
+    SourceHidden,
     TooManyQueued,
     TooManyThisHour,
     UnknownJob,
@@ -172,8 +173,8 @@ def test_two_requests_at_once_cannot_both_take_the_last_place(database: sa.Engin
 def test_what_is_hidden_is_no_parent_and_gets_no_vote(database: sa.Engine) -> None:
     hidden, other = (in_state(database, State.SUCCEEDED) for _ in range(2))
     queue.set_hidden(database, hidden.id)
-    with pytest.raises(UnknownJob):
-        add(database, parent_id=hidden.id)
+    with pytest.raises(SourceHidden):
+        add(database, hidden.submitter, parent_id=hidden.id)
     with pytest.raises(UnknownJob):
         votes.cast(database, voter="eve", left_id=hidden.id, right_id=other.id, choice="left")
 

@@ -176,9 +176,12 @@ def test_sheets_are_listed_and_an_unknown_one_is_a_sentence(studio: Studio, open
     assert "No sheets yet" in everything_shown(open_page(w.SHEETS, visitor=SOMEBODY))
 
 
+@pytest.mark.parametrize("owner", [ME, SOMEBODY])
 @pytest.mark.parametrize("action", ["Make variations", "Upscale"])
-def test_nothing_is_made_from_a_picture_that_is_gone(studio: Studio, open_page: OpenPage, action: str) -> None:
-    hidden, deleted = studio.draw("a red heart", SOMEBODY), studio.draw("a red heart", SOMEBODY)
+def test_nothing_is_made_from_a_picture_that_is_gone(
+    studio: Studio, open_page: OpenPage, action: str, owner: str
+) -> None:
+    hidden, deleted = studio.draw("a red heart", owner), studio.draw("a red heart", owner)
     pages = [open_page(w.INFERENCES, job=job.id) for job in (hidden, deleted)]
     queue.set_hidden(studio.db, hidden.id, True)
     studio.store.delete(artefacts.of_job(studio.db, deleted.id)["picture"].key)
@@ -188,10 +191,24 @@ def test_nothing_is_made_from_a_picture_that_is_gone(studio: Studio, open_page: 
     assert len(jobs(studio)) == 2, "nothing is queued"
 
 
+def test_what_the_host_has_hidden_is_not_run_again_by_its_owner(studio: Studio, open_page: OpenPage) -> None:
+    drawn = studio.draw("a red heart")
+    press(open_page(w.INFERENCES, job=drawn.id), "Upscale", f"upscale_{drawn.id}")
+    (enlarged,) = (job for job in jobs(studio) if job.engine == "upscale")
+    studio.start_executor()
+    studio.enlarge(enlarged)
+    for job in (enlarged, drawn):
+        app = open_page(w.INFERENCES, job=job.id)
+        queue.set_hidden(studio.db, job.id)
+        app = press(app, "Run again")
+        assert "taken out by the host" in app.error[0].value and not app.exception
+    assert len(jobs(studio)) == 2, "nothing is queued"
+
+
 def test_the_start_of_a_variation_is_shown_in_the_form_unless_it_was_hidden(
     studio: Studio, open_page: OpenPage
 ) -> None:
-    first = studio.draw("a red heart", SOMEBODY)
+    first = studio.draw("a red heart")
     picture = artefacts.of_job(studio.db, first.id)["picture"]
     for reference in (picture.id, picture.key):
         queue.set_hidden(studio.db, first.id, False)

@@ -214,6 +214,19 @@ def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Stud
     assert w.read_shown(*marked[1])
 
 
+def test_a_marked_picture_that_was_hidden_since_is_not_refined_by_its_owner(
+    studio: Studio, open_page: OpenPage
+) -> None:
+    address, stage, jobs = drawn(studio, open_page)
+    app = open_page(w.REFINE, refinement=address).button(key=f"mark_{jobs[1].id}").click().run()
+    for step in ("vary", "upscale"):
+        queue.set_hidden(studio.db, jobs[1].id, False)
+        app.run()
+        queue.set_hidden(studio.db, jobs[1].id)
+        pressed = app.button(key=f"{step}_{stage.submission.id}").click().run()
+        assert "taken out by the host" in pressed.error[0].value and len(rows(studio, address)) == 1
+
+
 def test_a_hidden_picture_is_gone_from_the_rows_for_everybody(studio: Studio, open_page: OpenPage) -> None:
     address, _, jobs = drawn(studio, open_page)
     queue.set_hidden(studio.db, jobs[0].id)

@@ -137,20 +137,23 @@ def test_a_picture_hidden_or_deleted_while_the_jobs_waited_is_said_in_each(studi
     queue.set_hidden(studio.db, hidden.id, True)
     studio.store.delete(studio.files(deleted)["picture"].key)
     of_hidden, of_deleted = (studio.files(job)["picture"].id for job in (hidden, deleted))
+    owner = hidden.submitter
     for source, kind, said in (
         (of_hidden, "source_hidden", "The picture this starts from was taken out by the host; choose another one."),
         (of_deleted, "unknown_artefact", f"The picture this starts from ({of_deleted}) is not in the store"),
     ):
         made = studio.run(
-            studio.add("upscale", "bert", picture=source, width=64, height=64),
-            studio.add("rank", "bert", prompt="a red heart", pictures=[source, source]),
-            studio.add("latent-diffusion", "bert", **varied("latent-diffusion", HEART, source, 0.5), seed=1),
-            studio.add("vqgan-clip", "bert", prompt="a heart", init_image=source, init="image", steps=1),
+            studio.add("upscale", owner, picture=source, width=64, height=64),
+            studio.add("rank", owner, prompt="a red heart", pictures=[source, source]),
+            studio.add("latent-diffusion", owner, **varied("latent-diffusion", HEART, source, 0.5), seed=1),
+            studio.add("vqgan-clip", owner, prompt="a heart", init_image=source, init="image", steps=1),
         )
         assert [(job.state, job.error_kind) for job in made] == [("failed", kind)] * 4
         assert all(str(job.error).startswith(said) for job in made)
-    (own,) = studio.run(studio.add("upscale", hidden.submitter, picture=of_hidden, width=64, height=64))
-    assert own.state == "succeeded", "what is hidden is still there for whoever drew it"
+    again = studio.add("upscale", hidden.submitter, picture=of_hidden, width=64, height=64)
+    queue.set_hidden(studio.db, hidden.id, False)
+    (own,) = studio.run(again)
+    assert own.state == "succeeded", "the host shows it again, and it is a source like any other"
 
 
 @pytest.mark.parametrize(
