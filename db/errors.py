@@ -142,7 +142,7 @@ class SourceHidden(DbError):
     """The host has taken the picture out that something is to be made from."""
 
     def __init__(self) -> None:
-        super().__init__("The picture this starts from was taken out by the host; choose another one.")
+        super().__init__("A picture this is made from was taken out by the host; choose another one.")
 
 
 class UnknownArtefact(DbError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +13,7 @@ from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
 from generator.inventory import missing
-from generator.params import validate
+from generator.params import BadParams, validate
 from pages import _widgets as w
 from pages._language import N_, _
 
@@ -69,6 +69,35 @@ def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
     """What each setting is before anybody changes it, for this checkpoint; the seed is random."""
     # Asked of the declaration itself, since some settings follow from others.
     return {**validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0}).model_dump(), "seed": None}
+
+
+def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults while the other settings are as the form has them now, as skip_steps follows from steps.
+
+    A setting that nobody has changed shows its new default. beside: what is set beside the fields, such as the prompt.
+    """
+    usual = defaults(engine, checkpoint)
+    # What each widget was last given as its default, by key.
+    given: dict[str, Any] = st.session_state.setdefault("form_defaults", {})
+    keys = {name: key_of(engine, checkpoint, name) for name in usual if name not in (*OWN_WIDGET, "checkpoint")}
+    before = {name: given.get(key, usual[name]) for name, key in keys.items()}
+    shown = {name: st.session_state.get(key, remembered().get(key)) for name, key in keys.items()}
+    changed = {name: value for name, value in shown.items() if value is not None and value != _typed(before[name])}
+    try:
+        now = validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0, **changed, **beside}).model_dump()
+    except BadParams:  # said when a picture is asked for
+        now = before
+    for name, key in keys.items():
+        if name not in changed:
+            given[key] = now[name]
+            if now[name] != before[name]:
+                preset({key: _typed(now[name])})
+    return {**usual, **now, "seed": None}
+
+
+def _typed(value: Any) -> Any:
+    """A default as its widget has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:

@@ -10,6 +10,7 @@ from db import sources, visitors, workers
 from generator import registry
 from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, Params, validate
+from generator.prompts import parse_prompts
 from pages import _form, _live, _name, _uploads
 from pages import _widgets as w
 from pages._language import _, ngettext, number
@@ -59,7 +60,7 @@ def _draw_form(visitor: str) -> None:
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
         st.caption(w.label(trouble))
     groups = _form.fields(engine, checkpoint, checkpoints)
-    defaults = _form.defaults(engine, checkpoint)
+    defaults = _form.current_defaults(engine, checkpoint, _beside(engine))
     if registry.checkpoint_spec(checkpoint).styled:
         values["style"] = _style()
     elif registry.params_class(engine).style_is_text:
@@ -79,6 +80,16 @@ def _remembered_text_area() -> None:
     key = _form.keep("set_prompt", "")
     help_text = Params.model_fields["prompt"].description
     _form.remembered()[key] = st.text_area(_("Prompt"), key=key, height=96, placeholder=EXAMPLES[0], help=help_text)
+
+
+def _beside(engine: str) -> dict[str, Any]:
+    """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
+    offered, found = registry.params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
+    for name in ("init_image", "image_prompts"):
+        there = st.session_state.get(f"upload_{name}") or _form.remembered().get(f"set_{name}")
+        if name in offered and there:
+            found[name] = "a picture"
+    return found if found["prompt"].strip() or "image_prompts" in found else {**found, "prompt": "x"}
 
 
 def _engine() -> str:
@@ -192,9 +203,14 @@ def _more_settings(
                     "mask_image", _("Mask: its white part is drawn anew"), _("What is white here is drawn anew.")
                 )
             if "image_prompts" in names:
+                resemble = _("Pictures to resemble")
                 image_prompts = st.file_uploader(
-                    _("Pictures to resemble"), _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
+                    resemble, _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
                 )
+                kept_prompts = _form.remembered().get("set_image_prompts")
+                if kept_prompts and not image_prompts:
+                    named = [one.text for one in parse_prompts(kept_prompts, avoid_only=True)]
+                    _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
             drawn = [field for field in fields if field.name not in _form.OWN_WIDGET]
             for at in range(0, len(drawn), 2):
                 for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
@@ -212,16 +228,21 @@ def _upload(name: str, label: str, said: str) -> Any:
     uploaded = st.file_uploader(label, _uploads.TYPES, key=f"upload_{name}")
     kept = _form.remembered().get(f"set_{name}")
     if kept and uploaded is None:
-        with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
-            with w.plain_errors():
-                # A key, or the id of a record in the settings of a variation; the host may have hidden it since.
-                store = w.studio().store
-                found = sources.key_of(w.studio().db, store, kept)
-                w.picture(store.get(found), key=f"kept_{name}", alt=label, side=56)
-            st.text(said)
-            key, forget = f"remove_{name}", ({f"set_{name}": None},)
-            st.button(_("Remove"), key=key, icon=":material/close:", on_click=_form.preset, args=forget)
+        _kept(name, label, said, [kept])
     return uploaded
+
+
+def _kept(name: str, label: str, said: str, references: list[str]) -> None:
+    """Pictures that a setting already names, by key, or by the id of a record as in the settings of a variation."""
+    store = w.studio().store
+    with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
+        for number, reference in enumerate(references):
+            with w.plain_errors():  # the host may have hidden it since
+                found = sources.key_of(w.studio().db, store, reference)
+                w.picture(store.get(found), key=f"kept_{name}_{number}", alt=label, side=56)
+        st.text(said)
+        key, forget = f"remove_{name}", ({f"set_{name}": None},)
+        st.button(_("Remove"), key=key, icon=":material/close:", on_click=_form.preset, args=forget)
 
 
 def _submit(
@@ -237,7 +258,7 @@ def _submit(
     # All is checked before anything is stored, so that a refused form leaves no files behind.
     visitors.check(studio.db, visitor)
     single = {name: one for name, one in (("init_image", init_image), ("mask_image", mask)) if one is not None}
-    stand_in = dict.fromkeys(single, "upload")
+    stand_in = dict.fromkeys([*single, *(["image_prompts"] if image_prompts else [])], "upload")
     validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})
     if len(image_prompts) > MAX_IMAGE_PROMPTS:
         raise BadParams(

@@ -144,9 +144,11 @@ class Params(JobParams):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The pictures to start from and to paint over, where the engine takes any."""
-        named = (getattr(self, name, None) for name in ("init_image", "mask_image"))
-        return tuple(name for name in named if name)
+        """The pictures to start from, to paint over and to resemble, where the engine takes any."""
+        named = [name for field in ("init_image", "mask_image") if (name := getattr(self, field, None))]
+        if pictures := getattr(self, "image_prompts", ""):
+            named += [one.text for one in parse_prompts(pictures, avoid_only=True)]
+        return tuple(named)
 
     @property
     def pixels_at_once(self) -> int:

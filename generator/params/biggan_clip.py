@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -54,6 +54,13 @@ class BigganClipParams(Optimised, Params):
     class_weight: float = Setting(
         0.0, group="optimisation", ge=0, le=100, description="Pull towards a single class instead of a mixture."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_start(cls, data: Any) -> Any:
+        # Without a text, what the pictures show is searched from anywhere.
+        textless = isinstance(data, dict) and data.get("image_prompts") and not data.get("prompt")
+        return {"init": "random", **data} if textless else data
 
     @model_validator(mode="after")
     def _consistent(self) -> BigganClipParams:

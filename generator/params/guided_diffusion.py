@@ -125,8 +125,9 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         preset = registry.checkpoint_spec(str(name)).defaults if known else {}
         if "init" not in merged and preset.get("init") == "prior" and not data.get("prompt"):
             merged["init"] = "noise"  # nothing to draw a draft from
-        # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips. A draft is to be redrawn.
-        share = {"perlin": 0.04, "prior": 0.35}.get(str(merged.get("init", preset.get("init"))))
+        # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips. A draft is to be redrawn, of
+        # a picture half is to stay.
+        share = {"perlin": 0.04, "prior": 0.35, "image": 0.5}.get(str(merged.get("init", preset.get("init"))))
         if share and "skip_steps" not in data:
             steps = data.get("steps", preset.get("steps"))
             merged["skip_steps"] = int(share * steps) if isinstance(steps, int) else 0

@@ -46,6 +46,8 @@ class VqganClipParams(Optimised, Params):
         name = data.get("checkpoint", "mini")
         spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
         init = merged.get("init", spec.defaults.get("init") if spec else "prior")
+        if init == "prior" and "init" not in merged and data.get("image_prompts") and not data.get("prompt"):
+            merged["init"] = init = "random"  # nothing to draw codes from
         if init != "prior" and "init_weight" not in data:
             merged["init_weight"] = 0.0  # only a draft of the prior is worth holding on to by default
         return merged

@@ -128,7 +128,7 @@ def test_a_job_whose_picture_is_gone_says_so_and_the_others_go_on(studio: ChainS
     bad, good, lost = studio.run(bad, good, lost)
     for job in (bad, lost):
         assert (job.state, job.error_kind) == ("failed", "unknown_artefact")
-        assert job.error == "The picture this starts from (gone) is not in the store; choose another one."
+        assert job.error == "A picture this is made from (gone) is not in the store; choose another one."
     assert good.state == "succeeded"
 
 
@@ -139,8 +139,8 @@ def test_a_picture_hidden_or_deleted_while_the_jobs_waited_is_said_in_each(studi
     of_hidden, of_deleted = (studio.files(job)["picture"].id for job in (hidden, deleted))
     owner = hidden.submitter
     for source, kind, said in (
-        (of_hidden, "source_hidden", "The picture this starts from was taken out by the host; choose another one."),
-        (of_deleted, "unknown_artefact", f"The picture this starts from ({of_deleted}) is not in the store"),
+        (of_hidden, "source_hidden", "A picture this is made from was taken out by the host; choose another one."),
+        (of_deleted, "unknown_artefact", f"A picture this is made from ({of_deleted}) is not in the store"),
     ):
         made = studio.run(
             studio.add("upscale", owner, picture=source, width=64, height=64),

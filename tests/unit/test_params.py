@@ -72,7 +72,7 @@ def test_values_survive_the_job_row():
         ({"prompt": "a\x00b"}, "U\\+0000"),
         ({"prompt": "a cat |"}, "The prompt has an empty part"),
         ({"prompt": "a cat:abc"}, "'abc' is not a number"),
-        ({"prompt": "", "image_prompts": "a.png"}, "init=prior draws from text"),
+        ({"prompt": "", "image_prompts": "a.png", "init": "prior"}, "init=prior draws from text"),
         ({"prompt": "", "image_prompts": "a.png:-1", "init": "random"}, "nothing to draw"),
         ({"image_prompts": "|"}, "The image_prompts has an empty part"),
         ({"width": 0}, "width = '0'.*greater than or equal to 16"),
