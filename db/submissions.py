@@ -16,11 +16,13 @@ import sqlalchemy as sa
 from db.adding import NewJob, add
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownSubmission
-from db.jobs import Job, check_text, from_row, new_id
+from db.jobs import Job, State, check_text, from_row, new_id
 from db.schema import jobs, members, submissions
 
 KINDS = ("candidates", "variations", "compare", "enlarged")
 MOST_JOBS = 256
+# A job about the set that failed is tried again: so many in all, and not at once, since what was wrong may pass.
+MOST_TRIES, AGAIN_S = 3, 30.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def add_about(
 ) -> Job:
     """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `db.adding.add`.
 
-    once: where the set has such a job with this label already, that one is the answer and nothing is queued.
+    once: where the set has such a job with this label that has not failed, or has been tried enough (see
+    `to_be_tried`), the newest one is the answer and nothing is queued.
     """
     check_text("submitter", submitter, 128)
     new.check()
@@ -133,8 +136,8 @@ def add_about(
         held = sa.select(submissions.c.id).where(submissions.c.id == submission_id).with_for_update()
         if conn.scalar(held) is None:
             raise UnknownSubmission(submission_id)
-        if once and (there := _about(conn, submission_id, label)) is not None:
-            return there
+        if once and not to_be_tried(there := _about(conn, submission_id, label), clock(conn)):
+            return there[-1]
         (job,) = add(conn, [new], submitter, max_queued, max_per_hour)
         conn.execute(
             sa.insert(members).values(job_id=job.id, submission_id=submission_id, cell=None, label=label[:255])
@@ -142,15 +145,21 @@ def add_about(
     return job
 
 
-def _about(conn: sa.Connection, submission_id: str, label: str) -> Job | None:
-    row = conn.execute(
+def to_be_tried(before: Sequence[Job], now: float) -> bool:
+    """Whether a job about a set is to be asked for, after these. now: UTC s."""
+    if any(job.state != State.FAILED for job in before) or len(before) >= MOST_TRIES:
+        return False
+    return all(now - (job.finished_at or now) >= AGAIN_S for job in before)
+
+
+def _about(conn: sa.Connection, submission_id: str, label: str) -> list[Job]:
+    rows = conn.execute(
         sa.select(*jobs.c)
         .join(members, members.c.job_id == jobs.c.id)
         .where(members.c.submission_id == submission_id, members.c.cell.is_(None), members.c.label == label[:255])
-        .order_by(jobs.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else from_row(row)
+        .order_by(jobs.c.id)
+    )
+    return [from_row(row) for row in rows]
 
 
 def get(db: sa.Engine, submission_id: str) -> Submission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import streamlit as st
@@ -101,8 +102,9 @@ def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
 
 
 def _unranked(kind: str, everyone: list[Member]) -> bool:
-    ended = not _is_live(everyone) and all(member.cell is not None for member in everyone)
-    return kind != "enlarged" and ended and len(_done(everyone)) > 1
+    if kind == "enlarged" or _is_live(everyone) or len(_done(everyone)) < 2:
+        return False
+    return submissions.to_be_tried([member.job for member in everyone if member.cell is None], time.time())
 
 
 def _done(everyone: list[Member]) -> list[Member]:
@@ -111,7 +113,7 @@ def _done(everyone: list[Member]) -> list[Member]:
 
 
 def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
-    """Have the row ranked, once; whether there was room in the queue."""
+    """Have the row ranked, once where nothing goes wrong; whether there was room in the queue."""
     files = w.files_of([member.job.id for member in _done(everyone)])
     pictures = [one["picture"].id for one in files.values() if "picture" in one]
     try:
@@ -174,49 +176,59 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
         if st.session_state.get(key) != value:
             st.session_state[key] = value
     many = f" {len(marked)}" if len(marked) > 1 else ""
+    varied, enlarged = bool(_stages.engines_that_vary()), "upscale" not in w.house_rules().withheld
     with st.container(key=f"next_{stage.place}", gap="small"):
-        slider, number = st.columns([3, 2], gap="medium")
-        rates = {rate: _(name) for rate, name in RATES.items()}
-        with slider:
-            st.select_slider(
-                _("Variations near or far from what is marked"),
-                list(RATES),
-                key=rate_key,
-                format_func=lambda rate: rates.get(rate, f"{rate:g}"),
-                help=_("Skip rate: the share of the way that is skipped. Near keeps more of the picture."),
-                on_change=_save,
-                args=(found.id, sheet_id, "skip_rate", rate_key),
-            )
-        with number:
-            st.segmented_control(
-                _("How many"),
-                COUNTS,
-                key=count_key,
-                required=True,
-                on_change=_save,
-                args=(found.id, sheet_id, "count", count_key),
-            )
+        if varied:
+            _how_far_and_many(found, sheet_id, rate_key, count_key)
         with st.container(horizontal=True, gap="small"):
-            st.button(
-                _("Vary") + many,
-                key=f"vary_{sheet_id}",
-                type="primary",
-                icon=":material/shuffle:",
-                disabled=not marked,
-                on_click=_vary,
-                args=(found, stage, marked, visitor),
-            )
-            st.button(
-                _("Upscale") + many,
-                key=f"upscale_{sheet_id}",
-                icon=":material/zoom_out_map:",
-                disabled=not marked,
-                on_click=_enlarge,
-                args=(found, stage, marked, visitor),
-            )
+            if varied:
+                st.button(
+                    _("Vary") + many,
+                    key=f"vary_{sheet_id}",
+                    type="primary",
+                    icon=":material/shuffle:",
+                    disabled=not marked,
+                    on_click=_vary,
+                    args=(found, stage, marked, visitor),
+                )
+            if enlarged:
+                st.button(
+                    _("Upscale") + many,
+                    key=f"upscale_{sheet_id}",
+                    icon=":material/zoom_out_map:",
+                    disabled=not marked,
+                    on_click=_enlarge,
+                    args=(found, stage, marked, visitor),
+                )
             _download(stage, marked, many)
-        if not marked:
+        if not marked and varied and enlarged:
             st.caption(_("Tap the pictures you like; then vary, upscale or download them."))
+        elif not marked:
+            st.caption(_("Tap the pictures you like; then choose what becomes of them."))
+
+
+def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key: str) -> None:
+    slider, number = st.columns([3, 2], gap="medium")
+    rates = {rate: _(name) for rate, name in RATES.items()}
+    with slider:
+        st.select_slider(
+            _("Variations near or far from what is marked"),
+            list(RATES),
+            key=rate_key,
+            format_func=lambda rate: rates.get(rate, f"{rate:g}"),
+            help=_("Skip rate: the share of the way that is skipped. Near keeps more of the picture."),
+            on_change=_save,
+            args=(found.id, sheet_id, "skip_rate", rate_key),
+        )
+    with number:
+        st.segmented_control(
+            _("How many"),
+            COUNTS,
+            key=count_key,
+            required=True,
+            on_change=_save,
+            args=(found.id, sheet_id, "count", count_key),
+        )
 
 
 def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:

@@ -13,6 +13,7 @@ from db.refinements import Refinement, Stage
 from generator import registry
 from generator.params import BadParams
 from generator.params.vary import takes_pictures
+from pages import _widgets as w
 from pages._language import N_, _
 from pages._submit import MAX_PICTURES, candidates_of, drawing_of, enlarging, variations_of
 from pages._widgets import Studio
@@ -32,6 +33,12 @@ RATES = {
     0.0: N_("very far"),
 }
 DEFAULT_RATE = 0.6
+
+
+def engines_that_vary() -> list[str]:
+    """The engines that can go on from a picture and that the host lets visitors see."""
+    offered = w.offered_engines()
+    return [name for name in takes_pictures() if name in offered]
 
 
 def begin(
@@ -80,11 +87,11 @@ def vary_marked(
     Raises BadParams, UnknownName, TooManyQueued.
     """
     _check_some(marked)
-    wanted = []
+    wanted, engines = [], engines_that_vary() or takes_pictures()  # where there is none, the queue says so
     for number, (job, picture) in enumerate(marked):
         share = max(count // len(marked) + (number < count % len(marked)), 1)
         drawn_by = drawing_of(studio, job).engine
-        engine = drawn_by if drawn_by in takes_pictures() else takes_pictures()[0]
+        engine = drawn_by if drawn_by in engines else engines[0]
         wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     return refinements.add_stage(
         studio.db,

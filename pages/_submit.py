@@ -180,7 +180,7 @@ def rank(
 ) -> Job:
     """Rank pictures of a sheet by what CLIP sees of a prompt. Raises BadParams, TooManyQueued.
 
-    once: a sheet that has been ranked is not ranked again.
+    once: a sheet that has been ranked is not ranked again, unless that failed a while ago.
     """
     if len(pictures) < 2:
         raise BadParams(_("There is nothing to rank yet: it takes two finished pictures."))

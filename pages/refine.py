@@ -7,7 +7,6 @@ import streamlit as st
 from db import refinements, submissions
 from generator import registry
 from generator.params import Params
-from generator.params.vary import takes_pictures
 from pages import _form, _refinement, _sheet, _stages
 from pages import _widgets as w
 from pages._language import _, ngettext
@@ -34,7 +33,7 @@ def _begin(visitor: str) -> None:
     help_text = Params.model_fields["prompt"].description
     kept[key] = st.text_area(_("Prompt"), key=key, height=96, placeholder="a red heart", help=help_text)
     rules, settings = w.house_rules(), w.studio().settings
-    engines = [name for name in takes_pictures() if name in w.offered_engines()]
+    engines = _stages.engines_that_vary()
     if not engines:
         st.info(_("The host offers no engine that can go on from a picture."))
         return

@@ -6,18 +6,20 @@ import io
 import zipfile
 
 import pytest
+import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
 from db import artefacts, queue, refinements, rules, submissions
 from db.errors import UnknownJob
 from db.jobs import Job, State
 from db.refinements import Stage
+from db.schema import jobs as jobs_table
 from pages import _widgets as w
 from pages._stages import packed
 from settings import Settings
 from tests.pages.conftest import OpenPage
 from tests.pages.test_chain_pages import press, ranked
-from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
 
 
 def begin(open_page: OpenPage, prompt: str = "a red heart") -> tuple[AppTest, str]:
@@ -212,6 +214,42 @@ def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Stud
     with pytest.raises(UnknownJob):
         w.read_shown(*marked[0])
     assert w.read_shown(*marked[1])
+
+
+def test_a_row_goes_on_with_what_the_host_still_offers(studio: Studio, open_page: OpenPage) -> None:
+    address, stage, jobs = drawn(studio, open_page)
+    vary, upscale = (f"{step}_{stage.submission.id}" for step in ("vary", "upscale"))
+    rules.change(studio.db, withheld=["vqgan-clip", "upscale"])
+    app = open_page(w.REFINE, refinement=address).button(key=f"mark_{jobs[1].id}").click().run()
+    assert upscale not in {button.key for button in app.button}
+    app = app.button(key=vary).click().run()
+    assert not app.error
+    assert {job.engine for job in rows(studio, address)[1][1]} == {"guided-diffusion"}, "the next that takes pictures"
+    rules.change(studio.db, withheld=["vqgan-clip", "guided-diffusion", "latent-diffusion"])
+    keys = {button.key for button in open_page(w.REFINE, refinement=address).button}
+    assert vary not in keys and upscale in keys
+    app = app.button(key=vary).click().run()
+    assert "does not offer the engine" in app.error[0].value.replace("\\", ""), "on a page from before"
+
+
+def test_a_ranking_that_failed_is_tried_again_later(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    _, address = begin(open_page)
+    draw_all(studio)
+    open_page(w.REFINE, refinement=address)
+    tries = []
+    for _ in range(5):
+        waiting = queue.list_jobs(studio.db, engine="rank", states=[State.QUEUED])
+        tries.append(len(queue.list_jobs(studio.db, engine="rank")))
+        for job in waiting:
+            queue.claim(studio.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
+            queue.fail(studio.db, worker_id=EXECUTOR, job_id=job.id, kind="disk_full", message="No space is left.")
+        assert not open_page(w.REFINE, refinement=address).error, "not at once: the disk is still full"
+        assert len(queue.list_jobs(studio.db, engine="rank")) == tries[-1]
+        with studio.db.begin() as conn:
+            conn.execute(sa.update(jobs_table).values(finished_at=jobs_table.c.finished_at - 60))
+        open_page(w.REFINE, refinement=address)
+    assert tries == [1, 2, 3, 3, 3], "what fails whenever it is tried is left"
 
 
 def test_a_marked_picture_that_was_hidden_since_is_not_refined_by_its_owner(
