@@ -23,7 +23,6 @@ GRANTED_S = 12 * 3600.0  # an evening
 FREE_TRIES = 3
 LONGEST_PAUSE_S = 60.0
 FORGOTTEN_S = 3600.0
-EACH_WRONG_S = 0.5  # one wrong try at a time takes so long, whatever address it comes from
 MOST_ADDRESSES = 10_000
 
 P = ParamSpec("P")
@@ -38,11 +37,23 @@ class NotHost(DbError):
 
 
 class Tries:
-    """Wrong passwords by address: after FREE_TRIES each takes twice as long as the one before to be looked at."""
+    """Wrong passwords by address: after FREE_TRIES each takes twice as long as the one before to be looked at.
+
+    Nobody waits for another address: a try that comes too soon is refused, not held.
+    """
 
     def __init__(self) -> None:
         self._wrong: dict[str, tuple[int, float]] = {}
-        self.one_at_a_time = threading.Lock()
+        self._counting = threading.Lock()
+
+    def take(self, address: str, now: float) -> float:
+        """0 where a try may be made: it counts as wrong until `right` is called, so that tries at once are not free.
+        Otherwise how long in s none from this address is looked at."""
+        with self._counting:
+            pause = self.pause_s(address, now)
+            if not pause:
+                self._count(address, now)
+            return pause
 
     def pause_s(self, address: str, now: float) -> float:
         """How long no try from this address is looked at, 0 where one may be made. now: in s."""
@@ -51,8 +62,7 @@ class Tries:
             return 0.0
         return max(last + min(2.0 ** (count - FREE_TRIES + 1), LONGEST_PAUSE_S) - now, 0.0)
 
-    def wrong(self, address: str, now: float) -> None:
-        """Remember a wrong try."""
+    def _count(self, address: str, now: float) -> None:
         count, last = self._wrong.pop(address, (0, now))
         self._wrong[address] = (1 if now - last > FORGOTTEN_S else count + 1, now)
         while len(self._wrong) > MOST_ADDRESSES:
@@ -60,7 +70,8 @@ class Tries:
 
     def right(self, address: str) -> None:
         """Forget the wrong ones."""
-        self._wrong.pop(address, None)
+        with self._counting:
+            self._wrong.pop(address, None)
 
 
 @st.cache_resource(show_spinner=False)
@@ -133,17 +144,14 @@ def _login_button() -> None:
 def _try(given: str, expected: str) -> bool:
     """Whether the password is right; a wrong one is said, and remembered by the address it came from."""
     tries, address = _tries(), _address()
-    with tries.one_at_a_time:
-        pause = tries.pause_s(address, time.monotonic())
-        if pause:
-            w.problem(f"Too many wrong passwords; try again in {w.duration(pause)}.")
-            return False
-        if same(given, expected):
-            tries.right(address)
-            st.session_state["host_until"] = time.time() + GRANTED_S
-            return True
-        tries.wrong(address, time.monotonic())
-        time.sleep(EACH_WRONG_S)
+    pause = tries.take(address, time.monotonic())
+    if pause:
+        w.problem(f"Too many wrong passwords; try again in {w.duration(pause)}.")
+        return False
+    if same(given, expected):
+        tries.right(address)
+        st.session_state["host_until"] = time.time() + GRANTED_S
+        return True
     w.problem("That is not the password.")
     return False
 

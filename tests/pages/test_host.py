@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from db import queue, rules, submissions, visitors, votes
 from db.adding import NewJob
 from db.jobs import State
 from pages import _host_access, _host_actions, _widgets
-from pages._host_access import FREE_TRIES, LONGEST_PAUSE_S, NotHost, Tries, is_hosts_account, same
+from pages._host_access import FREE_TRIES, LONGEST_PAUSE_S, MOST_ADDRESSES, NotHost, Tries, is_hosts_account, same
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
@@ -23,7 +24,6 @@ PASSWORD = "correct horse battery"
 def hosted(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     monkeypatch.setenv("T2I_HOST_PASSWORD", PASSWORD)
     monkeypatch.setenv("T2I_EXPORTS_DIR", str(tmp_path / "exports"))
-    monkeypatch.setattr(_host_access, "EACH_WRONG_S", 0.0)
     monkeypatch.setattr(_host_access, "_address", lambda: "192.0.2.7")  # the test harness has none
     return studio
 
@@ -76,12 +76,29 @@ def test_wrong_tries_are_slowed_down(hosted: Studio, open_page: OpenPage) -> Non
     assert re.search(r"Too many wrong passwords; try again in \d\d s", everything_shown(app))
     tries, pauses = Tries(), []
     for n in range(12):
-        tries.wrong("a", float(n))
-        pauses.append(tries.pause_s("a", float(n)))
+        assert tries.take("a", 100.0 * n) == 0.0
+        pauses.append(tries.pause_s("a", 100.0 * n))
     assert pauses[:5] == [0.0, 0.0, 2.0, 4.0, 8.0] and pauses[-1] == LONGEST_PAUSE_S
-    assert tries.pause_s("b", 11.0) == 0.0 == tries.pause_s("a", 11.0 + LONGEST_PAUSE_S)
     tries.right("a")
-    assert tries.pause_s("a", 11.0) == 0.0
+    assert tries.take("a", 1100.0) == 0.0
+    at_once = [tries.take("b", 1100.0) for _ in range(FREE_TRIES + 2)]
+    assert at_once == [0.0] * FREE_TRIES + [2.0] * 2, "none of them was answered yet"
+
+
+def test_wrong_passwords_from_elsewhere_do_not_keep_the_host_waiting(
+    hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.monotonic()
+    for n in range(200):
+        monkeypatch.setattr(_host_access, "_address", lambda n=n: f"198.51.100.{n}")
+        assert not _host_access._try("guess", PASSWORD)
+    assert time.monotonic() - begun < 10.0
+    monkeypatch.setattr(_host_access, "_address", lambda: "192.0.2.7")
+    assert "The queue is open" in everything_shown(sign_in(open_page))
+    tries = Tries()
+    for n in range(MOST_ADDRESSES + 50):
+        tries.take(f"address {n}", 0.0)
+    assert len(tries._wrong) == MOST_ADDRESSES
 
 
 def test_there_is_no_host_page_without_a_password(studio: Studio, open_page: OpenPage) -> None:
