@@ -121,6 +121,13 @@ class AlreadyVoted(DbError):
     """This voter has already compared these two pictures, in either order."""
 
 
+class PairGone(DbError):
+    """A picture that was voted on is hidden or deleted by now."""
+
+    def __init__(self) -> None:
+        super().__init__("One of these two pictures was taken out meanwhile, so this vote does not count.")
+
+
 class TooFast(DbError):
     """This voter has given more votes than somebody who looks at the pictures can."""
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from db.engine import clock, reading, writing
-from db.errors import AlreadyVoted, BadValue, TooFast, UnknownJob
+from db.errors import AlreadyVoted, BadValue, PairGone, TooFast
 from db.jobs import State, check_text
 from db.pairs import next_pair
 from db.schema import jobs, votes
@@ -36,7 +36,7 @@ class Tally:
 
 
 def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count one vote. Raises AlreadyVoted, Banned, TooFast, UnknownJob, or BadValue for a senseless choice or pair."""
+    """Count one vote. Raises AlreadyVoted, Banned, TooFast, PairGone, or BadValue for a senseless choice or pair."""
     check_text("voter", voter, 128)
     if choice not in CHOICES:
         raise BadValue(f"{choice!r} is no choice; permitted: {', '.join(CHOICES)}.")
@@ -50,7 +50,7 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
         states = {row.id: row.state for row in conn.execute(shown)}
         for job_id in (left_id, right_id):
             if job_id not in states:
-                raise UnknownJob(job_id)
+                raise PairGone
             if states[job_id] != State.SUCCEEDED:
                 raise BadValue(f"Job {job_id} is {states[job_id]}; only finished pictures can be compared.")
         now = clock(conn)

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from db import pairs, queue, votes
-from db.errors import AlreadyVoted, TooFast, UnknownJob
+from db.errors import AlreadyVoted, PairGone, TooFast, UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from pages import _widgets as w
@@ -104,6 +104,8 @@ def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
         except AlreadyVoted:
             # The same pair was open in another tab; the vote there counts.
             st.toast(_("You have already compared these two; here are the next."))
+        except PairGone:
+            st.toast(_("One of these two was taken out meanwhile, so your vote does not count; here are the next."))
         st.session_state["pair"] = None
 
 

@@ -13,6 +13,7 @@ from db.errors import (
     BadValue,
     Banned,
     EngineWithheld,
+    PairGone,
     SourceHidden,
     TooManyQueued,
     TooManyThisHour,
@@ -175,7 +176,7 @@ def test_what_is_hidden_is_no_parent_and_gets_no_vote(database: sa.Engine) -> No
     queue.set_hidden(database, hidden.id)
     with pytest.raises(SourceHidden):
         add(database, hidden.submitter, parent_id=hidden.id)
-    with pytest.raises(UnknownJob):
+    with pytest.raises(PairGone, match="taken out meanwhile, so this vote does not count"):
         votes.cast(database, voter="eve", left_id=hidden.id, right_id=other.id, choice="left")
 
 

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from db import votes
+from db import queue, rules, votes
+from db.forgetting import forget_everything
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
@@ -53,6 +54,26 @@ def test_a_pair_voted_on_in_another_tab_does_not_count_twice(studio: Studio, ope
     one.button(key="choose_left").click().run()
     other.button(key="choose_right").click().run()
     assert votes.cast_by(studio.db, ME) == 1 and not other.exception and not other.error
+
+
+@pytest.mark.parametrize("gone", ["hidden", "deleted"])
+def test_a_vote_on_a_picture_that_is_gone_is_said_not_to_count(studio: Studio, open_page: OpenPage, gone: str) -> None:
+    for _ in range(3):
+        studio.draw("a red heart", SOMEBODY)
+    app = open_page(PAGE)
+    left, right = app.session_state["pair"]
+    if gone == "hidden":
+        queue.set_hidden(studio.db, left)
+    else:
+        rules.change(studio.db, paused=True)
+        forget_everything(studio.db, studio.store)
+    app.button(key="choose_left").click().run()
+    assert "does not count; here are the next" in app.toast[0].value and not app.exception and not app.error
+    assert votes.cast_by(studio.db, ME) == 0
+    if gone == "hidden":
+        assert left not in app.session_state["pair"] and right in app.session_state["pair"]
+    else:
+        assert "Nothing to compare yet" in everything_shown(app)
 
 
 def test_pictures_of_different_prompts_are_shown_with_their_own(studio: Studio, open_page: OpenPage) -> None:
