@@ -105,10 +105,14 @@ class Store:
             return bool(self._fs.exists(path))
 
     def delete(self, key: str) -> None:
-        """Remove the bytes under this key; nothing happens where there are none."""
+        """Remove the bytes under this key, and the folders left empty; nothing happens where there are none."""
         path = self._path(key)
         with self._named_errors(), suppress(FileNotFoundError):
             self._fs.rm_file(path)
+        if self._folder is not None:
+            with suppress(OSError):  # the first one that is not empty
+                for folder in list(Path(path).parents)[: key.count("/")]:
+                    folder.rmdir()
 
     def url(self, key: str) -> str:
         """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""
@@ -144,8 +148,10 @@ class Store:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        handle, part = _begin_part(path)
+    except FileNotFoundError:
+        handle, part = _begin_part(path)  # the folder was left empty, and removed, just then
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -155,6 +161,11 @@ def _write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _begin_part(path: Path) -> tuple[int, str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
 
 
 def save(
