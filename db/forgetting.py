@@ -18,6 +18,9 @@ AT_ONCE = 500
 
 # What refers to a job goes before the jobs.
 _TABLES = (votes, marks, stages, refinements, members, submissions, events, artefacts, jobs, visitors)
+# Whoever writes to several of these does so in this order, so that nobody waits for somebody who waits for them.
+# Writing to any other table follows, in the same transaction, a write to one of these.
+LOCKED = (visitors, refinements, submissions, jobs, artefacts, votes)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def forget_everything(db: sa.Engine, store: Store) -> Forgotten:
             conn.execute(sa.delete(artefacts).where(artefacts.c.key.in_(keys)))
     with writing(db) as conn:
         if conn.dialect.name == "postgresql":
-            conn.execute(sa.text("LOCK TABLE refinements, jobs, artefacts, votes IN EXCLUSIVE MODE"))
+            conn.execute(sa.text(f"LOCK TABLE {', '.join(table.name for table in LOCKED)} IN EXCLUSIVE MODE"))
         _check_still(conn)
         late = conn.scalars(sa.select(artefacts.c.key)).all()
         count = conn.scalar(sa.select(sa.func.count()).select_from(jobs)) or 0

@@ -100,9 +100,10 @@ def put(
     max_per_hour: int | None,
 ) -> tuple[Submission, list[Job]]:
     """Queue what `check` has passed, in the caller's transaction. Raises what `db.adding.add` raises."""
-    made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
     submission = Submission(new_id(), kind, prompt, submitter, dict(layout or {}), clock(conn))
+    # Before the jobs: everybody locks the tables in the order of db.forgetting.
     conn.execute(sa.insert(submissions).values(**vars(submission)))
+    made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
     conn.execute(
         sa.insert(members),
         [

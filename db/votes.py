@@ -47,6 +47,8 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
     with writing(db) as conn:
         check_welcome(conn, voter)
         shown = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_([first, second]), jobs.c.hidden == sa.false())
+        # They stay until the vote is there; see db.forgetting.LOCKED.
+        shown = shown.order_by(jobs.c.id).with_for_update(read=True, key_share=True)
         states = {row.id: row.state for row in conn.execute(shown)}
         for job_id in (left_id, right_id):
             if job_id not in states:
