@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -14,33 +14,20 @@ from db.schema import jobs
 from db.votes import Tally
 from db.waiting import position_and_wait
 
-POOL = 300
 
+def best_voted(
+    db: sa.Engine, ranked: Sequence[str], engines: Collection[str], *, limit: int
+) -> list[tuple[Job, Tally]]:
+    """The first of these pictures that engines of this list made and that may be seen, and their votes.
 
-def best_voted(db: sa.Engine, engines: Collection[str], *, limit: int) -> list[tuple[Job, Tally]]:
-    """Of the newest POOL pictures of these engines those with the best share of won comparisons, best first.
-
-    Few votes prove little: the share is (wins + ties / 2 + 1) / (votes + 2), Laplace's rule of succession. Pictures
-    that nobody preferred are left out.
+    ranked: ids of jobs, the best first, as the ratings have them. Pictures that nobody preferred are left out.
     """
+    liked = {job_id: tally for job_id, tally in votes.tallies(db, ranked).items() if tally.wins > tally.losses}
+    shown = sa.select(*jobs.c).where(jobs.c.id.in_(sorted(liked)), jobs.c.engine.in_(sorted(engines)))
     with reading(db) as conn:
-        pool = conn.scalars(
-            sa.select(jobs.c.id)
-            .where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false(), jobs.c.engine.in_(sorted(engines)))
-            .order_by(jobs.c.id.desc())
-            .limit(POOL)
-        ).all()
-    liked = {job_id: t for job_id, t in votes.tallies(db, pool).items() if t.wins > t.losses}
-    best = sorted(liked, key=lambda job_id: (_share(liked[job_id]), job_id), reverse=True)[:limit]
-    with reading(db) as conn:
-        rows = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(best), jobs.c.hidden == sa.false())).all()
+        rows = conn.execute(shown.where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false())).all()
     found = {row.id: from_row(row) for row in rows}
-    return [(found[job_id], liked[job_id]) for job_id in best if job_id in found]
-
-
-def _share(tally: Tally) -> float:
-    cast = tally.wins + tally.losses + tally.ties
-    return (tally.wins + tally.ties / 2 + 1) / (cast + 2)
+    return [(found[job_id], liked[job_id]) for job_id in ranked if job_id in found][:limit]
 
 
 def line(db: sa.Engine) -> tuple[int, float | None]:

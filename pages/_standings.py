@@ -42,13 +42,14 @@ class Keeper:
         self._due = 0.0
         self._error: Exception | None = None
 
-    def current(self, db: sa.Engine) -> Standings | None:
+    def current(self, db: sa.Engine, first_wait_s: float = FIRST_WAIT_S) -> Standings | None:
         """The standings, seconds to minutes old; None while the first ones are worked out.
 
-        Raises what went wrong, as db.errors.DatabaseUnavailable, where there are none yet.
+        first_wait_s: how long to wait for those. Raises what went wrong, as db.errors.DatabaseUnavailable, where there
+        are none yet.
         """
         with self._lock:
-            wait_s = FIRST_WAIT_S if self._found is None else 0.0
+            wait_s = first_wait_s if self._found is None else 0.0
             if self._thread is None and time.monotonic() >= self._due:
                 self._thread = threading.Thread(target=self._work, args=(db,), daemon=True)
                 self._thread.start()
@@ -85,6 +86,15 @@ class Keeper:
 def keeper() -> Keeper:
     """The one of this process."""
     return Keeper()
+
+
+def best_first(db: sa.Engine) -> list[str]:
+    """The ids of the pictures that did best, in the order of the Leaderboard; empty until there are ratings."""
+    try:
+        found = keeper().current(db, NEWER_WAIT_S)
+    except Exception:  # said in the log already; who asks has other things to show
+        return []
+    return [] if found is None else [rated.name for rated in found.best]
 
 
 def collected(votes: list[Vote], shown: Mapping[str, Shown]) -> Ballots:

@@ -14,7 +14,7 @@ from db.errors import UnknownArtefact
 from db.jobs import Job, State
 from db.votes import Tally
 from generator import registry
-from pages import _address, _live
+from pages import _address, _live, _standings
 from pages import _widgets as w
 from pages._language import _
 
@@ -88,7 +88,7 @@ def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
     db, engines = w.studio().db, registry.drawing_engines()
     others = [name for name in registry.ENGINES if name not in engines]
     running = [job for job in queue.running_jobs(db) if not job.hidden and job.engine in engines]
-    best = wall.best_voted(db, engines, limit=MOST_VOTED)
+    best = wall.best_voted(db, _standings.best_first(db), engines, limit=MOST_VOTED)
     newest = queue.list_jobs(db, states=[State.SUCCEEDED], without=others, limit=MOST)
     jobs = {job.id: job for job in [*running[:MOST_RUNNING], *(job for job, _ in best), *newest]}
     return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}, len(running)

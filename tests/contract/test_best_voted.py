@@ -14,17 +14,20 @@ def compared(db: sa.Engine, winner: Job, loser: Job, times: int) -> None:
         votes.cast(db, voter=f"voter {winner.id} {number}", left_id=winner.id, right_id=loser.id, choice="left")
 
 
-def test_pictures_are_best_by_their_share_of_won_comparisons_few_of_them_prove_little(database: sa.Engine) -> None:
+def test_the_best_of_the_ratings_are_those_that_may_be_seen_and_that_somebody_preferred(database: sa.Engine) -> None:
     often, once, loser, other = (in_state(database, State.SUCCEEDED) for _ in range(4))
     compared(database, often, loser, 5)
     compared(database, once, loser, 1)
-    found = wall.best_voted(database, ["vqgan-clip"], limit=5)
-    assert [(job.id, tally.wins) for job, tally in found] == [(often.id, 5), (once.id, 1)], "no losers, nor the unseen"
-    assert [job.id for job, _ in wall.best_voted(database, ["vqgan-clip"], limit=1)] == [often.id]
-    assert wall.best_voted(database, ["upscale"], limit=5) == []
-    queue.set_hidden(database, often.id)
-    assert [job.id for job, _ in wall.best_voted(database, ["vqgan-clip"], limit=5)] == [once.id]
-    assert other.id not in {job.id for job, _ in found}
+    ranked = [once.id, often.id, loser.id, other.id]
+
+    def best(limit: int = 5, engines: tuple[str, ...] = ("vqgan-clip",)) -> list[tuple[str, int]]:
+        found = wall.best_voted(database, ranked, engines, limit=limit)
+        return [(job.id, tally.wins) for job, tally in found]
+
+    assert best() == [(once.id, 1), (often.id, 5)], "in the order of the ratings; no losers, nor the unseen"
+    assert best(limit=1) == [(once.id, 1)] and best(engines=("upscale",)) == []
+    queue.set_hidden(database, once.id)
+    assert best() == [(often.id, 5)]
 
 
 def test_the_line_has_a_length_and_an_end(database: sa.Engine) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import queue, votes
-from pages import _address
+from db import queue, votes, wall
+from generator import registry
+from pages import _address, _standings
 from pages import _widgets as w
 from pages.wall import MOST, arrange
 from tests.pages.conftest import OpenPage
@@ -51,9 +52,27 @@ def test_best_voted_pictures_stay_when_newer_ones_come(studio: Studio, open_page
         votes.cast(studio.db, voter=voter, left_id=best.id, right_id=worse.id, choice="left")
     for number in range(MOST):
         studio.draw(f"number {number}")
+    _standings.keeper().current(studio.db)
     app = open_page(w.WALL)
     assert len(alts(app)) == MOST and "a red heart" in alts(app) and "a blue car" not in alts(app)
     assert "preferred 2 of 2 times" in everything_shown(app)
+
+
+def test_the_wall_has_the_best_in_the_order_of_the_leaderboard(studio: Studio, open_page: OpenPage) -> None:
+    # The champion has won 27 of 36 comparisons, but most against a weak one; who beat it 9 times of 12 is the better.
+    strong, champion, weak = (studio.draw(prompt) for prompt in ("strong", "champion", "weak"))
+    for voter in range(24):
+        votes.cast(studio.db, voter=f"v{voter}", left_id=champion.id, right_id=weak.id, choice="left")
+    for voter in range(12):
+        choice: votes.Choice = "left" if voter % 4 else "right"
+        votes.cast(studio.db, voter=f"v{voter}", left_id=strong.id, right_id=champion.id, choice=choice)
+    found = _standings.keeper().current(studio.db)
+    assert found is not None
+    order = [rated.name for rated in found.best]
+    assert order[0] == strong.id
+    shown = wall.best_voted(studio.db, _standings.best_first(studio.db), registry.drawing_engines(), limit=5)
+    assert [job.id for job, _ in shown] == [job_id for job_id in order if job_id != weak.id]
+    assert "preferred 9 of 12 times" in everything_shown(open_page(w.WALL))
 
 
 def test_pictures_keep_their_places_while_others_come_and_go() -> None:
