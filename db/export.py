@@ -13,8 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from db import ballots
+from db.engine import reading
 from db.jobs import State
 from db.listing import list_jobs
+from db.schema import jobs as jobs_table
 
 MOST_VOTES = 100_000
 MOST_JOBS = 20_000
@@ -42,6 +44,14 @@ JOB_COLUMNS = (
 
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"), full-width signs included.
 _FORMULA = tuple("=+-@＝＋－＠|%")
+
+
+def withheld(db: sa.Engine) -> str:
+    """A mark of what may not be taken home: another one as soon as any job is hidden, shown again or deleted."""
+    with reading(db) as conn:
+        hidden = conn.scalars(sa.select(jobs_table.c.id).where(jobs_table.c.hidden == sa.true())).all()
+        oldest = conn.scalar(sa.select(sa.func.min(jobs_table.c.id)))
+    return hashlib.sha256(" ".join([str(oldest), *sorted(hidden)]).encode()).hexdigest()
 
 
 def votes(db: sa.Engine, limit: int = MOST_VOTES) -> Iterator[dict[str, Any]]:

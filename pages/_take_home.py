@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from db import ballots, export
+from db import export
 from pages import _widgets as w
 from pages._language import N_, _, number
 
@@ -40,12 +40,12 @@ def buttons() -> None:
 
 
 def file(name: str) -> bytes:
-    """The bytes of one of FILES, at most a minute old; what the host hides is gone from them at once."""
-    return _file(name, ballots.state(w.studio().db)[-1])
+    """The bytes of one of FILES, at most a minute old; what is hidden or deleted is gone from them at once."""
+    return _file(name, export.withheld(w.studio().db))
 
 
 @st.cache_data(ttl=60.0, max_entries=4, show_spinner=False)
-def _file(name: str, hidden: int) -> bytes:
+def _file(name: str, withheld: str) -> bytes:
     return FILES[name](name.split(".")[0])
 
 

@@ -8,7 +8,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from db import queue, votes
+from db import queue, rules, votes
+from db.forgetting import forget_everything
 from db.jobs import Job
 from pages import _standings, _take_home
 from pages import _widgets as w
@@ -127,6 +128,15 @@ def test_a_file_has_nothing_of_a_picture_hidden_since(studio: Studio) -> None:
     queue.set_hidden(studio.db, made[1].id)
     for name in _take_home.FILES:
         assert b"a rocket" not in _take_home.file(name) and made[1].id.encode() not in _take_home.file(name)
+    # One for another: as many are hidden as before.
+    queue.set_hidden(studio.db, made[1].id, False)
+    queue.set_hidden(studio.db, made[0].id)
+    assert b"a rocket" in _take_home.file("jobs.json")
+    for name in _take_home.FILES:
+        assert made[0].id.encode() not in _take_home.file(name)
+    rules.change(studio.db, paused=True)
+    forget_everything(studio.db, studio.store)
+    assert json.loads(_take_home.file("jobs.json")) == json.loads(_take_home.file("votes.json")) == []
 
 
 def test_votes_and_jobs_can_be_taken_home(studio: Studio, open_page: OpenPage) -> None:
