@@ -18,6 +18,7 @@ from generator.params import validate_job
 __all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
 
 _PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what enlarging takes
+SOME = 3  # checkpoints named as examples
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,11 @@ def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
         known = registry.CHECKPOINTS.get(checkpoint)
         if known is not None and known.embedded:
             return None
-        allowed = ", ".join(registry.ENGINES[engine].checkpoints)
-        return f"{setting} is no checkpoint of {engine}, so {first} comes first; choose one of: {allowed}."
+        some = ", ".join(registry.ENGINES[engine].checkpoints[:SOME])
+        return (
+            f"{setting} is no checkpoint of {engine}, so {first} comes first; choose one such as {some}. "
+            "All of them: python -m generator.checkpoints list"
+        )
     if registry.own_kind(checkpoint):
         if checkpoint not in own_folders(directory):
             return f"{setting} is not in {directory}, so {first} comes first; put its folder there."

@@ -47,7 +47,13 @@ def test_a_database_from_a_newer_version(studio: Studio, open_page: OpenPage, pa
     ("engine", "checkpoint", "chosen", "said"),
     [
         ("vqgan-clip", "imagenet-f16-1024", "imagenet-f16-1024", "generator.checkpoints download imagenet-f16-1024"),
-        ("vqgan-clip", "nothing", "mini", "T2I_DEFAULT_CHECKPOINT=nothing is no checkpoint of vqgan-clip"),
+        (
+            "vqgan-clip",
+            "nothing",
+            "mini",
+            "T2I_DEFAULT_CHECKPOINT=nothing is no checkpoint of vqgan-clip, so mini comes first; choose one such as "
+            "mini, imagenet-f16-1024, imagenet-f16-16384. All of them: python -m generator.checkpoints list",
+        ),
         ("latent-diffusion", "diffusers/gone", "mini-latent-diffusion", "put its folder there"),
         ("rank", "mini", "mini", "T2I_DEFAULT_ENGINE=rank is no engine that draws"),
         ("latent-diffusion", "mini", "mini-latent-diffusion", None),
