@@ -92,8 +92,8 @@ class Engines:
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
         """
         params = params.sparing  # what does not fit as a whole is drawn with less in memory, where it may be
-        whole = registry.estimate_memory(params)
-        weights = registry.weight_bytes(params)
+        whole = registry.estimate_memory(params, self._checkpoints_dir)
+        weights = registry.weight_bytes(params, self._checkpoints_dir)
         needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
         return needed, free_memory(self.device)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ PIPELINES = {
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
+LARGEST_HEADER = 100_000_000  # bytes, as the format allows
 UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 
 
@@ -122,6 +125,34 @@ def read_folder(folder: Path) -> DiffusersFolder:
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
     zeros = bool(_json(folder / INDEX).get("force_zeros_for_empty_prompt", len(names) > 1))
     return DiffusersFolder(texts, unet, vae, scheduler, zeros)
+
+
+def weight_bytes(folder: Path) -> tuple[int, int] | None:
+    """Bytes of all networks, and of the largest, as they lie on a GPU: the UNet in bfloat16, the others in fp32.
+
+    From what the files say of themselves, whatever they are stored as. None where there is no such folder.
+    """
+    try:
+        found = read_folder(folder)
+        sizes = [4 * _numbers(one) for one in (*found.texts, found.vae)] + [2 * _numbers(found.unet)]
+    except (BadFolder, OSError, ValueError, TypeError, AttributeError, KeyError):
+        return None  # said when it is loaded
+    return sum(sizes), max(sizes)
+
+
+def _numbers(network: Network) -> int:
+    return sum(_numbers_in(path, path.stat().st_mtime_ns) for path in network.weights)
+
+
+@lru_cache(maxsize=64)
+def _numbers_in(path: Path, changed: int) -> int:
+    """How many numbers a safetensors file holds, by its header: its length in 8 bytes, then JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > LARGEST_HEADER:
+            raise ValueError(f"{path} is no safetensors file")
+        header = json.loads(file.read(length))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from generator import diffusers_folder
 from generator.checkpoint_specs import CHECKPOINTS, MIB, OWN, CheckpointSpec
 
 if TYPE_CHECKING:
@@ -226,19 +228,28 @@ def load(
     )
 
 
-def weight_bytes(params: JobParams) -> int:
-    """Bytes of the weights a job needs on the device, shared with every other job of the same engine."""
+def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
+    """Bytes of the weights a job needs on the device, shared with every other job of the same engine.
+
+    checkpoints_dir: where a folder of one's own is measured; without it, it counts as Stable Diffusion 1.5.
+    """
     checkpoint, clip = params.loads
     own = 0
     if checkpoint in CHECKPOINTS or own_kind(checkpoint):
         spec = checkpoint_spec(checkpoint)
         low = getattr(params, "memory", None) == "low"
         own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
+        if checkpoints_dir is not None and own_kind(checkpoint) == "diffusers":
+            measured = diffusers_folder.weight_bytes(Path(checkpoints_dir) / checkpoint)
+            own = own if measured is None else measured[low]
     return own + sum(CLIP_MODELS[name][1] for name in clip) + sum(LOSS_NETWORKS[n][1] for n in params.loss_networks)
 
 
-def estimate_memory(params: JobParams) -> int:
-    """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed."""
+def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
+    """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed.
+
+    checkpoints_dir: as in weight_bytes.
+    """
     checkpoint, clip = params.loads
     activations = 0
     if params.pixels_at_once:
@@ -248,4 +259,4 @@ def estimate_memory(params: JobParams) -> int:
         activations = int(params.pixels_at_once * share)
         activations += params.pixels_at_once * sum(LOSS_NETWORKS[name][2] for name in params.loss_networks)
     cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
-    return 300 * MIB + weight_bytes(params) + activations + cutouts
+    return 300 * MIB + weight_bytes(params, checkpoints_dir) + activations + cutouts

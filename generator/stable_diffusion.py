@@ -128,9 +128,10 @@ class StableDiffusion:
         if not self.spares or all(params.memory == "full" for params in jobs):
             return False
         free = free_memory(str(self.device))
+        sizes = [(p.nbytes, p.device) for part in self.models.parts for p in part.parameters()]
+        lacking = sum(size for size, device in sizes if device != self.device)
         weights = registry.weight_bytes(jobs[0])
-        held = sum(p.nbytes for part in self.models.parts for p in part.parameters() if p.device == self.device)
-        needed = sum(registry.estimate_memory(params) - weights for params in jobs) + max(0, weights - held)
+        needed = sum(registry.estimate_memory(params) - weights for params in jobs) + lacking
         return self._ran_out or (free is not None and free < needed)
 
     def _set_low(self, low: bool) -> None:

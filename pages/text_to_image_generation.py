@@ -305,7 +305,7 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     except ValueError:
         return
     width, height = params.actual_size
-    memory = registry.estimate_memory(params) / 2**30
+    memory = registry.estimate_memory(params, w.studio().settings.checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
     if params.upscale > 1:
         large = (width * params.upscale, height * params.upscale)

@@ -30,6 +30,7 @@ from tests.real_formats import (
     save_yaml,
     taming_params,
 )
+from tests.tiny_diffusers import write
 
 PARAMS = taming_params(64, ch=32, dim=32)
 
@@ -197,3 +198,28 @@ def test_a_repository_that_has_something_else_or_is_not_there_is_one_sentence(
     for name, says in (("flax", "it has flax_model.msgpack, where taming's model.yaml"), ("gone", "404")):
         assert main(["download", f"vqgan-f16/some/{name}", "--checkpoints-dir", str(tmp_path)]) == 1
         assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("xl", "table"), [(False, "stable-diffusion-1-5"), (True, "stable-diffusion-xl")])
+def test_the_memory_of_a_folder_of_ones_own_is_that_of_its_networks(tmp_path: Path, xl: bool, table: str) -> None:
+    texts = {"text_encoder": 123_060_480, "text_encoder_2": 694_659_840} if xl else {"text_encoder": 123_060_480}
+    sizes = {**texts, "unet": 2_567_463_684 if xl else 859_520_964, "vae": 83_653_863}
+    folder = tmp_path / "diffusers" / "mine"
+    kind = "StableDiffusionXLPipeline" if xl else "StableDiffusionPipeline"
+    write(folder / "model_index.json", {"_class_name": kind})
+    write(folder / "scheduler" / "scheduler_config.json", {})
+    for name, numbers in sizes.items():
+        write(folder / name / "config.json", {})
+        if name.startswith("text"):
+            write(folder / name.replace("text_encoder", "tokenizer") / "tokenizer_config.json", {"pad_token": "!"})
+        header = json.dumps({"__metadata__": {}, "w": {"dtype": "F16", "shape": [numbers], "data_offsets": [0, 0]}})
+        stem = "model" if name.startswith("text") else "diffusion_pytorch_model"
+        (folder / name / f"{stem}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    for memory in ("full", "low"):
+        values = {"prompt": "a heart", "memory": memory, "width": 512, "height": 512}
+        mine = validate("latent-diffusion", {**values, "checkpoint": "diffusers/mine"})
+        known = registry.estimate_memory(validate("latent-diffusion", {**values, "checkpoint": table}))
+        assert registry.estimate_memory(mine, tmp_path) == pytest.approx(known, rel=0.1)
+        assert registry.estimate_memory(mine, tmp_path / "elsewhere") == registry.estimate_memory(mine)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 64)
+    assert registry.estimate_memory(mine, tmp_path) == registry.estimate_memory(mine), "loading it says what is wrong"
