@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from generator import registry
 from generator.engine import generate
 from generator.layout import UnknownStyle
+from generator.look import compare
 from generator.params import BadParams, validate
 from tests import tiny_engines
 from tests.tiny_engines import last
@@ -21,6 +23,21 @@ def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):
     steps = list(generate(engine, params))
     assert len(steps) == params.total_steps == 4
     assert not torch.equal(steps[-1].image, last(engine, settings(steps=8)).image)
+
+
+def test_the_picture_is_nearer_to_its_prompt_than_the_noise_it_started_from():
+    """On the embedded weights; CLIP's score of noise is about 0, and of the wrong picture not much more."""
+    embedded = registry.load(
+        "latent-diffusion", "mini-latent-diffusion", ("mini",), device="cpu", checkpoints_dir="", read_image=None
+    )
+    for prompt, other in (("a red heart", "a blue car"), ("a blue car", "a red heart")):
+        params = validate("latent-diffusion", {"prompt": prompt, "seed": 1, "steps": 2, "candidates": 1})
+        slot = embedded.open(params)
+        start = compare(embedded._decode(slot.z), embedded.clips, slot.targets, "spherical", embedded.precision)[1]
+        drawn = last(embedded, params)
+        asked = embedded.open(params.model_copy(update={"prompt": other})).targets
+        confused = compare(drawn.image[None], embedded.clips, asked, "spherical", embedded.precision)[1]
+        assert drawn.score > max(start.item(), confused.item()) + 0.2
 
 
 @pytest.mark.parametrize(
