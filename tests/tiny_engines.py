@@ -154,7 +154,7 @@ def latent_diffusion() -> LatentDiffusion:
 
 
 def latent_settings(**changed: Any) -> LatentDiffusionParams:
-    return LatentDiffusionParams(**{"prompt": "a red heart", "seed": 3, "steps": 4, "candidates": 2, **changed})
+    return LatentDiffusionParams(**{"prompt": "a red heart", "seed": 3, "steps": 3, "candidates": 2, **changed})
 
 
 def stable_diffusion(root: Path) -> StableDiffusion:

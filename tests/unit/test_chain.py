@@ -106,7 +106,7 @@ def test_the_best_of_candidates_is_varied_and_its_best_variation_enlarged(studio
 
 
 @pytest.mark.parametrize(
-    ("engine", "few"), [("vqgan-clip", {"steps": 2, "cutn": 2}), ("guided-diffusion", {"steps": 4})]
+    ("engine", "few"), [("vqgan-clip", {"steps": 2, "cutn": 2}), ("guided-diffusion", {"steps": 4, "cutn": 2})]
 )
 def test_a_picture_of_one_engine_is_varied_by_another(
     studio: ChainStudio, pictures: list[Job], engine: str, few: dict[str, int]

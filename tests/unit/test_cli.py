@@ -178,7 +178,7 @@ def test_too_little_memory_is_said_with_what_to_do(tmp_path: Path, capsys: pytes
 
 def test_ctrl_c_saves_the_last_picture_and_says_130(tmp_path: Path) -> None:
     code = "import sys; from tests.small_engine import serve; serve(); from generator.__main__ import main; "
-    command = [sys.executable, "-c", code + "sys.exit(main())", "slow", "--engine", "small", "--steps", "2000"]
+    command = [sys.executable, "-c", code + "sys.exit(main())", "slow", "--engine", "small", "--steps", "2000", *NATIVE]
     process = subprocess.Popen(
         [*command, "--output-dir", str(tmp_path)],
         cwd=ROOT,
@@ -201,7 +201,8 @@ def test_ctrl_c_saves_the_last_picture_and_says_130(tmp_path: Path) -> None:
 
 @needs_mini
 def test_the_embedded_models_draw_and_repeat_to_the_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["a red heart", "--seed", "1", "--steps", "3", "--device", "cpu", "--output-dir"]
+    few = ["--steps", "2", "--cutn", "2", "--candidates", "1"]
+    flags = ["a red heart", "--seed", "1", *few, "--device", "cpu", "--output-dir"]
     assert main([*flags, str(tmp_path / "a")]) == 0
     first = only(tmp_path / "a", "*.png")
     assert main(["--from-png", str(first), "--device", "cpu", "--output-dir", str(tmp_path / "b")]) == 0

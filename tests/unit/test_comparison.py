@@ -169,7 +169,7 @@ def test_the_films_of_a_sheet_run_side_by_side_and_end_together() -> None:
 
 
 def test_a_merged_film_of_many_long_films_stays_small_enough_to_send() -> None:
-    long = film(["black", "red", "lime", "yellow", "blue"] * 40)
-    made = [Cell(f"seed {n}", "", long) for n in range(12)]
+    long = film(["black", "red", "lime", "yellow", "blue"] * 16)
+    made = [Cell(f"seed {n}", "", long) for n in range(10)]
     with Image.open(io.BytesIO(merged_film("a red heart", made, 4))) as merged:
         assert merged.n_frames <= 60 and merged.width == 16 + 4 * (128 + 16)

@@ -43,10 +43,8 @@ def test_vqgan_learns_and_resumes_exactly(pictures: data.Pictures, coder: patche
     def go(folder: str, steps: int, stop: int | None = None):
         return vqgan.run(pictures, coder, tmp_path / folder, Budget(steps=steps), batch=2, stop_after=stop)
 
-    whole = go("whole", 8)
-    go("parts", 8, stop=3)
-    assert same(go("parts", 8), whole)
-    short = go("one", 1)
+    whole, short = go("whole", 6), go("parts", 6, stop=1)
+    assert same(go("parts", 6), whole)
     wanted = data.composite(torch.from_numpy(pictures.rgba[:6]), torch.ones(6, 3))
     with torch.no_grad():
         made = [model.decode(model.codes_to_z(coder.codes(wanted))) for model in (short, whole)]
@@ -79,7 +77,7 @@ def test_the_upscaler_starts_bilinear_learns_and_resumes_exactly(
 
     go("parts", 6, stop=2)
     assert same(go("parts", 6), go("whole", 6))
-    longer = go("longer", 70)
+    longer = go("longer", 60)
     with torch.no_grad():
         made = longer(small).clamp(0, 1)
     assert vqgan.psnr(made, plain) > vqgan.psnr(first.clamp(0, 1), plain) + 0.5
@@ -111,9 +109,8 @@ def test_layout_learns_and_resumes_exactly(
         to, budget = tmp_path / folder, Budget(steps=steps)
         return layout.run(seen, None, coder.codebook, LAYOUT, to, budget, batch=64, stop_after=stop)
 
-    go("parts", 80, stop=11)
+    short = go("parts", 80, stop=1)
     assert same(go("parts", 80), trained_layout)
-    short = go("one", 1)
     wanted, told, style, _ = codes.draw_batch(seen, 64, 7, torch.Generator().manual_seed(5))
     right = [
         float((layout.guesses(model, coder.codebook, told, style) == wanted).float().mean())
@@ -132,11 +129,9 @@ def test_prior_corrects_the_layout_and_resumes_exactly(
         book, to = coder.codebook, tmp_path / folder
         return prior.run(seen, None, trained_layout, book, config, to, Budget(steps=steps), batch=8, stop_after=stop)
 
-    whole = go("whole", 60)
-    go("parts", 60, stop=11)
-    assert same(go("parts", 60), whole)
+    whole, short = go("whole", 50), go("parts", 50, stop=1)
+    assert same(go("parts", 50), whole)
     losses = []
-    short = go("one", 1)
     for model in (short, whole):
         draw = torch.Generator().manual_seed(5)
         with torch.no_grad():
@@ -155,10 +150,8 @@ def test_latent_diffusion_learns_and_resumes_exactly(
         to, budget = tmp_path / folder, Budget(steps=steps)
         return latent_diffusion.run(seen, trained_layout, book, config, to, budget, batch=8, stop_after=stop)
 
-    whole = go("whole", 24)
-    go("parts", 24, stop=9)
-    assert same(go("parts", 24), whole)
-    short = go("one", 1)
+    whole, short = go("whole", 16), go("parts", 16, stop=1)
+    assert same(go("parts", 16), whole)
     losses = []
     for model in (short, whole):
         draw = torch.Generator().manual_seed(5)
@@ -181,11 +174,11 @@ def test_text_tower_learns_and_resumes_exactly(pictures: data.Pictures, tmp_path
     def go(folder: str, steps: int, stop: int | None = None):
         return text.run(texts, vectors, tmp_path / folder, Budget(steps=steps), batch=16, stop_after=stop)[0]
 
-    whole = go("whole", 12)
-    go("parts", 12, stop=5)
-    assert same(go("parts", 12), whole)
-    go("one", 1)
-    assert text.Reader(tmp_path / "whole").cosine > text.Reader(tmp_path / "one").cosine
+    whole = go("whole", 8)
+    go("parts", 8, stop=1)
+    first = text.Reader(tmp_path / "parts").cosine
+    assert same(go("parts", 8), whole)
+    assert text.Reader(tmp_path / "whole").cosine > first
     made = text.Reader(tmp_path / "whole")(["a red circle", "a red circle and a very long blue square next to it"])
     alone = text.Reader(tmp_path / "whole")(["a red circle"])
     assert torch.allclose(made[0], alone[0], atol=1e-5)
@@ -206,13 +199,11 @@ def test_clip_and_its_judge_learn_and_resume_exactly(
         to, budget = tmp_path / folder, Budget(steps=steps)
         return clip_recipe.run(pictures, vectors, to, budget, role, stop_after=stop)
 
-    whole = go("whole", 16)
-    go("parts", 16, stop=5)
-    assert same(go("parts", 16), whole)
+    whole, short = go("whole", 12), go("parts", 12, stop=1)
+    assert same(go("parts", 12), whole)
     texts = clip_recipe.Texts(pictures, vectors)
     images = data.composite(torch.from_numpy(pictures.rgba), torch.ones(len(pictures.rgba), 3))
     own, style = torch.from_numpy(pictures.concept), torch.from_numpy(pictures.style)
-    short = go("one", 1)
     with torch.no_grad():
         losses = [
             clip_recipe.name_loss(model(images), texts, own, style, model, torch.Generator().manual_seed(1))
@@ -232,15 +223,14 @@ def test_pixel_diffusion_learns_and_resumes_exactly(pictures: data.Pictures, tmp
     def go(folder: str, steps: int, stop: int | None = None):
         return pixel_diffusion.run(small, config, tmp_path / folder, Budget(steps=steps), batch=8, stop_after=stop)
 
-    whole = go("whole", 24)
-    go("parts", 24, stop=9)
-    assert same(go("parts", 24), whole)
+    whole, short = go("whole", 20), go("parts", 20, stop=1)
+    assert same(go("parts", 20), whole)
     draw = torch.Generator().manual_seed(5)
     weight = pixel_diffusion.chances(small, small.train)
     x0, style = pixel_diffusion.draw_batch(small, weight, 32, config["styles"], draw)
     assert x0.min() >= -1 and x0.max() <= 1 and set(style.tolist()) <= set(range(8))
     losses = []
-    for model in (go("one", 1), whole):
+    for model in (short, whole):
         with torch.no_grad():
             loss = pixel_diffusion.v_loss(model, x0, style, torch.Generator().manual_seed(6))
         losses.append(float(loss.mean()))
@@ -262,11 +252,10 @@ def test_biggan_learns_resumes_exactly_and_hears_texts(pictures: data.Pictures, 
     def go(folder: str, steps: int, stop: int | None = None):
         return biggan.train_generator(shown, config, tmp_path / folder, Budget(steps=steps), 8, 2e-3, stop_after=stop)
 
-    whole, z = go("whole", 24)
-    go("parts", 24, stop=9)
-    parts, same_z = go("parts", 24)
+    whole, z = go("whole", 20)
+    short, first = go("parts", 20, stop=1)
+    parts, same_z = go("parts", 20)
     assert same(parts, whole) and torch.equal(z, same_z)
-    short, first = go("one", 1)
     wanted = shown.images.float() / 255
     made = biggan.draw(whole, z, shown.classes)
     before = biggan.draw(short, first, shown.classes)
