@@ -77,8 +77,7 @@ def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) ->
     A setting that nobody has changed shows its new default. beside: what is set beside the fields, such as the prompt.
     """
     usual = defaults(engine, checkpoint)
-    # What each widget was last given as its default, by key.
-    given: dict[str, Any] = st.session_state.setdefault("form_defaults", {})
+    given = _given()
     keys = {name: key_of(engine, checkpoint, name) for name in usual if name not in (*OWN_WIDGET, "checkpoint")}
     before = {name: given.get(key, usual[name]) for name, key in keys.items()}
     shown = {name: st.session_state.get(key, remembered().get(key)) for name, key in keys.items()}
@@ -86,13 +85,29 @@ def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) ->
     try:
         now = validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0, **changed, **beside}).model_dump()
     except BadParams:  # said when a picture is asked for
-        now = before
+        now = {name: value for name, value in before.items() if value is not None}
+    now = {**usual, **now}
     for name, key in keys.items():
         if name not in changed:
             given[key] = now[name]
             if now[name] != before[name]:
                 preset({key: _typed(now[name])})
-    return {**usual, **now, "seed": None}
+    return {**now, "seed": None}
+
+
+def _given() -> dict[str, Any]:
+    """What each widget was last given as its default, by key; None where it shows a value of its own."""
+    given: dict[str, Any] = st.session_state.setdefault("form_defaults", {})
+    return given
+
+
+def _follows(engine: str, params: Mapping[str, Any], name: str) -> bool:
+    """Whether a setting of a job is what follows from the others."""
+    try:
+        others = {other: value for other, value in params.items() if other != name}
+        return bool(validate(engine, others).model_dump(mode="json")[name] == params[name])
+    except (BadParams, registry.UnknownName, KeyError):
+        return False
 
 
 def _typed(value: Any) -> Any:
@@ -212,6 +227,9 @@ def _shown(field: Field, name: Any) -> str:
 def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
     """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files."""
     values = {key_of(job.engine, job.checkpoint, name): value for name, value in job.params.items()}
+    for name, value in job.params.items():
+        key = key_of(job.engine, job.checkpoint, name)
+        _given()[key] = value if _follows(job.engine, job.params, name) else None
     values["set_engine"] = job.engine
     values["set_checkpoint"] = job.checkpoint
     known = job.params.get("style") in (None, *registry.STYLES)

@@ -50,6 +50,23 @@ def test_what_the_visitor_has_set_stays_whatever_else_changes(studio: Studio, op
     assert drawn(studio, app)["skip_steps"] == 5
 
 
+def test_settings_of_a_job_are_edited_as_they_are(studio: Studio, open_page: OpenPage) -> None:
+    app = diffusion(open_page)
+    app.number_input(key=f"{DIFFUSION}_steps").set_value(80).run()
+    app.number_input(key=f"{DIFFUSION}_skip_steps").set_value(14).run()
+    assert drawn(studio, app)["skip_steps"] == 14
+    job = studio.finish(studio.run())
+    app = diffusion(open_page)  # shows skip_steps 14 as the default, of 40 steps
+    app.switch_page(w.INFERENCES)
+    app.query_params["job"] = job.id
+    app = app.run()
+    next(b for b in app.button if b.label == "Edit settings").click().run()
+    app = app.switch_page(w.GENERATION).run()
+    assert app.number_input(key=f"{DIFFUSION}_skip_steps").value == 14
+    app = app.selectbox(key=f"{DIFFUSION}_init").set_value("perlin").run()
+    assert drawn(studio, app)["skip_steps"] == 14, "what the visitor had set stays set"
+
+
 def test_of_a_picture_to_start_from_half_the_steps_are_left_out(studio: Studio, open_page: OpenPage) -> None:
     app = diffusion(open_page)
     app.number_input(key=f"{DIFFUSION}_steps").set_value(12).run()
