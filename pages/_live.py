@@ -88,7 +88,10 @@ def _newest_sheet(jobs: list[Job]) -> None:
         st.page_link(
             w.SHEETS,
             label=w.label(
-                _("All of “{prompt}” side by side, to rank and choose from", prompt=w.short(newest.prompt, 40))
+                _(
+                    "All of “{prompt}” side by side, to rank and choose from",
+                    prompt=w.quoted(w.short(newest.prompt, 40)),
+                )
             ),
             icon=":material/grid_view:",
             query_params={"sheet": newest.id},

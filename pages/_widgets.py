@@ -232,6 +232,11 @@ def short(text: str, length: int = 80) -> str:
     return text[:length].rsplit(" ", 1)[0].rstrip(" ,.;:") + "…"
 
 
+def quoted(text: str) -> str:
+    """Text that stands inside a sentence: marks in it that turn the direction of writing end with it."""
+    return f"\u2068{text}\u2069"
+
+
 def duration(seconds: float) -> str:
     """About how long, in words: 8 s, 3 min, 2 h."""
     if seconds < 90:

@@ -133,6 +133,8 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
         expect(section).to_have_attribute("aria-checked", "true")
     # What is being drawn anew fades for a moment, on a busy machine for longer.
     page.add_style_tag(content="[data-stale='true'] { opacity: 1 !important; transition: none !important; }")
+    if name not in WITHOUT_PICTURES:
+        page.locator("img").first.wait_for()
     settled(page)
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     if name == "generation":
