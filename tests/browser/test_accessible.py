@@ -31,7 +31,7 @@ NAME = "**b** [l](//e.io)"
 
 # Where a page is looked at: (width in px, scheme). Pages share their style, so most are looked at in one way only.
 DESKTOP, PHONE = (1280, "light"), (390, "dark")
-BOTH_WAYS = ("generation", "refinement", "vote", "leaderboard", "Rules")
+BOTH_WAYS = ("generation", "vote", "leaderboard", "Rules")
 # Streamlit's own, which no style sheet of ours can mend: selector and reason.
 ALLOWED = {
     "[data-testid='stStatusWidget']": "Running and Stop fade in for a moment: their grey is faint by design",
@@ -41,11 +41,11 @@ RULES = {
     "rules": {"heading-order": {"enabled": True}},
     "resultTypes": ["violations"],
 }
-WITHOUT_PROMPTS = ("compare", "models", "host", "host, wrong password", "Visitors", "Rules", "Data")
+WITHOUT_PROMPTS = ("compare", "models", "host, wrong password", "Visitors", "Rules", "Data")
 WITHOUT_PICTURES = (*WITHOUT_PROMPTS, "Queue")
 PAGES = (
     *("generation", "refine", "refinement", "compare", "sheets", "sheet", "comparison", "gallery", "detail", "vote"),
-    *("leaderboard", "queue", "models", "wall", "host", "host, wrong password"),
+    *("leaderboard", "queue", "models", "wall", "host, wrong password"),
     *("Queue", "Pictures", "Visitors", "Rules", "Data"),  # of the host
 )
 READ = """() => ({
@@ -123,6 +123,7 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
         page.goto(f"{address}/{paths[name]}")
         (page.get_by_role("img", name="QR") if name == "wall" else page.locator("h1")).first.wait_for()
     elif name == "host, wrong password":
+        page.goto(f"{address}/host")
         _sign_in(page, "a guess, a guess")
         page.get_by_text("That is not the password").wait_for()
     else:
