@@ -53,8 +53,13 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stud
 
 
 def phone_or_desktop(browser: playwright_api.Browser, width: int, **options: object) -> playwright_api.Page:
-    """A page in a browser of its own, without cookies; a narrow one is worked with the thumb."""
-    context = browser.new_context(viewport={"width": width, "height": 844}, has_touch=width < 600, **options)
+    """A page in a browser of its own, without cookies; a narrow one is worked with the thumb.
+
+    Without animations, which take half of the browser's time where there is no graphics card.
+    """
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, has_touch=width < 600, reduced_motion="reduce", **options
+    )
     context.set_default_timeout(PATIENCE_MS)
     return context.new_page()
 

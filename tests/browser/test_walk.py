@@ -31,11 +31,11 @@ def test_the_first_visitor_after_a_start_may_come_in_by_any_page(
     studio: tuple[str, str], browser: playwright_api.Browser
 ) -> None:
     # The first test of this file: nobody has visited the studio yet.
-    page = browser.new_page()
+    page = phone_or_desktop(browser, 1280)
     page.goto(f"{studio[0]}/queue_page")
     expect(page.get_by_text("The queue is empty")).to_be_visible()
     assert page.url.endswith("/queue_page")
-    page.close()
+    page.context.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
