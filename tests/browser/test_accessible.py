@@ -31,7 +31,7 @@ NAME = "**b** [l](//e.io)"
 
 # Where a page is looked at: (width in px, scheme). Pages share their style, so most are looked at in one way only.
 DESKTOP, PHONE = (1280, "light"), (390, "dark")
-BOTH_WAYS = ("generation", "vote", "leaderboard", "Rules")
+BOTH_WAYS = ("generation", "Rules")
 # Streamlit's own, which no style sheet of ours can mend: selector and reason.
 ALLOWED = {
     "[data-testid='stStatusWidget']": "Running and Stop fade in for a moment: their grey is faint by design",
