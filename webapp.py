@@ -18,6 +18,7 @@ def main() -> None:
     st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
     _widgets.frame()
     _language.announce()
+    _widgets.close_menu(page.url_path)
     if page.url_path != _widgets.KIOSK:
         with st.container(
             horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="page_head"

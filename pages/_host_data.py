@@ -17,15 +17,15 @@ def data_section() -> None:
     """Three parts: what is kept, export, delete."""
     with w.plain_errors():
         _kept()
-        st.subheader("Export", anchor=False)
+        st.header("Export", anchor=False)
         _export()
-        st.subheader("Delete", anchor=False)
+        st.header("Delete", anchor=False)
         _delete()
 
 
 def _kept() -> None:
     kept = usage(w.studio().db, w.studio().store)
-    st.subheader("Disk used", anchor=False)
+    st.header("Disk used", anchor=False)
     rows = [("All files", f"{size(kept.files)}"), ("Database", size(kept.database))]
     if kept.free is not None:
         rows.append(("Free on this disk", size(kept.free)))

@@ -54,11 +54,11 @@ def _queue() -> None:
         running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)
         files, names = w.files_of([job.id for job in running]), w.names_of([*running, *waiting])
         if running:
-            st.subheader("Running", anchor=False)
+            st.header("Running", anchor=False)
         for job in running:
             _row(job, names, _live.status_line(job), files[job.id].get("preview"))
         if waiting:
-            st.subheader("Waiting", anchor=False)
+            st.header("Waiting", anchor=False)
         for place, job in enumerate(waiting, start=1):
             _row(job, names, f"{place} · waiting since {w.ago(job.created_at)}", None, first=place == 1)
         if counts[State.QUEUED] > len(waiting):

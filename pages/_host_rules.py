@@ -59,11 +59,11 @@ def _button(label: str, icon: str, action: object, *args: object) -> None:
 
 def rules_section() -> None:
     """Limits, words and engines; each group is saved by itself and holds from the next request on."""
-    st.subheader("Limits for each visitor", anchor=False)
+    st.header("Limits for each visitor", anchor=False)
     _limits()
-    st.subheader("Refused words", anchor=False)
+    st.header("Refused words", anchor=False)
     _words()
-    st.subheader("Engines", anchor=False)
+    st.header("Engines", anchor=False)
     _engines()
 
 

@@ -71,7 +71,7 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             _next_steps(job, files, visitor)
             _facts(job, files)
             if len(job.history) > 1:
-                st.subheader(_("Score by step"), anchor=False)
+                st.header(_("Score by step"), anchor=False)
                 _live.curve(job, height=160, axes=True)
             _chain.lineage(job)
 
@@ -186,7 +186,7 @@ def _facts(job: Job, files: dict[str, Artefact]) -> None:
                 "{wins} won, {losses} lost, {ties} undecided", wins=tally.wins, losses=tally.losses, ties=tally.ties
             )
     _table(made)
-    st.subheader(_("Settings that differ from the defaults"), anchor=False)
+    st.header(_("Settings that differ from the defaults"), anchor=False)
     if changed is None:
         st.text(_("They were written by another version of the studio; the JSON file has all of them."))
     elif changed:

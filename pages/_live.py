@@ -88,7 +88,10 @@ def _newest_sheet(jobs: list[Job]) -> None:
         st.page_link(
             w.SHEETS,
             label=w.label(
-                _("All of “{prompt}” side by side, to rank and choose from", prompt=w.short(newest.prompt, 40))
+                _(
+                    "All of “{prompt}” side by side, to rank and choose from",
+                    prompt=w.quoted(w.short(newest.prompt, 40)),
+                )
             ),
             icon=":material/grid_view:",
             query_params={"sheet": newest.id},
@@ -101,8 +104,9 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
     share = job.step / job.total_steps if job.state in (State.RUNNING, State.SUCCEEDED) else 0
     st.html(
         f'<div class="t2i-prompt">{w.esc(w.short(job.prompt, 120))}</div>'
-        f'<div class="t2i-meta" role="status">{w.esc(status_line(job))}</div>{bar(share, job)}'
+        f'<div class="t2i-meta">{w.esc(status_line(job))}</div>{bar(share, job)}'
     )
+    heard(job)
     curve(job, height=56)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         _actions(job, visitor)
@@ -148,6 +152,19 @@ def status_line(job: Job) -> str:
     if not job.step:
         return _("Cancelled")
     return _("Cancelled at step {step} of {total}", step=job.step, total=job.total_steps)
+
+
+def heard(job: Job) -> None:
+    """For those who listen to the page: a word when a picture begins and when it ends, not at every step."""
+    said = {
+        State.QUEUED: _("Waiting for its turn"),
+        State.RUNNING: _("Being drawn"),
+        State.SUCCEEDED: _("Succeeded"),
+        State.FAILED: _("Failed"),
+        State.CANCELLED: _("Cancelled"),
+    }[job.state]
+    with st.container(key=f"heard_{job.id}"):
+        st.html(f'<div role="status">{w.esc(said)}: {w.esc(w.short(job.prompt, 120))}</div>')
 
 
 def place_of(job: Job) -> Place:
@@ -200,8 +217,7 @@ def curve(job: Job, *, height: int, axes: bool = False) -> None:
             )
             .properties(height=height)
         )
-        if not axes:
-            chart = chart.configure_view(stroke=None)
+        chart = w.legible(chart) if axes else chart.configure_view(stroke=None)
         st.altair_chart(
             chart, width="stretch", alt=_("Score by step, now {score}", score=number(job.history[-1][1], ".2f"))
         )

@@ -21,7 +21,7 @@ def popover(visitor: str) -> None:
             key="visitor_name",
             placeholder=_("none"),
         )
-        st.button(_("Save"), key="save_name", type="primary", on_click=_save, args=(visitor,))
+        st.button(_("Save"), key="save_name", on_click=_save, args=(visitor,))
         st.caption(_("Optional. Everybody sees it; leave it empty to stay anonymous."))
 
 

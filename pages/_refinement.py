@@ -128,7 +128,7 @@ def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
 
 def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
     sheet, layout = stage.submission, stage.submission.layout
-    st.subheader(f"{stage.place}. {_(_sheet.KINDS[sheet.kind])}", anchor=False)
+    st.header(f"{stage.place}. {_(_sheet.KINDS[sheet.kind])}", anchor=False)
     done = sum(member.job.state == State.SUCCEEDED for member in members)
     parts = [_("{done} of {total} done", done=done, total=len(members))]
     if "from" in layout:

@@ -116,7 +116,6 @@ def _actions(
             )
             st.button(
                 _("Rank"),
-                type="primary",
                 key=f"rank_{sheet.id}",
                 on_click=_rank,
                 args=(sheet, finished, visitor, prompt, clip),

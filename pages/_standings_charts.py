@@ -88,7 +88,7 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
     dot = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("rating:Q", scale=scale), y=y, tooltip=told)
     centre = alt.Chart(alt.Data(values=[{"at": middle}])).mark_rule(strokeDash=[4, 4], color="gray").encode(x="at:Q")
     chart = alt.layer(centre, line, dot).properties(height=_AXIS_PX + _ROW_PX * len(values))
-    st.altair_chart(chart, width="stretch", alt=words)
+    st.altair_chart(w.legible(chart), width="stretch", alt=words)
 
 
 def scatter(found: Sequence[Point]) -> None:
@@ -123,7 +123,7 @@ def scatter(found: Sequence[Point]) -> None:
         .properties(height=340)
     )
     st.altair_chart(
-        chart,
+        w.legible(chart),
         width="stretch",
         alt=ngettext(
             "CLIP score against rating of {n} picture", "CLIP score against rating of {n} pictures", len(values)
@@ -164,4 +164,4 @@ def by_time(found: Standings) -> None:
         most=most,
         span=span,
     )
-    st.altair_chart(chart, width="stretch", alt=words)
+    st.altair_chart(w.legible(chart), width="stretch", alt=words)

@@ -16,7 +16,7 @@ TITLES = {"votes": N_("Votes"), "jobs": N_("Jobs")}
 
 def buttons() -> None:
     """The four downloads, and what is in them."""
-    st.subheader(_("Take it home"), anchor=False)
+    st.header(_("Take it home"), anchor=False)
     with st.container(horizontal=True, gap="small", key="take_home"):
         for name, make in FILES.items():
             what, kind = name.split(".")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import streamlit as st
@@ -43,6 +44,7 @@ HOST = str(_HERE / "host.py")
 REFINE = str(_HERE / "refine.py")
 WALL = str(_HERE / "wall.py")
 
+QUIET = "#55605b"  # as --t2i-quiet of the light theme in _theme.css
 KIOSK = "wall"  # the page without menu and title
 COOKIE = "t2i_visitor"
 PAUSED = N_("The host has paused the queue. What you ask for waits, and starts when it goes on.")
@@ -121,6 +123,17 @@ def frame() -> None:
     }})();</script>"""
     with st.container(key="visitor_script"):
         st.html(script, unsafe_allow_javascript=True)
+
+
+def close_menu(page: str) -> None:
+    """On a phone the menu lies over the page; once it has led to one, it goes."""
+    with st.container(key="menu_script"):
+        st.html(
+            f"""<script>/* {page} */ if (matchMedia("(max-width: 768px)").matches) document.querySelector(
+            '[data-testid="stSidebar"][data-collapsed="false"] [data-testid="stSidebarCollapseButton"] button'
+            )?.click();</script>""",
+            unsafe_allow_javascript=True,
+        )
 
 
 def navigation() -> StreamlitPage:
@@ -219,6 +232,11 @@ def short(text: str, length: int = 80) -> str:
     return text[:length].rsplit(" ", 1)[0].rstrip(" ,.;:") + "…"
 
 
+def quoted(text: str) -> str:
+    """Text that stands inside a sentence: marks in it that turn the direction of writing end with it."""
+    return f"\u2068{text}\u2069"
+
+
 def duration(seconds: float) -> str:
     """About how long, in words: 8 s, 3 min, 2 h."""
     if seconds < 90:
@@ -274,6 +292,13 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
             st.image(data, alt=alt or _("Picture"), width="stretch")
+
+
+def legible(chart: Any) -> Any:
+    """An Altair chart with the text of its axes dark enough for a light page; Streamlit's own grey is too faint."""
+    if st.context.theme.type == "dark":
+        return chart
+    return chart.configure_axis(labelColor=QUIET, titleColor=QUIET).configure_legend(labelColor=QUIET)
 
 
 def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:

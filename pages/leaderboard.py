@@ -48,7 +48,7 @@ def _leaderboard(ready: bool) -> None:
         _engines(found)
         _settings(found)
         _clip(found)
-        st.subheader(_("Votes over time"), anchor=False)
+        st.header(_("Votes over time"), anchor=False)
         charts.by_time(found)
         _method(found)
         _take_home.buttons()
@@ -66,7 +66,7 @@ def _best(found: Standings) -> None:
     best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
     if not best:
         return
-    st.subheader(_("Best pictures"), anchor=False)
+    st.header(_("Best pictures"), anchor=False)
     files = w.files_of([rated.name for rated in best])
     with st.grid("auto", min_column_width=155, key="best_pictures"):
         for place, rated in enumerate(best, start=1):
@@ -91,7 +91,7 @@ def _line(rated: Rated) -> str:
 
 
 def _engines(found: Standings) -> None:
-    st.subheader(_("Engines"), anchor=False)
+    st.header(_("Engines"), anchor=False)
     if not found.engines:
         st.text(_("Two engines can be compared once pictures of both have met in a vote."))
         return
@@ -121,7 +121,7 @@ def _engines(found: Standings) -> None:
 
 
 def _settings(found: Standings) -> None:
-    st.subheader(_("Settings"), anchor=False)
+    st.header(_("Settings"), anchor=False)
     engines = sorted(found.effects, key=lambda name: (name not in registry.ENGINES, name))
     if not engines:
         st.text(
@@ -144,7 +144,7 @@ def _settings(found: Standings) -> None:
 
 
 def _clip(found: Standings) -> None:
-    st.subheader(_("Do people agree with CLIP?"), anchor=False)
+    st.header(_("Do people agree with CLIP?"), anchor=False)
     if found.clip is None:
         st.text(_("This takes votes between pictures of one prompt, scored by the same CLIP model."))
     else:

@@ -35,7 +35,7 @@ def page() -> None:
     if not wanted:
         w.empty_state("Nothing here", "Every model there is can be used already.")
     for heading, group in groupby(wanted, key=_heading):
-        st.subheader(heading, anchor=False)
+        st.header(heading, anchor=False)
         for item in group:
             _row(item)
     _own(folder)
@@ -92,7 +92,7 @@ def _downloads(installed: int) -> None:
         if len([item for item in items if item.state == "installed"]) != installed:
             st.rerun()
         if jobs:
-            st.subheader(f"Downloads ({len(jobs)})", anchor=False)
+            st.header(f"Downloads ({len(jobs)})", anchor=False)
             w.executor_missing()
         for job in jobs:
             with st.container(horizontal=True, vertical_alignment="center", key=f"row_download_{job.id}"):
@@ -113,7 +113,7 @@ def _downloads(installed: int) -> None:
 
 
 def _own(folder: Path) -> None:
-    st.subheader("Your own files", anchor=False)
+    st.header("Your own files", anchor=False)
     for name in own_folders(folder):
         engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
         with st.container(key=f"row_own_{name.replace('/', '-')}", horizontal=True, vertical_alignment="center"):

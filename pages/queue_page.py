@@ -45,7 +45,7 @@ def _queue(visitor: str) -> None:
                 link=_("Make a picture"),
             )
         if running:
-            st.subheader(_("Running ({count})", count=len(running)), anchor=False)
+            st.header(_("Running ({count})", count=len(running)), anchor=False)
             files = w.files_of([job.id for job in running])
             for job in running:
                 _running(job, files[job.id], visitor)
@@ -66,7 +66,7 @@ def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 def _waiting_list(waiting: list[Job], visitor: str) -> None:
     total = len(waiting) if len(waiting) < _live.MOST_WAITING else queue.counts(w.studio().db)[State.QUEUED]
-    st.subheader(_("Waiting ({count})", count=total), anchor=False)
+    st.header(_("Waiting ({count})", count=total), anchor=False)
     # What is hidden keeps its place in the line.
     placed = [(n, job) for n, job in enumerate(waiting, start=1) if not job.hidden and _wanted(job, visitor)]
     shown = placed[:SHOWN_WAITING]
@@ -114,7 +114,7 @@ def _cancel(job: Job, visitor: str) -> None:
 
 def _executors() -> None:
     alive = workers.live(w.studio().db)
-    st.subheader(_("Executors ({count})", count=len(alive)), anchor=False)
+    st.header(_("Executors ({count})", count=len(alive)), anchor=False)
     if not alive:
         st.text(_(w.NO_EXECUTOR))
     for worker in alive:

@@ -90,7 +90,7 @@ def _list(visitor: str) -> None:
             rows.append((found, shown))
     if not rows:
         return
-    st.subheader(_("Your refinements"), anchor=False)
+    st.header(_("Your refinements"), anchor=False)
     newest = {found.id: next(ids for ids in reversed(shown) if ids) for found, shown in rows}
     files = w.files_of([job_id for ids in newest.values() for job_id in ids])
     for found, shown in rows:

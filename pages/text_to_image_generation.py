@@ -36,7 +36,7 @@ def page() -> None:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.subheader(_("Your pictures"), anchor=False, width="content")
+            st.header(_("Your pictures"), anchor=False, width="content")
             _name.popover(visitor)
         _live.live(visitor)
 

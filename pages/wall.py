@@ -24,7 +24,8 @@ MOST = 15
 MOST_RUNNING = 5
 MOST_VOTED = 5
 MOST_BYTES = 600_000  # larger pictures are shown by their thumbnails
-SILENT_S = 10.0  # no sign of the server for this long: the page is loaded again as soon as the server answers
+# No sign of the server for this long, in s and in refreshes: the page is loaded again as soon as the server answers.
+SILENT_S, SILENT_REFRESHES = 4.0, 5
 FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something of every picture that was there
 
 
@@ -33,7 +34,7 @@ def page() -> None:
     st.html(_HERE / "_wall.css")
     refresh_s = w.studio().settings.wall_refresh_s
     with st.container(key="wall_script"):
-        st.html(_watch(max(SILENT_S, 5 * refresh_s)), unsafe_allow_javascript=True)
+        st.html(_watch(max(SILENT_S, SILENT_REFRESHES * refresh_s)), unsafe_allow_javascript=True)
     address = _address.for_visitors(st.context.url, w.studio().settings.public_url, w.KIOSK)
     st.fragment(_wall, run_every=refresh_s)(address)
 

@@ -137,6 +137,21 @@ def test_html_and_markdown_in_a_prompt_are_shown_as_typed(studio: Studio, open_p
     assert "&lt;img src=x onerror=alert(1)&gt; **bold**" in shown and "<img src=x" not in shown
 
 
+def test_who_listens_hears_when_a_picture_begins_and_ends_not_its_steps(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    studio.enqueue("a red heart")
+    job = studio.run(step=5)
+    app = open_page()
+    assert "Step 5 of" in everything_shown(app) and heard(app) == ["Being drawn: a red heart"]
+    studio.finish(job)
+    assert heard(app.run()) == ["Succeeded: a red heart"]
+
+
+def heard(app: AppTest) -> list[str]:
+    said = [str(element.proto.body) for element in app.get("html")]
+    return [text.removeprefix('<div role="status">').removesuffix("</div>") for text in said if 'role="status"' in text]
+
+
 def test_a_visitor_with_too_many_waiting_jobs_is_told_the_limit(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

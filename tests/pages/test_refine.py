@@ -57,7 +57,7 @@ def drawn(studio: Studio, open_page: OpenPage) -> tuple[str, Stage, list[Job]]:
 def test_candidates_are_ranked_once_and_shown_best_first(studio: Studio, open_page: OpenPage) -> None:
     studio.start_executor()
     app, address = begin(open_page)
-    assert "1. Candidates" in {h.value for h in app.subheader} and "0 of 4 done" in everything_shown(app)
+    assert "1. Candidates" in {h.value for h in app.header} and "0 of 4 done" in everything_shown(app)
     ((_, jobs),) = rows(studio, address)
     assert {job.params["upscale"] for job in jobs} == {1} and len({job.params["seed"] for job in jobs}) == 4
     assert not queue.list_jobs(studio.db, engine="rank")
@@ -103,7 +103,7 @@ def test_another_device_with_the_address_shows_and_goes_on_with_the_same(studio:
     assert {job.submitter for job in rows(studio, address)[1][1]} == {SOMEBODY}
     theirs.button(key=f"mark_{jobs[0].id}").click().run()
     mine = mine.run()
-    assert "2. Variations" in {h.value for h in mine.subheader}
+    assert "2. Variations" in {h.value for h in mine.header}
     assert mine.button(key=f"mark_{jobs[0].id}").label == "Mark 4"
 
 

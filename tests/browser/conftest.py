@@ -1,0 +1,77 @@
+"""One browser for all tests here, and web apps that start once. Skipped where there is no Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.browser.running import web_app
+from tests.pages.visits import Studio
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+
+PASSWORD = "correct horse battery"
+PATIENCE_MS, REST_MS = 60_000, 10_000
+WALL_REFRESH_S = "0.4"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[playwright_api.Browser]:
+    installed = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    playwright_api.expect.set_options(timeout=PATIENCE_MS)
+    with playwright_api.sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=installed, args=CHROMIUM_FLAGS)
+        except playwright_api.Error as error:
+            pytest.skip(f"No Chromium could be started (apt-get install chromium): {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Studio]]:
+    """Address of a web app with a host, and its studio, whose executor is the test itself: a picture takes no time."""
+    folder = tmp_path_factory.mktemp("hosted")
+    studio = Studio(folder)
+    settings = {"T2I_HOST_PASSWORD": PASSWORD, "T2I_EXPORTS_DIR": f"{folder}/exports"}
+    with web_app(folder, T2I_WALL_REFRESH_S=WALL_REFRESH_S, **settings) as address:
+        yield address, studio
+    studio.db.dispose()
+
+
+def phone_or_desktop(browser: playwright_api.Browser, width: int, **options: object) -> playwright_api.Page:
+    """A page in a browser of its own, without cookies; a narrow one is worked with the thumb.
+
+    Without animations, which take half of the browser's time where there is no graphics card.
+    """
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, has_touch=width < 600, reduced_motion="reduce", **options
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    return context.new_page()
+
+
+def fits(page: playwright_api.Page) -> bool:
+    """Nothing has to be moved sideways to be read."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def settled(page: playwright_api.Page) -> None:
+    """Nothing moves under the finger: on a busy machine a click on a page that is being drawn anew can go astray."""
+    page.wait_for_timeout(200)
+    # A page that refreshes by itself is on a busy machine never at rest; for that one this is long enough.
+    with suppress(playwright_api.TimeoutError):
+        page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for(timeout=REST_MS)

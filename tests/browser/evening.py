@@ -1,0 +1,111 @@
+"""An evening as the pages show it, written straight into the database: nothing here waits for a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from db import artefacts, queue, refinements, submissions, visitors, votes
+from db.jobs import Job
+from pages import _stages, _submit
+from pages import _widgets as w
+from pages._comparison import axis, cells
+from settings import Settings
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio
+
+VOTERS = 4
+
+
+@dataclass(frozen=True)
+class Evening:
+    """What an evening has left. drawn: finished pictures; paths: the address of every page, by what it shows."""
+
+    studio: Studio
+    drawn: list[Job]
+    paths: dict[str, str]
+
+
+def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Evening:
+    """Pictures of two engines and votes on them, a sheet, a comparison, a refinement, a queue: all of `prompt`.
+
+    All asked for by the visitor ME, who is called `name`, or by SOMEBODY.
+    """
+    studio = Studio(folder)
+    studio.start_executor()
+    pages = w.Studio(Settings(), studio.db, studio.store)
+    visitors.set_name(studio.db, ME, name)
+    visitors.set_name(studio.db, SOMEBODY, name[::-1])
+
+    for engine, owner in (("vqgan-clip", ME), ("latent-diffusion", SOMEBODY)):
+        for cutn in (8, 32):
+            settings = {"prompt": prompt, "steps": 40, "seed": None}
+            settings |= {"cutn": cutn} if engine == "vqgan-clip" else {"cfg_scale": cutn / 8}
+            _submit.submit(pages, visitor=owner, engine=engine, values=settings)
+    sheet, _ = _submit.submit_set(
+        pages, ME, "candidates", prompt, _submit.candidates_of(pages, ME, "vqgan-clip", {"prompt": prompt}, 2)
+    )
+    grid = axis("seed", "1, 2"), axis("steps", "10, 20")
+    wanted = [
+        (label, _submit.new_drawing(pages, engine, values))
+        for label, engine, values in cells("vqgan-clip", {"prompt": prompt}, *grid)
+    ]
+    layout = {"rows": grid[0].layout(), "columns": grid[1].layout()}
+    comparison, _ = _submit.submit_set(pages, ME, "compare", prompt, wanted, layout)
+    begun = _stages.begin(pages, ME, prompt=prompt, engine="vqgan-clip", checkpoint="mini", style=None, count=4)
+    drawn = [studio.finish(studio.run()) for _ in range(4 + 2 + 4 + 4)]
+
+    for one, other in combinations(drawn[:4], 2):
+        for voter in range(VOTERS):
+            votes.cast(studio.db, voter=f"voter-{voter}", left_id=one.id, right_id=other.id, choice="left")
+    (row,) = refinements.stages_of(studio.db, begun.id)
+    for about in (sheet.id, row.submission.id):
+        rank(studio, pages, about, prompt)
+    refinements.mark(studio.db, begun.id, drawn[-1].id, True)
+
+    studio.enqueue(prompt, ME)
+    studio.run(step=5)
+    for owner in (SOMEBODY, ME):
+        studio.enqueue(prompt, owner)
+    return Evening(
+        studio,
+        drawn,
+        {
+            "generation": "",
+            "refine": "refine",
+            "refinement": f"refine?refinement={begun.id}",
+            "compare": "compare",
+            "sheets": "sheets",
+            "sheet": f"sheets?sheet={sheet.id}",
+            "comparison": f"sheets?sheet={comparison.id}",
+            "gallery": "previous_inferences",
+            "detail": f"previous_inferences?job={drawn[0].id}",
+            "vote": "vote_images",
+            "leaderboard": "leaderboard",
+            "queue": "queue_page",
+            "models": "models",
+            "host": "host",
+            "wall": "wall",
+        },
+    )
+
+
+def rank(studio: Studio, pages: w.Studio, submission_id: str, prompt: str) -> None:
+    """CLIP ranks the pictures of a sheet, or says that it did."""
+    files = artefacts.of_jobs(studio.db, [member.job.id for member in submissions.jobs_of(studio.db, submission_id)])
+    pictures = [found["picture"].id for found in files.values()]
+    sheet = submissions.get(studio.db, submission_id)
+    _submit.rank(pages, sheet, pictures, ME, prompt=prompt, clip=["mini"])
+    (job,) = queue.claim(studio.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
+    ranking = [{"picture": picture, "score": 0.3 - place / 100} for place, picture in enumerate(pictures)]
+    document = {
+        "engine": "rank",
+        "params": job.params,
+        "result": {"prompt": prompt, "clip": ["mini"], "ranking": ranking},
+    }
+    data = json.dumps(document).encode()
+    artefacts.save(
+        studio.db, studio.store, job_id=job.id, kind="result", data=data, media_type="application/json", ext="json"
+    )
+    queue.succeed(studio.db, worker_id=EXECUTOR, job_id=job.id, score=0.3)

@@ -1,0 +1,173 @@
+"""What visitors do in an evening besides drawing, on a desktop and with one thumb; the test itself is the executor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from db import queue, rules
+from db.jobs import State
+from tests.browser.conftest import fits, phone_or_desktop, playwright_api, settled
+from tests.pages.test_chain_pages import ranked
+from tests.pages.visits import Studio
+
+expect = playwright_api.expect
+pytestmark = pytest.mark.browser
+
+MARKED = re.compile(r"^Marked \d")
+Hosted = tuple[str, Studio]
+
+
+def draw_all(studio: Studio) -> None:
+    while queue.counts(studio.db)[State.QUEUED]:
+        studio.finish(studio.run())
+
+
+def until(page: playwright_api.Page, condition: Callable[[], object]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it did not happen in a minute")
+
+
+def test_a_thumb_refines_a_picture_and_another_device_goes_on(hosted: Hosted, browser: playwright_api.Browser) -> None:
+    address, studio = hosted
+    studio.start_executor()
+    page = phone_or_desktop(browser, 390)
+    page.goto(f"{address}/refine")
+    page.get_by_role("textbox", name="Prompt").fill("a red heart")
+    page.get_by_text("4", exact=True).click()
+    settled(page)
+    page.get_by_role("button", name="Draw candidates").click()
+    expect(page.get_by_text("0 of 4 done")).to_be_visible()
+    draw_all(studio)
+    until(page, lambda: queue.list_jobs(studio.db, states=[State.QUEUED], engine="rank"))
+    ranked(studio, queue.list_jobs(studio.db, states=[State.QUEUED], engine="rank")[0], [0.1, 0.4, 0.3, 0.2])
+    expect(page.get_by_text("best first")).to_be_visible()
+    page.get_by_role("button", name="Mark 1", exact=True).click()
+    expect(page.get_by_role("button", name=MARKED)).to_have_count(1)
+    assert fits(page)
+    page.get_by_role("button", name="Upscale").click()
+    until(page, lambda: queue.list_jobs(studio.db, states=[State.QUEUED], engine="upscale"))
+    studio.enlarge(queue.list_jobs(studio.db, states=[State.QUEUED], engine="upscale")[0])
+    expect(page.get_by_text("1 of 1 done")).to_be_visible()
+    with page.expect_download() as download:
+        page.locator(".st-key-next_2").get_by_role("button", name="Download").click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    other = phone_or_desktop(browser, 1280)
+    other.goto(page.url)
+    expect(other.get_by_role("button", name=MARKED)).to_have_count(2)
+    other.get_by_role("button", name=MARKED).first.click()
+    expect(page.get_by_role("button", name=MARKED)).to_have_count(1)
+    assert fits(other)
+    other.context.close()
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_settings_are_compared_on_one_sheet(hosted: Hosted, browser: playwright_api.Browser, width: int) -> None:
+    address, studio = hosted
+    studio.start_executor()
+    page = phone_or_desktop(browser, width)
+    page.goto(f"{address}/compare")
+    page.get_by_role("textbox", name="Prompt").fill("a red heart, a blue car")
+    page.get_by_role("textbox", name="Values of engine").fill("vqgan-clip, latent-diffusion")
+    page.get_by_role("textbox", name="Values of seed").fill("1, 2, 2")
+    page.get_by_role("textbox", name="Values of seed").press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_text("The value 2 of seed is there twice.")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a red heart, a blue car")
+    page.get_by_role("textbox", name="Values of seed").fill("1, 2")
+    page.get_by_role("textbox", name="Values of seed").press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_text("0 of 4 done")).to_be_visible()
+    assert "sheet=" in page.url
+    draw_all(studio)
+    expect(page.get_by_text("4 of 4 done")).to_be_visible()
+    rows = page.locator("[class*='st-key-matrix_']")
+    expect(rows).to_have_count(2)
+    expect(rows.first.get_by_role("img")).to_have_count(2)
+    assert fits(page)
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_visitor_with_a_name_meets_the_limit_and_loses_nothing(
+    hosted: Hosted, browser: playwright_api.Browser, width: int
+) -> None:
+    address, studio = hosted
+    studio.start_executor()
+    rules.change(studio.db, max_queued=1)
+    page = phone_or_desktop(browser, width)
+    page.goto(address)
+    page.get_by_role("button", name="Your name").click()
+    page.get_by_role("textbox", name="Name shown with your pictures").fill("Ada Löve")
+    page.get_by_role("textbox", name="Name shown with your pictures").press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Ada Löve")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("textbox", name="Prompt").fill("a rocket")
+    page.get_by_role("textbox", name="Prompt").press("Control+Enter")
+    cards = page.locator("[class*='st-key-job_']")
+    expect(cards).to_have_count(1)
+    settled(page)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert").get_by_text("the most one visitor may have")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a rocket")
+    expect(cards).to_have_count(1)
+    somebody = phone_or_desktop(browser, width)
+    somebody.goto(f"{address}/queue_page")
+    expect(somebody.get_by_text("Ada Löve")).to_be_visible()
+    assert fits(page) and fits(somebody)
+    for one in (page, somebody):
+        one.context.close()
+    rules.change(studio.db, max_queued=None)
+    draw_all(studio)
+
+
+def test_the_menu_of_a_phone_goes_once_it_has_led_somewhere(hosted: Hosted, browser: playwright_api.Browser) -> None:
+    page = phone_or_desktop(browser, 390)
+    page.goto(f"{hosted[0]}/queue_page")
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_test_id("stSidebar").get_by_role("link", name="Leaderboard").click()
+    expect(page.get_by_role("heading", name="Leaderboard")).to_be_visible()
+    expect(page.get_by_test_id("stSidebar").get_by_role("link", name="Queue")).not_to_be_in_viewport()
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_wall_comes_back_by_itself(hosted: Hosted, browser: playwright_api.Browser, width: int) -> None:
+    address, studio = hosted
+    studio.start_executor()
+    studio.draw("a red heart")
+    page = phone_or_desktop(browser, width)
+    cut: list[bool] = []
+    connections: list[playwright_api.WebSocketRoute] = []
+
+    def connect_or_refuse(route: playwright_api.WebSocketRoute) -> None:
+        if cut:
+            route.close()
+        else:
+            route.connect_to_server()
+            connections.append(route)
+
+    page.route_web_socket(lambda url: url.endswith("/_stcore/stream"), connect_or_refuse)
+    page.goto(f"{address}/wall")
+    picture = page.get_by_role("img", name="a red heart").first
+    expect(picture).to_be_visible()
+    expect(page.get_by_test_id("stHeader")).to_be_hidden()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    assert fits(page)
+    with page.expect_navigation():
+        cut.append(True)
+        for connection in connections:
+            connection.close()
+    cut.clear()
+    expect(picture).to_be_visible()
+    page.context.close()
