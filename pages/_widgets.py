@@ -27,6 +27,7 @@ from generator import registry
 from generator.inventory import wrong_default
 from generator.params import BadParams
 from generator.registry import UnknownName
+from pages import _kept_files
 from pages._language import N_, _, ngettext
 from settings import Settings
 
@@ -63,9 +64,15 @@ class Studio:
 
 
 @st.cache_resource(show_spinner=False)
+def configuration() -> Settings:
+    """The settings of this process, read once. Raises ValidationError."""
+    return Settings()
+
+
+@st.cache_resource(show_spinner=False)
 def studio() -> Studio:
     """One connection for all sessions of this process. Raises DatabaseUnavailable, DatabaseTooNew, StoreUnavailable."""
-    settings = Settings()
+    settings = configuration()
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None:
         logging.getLogger(__name__).warning(trouble)
@@ -156,7 +163,7 @@ def navigation() -> StreamlitPage:
 def has_host() -> bool:
     """Whether there is a Host page: a password is set, or Streamlit's own login and whom to let in."""
     try:
-        settings = Settings()
+        settings = configuration()
     except ValidationError:
         return False  # the page itself says what is wrong
     return bool(settings.host_password) or (bool(settings.host_emails.strip()) and login_is_set_up())
@@ -236,14 +243,10 @@ def ago(at: float) -> str:
     return _("just now") if passed < 5 else _("{duration} ago", duration=duration(passed))
 
 
-@st.cache_data(max_entries=600, show_spinner=False)
-def _bytes(address: str, key: str, sha256: str) -> bytes:
-    # The hash is part of what is remembered: a preview keeps its key while its picture changes.
-    return studio().store.get(key)
-
-
 def forget_files() -> None:
     """Drop what this process remembers of files that are deleted, and of files made from them to take home."""
+    _kept_files.files().clear()
+    _kept_files.pictures().clear()
     st.cache_data.clear()
 
 
@@ -251,8 +254,10 @@ def load(artefact: Artefact | None) -> bytes | None:
     """The bytes of a small file, None where it is not there (yet, or any more)."""
     if artefact is None:
         return None
+    store, key = studio().store, artefact.key
     try:
-        return _bytes(studio().store.address, artefact.key, artefact.sha256)
+        # The hash is part of what is remembered: a preview keeps its key while its picture changes.
+        return _kept_files.files().get((store.address, key, artefact.sha256), lambda: store.get(key))
     except UnknownArtefact:
         return None
 
@@ -273,7 +278,7 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
         if data is None:
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
-            st.image(data, alt=alt or _("Picture"), width="stretch")
+            st.image(_kept_files.as_sent(data), alt=alt or _("Picture"), width="stretch")
 
 
 def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:

@@ -29,11 +29,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from db import artefacts, queue, workers  # noqa: E402
-from db.engine import connect  # noqa: E402
-from generator import registry  # noqa: E402
-from scripts.browser_session import NoSuchWidget, Session  # noqa: E402
-from scripts.full_studio import Server, fill  # noqa: E402
+from db import artefacts, queue, workers
+from db.engine import connect
+from generator import registry
+from scripts.browser_session import NoSuchWidget, Session
+from scripts.full_studio import Server, fill
 
 EXECUTOR = "benchmark"
 STEPS_OF_A_JOB = 6  # reports of the executor until a job is done
@@ -48,7 +48,7 @@ class Executor:
     def __init__(self, folder: Path) -> None:
         self._db = connect(f"sqlite:///{folder}/jobs.db")
         self._store = artefacts.Store(f"file://{folder}/artefacts")
-        self._pictures = sorted((folder / "different").glob("picture-*.webp"))
+        self._pictures = sorted((folder / "different").glob("thumbnail-*.webp"))
         self.made = 0
         engines = list(registry.drawing_engines())
         workers.register(

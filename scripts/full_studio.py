@@ -33,6 +33,7 @@ from generator import registry  # noqa: E402
 from generator.params import validate  # noqa: E402
 
 STARTS_WITHIN_S = 90.0
+EXT = {"picture": "png", "thumbnail": "webp"}
 DIFFERENT = 64  # pictures; each stands behind many jobs
 VISITORS = 200
 PROMPTS = ("a red heart", "a slice of pizza", "a blue car", "a penguin", "a rocket", "a house", "a strawberry")
@@ -72,11 +73,11 @@ def fill(folder: Path, pictures: int, votes_cast: int) -> None:
 
     def kept(n: int, kind: str) -> dict[str, Any]:
         data = files[kind][n % DIFFERENT]
-        side = 256 if kind == "picture" else 128
+        key = key_for(ids[n], kind, EXT[kind])
         return {
-            **{"id": f"{ids[n][:20]}{kind[:6]}", "job_id": ids[n], "kind": kind, "key": key_for(ids[n], kind, "webp")},
-            **{"media_type": "image/webp", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()},
-            **{"width": side, "height": side, "created_at": begin + every * n},
+            **{"id": f"{ids[n][:20]}{kind[:6]}", "job_id": ids[n], "kind": kind, "key": key, "size": len(data)},
+            **{"media_type": f"image/{EXT[kind]}", "sha256": hashlib.sha256(data).hexdigest()},
+            **{"width": 256, "height": 256, "created_at": begin + every * n},
         }
 
     with writing(db) as conn:
@@ -90,7 +91,9 @@ def fill(folder: Path, pictures: int, votes_cast: int) -> None:
         for n, first in enumerate(range(0, pictures - SHEET, 4 * SHEET)):
             row = {"id": f"{n:026d}", "kind": "candidates", "layout": {}, "created_at": begin}
             sheets.append(row | {"prompt": f"sheet {n}", "submitter": f"visitor-{n % VISITORS:04d}-of-the-evening"})
-            cells += [{"job_id": ids[first + m], "submission_id": row["id"], "cell": m, "label": ""} for m in range(SHEET)]
+            cells += [
+                {"job_id": ids[first + m], "submission_id": row["id"], "cell": m, "label": ""} for m in range(SHEET)
+            ]
         if sheets:
             conn.execute(sa.insert(submissions), sheets)
             conn.execute(sa.insert(members), cells)
@@ -101,20 +104,22 @@ def fill(folder: Path, pictures: int, votes_cast: int) -> None:
     os.makedirs(place)
     for n, job_id in enumerate(ids):
         os.mkdir(f"{place}/{job_id}")
-        for kind in files:
-            os.link(f"{folder}/different/{kind}-{n % DIFFERENT}.webp", f"{place}/{job_id}/{kind}.webp")
+        for kind, ext in EXT.items():
+            os.link(f"{folder}/different/{kind}-{n % DIFFERENT}.{ext}", f"{place}/{job_id}/{kind}.{ext}")
 
 
 def _files(folder: Path, rng: random.Random) -> dict[str, list[bytes]]:
-    """Noise as picture (256 px) and thumbnail (128 px), DIFFERENT of each, written to a folder of their own."""
+    """Blots of noise as a picture is kept, 256 px, DIFFERENT of each kind, written to a folder of their own."""
     (folder / "different").mkdir()
     made: dict[str, list[bytes]] = {}
-    for kind, side in (("picture", 256), ("thumbnail", 128)):
-        for n in range(DIFFERENT):
+    for n in range(DIFFERENT):
+        small = [Image.effect_noise((24, 24), rng.uniform(20, 90)) for _ in "RGB"]
+        picture = Image.merge("RGB", small).resize((256, 256), Image.Resampling.BICUBIC)
+        for kind, ext in EXT.items():
             out = io.BytesIO()
-            Image.effect_noise((side, side), rng.uniform(20, 90)).convert("RGB").save(out, "WEBP", quality=80, method=0)
+            picture.save(out, ext, compress_level=1, quality=85, method=0)
             made.setdefault(kind, []).append(out.getvalue())
-            (folder / "different" / f"{kind}-{n}.webp").write_bytes(out.getvalue())
+            (folder / "different" / f"{kind}-{n}.{ext}").write_bytes(out.getvalue())
     return made
 
 
