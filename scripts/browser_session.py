@@ -41,10 +41,11 @@ class Widget:
 class Session:
     """One visitor. `errors` collects what went wrong: error boxes, exceptions, runs that did not end in LONGEST_S."""
 
-    def __init__(self, address: str, visitor: str, files: httpx.AsyncClient) -> None:
+    def __init__(self, address: str, visitor: str) -> None:
         self._address = address
         self._visitor = visitor
-        self._http = files
+        limits = httpx.Limits(max_connections=6)  # as a browser
+        self._http = httpx.AsyncClient(timeout=LONGEST_S, limits=limits, verify=False, trust_env=False)
         self._seen: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refreshes: dict[str, asyncio.Task[None]] = {}
@@ -76,6 +77,7 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._socket.close()
+        await self._http.aclose()
 
     async def open(self, path: str, query: str = "") -> float:
         """The page at this path, as a click in the menu, or the first request of a new tab; s until it has run."""
@@ -165,7 +167,7 @@ class Session:
             self.errors.append(found.body)
         elif kind == "imgs":
             self._fetch(image.url for image in found.imgs)
-        elif getattr(found, "id", ""):
+        elif getattr(found, "id", "") and not getattr(found, "disabled", False):
             # $$ID-<hash>-<key>, where the key is None if the page gave none.
             key = found.id.split("-", 2)[-1]
             self.widgets[found.label if key == "None" else key] = Widget(found.id, kind, fragment)
