@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections import OrderedDict
@@ -10,7 +11,7 @@ from collections.abc import Callable, Hashable
 import streamlit as st
 from PIL import Image
 
-MOST_BYTES = 64 << 20
+MOST_BYTES = 16 << 20  # some hundred thumbnails
 WIDEST = 1460  # px; st.image makes wider ones narrower at every run
 QUALITY = 90  # of JPEG, as st.image has it
 
@@ -56,13 +57,13 @@ def files() -> Kept:
 
 @st.cache_resource(show_spinner=False)
 def pictures() -> Kept:
-    """Pictures as they are sent to browsers, by the bytes they were made from."""
+    """Pictures as they are sent to browsers, by the hash of what they were made from."""
     return Kept()
 
 
 def as_sent(data: bytes) -> bytes:
     """The picture in the format and width in which st.image sends it, worked out once instead of at every run."""
-    return pictures().get(data, lambda: _as_sent(data))
+    return pictures().get(hashlib.sha256(data).digest(), lambda: _as_sent(data))
 
 
 def _as_sent(data: bytes) -> bytes:

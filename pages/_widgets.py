@@ -271,7 +271,8 @@ def load(artefact: Artefact | None) -> bytes | None:
         return None
     store, key = studio().store, artefact.key
     try:
-        # The hash is part of what is remembered: a preview keeps its key while its picture changes.
+        if artefact.kind == "preview":
+            return store.get(key)  # not kept: a second later there is another one
         return _kept_files.files().get((store.address, key, artefact.sha256), lambda: store.get(key))
     except UnknownArtefact:
         return None

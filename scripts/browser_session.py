@@ -103,6 +103,13 @@ class Session:
             state.string_value = value
         return await self._run(message, fragment=widget.fragment)
 
+    async def refresh(self) -> float:
+        """What refreshes by itself, now; s until it has run."""
+        seconds = 0.0
+        for fragment in list(self._refreshes):
+            seconds += await self._run(BackMsg(), fragment=fragment, refresh=True)
+        return seconds
+
     def key_like(self, start: str) -> str:
         """The first widget whose key begins so. Raises NoSuchWidget."""
         found = next((key for key in self.widgets if key.startswith(start)), None)
