@@ -39,7 +39,7 @@ VISITORS = 200
 PROMPTS = ("a red heart", "a slice of pizza", "a blue car", "a penguin", "a rocket", "a house", "a strawberry")
 SHEET = 4
 AT_ONCE = 5000
-HISTORY = [[step, round(0.1 + step / 400, 4)] for step in range(0, 60)]
+POINTS = 60  # of the score's curve of each
 
 
 def fill(folder: Path, pictures: int, votes_cast: int) -> None:
@@ -68,7 +68,8 @@ def fill(folder: Path, pictures: int, votes_cast: int) -> None:
             **{"priority": 0, "submitter": f"visitor-{n // SHEET % VISITORS:04d}-of-the-evening", "attempt": 1},
             **{"max_attempts": 3, "step": used.total_steps, "total_steps": used.total_steps, "score": rng.random()},
             **{"steps_per_s": 20.0, "worker_id": "drawn-before", "cancel_requested": False, "hidden": False},
-            **{"created_at": at, "started_at": at + 1, "finished_at": at + 5, "history": HISTORY},
+            **{"created_at": at, "started_at": at + 1, "finished_at": at + 5},
+            "history": [[used.total_steps * p // POINTS, round(0.1 + p / 400, 4)] for p in range(POINTS + 1)],
         }
 
     def kept(n: int, kind: str) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Player:
 
     def _put(self, job_id: str, kind: str) -> None:
         out = io.BytesIO()
-        Image.effect_noise((256, 256), random.uniform(20, 90)).convert("RGB").save(out, "WEBP", quality=85)
+        Image.effect_noise((256, 256), random.uniform(20, 90)).convert("RGB").save(out, "WEBP", quality=85, method=0)
         artefacts.save(
             self.db,
             self.store,
