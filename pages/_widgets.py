@@ -66,15 +66,9 @@ class Studio:
 
 
 @st.cache_resource(show_spinner=False)
-def configuration() -> Settings:
-    """The settings of this process, read once. Raises ValidationError."""
-    return Settings()
-
-
-@st.cache_resource(show_spinner=False)
 def studio() -> Studio:
     """One connection for all sessions of this process. Raises DatabaseUnavailable, DatabaseTooNew, StoreUnavailable."""
-    settings = configuration()
+    settings = Settings()
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None:
         logging.getLogger(__name__).warning(trouble)
@@ -178,10 +172,18 @@ def _load_and_freeze() -> None:
 def has_host() -> bool:
     """Whether there is a Host page: a password is set, or Streamlit's own login and whom to let in."""
     try:
-        settings = configuration()
+        settings = _settings()
     except ValidationError:
         return False  # the page itself says what is wrong
     return bool(settings.host_password) or (bool(settings.host_emails.strip()) and login_is_set_up())
+
+
+def _settings() -> Settings:
+    """Those of the studio, read once; read anew where the database or the store cannot be opened."""
+    try:
+        return studio().settings
+    except DbError:
+        return Settings()
 
 
 def login_is_set_up() -> bool:

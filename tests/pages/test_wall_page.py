@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from db import queue, votes
@@ -98,7 +97,7 @@ def test_the_code_leads_to_the_address_that_the_host_set(
 ) -> None:
     assert "QR code" not in everything_shown(open_page(w.WALL)), "no address is known here"
     monkeypatch.setenv("T2I_PUBLIC_URL", "https://draw.example.org/")
-    st.cache_resource.clear()
+    w.studio.clear()
     shown = everything_shown(open_page(w.WALL))
     assert 'alt="QR code of https://draw.example.org/"' in shown and "data:image/svg+xml" in shown
 
