@@ -188,13 +188,20 @@ class Session:
     async def _get(self, urls: list[str]) -> None:
         for url in urls:
             try:
-                answer = await self._http.get(f"{self._address}{url}")
+                answer = await self._get_one(f"{self._address}{url}")
             except httpx.HTTPError as error:
                 self.errors.append(f"a picture did not come: {error!r}")
                 continue
             # What is gone when it is asked for was replaced meanwhile: a preview that has formed further.
             if answer.status_code not in (200, 404):
                 self.errors.append(f"a picture was answered with {answer.status_code}")
+
+    async def _get_one(self, url: str) -> httpx.Response:
+        try:
+            return await self._http.get(url)
+        except (httpx.RemoteProtocolError, httpx.ReadError):
+            # The server had closed a connection that was idle; browsers ask again, too.
+            return await self._http.get(url)
 
     async def _refresh(self, fragment: str, every_s: float) -> None:
         while True:
