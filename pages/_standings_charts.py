@@ -77,7 +77,7 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
     scale = {"zero": False, "nice": True}
     low = {**_number("low", axis), "scale": scale, "axis": {"tickCount": 5, "format": "d"}}
     rating = {**_number("rating", axis), "scale": scale}
-    chart = {
+    chart: dict[str, Any] = {
         "data": {"values": values},
         "layer": [
             {
@@ -125,24 +125,25 @@ def scatter(found: Sequence[Point]) -> None:
     legend = {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 150} if len(engines) > 1 else None
     engine = {"field": "engine", "type": "nominal", "legend": legend, "sort": engines}
     loose = {"zero": False}
-    st.vega_lite_chart(
-        {
-            "data": {"values": values},
-            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.7},
-            "encoding": {
-                "x": {**_number("score", _("CLIP score")), "scale": loose, "axis": {"tickCount": 5}},
-                "y": {**_number("rating", _("Rating")), "scale": loose, "axis": {"tickCount": 5, "format": "d"}},
-                "color": engine,
-                "shape": engine,
-                "tooltip": [
-                    {"field": "engine", "type": "nominal", "title": _("engine")},
-                    _told("score", _("score")),
-                    _told("rating", _("rating")),
-                    _told("votes", _("votes")),
-                ],
-            },
-            "height": 340,
+    chart: dict[str, Any] = {
+        "data": {"values": values},
+        "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.7},
+        "encoding": {
+            "x": {**_number("score", _("CLIP score")), "scale": loose, "axis": {"tickCount": 5}},
+            "y": {**_number("rating", _("Rating")), "scale": loose, "axis": {"tickCount": 5, "format": "d"}},
+            "color": engine,
+            "shape": engine,
+            "tooltip": [
+                {"field": "engine", "type": "nominal", "title": _("engine")},
+                _told("score", _("score")),
+                _told("rating", _("rating")),
+                _told("votes", _("votes")),
+            ],
         },
+        "height": 340,
+    }
+    st.vega_lite_chart(
+        chart,
         width="stretch",
         alt=ngettext(
             "CLIP score against rating of {n} picture", "CLIP score against rating of {n} pictures", len(values)
@@ -158,7 +159,7 @@ def by_time(found: Standings) -> None:
     ]
     span_s = found.bin_s * len(values)
     times = "%H:%M" if span_s < 36 * 3600 else "%d %b" if span_s < 300 * 86400 else "%b %Y"
-    chart = {
+    chart: dict[str, Any] = {
         "data": {"values": values},
         "mark": "bar",
         "encoding": {

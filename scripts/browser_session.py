@@ -167,7 +167,7 @@ class Session:
             self.errors.append(message.session_event.script_compilation_exception.message)
 
     def _element(self, element: Any, kind: str, fragment: str) -> None:
-        found = getattr(element, kind, None)
+        found: Any = getattr(element, kind, None)
         if kind == "exception":
             self.errors.append(found.message)
         elif kind == "alert" and found.format == Alert.ERROR:
