@@ -72,16 +72,21 @@ def painted_ms(page: Any, address: str, wanted: str) -> float:
     return float(page.evaluate("window.t2iSeen"))
 
 
-async def run_ms(server: Server, rounds: int) -> dict[str, list[float]]:
-    """How long each page's script runs, after a first time that is not counted."""
+async def run_ms(server: Server, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """How long each page's script runs, after a first time that is not counted; and the mean CPU time of the server."""
     took: dict[str, list[float]] = {name: [] for name in PAGES}
+    used = dict.fromkeys(PAGES, 0.0)
     async with Session(server.address, VISITOR) as session:
         for turn in range(rounds + 1):
             for name, (path, _) in PAGES.items():
+                before = server.cpu_s()
                 seconds = await session.open(path)
                 if turn:
                     took[name].append(1000 * seconds)
-    return took
+                    used[name] += 1000 * (server.cpu_s() - before) / rounds
+            if not turn:
+                await asyncio.to_thread(server.idle_mb)
+    return took, used
 
 
 def paint(server: Server, empty: Server, rounds: int) -> dict[str, list[float]]:
@@ -151,13 +156,13 @@ def main() -> int:
         stack.callback(server.stop)
         empty = Server(folder, script=str(temporary / "empty.py"))
         stack.callback(empty.stop)
-        ran = asyncio.run(run_ms(server, options.rounds))
+        ran, used = asyncio.run(run_ms(server, options.rounds))
         seen = paint(server, empty, options.rounds)
     print(f"{options.pictures} pictures, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    print("| page | content, ms | times the empty app | server, ms |\n|---|---:|---:|---:|")
+    print("| page | content, ms | times the empty app | server, ms | its CPU, ms |\n|---|---:|---:|---:|---:|")
     floor = statistics.median(seen["nothing"])
     for name, times in seen.items():
-        script = f"{told(ran[name])}" if name in ran else ""
+        script = f"{told(ran[name])} | {used[name]:.0f}" if name in ran else " | "
         print(f"| {name} | {told(times)} | {statistics.median(times) / floor:.2f} | {script} |")
     return 0
 

@@ -38,7 +38,6 @@ EXECUTOR = "benchmark"
 STEPS_OF_A_JOB = 6  # reports of the executor until a job is done
 EVERY_S = 1.0
 FORGET_S = 125.0  # Streamlit keeps the session of a closed tab for two minutes, should it come back
-IDLE_WITHIN_S = 30.0
 Took = dict[str, list[float]]
 
 
@@ -174,17 +173,6 @@ async def one_visitor(server: Server) -> None:
             await one.open(path)
 
 
-def idle(server: Server) -> float:
-    """MB of the server once it has nothing to do: the first ratings of all votes are worked out in the background."""
-    deadline = time.monotonic() + IDLE_WITHIN_S
-    while time.monotonic() < deadline:
-        before = server.cpu_s()
-        time.sleep(1)
-        if server.cpu_s() - before < 0.05:
-            break
-    return server.memory_mb()
-
-
 def table(took: Took) -> str:
     """Markdown: one row for each page or action, times in ms."""
     lines = ["| page or action | count | p50 ms | p95 ms | max ms |", "|---|---:|---:|---:|---:|"]
@@ -218,7 +206,7 @@ def main() -> int:
         server = Server(folder)
         try:
             asyncio.run(one_visitor(server))
-            memory = [("before", idle(server))]
+            memory = [("before", server.idle_mb())]
             for number in range(1, options.waves + 1):
                 cpu, began = server.cpu_s(), time.monotonic()
                 there = asyncio.run(wave(server, folder, options, took, errors))
@@ -227,7 +215,7 @@ def main() -> int:
                 if options.forget:
                     time.sleep(options.forget)
                     asyncio.run(one_visitor(server))  # Streamlit drops what is too old when the next one leaves
-                    memory.append((f"after wave {number} left", idle(server)))
+                    memory.append((f"after wave {number} left", server.idle_mb()))
         finally:
             server.stop()
     print(f"{options.visitors} visitors, {options.pictures} pictures, an action every {options.think:g} s each;")

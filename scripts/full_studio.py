@@ -33,6 +33,7 @@ from generator import registry  # noqa: E402
 from generator.params import validate  # noqa: E402
 
 STARTS_WITHIN_S = 90.0
+IDLE_WITHIN_S = 30.0
 EXT = {"picture": "png", "thumbnail": "webp"}
 DIFFERENT = 64  # pictures; each stands behind many jobs
 VISITORS = 200
@@ -180,6 +181,16 @@ class Server:
     def memory_mb(self) -> float:
         """Resident memory of the process in MB."""
         return resident_mb([self.process.pid])
+
+    def idle_mb(self) -> float:
+        """`memory_mb` once there is nothing to do: the first ratings of all votes are worked out in the background."""
+        deadline = time.monotonic() + IDLE_WITHIN_S
+        while time.monotonic() < deadline:
+            before = self.cpu_s()
+            time.sleep(1)
+            if self.cpu_s() - before < 0.05:
+                break
+        return self.memory_mb()
 
     def cpu_s(self) -> float:
         """CPU time of the process so far in s."""
