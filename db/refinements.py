@@ -133,6 +133,20 @@ def stages_of(db: sa.Engine, refinement_id: str) -> list[Stage]:
     return found
 
 
+def rows_of_each(db: sa.Engine, refinement_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the submissions that are the rows of each of these, the first one first."""
+    found: dict[str, list[str]] = {refinement_id: [] for refinement_id in refinement_ids}
+    with reading(db) as conn:
+        rows = conn.execute(
+            sa.select(stages.c.refinement_id, stages.c.submission_id)
+            .where(stages.c.refinement_id.in_(list(found)))
+            .order_by(stages.c.refinement_id, stages.c.place)
+        )
+        for refinement_id, submission_id in rows:
+            found[refinement_id].append(submission_id)
+    return found
+
+
 def settings_of(db: sa.Engine, submission_id: str) -> dict[str, Any]:
     """What a row is set to. Raises UnknownSubmission."""
     with reading(db) as conn:

@@ -200,6 +200,24 @@ def of_submitter(db: sa.Engine, submitter: str, *, limit: int = 20) -> list[Subm
     return [Submission(**row._mapping) for row in rows]
 
 
+def pictures_of_each(db: sa.Engine, submission_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the jobs that stand on each of these sheets, in its order, but for what the host has hidden."""
+    found: dict[str, list[str]] = {submission_id: [] for submission_id in submission_ids}
+    unique = list(found)
+    with reading(db) as conn:
+        for i in range(0, len(unique), 500):
+            rows = conn.execute(
+                sa.select(members.c.submission_id, members.c.job_id)
+                .join(jobs, jobs.c.id == members.c.job_id)
+                .where(members.c.submission_id.in_(unique[i : i + 500]))
+                .where(members.c.cell.is_not(None), jobs.c.hidden == sa.false())
+                .order_by(members.c.submission_id, members.c.cell)
+            )
+            for submission_id, job_id in rows:
+                found[submission_id].append(job_id)
+    return found
+
+
 def jobs_of(db: sa.Engine, submission_id: str) -> list[Member]:
     """The jobs of a submission: those on the sheet in its order, then those about it, the newest last."""
     with reading(db) as conn:

@@ -16,7 +16,7 @@ from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
 from pages import _chain, _form, _live, _results
 from pages import _widgets as w
-from pages._language import N_, _, named
+from pages._language import N_, _, named, number
 from pages._submit import run_again
 
 DOWNLOADS = {
@@ -28,6 +28,7 @@ DOWNLOADS = {
     "json": "JSON",
     "result": "JSON",
 }
+_AXIS, _LOOSE = {"grid": False, "tickCount": 4}, {"zero": False}
 
 
 def show(job_id: str, visitor: str) -> None:
@@ -72,8 +73,38 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             _facts(job, files)
             if len(job.history) > 1:
                 st.header(_("Score by step"), anchor=False)
-                _live.curve(job, height=160, axes=True)
+                _curve(job)
             _chain.lineage(job)
+
+
+def _curve(job: Job) -> None:
+    """The score by step, with axes."""
+    steps = {"domain": [0, job.total_steps], "nice": False}
+    st.vega_lite_chart(
+        w.legible(
+            {
+                "data": {"values": [{"step": step, "score": score} for step, score in job.history]},
+                "mark": {"type": "line", "strokeWidth": 2, "interpolate": "monotone"},
+                "encoding": {
+                    "x": {"field": "step", "type": "quantitative", "title": _("step"), "scale": steps, "axis": _AXIS},
+                    "y": {
+                        "field": "score",
+                        "type": "quantitative",
+                        "title": _("score"),
+                        "scale": _LOOSE,
+                        "axis": _AXIS,
+                    },
+                    "tooltip": [
+                        {"field": "step", "type": "quantitative"},
+                        {"field": "score", "type": "quantitative", "format": ".3f"},
+                    ],
+                },
+                "height": 160,
+            }
+        ),
+        width="stretch",
+        alt=_("Score by step, now {score}", score=number(job.history[-1][1], ".2f")),
+    )
 
 
 def _picture(job: Job, files: dict[str, Artefact]) -> None:

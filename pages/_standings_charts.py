@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-import altair as alt
 import streamlit as st
 
 from pages import _widgets as w
@@ -34,10 +33,7 @@ def ratings(rows: Sequence[tuple[str, Rated]]) -> None:
         for name, rated in rows
     ]
     words = _in_words(values, "")
-    more = [
-        alt.Tooltip("votes:Q", title=_("votes"), format=","),
-        alt.Tooltip("pictures:Q", title=_("pictures"), format=","),
-    ]
+    more = [_told("votes", _("votes"), ","), _told("pictures", _("pictures"), ",")]
     _intervals(values, axis=_("Rating"), middle=MIDDLE, more=more, words=_("Ratings: {ratings}", ratings=words))
 
 
@@ -56,7 +52,7 @@ def effects(found: Sequence[Effect]) -> None:
         ]
         st.html(f'<div class="t2i-prompt">{w.esc(setting)}</div>')
         words = _in_words(values, "+")
-        more = [alt.Tooltip("votes:Q", title=_("votes"), format=",")]
+        more = [_told("votes", _("votes"), ",")]
         _intervals(values, axis=_("Points added"), middle=0, more=more, words=f"{setting}: {words}")
 
 
@@ -67,28 +63,50 @@ def _in_words(values: list[dict[str, Any]], sign: str) -> str:
 
 
 def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: list[Any], words: str) -> None:
-    order = [value["name"] for value in values]
-    y = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(labelLimit=_LABEL_PX, grid=False, ticks=False))
-    scale = alt.Scale(zero=False, nice=True)
+    name = {
+        **{"field": "name", "type": "nominal", "sort": [value["name"] for value in values], "title": None},
+        "axis": {"labelLimit": _LABEL_PX, "grid": False, "ticks": False},
+    }
     told = [
-        alt.Tooltip("name:N", title=" "),
-        alt.Tooltip("rating:Q", title=axis.lower()),
-        alt.Tooltip("low:Q", title=_("at least")),
-        alt.Tooltip("high:Q", title=_("at most")),
+        {"field": "name", "type": "nominal", "title": " "},
+        _told("rating", axis.lower()),
+        _told("low", _("at least")),
+        _told("high", _("at most")),
         *more,
     ]
-    base = alt.Chart(alt.Data(values=values))
-    # A thin bar: the theme gives it a colour for light and for dark, which it does not for a rule.
-    line = base.mark_bar(height=4, opacity=0.45).encode(
-        x=alt.X("low:Q", title=axis, scale=scale, axis=alt.Axis(tickCount=5, format="d")),
-        x2="high:Q",
-        y=y,
-        tooltip=told,
-    )
-    dot = base.mark_point(filled=True, size=110, opacity=1).encode(x=alt.X("rating:Q", scale=scale), y=y, tooltip=told)
-    centre = alt.Chart(alt.Data(values=[{"at": middle}])).mark_rule(strokeDash=[4, 4], color="gray").encode(x="at:Q")
-    chart = alt.layer(centre, line, dot).properties(height=_AXIS_PX + _ROW_PX * len(values))
-    st.altair_chart(w.legible(chart), width="stretch", alt=words)
+    scale = {"zero": False, "nice": True}
+    low = {**_number("low", axis), "scale": scale, "axis": {"tickCount": 5, "format": "d"}}
+    rating = {**_number("rating", axis), "scale": scale}
+    chart: dict[str, Any] = {
+        "data": {"values": values},
+        "layer": [
+            {
+                "data": {"values": [{"at": middle}]},
+                "mark": {"type": "rule", "strokeDash": [4, 4], "color": "gray"},
+                "encoding": {"x": _number("at", axis)},
+            },
+            {
+                # A thin bar: the theme gives it a colour for light and for dark, which it does not for a rule.
+                "mark": {"type": "bar", "height": 4, "opacity": 0.45},
+                "encoding": {"x": low, "x2": {"field": "high"}, "y": name, "tooltip": told},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+                "encoding": {"x": rating, "y": name, "tooltip": told},
+            },
+        ],
+        "height": _AXIS_PX + _ROW_PX * len(values),
+    }
+    st.vega_lite_chart(w.legible(chart), width="stretch", alt=words)
+
+
+def _number(field: str, title: str) -> dict[str, Any]:
+    return {"field": field, "type": "quantitative", "title": title}
+
+
+def _told(field: str, title: str, form: str | None = None) -> dict[str, Any]:
+    """A line of a tooltip: a number in this format."""
+    return _number(field, title) | ({"format": form} if form else {})
 
 
 def scatter(found: Sequence[Point]) -> None:
@@ -104,25 +122,27 @@ def scatter(found: Sequence[Point]) -> None:
     ]
     engines = sorted({w.engine_title(point.engine) for point in found})
     # With the shape too, engines are told apart without colours.
-    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=150) if len(engines) > 1 else None
-    chart = (
-        alt.Chart(alt.Data(values=values))
-        .mark_point(filled=True, size=55, opacity=0.7)
-        .encode(
-            x=alt.X("score:Q", title=_("CLIP score"), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-            y=alt.Y("rating:Q", title=_("Rating"), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5, format="d")),
-            color=alt.Color("engine:N", legend=legend, sort=engines),
-            shape=alt.Shape("engine:N", legend=legend, sort=engines),
-            tooltip=[
-                alt.Tooltip("engine:N", title=_("engine")),
-                alt.Tooltip("score:Q", title=_("score")),
-                alt.Tooltip("rating:Q", title=_("rating")),
-                alt.Tooltip("votes:Q", title=_("votes")),
+    legend = {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 150} if len(engines) > 1 else None
+    engine = {"field": "engine", "type": "nominal", "legend": legend, "sort": engines}
+    loose = {"zero": False}
+    chart: dict[str, Any] = {
+        "data": {"values": values},
+        "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.7},
+        "encoding": {
+            "x": {**_number("score", _("CLIP score")), "scale": loose, "axis": {"tickCount": 5}},
+            "y": {**_number("rating", _("Rating")), "scale": loose, "axis": {"tickCount": 5, "format": "d"}},
+            "color": engine,
+            "shape": engine,
+            "tooltip": [
+                {"field": "engine", "type": "nominal", "title": _("engine")},
+                _told("score", _("score")),
+                _told("rating", _("rating")),
+                _told("votes", _("votes")),
             ],
-        )
-        .properties(height=340)
-    )
-    st.altair_chart(
+        },
+        "height": 340,
+    }
+    st.vega_lite_chart(
         w.legible(chart),
         width="stretch",
         alt=ngettext(
@@ -139,22 +159,22 @@ def by_time(found: Standings) -> None:
     ]
     span_s = found.bin_s * len(values)
     times = "%H:%M" if span_s < 36 * 3600 else "%d %b" if span_s < 300 * 86400 else "%b %Y"
-    chart = (
-        alt.Chart(alt.Data(values=values))
-        .mark_bar()
-        .encode(
-            x=alt.X("from:T", title=None, axis=alt.Axis(grid=False, tickCount=5, format=times)),
-            x2="to:T",
-            y=alt.Y("votes:Q", title=_("Votes"), axis=alt.Axis(tickCount=4, tickMinStep=1, format="d")),
-            y2="none:Q",
-            tooltip=[
-                alt.Tooltip("from:T", title=_("from"), format="%d %b, %H:%M"),
-                alt.Tooltip("to:T", title=_("until"), format="%d %b, %H:%M"),
-                alt.Tooltip("votes:Q", title=_("votes")),
+    chart: dict[str, Any] = {
+        "data": {"values": values},
+        "mark": "bar",
+        "encoding": {
+            "x": {**_time("from", None), "axis": {"grid": False, "tickCount": 5, "format": times}},
+            "x2": {"field": "to"},
+            "y": {**_number("votes", _("Votes")), "axis": {"tickCount": 4, "tickMinStep": 1, "format": "d"}},
+            "y2": {"field": "none"},
+            "tooltip": [
+                _time("from", _("from"), "%d %b, %H:%M"),
+                _time("to", _("until"), "%d %b, %H:%M"),
+                _told("votes", _("votes")),
             ],
-        )
-        .properties(height=200)
-    )
+        },
+        "height": 200,
+    }
     most = max(value["votes"] for value in values)
     span = w.duration(found.bin_s)
     words = ngettext(
@@ -164,4 +184,8 @@ def by_time(found: Standings) -> None:
         most=most,
         span=span,
     )
-    st.altair_chart(w.legible(chart), width="stretch", alt=words)
+    st.vega_lite_chart(w.legible(chart), width="stretch", alt=words)
+
+
+def _time(field: str, title: str | None, form: str | None = None) -> dict[str, Any]:
+    return {"field": field, "type": "temporal", "title": title} | ({"format": form} if form else {})

@@ -16,7 +16,7 @@ TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
 MAX_SIDE = 2048
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@st.cache_data(ttl=60.0, max_entries=8, show_spinner=False)
 def cleaned(data: bytes, name: str, most_bytes: int) -> tuple[bytes, int, int]:
     """An uploaded picture as PNG of at most MAX_SIDE px a side, without what a camera wrote into it: data, width,
     height. Raises BadParams with one sentence where it is too large, broken or no picture.

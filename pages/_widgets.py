@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import html
+import importlib
 import logging
 import re
 import secrets
@@ -28,6 +30,7 @@ from generator import registry
 from generator.inventory import wrong_default
 from generator.params import BadParams
 from generator.registry import UnknownName
+from pages import _kept_files
 from pages._language import N_, _, ngettext
 from settings import Settings
 
@@ -162,17 +165,38 @@ def navigation() -> StreamlitPage:
     )
     if not _led_through.is_set():
         _led_through.set()
+        _load_and_freeze()
         st.rerun()
     return page
+
+
+def _load_and_freeze() -> None:
+    """What any page needs is loaded now, and kept out of the garbage collector's rounds.
+
+    They took 0.12 s after every run, for modules that live as long as the process: most of the time of most pages.
+    How often they come is set in .streamlit/config.toml (postScriptGC).
+    """
+    for name in ("pandas", "pyarrow", *(f"pages.{path.stem}" for path in _HERE.glob("*.py"))):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def has_host() -> bool:
     """Whether there is a Host page: a password is set, or Streamlit's own login and whom to let in."""
     try:
-        settings = Settings()
+        settings = _settings()
     except ValidationError:
         return False  # the page itself says what is wrong
     return bool(settings.host_password) or (bool(settings.host_emails.strip()) and login_is_set_up())
+
+
+def _settings() -> Settings:
+    """Those of the studio, read once; read anew where the database or the store cannot be opened."""
+    try:
+        return studio().settings
+    except DbError:
+        return Settings()
 
 
 def login_is_set_up() -> bool:
@@ -254,14 +278,10 @@ def ago(at: float) -> str:
     return _("just now") if passed < 5 else _("{duration} ago", duration=duration(passed))
 
 
-@st.cache_data(max_entries=600, show_spinner=False)
-def _bytes(address: str, key: str, sha256: str) -> bytes:
-    # The hash is part of what is remembered: a preview keeps its key while its picture changes.
-    return studio().store.get(key)
-
-
 def forget_files() -> None:
     """Drop what this process remembers of files that are deleted, and of files made from them to take home."""
+    _kept_files.files().clear()
+    _kept_files.pictures().clear()
     st.cache_data.clear()
 
 
@@ -269,8 +289,11 @@ def load(artefact: Artefact | None) -> bytes | None:
     """The bytes of a small file, None where it is not there (yet, or any more)."""
     if artefact is None:
         return None
+    store, key = studio().store, artefact.key
     try:
-        return _bytes(studio().store.address, artefact.key, artefact.sha256)
+        if artefact.kind == "preview":
+            return store.get(key)  # not kept: a second later there is another one
+        return _kept_files.files().get((store.address, key, artefact.sha256), lambda: store.get(key))
     except UnknownArtefact:
         return None
 
@@ -291,14 +314,17 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
         if data is None:
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
-            st.image(data, alt=alt or _("Picture"), width="stretch")
+            st.image(_kept_files.as_sent(data), alt=alt or _("Picture"), width="stretch")
 
 
-def legible(chart: Any) -> Any:
-    """An Altair chart with the text of its axes dark enough for a light page; Streamlit's own grey is too faint."""
+def legible(chart: dict[str, Any]) -> dict[str, Any]:
+    """A Vega-Lite chart with the text of its axes dark enough for a light page; Streamlit's own grey is too faint."""
     if st.context.theme.type == "dark":
         return chart
-    return chart.configure_axis(labelColor=QUIET, titleColor=QUIET).configure_legend(labelColor=QUIET)
+    return {
+        **chart,
+        "config": {"axis": {"labelColor": QUIET, "titleColor": QUIET}, "legend": {"labelColor": QUIET}},
+    }
 
 
 def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from db import refinements, submissions
 from generator import registry
 from generator.params import Params
-from pages import _form, _refinement, _sheet, _stages
+from pages import _form, _refinement, _stages
 from pages import _widgets as w
 from pages._language import _, ngettext
 
@@ -83,9 +83,11 @@ def _begin(visitor: str) -> None:
 
 def _list(visitor: str) -> None:
     db, rows = w.studio().db, []
-    for found in refinements.of_submitter(w.studio().db, visitor, limit=SHOWN):
-        stages = [submissions.jobs_of(db, stage.submission.id) for stage in refinements.stages_of(db, found.id)]
-        shown = [[member.job.id for member in _sheet.pictures_of(members)] for members in stages]
+    own = refinements.of_submitter(db, visitor, limit=SHOWN)
+    stages = refinements.rows_of_each(db, [found.id for found in own])
+    pictures = submissions.pictures_of_each(db, [one for ids in stages.values() for one in ids])
+    for found in own:
+        shown = [pictures[submission_id] for submission_id in stages[found.id]]
         if any(shown):  # the host has not hidden all of it
             rows.append((found, shown))
     if not rows:

@@ -31,10 +31,7 @@ def _list(visitor: str) -> None:
             link=_("Compare"),
         )
         return
-    firsts = {}
-    for sheet in own:
-        members = submissions.jobs_of(w.studio().db, sheet.id)
-        firsts[sheet.id] = [member.job.id for member in _sheet.pictures_of(members)]
+    firsts = submissions.pictures_of_each(w.studio().db, [sheet.id for sheet in own])
     own = [sheet for sheet in own if firsts[sheet.id]]
     files = w.files_of([firsts[sheet.id][0] for sheet in own])
     for sheet in own:

@@ -10,7 +10,6 @@ import streamlit as st
 
 from db import queue, wall, workers
 from db.artefacts import Artefact
-from db.errors import UnknownArtefact
 from db.jobs import Job, State
 from db.votes import Tally
 from generator import registry
@@ -120,24 +119,11 @@ def _tile(job: Job, files: dict[str, Artefact], number: int, tally: Tally | None
 
 def _data(job: Job, files: dict[str, Artefact]) -> bytes | None:
     if job.state == State.RUNNING:
-        # Not kept in memory: the next refresh has another one.
-        preview = files.get("preview")
-        try:
-            return None if preview is None else w.studio().store.get(preview.key)
-        except UnknownArtefact:
-            return None
+        return w.load(files.get("preview"))
     picture = files.get("picture")
     if picture is None or picture.size > MOST_BYTES:
         picture = files.get("thumbnail")
-    return None if picture is None else _still(w.studio().store.address, picture.key, picture.sha256)
-
-
-@st.cache_data(max_entries=4 * MOST, show_spinner=False)
-def _still(address: str, key: str, sha256: str) -> bytes | None:
-    try:
-        return w.studio().store.get(key)
-    except UnknownArtefact:
-        return None
+    return w.load(picture)
 
 
 def _side(address: str | None, running: int) -> None:

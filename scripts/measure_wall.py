@@ -1,27 +1,28 @@
 """Does the wall survive days? Memory of server and browser over some hundred refreshes, and a restart of the server.
 
     .venv/bin/python scripts/measure_wall.py [--refreshes 300] [--every 0.2]
+    .venv/bin/python scripts/measure_wall.py --server-only --refreshes 4000
 
 Starts the web app on a database of its own, opens the wall at 1920 x 1080 in Chromium and plays an executor beside it:
 in every refresh two pictures form a little further, and finished ones make room. The page is loaded again at the end,
 as the wall does by itself every half hour. Exit status 1 where more stays then than the limits below allow, or where
 the wall does not come back after the server was away. Needs Chromium and requirements-dev.txt.
+
+--server-only asks for the refreshes itself, as fast as they are answered, and prints the server's memory ten times on
+the way: days of refreshes in minutes. Exit status 1 where the second half adds more than a limit.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import os
 import random
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ sys.path.insert(0, str(ROOT))
 from db import artefacts, queue, workers  # noqa: E402
 from db.engine import connect  # noqa: E402
 from generator.params import validate  # noqa: E402
+from scripts.browser_session import Session  # noqa: E402
+from scripts.full_studio import Server, resident_mb  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run", "--js-flags=--expose-gc"]
@@ -42,6 +45,7 @@ STEPS = 12
 WARM = 4  # of the run: a quarter of the refreshes come before the first measurement
 LIMITS = {"server_mb": 15.0, "browser_heap_mb": 3.0, "browser_nodes": 200.0, "browser_mb": 40.0}
 PATIENCE_S = 90.0
+LEVELS_WITHIN_MB = 3.0  # of the server, in the second half of --server-only
 
 
 class Player:
@@ -108,7 +112,7 @@ class Player:
 
     def _put(self, job_id: str, kind: str) -> None:
         out = io.BytesIO()
-        Image.effect_noise((256, 256), random.uniform(20, 90)).convert("RGB").save(out, "WEBP", quality=85)
+        Image.effect_noise((256, 256), random.uniform(20, 90)).convert("RGB").save(out, "WEBP", quality=85, method=0)
         artefacts.save(
             self.db,
             self.store,
@@ -120,50 +124,6 @@ class Player:
             width=256,
             height=256,
         )
-
-
-class Server:
-    """The web app as a process; `restart` ends it and starts it again on the same port."""
-
-    def __init__(self, folder: Path, every_s: float) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._log = folder / "web.log"
-        self._environment = {
-            **os.environ,
-            "T2I_DATABASE_URL": f"sqlite:///{folder}/jobs.db",
-            "T2I_STORE_URL": f"file://{folder}/artefacts",
-            "T2I_WALL_REFRESH_S": str(every_s),
-        }
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "streamlit", "run", "webapp.py"]
-        command += [f"--server.port={self.port}", "--server.address=127.0.0.1"]
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_stcore/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        raise SystemExit(f"The web app did not start: {self._log.read_text()[-500:]}")
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-
-
-def resident_mb(pids: list[int]) -> float:
-    """Memory of these processes in MB, shared pages counted in proportion."""
-    total = 0
-    for pid in pids:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
 
 
 def renderers(session: Any) -> list[int]:
@@ -179,7 +139,7 @@ def measure(server: Server, page: Any, on_page: Any, on_browser: Any) -> dict[st
     page.wait_for_timeout(1000)
     values = {one["name"]: one["value"] for one in on_page.send("Performance.getMetrics")["metrics"]}
     return {
-        "server_mb": resident_mb([server.process.pid]),
+        "server_mb": server.memory_mb(),
         "browser_heap_mb": values["JSHeapUsedSize"] / 2**20,
         "browser_nodes": page.evaluate("document.querySelectorAll('*').length"),
         "browser_mb": resident_mb(renderers(on_browser)),
@@ -208,17 +168,49 @@ def comes_back(server: Server, page: Any) -> float:
     return time.monotonic() - started
 
 
+async def fast(server: Server, player: Player, refreshes: int) -> list[tuple[int, float]]:
+    """(refreshes so far, MB of the server) eleven times; the first after a warm up of a tenth of the refreshes."""
+    points, part = [], max(refreshes // 10, 1)
+    async with Session(server.address, "measure-wall-projector") as wall:
+        await wall.open("wall")
+        for number in range(11 * part + 1):
+            if number and number % part == 0:
+                points.append((number - part, server.memory_mb()))
+            player.play()
+            await wall.refresh()
+        if wall.errors:
+            raise SystemExit(f"The wall showed an error: {wall.errors[0]}")
+    return points
+
+
+def server_only(refreshes: int) -> int:
+    """Prints the server's memory over many refreshes; exit status 1 where it has not levelled off."""
+    with tempfile.TemporaryDirectory() as name:
+        player, server = Player(Path(name)), Server(Path(name), {"T2I_WALL_REFRESH_S": "60"})
+        try:
+            points = asyncio.run(fast(server, player, refreshes))
+        finally:
+            server.stop()
+            player.db.dispose()
+    print("| refreshes | server, MB |\n|---:|---:|")
+    print("\n".join(f"| {number} | {mb:.1f} |" for number, mb in points))
+    return int(points[-1][1] - points[len(points) // 2][1] > LEVELS_WITHIN_MB)
+
+
 def main() -> int:
     """Prints a table; exit status 1 where something grows or the wall does not come back."""
     parser = argparse.ArgumentParser(description="Memory of the wall over many refreshes, and a restart.")
     parser.add_argument("--refreshes", type=int, default=300, help="refreshes between the two measurements")
     parser.add_argument("--every", type=float, default=0.2, help="seconds between refreshes, 0.1 or more")
+    parser.add_argument("--server-only", action="store_true", help="no browser: as fast as the server answers")
     options = parser.parse_args()
+    if options.server_only:
+        return server_only(options.refreshes)
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        player, server = Player(Path(name)), Server(Path(name), options.every)
+        player, server = Player(Path(name)), Server(Path(name), {"T2I_WALL_REFRESH_S": str(options.every)})
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         try:
             page = browser.new_page(viewport={"width": 1920, "height": 1080})

@@ -48,6 +48,31 @@ def test_rows_marks_and_settings_are_found_again_by_the_id(database: sa.Engine) 
     assert refinements.of_submitter(database, "bob") == []
 
 
+def test_a_list_of_refinements_is_read_in_two_queries_however_long_it_is(database: sa.Engine) -> None:
+    made = [start(database, count)[0].id for count in (2, 3, 1, 4)]
+    refinements.add_stage(database, made[1], kind="variations", submitter="ada", wanted=several(2), layout={})
+    asked: list[str] = []
+
+    def note(_conn: sa.Connection, _cursor: object, text: str, *_: object) -> None:
+        asked.append(text)
+
+    sa.event.listen(database, "before_cursor_execute", note)
+    rows = refinements.rows_of_each(database, made)
+    pictures = submissions.pictures_of_each(database, [one for ids in rows.values() for one in ids])
+    sa.event.remove(database, "before_cursor_execute", note)
+    assert len([text for text in asked if text.startswith("SELECT")]) == 2
+    assert [[len(pictures[one]) for one in rows[found]] for found in made] == [[2], [3, 2], [1], [4]]
+
+
+def test_what_is_hidden_or_about_a_sheet_is_no_picture_of_it(database: sa.Engine) -> None:
+    made, first = start(database, 3)
+    (row,) = refinements.stages_of(database, made.id)
+    submissions.add_about(database, row.submission.id, new(engine="rank"), submitter="ada")
+    queue.set_hidden(database, first[0].id, True)
+    there = submissions.pictures_of_each(database, [row.submission.id, "nothing"])
+    assert there == {row.submission.id: [first[1].id, first[2].id], "nothing": []}
+
+
 def test_only_pictures_and_rows_of_the_refinement_can_be_changed_from_it(database: sa.Engine) -> None:
     made, _ = start(database)
     other, others = start(database)
