@@ -16,6 +16,7 @@ from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
 from pages import _chain, _form, _live, _results
 from pages import _widgets as w
+from pages._charts import legible
 from pages._language import N_, _, named, number
 from pages._submit import run_again
 
@@ -81,7 +82,7 @@ def _curve(job: Job) -> None:
     """The score by step, with axes."""
     steps = {"domain": [0, job.total_steps], "nice": False}
     st.vega_lite_chart(
-        w.legible(
+        legible(
             {
                 "data": {"values": [{"step": step, "score": score} for step, score in job.history]},
                 "mark": {"type": "line", "strokeWidth": 2, "interpolate": "monotone"},

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from pages import _widgets as w
+from pages._charts import legible
 from pages._language import _, ngettext
 from ratings.bradley_terry import MIDDLE, POINTS_PER_LOGIT
 from ratings.setting_effects import Effect
@@ -97,7 +98,7 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
         ],
         "height": _AXIS_PX + _ROW_PX * len(values),
     }
-    st.vega_lite_chart(w.legible(chart), width="stretch", alt=words)
+    st.vega_lite_chart(legible(chart), width="stretch", alt=words)
 
 
 def _number(field: str, title: str) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def scatter(found: Sequence[Point]) -> None:
         "height": 340,
     }
     st.vega_lite_chart(
-        w.legible(chart),
+        legible(chart),
         width="stretch",
         alt=ngettext(
             "CLIP score against rating of {n} picture", "CLIP score against rating of {n} pictures", len(values)
@@ -184,7 +185,7 @@ def by_time(found: Standings) -> None:
         most=most,
         span=span,
     )
-    st.vega_lite_chart(w.legible(chart), width="stretch", alt=words)
+    st.vega_lite_chart(legible(chart), width="stretch", alt=words)
 
 
 def _time(field: str, title: str | None, form: str | None = None) -> dict[str, Any]:

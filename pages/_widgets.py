@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import streamlit as st
@@ -47,7 +46,6 @@ HOST = str(_HERE / "host.py")
 REFINE = str(_HERE / "refine.py")
 WALL = str(_HERE / "wall.py")
 
-QUIET = "#55605b"  # as --t2i-quiet of the light theme in _theme.css
 KIOSK = "wall"  # the page without menu and title
 COOKIE = "t2i_visitor"
 PAUSED = N_("The host has paused the queue. What you ask for waits, and starts when it goes on.")
@@ -315,16 +313,6 @@ def picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: 
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
             st.image(_kept_files.as_sent(data), alt=alt or _("Picture"), width="stretch")
-
-
-def legible(chart: dict[str, Any]) -> dict[str, Any]:
-    """A Vega-Lite chart with the text of its axes dark enough for a light page; Streamlit's own grey is too faint."""
-    if st.context.theme.type == "dark":
-        return chart
-    return {
-        **chart,
-        "config": {"axis": {"labelColor": QUIET, "titleColor": QUIET}, "legend": {"labelColor": QUIET}},
-    }
 
 
 def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:
