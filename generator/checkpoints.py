@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from generator.biggan import BigGAN, MiniBigGAN
     from generator.clip import ClipModel
+    from generator.drafts import Drafter
     from generator.guided_diffusion import Denoiser
     from generator.latent_unet import LatentDiffusionModel
     from generator.layout import Layout
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from generator.stable_diffusion_models import StableDiffusionModels
     from generator.vqgan import VQGAN
 
-    Model = TypeVar("Model", VQGAN, ClipModel, Prior, Layout, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
+    Model = TypeVar("Model", VQGAN, ClipModel, Prior, Drafter, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
 
 __all__ = [
     "TABLE",
@@ -56,8 +57,8 @@ __all__ = [
     "load_biggan",
     "load_clip",
     "load_diffusion",
+    "load_drafter",
     "load_latent_diffusion",
-    "load_layout",
     "load_lpips",
     "load_prior",
     "load_stable_diffusion",
@@ -250,18 +251,18 @@ def load_lpips(name: str, checkpoints_dir: str | Path, device: str, *, say: Say 
     return model.eval().requires_grad_(False).to(device)
 
 
-def load_prior(device: str) -> Prior:
-    """The embedded prior (texts to codes of the mini VQGAN) on `device`. Raises CheckpointDamaged."""
+def load_prior(device: str, layout: Layout) -> Prior:
+    """The embedded prior (drafts to codes of the mini VQGAN) on `device`. Raises CheckpointDamaged."""
     from generator import prior
 
-    return _embedded(prior.load_prior).to(device)
+    return _embedded(lambda: prior.load_prior(layout)).to(device)
 
 
-def load_layout(device: str) -> Layout:
-    """The embedded layout (texts to what is where) on `device`. Raises CheckpointDamaged."""
-    from generator import layout
+def load_drafter(device: str) -> Drafter:
+    """The embedded layout and restyler (texts to drafts) on `device`. Raises CheckpointDamaged."""
+    from generator import drafts
 
-    return _embedded(layout.load_layout).to(device)
+    return _embedded(drafts.load_drafter).to(device)
 
 
 def load_latent_diffusion(device: str) -> LatentDiffusionModel:

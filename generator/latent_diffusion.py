@@ -15,13 +15,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.checkpoints import load_clip, load_latent_diffusion, load_layout, load_vqgan
+from generator.checkpoints import load_clip, load_drafter, load_latent_diffusion, load_vqgan
 from generator.clip import ClipModel
-from generator.drafts import draft
+from generator.drafts import Drafter
 from generator.engine import Step, not_finite, saved_generator
 from generator.guidance import Clip, Targets, prompt_targets
 from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
-from generator.layout import Layout
 from generator.look import compare
 from generator.params import LatentDiffusionParams
 from generator.pictures import cover, no_picture, to_tensor
@@ -89,7 +88,7 @@ class LatentDiffusion:
     def __init__(
         self,
         model: LatentDiffusionModel,
-        layout: Layout,
+        drafter: Drafter,
         vqgan: VQGAN,
         reader: ClipModel,
         clips: Sequence[Clip],
@@ -103,8 +102,8 @@ class LatentDiffusion:
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.clips: list[Any] = list(clips)
-        self.model, self.layout, self.vqgan, self.reader, self._read_image = model, layout, vqgan, reader, read_image
-        for part in (model, layout, vqgan, reader, *self.clips):
+        self.model, self.drafter, self.vqgan, self.reader, self._read_image = model, drafter, vqgan, reader, read_image
+        for part in (model, drafter, vqgan, reader, *self.clips):
             part.requires_grad_(False).eval().to(self.device)
         squared = alphas().double()
         self._levels = list(zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True))
@@ -122,7 +121,7 @@ class LatentDiffusion:
         """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
-        models = load_latent_diffusion(device), load_layout(device), load_vqgan("mini", checkpoints_dir, device)
+        models = load_latent_diffusion(device), load_drafter(device), load_vqgan("mini", checkpoints_dir, device)
         return cls(*models, reader, clips, device=device, read_image=read_image)
 
     @torch.no_grad()
@@ -141,8 +140,8 @@ class LatentDiffusion:
             def distance(z: Tensor) -> Tensor:
                 return compare(self._decode(z), self.clips, targets, "spherical", self.precision)[0]
 
-            drafts = draft(self.layout, wanted, seeds, params.style, params.variety, distance)
-            blank = self.layout(torch.zeros_like(drafts.text), drafts.style)
+            drafts = self.drafter(wanted, seeds, params.style, params.variety, distance)
+            blank = self.drafter.layout(torch.zeros_like(drafts.text), drafts.style)
             z = torch.randn(drafts.z.shape, generator=generator).to(self.device)
             not_this = self._read(avoided).expand(len(seeds), -1) if avoided else None
             slot = LatentDiffusionSlot(

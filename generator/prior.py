@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from generator.drafts import Drafts
-from generator.layout import Layout, load_layout
+from generator.layout import Layout
 from generator.packing import unpack
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -185,9 +185,9 @@ def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     return -(-uniform.log()).log()
 
 
-def load_prior(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Prior:
-    """The embedded prior with its layout, fp32, in eval mode, without gradients for its weights."""
+def load_prior(layout: Layout, device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Prior:
+    """The embedded prior, fp32, in eval mode, without gradients for its weights."""
     codebook = load_file(folder / "mini-vqgan.safetensors")["quantize.embedding.weight"]
-    prior = Prior(json.loads((folder / "mini-prior.json").read_text()), load_layout(device, folder), codebook)
+    prior = Prior(json.loads((folder / "mini-prior.json").read_text()), layout, codebook)
     prior.load_state_dict(unpack(load_file(folder / "mini-prior.safetensors")), strict=True)
     return prior.to(device).eval().requires_grad_(False)

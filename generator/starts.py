@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.checkpoints import load_clip, load_prior, load_vqgan
+from generator.checkpoints import load_clip, load_drafter, load_prior, load_vqgan
 from generator.clip import ClipModel
-from generator.drafts import draft
+from generator.drafts import Drafter
 from generator.guidance import Clip, Targets
 from generator.look import compare
 from generator.params import GuidedDiffusionParams, VqganClipParams
@@ -53,19 +53,20 @@ class MiniDrafts:
     def __init__(self, precision: Precision, clips: Sequence[Clip]) -> None:
         self._precision = precision
         self._clip = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == "mini"), None)
-        self._prior: Prior | None = None
+        self._drawers: tuple[Drafter, Prior] | None = None
 
     @torch.no_grad()
     def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
         """As DraftCodes. Raises generator.layout.UnknownStyle, generator.checkpoints.CheckpointDamaged."""
         if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
             self._clip = load_clip("mini", "", str(self._precision.device))
-        if self._prior is None:
-            self._prior = load_prior(str(self._precision.device))
+        if self._drawers is None:
+            drafter = load_drafter(str(self._precision.device))
+            self._drawers = drafter, load_prior(str(self._precision.device), drafter.layout)
+        drafter, prior = self._drawers
         with self._precision.autocast():
             (features,) = self._clip.text_features([text]).float()
-            drafts = draft(self._prior.layout, features, seeds, style, VARIETY, distance)
-            return self._prior.sample(drafts, seeds)
+            return prior.sample(drafter(features, seeds, style, VARIETY, distance), seeds)
 
 
 class MiniPictures:

@@ -13,6 +13,7 @@ from pytorch_pretrained_biggan.model import BigGANBatchNorm
 from generator.biggan import MiniBigGAN
 from generator.biggan_clip import BigganClip
 from generator.checkpoints import load_stable_diffusion
+from generator.drafts import Drafter
 from generator.engine import Step, generate
 from generator.guided_diffusion import GuidedDiffusion
 from generator.latent_diffusion import LatentDiffusion
@@ -20,6 +21,7 @@ from generator.latent_unet import LatentDiffusionModel
 from generator.layout import Layout
 from generator.params import BigganClipParams, GuidedDiffusionParams, LatentDiffusionParams, VqganClipParams
 from generator.pixel_diffusion import PixelDiffusion
+from generator.restyle import Restyler
 from generator.stable_diffusion import StableDiffusion
 from generator.vqgan import VQGAN
 from generator.vqgan_clip import VqganClip
@@ -145,10 +147,13 @@ def latent_diffusion() -> LatentDiffusion:
         shape = {"text_width": 16, "styles": STYLES}
         layout = Layout({"z_channels": 4, "grid": 16, "width": 16, "content": 8, "components": 20, **shape})
         torch.nn.init.normal_(layout.components, std=0.2)
+        restyler = Restyler({"z_channels": 4, "styles": STYLES, "width": 8, "deep": 16, "blocks": 1, "told": 8})
         unet = {"z_channels": 4, "grid": 16, "text_width": 16, "styles": 7}
         model = LatentDiffusionModel({**unet, "block_out_channels": [16, 32], "cross_width": 16})
         clip = SmallClip(32, 16, "mini", reads=True)
-        return LatentDiffusion(model, layout, vqgan(32, 64, []), clip, [clip], read_image=read_image, **EXACT)
+        return LatentDiffusion(
+            model, Drafter(layout, restyler), vqgan(32, 64, []), clip, [clip], read_image=read_image, **EXACT
+        )
 
     return seeded(build)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from generator import registry
 from generator.clip import ClipModel
+from generator.lpips import LPIPS
 from generator.training import data
 from generator.training.captions import plain, with_article
 from generator.training.codes import concept_weight
@@ -168,15 +169,18 @@ def retrieval(clip: ClipModel, pictures: data.Pictures, name: str) -> list[str]:
 
 
 @torch.no_grad()
-def reconstruction(pictures: data.Pictures) -> tuple[float, int, int]:
-    """PSNR in dB on unseen concepts through the encoder, codes in use, codes in all."""
+def reconstruction(pictures: data.Pictures, lpips: LPIPS | None) -> tuple[float, float | None, int, int]:
+    """On unseen concepts through the encoder: mean PSNR in dB, mean LPIPS, codes in use, codes in all."""
     model = load_vqgan()
     wanted = on_white(pictures, np.flatnonzero(pictures.unseen_concept))
-    gaps, used = [], []
+    gaps, looks, used = [], [], []
     for part in wanted.split(32):
         with torch.autocast("cpu", torch.bfloat16):
             z, codes = model.quantise(model.encode(part).float())
-            gaps.append((model.decode(z).float() - part).square().mean(dim=(1, 2, 3)))
+            made = model.decode(z).float()
+        gaps.append((made - part).square().mean(dim=(1, 2, 3)))
+        if lpips is not None:
+            looks.append(lpips(made.clamp(0, 1) * 2 - 1, part * 2 - 1))
         used.append(codes.flatten())
     psnr = float(-10 * torch.cat(gaps).clamp(min=1e-6).log10().mean())
-    return psnr, int(torch.cat(used).unique().numel()), model.n_embed
+    return psnr, float(torch.cat(looks).mean()) if looks else None, int(torch.cat(used).unique().numel()), model.n_embed

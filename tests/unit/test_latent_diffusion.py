@@ -60,4 +60,4 @@ def test_settings_that_cannot_be_drawn_are_refused_in_a_sentence(values, says):
 
 def test_a_style_the_model_does_not_know_is_answered_with_those_it_knows(engine):
     with pytest.raises(UnknownStyle, match="silhouette"):
-        engine.layout.style_index("crayon")
+        engine.drafter.layout.style_index("crayon")

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from generator import clip, layout, prior, vqgan
-from generator.drafts import Drafts, draft
+from generator.drafts import Drafter, Drafts, load_drafter
 from generator.training import data
 
 WEIGHTS = Path(vqgan.__file__).parent / "weights"
 HEART = '<path d="M16 29 C4 19 2 14 2 10 A7 7 0 0 1 16 8 A7 7 0 0 1 30 10 C30 14 28 19 16 29 Z" fill="#d22"/>'
-CARDS = ("vqgan", "clip", "judge", "layout", "prior", "latent-diffusion", "diffusion", "biggan", "upscaler")
+CARDS = ("vqgan", "clip", "judge", "layout", "restyle", "prior", "latent-diffusion", "diffusion", "biggan", "upscaler")
 FACE = (
     '<circle cx="16" cy="16" r="14" fill="#fc3"/><circle cx="11" cy="13" r="2" fill="#530"/>'
     '<circle cx="21" cy="13" r="2" fill="#530"/><path d="M9 19 Q16 28 23 19" fill="none" stroke="#530" '
@@ -32,8 +32,13 @@ def mini_clip() -> clip.ClipModel:
 
 
 @pytest.fixture(scope="module")
-def mini_prior() -> prior.Prior:
-    return prior.load_prior()
+def mini_drafter() -> Drafter:
+    return load_drafter()
+
+
+@pytest.fixture(scope="module")
+def mini_prior(mini_drafter: Drafter) -> prior.Prior:
+    return prior.load_prior(mini_drafter.layout)
 
 
 def drawn(*bodies: str) -> torch.Tensor:
@@ -191,13 +196,36 @@ def test_what_a_row_becomes_does_not_depend_on_its_batch(mini_clip: clip.ClipMod
         assert torch.equal(alone, together[row])
 
 
-def test_a_draft_does_not_depend_on_how_many_are_drawn(mini_clip: clip.ClipModel, mini_prior: prior.Prior) -> None:
+def test_a_draft_does_not_depend_on_how_many_are_drawn(mini_clip: clip.ClipModel, mini_drafter: Drafter) -> None:
     (told,) = mini_clip.text_features(["a dog"])
 
     def first(seeds: list[int]) -> torch.Tensor:
-        return draft(mini_prior.layout, told, seeds, "noto", 0.35, lambda z: z.square().mean(dim=(1, 2, 3))).z[0]
+        return mini_drafter(told, seeds, "noto", 0.35, lambda z: z.square().mean(dim=(1, 2, 3))).z[0]
 
     assert torch.equal(first([1]), first([1, 2])) and torch.equal(first([1]), first(list(range(1, 65))))
+
+
+def test_a_thing_never_shown_as_a_silhouette_is_drawn_as_one(
+    mini_clip: clip.ClipModel, mini_drafter: Drafter, mini_vqgan: vqgan.VQGAN
+) -> None:
+    """These were held out of training in that style."""
+    things = ["a baguette bread", "a honeybee", "a wheel", "a cat face"]
+    texts = mini_clip.encode_text(things)
+    scores = []
+    for told in mini_clip.text_features(things):
+
+        def seen(z: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            pictures = mini_vqgan.decode(mini_vqgan.quantise(z)[0])
+            return pictures, (mini_clip.encode_image(pictures) - wanted).norm(dim=1).div(2).arcsin().square() * 2
+
+        wanted = torch.nn.functional.normalize(told, dim=0)
+        drawn = mini_drafter(told, [1], "silhouette", 0.35, lambda z, wanted=wanted: seen(z, wanted)[1])
+        with torch.no_grad():
+            (picture,) = seen(drawn.z, wanted)[0].clamp(0, 1)
+            scores.append(mini_clip.encode_image(picture[None])[0] @ texts.T)
+        colour = picture.amax(dim=0) - picture.amin(dim=0)
+        assert colour.mean() < 0.06 and (picture.mean(dim=0) < 0.3).float().mean() > 0.03
+    assert torch.stack(scores).argmax(dim=1).tolist() == [0, 1, 2, 3]
 
 
 def test_an_unknown_style_is_answered_with_those_there_are(mini_prior: prior.Prior) -> None:

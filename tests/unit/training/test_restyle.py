@@ -1,0 +1,70 @@
+"""The recipe that learns to redraw in another style."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from generator.layout import Layout
+from generator.restyle import Restyler
+from generator.training import data, patches, restyle
+from generator.training.run import Budget
+
+TEXT_WIDTH = 16
+SMALL = {"width": 16, "deep": 16, "blocks": 1, "told": 8}
+
+
+def read(texts: list[str]) -> torch.Tensor:
+    rows = [torch.randn(TEXT_WIDTH, generator=torch.Generator().manual_seed(sum(map(ord, text)))) for text in texts]
+    return torch.nn.functional.normalize(torch.stack(rows), dim=1)
+
+
+@pytest.fixture(scope="module")
+def layout(coder: patches.PatchCoder) -> Layout:
+    """Whose drafts are all the same grey blur."""
+    config = {"z_channels": coder.codebook.shape[1], "grid": 16, "text_width": TEXT_WIDTH, "width": 8}
+    return Layout({**config, "styles": list(restyle.STYLE_WEIGHTS), "content": 4, "components": 4})
+
+
+@pytest.fixture(scope="module")
+def shown(pictures: data.Pictures, coder: patches.PatchCoder) -> restyle.Shown:
+    """Silhouettes are black; the other sets draw alike."""
+    rgba = pictures.rgba.copy()
+    rgba[pictures.style == pictures.styles.index("silhouette"), :, :, :3] = 0
+    return restyle.shown(replace(pictures, rgba=rgba), pictures.train, pictures.train, coder, read)
+
+
+def test_the_restyler_learns_what_silhouettes_look_like_and_resumes_exactly(
+    shown: restyle.Shown, layout: Layout, coder: patches.PatchCoder, tmp_path: Path
+) -> None:
+    def go(folder: str, steps: int, stop: int | None = None) -> Restyler:
+        to, budget = tmp_path / folder, Budget(steps=steps)
+        return restyle.run(shown, None, layout, coder, to, budget, 4, 4e-3, SMALL, stop_after=stop)
+
+    whole = go("whole", 60)
+    go("parts", 60, stop=11)
+    for one, other in zip(go("parts", 60).parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    black = layout.style_index("silhouette")
+    (before, wanted) = (coder.codebook[shown.codes[0, shown.style == style].long()] for style in (0, black))
+    before, wanted = before.permute(0, 3, 1, 2), wanted.permute(0, 3, 1, 2)
+    numbers = torch.zeros(len(before), dtype=torch.long)
+    with torch.no_grad():
+        made = whole(before, numbers, numbers + black)
+    assert restyle.loose_gap(made, wanted) < 0.97 * restyle.loose_gap(before, wanted)
+
+
+def test_pairs_show_one_thing_as_two_sets_drew_it(
+    shown: restyle.Shown, layout: Layout, coder: patches.PatchCoder
+) -> None:
+    draw = torch.Generator().manual_seed(1)
+    _, before, after, wanted = restyle.draw_pairs(shown, 64, layout, coder.codebook, draw)
+    assert 0.02 < float((before == after).float().mean()) < 0.4 and wanted.shape[1:] == (
+        coder.codebook.shape[1],
+        16,
+        16,
+    )
+    assert len(before.unique()) > 3 and len(after.unique()) > 3
