@@ -1,6 +1,7 @@
 """Drafts of a prompt by the embedded layout: in every style, and CLIP says which of them shows what is asked for.
 
 A thing that was never shown in the style asked for is drawn well in another all the same, and the restyler redraws it.
+Where too little is left of it, what is asked for comes before its style.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from generator.layout import WEIGHTS, Layout, load_layout
 from generator.restyle import Restyler, load_restyler
 
-CLEAR = 0.8  # spherical distance; what was first drawn in the style asked for is taken where it is no further off
+# Spherical distances: what was first drawn in the style asked for is taken where it is no further off than CLEAR; what
+# was redrawn, where it is no further off than the best there was before, and LOSS.
+CLEAR, LOSS = 0.8, 0.25
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,27 @@ class Drafter(nn.Module):
         every = torch.arange(styles, device=device)
         asked = every if style is None else torch.full_like(every, self.layout.style_index(style))
         # One text at a time: products of more rows round otherwise, and a draft must not depend on how many there are.
-        drawn = [self._in_style(self.layout(one.expand(styles, -1), every), every, asked) for one in told]
+        drawn = [self.layout(one.expand(styles, -1), every) for one in told]
         far = torch.stack([distance(z) for z in drawn])
         best = far.argmin(dim=1)
         if style is not None:
-            best = torch.where(far[:, asked[0]] <= CLEAR, asked[0], best)
+            redrawn = [self._in_style(z, every, asked) for z in drawn]
+            aside = torch.stack([distance(z) for z in redrawn])
+            chosen = torch.where(far[:, asked[0]] <= CLEAR, asked[0], aside.argmin(dim=1))
+            kept = _of(aside, chosen) <= _of(far, best) + LOSS
+            drawn = [new if keep else old for old, new, keep in zip(drawn, redrawn, kept.tolist(), strict=True)]
+            best = torch.where(kept, chosen, best)
         z = torch.stack([drafts[which] for drafts, which in zip(drawn, best.tolist(), strict=True)])
         return Drafts(z, told, asked[best])
 
     def _in_style(self, z: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """z (N, C, g, g) redrawn from the styles `before` in the styles `after`, (N,), where these differ."""
         return torch.where((before == after)[:, None, None, None], z, self.restyler(z, before, after))
+
+
+def _of(values: Tensor, columns: Tensor) -> Tensor:
+    """values (N, M), columns (N,) -> (N,)."""
+    return values.gather(1, columns[:, None])[:, 0]
 
 
 def load_drafter(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Drafter:
