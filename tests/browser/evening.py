@@ -44,7 +44,7 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
             settings |= {"cutn": cutn} if engine == "vqgan-clip" else {"cfg_scale": cutn / 8}
             _submit.submit(pages, visitor=owner, engine=engine, values=settings)
     sheet, _ = _submit.submit_set(
-        pages, ME, "candidates", prompt, _submit.candidates_of(pages, ME, "vqgan-clip", {"prompt": prompt}, 2)
+        pages, ME, "candidates", prompt, _submit.candidates_of(pages, "vqgan-clip", {"prompt": prompt}, 2)
     )
     grid = axis("seed", "1, 2"), axis("steps", "10, 20")
     wanted = [
