@@ -23,7 +23,7 @@ CLEAR, LOSS = 0.8, 0.25
 
 @dataclass(frozen=True)
 class Drafts:
-    """z (N, C, g, g) of the drafts, the text each was told (N, W), and the style it is in (N,)."""
+    """z (N, C, g, g) of the drafts, the text each was told (N, W), and the style to draw it in (N,)."""
 
     z: Tensor
     text: Tensor
@@ -52,30 +52,28 @@ class Drafter(nn.Module):
         turns = torch.stack(rows).to(device) * len(text) ** -0.5
         turns[0] = 0.0
         told = text.float() + variety * turns
-        every = torch.arange(styles, device=device)
-        asked = every if style is None else torch.full_like(every, self.layout.style_index(style))
         # One text at a time: products of more rows round otherwise, and a draft must not depend on how many there are.
-        drawn = [self.layout(one.expand(styles, -1), every) for one in told]
-        far = torch.stack([distance(z) for z in drawn])
-        best = far.argmin(dim=1)
-        if style is not None:
-            redrawn = [self._in_style(z, every, asked) for z in drawn]
-            aside = torch.stack([distance(z) for z in redrawn])
-            chosen = torch.where(far[:, asked[0]] <= CLEAR, asked[0], aside.argmin(dim=1))
-            kept = _of(aside, chosen) <= _of(far, best) + LOSS
-            drawn = [new if keep else old for old, new, keep in zip(drawn, redrawn, kept.tolist(), strict=True)]
-            best = torch.where(kept, chosen, best)
-        z = torch.stack([drafts[which] for drafts, which in zip(drawn, best.tolist(), strict=True)])
-        return Drafts(z, told, asked[best])
+        number = None if style is None else self.layout.style_index(style)
+        drawn = [self._nearest(one.expand(styles, -1), number, distance) for one in told]
+        z, chosen = torch.stack([z for z, _ in drawn]), [style for _, style in drawn]
+        return Drafts(z, told, torch.tensor(chosen, device=device))
 
-    def _in_style(self, z: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """z (N, C, g, g) redrawn from the styles `before` in the styles `after`, (N,), where these differ."""
-        return torch.where((before == after)[:, None, None, None], z, self.restyler(z, before, after))
-
-
-def _of(values: Tensor, columns: Tensor) -> Tensor:
-    """values (N, M), columns (N,) -> (N,)."""
-    return values.gather(1, columns[:, None])[:, 0]
+    def _nearest(self, text: Tensor, asked: int | None, distance: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
+        """text (S, W), a row for every style -> the draft (C, g, g), and the number of the style to draw it in."""
+        every = torch.arange(len(text), device=text.device)
+        z = self.layout(text, every)
+        far = distance(z)
+        best = int(far.argmin())
+        if asked is None:
+            return z[best], best
+        enough = far[best] + LOSS
+        if far[asked] <= CLEAR:
+            return z[asked if far[asked] <= enough else best], asked
+        after = torch.full_like(every, asked)
+        redrawn = torch.where((every == asked)[:, None, None, None], z, self.restyler(z, every, after))
+        aside = distance(redrawn)
+        nearest = int(aside.argmin())
+        return (redrawn[nearest] if aside[nearest] <= enough else z[best]), asked
 
 
 def load_drafter(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Drafter:
