@@ -127,12 +127,18 @@ def frame() -> None:
 
 
 def close_menu(page: str) -> None:
-    """On a phone the menu lies over the page; once it has led to one, it goes."""
+    """On a phone the menu lies over the page; once it has led to another, it goes."""
     with st.container(key="menu_script"):
         st.html(
-            f"""<script>/* {page} */ if (matchMedia("(max-width: 768px)").matches) document.querySelector(
+            f"""<script>(() => {{
+            const first = new URL(performance.getEntriesByType("navigation")[0].name).pathname.split("/").pop();
+            const before = window.t2iPage ?? first;
+            window.t2iPage = "{page}";
+            if (before === "{page}" || !matchMedia("(max-width: 768px)").matches) return;
+            document.querySelector(
             '[data-testid="stSidebar"][data-collapsed="false"] [data-testid="stSidebarCollapseButton"] button'
-            )?.click();</script>""",
+            )?.click();
+            }})();</script>""",
             unsafe_allow_javascript=True,
         )
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints, type-checks and tests. Arguments go to pytest: ./scripts/test.sh -k queue
+# Lints, type-checks and tests, in two processes of one thread each. Arguments go to pytest: ./scripts/test.sh -k queue
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,4 +15,4 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest "$@"
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"

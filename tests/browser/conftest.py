@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -42,14 +43,30 @@ def browser() -> Iterator[playwright_api.Browser]:
 
 
 @pytest.fixture(scope="session")
-def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Studio]]:
-    """Address of a web app with a host, and its studio, whose executor is the test itself: a picture takes no time."""
+def web_app_with_a_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Studio, Path]]:
     folder = tmp_path_factory.mktemp("hosted")
-    studio = Studio(folder)
-    settings = {"T2I_HOST_PASSWORD": PASSWORD, "T2I_EXPORTS_DIR": f"{folder}/exports"}
+    studio, exports = Studio(folder), folder / "exports"
+    settings = {"T2I_HOST_PASSWORD": PASSWORD, "T2I_EXPORTS_DIR": str(exports)}
     with web_app(folder, T2I_WALL_REFRESH_S=WALL_REFRESH_S, **settings) as address:
-        yield address, studio
+        yield address, studio, exports
     studio.db.dispose()
+
+
+@pytest.fixture
+def hosted(
+    web_app_with_a_host: tuple[str, Studio, Path], browser: playwright_api.Browser
+) -> Iterator[tuple[str, Studio]]:
+    """Address of a web app with a host, and its studio, whose executor is the test itself: a picture takes no time.
+
+    What a test has left is gone before the next, also where it has failed.
+    """
+    address, studio, exports = web_app_with_a_host
+    studio.start_executor()
+    yield address, studio
+    for context in browser.contexts:
+        context.close()
+    studio.empty()
+    shutil.rmtree(exports, ignore_errors=True)
 
 
 def phone_or_desktop(browser: playwright_api.Browser, width: int, **options: object) -> playwright_api.Page:

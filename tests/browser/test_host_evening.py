@@ -23,7 +23,6 @@ def test_the_host_pauses_hides_and_exports(
     hosted: tuple[str, Studio], browser: playwright_api.Browser, width: int, tmp_path: Path
 ) -> None:
     address, studio = hosted
-    studio.start_executor()
     wrong = studio.draw("the wrong picture", SOMEBODY)
     studio.draw(HOSTILE)
     page = phone_or_desktop(browser, width)
@@ -74,5 +73,3 @@ def test_the_host_pauses_hides_and_exports(
     loaded = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
     gallery.wait_for_function(loaded)
     assert said == [] and fits(gallery)
-    page.context.close()
-    rules.change(studio.db, paused=False)
