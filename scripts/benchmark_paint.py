@@ -24,12 +24,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from db import queue, workers
+from db import workers
 from db.engine import connect
 from generator import registry
-from generator.params import validate
 from scripts.browser_session import COOKIE, Session
-from scripts.full_studio import Server, fill
+from scripts.full_studio import Server, ask, fill
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run"]
@@ -122,18 +121,8 @@ def queue_some(folder: Path) -> None:
     workers.register(
         db, worker_id="paint", device="none", engines=list(registry.ENGINES), places=1, hostname="here", pid=os.getpid()
     )
-    params = validate(engine, {"prompt": "a tree"})
     for number in range(20):
-        queue.enqueue(
-            db,
-            engine=engine,
-            checkpoint=params.checkpoint,
-            batch_key=params.batch_key,
-            prompt=params.prompt,
-            params=params.model_dump(mode="json"),
-            total_steps=params.total_steps,
-            submitter=f"somebody-who-waits-{number}",
-        )
+        ask(db, engine, f"somebody-who-waits-{number}", {"prompt": "a tree"})
     db.dispose()
 
 

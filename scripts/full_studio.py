@@ -1,6 +1,6 @@
 """A studio full of pictures in a folder, and the web app as a process on it: what the measurements of pages start from.
 
-Not a command. Used by benchmark_visitors.py, benchmark_paint.py and measure_wall.py.
+Not a command. Used by benchmark_visitors.py, benchmark_paint.py, measure_wall.py and stress_executor.py.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from db import queue  # noqa: E402
 from db.artefacts import key_for  # noqa: E402
 from db.engine import connect, writing  # noqa: E402
-from db.jobs import State, normalise  # noqa: E402
+from db.jobs import Job, State, normalise  # noqa: E402
 from db.schema import artefacts, events, jobs, members, submissions, votes  # noqa: E402
 from generator import registry  # noqa: E402
 from generator.params import validate  # noqa: E402
@@ -41,6 +42,22 @@ PROMPTS = ("a red heart", "a slice of pizza", "a blue car", "a penguin", "a rock
 SHEET = 4
 AT_ONCE = 5000
 POINTS = 60  # of the score's curve of each
+
+
+def ask(db: sa.Engine, engine: str, submitter: str, values: dict[str, Any], max_attempts: int = 3) -> Job:
+    """A drawing with these settings, queued. Raises BadParams."""
+    params = validate(engine, values)
+    return queue.enqueue(
+        db,
+        engine=engine,
+        checkpoint=params.checkpoint,
+        batch_key=params.batch_key,
+        prompt=params.prompt,
+        params=params.model_dump(mode="json"),
+        total_steps=params.total_steps,
+        submitter=submitter,
+        max_attempts=max_attempts,
+    )
 
 
 def fill(folder: Path, pictures: int, votes_cast: int) -> None:

@@ -33,9 +33,8 @@ sys.path.insert(0, str(ROOT))
 
 from db import artefacts, queue, workers  # noqa: E402
 from db.engine import connect  # noqa: E402
-from generator.params import validate  # noqa: E402
 from scripts.browser_session import Session  # noqa: E402
-from scripts.full_studio import Server, resident_mb  # noqa: E402
+from scripts.full_studio import Server, ask, resident_mb  # noqa: E402
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run", "--js-flags=--expose-gc"]
@@ -93,17 +92,8 @@ class Player:
 
     def _enqueue(self) -> None:
         self.made += 1
-        params = validate("vqgan-clip", {"prompt": f"picture number {self.made}", "steps": STEPS})
-        queue.enqueue(
-            self.db,
-            engine="vqgan-clip",
-            checkpoint=params.checkpoint,
-            batch_key=params.batch_key,
-            prompt=params.prompt,
-            params=params.model_dump(mode="json"),
-            total_steps=params.total_steps,
-            submitter=f"visitor-{self.made % 9}",
-        )
+        settings = {"prompt": f"picture number {self.made}", "steps": STEPS}
+        ask(self.db, "vqgan-clip", f"visitor-{self.made % 9}", settings)
 
     def _finish(self, job: Any) -> None:
         self._put(job.id, "picture")

@@ -33,7 +33,7 @@ from db import artefacts, queue  # noqa: E402
 from db.engine import connect  # noqa: E402
 from db.jobs import ENDED, Job, State  # noqa: E402
 from generator import registry  # noqa: E402
-from generator.params import validate  # noqa: E402
+from scripts.full_studio import ask  # noqa: E402
 
 ENGINE = "vqgan-clip"
 SEEDS = 5  # jobs of the same seed must become the same picture, whatever happened to them
@@ -128,18 +128,7 @@ class opened:
 
 def enqueue(db: Any, n: int, steps: int, submitter: str) -> Job:
     values = {"prompt": "a red heart", "init": "random", "width": 16, "height": 16, "cutn": 2, "save_every": 5}
-    params = validate(ENGINE, {**values, "steps": steps, "seed": n % SEEDS})
-    return queue.enqueue(
-        db,
-        engine=ENGINE,
-        checkpoint=params.checkpoint,
-        batch_key=params.batch_key,
-        prompt=params.prompt,
-        params=params.model_dump(mode="json"),
-        total_steps=params.total_steps,
-        submitter=submitter,
-        max_attempts=10_000,
-    )
+    return ask(db, ENGINE, submitter, {**values, "steps": steps, "seed": n % SEEDS}, max_attempts=10_000)
 
 
 def load_once() -> None:
