@@ -124,10 +124,11 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         only_side=64,
         activation_bytes_per_px=12_000,
         weight_bytes=60 * MIB,
-        defaults=_MINI | {"steps": 20},
+        guided_bytes_per_px=12_000,
+        defaults=_MINI | {"steps": 20, "clip_guidance_scale": 1000.0},
         styled=True,
         embedded=True,
-        unused=("mask_image", "clip_guidance_scale", "memory"),
+        unused=("mask_image", "memory"),
     ),
     "mini-diffusion": CheckpointSpec(
         title="Mini diffusion (embedded, emoji and clip art)",

@@ -1,7 +1,8 @@
 """Latent diffusion (Rombach et al. 2022, arXiv:2112.10752): noise is taken off z step by step, steered by the text.
 
 Per step and batch: one pass of the UNet over every candidate of every slot, with and without its text (classifier-free
-guidance), one step of the sampler, and a look by CLIP at what each candidate is becoming; the best is shown.
+guidance), in the later steps CLIP's pull on what each candidate is becoming, one step of the sampler, and a look by
+CLIP at them all; the best is shown.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from generator.look import compare
 from generator.params import LatentDiffusionParams
 from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable
+from generator.pull import pull
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.vqgan import VQGAN
 
 STATE_VERSION = 1
 TENSORS = ("z", "clean", "draft", "blank", "text", "avoided", "style")  # of a slot
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
+PULLED_FROM = 0.5  # share of the steps after which there is something for CLIP to see
+CUTOUTS = 2  # of each candidate that CLIP pulls at
 
 
 @dataclass
@@ -225,8 +229,28 @@ class LatentDiffusion:
         """What each candidate is becoming: z (n, C, g, g), the pictures (n, 3, H, W), CLIP's losses and scores (n,)."""
         alpha, sigma = self._levels[slot.times[slot.index]]
         clean = alpha * slot.z - sigma * v
+        if slot.params.clip_guidance_scale and slot.index >= PULLED_FROM * slot.total:
+            clean = clean - self._pull(slot, clean)
         images = self._decode(clean)
         return clean, images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
+
+    def _pull(self, slot: LatentDiffusionSlot, clean: Tensor) -> Tensor:
+        """CLIP's pull on each candidate, as strong in the last step as in the first: what follows is only the decoder.
+
+        A step that is taken again, in smaller parts, has the same cutouts.
+        """
+        generator = torch.Generator().manual_seed(slot.params.seed * slot.total + slot.index)
+        return pull(
+            clean,
+            self._decode,
+            slot.targets,
+            self.clips,
+            self.precision,
+            generator,
+            scale=slot.params.clip_guidance_scale,
+            cutn=CUTOUTS,
+            micro_batch=self.micro_batch,
+        )
 
     def _step(self, slot: LatentDiffusionSlot, clean: Tensor, images: Tensor, losses: Tensor, scores: Tensor) -> Step:
         """Moves the slot to its next level; its Step shows the candidate that CLIP likes best."""

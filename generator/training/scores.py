@@ -169,7 +169,7 @@ def retrieval(clip: ClipModel, pictures: data.Pictures, name: str) -> list[str]:
 
 
 @torch.no_grad()
-def reconstruction(pictures: data.Pictures, lpips: LPIPS | None) -> tuple[float, float | None, int, int]:
+def reconstruction(pictures: data.Pictures, lpips: LPIPS) -> tuple[float, float, int, int]:
     """On unseen concepts through the encoder: mean PSNR in dB, mean LPIPS, codes in use, codes in all."""
     model = load_vqgan()
     wanted = on_white(pictures, np.flatnonzero(pictures.unseen_concept))
@@ -179,8 +179,7 @@ def reconstruction(pictures: data.Pictures, lpips: LPIPS | None) -> tuple[float,
             z, codes = model.quantise(model.encode(part).float())
             made = model.decode(z).float()
         gaps.append((made - part).square().mean(dim=(1, 2, 3)))
-        if lpips is not None:
-            looks.append(lpips(made.clamp(0, 1) * 2 - 1, part * 2 - 1))
+        looks.append(lpips(made.clamp(0, 1) * 2 - 1, part * 2 - 1))
         used.append(codes.flatten())
     psnr = float(-10 * torch.cat(gaps).clamp(min=1e-6).log10().mean())
-    return psnr, float(torch.cat(looks).mean()) if looks else None, int(torch.cat(used).unique().numel()), model.n_embed
+    return psnr, float(torch.cat(looks).mean()), int(torch.cat(used).unique().numel()), model.n_embed

@@ -18,6 +18,13 @@ def engine():
     return tiny_engines.latent_diffusion()
 
 
+@pytest.fixture(scope="module")
+def embedded():
+    return registry.load(
+        "latent-diffusion", "mini-latent-diffusion", ("mini",), device="cpu", checkpoints_dir="", read_image=None
+    )
+
+
 def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):
     params = settings(init_image="red.png", strength=0.5, steps=8)
     steps = list(generate(engine, params))
@@ -25,11 +32,8 @@ def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):
     assert not torch.equal(steps[-1].image, last(engine, settings(steps=8)).image)
 
 
-def test_the_picture_is_nearer_to_its_prompt_than_the_noise_it_started_from():
-    """On the embedded weights; CLIP's score of noise is about 0, and of the wrong picture not much more."""
-    embedded = registry.load(
-        "latent-diffusion", "mini-latent-diffusion", ("mini",), device="cpu", checkpoints_dir="", read_image=None
-    )
+def test_the_picture_is_nearer_to_its_prompt_than_the_noise_it_started_from(embedded):
+    """CLIP's score of noise is about 0, and of the wrong picture not much more."""
     for prompt, other in (("a red heart", "a blue car"), ("a blue car", "a red heart")):
         params = validate("latent-diffusion", {"prompt": prompt, "seed": 1, "steps": 2, "candidates": 1})
         slot = embedded.open(params)
@@ -38,6 +42,16 @@ def test_the_picture_is_nearer_to_its_prompt_than_the_noise_it_started_from():
         asked = embedded.open(params.model_copy(update={"prompt": other})).targets
         confused = compare(drawn.image[None], embedded.clips, asked, "spherical", embedded.precision)[1]
         assert drawn.score > max(start.item(), confused.item()) + 0.2
+
+
+def test_clip_pulls_the_picture_towards_the_prompt(embedded):
+    for prompt in ("a blue car", "a house at night"):
+        values = {"prompt": prompt, "seed": 1, "steps": 6, "candidates": 1}
+        free, pulled = (
+            last(embedded, validate("latent-diffusion", {**values, "clip_guidance_scale": scale}))
+            for scale in (0, 1000)
+        )
+        assert pulled.losses["prompts"] < free.losses["prompts"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from generator.biggan import load_mini
+from generator.drafts import Drafter
 from generator.layout import Layout
+from generator.restyle import Restyler
 from generator.training import (
     biggan,
     codes,
@@ -145,10 +147,14 @@ def test_latent_diffusion_learns_and_resumes_exactly(
     config = {"z_channels": coder.codebook.shape[1], "grid": 16, "text_width": 16, "styles": 7}
     config |= {"block_out_channels": [16, 32], "cross_width": 32}
     book = coder.codebook
+    restyler = Restyler(
+        {"z_channels": book.shape[1], "styles": trained_layout.styles, "width": 16, "deep": 16, "blocks": 1, "told": 8}
+    )
+    drafter = Drafter(trained_layout, restyler.requires_grad_(False))
 
     def go(folder: str, steps: int, stop: int | None = None):
         to, budget = tmp_path / folder, Budget(steps=steps)
-        return latent_diffusion.run(seen, trained_layout, book, config, to, budget, batch=8, stop_after=stop)
+        return latent_diffusion.run(seen, drafter, book, config, to, budget, batch=8, stop_after=stop)
 
     whole, short = go("whole", 16), go("parts", 16, stop=1)
     assert same(go("parts", 16), whole)
@@ -158,7 +164,7 @@ def test_latent_diffusion_learns_and_resumes_exactly(
         batch = codes.draw_batch(seen, 24, 7, draw)
         signal = latent_diffusion.alphas()
         with torch.no_grad():
-            losses.append(float(latent_diffusion.v_loss(model, trained_layout, book, batch, signal, draw)))
+            losses.append(float(latent_diffusion.v_loss(model, drafter, book, batch, signal, draw)))
     assert losses[1] < losses[0] - 0.05
 
 

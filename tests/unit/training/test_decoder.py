@@ -1,0 +1,39 @@
+"""The recipe that sharpens a finished VQGAN's decoder."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+
+from generator.lpips import LPIPS
+from generator.training import data, decoder, patches, vqgan
+from generator.training.run import Budget
+from generator.vqgan import VQGAN
+
+
+def test_the_decoder_comes_nearer_to_what_the_eye_sees_with_its_codes_as_they_were_and_resumes_exactly(
+    pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    lpips = LPIPS().eval().requires_grad_(False)
+    for number in range(5):
+        lpips.get_parameter(f"lin{number}.model.1.weight").abs_()
+    first = vqgan.run(pictures, coder, tmp_path / "vqgan", Budget(steps=2), batch=2)
+
+    def go(folder: str, steps: int, stop: int | None = None) -> VQGAN:
+        to, budget = tmp_path / folder, Budget(steps=steps)
+        model = copy.deepcopy(first)
+        return decoder.run(model, pictures, coder, lpips, to, budget, batch=2, warm=3, stop_after=stop)
+
+    whole = go("whole", 8)
+    go("parts", 8, stop=5)
+    for one, other in zip(go("parts", 8).parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    wanted = data.composite(torch.from_numpy(pictures.rgba[:6]), torch.ones(6, 3))
+    with torch.no_grad():
+        assert torch.equal(first.encode(wanted), whole.encode(wanted))
+        made = [model.decode(model.codes_to_z(coder.codes(wanted))) for model in (first, whole)]
+        before, after = (lpips(one * 2 - 1, wanted * 2 - 1).mean() for one in made)
+    assert after < before
