@@ -113,7 +113,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         activation_bytes_per_px=16_000,
         weight_bytes=10 * MIB,
         defaults=_MINI
-        | {"init": "prior", "steps": 24, "learning_rate": 0.05, "cutn": 8, "init_weight": 6.0, "upscale": 4},
+        | {"init": "prior", "steps": 24, "learning_rate": 0.05, "cutn": 8, "init_weight": 16.0, "upscale": 4},
         styled=True,
         embedded=True,
     ),
