@@ -44,8 +44,8 @@ AT_ONCE = 5000
 POINTS = 60  # of the score's curve of each
 
 
-def ask(db: sa.Engine, engine: str, submitter: str, values: dict[str, Any], max_attempts: int = 3) -> Job:
-    """A drawing with these settings, queued. Raises BadParams."""
+def ask(db: sa.Engine, engine: str, submitter: str, values: dict[str, Any], **how: Any) -> Job:
+    """A drawing with these settings, queued; `how` as db.queue.enqueue takes it. Raises BadParams."""
     params = validate(engine, values)
     return queue.enqueue(
         db,
@@ -56,7 +56,7 @@ def ask(db: sa.Engine, engine: str, submitter: str, values: dict[str, Any], max_
         params=params.model_dump(mode="json"),
         total_steps=params.total_steps,
         submitter=submitter,
-        max_attempts=max_attempts,
+        **how,
     )
 
 

@@ -21,7 +21,7 @@ from generator.lpips import LPIPS
 from generator.training import data, perception
 from generator.training.patches import PatchCoder, load_or_fit
 from generator.training.run import Average, Budget, command_line, schedule, sheet, train
-from generator.training.vqgan import DISTURBED, batch_of, edge_loss, export, score
+from generator.training.vqgan import batch_of, disturb, export, neighbours_of, score, shape_loss
 from generator.vqgan import VQGAN, load_mini
 
 BATCH, RATE = 12, 3e-4
@@ -54,7 +54,7 @@ def run(
     judges = torch.optim.Adam(critic.parameters(), lr=RATE, betas=(0.5, 0.95))
     average = Average(model, 0.998)
     rows = np.flatnonzero(pictures.train)
-    neighbours = torch.cdist(coder.codebook, coder.codebook).topk(13, largest=False).indices[:, 1:]
+    neighbours = neighbours_of(coder.codebook)
     last = model.decoder.conv_out.weight
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
@@ -62,9 +62,7 @@ def run(
             group["lr"] = RATE * schedule(progress)
         drawn = rows[torch.randint(len(rows), (batch,), generator=generator).numpy()]
         wanted = batch_of(pictures, drawn, generator)
-        codes = coder.codes(wanted)
-        disturbed = neighbours[codes, torch.randint(12, codes.shape, generator=generator)]
-        codes = torch.where(torch.rand(codes.shape, generator=generator) < DISTURBED, disturbed, codes)
+        codes = disturb(coder.codes(wanted), neighbours, generator)
         with torch.autocast("cpu", torch.bfloat16):
             z = model.codes_to_z(codes).contiguous(memory_format=torch.channels_last)
             made = model.decoder(model.post_quant_conv(z))
@@ -77,8 +75,7 @@ def run(
         judges.zero_grad(set_to_none=True)
         doubt.backward()
         judges.step()
-        near = (made - wanted).abs().mean() + 2 * (made - wanted).square().mean() + edge_loss(made, wanted)
-        near = near + PERCEPTUAL * looks
+        near = shape_loss(made, wanted) + PERCEPTUAL * looks
         weight, taken = made.new_zeros(()), made.new_zeros(())
         if number >= warm:
             critic.requires_grad_(False)

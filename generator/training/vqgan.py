@@ -25,7 +25,7 @@ SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"resolution": 64, "ch": 32, "ch_mult": [1, 1, 3], "batch": 12, "rate": 2e-3},
     "gpu": {"resolution": 128, "ch": 64, "ch_mult": [1, 1, 3], "batch": 64, "rate": 1e-3},
 }
-DISTURBED = 0.06  # share of codes replaced by a near one
+DISTURBED, NEIGHBOURS = 0.06, 12  # share of codes replaced by a near one, and how many are near
 
 
 def configuration(scale: str, n_embed: int = 1024, embed_dim: int = 16) -> dict[str, Any]:
@@ -62,6 +62,23 @@ def edge_loss(made: torch.Tensor, wanted: torch.Tensor, levels: int = 3) -> torc
         if level < levels - 1:
             made, wanted = F.avg_pool2d(made, 2), F.avg_pool2d(wanted, 2)
     return loss / levels
+
+
+def shape_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """How far colours, and the edges between them, are from those wanted."""
+    gap = made - wanted
+    return gap.abs().mean() + 2 * gap.square().mean() + edge_loss(made, wanted)
+
+
+def neighbours_of(codebook: torch.Tensor) -> torch.Tensor:
+    """The nearest other codes of each, (n_embed, NEIGHBOURS)."""
+    return torch.cdist(codebook, codebook).topk(NEIGHBOURS + 1, largest=False).indices[:, 1:]
+
+
+def disturb(codes: torch.Tensor, neighbours: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """codes (B, g, g), the share DISTURBED of them replaced by a near one."""
+    near = neighbours[codes, torch.randint(NEIGHBOURS, codes.shape, generator=generator)]
+    return torch.where(torch.rand(codes.shape, generator=generator) < DISTURBED, near, codes)
 
 
 def batch_of(pictures: data.Pictures, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
@@ -127,22 +144,20 @@ def run(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=choice["rate"], betas=(0.9, 0.98), weight_decay=1e-4)
     rows = np.flatnonzero(pictures.train)
-    neighbours = torch.cdist(coder.codebook, coder.codebook).topk(13, largest=False).indices[:, 1:]
+    neighbours = neighbours_of(coder.codebook)
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
             group["lr"] = choice["rate"] * schedule(progress)
         drawn = rows[torch.randint(len(rows), (batch or choice["batch"],), generator=generator).numpy()]
         wanted = batch_of(pictures, drawn, generator)
-        target, codes = coder.z(wanted), coder.codes(wanted)
-        disturbed = neighbours[codes, torch.randint(12, codes.shape, generator=generator)]
-        codes = torch.where(torch.rand(codes.shape, generator=generator) < DISTURBED, disturbed, codes)
+        target, codes = coder.z(wanted), disturb(coder.codes(wanted), neighbours, generator)
         with torch.autocast("cpu", torch.bfloat16):
             z = model.encode(wanted)
             made = model.decoder(model.post_quant_conv(model.codes_to_z(codes)))
         made = (made.float() + 1) / 2
         gap = (z.float() - target).square().mean()
-        loss = (made - wanted).abs().mean() + 2 * (made - wanted).square().mean() + edge_loss(made, wanted) + 0.3 * gap
+        loss = shape_loss(made, wanted) + 0.3 * gap
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

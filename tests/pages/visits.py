@@ -15,7 +15,7 @@ from db.artefacts import Store
 from db.engine import writing
 from db.jobs import Job
 from db.schema import metadata
-from generator.params import validate
+from scripts.full_studio import ask
 
 ME = "me-me-me-me-me-me-me"
 SOMEBODY = "somebody-else-else-else"
@@ -31,18 +31,7 @@ class Studio:
 
     def enqueue(self, prompt: str, submitter: str = ME, **settings: Any) -> Job:
         parent = settings.pop("parent_id", None)
-        params = validate("vqgan-clip", {"prompt": prompt, **settings})
-        return queue.enqueue(
-            self.db,
-            engine="vqgan-clip",
-            checkpoint=params.checkpoint,
-            batch_key=params.batch_key,
-            prompt=params.prompt,
-            params=params.model_dump(mode="json"),
-            total_steps=params.total_steps,
-            submitter=submitter,
-            parent_id=parent,
-        )
+        return ask(self.db, "vqgan-clip", submitter, {"prompt": prompt, **settings}, parent_id=parent)
 
     def start_executor(self) -> None:
         workers.register(
