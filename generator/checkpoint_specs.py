@@ -29,7 +29,7 @@ class CheckpointSpec:
     guided_bytes_per_px: int = 0  # more activations where CLIP guides what need not be guided
 
 
-_MINI: dict[str, Any] = {"clip": ("mini",), "style": "noto", "width": 64, "height": 64}
+_MINI: dict[str, Any] = {"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "finish": 1.0}
 _REAL_DEFAULTS: dict[str, Any] = {
     "clip": ("ViT-B/32",),
     "init": "random",

@@ -154,10 +154,11 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     from generator import clip
     from generator.state_dict import BadStateDict, read_state_dict
 
-    if name == "mini":
-        return _embedded(clip.load_mini).to(device)
+    embedded = {"mini": clip.load_mini, "mini-robust": clip.load_robust}
+    if name in embedded:
+        return _embedded(embedded[name]).to(device)
     if find(name).kind != "clip":
-        raise registry.UnknownName("CLIP model", name, ["mini", *(n for n, e in TABLE.items() if e.kind == "clip")])
+        raise registry.UnknownName("CLIP model", name, [*embedded, *(n for n, e in TABLE.items() if e.kind == "clip")])
     paths = require(name, Path(checkpoints_dir), say)
     weights = weights_of(paths)
     try:

@@ -192,6 +192,14 @@ def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Cli
     return _embedded(weights, json.loads((folder / "mini-clip.json").read_text()), "mini").to(device)
 
 
+def load_robust(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
+    """The embedded CLIP with another image tower, which patterns nobody sees do not mislead as easily: it guides from
+    nothing where the first one would be satisfied by noise. Its texts' vectors are the first one's."""
+    weights = unpack(load_file(folder / "mini-clip.safetensors"))
+    weights |= unpack(load_file(folder / "mini-robust.safetensors"))
+    return _embedded(weights, json.loads((folder / "mini-robust.json").read_text()), "mini-robust").to(device)
+
+
 def load_judge(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
     """The second embedded CLIP, which scores pictures and guides none. It shares the guide's text transformer, and has
     an image tower and a text projection of its own."""

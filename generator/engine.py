@@ -8,7 +8,7 @@ state = slot.state_dict(); slot = engine.resume(params, state)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -93,3 +93,25 @@ def generate(engine: Engine, params: JobParams) -> Iterator[Step]:
         if step.error:
             raise step.error
         yield step
+
+
+def generate_all(engine: Engine, waiting: Iterable[JobParams], together: int) -> Iterator[tuple[int, torch.Tensor]]:
+    """Many pictures, so many of them in progress at once: which one is finished, and its picture (3, H, W).
+
+    Raises a slot's error, if any.
+    """
+    left = iter(enumerate(waiting))
+    running: list[tuple[int, Slot]] = []
+    while True:
+        while len(running) < together and (following := next(left, None)):
+            running.append((following[0], engine.open(following[1])))
+        if not running:
+            return
+        steps = engine.advance([slot for _, slot in running])
+        for (number, slot), step in zip(running, steps, strict=True):
+            if step.error:
+                raise step.error
+            if slot.done:
+                assert step.image is not None
+                yield number, step.image
+        running = [(number, slot) for number, slot in running if not slot.done]

@@ -92,9 +92,12 @@ class Layout(nn.Module):
 
     def z_of(self, content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """-> (B, z_channels, g, g) fp32."""
-        mixed = self.shares(content, style).float() * self.deviation
-        flat = F.linear(mixed, self.components) + self.mean
-        return flat.float().view(len(content), self.grid, self.grid, -1).permute(0, 3, 1, 2).contiguous()
+        return self.mixed(self.shares(content, style))
+
+    def mixed(self, shares: torch.Tensor) -> torch.Tensor:
+        """shares (B, components) of the components, in their deviations -> (B, z_channels, g, g) fp32."""
+        flat = F.linear(shares.float() * self.deviation, self.components) + self.mean
+        return flat.float().view(len(shares), self.grid, self.grid, -1).permute(0, 3, 1, 2).contiguous()
 
     def forward(self, text: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """text (B, text_width), style (B,) -> z (B, z_channels, g, g) fp32, the mean of what the text may mean."""

@@ -125,6 +125,7 @@ _OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")
 # name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
 CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "mini": (96, 40 * MIB, 9 * MIB),
+    "mini-robust": (96, 40 * MIB, 9 * MIB),
     "RN50": (224, 390 * MIB, 110 * MIB),
     "RN101": (224, 460 * MIB, 150 * MIB),
     "RN50x4": (288, 680 * MIB, 250 * MIB),
@@ -132,6 +133,7 @@ CLIP_MODELS: dict[str, tuple[int, int, int]] = {
     "ViT-B/16": (224, 571 * MIB, 170 * MIB),
     "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
 }
+EMBEDDED_CLIPS = ("mini", "mini-robust")  # shipped with the code
 # Networks by which an engine compares pictures: name -> (title, weight bytes, activation bytes per px)
 LOSS_NETWORKS: dict[str, tuple[str, int, int]] = {"lpips-vgg": ("LPIPS (VGG16)", 57 * MIB, 5_000)}
 
@@ -222,10 +224,13 @@ def load(
         raise UnknownName(f"checkpoint for {engine}", checkpoint, choices(engine))
     for name in clip:
         lookup("CLIP model", CLIP_MODELS, name)
-    own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint).engine
-    return _attribute(own or spec.engine)(
+    own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint)
+    loaded: Engine = _attribute((own and own.engine) or spec.engine)(
         checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
     )
+    if own and own.styled:
+        loaded = _attribute("generator.finish:finished")(loaded, device)
+    return loaded
 
 
 def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:

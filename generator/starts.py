@@ -14,6 +14,7 @@ from generator.checkpoints import load_clip, load_drafter, load_prior, load_vqga
 from generator.clip import ClipModel
 from generator.drafts import Drafter
 from generator.guidance import Clip, Targets
+from generator.layout import Layout
 from generator.look import compare
 from generator.params import GuidedDiffusionParams, VqganClipParams
 from generator.pictures import cover, to_tensor
@@ -22,6 +23,7 @@ from generator.prior import Prior
 from generator.prompts import parse_prompts
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
+SPREAD = 0.2  # deviation of the random amounts of the components, in theirs
 
 
 class Quantised(Protocol):
@@ -43,8 +45,17 @@ class Quantised(Protocol):
 
 # z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)
 Distance = Callable[[Tensor], Tensor]
-# (text, style or None, one seed per draft, distance) -> codes (drafts, h, w)
-DraftCodes = Callable[[str, str | None, list[int], Distance], Tensor]
+
+
+class DraftCodes(Protocol):
+    """What draws codes from a text, and knows the principal components of such pictures."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
+        """One seed per draft -> codes (drafts, h, w)."""
+        ...
 
 
 class MiniDrafts:
@@ -55,15 +66,27 @@ class MiniDrafts:
         self._clip = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == "mini"), None)
         self._drawers: tuple[Drafter, Prior] | None = None
 
+    @property
+    def _drawing(self) -> tuple[Drafter, Prior]:
+        if self._drawers is None:
+            drafter = load_drafter(str(self._precision.device))
+            self._drawers = drafter, load_prior(str(self._precision.device), drafter.layout)
+        return self._drawers
+
+    @property
+    def layout(self) -> Layout:
+        """Of the drafts; it holds the principal components of what pictures the VQGAN was made for.
+
+        Raises generator.checkpoints.CheckpointDamaged.
+        """
+        return self._drawing[0].layout
+
     @torch.no_grad()
     def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
         """As DraftCodes. Raises generator.layout.UnknownStyle, generator.checkpoints.CheckpointDamaged."""
         if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
             self._clip = load_clip("mini", "", str(self._precision.device))
-        if self._drawers is None:
-            drafter = load_drafter(str(self._precision.device))
-            self._drawers = drafter, load_prior(str(self._precision.device), drafter.layout)
-        drafter, prior = self._drawers
+        drafter, prior = self._drawing
         with self._precision.autocast():
             (features,) = self._clip.text_features([text]).float()
             return prior.sample(drafter(features, seeds, style, VARIETY, distance), seeds)
@@ -111,12 +134,17 @@ def start_z(
     read_image: Callable[[str], Image.Image],
     precision: Precision,
 ) -> Tensor:
-    """The z (1, e_dim, h, w) a picture starts from, float32. All draws come from the CPU `generator`.
+    """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each, (1, components).
 
-    init_strength below 1 puts random codes in that share of places. Raises what `read_image` raises.
+    All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
+    Raises what `read_image` raises.
     """
     device = precision.device
     width, height = params.actual_size
+    if params.init == "components":
+        if draft_codes is None:
+            raise ValueError("init=components needs the components of this checkpoint; use random, gradient or image.")
+        return SPREAD * torch.randn(1, len(draft_codes.layout.deviation), generator=generator).to(device)
     grid = (1, height // vqgan.factor, width // vqgan.factor)
     noise = vqgan.codes_to_z(torch.randint(vqgan.n_embed, grid, generator=generator).to(device)).float()
     kept = (torch.rand(grid, generator=generator) < params.init_strength).to(device)

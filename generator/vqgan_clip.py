@@ -25,6 +25,8 @@ from generator.precision import Precision, recomputed, repeatable
 from generator.slots import LatentSlot, resume, settled, show
 from generator.starts import DraftCodes, MiniDrafts, Quantised, start_z
 
+FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
+
 
 class VqganClip:
     """The engine: weights on a device, slots advanced together.
@@ -124,11 +126,16 @@ class VqganClip:
         steps = show(slots, steps, images, self._averages)
         for slot in slots:
             if not slot.done:
-                slot.update(self._low, self._high)
+                slot.update(*((self._low, self._high) if slot.z.dim() == 4 else FARTHEST))
         return steps
 
     def _decode(self, z: Tensor, twice: bool = False) -> Tensor:
-        """(B, e_dim, h, w) -> (B, 3, H, W) float32 in [0, 1]; twice: computed again for the backward pass."""
+        """(B, e_dim, h, w), or (B, components) -> (B, 3, H, W) float32 in [0, 1].
+
+        twice: computed again for the backward pass.
+        """
+        if z.dim() == 2 and self._draft_codes is not None:
+            z = self._draft_codes.layout.mixed(z)
         z_q = self.vqgan.quantise(z)[0]  # in full precision: rounded distances choose other codes
         with self.precision.autocast(), recomputed(self.vqgan.decoder) if twice else contextlib.nullcontext():
             return self.vqgan.decode(z_q).float()

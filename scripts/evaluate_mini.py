@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
 from generator.clip import load_judge, load_mini  # noqa: E402
-from generator.engine import generate  # noqa: E402
+from generator.engine import generate, generate_all  # noqa: E402
 from generator.params import validate  # noqa: E402
 from generator.training import data, perception  # noqa: E402
 from generator.training.scores import (  # noqa: E402
@@ -65,8 +65,9 @@ ENTRIES = (
     Entry("guided-diffusion-0", "the same without guidance", "guided-diffusion", {"clip_guidance_scale": 0}),
     Entry("guided-diffusion-noise", "CLIP-guided diffusion, from noise", "guided-diffusion", {"init": "noise"}),
     Entry("biggan", "BigGAN + CLIP", "biggan-clip", {}, 0.5),
-    Entry("vqgan-random", "VQGAN + CLIP, from random z", "vqgan-clip", {"init": "random", "steps": 150}, 0.5),
-    Entry("vqgan-random-0", "random z, not optimised", "vqgan-clip", {"init": "random", "steps": 0}),
+    Entry("vqgan-components", "VQGAN + CLIP, from random z", "vqgan-clip", {"init": "components"}, 0.5),
+    Entry("vqgan-components-0", "random z, not optimised", "vqgan-clip", {"init": "components", "steps": 0}),
+    Entry("vqgan-random", "VQGAN + CLIP, from random codes", "vqgan-clip", {"init": "random", "steps": 150}),
 )
 
 
@@ -97,24 +98,11 @@ def loaded(entry: Entry, params: Any) -> Any:
 def draw_all(entry: Entry, prompts: list[Prompt], seeds: int, threads: int, output: Path) -> None:
     """Draw every prompt from every seed and save the pictures (seeds, P, 3, H, W) uint8."""
     torch.set_num_threads(threads)
-    waiting = [((seed, n), v) for seed in range(seeds) for n, v in enumerate(values_of(entry, prompts, seed))]
-    running: list[tuple[tuple[int, int], Any]] = []
-    done: dict[tuple[int, int], Any] = {}
-    engine = loaded(entry, waiting[0][1])
-    with tqdm(total=len(waiting), desc=entry.title, unit="picture") as bar:
-        while waiting or running:
-            while waiting and len(running) < BATCH:
-                where, params = waiting.pop(0)
-                running.append((where, engine.open(params)))
-            steps = engine.advance([slot for _, slot in running])
-            for (where, slot), step in zip(running, steps, strict=True):
-                if step.error:
-                    raise step.error
-                if slot.done:
-                    done[where] = (step.image * 255).round().byte().numpy()
-                    bar.update()
-            running = [(where, slot) for where, slot in running if not slot.done]
-    pictures = np.stack([np.stack([done[seed, n] for n in range(len(prompts))]) for seed in range(seeds)])
+    waiting = [params for seed in range(seeds) for params in values_of(entry, prompts, seed)]
+    drawn = generate_all(loaded(entry, waiting[0]), waiting, BATCH)
+    done = dict(tqdm(drawn, desc=entry.title, total=len(waiting), unit="picture"))
+    made = torch.stack([done[number] for number in range(len(waiting))])
+    pictures = (made * 255).round().byte().numpy().reshape(seeds, len(prompts), *made.shape[1:])
     np.savez_compressed(output, pictures=pictures)
 
 

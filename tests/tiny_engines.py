@@ -90,15 +90,29 @@ def vqgan(z_channels: int, n_embed: int, attention: list[int]) -> VQGAN:
     return VQGAN({"embed_dim": 4, "n_embed": n_embed, "ddconfig": details})
 
 
-def vqgan_clip(*parts: Any, **options: Any) -> VqganClip:
-    """Its prior draws codes at random. parts: a VQGAN and its CLIPs, else new ones."""
-    whole = parts or seeded(lambda: (vqgan(4, 512, [4]), [SmallClip()]))
+def layout() -> Layout:
+    """Of 64 x 64 px in codes of 4 x 4."""
+    shape = {"z_channels": 4, "grid": 16, "width": 16, "content": 8, "components": 20}
+    made = Layout({**shape, "text_width": 16, "styles": STYLES})
+    torch.nn.init.normal_(made.components, std=0.2)
+    return made.requires_grad_(False)
 
-    def draft_codes(text: str, style: str | None, seeds: list[int], distance: Any) -> torch.Tensor:
+
+class RandomDrafts:
+    """Codes at random, whatever the text."""
+
+    def __init__(self) -> None:
+        self.layout = seeded(layout)
+
+    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Any) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed % 2**32) for seed in seeds]
         return torch.stack([torch.randint(512, (4, 4), generator=generator) for generator in generators])
 
-    return VqganClip(*whole, draft_codes=draft_codes, read_image=read_image, **{**EXACT, **options})
+
+def vqgan_clip(*parts: Any, **options: Any) -> VqganClip:
+    """Its prior draws codes at random. parts: a VQGAN and its CLIPs, else new ones."""
+    whole = parts or seeded(lambda: (vqgan(4, 512, [4]), [SmallClip()]))
+    return VqganClip(*whole, draft_codes=RandomDrafts(), read_image=read_image, **{**EXACT, **options})
 
 
 def vqgan_settings(**changed: Any) -> VqganClipParams:
@@ -144,15 +158,12 @@ def guided_settings(**changed: Any) -> GuidedDiffusionParams:
 
 def latent_diffusion() -> LatentDiffusion:
     def build() -> LatentDiffusion:
-        shape = {"text_width": 16, "styles": STYLES}
-        layout = Layout({"z_channels": 4, "grid": 16, "width": 16, "content": 8, "components": 20, **shape})
-        torch.nn.init.normal_(layout.components, std=0.2)
         restyler = Restyler({"z_channels": 4, "styles": STYLES, "width": 8, "deep": 16, "blocks": 1, "told": 8})
         unet = {"z_channels": 4, "grid": 16, "text_width": 16, "styles": 7}
         model = LatentDiffusionModel({**unet, "block_out_channels": [16, 32], "cross_width": 16})
         clip = SmallClip(32, 16, "mini", reads=True)
         return LatentDiffusion(
-            model, Drafter(layout, restyler), vqgan(32, 64, []), clip, [clip], read_image=read_image, **EXACT
+            model, Drafter(layout(), restyler), vqgan(32, 64, []), clip, [clip], read_image=read_image, **EXACT
         )
 
     return seeded(build)

@@ -47,6 +47,13 @@ class Params(JobParams):
     width: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
+    finish: float = Setting(
+        0.0,
+        group="output",
+        ge=0,
+        le=1,
+        description="Mini models: how much edges are sharpened and areas cleaned in the hand of the style.",
+    )
     upscale: Literal[1, 4] = Setting(4, group="output", description="Enlarge the finished picture so many times.")
     upscaler: str = Setting(
         "mini-upscaler",
@@ -81,6 +88,8 @@ class Params(JobParams):
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
+        if self.finish and not spec.styled:
+            raise ValueError("finish applies to the mini models only; leave it out.")
         upscalers = registry.ENGINES["upscale"].checkpoints
         if self.upscaler not in upscalers and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
             raise ValueError(

@@ -10,14 +10,18 @@ from generator import registry
 from generator.params.base import Params, Setting, check_pictures
 from generator.params.optimised import Optimised
 
+# Where nothing is known of the picture yet, what guides must not be satisfied by noise, nor lead far from any picture.
+COMPONENTS = {"clip": ("mini-robust", "mini"), "steps": 120, "learning_rate": 0.1, "cutn": 4, "init_weight": 0.6}
+
 
 class VqganClipParams(Optimised, Params):
     """VQGAN + CLIP (Crowson et al. 2022, arXiv:2204.08583)."""
 
-    init: Literal["prior", "random", "image", "gradient"] = Setting(
+    init: Literal["prior", "components", "random", "image", "gradient"] = Setting(
         "prior",
         group="start",
-        description="Start from codes drawn from the text, random codes, a picture or a gradient.",
+        description="Start from codes drawn from the text, random amounts of what pictures are composed of (mini: "
+        "these are optimised, not the codes), random codes, a picture or a gradient.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     init_strength: float = Setting(
@@ -48,6 +52,8 @@ class VqganClipParams(Optimised, Params):
         init = merged.get("init", spec.defaults.get("init") if spec else "prior")
         if init == "prior" and "init" not in merged and data.get("image_prompts") and not data.get("prompt"):
             merged["init"] = init = "random"  # nothing to draw codes from
+        if init == "components":
+            return {**COMPONENTS, **merged}
         if init != "prior" and "init_weight" not in data:
             merged["init_weight"] = 0.0  # only a draft of the prior is worth holding on to by default
         return merged
@@ -56,6 +62,8 @@ class VqganClipParams(Optimised, Params):
     def _consistent(self) -> VqganClipParams:
         if self.init == "prior" and self.checkpoint != "mini":
             raise ValueError("init=prior needs the mini checkpoint; use random, gradient or image here.")
+        if self.init == "components" and (self.checkpoint != "mini" or self.actual_size != (64, 64)):
+            raise ValueError("init=components needs the mini checkpoint at 64 x 64 px; use random or gradient here.")
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
         check_pictures(self.prompt, self.image_prompts)

@@ -87,7 +87,7 @@ def test_the_real_clips_have_the_shapes_and_input_side_the_tables_expect(name: s
 
 
 def test_every_name_a_person_can_choose_has_files_and_a_licence() -> None:
-    embedded = {name for name, spec in registry.CHECKPOINTS.items() if spec.embedded}
+    embedded = {name for name, spec in registry.CHECKPOINTS.items() if spec.embedded} | set(registry.EMBEDDED_CLIPS)
     assert (
         set(checkpoints.TABLE)
         == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS) | set(registry.LOSS_NETWORKS)) - embedded

@@ -9,11 +9,24 @@ import torch
 
 from generator import clip, layout, prior, vqgan
 from generator.drafts import Drafter, Drafts, load_drafter
-from generator.training import data
+from generator.training import data, robust
 
 WEIGHTS = Path(vqgan.__file__).parent / "weights"
 HEART = '<path d="M16 29 C4 19 2 14 2 10 A7 7 0 0 1 16 8 A7 7 0 0 1 30 10 C30 14 28 19 16 29 Z" fill="#d22"/>'
-CARDS = ("vqgan", "clip", "judge", "layout", "restyle", "prior", "latent-diffusion", "diffusion", "biggan", "upscaler")
+CARDS = (
+    "vqgan",
+    "clip",
+    "robust",
+    "judge",
+    "layout",
+    "restyle",
+    "finish",
+    "prior",
+    "latent-diffusion",
+    "diffusion",
+    "biggan",
+    "upscaler",
+)
 FACE = (
     '<circle cx="16" cy="16" r="14" fill="#fc3"/><circle cx="11" cy="13" r="2" fill="#530"/>'
     '<circle cx="21" cy="13" r="2" fill="#530"/><path d="M9 19 Q16 28 23 19" fill="none" stroke="#530" '
@@ -105,6 +118,27 @@ def test_a_gumbel_vqgan_has_tamings_keys_and_encodes_to_codebook_rows() -> None:
     with torch.no_grad():
         z = model.encode(torch.rand(1, 3, 32, 32))
         assert torch.allclose(model.quantise(z)[0], z, atol=1e-5)
+
+
+def test_the_robust_clip_reads_as_the_first_does_and_patterns_mislead_it_less(mini_clip: clip.ClipModel) -> None:
+    second = clip.load_robust()
+    texts = ["a red heart", "a smiling face"]
+    words = mini_clip.encode_text(texts)
+    assert torch.equal(second.encode_text(texts), words) and second.name != mini_clip.name
+
+    def likeness(model: clip.ClipModel, images: torch.Tensor) -> torch.Tensor:
+        images = torch.nn.functional.interpolate(images, (model.resolution,) * 2, mode="bilinear")
+        return (model.encode_image(images) * words).sum(dim=1)
+
+    def lost(model: clip.ClipModel) -> torch.Tensor:
+        images, reach = drawn(HEART, FACE), torch.full((2,), 2.0)
+        worse = robust.misleading(
+            images, lambda near: -likeness(model, near).sum(), reach, torch.Generator().manual_seed(1)
+        )
+        assert (likeness(model, images) > 0.2).all()
+        return likeness(model, images) - likeness(model, worse)
+
+    assert (lost(second) < 0.6 * lost(mini_clip)).all()
 
 
 @pytest.mark.parametrize("patch", [8, None])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from generator.engine import NotFinite, generate
+from generator.params import validate
 from tests import tiny_engines
 from tests.small_diffusion import SmallClip
 from tests.tiny_engines import last
@@ -38,6 +39,35 @@ def test_no_steps_at_all_gives_the_start(engine):
 def test_optimising_brings_the_picture_nearer_to_the_prompt(engine):
     steps = list(generate(engine, settings(steps=30, augment=False, noise=0.0)))
     assert steps[-1].score > steps[0].score + 0.03
+
+
+def composed(**changed):
+    return settings(**{"init": "components", "width": 64, "height": 64, "learning_rate": 0.3, **changed})
+
+
+def test_amounts_of_components_are_optimised_towards_the_prompt(engine):
+    steps = list(generate(engine, composed(steps=30, augment=False, noise=0.0)))
+    assert steps[0].image.shape == (3, 64, 64) and steps[-1].score > steps[0].score + 0.01
+    slot = engine.open(composed())
+    assert slot.z.shape == (1, 20) and slot.z.abs().max() < 1
+    assert validate("vqgan-clip", {"prompt": "a heart", "init": "components"}).init_weight > 0
+
+
+def test_amounts_of_components_resume_exactly_beside_codes_of_the_same_size(engine):
+    alone = last(engine, composed())
+    slot, other = engine.open(composed()), engine.open(settings(width=64, height=64))
+    for _ in range(3):
+        engine.advance([slot, other])
+    slot = engine.resume(slot.params, slot.state_dict())
+    while not slot.done:
+        (step,) = engine.advance([slot])
+    assert torch.equal(step.image, alone.image)
+
+
+@pytest.mark.parametrize("wrong", [{"width": 128}, {"checkpoint": "imagenet-f16-1024", "clip": ("ViT-B/32",)}])
+def test_components_are_those_of_the_mini_models_pictures(wrong):
+    with pytest.raises(ValueError, match="init=components needs the mini checkpoint at 64 x 64 px"):
+        composed(**wrong)
 
 
 def test_a_negative_prompt_pushes_away(engine):

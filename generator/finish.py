@@ -1,0 +1,126 @@
+"""The finishing touch of the embedded models: a drawn picture redrawn by the hand of one style.
+
+What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels, told the style, makes edges sharp and
+areas clean as that style's artists do (adversarial image to image, after pix2pix, Isola et al. 2017, arXiv:1611.07004).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from generator.engine import Engine, Slot, Step
+from generator.packing import unpack
+from generator.params import JobParams
+from generator.restyle import Block
+
+WEIGHTS = Path(__file__).parent / "weights"
+FINE = 16  # channels at full size
+COLOURLESS, COLOUR = ("silhouette",), 0.04  # styles without colours; mean span of the channels from which there are some
+
+
+class Finisher(nn.Module):
+    """Pictures and the style they are to be finished in -> pictures.
+
+    `config`: styles (list of names), width at half size, deep (width at a quarter), blocks per part, told (numbers that
+    say which style).
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = config
+        self.styles: tuple[str, ...] = tuple(config["styles"])
+        width, deep, blocks, told = (config[key] for key in ("width", "deep", "blocks", "told"))
+        self.after = nn.Embedding(len(self.styles) + 1, told)
+        self.conv_in = nn.Conv2d(12, width, 3, padding=1)
+        self.first = nn.ModuleList(Block(width, told) for _ in range(blocks))
+        self.down, self.up = nn.Conv2d(width, deep, 2, 2), nn.ConvTranspose2d(deep, width, 2, 2)
+        self.middle = nn.ModuleList(Block(deep, told) for _ in range(2 * blocks))
+        self.last = nn.ModuleList(Block(width, told) for _ in range(blocks))
+        self.widen = nn.Conv2d(width, 4 * FINE, 3, padding=1)
+        self.fine, self.conv_out = nn.Conv2d(FINE + 3, FINE, 3, padding=1), nn.Conv2d(FINE, 3, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)  # begin as the picture itself
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+
+    def style_index(self, style: str | None) -> int:
+        """A style's number; None, as any style that it does not know, is the last."""
+        return self.styles.index(style) if style in self.styles else len(self.styles)
+
+    def style_of(self, image: torch.Tensor, asked: str | None) -> int:
+        """The number of the style to finish image (3, H, W) in: what was asked for, but where a style without colours
+        was and there are some after all."""
+        coloured = float((image.amax(dim=0) - image.amin(dim=0)).mean()) > COLOUR
+        return self.style_index(None if coloured and asked in COLOURLESS else asked)
+
+    def forward(self, images: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """images (B, 3, H, W) in [0, 1] with H and W divisible by 4, style numbers (B,) -> the same shape, fp32; a
+        little beyond [0, 1] here and there."""
+        told = F.silu(self.after(after))
+        x = self.conv_in(F.pixel_unshuffle(images * 2 - 1, 2))
+        for block in self.first:
+            x = block(x, told)
+        small = self.down(x)
+        for block in self.middle:
+            small = block(small, told)
+        x = x + self.up(small)
+        for block in self.last:
+            x = block(x, told)
+        fine = F.pixel_shuffle(self.widen(F.silu(x)), 2)
+        fine = self.fine(F.silu(torch.cat([fine, images.to(fine.dtype) * 2 - 1], dim=1)))
+        changed: torch.Tensor = self.conv_out(F.silu(fine))
+        return images + changed.float()
+
+
+def load_finisher(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Finisher:
+    """The embedded finisher, fp32, in eval mode, without gradients for its weights."""
+    finisher = Finisher(json.loads((folder / "mini-finish.json").read_text()))
+    finisher.load_state_dict(unpack(load_file(folder / "mini-finish.safetensors")), strict=True)
+    return finisher.to(device).eval().requires_grad_(False)
+
+
+class Finished:
+    """An engine of the embedded models whose pictures are finished before they are shown: `finish` of the parameters
+    says how much. Each picture by itself, so that none depends on what else is drawn."""
+
+    def __init__(self, engine: Engine, finisher: Finisher) -> None:
+        self.engine, self.finisher = engine, finisher
+
+    @property
+    def micro_batch(self) -> int | None:
+        return self.engine.micro_batch
+
+    @micro_batch.setter
+    def micro_batch(self, cutouts: int | None) -> None:
+        self.engine.micro_batch = cutouts
+
+    def open(self, params: JobParams) -> Slot:
+        return self.engine.open(params)
+
+    def resume(self, params: JobParams, state: dict[str, Any]) -> Slot:
+        return self.engine.resume(params, state)
+
+    def advance(self, slots: Sequence[Slot]) -> list[Step]:
+        steps = self.engine.advance(slots)
+        return [self._finished(step, slot.params) for step, slot in zip(steps, slots, strict=True)]
+
+    @torch.no_grad()
+    def _finished(self, step: Step, params: Any) -> Step:
+        if step.image is None or not params.finish:
+            return step
+        device = self.finisher.after.weight.device
+        style = torch.tensor([self.finisher.style_of(step.image, params.style)], device=device)
+        made = self.finisher(step.image[None].to(device), style)[0].cpu()
+        return replace(step, image=step.image.lerp(made, params.finish).clamp(0, 1))
+
+
+def finished(engine: Engine, device: torch.device | str) -> Finished:
+    """An engine of the embedded models, with the embedded finisher."""
+    return Finished(engine, load_finisher(device))

@@ -1,0 +1,91 @@
+"""Pictures of the embedded models are finished in the hand of the style."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from generator.engine import generate
+from generator.finish import Finished, Finisher
+from generator.params import BadParams, validate
+from tests import tiny_engines
+
+STYLES = list(tiny_engines.STYLES)
+
+
+def finisher() -> Finisher:
+    def build() -> Finisher:
+        made = Finisher({"styles": STYLES, "width": 16, "deep": 16, "blocks": 1, "told": 8})
+        for part in (made.conv_out, made.first[0].conv_2):
+            torch.nn.init.normal_(part.weight, std=0.3)
+        return made
+
+    return tiny_engines.seeded(build)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Finished:
+    return Finished(tiny_engines.vqgan_clip(), finisher())
+
+
+def settings(**changed: object) -> object:
+    return tiny_engines.vqgan_settings(**{"finish": 1.0, "style": "noto", **changed})
+
+
+def drawn(engine: object, params: object) -> torch.Tensor:
+    return tiny_engines.last(engine, params).image
+
+
+def test_the_style_asked_for_and_how_much_of_it_decide_what_a_picture_is_finished_as(engine: Finished) -> None:
+    raw = drawn(engine.engine, settings())
+    whole, half, none = (drawn(engine, settings(finish=amount)) for amount in (1.0, 0.5, 0.0))
+    assert torch.equal(none, raw) and not torch.equal(whole, raw)
+    inside = (whole > 0) & (whole < 1)
+    assert torch.allclose(half[inside], ((raw + whole) / 2)[inside], atol=1e-5)
+    assert not torch.equal(drawn(engine, settings(style="fluent")), whole)
+    for picture in (whole, half):
+        assert picture.shape == raw.shape and picture.min() >= 0 and picture.max() <= 1
+
+
+def test_a_picture_that_is_finished_does_not_depend_on_what_is_drawn_beside_it(engine: Finished) -> None:
+    alone = drawn(engine, settings())
+    slots = [engine.open(settings()), engine.open(settings(seed=2, style="blob"))]
+    while not slots[0].done:
+        steps = engine.advance(slots)
+    assert torch.allclose(steps[0].image, alone, atol=1e-3)
+
+
+def test_every_frame_of_the_film_is_finished_and_the_search_is_as_without(engine: Finished) -> None:
+    plain, finished = list(generate(engine.engine, settings())), list(generate(engine, settings()))
+    assert [step.score for step in plain] == [step.score for step in finished]
+    assert all(not torch.equal(a.image, b.image) for a, b in zip(plain, finished, strict=True))
+
+
+def test_a_finished_engine_goes_on_where_it_was_and_hands_on_what_memory_allows(engine: Finished) -> None:
+    whole, slot = drawn(engine, settings()), engine.open(settings())
+    engine.advance([slot])
+    state, params = slot.state_dict(), settings()
+    engine.micro_batch = 2
+    assert engine.engine.micro_batch == 2
+    engine.micro_batch = None
+    slot = engine.resume(params, state)
+    while not slot.done:
+        step = engine.advance([slot])[0]
+    assert torch.equal(step.image, whole)
+
+
+def test_what_has_colours_after_all_is_not_finished_as_a_silhouette() -> None:
+    model, grey = finisher(), torch.rand(1, 16, 16).expand(3, 16, 16)
+    red = grey * torch.tensor([1.0, 0.2, 0.2]).view(3, 1, 1)
+    asked = STYLES.index("silhouette")
+    assert model.style_of(grey, "silhouette") == asked and model.style_of(red, "silhouette") == len(STYLES)
+    assert model.style_of(red, "noto") == STYLES.index("noto") and model.style_of(red, None) == len(STYLES)
+
+
+def test_only_the_mini_models_are_finished() -> None:
+    assert validate("vqgan-clip", {"prompt": "a heart"}).finish == 1
+    assert validate("vqgan-clip", {"prompt": "a heart", "checkpoint": "imagenet-f16-1024"}).finish == 0
+    with pytest.raises(BadParams, match="finish applies to the mini models only"):
+        validate("vqgan-clip", {"prompt": "a heart", "checkpoint": "imagenet-f16-1024", "finish": 0.5})
+    with pytest.raises(BadParams, match=r"finish = .2.: input should be less"):
+        validate("vqgan-clip", {"prompt": "a heart", "finish": 2})

@@ -1,0 +1,117 @@
+"""The recipes that teach the embedded CLIP to guide and finish what was drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from generator import clip
+from generator.finish import Finisher
+from generator.training import clip as clip_recipe
+from generator.training import data, finish, finish_examples, patches, robust
+from generator.training.codes import STYLE_WEIGHTS
+from generator.training.run import Budget
+from generator.vqgan import load_mini as load_vqgan
+
+SMALL = {"width": 16, "deep": 16, "blocks": 1, "told": 8}
+
+
+def whites(pictures: data.Pictures) -> torch.Tensor:
+    return data.composite(torch.from_numpy(pictures.rgba), torch.ones(len(pictures.rgba), 3))
+
+
+def test_misleading_pictures_are_within_reach_and_mislead() -> None:
+    draw = torch.Generator().manual_seed(1)
+    images, reach = 0.25 + 0.5 * torch.rand(3, 3, 8, 8, generator=draw), torch.tensor([0.1, 0.5, 0.0])
+    wanted = torch.rand(3, 3, 8, 8, generator=draw)
+
+    def loss(seen: torch.Tensor) -> torch.Tensor:
+        return (seen - wanted).square().sum()
+
+    misled = robust.misleading(images, loss, reach, draw)
+    away = (misled - images).flatten(1).norm(dim=1)
+    assert (away <= reach + 1e-5).all() and away[1] > 0.4 and not misled.requires_grad
+    assert loss(misled) > loss(images) and torch.equal(misled[2], images[2])
+
+
+def test_a_clip_is_misled_less_once_it_was_taught_and_its_teaching_resumes_exactly(
+    pictures: data.Pictures, tmp_path: Path
+) -> None:
+    names = clip_recipe.texts_of(pictures)
+    rows = [torch.randn(32, generator=torch.Generator().manual_seed(sum(map(ord, name)))) for name in names]
+    vectors = dict(zip(names, torch.nn.functional.normalize(torch.stack(rows), dim=1), strict=True))
+
+    def go(folder: str, steps: int, stop: int | None = None) -> clip_recipe.ImageTower:
+        torch.manual_seed(5)
+        tower = clip_recipe.ImageTower("lite0", 32, 32)
+        to, budget = tmp_path / folder, Budget(steps=steps)
+        return robust.run(pictures, vectors, tower, to, budget, 24, 3e-3, stop_after=stop)
+
+    whole, short = go("whole", 12), go("parts", 12, stop=1)
+    for one, other in zip(go("parts", 12).parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    texts, images = clip_recipe.Texts(pictures, vectors), whites(pictures)
+    own, style = torch.from_numpy(pictures.concept), torch.from_numpy(pictures.style)
+
+    def misled(tower: clip_recipe.ImageTower) -> float:
+        def loss(seen: torch.Tensor) -> torch.Tensor:
+            return clip_recipe.name_loss(tower(seen), texts, own, style, tower, torch.Generator().manual_seed(1))[0]
+
+        tower.requires_grad_(False)
+        near = robust.misleading(images, loss, torch.full((len(images),), 2.0), torch.Generator().manual_seed(2))
+        return float(loss(near))
+
+    assert misled(whole) < misled(short)
+
+
+def test_what_clip_leaves_of_the_art_is_kept_and_gone_on_with_as_if_it_had_not_stopped(
+    pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish_examples, "SETTINGS", {**finish_examples.SETTINGS, "steps": 1, "cutn": 1})
+    monkeypatch.setattr(finish_examples, "KEEP_EVERY", 2)
+    vqgan, clips = load_vqgan(), [clip.load_mini()]
+
+    def drawn(name: str, count: int) -> dict[str, torch.Tensor]:
+        finish_examples.draw_examples(vqgan, clips, pictures, coder, count, tmp_path / name)
+        return torch.load(tmp_path / name, weights_only=True)
+
+    whole = drawn("whole.pt", 5)
+    drawn("parts.pt", 2)
+    parts = drawn("parts.pt", 5)
+    assert whole["images"].shape == (5, 3, 64, 64) and whole["images"].dtype == torch.uint8
+    assert torch.equal(parts["rows"], whole["rows"]) and pictures.train[whole["rows"].numpy()].all()
+    assert (parts["images"].float() - whole["images"].float()).abs().mean() < 1
+
+
+def test_the_finisher_gives_spoiled_art_back_and_resumes_exactly(
+    pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path
+) -> None:
+    guide, vqgan, near = clip.load_mini(), load_vqgan(), finish.neighbours_of(coder.codebook)
+    wanted, draw = whites(pictures), torch.Generator().manual_seed(3)
+    spoiled = finish.spoil(wanted, vqgan, coder, near, draw)
+    examples = {"images": (spoiled * 255).byte(), "rows": torch.arange(len(wanted))}
+
+    def go(folder: str, steps: int, stop: int | None = None) -> Finisher:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        torch.save(examples, tmp_path / folder / "finish-examples.pt")
+        to, budget = tmp_path / folder, Budget(steps=steps)
+        return finish.run(pictures, guide, vqgan, coder, to, budget, 1e-2, SMALL, stop_after=stop)
+
+    whole = go("whole", 20)
+    go("parts", 20, stop=5)
+    for one, other in zip(go("parts", 20).parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    style = torch.tensor([whole.style_index(pictures.styles[number]) for number in pictures.style])
+    with torch.no_grad():
+        made = whole(spoiled, style)
+    assert (made - wanted).abs().mean() < (spoiled - wanted).abs().mean()
+
+
+@pytest.mark.parametrize("asked", ["noto", None])
+def test_a_picture_that_nothing_was_learnt_for_is_left_as_it_is(asked: str | None) -> None:
+    finisher = Finisher({"styles": list(STYLE_WEIGHTS), **SMALL})
+    images = torch.rand(2, 3, 64, 32)
+    style = torch.full((2,), finisher.style_index(asked))
+    assert torch.equal(finisher(images, style), images)
