@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
-from generator.clip import load_judge, load_mini  # noqa: E402
+from generator.clip import load_judge, load_mini, load_robust  # noqa: E402
 from generator.engine import generate, generate_all  # noqa: E402
 from generator.params import validate  # noqa: E402
 from generator.training import data, perception  # noqa: E402
@@ -67,7 +67,7 @@ ENTRIES = (
     Entry("biggan", "BigGAN + CLIP", "biggan-clip", {}, 0.5),
     Entry("vqgan-components", "VQGAN + CLIP, from random z", "vqgan-clip", {"init": "components"}, 0.5),
     Entry("vqgan-components-0", "random z, not optimised", "vqgan-clip", {"init": "components", "steps": 0}),
-    Entry("vqgan-random", "VQGAN + CLIP, from random codes", "vqgan-clip", {"init": "random", "steps": 150}),
+    Entry("vqgan-random", "VQGAN + CLIP, from random codes", "vqgan-clip", {"init": "random", "steps": 60}),
 )
 
 
@@ -177,7 +177,7 @@ def apart(work: Callable[..., None], *arguments: Any) -> None:
 
 def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Path, lpips: Path) -> None:
     """docs/mini.md and its contact sheets, from what was drawn."""
-    judge, guide = load_judge(), load_mini()
+    judge = load_judge()
     rows = np.array([prompt.row for prompt in prompts if prompt.row is not None])
     with torch.no_grad():
         texts = judge.encode_text([prompt.text for prompt in prompts])
@@ -201,6 +201,8 @@ def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Pa
             contact_sheet(drawn[0], prompts, output / "mini" / f"{entry.name}.png")
             sheets.append(f"### {entry.title}\n\n![{entry.title}](mini/{entry.name}.png)\n")
     lines.append(_line("noise", None, ruler.measure(noise), {}))
+    clips = {"guide": load_mini(), "robust": load_robust(), "judge": judge}
+    known = [line for name, clip in clips.items() for line in retrieval(clip, pictures, name)]
     psnr, looks, used, codes = reconstruction(pictures, perception.load(lpips))
     text = f"""# The embedded models, measured
 
@@ -215,7 +217,8 @@ that are no caption. The judge, a CLIP that guides nothing, picks among all {len
 shows: *R@1* is how often that is the right one, *R@5* how often the right one is among its first five. *Style*: how
 often the judge sees the style that was asked for. *Diversity*: mean cosine distance between two seeds' pictures.
 *Nearest*: median PSNR to the training picture that is nearest pixel by pixel; *copies*: share above 30 dB. Seconds are
-of one picture alone, models loaded.
+of one picture alone, models loaded. *Random z* are amounts of the training pictures' principal components
+(`init=components`); *random codes* are what VQGAN + CLIP started from in its first notebooks.
 
 The judge names {art["r1"]:.0%} of the held-out art itself, and the style of {art["style"]:.0%}: the sets draw many \
 things alike, and no engine can
@@ -225,13 +228,13 @@ be seen to do much better than the art.
 |---|---|---|---|---|---|---|---|---|---|---|
 {chr(10).join(lines)}
 
-## Do the two CLIPs know what they see?
+## Do the CLIPs know what they see?
 
 Held-out pictures, named among 100 labels drawn at random and among all {len(pictures.concepts)}.
 
 | CLIP | pictures | top-1 of 100 | top-5 of 100 | top-1 of all | top-5 of all | style |
 |---|---|---|---|---|---|---|
-{chr(10).join(retrieval(guide, pictures, "guide") + retrieval(judge, pictures, "judge"))}
+{chr(10).join(known)}
 
 ## VQGAN
 

@@ -20,9 +20,9 @@ def engine():
 
 @pytest.fixture(scope="module")
 def embedded():
-    return registry.load(
-        "latent-diffusion", "mini-latent-diffusion", ("mini",), device="cpu", checkpoints_dir="", read_image=None
-    )
+    """Before the finisher."""
+    where = {"device": "cpu", "checkpoints_dir": "", "read_image": None}
+    return registry.load("latent-diffusion", "mini-latent-diffusion", ("mini",), **where).engine
 
 
 def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):
