@@ -24,7 +24,10 @@ from generator.restyle import Block
 
 WEIGHTS = Path(__file__).parent / "weights"
 FINE = 16  # channels at full size
-COLOURLESS, COLOUR = ("silhouette",), 0.04  # styles without colours; mean span of the channels from which there are some
+COLOURLESS, COLOUR = (
+    ("silhouette",),
+    0.04,
+)  # styles without colours; mean span of the channels from which there are some
 
 
 class Finisher(nn.Module):
