@@ -155,7 +155,11 @@ def remembered() -> dict[str, Any]:
 
 
 def keep(key: str, default: Any) -> str:
-    """Give a widget its remembered value before it is drawn; returns the key."""
+    """Give a widget its remembered value before it is drawn; returns the key.
+
+    The widget is to take st.session_state[key] as its default besides. Streamlit tells the browser a value once, in the
+    run that sets it; where the next run comes first, on a busy machine, an empty widget would be drawn, and sent back.
+    """
     if key not in st.session_state:
         st.session_state[key] = remembered().get(key, default)
     return key
@@ -176,16 +180,17 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
     elif field.kind == "number":
         default = float(default)
     keep(key, default)
-    value = _widget(field, key, default)
+    value = _widget(field, key, st.session_state[key], default)
     remembered()[key] = value
     return value
 
 
-def _widget(field: Field, key: str, default: Any) -> Any:
+def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
     if field.kind == "choice":
         return st.selectbox(
             field.label,
             field.choices,
+            index=field.choices.index(value) if value in field.choices else 0,
             key=key,
             help=field.help,
             format_func=lambda name: _shown(field, name),
@@ -196,23 +201,33 @@ def _widget(field: Field, key: str, default: Any) -> Any:
         return st.multiselect(
             field.label,
             field.choices,
+            default=[name for name in value if name in field.choices],
             key=key,
             help=field.help,
             max_selections=most,
             format_func=lambda name: _shown(field, name),
         )
     if field.kind == "switch":
-        return st.toggle(field.label, key=key, help=field.help)
+        return st.toggle(field.label, value, key=key, help=field.help)
     if field.kind == "whole":
         least = None if field.least is None else int(field.least)
         most = None if field.most is None else int(field.most)
-        return st.number_input(field.label, min_value=least, max_value=most, step=1, key=key, help=field.help)
+        return st.number_input(
+            field.label, min_value=least, max_value=most, value=value, step=1, key=key, help=field.help
+        )
     if field.kind == "number":
         step = 0.01 if 0 < default < 0.1 else 0.1
         return st.number_input(
-            field.label, min_value=field.least, max_value=field.most, step=step, format="%g", key=key, help=field.help
+            field.label,
+            min_value=field.least,
+            max_value=field.most,
+            value=value,
+            step=step,
+            format="%g",
+            key=key,
+            help=field.help,
         )
-    return st.text_input(field.label, key=key, help=field.help)
+    return st.text_input(field.label, value, key=key, help=field.help)
 
 
 def _shown(field: Field, name: Any) -> str:

@@ -214,6 +214,7 @@ def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key
         st.select_slider(
             _("Variations near or far from what is marked"),
             list(RATES),
+            st.session_state[rate_key],
             key=rate_key,
             format_func=lambda rate: rates.get(rate, f"{rate:g}"),
             help=_("Skip rate: the share of the way that is skipped. Near keeps more of the picture."),
@@ -224,6 +225,7 @@ def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key
         st.segmented_control(
             _("How many"),
             COUNTS,
+            default=st.session_state[count_key],
             key=count_key,
             required=True,
             on_change=_save,

@@ -71,7 +71,14 @@ def _compare(visitor: str, engine: str, base: dict[str, Any], rows: Axis, column
 def _prompt() -> str:
     key = _form.keep("compare_prompt", _form.remembered().get("set_prompt", ""))
     chosen = [st.session_state.get(name, _form.remembered().get(name)) for name in ("compare_rows", "compare_columns")]
-    prompt = st.text_area(_("Prompt"), key=key, height=80, placeholder="a red heart", disabled=PROMPT in chosen)
+    prompt = st.text_area(
+        _("Prompt"),
+        st.session_state[key],
+        key=key,
+        height=80,
+        placeholder="a red heart",
+        disabled=PROMPT in chosen,
+    )
     _form.remembered()[key] = prompt
     return prompt
 
@@ -80,7 +87,7 @@ def _choice(label: str, key: str, names: list[str], default: str | None, titles:
     _form.keep(key, default or names[0])
     if st.session_state[key] not in names:
         st.session_state[key] = default if default in names else names[0]
-    chosen = st.selectbox(label, names, key=key, format_func=titles)
+    chosen = st.selectbox(label, names, names.index(st.session_state[key]), key=key, format_func=titles)
     _form.remembered()[key] = chosen
     return chosen
 
@@ -90,7 +97,9 @@ def _style(engine: str) -> str | None:
     if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
         return None
     key = _form.keep("compare_style", registry.CHECKPOINTS["mini"].defaults["style"])
-    chosen = st.selectbox(_("Style"), list(registry.STYLES), key=key, format_func=lambda name: registry.STYLES[name])
+    names = list(registry.STYLES)
+    at = names.index(st.session_state[key])
+    chosen = st.selectbox(_("Style"), names, at, key=key, format_func=lambda name: registry.STYLES[name])
     _form.remembered()[key] = chosen
     return chosen
 
@@ -111,6 +120,7 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
     key = _form.keep(f"{axis_key}_values_{name}", start)
     typed = st.text_input(
         _("Values of {name}", name=name),
+        st.session_state[key],
         key=key,
         placeholder=shown,
         help=_("With commas between them, prompts with semicolons; several CLIPs with +.")
@@ -123,7 +133,8 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
 def _seed() -> int:
     """One seed for all cells, so that they differ in what is compared alone."""
     key = _form.keep("compare_seed", secrets.randbelow(2**32))
-    seed = st.number_input(_("Seed of all"), min_value=0, max_value=2**32 - 1, step=1, key=key)
+    kept = st.session_state[key]
+    seed = st.number_input(_("Seed of all"), min_value=0, max_value=2**32 - 1, value=kept, step=1, key=key)
     _form.remembered()[key] = seed
     return int(seed)
 

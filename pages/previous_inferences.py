@@ -70,20 +70,30 @@ def _filters() -> dict[str, Any]:
         engine_cell, status_cell = st.columns(2, wrap=False)
     with search:
         key = _form.keep("gallery_search", "")
-        kept[key] = st.text_input(_("Search"), key=key, placeholder=_("Words of a prompt"), icon=":material/search:")
+        kept[key] = st.text_input(
+            _("Search"),
+            st.session_state[key],
+            key=key,
+            placeholder=_("Words of a prompt"),
+            icon=":material/search:",
+        )
     with engine_cell:
         key = _form.keep("gallery_engine", "")
+        names = ["", *registry.ENGINES]
         kept[key] = st.selectbox(
             _("Engine"),
-            ["", *registry.ENGINES],
+            names,
+            names.index(st.session_state[key]),
             key=key,
             format_func=lambda name: registry.ENGINES[name].title if name else _("All that make pictures"),
         )
     with status_cell:
         key = _form.keep("gallery_status", next(iter(STATUSES)))
-        kept[key] = st.selectbox(_("Status"), list(STATUSES), key=key, format_func=named(STATUSES))
+        names = list(STATUSES)
+        at = names.index(st.session_state[key])
+        kept[key] = st.selectbox(_("Status"), names, at, key=key, format_func=named(STATUSES))
     key = _form.keep("gallery_mine", False)
-    kept[key] = st.toggle(_("Only mine"), key=key)
+    kept[key] = st.toggle(_("Only mine"), st.session_state[key], key=key)
     return {
         "search": kept["gallery_search"].strip() or None,
         "engine": kept["gallery_engine"] or None,

@@ -31,7 +31,9 @@ def _begin(visitor: str) -> None:
     st.caption(_("Ask for a few pictures, tap those you like, and go on from there, near or far."))
     key = _form.keep("set_prompt", "")
     help_text = Params.model_fields["prompt"].description
-    kept[key] = st.text_area(_("Prompt"), key=key, height=96, placeholder="a red heart", help=help_text)
+    kept[key] = st.text_area(
+        _("Prompt"), st.session_state[key], key=key, height=96, placeholder="a red heart", help=help_text
+    )
     rules, settings = w.house_rules(), w.studio().settings
     engines = _stages.engines_that_vary()
     if not engines:

@@ -79,7 +79,9 @@ def _draw_form(visitor: str) -> None:
 def _remembered_text_area() -> None:
     key = _form.keep("set_prompt", "")
     help_text = Params.model_fields["prompt"].description
-    _form.remembered()[key] = st.text_area(_("Prompt"), key=key, height=96, placeholder=EXAMPLES[0], help=help_text)
+    _form.remembered()[key] = st.text_area(
+        _("Prompt"), st.session_state[key], key=key, height=96, placeholder=EXAMPLES[0], help=help_text
+    )
 
 
 def _beside(engine: str) -> dict[str, Any]:
@@ -101,7 +103,8 @@ def _engine() -> str:
     key = _form.keep("set_engine", first)
     if st.session_state[key] not in names:  # the host has withdrawn it since
         st.session_state[key] = first
-    chosen = st.selectbox(_("Engine"), names, key=key, format_func=lambda name: registry.ENGINES[name].title)
+    at = names.index(st.session_state[key])
+    chosen = st.selectbox(_("Engine"), names, at, key=key, format_func=lambda name: registry.ENGINES[name].title)
     _form.remembered()[key] = chosen
     return chosen
 
@@ -120,6 +123,7 @@ def _style() -> str | None:
     chosen = st.pills(
         _("Style"),
         [ANY_STYLE, *registry.STYLES],
+        default=st.session_state[key],
         key=key,
         required=True,
         format_func=lambda name: registry.STYLES.get(name, any_style),
@@ -132,7 +136,12 @@ def _style() -> str | None:
 def _style_in_words() -> str | None:
     key = _form.keep("set_style_words", "")
     words = st.text_input(
-        _("Style"), key=key, max_chars=200, placeholder=_("none"), help=_("Words added to the prompt.")
+        _("Style"),
+        st.session_state[key],
+        key=key,
+        max_chars=200,
+        placeholder=_("none"),
+        help=_("Words added to the prompt."),
     )
     _form.remembered()[key] = words
     return words.strip() or None
@@ -161,6 +170,7 @@ def _main_settings(
             _("Seed"),
             min_value=0,
             max_value=2**32 - 1,
+            value=st.session_state[key],
             step=1,
             key=key,
             placeholder=_("random"),
@@ -175,7 +185,13 @@ def _how_many() -> tuple[int, bool]:
     with number:
         key = _form.keep("set_pictures", 1)
         pictures = st.number_input(
-            _("Pictures"), min_value=1, max_value=MAX_PICTURES, step=1, key=key, help=_("Each with its own seed.")
+            _("Pictures"),
+            min_value=1,
+            max_value=MAX_PICTURES,
+            value=st.session_state[key],
+            step=1,
+            key=key,
+            help=_("Each with its own seed."),
         )
         _form.remembered()[key] = pictures
     with button:
