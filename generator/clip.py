@@ -195,18 +195,21 @@ def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> Cli
 def load_robust(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
     """The embedded CLIP with another image tower, which patterns nobody sees do not mislead as easily: it guides from
     nothing where the first one would be satisfied by noise. Its texts' vectors are the first one's."""
-    weights = unpack(load_file(folder / "mini-clip.safetensors"))
-    weights |= unpack(load_file(folder / "mini-robust.safetensors"))
-    return _embedded(weights, json.loads((folder / "mini-robust.json").read_text()), "mini-robust").to(device)
+    return _sharing_texts("mini-robust", folder).to(device)
 
 
 def load_judge(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
-    """The second embedded CLIP, which scores pictures and guides none. It shares the guide's text transformer, and has
-    an image tower and a text projection of its own."""
+    """The second embedded CLIP, "mini-judge", which scores pictures and guides none. It has an image tower and a text
+    projection of its own."""
+    return _sharing_texts("mini-judge", folder).to(device)
+
+
+def _sharing_texts(name: str, folder: Path) -> ClipModel:
+    """An embedded CLIP whose file holds what it does not share with the first one: the image tower at least."""
     weights = unpack(load_file(folder / "mini-clip.safetensors"))
     weights = {key: value for key, value in weights.items() if not key.startswith("visual.")}
-    weights |= unpack(load_file(folder / "mini-judge.safetensors"))
-    return _embedded(weights, json.loads((folder / "mini-judge.json").read_text()), "judge").to(device)
+    weights |= unpack(load_file(folder / f"{name}.safetensors"))
+    return _embedded(weights, json.loads((folder / f"{name}.json").read_text()), name)
 
 
 def _embedded(weights: dict[str, torch.Tensor], config: dict[str, Any], name: str) -> ClipModel:

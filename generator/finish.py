@@ -1,7 +1,8 @@
 """The finishing touch of the embedded models: a drawn picture redrawn by the hand of one style.
 
-What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels, told the style, makes edges sharp and
-areas clean as that style's artists do (adversarial image to image, after pix2pix, Isola et al. 2017, arXiv:1611.07004).
+What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
+arXiv:1505.04597), told the style, has learnt what pictures spoilt in that way were before: it makes edges sharp and
+areas clean as that style's artists do.
 """
 
 from __future__ import annotations
@@ -20,17 +21,15 @@ from safetensors.torch import load_file
 from generator.engine import Engine, Slot, Step
 from generator.packing import unpack
 from generator.params import JobParams
-from generator.restyle import Block
+from generator.told_unet import ToldUnet
 
 WEIGHTS = Path(__file__).parent / "weights"
 FINE = 16  # channels at full size
-COLOURLESS, COLOUR = (
-    ("silhouette",),
-    0.04,
-)  # styles without colours; mean span of the channels from which there are some
+COLOURLESS = ("silhouette",)  # styles without colours
+COLOUR = 0.04  # mean span of the channels from which a picture has colours
 
 
-class Finisher(nn.Module):
+class Finisher(ToldUnet):
     """Pictures and the style they are to be finished in -> pictures.
 
     `config`: styles (list of names), width at half size, deep (width at a quarter), blocks per part, told (numbers that
@@ -38,16 +37,12 @@ class Finisher(nn.Module):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__()
+        width, deep, blocks, told = (config[key] for key in ("width", "deep", "blocks", "told"))
+        super().__init__(width, deep, blocks, told)
         self.config = config
         self.styles: tuple[str, ...] = tuple(config["styles"])
-        width, deep, blocks, told = (config[key] for key in ("width", "deep", "blocks", "told"))
         self.after = nn.Embedding(len(self.styles) + 1, told)
         self.conv_in = nn.Conv2d(12, width, 3, padding=1)
-        self.first = nn.ModuleList(Block(width, told) for _ in range(blocks))
-        self.down, self.up = nn.Conv2d(width, deep, 2, 2), nn.ConvTranspose2d(deep, width, 2, 2)
-        self.middle = nn.ModuleList(Block(deep, told) for _ in range(2 * blocks))
-        self.last = nn.ModuleList(Block(width, told) for _ in range(blocks))
         self.widen = nn.Conv2d(width, 4 * FINE, 3, padding=1)
         self.fine, self.conv_out = nn.Conv2d(FINE + 3, FINE, 3, padding=1), nn.Conv2d(FINE, 3, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)  # begin as the picture itself
@@ -67,15 +62,7 @@ class Finisher(nn.Module):
         """images (B, 3, H, W) in [0, 1] with H and W divisible by 4, style numbers (B,) -> the same shape, fp32; a
         little beyond [0, 1] here and there."""
         told = F.silu(self.after(after))
-        x = self.conv_in(F.pixel_unshuffle(images * 2 - 1, 2))
-        for block in self.first:
-            x = block(x, told)
-        small = self.down(x)
-        for block in self.middle:
-            small = block(small, told)
-        x = x + self.up(small)
-        for block in self.last:
-            x = block(x, told)
+        x = self.body(self.conv_in(F.pixel_unshuffle(images * 2 - 1, 2)), told)
         fine = F.pixel_shuffle(self.widen(F.silu(x)), 2)
         fine = self.fine(F.silu(torch.cat([fine, images.to(fine.dtype) * 2 - 1], dim=1)))
         changed: torch.Tensor = self.conv_out(F.silu(fine))

@@ -16,29 +16,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from generator.packing import unpack
+from generator.told_unet import GROUPS, ToldUnet
 
 WEIGHTS = Path(__file__).parent / "weights"
-GROUPS = 8
 
 
-class Block(nn.Module):
-    """A residual block of two convolutions; what is to be done scales and shifts the second one's input."""
-
-    def __init__(self, width: int, told: int) -> None:
-        super().__init__()
-        self.conv_1, self.conv_2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        self.gain = nn.Linear(told, 2 * width)
-        nn.init.zeros_(self.conv_2.weight)
-
-    def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """x (B, width, h, w), told (B, told) -> the shape of x."""
-        hidden = self.conv_1(F.silu(F.group_norm(x, GROUPS)))
-        scale, shift = self.gain(told)[:, :, None, None].chunk(2, dim=1)
-        changed: torch.Tensor = self.conv_2(F.silu(F.group_norm(hidden, GROUPS) * (1 + scale) + shift))
-        return x + changed
-
-
-class Restyler(nn.Module):
+class Restyler(ToldUnet):
     """z of a picture, its style and the style asked for -> z of the picture in that style.
 
     `config`: z_channels, styles (list of names), width at full size, deep (width at half size), blocks per part, told
@@ -46,17 +29,13 @@ class Restyler(nn.Module):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__()
-        self.config = config
         channels, width, deep, blocks, told = (config[key] for key in ("z_channels", "width", "deep", "blocks", "told"))
+        super().__init__(width, deep, blocks, told)
+        self.config = config
         self.styles = len(config["styles"])
         self.before, self.after = nn.Embedding(self.styles, told), nn.Embedding(self.styles, told)
         self.both = nn.Embedding(self.styles**2, told)
         self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
-        self.first = nn.ModuleList(Block(width, told) for _ in range(blocks))
-        self.down, self.up = nn.Conv2d(width, deep, 2, 2), nn.ConvTranspose2d(deep, width, 2, 2)
-        self.middle = nn.ModuleList(Block(deep, told) for _ in range(2 * blocks))
-        self.last = nn.ModuleList(Block(width, told) for _ in range(blocks))
         self.conv_out = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.zeros_(self.both.weight)
         nn.init.zeros_(self.conv_out.weight)  # begin as the picture itself
@@ -64,15 +43,7 @@ class Restyler(nn.Module):
     def forward(self, z: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         """z (B, z_channels, h, w) with h and w even; before, after: style numbers (B,) -> z fp32 of the same shape."""
         told = F.silu(self.before(before) + self.after(after) + self.both(before * self.styles + after))
-        x = self.conv_in(z)
-        for block in self.first:
-            x = block(x, told)
-        small = self.down(x)
-        for block in self.middle:
-            small = block(small, told)
-        x = x + self.up(small)
-        for block in self.last:
-            x = block(x, told)
+        x = self.body(self.conv_in(z), told)
         changed: torch.Tensor = self.conv_out(F.silu(F.group_norm(x, GROUPS)))
         return z + changed.float()
 

@@ -1,4 +1,4 @@
-"""Train the finisher, a drawn picture to a clean one: `python -m generator.training.finish --minutes 30`.
+"""Train the finisher, a drawn picture to a clean one: `python -m generator.training.finish --minutes 34`.
 
 It learns to give art back: that which `finish_examples` let VQGAN + CLIP go on from, and more of it as codes leave it.
 The loss is the difference of pixels and of what the embedded CLIP's first layers see in them.
@@ -150,7 +150,7 @@ def run(
 
 
 def main() -> None:
-    arguments = command_line(__doc__, 30).parse_args()
+    arguments = command_line(__doc__, 34).parse_args()
     torch.set_num_threads(1)
     folder, pictures = arguments.data / "runs", data.load(arguments.data)
 

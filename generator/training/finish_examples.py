@@ -1,4 +1,4 @@
-"""Draw what the finisher learns to clean: `python -m generator.training.finish_examples --pictures 600`.
+"""Draw what the finisher learns to clean: `python -m generator.training.finish_examples --pictures 700`.
 
 Pictures of the training set, blurred and with some codes disturbed as drafts are, from which VQGAN + CLIP goes on:
 what it leaves of them is the finisher's input, the art itself what it should have been. What is drawn is kept every few
@@ -95,7 +95,7 @@ def draw_examples(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--pictures", type=int, default=700)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures, folder = data.load(arguments.data), arguments.data / "runs"

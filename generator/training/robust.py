@@ -1,4 +1,4 @@
-"""Teach a copy of the embedded CLIP to guide from nothing: `python -m generator.training.robust --minutes 65`.
+"""Teach a copy of the embedded CLIP to guide from nothing: `python -m generator.training.robust --minutes 120`.
 
 A network that only learnt to name pictures is easily led by patterns nobody sees, and what is optimised against it
 fills with them. Here its image tower is trained on from the shipped weights on the pictures that mislead it most within
@@ -10,6 +10,7 @@ with the first.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +23,12 @@ import torch.nn as nn
 from generator.clip import WEIGHTS, load_mini
 from generator.packing import pack
 from generator.training import data
-from generator.training.clip import ImageTower, Texts, augment, name_loss, score, texts_of
+from generator.training.clip import STYLE_SHARE, ImageTower, Texts, augment, name_loss, score, texts_of
 from generator.training.run import Average, Budget, command_line, schedule, train, write
 
 BATCH, RATE = 64, 3e-4
 REACH = 4.0  # greatest Euclidean distance to the real picture, at 64 px and channels in [0, 1]
 EASY = 0.2  # share of the run with half of it
-STYLE_SHARE = 0.3  # weight of telling the styles apart beside telling the concepts apart
 
 
 def misleading(
@@ -97,14 +97,12 @@ def run(
         return {"named": float(named.detach()), "style": float(of_style.detach())}
 
     def report(number: int) -> None:
-        values = average.values
-        trained = {key: value.clone() for key, value in tower.state_dict().items()}
-        tower.load_state_dict(values)
-        notes = {"steps": number, "samples": number * batch, **score(tower, pictures, texts)}
-        tower.load_state_dict(trained)
+        averaged = copy.deepcopy(tower)
+        averaged.load_state_dict(average.values)
+        notes = {"steps": number, "samples": number * batch, **score(averaged, pictures, texts)}
         print("robust", notes, flush=True)
         if export is not None:
-            export(values, notes)
+            export(average.values, notes)
 
     parts: dict[str, Any] = {"tower": tower, "average": average, "optimiser": optimiser}
     train(folder, "robust", budget, parts, step, report, report_minutes=6, seed=seed, stop_after=stop_after)
@@ -112,7 +110,7 @@ def run(
 
 
 def main() -> None:
-    arguments = command_line(__doc__, 60).parse_args()
+    arguments = command_line(__doc__, 120).parse_args()
     torch.set_num_threads(1)
     pictures, clip = data.load(arguments.data), load_mini()
     everything = texts_of(pictures)
