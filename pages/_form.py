@@ -180,7 +180,13 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
     elif field.kind == "number":
         default = float(default)
     keep(key, default)
-    value = _widget(field, key, st.session_state[key], default)
+    value = st.session_state[key]
+    if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
+        least, most = (bound if bound is not None else value for bound in (field.least, field.most))
+        value = (int if field.kind == "whole" else float)(min(max(value, least), most))
+        if st.session_state[key] != value:
+            st.session_state[key] = value
+    value = _widget(field, key, value, default)
     remembered()[key] = value
     return value
 

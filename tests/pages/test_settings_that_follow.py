@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue
+from db import artefacts, queue, schema
+from db.engine import writing
 from generator.params import validate
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
@@ -65,6 +67,19 @@ def test_settings_of_a_job_are_edited_as_they_are(studio: Studio, open_page: Ope
     assert app.number_input(key=f"{DIFFUSION}_skip_steps").value == 14
     app = app.selectbox(key=f"{DIFFUSION}_init").set_value("perlin").run()
     assert drawn(studio, app)["skip_steps"] == 14, "what the visitor had set stays set"
+
+
+def test_settings_of_a_job_from_when_more_was_allowed_are_brought_into_range(
+    studio: Studio, open_page: OpenPage
+) -> None:
+    old = studio.draw("a red heart", steps=20_000)
+    with writing(studio.db) as conn:
+        conn.execute(sa.update(schema.jobs).values(params={**old.params, "steps": 10**6}))
+    app = open_page(w.INFERENCES, job=old.id)
+    app = next(b for b in app.button if b.label == "Edit settings").click().run()
+    app = app.switch_page(w.GENERATION).run()
+    params = drawn(studio, app)
+    assert params["steps"] == 20_000
 
 
 def test_of_a_picture_to_start_from_half_the_steps_are_left_out(studio: Studio, open_page: OpenPage) -> None:
