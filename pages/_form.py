@@ -193,14 +193,16 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
 
 def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
     if field.kind == "choice":
+        free = field.name == "upscaler"  # or a file of the host's own
+        choices = (*field.choices, value) if free and value not in field.choices else field.choices
         return st.selectbox(
             field.label,
-            field.choices,
-            index=field.choices.index(value) if value in field.choices else 0,
+            choices,
+            index=choices.index(value) if value in choices else 0,
             key=key,
             help=field.help,
             format_func=lambda name: _shown(field, name),
-            accept_new_options=field.name == "upscaler",  # a file of the host's own
+            accept_new_options=free,
         )
     if field.kind == "choices":
         most = None if field.most is None else int(field.most)

@@ -168,9 +168,10 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
     settings = refinements.settings_of(w.studio().db, stage.submission.id)
     sheet_id = stage.submission.id
     rate_key, count_key = f"rate_{sheet_id}", f"count_{sheet_id}"
+    rate, count = settings.get("skip_rate"), settings.get("count")
     for key, value in (
-        (rate_key, settings.get("skip_rate", DEFAULT_RATE)),
-        (count_key, settings.get("count", DEFAULT_COUNT)),
+        (rate_key, rate if rate in RATES else DEFAULT_RATE),
+        (count_key, count if count in COUNTS else DEFAULT_COUNT),
     ):
         # What another device has set; what was set here is in the database already.
         if st.session_state.get(key) != value:

@@ -170,7 +170,7 @@ def _main_settings(
             _("Seed"),
             min_value=0,
             max_value=2**32 - 1,
-            value=st.session_state[key],
+            value=None,  # what it is again when it is emptied
             step=1,
             key=key,
             placeholder=_("random"),

@@ -82,6 +82,17 @@ def test_settings_of_a_job_from_when_more_was_allowed_are_brought_into_range(
     assert params["steps"] == 20_000
 
 
+def test_a_seed_that_was_typed_can_be_emptied_again(studio: Studio, open_page: OpenPage) -> None:
+    app = write(open_page(), "a red heart")
+    seed = "set_vqgan-clip_mini_seed"
+    app.number_input(key=seed).set_value(5).run()
+    app = app.run()
+    assert drawn(studio, app)["seed"] == 5
+    app.number_input(key=seed).set_value(None).run()
+    assert app.number_input(key=seed).value is None
+    assert drawn(studio, app)["seed"] != 5
+
+
 def test_of_a_picture_to_start_from_half_the_steps_are_left_out(studio: Studio, open_page: OpenPage) -> None:
     app = diffusion(open_page)
     app.number_input(key=f"{DIFFUSION}_steps").set_value(12).run()
