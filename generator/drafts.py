@@ -18,7 +18,7 @@ from generator.restyle import Restyler, load_restyler
 
 # Spherical distances: what was first drawn in the style asked for is taken where it is no further off than CLEAR; what
 # was redrawn, where it is no further off than the best there was before, and LOSS.
-CLEAR, LOSS = 0.8, 0.25
+CLEAR, LOSS = 0.8, 0.4
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Teach a copy of the embedded CLIP to guide from nothing: `python -m generator.training.robust --minutes 120`.
+"""Teach a copy of the embedded CLIP to guide from nothing: `python -m generator.training.robust --minutes 65`.
 
 A network that only learnt to name pictures is easily led by patterns nobody sees, and what is optimised against it
 fills with them. Here its image tower is trained on from the shipped weights on the pictures that mislead it most within
@@ -110,7 +110,7 @@ def run(
 
 
 def main() -> None:
-    arguments = command_line(__doc__, 120).parse_args()
+    arguments = command_line(__doc__, 65).parse_args()
     torch.set_num_threads(1)
     pictures, clip = data.load(arguments.data), load_mini()
     everything = texts_of(pictures)
