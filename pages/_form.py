@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +13,7 @@ from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
 from generator.inventory import missing
-from generator.params import BadParams, validate
+from generator.params import BadParams, Params, validate
 from pages import _widgets as w
 from pages._language import N_, _
 
@@ -163,6 +163,24 @@ def keep(key: str, default: Any) -> str:
     if key not in st.session_state:
         st.session_state[key] = remembered().get(key, default)
     return key
+
+
+def prompt(example: str) -> str:
+    """The field of the prompt, the same on every page that draws."""
+    key, about = keep("set_prompt", ""), Params.model_fields["prompt"].description
+    written: str = st.text_area(_("Prompt"), st.session_state[key], key=key, height=96, placeholder=example, help=about)
+    remembered()[key] = written
+    return written
+
+
+def choose(label: str, key: str, names: Sequence[str], default: str | None, titles: Callable[[str], str] = str) -> str:
+    """One of `names`; what was chosen before where it is still offered, else the default or the first of them."""
+    first = default if default in names else names[0]
+    if st.session_state[keep(key, first)] not in names:  # the host has withdrawn it since
+        st.session_state[key] = first
+    chosen: str = st.selectbox(label, names, names.index(st.session_state[key]), key=key, format_func=titles)
+    remembered()[key] = chosen
+    return chosen
 
 
 def preset(values: dict[str, Any]) -> None:

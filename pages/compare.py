@@ -25,17 +25,17 @@ def page() -> None:
     w.go()
     st.text(_("A prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn."))
     prompt = _prompt()
-    engine = _choice(_("Engine"), "compare_engine", w.offered_engines(), None, w.engine_title)
+    engine = _form.choose(_("Engine"), "compare_engine", w.offered_engines(), None, w.engine_title)
     style = _style(engine)
     first, second = st.columns(2)
     with first:
         engines = _engines(engine, "compare_columns")
-        rows = _choice(_("Rows"), "compare_rows", _comparison.settings_of(engines), ENGINE)
+        rows = _form.choose(_("Rows"), "compare_rows", _comparison.settings_of(engines), ENGINE)
         typed_rows = _values("compare_rows", rows, engines)
     nothing = _(NOTHING)
     with second:
         engines = _comparison.engines_in(engine, rows, typed_rows)
-        columns = _choice(
+        columns = _form.choose(
             _("Columns"),
             "compare_columns",
             [NOTHING, *_comparison.settings_of(engines)],
@@ -83,25 +83,12 @@ def _prompt() -> str:
     return prompt
 
 
-def _choice(label: str, key: str, names: list[str], default: str | None, titles: Any = str) -> str:
-    _form.keep(key, default or names[0])
-    if st.session_state[key] not in names:
-        st.session_state[key] = default if default in names else names[0]
-    chosen = st.selectbox(label, names, names.index(st.session_state[key]), key=key, format_func=titles)
-    _form.remembered()[key] = chosen
-    return chosen
-
-
 def _style(engine: str) -> str | None:
     """The style of the embedded models, where the engine's first checkpoint has styles."""
     if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
         return None
-    key = _form.keep("compare_style", registry.CHECKPOINTS["mini"].defaults["style"])
-    names = list(registry.STYLES)
-    at = names.index(st.session_state[key])
-    chosen = st.selectbox(_("Style"), names, at, key=key, format_func=lambda name: registry.STYLES[name])
-    _form.remembered()[key] = chosen
-    return chosen
+    usual = registry.CHECKPOINTS["mini"].defaults["style"]
+    return _form.choose(_("Style"), "compare_style", list(registry.STYLES), usual, registry.STYLES.__getitem__)
 
 
 def _engines(engine: str, axis_key: str) -> list[str]:

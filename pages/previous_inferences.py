@@ -78,27 +78,18 @@ def _filters() -> dict[str, Any]:
             icon=":material/search:",
         )
     with engine_cell:
-        key = _form.keep("gallery_engine", "")
+        every = _("All that make pictures")
         names = ["", *registry.ENGINES]
-        kept[key] = st.selectbox(
-            _("Engine"),
-            names,
-            names.index(st.session_state[key]),
-            key=key,
-            format_func=lambda name: registry.ENGINES[name].title if name else _("All that make pictures"),
-        )
+        engine = _form.choose(_("Engine"), "gallery_engine", names, "", lambda name: w.engine_title(name) or every)
     with status_cell:
-        key = _form.keep("gallery_status", next(iter(STATUSES)))
-        names = list(STATUSES)
-        at = names.index(st.session_state[key])
-        kept[key] = st.selectbox(_("Status"), names, at, key=key, format_func=named(STATUSES))
+        status = _form.choose(_("Status"), "gallery_status", list(STATUSES), None, named(STATUSES))
     key = _form.keep("gallery_mine", False)
     kept[key] = st.toggle(_("Only mine"), st.session_state[key], key=key)
     return {
         "search": kept["gallery_search"].strip() or None,
-        "engine": kept["gallery_engine"] or None,
-        "without": () if kept["gallery_engine"] else _results(),
-        "states": STATUSES[kept["gallery_status"]],
+        "engine": engine or None,
+        "without": () if engine else _results(),
+        "states": STATUSES[status],
         "submitter": w.visitor() if kept["gallery_mine"] else None,
     }
 

@@ -6,7 +6,6 @@ import streamlit as st
 
 from db import refinements, submissions
 from generator import registry
-from generator.params import Params
 from pages import _form, _refinement, _stages
 from pages import _widgets as w
 from pages._language import _, ngettext
@@ -27,13 +26,8 @@ def page() -> None:
 
 
 def _begin(visitor: str) -> None:
-    kept = _form.remembered()
     st.caption(_("Ask for a few pictures, tap those you like, and go on from there, near or far."))
-    key = _form.keep("set_prompt", "")
-    help_text = Params.model_fields["prompt"].description
-    kept[key] = st.text_area(
-        _("Prompt"), st.session_state[key], key=key, height=96, placeholder="a red heart", help=help_text
-    )
+    prompt = _form.prompt("a red heart")
     rules, settings = w.house_rules(), w.studio().settings
     engines = _stages.engines_that_vary()
     if not engines:
@@ -73,7 +67,7 @@ def _begin(visitor: str) -> None:
             found = _stages.begin(
                 w.studio(),
                 visitor,
-                prompt=kept[key],
+                prompt=prompt,
                 engine=engine,
                 checkpoint=checkpoint,
                 style=None if style == ANY_STYLE else style,

@@ -9,7 +9,7 @@ import streamlit as st
 from db import sources, visitors, workers
 from generator import registry
 from generator.inventory import missing, own_folders, wrong_default
-from generator.params import BadParams, Params, validate
+from generator.params import BadParams, validate
 from generator.prompts import parse_prompts
 from pages import _form, _live, _name, _uploads
 from pages import _widgets as w
@@ -43,7 +43,7 @@ def page() -> None:
 
 def _draw_form(visitor: str) -> None:
     values: dict[str, Any] = {}
-    _remembered_text_area()
+    _form.prompt(EXAMPLES[0])
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
             st.button(example, key=f"example_{example}", on_click=_form.preset, args=({"set_prompt": example},))
@@ -76,14 +76,6 @@ def _draw_form(visitor: str) -> None:
         _what_it_takes(engine, values)
 
 
-def _remembered_text_area() -> None:
-    key = _form.keep("set_prompt", "")
-    help_text = Params.model_fields["prompt"].description
-    _form.remembered()[key] = st.text_area(
-        _("Prompt"), st.session_state[key], key=key, height=96, placeholder=EXAMPLES[0], help=help_text
-    )
-
-
 def _beside(engine: str) -> dict[str, Any]:
     """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
     offered, found = registry.params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
@@ -99,14 +91,7 @@ def _engine() -> str:
     default = w.house_rules().default_engine or w.studio().settings.default_engine
     if len(names) == 1:
         return names[0]
-    first = default if default in names else names[0]
-    key = _form.keep("set_engine", first)
-    if st.session_state[key] not in names:  # the host has withdrawn it since
-        st.session_state[key] = first
-    at = names.index(st.session_state[key])
-    chosen = st.selectbox(_("Engine"), names, at, key=key, format_func=lambda name: registry.ENGINES[name].title)
-    _form.remembered()[key] = chosen
-    return chosen
+    return _form.choose(_("Engine"), "set_engine", names, default, w.engine_title)
 
 
 def _checkpoints(engine: str) -> list[str]:
