@@ -29,6 +29,7 @@ from generator.pictures import no_picture
 from generator.precision import Precision, repeatable
 from generator.prompts import parse_prompts
 from generator.slots import LatentSlot, resume, settled, show
+from generator.style_guidance import StyleGuide, load_style_guide
 
 LIKELIEST, LEAST = 0.99, 0.001  # share a class starts with at most and at least: a share of 0 could never rise again
 MOST_Z, MOST_LOGIT = 3.0, 10.0
@@ -51,6 +52,7 @@ class BigganClip:
         clips: Sequence[Clip],
         *,
         reader: ClipModel | None = None,
+        style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
@@ -60,6 +62,7 @@ class BigganClip:
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.biggan, self.clips, self._reader, self._read_image = biggan, clips, reader, read_image
+        self._style_guide = style_guide
         biggan.requires_grad_(False).eval().to(self.device)
         for part in biggan.modules():
             if isinstance(part, nn.Conv2d):  # what reads z stays exact: its rounding would show in every pixel
@@ -85,7 +88,10 @@ class BigganClip:
         # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
         reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
         biggan = load_biggan(checkpoint, checkpoints_dir, device)
-        return cls(biggan, clips, reader=reader, device=device, read_image=read_image)
+        styles = None
+        if isinstance(biggan, MiniBigGAN):
+            styles = load_style_guide(clips, device, Precision.best(torch.device(device)))
+        return cls(biggan, clips, reader=reader, style_guide=styles, device=device, read_image=read_image)
 
     def open(self, params: BigganClipParams) -> LatentSlot[BigganClipParams]:
         """Embeds the prompts and makes the start.
@@ -188,11 +194,13 @@ class BigganClip:
             images = self._decode(z, [slot.params for slot in slots])
             seen = images.detach().requires_grad_(learn)
             prompts, scores = look(seen, slots, moving, self.clips, self.precision, self.micro_batch)
+            styles = self._style_guide.pull(seen, slots, moving) if self._style_guide else torch.zeros_like(scores)
             if learn:
                 images.backward(seen.grad)
             terms = [self._keep(slot, moves) for slot, moves in zip(slots, moving, strict=True)]
         pull, latent, classes = torch.stack(terms).unbind(dim=1)
-        steps = settled(slots, images, scores, {"prompts": prompts, "pull": pull, "latent": latent, "classes": classes})
+        own = {"prompts": prompts, "style": styles, "pull": pull, "latent": latent, "classes": classes}
+        steps = settled(slots, images, scores, own)
         steps = show(slots, steps, images, self._averages)
         for slot in slots:
             if not slot.done:

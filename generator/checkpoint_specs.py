@@ -17,7 +17,7 @@ class CheckpointSpec:
     factor: int  # px per code: width and height are floored to a multiple of it
     max_side: int  # px
     activation_bytes_per_px: int  # decoder activations kept for the backward pass, fp32
-    weight_bytes: int
+    weight_bytes: int  # of the embedded models, with those of the CLIP that tells styles apart
     defaults: Mapping[str, Any]
     styled: bool = False  # whether `style` names one of STYLES
     only_side: int | None = None  # px, where the model draws one size
@@ -29,7 +29,14 @@ class CheckpointSpec:
     guided_bytes_per_px: int = 0  # more activations where CLIP guides what need not be guided
 
 
-_MINI: dict[str, Any] = {"clip": ("mini",), "style": "noto", "width": 64, "height": 64, "finish": 1.0}
+_MINI: dict[str, Any] = {
+    "clip": ("mini",),
+    "style": "noto",
+    "style_weight": 0.2,
+    "width": 64,
+    "height": 64,
+    "finish": 1.0,
+}
 _REAL_DEFAULTS: dict[str, Any] = {
     "clip": ("ViT-B/32",),
     "init": "random",
@@ -111,7 +118,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         factor=4,
         max_side=256,
         activation_bytes_per_px=16_000,
-        weight_bytes=10 * MIB,
+        weight_bytes=50 * MIB,
         defaults=_MINI
         | {"init": "prior", "steps": 24, "learning_rate": 0.05, "cutn": 8, "init_weight": 16.0, "upscale": 4},
         styled=True,
@@ -123,7 +130,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         max_side=64,
         only_side=64,
         activation_bytes_per_px=12_000,
-        weight_bytes=60 * MIB,
+        weight_bytes=100 * MIB,
         guided_bytes_per_px=12_000,
         defaults=_MINI | {"steps": 20, "cfg_scale": 3.5, "clip_guidance_scale": 1000.0},
         styled=True,
@@ -135,7 +142,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         factor=8,
         max_side=128,
         activation_bytes_per_px=16_000,
-        weight_bytes=60 * MIB,
+        weight_bytes=100 * MIB,
         defaults=_MINI | {"init": "prior", "steps": 40, "cutn": 8},
         styled=True,
         embedded=True,
@@ -146,7 +153,7 @@ CHECKPOINTS: dict[str, CheckpointSpec] = {
         max_side=64,
         only_side=64,
         activation_bytes_per_px=8_000,
-        weight_bytes=30 * MIB,
+        weight_bytes=70 * MIB,
         defaults=_MINI | {"init": "text", "steps": 30, "learning_rate": 0.05, "cutn": 8, "init_weight": 2.0},
         styled=True,
         embedded=True,

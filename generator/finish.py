@@ -2,7 +2,7 @@
 
 What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
 arXiv:1505.04597), told the style, has learnt what pictures spoilt in that way were before: it makes edges sharp and
-areas clean as that style's artists do.
+areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from generator.engine import Engine, Slot, Step
+from generator.flatten import ANY, FLATNESS, flattened
 from generator.packing import unpack
 from generator.params import JobParams
 from generator.told_unet import ToldUnet
@@ -52,11 +53,11 @@ class Finisher(ToldUnet):
         """A style's number; None, as any style that it does not know, is the last."""
         return self.styles.index(style) if style in self.styles else len(self.styles)
 
-    def style_of(self, image: torch.Tensor, asked: str | None) -> int:
-        """The number of the style to finish image (3, H, W) in: what was asked for, but where a style without colours
-        was and there are some after all."""
+    def style_of(self, image: torch.Tensor, asked: str | None) -> str | None:
+        """The style to finish image (3, H, W) in: what was asked for; None, any, where a style without colours was and
+        there are some after all."""
         coloured = float((image.amax(dim=0) - image.amin(dim=0)).mean()) > COLOUR
-        return self.style_index(None if coloured and asked in COLOURLESS else asked)
+        return None if coloured and asked in COLOURLESS else asked
 
     def forward(self, images: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         """images (B, 3, H, W) in [0, 1] with H and W divisible by 4, style numbers (B,) -> the same shape, fp32; a
@@ -106,8 +107,10 @@ class Finished:
         if step.image is None or not params.finish:
             return step
         device = self.finisher.after.weight.device
-        style = torch.tensor([self.finisher.style_of(step.image, params.style)], device=device)
-        made = self.finisher(step.image[None].to(device), style)[0].cpu()
+        style = self.finisher.style_of(step.image, params.style)
+        number = torch.tensor([self.finisher.style_index(style)], device=device)
+        made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
+        made = flattened(made, FLATNESS.get(style, ANY) if style else ANY)
         return replace(step, image=step.image.lerp(made, params.finish).clamp(0, 1))
 
 

@@ -28,8 +28,10 @@ from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts import MiniPictures
+from generator.style_guidance import StyleGuide, load_style_guide
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
+TERMS = ("prompts", "style", "tv", "range", "sat", "init")  # of the loss
 
 
 class Denoiser(Protocol):
@@ -64,6 +66,7 @@ class GuidedDiffusion:
         clips: Sequence[Clip],
         *,
         drafts: MiniPictures | None = None,
+        style_guide: StyleGuide | None = None,
         lpips: Lpips | None = None,
         checkpoints_dir: str = "",
         device: str = "cpu",
@@ -78,6 +81,7 @@ class GuidedDiffusion:
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.model, self.clips, self._drafts, self._read_image = model, clips, drafts, read_image
+        self._style_guide = style_guide
         self._lpips, self._checkpoints_dir = lpips, checkpoints_dir
         self.precision.freeze(model, *clips)
         self.precision.narrow(*getattr(model, "narrowed", (model,)), *(clip.network.visual for clip in clips))
@@ -100,8 +104,12 @@ class GuidedDiffusion:
         require_all((checkpoint, *clip), Path(checkpoints_dir))
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         model = load_diffusion(checkpoint, checkpoints_dir, device)
-        drafts = MiniPictures(Precision.best(torch.device(device)), clips) if checkpoint == "mini-diffusion" else None
-        return cls(model, clips, drafts=drafts, checkpoints_dir=checkpoints_dir, device=device, read_image=read_image)
+        common: Any = {"checkpoints_dir": checkpoints_dir, "device": device, "read_image": read_image}
+        if checkpoint != "mini-diffusion":
+            return cls(model, clips, **common)
+        precision = Precision.best(torch.device(device))
+        drafts, styles = MiniPictures(precision, clips), load_style_guide(clips, device, precision)
+        return cls(model, clips, drafts=drafts, style_guide=styles, **common)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
@@ -198,21 +206,22 @@ class GuidedDiffusion:
             slot.done = not slot.moves
             due = slot.done or slot.index % slot.params.save_every == 0
             image = ((guess[b] + 1) / 2).clamp(0, 1).cpu().contiguous() if due else None
-            names = ("prompts", "tv", "range", "sat", "init")
-            losses = dict(zip(names, row[:5], strict=True))
-            steps.append(Step(slot.index, slot.params.total_steps, image, row[5], losses, slot.done))
+            losses = dict(zip(TERMS, row, strict=False))
+            steps.append(Step(slot.index, slot.params.total_steps, image, row[len(TERMS)], losses, slot.done))
             if not slot.done:
                 self._move(slot, bent[b : b + 1])
         return steps
 
     def _judge(self, guess: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss terms (B, 5: prompts, tv, range, sat, init), scores (B,), and the gradient of their scaled sum.
+        """Loss terms (B, TERMS), scores (B,), and the gradient of their scaled sum.
 
         guess: (B, 3, H, W), what CLIP is to look at.
 
-        Every term is as it was before its scale; the gradient is (B, 3, H, W), zero where a slot no longer moves.
+        Every term is as it was before its scale, the style's with its weight beside the prompts'; the gradient is
+        (B, 3, H, W), zero where a slot no longer moves.
         """
-        terms, scores = torch.zeros(len(slots), 5, device=self.device), torch.zeros(len(slots), device=self.device)
+        terms = torch.zeros(len(slots), len(TERMS), device=self.device)
+        scores = torch.zeros(len(slots), device=self.device)
         guided = [slot.moves and slot.params.clip_guidance_scale > 0 for slot in slots]
         gradient = torch.zeros_like(guess)
         rounds = torch.tensor([slot.params.cutn_batches for slot in slots], device=self.device)
@@ -225,10 +234,12 @@ class GuidedDiffusion:
                 seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch, self._cuts
             )
             terms[rows, 0] += losses
+            if self._style_guide:
+                terms[rows, 1] += self._style_guide.pull(seen, [slots[b] for b in rows], pulled)
             scores[rows] += score
             if seen.grad is not None:
                 gradient[rows] += seen.grad
-        terms[:, 0] /= rounds
+        terms[:, :2] /= rounds[:, None]
         pull = torch.zeros_like(guess)
         for b, slot in enumerate(slots):
             if not slot.moves:
@@ -243,7 +254,7 @@ class GuidedDiffusion:
             own = torch.stack([total_variation(x0), beyond, extreme, away])
             scales = own.new_tensor([params.tv_scale, params.range_scale, params.sat_scale, params.init_scale])
             pull[b] += torch.autograd.grad((own * scales).sum(), x0)[0]
-            terms[b, 1:] = own.detach()
+            terms[b, 2:] = own.detach()
         return terms, scores / rounds, pull
 
     def _away(self, x0: Tensor, slot: GuidedDiffusionSlot) -> Tensor:

@@ -28,6 +28,7 @@ from generator.pictures import cover, no_picture, to_tensor
 from generator.precision import Precision, repeatable
 from generator.pull import pull
 from generator.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.style_guidance import StyleGuide, load_style_guide
 from generator.vqgan import VQGAN
 
 STATE_VERSION = 1
@@ -97,6 +98,7 @@ class LatentDiffusion:
         reader: ClipModel,
         clips: Sequence[Clip],
         *,
+        style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
@@ -107,6 +109,7 @@ class LatentDiffusion:
         self.micro_batch: int | None = None
         self.clips: list[Any] = list(clips)
         self.model, self.drafter, self.vqgan, self.reader, self._read_image = model, drafter, vqgan, reader, read_image
+        self._style_guide = style_guide
         for part in (model, drafter, vqgan, reader, *self.clips):
             part.requires_grad_(False).eval().to(self.device)
         squared = alphas().double()
@@ -126,7 +129,8 @@ class LatentDiffusion:
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
         models = load_latent_diffusion(device), load_drafter(device), load_vqgan("mini", checkpoints_dir, device)
-        return cls(*models, reader, clips, device=device, read_image=read_image)
+        styles = load_style_guide(clips, device, Precision.best(torch.device(device)))
+        return cls(*models, reader, clips, style_guide=styles, device=device, read_image=read_image)
 
     @torch.no_grad()
     def open(self, params: LatentDiffusionParams) -> LatentDiffusionSlot:
@@ -250,6 +254,9 @@ class LatentDiffusion:
             scale=slot.params.clip_guidance_scale,
             cutn=CUTOUTS,
             micro_batch=self.micro_batch,
+            style_guide=self._style_guide,
+            style=slot.params.style,
+            style_weight=slot.params.style_weight,
         )
 
     def _step(self, slot: LatentDiffusionSlot, clean: Tensor, images: Tensor, losses: Tensor, scores: Tensor) -> Step:

@@ -13,6 +13,7 @@ from generator.guidance import Clip, Targets
 from generator.look import look
 from generator.params import Cutouts
 from generator.precision import Precision
+from generator.style_guidance import StyleGuide
 
 GREATEST = 0.1  # root mean square of a pull at z, which has a standard deviation of about 1
 
@@ -21,6 +22,8 @@ class _Looks(Cutouts):
     """How CLIP looks at a picture it pulls at."""
 
     loss: str = "spherical"
+    style: str | None = None
+    style_weight: float = 0.0
 
 
 @dataclass
@@ -41,18 +44,24 @@ def pull(
     scale: float,
     cutn: int,
     micro_batch: int | None,
+    style_guide: StyleGuide | None = None,
+    style: str | None = None,
+    style_weight: float = 0.0,
 ) -> Tensor:
     """`scale` times the gradient of CLIP's distance to the prompts at each x0 (n, C, h, w), at most GREATEST.
 
     decode: x0 -> pictures (n, 3, H, W). CLIP sees `cutn` cutouts of each, `micro_batch` at a time, None: all at once;
-    they are drawn from the CPU `generator`.
+    they are drawn from the CPU `generator`. With a `style_guide` the distance to the style counts beside the prompts'.
     """
     with torch.enable_grad():
         x0 = x0.detach().requires_grad_()
         pictures = decode(x0)
         seen = pictures.detach().clamp(0, 1).requires_grad_()
-        watched = [_Watched(_Looks(cutn=cutn), targets, generator)] * len(x0)
-        look(seen, watched, [True] * len(x0), clips, precision, micro_batch)
+        looks = _Looks(cutn=cutn, style=style, style_weight=style_weight)
+        watched, moving = [_Watched(looks, targets, generator)] * len(x0), [True] * len(x0)
+        look(seen, watched, moving, clips, precision, micro_batch)
+        if style_guide is not None:
+            style_guide.pull(seen, watched, moving)
         assert seen.grad is not None
         gradient = torch.autograd.grad(pictures, x0, seen.grad)[0] * scale
     size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()

@@ -57,6 +57,8 @@ STYLES: dict[str, str] = {
     "fx": "Fx",
 }
 
+STYLED_ONLY = ("style_weight", "finish")  # settings that only models which know these styles read
+
 ENGINES: dict[str, EngineSpec] = {
     "vqgan-clip": EngineSpec(
         title="VQGAN + CLIP",

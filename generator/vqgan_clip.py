@@ -24,6 +24,7 @@ from generator.pictures import no_picture
 from generator.precision import Precision, recomputed, repeatable
 from generator.slots import LatentSlot, resume, settled, show
 from generator.starts import DraftCodes, MiniDrafts, Quantised, start_z
+from generator.style_guidance import StyleGuide, load_style_guide
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 
@@ -45,6 +46,7 @@ class VqganClip:
         clips: Sequence[Clip],
         *,
         draft_codes: DraftCodes | None = None,
+        style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
@@ -54,7 +56,7 @@ class VqganClip:
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.vqgan, self.clips = vqgan, clips
-        self._draft_codes, self._read_image = draft_codes, read_image
+        self._draft_codes, self._style_guide, self._read_image = draft_codes, style_guide, read_image
         self.precision.freeze(vqgan, *clips)
         self.precision.narrow(vqgan.decoder, *(clip.network.visual for clip in clips))
         codebook = vqgan.codebook.detach().float()
@@ -74,8 +76,11 @@ class VqganClip:
         """On the weights of a checkpoint. Raises generator.checkpoints.CheckpointMissing, CheckpointDamaged."""
         vqgan = load_vqgan(checkpoint, checkpoints_dir, device)
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        drafts = MiniDrafts(Precision.best(torch.device(device)), clips) if checkpoint == "mini" else None
-        return cls(vqgan, clips, draft_codes=drafts, device=device, read_image=read_image)
+        if checkpoint != "mini":
+            return cls(vqgan, clips, device=device, read_image=read_image)
+        precision = Precision.best(torch.device(device))
+        drafts, styles = MiniDrafts(precision, clips), load_style_guide(clips, device, precision)
+        return cls(vqgan, clips, draft_codes=drafts, style_guide=styles, device=device, read_image=read_image)
 
     def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
         """Embeds the prompts and makes the start.
@@ -119,10 +124,11 @@ class VqganClip:
             seen = images.detach().requires_grad_(learn)
             smooth = self._smooth(seen, slots, moving)
             prompts, scores = look(seen, slots, moving, self.clips, self.precision, self.micro_batch)
+            styles = self._style_guide.pull(seen, slots, moving) if self._style_guide else torch.zeros_like(scores)
             if learn:
                 images.backward(seen.grad)
         pulls = self._pull(slots, moving)
-        steps = settled(slots, images, scores, {"prompts": prompts, "tv": smooth, "pull": pulls})
+        steps = settled(slots, images, scores, {"prompts": prompts, "style": styles, "tv": smooth, "pull": pulls})
         steps = show(slots, steps, images, self._averages)
         for slot in slots:
             if not slot.done:

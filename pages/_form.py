@@ -57,8 +57,9 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     checkpoints: those to choose from. Raises registry.UnknownName.
     """
     groups: dict[str, list[Field]] = {}
+    spec = registry.checkpoint_spec(checkpoint)
     for name, info in registry.params_class(engine).model_fields.items():
-        if name in registry.checkpoint_spec(checkpoint).unused:
+        if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue
         field = _field(name, info, checkpoints)
         groups.setdefault(field.group, []).append(field)

@@ -220,9 +220,10 @@ often the judge sees the style that was asked for. *Diversity*: mean cosine dist
 of one picture alone, models loaded. *Random z* are amounts of the training pictures' principal components
 (`init=components`); *random codes* are what VQGAN + CLIP started from in its first notebooks.
 
-The judge names {art["r1"]:.0%} of the held-out art itself, and the style of {art["style"]:.0%}: the sets draw many \
-things alike, and no engine can
-be seen to do much better than the art.
+The judge names {art["r1"]:.0%} of the held-out art itself, and sees the style of {art["style"]:.0%}: the sets draw \
+many things alike. The
+engines are pulled towards the style by a second network that tells styles apart (`style_weight`), and flattened where
+its artists draw flat (`finish`), so that a picture may look more like its style than much of the art does.
 
 | | R@1 | (known concepts, new style) | (free phrases) | R@5 | style | diversity | nearest | copies | s | MB |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -47,6 +47,9 @@ class Params(JobParams):
     width: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
+    style_weight: float = Setting(
+        0.0, group="guidance", ge=0, le=10, description="Mini models: how strongly the style asked for pulls."
+    )
     finish: float = Setting(
         0.0,
         group="output",
@@ -88,8 +91,9 @@ class Params(JobParams):
             registry.lookup("style", registry.STYLES, self.style)
             if not spec.styled:
                 raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
-        if self.finish and not spec.styled:
-            raise ValueError("finish applies to the mini models only; leave it out.")
+        for name in registry.STYLED_ONLY:
+            if getattr(self, name) and not spec.styled:
+                raise ValueError(f"{name} applies to the mini models only; leave it out.")
         upscalers = registry.ENGINES["upscale"].checkpoints
         if self.upscaler not in upscalers and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
             raise ValueError(

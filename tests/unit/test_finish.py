@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from generator import registry
 from generator.engine import generate
 from generator.finish import Finished, Finisher
+from generator.flatten import FLATNESS, flattened
 from generator.params import BadParams, validate
 from tests import tiny_engines
 
@@ -77,9 +79,27 @@ def test_a_finished_engine_goes_on_where_it_was_and_hands_on_what_memory_allows(
 def test_what_has_colours_after_all_is_not_finished_as_a_silhouette() -> None:
     model, grey = finisher(), torch.rand(1, 16, 16).expand(3, 16, 16)
     red = grey * torch.tensor([1.0, 0.2, 0.2]).view(3, 1, 1)
-    asked = STYLES.index("silhouette")
-    assert model.style_of(grey, "silhouette") == asked and model.style_of(red, "silhouette") == len(STYLES)
-    assert model.style_of(red, "noto") == STYLES.index("noto") and model.style_of(red, None) == len(STYLES)
+    assert model.style_of(grey, "silhouette") == "silhouette" and model.style_of(red, "silhouette") is None
+    assert model.style_of(red, "noto") == "noto" and model.style_of(red, None) is None
+    assert model.style_index("noto") == STYLES.index("noto") and model.style_index(None) == len(STYLES)
+
+
+def test_flattening_takes_the_mottle_off_plain_areas_and_leaves_their_edges() -> None:
+    plain = torch.ones(3, 40, 32)
+    plain[:, 12:28, 8:24] = torch.tensor([0.9, 0.2, 0.1]).view(3, 1, 1)
+    mottled = (plain + 0.04 * torch.randn(plain.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    made = flattened(mottled, FLATNESS["twemoji"])
+    assert made.shape == plain.shape and made.min() >= 0 and made.max() <= 1
+    inside, before = made[:, 14:26, 10:22], mottled[:, 14:26, 10:22]
+    assert inside.std(dim=(1, 2)).max() < 0.2 * before.std(dim=(1, 2)).min()
+    assert (made - plain).abs().max() < 0.1  # the edge is where it was, and as sharp
+    assert torch.equal(flattened(mottled, 0.0), mottled)
+    assert torch.allclose(flattened(plain, 0.008), plain, atol=1e-3)
+
+
+def test_the_flat_styles_are_flattened_most_and_shaded_3d_not_at_all() -> None:
+    assert set(FLATNESS) == set(registry.STYLES)
+    assert FLATNESS["3d"] == 0 < FLATNESS["noto"] < FLATNESS["fluent"]
 
 
 def test_only_the_mini_models_are_finished() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from generator import clip
 from generator.finish import Finisher
 from generator.training import clip as clip_recipe
-from generator.training import data, finish, finish_examples, patches, robust
+from generator.training import data, finish, finish_examples, patches, robust, style_head
 from generator.training.codes import STYLE_WEIGHTS
 from generator.training.run import Budget
 from generator.vqgan import load_mini as load_vqgan
@@ -64,6 +67,27 @@ def test_a_clip_is_misled_less_once_it_was_taught_and_its_teaching_resumes_exact
         return float(loss(near))
 
     assert misled(whole) < misled(short)
+
+
+def test_the_guide_learns_to_tell_styles_apart_and_is_otherwise_as_it_was(
+    pictures: data.Pictures, tmp_path: Path
+) -> None:
+    noto, fluent = (pictures.styles.index(style) for style in ("noto", "fluent"))
+    rows = np.flatnonzero((pictures.style == noto) | (pictures.style == fluent))
+    columns = ("rgba", "concept", "style", "train", "unseen_concept", "unseen_style")
+    both = replace(pictures, **{name: getattr(pictures, name)[rows] for name in columns})
+    draw = np.random.default_rng(0)  # grain, as real pictures have
+    both.rgba[...] = np.where(draw.random(both.rgba.shape) < 0.2, draw.integers(256, size=both.rgba.shape), both.rgba)
+    both.rgba[both.style == fluent, ::4, :, :3] = 0  # one of the styles draws stripes
+    before = clip.load_robust()
+    for ending in ("safetensors", "json"):
+        shutil.copy(clip.WEIGHTS / f"mini-clip.{ending}", tmp_path)
+    style_head.run(both, before, None, 60, clip.WEIGHTS, tmp_path)
+    after = clip.load_robust(folder=tmp_path)
+    assert after.styles == tuple(pictures.styles)
+    images = torch.nn.functional.interpolate(whites(both), (after.resolution,) * 2, mode="bilinear", antialias=True)
+    assert torch.equal(after.encode_image(images), before.encode_image(images))
+    assert (after.style_scores(images).argmax(dim=1).numpy() == both.style).mean() > 0.9
 
 
 def test_what_clip_leaves_of_the_art_is_kept_and_gone_on_with_as_if_it_had_not_stopped(
