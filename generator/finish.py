@@ -2,7 +2,7 @@
 
 What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
 arXiv:1505.04597), told the style, has learnt what pictures spoilt in that way were before: it makes edges sharp and
-areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened.
+areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened. Paper is white.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 FINE = 16  # channels at full size
 COLOURLESS = ("silhouette",)  # styles without colours
 COLOUR = 0.04  # mean span of the channels from which a picture has colours
+PAPER, SHADE = 0.95, 0.01  # least of every channel at the edge that is meant to be white, and what is still white there
 
 
 class Finisher(ToldUnet):
@@ -110,8 +111,15 @@ class Finished:
         style = self.finisher.style_of(step.image, params.style)
         number = torch.tensor([self.finisher.style_index(style)], device=device)
         made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
-        made = flattened(made, FLATNESS.get(style, ANY) if style else ANY)
+        made = on_white_paper(flattened(made, FLATNESS.get(style, ANY) if style else ANY))
         return replace(step, image=step.image.lerp(made, params.finish).clamp(0, 1))
+
+
+def on_white_paper(image: torch.Tensor) -> torch.Tensor:
+    """image (3, H, W) in [0, 1] made lighter where its edge is all but white, so that the edge is white; the pull
+    towards a prompt or a style tints it a little."""
+    edge = torch.cat([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], dim=1).median(dim=1).values
+    return image if edge.min() < PAPER else (image / (edge - SHADE).view(3, 1, 1)).clamp(max=1.0)
 
 
 def finished(engine: Engine, device: torch.device | str) -> Finished:

@@ -234,12 +234,15 @@ class GuidedDiffusion:
                 seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch, self._cuts
             )
             terms[rows, 0] += losses
-            if self._style_guide:
-                terms[rows, 1] += self._style_guide.pull(seen, [slots[b] for b in rows], pulled)
             scores[rows] += score
             if seen.grad is not None:
                 gradient[rows] += seen.grad
-        terms[:, :2] /= rounds[:, None]
+        terms[:, 0] /= rounds
+        if self._style_guide:  # it draws nothing at random: one look stands for all rounds
+            seen = ((guess + 1) / 2).requires_grad_(any(guided))
+            terms[:, 1] = self._style_guide.pull(seen, slots, guided)
+            if seen.grad is not None:
+                gradient += seen.grad * rounds.view(-1, 1, 1, 1)
         pull = torch.zeros_like(guess)
         for b, slot in enumerate(slots):
             if not slot.moves:

@@ -46,8 +46,9 @@ class StyleGuide:
         wanted = torch.tensor([self.clip.styles.index(slots[b].params.style) for b in rows], device=seen.device)
         weight = torch.tensor([slots[b].params.style_weight for b in rows], device=seen.device)
         learning = torch.tensor([moving[b] for b in rows], device=seen.device)
+        whole = _resized(seen[rows], self.clip.resolution)
         with self.precision.autocast():
-            scores = self.clip.style_scores(_resized(seen[rows], self.clip.resolution)).float()
+            scores = self.clip.style_scores(whole).float()
         losses = weight * F.cross_entropy(scores, wanted, reduction="none")
         if losses.requires_grad and learning.any():
             (losses * learning).sum().backward()

@@ -222,8 +222,8 @@ of one picture alone, models loaded. *Random z* are amounts of the training pict
 
 The judge names {art["r1"]:.0%} of the held-out art itself, and sees the style of {art["style"]:.0%}: the sets draw \
 many things alike. The
-engines are pulled towards the style by a second network that tells styles apart (`style_weight`), and flattened where
-its artists draw flat (`finish`), so that a picture may look more like its style than much of the art does.
+engines are pulled towards the style by another network that tells styles apart (`style_weight`; not from random z), and
+flattened where its artists draw flat (`finish`), so that a picture may look more like its style than much of the art.
 
 | | R@1 | (known concepts, new style) | (free phrases) | R@5 | style | diversity | nearest | copies | s | MB |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -48,7 +48,7 @@ class Params(JobParams):
     height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
     style_weight: float = Setting(
-        0.0, group="guidance", ge=0, le=10, description="Mini models: how strongly the style asked for pulls."
+        0.0, group="guidance", ge=0, le=10, description="Mini models: pull of the style asked for, where CLIP pulls."
     )
     finish: float = Setting(
         0.0,

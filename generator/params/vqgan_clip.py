@@ -10,8 +10,16 @@ from generator import registry
 from generator.params.base import Params, Setting, check_pictures
 from generator.params.optimised import Optimised
 
-# Where nothing is known of the picture yet, what guides must not be satisfied by noise, nor lead far from any picture.
-COMPONENTS = {"clip": ("mini-robust", "mini"), "steps": 120, "learning_rate": 0.1, "cutn": 4, "init_weight": 0.6}
+# Where nothing is known of the picture yet, what guides must not be satisfied by noise, nor lead far from any picture;
+# a pull towards a style comes before there is anything to draw in it, and fewer pictures show what was asked for.
+COMPONENTS = {
+    "clip": ("mini-robust", "mini"),
+    "style_weight": 0.0,
+    "steps": 120,
+    "learning_rate": 0.1,
+    "cutn": 4,
+    "init_weight": 0.6,
+}
 
 
 class VqganClipParams(Optimised, Params):

@@ -7,7 +7,7 @@ import torch
 
 from generator import registry
 from generator.engine import generate
-from generator.finish import Finished, Finisher
+from generator.finish import Finished, Finisher, on_white_paper
 from generator.flatten import FLATNESS, flattened
 from generator.params import BadParams, validate
 from tests import tiny_engines
@@ -95,6 +95,15 @@ def test_flattening_takes_the_mottle_off_plain_areas_and_leaves_their_edges() ->
     assert (made - plain).abs().max() < 0.1  # the edge is where it was, and as sharp
     assert torch.equal(flattened(mottled, 0.0), mottled)
     assert torch.allclose(flattened(plain, 0.008), plain, atol=1e-3)
+
+
+def test_what_was_meant_to_be_white_paper_is_white_and_other_grounds_stay() -> None:
+    cream = torch.tensor([0.995, 0.985, 0.965]).view(3, 1, 1).expand(3, 16, 16).clone()
+    cream[:, 4:12, 4:12] = 0.5
+    made = on_white_paper(cream)
+    assert (made[:, :2] == 1).all() and (made[:, 4:12, 4:12] - 0.5).abs().max() < 0.03
+    blue = cream * torch.tensor([0.8, 0.9, 1.0]).view(3, 1, 1)
+    assert torch.equal(on_white_paper(blue), blue)
 
 
 def test_the_flat_styles_are_flattened_most_and_shaded_3d_not_at_all() -> None:
