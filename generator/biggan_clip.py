@@ -88,9 +88,7 @@ class BigganClip:
         # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
         reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
         biggan = load_biggan(checkpoint, checkpoints_dir, device)
-        styles = None
-        if isinstance(biggan, MiniBigGAN):
-            styles = load_style_guide(clips, device, Precision.best(torch.device(device)))
+        styles = load_style_guide(clips, device) if isinstance(biggan, MiniBigGAN) else None
         return cls(biggan, clips, reader=reader, style_guide=styles, device=device, read_image=read_image)
 
     def open(self, params: BigganClipParams) -> LatentSlot[BigganClipParams]:

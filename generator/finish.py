@@ -111,7 +111,7 @@ class Finished:
         style = self.finisher.style_of(step.image, params.style)
         number = torch.tensor([self.finisher.style_index(style)], device=device)
         made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
-        made = on_white_paper(flattened(made, FLATNESS.get(style, ANY) if style else ANY))
+        made = on_white_paper(flattened(made, FLATNESS.get(style, ANY)))
         return replace(step, image=step.image.lerp(made, params.finish).clamp(0, 1))
 
 

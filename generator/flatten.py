@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 # What a place that differs from its neighbours costs, beside the squared difference to the picture given, by style.
-FLATNESS = {
+FLATNESS: dict[str | None, float] = {
     "noto": 0.003,
     "twemoji": 0.008,
     "fluent": 0.008,

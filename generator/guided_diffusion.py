@@ -107,8 +107,7 @@ class GuidedDiffusion:
         common: Any = {"checkpoints_dir": checkpoints_dir, "device": device, "read_image": read_image}
         if checkpoint != "mini-diffusion":
             return cls(model, clips, **common)
-        precision = Precision.best(torch.device(device))
-        drafts, styles = MiniPictures(precision, clips), load_style_guide(clips, device, precision)
+        drafts, styles = MiniPictures(Precision.best(torch.device(device)), clips), load_style_guide(clips, device)
         return cls(model, clips, drafts=drafts, style_guide=styles, **common)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:

@@ -129,7 +129,7 @@ class LatentDiffusion:
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
         models = load_latent_diffusion(device), load_drafter(device), load_vqgan("mini", checkpoints_dir, device)
-        styles = load_style_guide(clips, device, Precision.best(torch.device(device)))
+        styles = load_style_guide(clips, device)
         return cls(*models, reader, clips, style_guide=styles, device=device, read_image=read_image)
 
     @torch.no_grad()

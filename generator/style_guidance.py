@@ -56,11 +56,11 @@ class StyleGuide:
         return terms
 
 
-def load_style_guide(clips: Sequence[Clip], device: str, precision: Precision) -> StyleGuide:
+def load_style_guide(clips: Sequence[Clip], device: str) -> StyleGuide:
     """On the embedded CLIP, or on that of `clips` which it is. Raises generator.checkpoints.CheckpointDamaged."""
     own = next((clip for clip in clips if clip.name == TELLS), None)
     clip = own if isinstance(own, ClipModel) else load_clip(TELLS, "", device)
-    return StyleGuide(clip, precision)
+    return StyleGuide(clip, Precision.best(torch.device(device)))
 
 
 def _resized(images: Tensor, side: int) -> Tensor:

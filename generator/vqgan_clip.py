@@ -78,8 +78,7 @@ class VqganClip:
         clips = [load_clip(name, checkpoints_dir, device) for name in clip]
         if checkpoint != "mini":
             return cls(vqgan, clips, device=device, read_image=read_image)
-        precision = Precision.best(torch.device(device))
-        drafts, styles = MiniDrafts(precision, clips), load_style_guide(clips, device, precision)
+        drafts, styles = MiniDrafts(Precision.best(torch.device(device)), clips), load_style_guide(clips, device)
         return cls(vqgan, clips, draft_codes=drafts, style_guide=styles, device=device, read_image=read_image)
 
     def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
