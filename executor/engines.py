@@ -102,7 +102,7 @@ def too_large(params: JobParams, needed: int, free: int, device: str) -> NotEnou
     """The sentence for a job that does not fit even when it is alone."""
     at = "" if params.actual_size is None else " at {} x {} px".format(*params.actual_size)
     name = next((name for name in ("cutn", "candidates") if hasattr(params, name)), None)
-    seen = "" if name is None else f" with {name} {params.cutouts_per_step}"
+    seen = "" if name is None else f" with {params.cutouts_per_step} {'cutouts' if name == 'cutn' else name}"
     return NotEnoughMemory(
         f"This job needs about {needed / GIB:.1f} GiB of memory{at}{seen}, and {device} has {free / GIB:.1f} GiB free; "
         f"{params.memory_advice}."

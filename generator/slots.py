@@ -23,7 +23,8 @@ class LatentSlot(Generic[P]):
     """One picture in progress.
 
     index: optimisation steps made on z; z, start, average: (1, ...) float32, average None without EMA, with the shape
-    the engine gives its latent; best: greatest smoothed score so far, stale: steps since then.
+    the engine gives its latent, a row for each start while there are several; leading: the row that is shown; best:
+    greatest smoothed score so far, stale: steps since then.
     """
 
     params: P
@@ -38,6 +39,7 @@ class LatentSlot(Generic[P]):
     smoothed: float = 0.0
     best: float = -2.0
     stale: int = 0
+    leading: int = 0
 
     @classmethod
     def begin(
@@ -92,6 +94,20 @@ class LatentSlot(Generic[P]):
         self.best = max(self.best, self.smoothed)
         out_of_patience = 0 < self.params.patience <= self.stale
         self.done = self.index >= self.params.total_steps or out_of_patience
+
+    @torch.no_grad()
+    def keep_leading(self) -> None:
+        """Goes on with one of several starts alone, and with the moments its optimiser has of it."""
+        row, state = [self.leading], self.optimiser.state_dict()
+        z = self.z[row].requires_grad_()
+        optimiser = getattr(torch.optim, self.params.optimiser)([z], lr=self.params.learning_rate)
+        moments = {
+            name: value[row] if isinstance(value, Tensor) and value.shape == self.z.shape else value
+            for name, value in state["state"].get(0, {}).items()
+        }
+        optimiser.load_state_dict({**state, "state": {0: moments} if moments else {}})
+        self.z, self.optimiser, self.leading = z, optimiser, 0
+        self.start, self.average = self.start[row], None if self.average is None else self.average[row]
 
     @torch.no_grad()
     def update(self, low: Tensor, high: Tensor) -> None:

@@ -134,7 +134,8 @@ def start_z(
     read_image: Callable[[str], Image.Image],
     precision: Precision,
 ) -> Tensor:
-    """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each, (1, components).
+    """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each in as many starts as
+    are tried, (candidates, components).
 
     All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
     Raises what `read_image` raises.
@@ -144,7 +145,8 @@ def start_z(
     if params.init == "components":
         if draft_codes is None:
             raise ValueError("init=components needs the components of this checkpoint; use random, gradient or image.")
-        return SPREAD * torch.randn(1, len(draft_codes.layout.deviation), generator=generator).to(device)
+        shape = params.candidates, len(draft_codes.layout.deviation)
+        return SPREAD * torch.randn(shape, generator=generator).to(device)
     grid = (1, height // vqgan.factor, width // vqgan.factor)
     noise = vqgan.codes_to_z(torch.randint(vqgan.n_embed, grid, generator=generator).to(device)).float()
     kept = (torch.rand(grid, generator=generator) < params.init_strength).to(device)

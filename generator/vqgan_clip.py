@@ -2,6 +2,9 @@
 
 Per step and batch: quantise z with a straight-through gradient, decode every picture once, cut all cutouts of all
 pictures in one resampling, embed them in one pass (or `micro_batch` at a time), and carry the summed gradient back.
+Of several random starts the one that CLIP finds nearest after a few steps goes on: what is found in the end depends
+on where it began, and the first steps tell (one round of successive halving, Jamieson and Talwalkar 2016,
+arXiv:1502.07943). Until then the one shown is whichever leads, so the film may jump from one to another.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from generator.batches import advance_by_shape
 from generator.checkpoints import load_clip, load_vqgan
 from generator.engine import Step
 from generator.guidance import Clip, prompt_targets, total_variation
-from generator.look import look
+from generator.look import compare, look
 from generator.params import VqganClipParams
+from generator.params.vqgan_clip import TRIAL
 from generator.pictures import no_picture
 from generator.precision import Precision, recomputed, repeatable
 from generator.slots import LatentSlot, resume, settled, show
@@ -106,7 +110,7 @@ class VqganClip:
         return resume(params, state, self.device)
 
     def advance(self, slots: Sequence[LatentSlot[VqganClipParams]]) -> list[Step]:
-        """One step of each slot; slots of the same size share one forward and backward.
+        """One step of each slot; slots of the same size, and with as many starts, share one forward and backward.
 
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
@@ -114,25 +118,45 @@ class VqganClip:
         return advance_by_shape(slots, self._advance)
 
     def _advance(self, slots: list[LatentSlot[VqganClipParams]]) -> list[Step]:
-        """As `advance`, for slots of one size."""
-        moving = [slot.index < slot.params.total_steps for slot in slots]
+        """As `advance`, for slots of one shape."""
+        starts = len(slots[0].z)
+        rows = [slot for slot in slots for _ in range(starts)]  # whose picture is whose
+        moving = [slot.index < slot.params.total_steps for slot in rows]
         learn = any(moving)
         with torch.set_grad_enabled(learn):
-            z = torch.cat([slot.z if moves else slot.z.detach() for slot, moves in zip(slots, moving, strict=True)])
+            z = torch.cat([slot.z if slot.index < slot.params.total_steps else slot.z.detach() for slot in slots])
             images = self._decode(z, any(slot.params.checkpoint_activations for slot in slots))
             seen = images.detach().requires_grad_(learn)
-            smooth = self._smooth(seen, slots, moving)
-            prompts, scores = look(seen, slots, moving, self.clips, self.precision, self.micro_batch)
-            styles = self._style_guide.pull(seen, slots, moving) if self._style_guide else torch.zeros_like(scores)
+            smooth = self._smooth(seen, rows, moving)
+            prompts, scores = look(seen, rows, moving, self.clips, self.precision, self.micro_batch)
+            styles = self._style_guide.pull(seen, rows, moving) if self._style_guide else torch.zeros_like(scores)
             if learn:
                 images.backward(seen.grad)
-        pulls = self._pull(slots, moving)
-        steps = settled(slots, images, scores, {"prompts": prompts, "style": styles, "tv": smooth, "pull": pulls})
+        pulls = torch.cat([self._pull(slot) for slot in slots])
+        images, terms = images.detach(), {"prompts": prompts, "style": styles, "tv": smooth, "pull": pulls}
+        if starts > 1:
+            self._lead(slots, images, prompts)
+            shown = [b * starts + slot.leading for b, slot in enumerate(slots)]
+            images, scores = images[shown], scores[shown]
+            terms = {name: values[shown] for name, values in terms.items()}
+        steps = settled(slots, images, scores, terms)
         steps = show(slots, steps, images, self._averages)
         for slot in slots:
             if not slot.done:
                 slot.update(*((self._low, self._high) if slot.z.dim() == 4 else FARTHEST))
+                if starts > 1 and slot.index > TRIAL:
+                    slot.keep_leading()
         return steps
+
+    def _lead(self, slots: list[LatentSlot[VqganClipParams]], images: Tensor, prompts: Tensor) -> None:
+        """Notes which start of each slot is nearest: by the term `prompts` of what cutouts happened to be drawn, or,
+        where it decides, by the whole pictures."""
+        leading = prompts.view(len(slots), -1).argmin(dim=1).tolist()
+        for slot, own, row in zip(slots, images.chunk(len(slots)), leading, strict=True):
+            slot.leading = row
+            if slot.index == min(TRIAL, slot.params.total_steps):
+                far = compare(own, self.clips, slot.targets, slot.params.loss, self.precision)[0]
+                slot.leading = int(far.argmin())
 
     def _decode(self, z: Tensor, twice: bool = False) -> Tensor:
         """(B, e_dim, h, w), or (B, components) -> (B, 3, H, W) float32 in [0, 1].
@@ -146,10 +170,10 @@ class VqganClip:
             return self.vqgan.decode(z_q).float()
 
     def _averages(self, slots: list[LatentSlot[VqganClipParams]]) -> Tensor:
-        return self._decode(torch.cat([slot.average for slot in slots if slot.average is not None]))
+        return self._decode(torch.cat([slot.average[[slot.leading]] for slot in slots if slot.average is not None]))
 
     def _smooth(self, seen: Tensor, slots: list[LatentSlot[VqganClipParams]], moving: list[bool]) -> Tensor:
-        """Adds the gradient of tv_weight * total variation to seen.grad; the terms, (B,)."""
+        """Adds the gradient of tv_weight * total variation to seen.grad; the terms, (B,). A slot for every picture."""
         terms = torch.zeros(len(slots), device=self.device)
         for b, slot in enumerate(slots):
             if slot.params.tv_weight:
@@ -159,14 +183,12 @@ class VqganClip:
                     term.backward()
         return terms
 
-    def _pull(self, slots: list[LatentSlot[VqganClipParams]], moving: list[bool]) -> Tensor:
-        """Adds the gradient of init_weight * mean((z - start)^2) / 2 to each moving z; the terms, (B,)."""
-        terms = torch.zeros(len(slots), device=self.device)
-        for b, slot in enumerate(slots):
-            weight = slot.params.init_weight * (1 - slot.params.init_weight_decay) ** slot.index
-            if weight:
-                away = slot.z.detach() - slot.start
-                terms[b] = weight * away.square().mean() / 2
-                if moving[b] and slot.z.grad is not None:
-                    slot.z.grad.add_(away, alpha=weight / away.numel())
-        return terms
+    def _pull(self, slot: LatentSlot[VqganClipParams]) -> Tensor:
+        """Adds the gradient of init_weight * mean((z - start)^2) / 2 to z where it moves; the term of each start."""
+        weight = slot.params.init_weight * (1 - slot.params.init_weight_decay) ** slot.index
+        if not weight:
+            return torch.zeros(len(slot.z), device=self.device)
+        away = slot.z.detach() - slot.start
+        if slot.z.grad is not None:
+            slot.z.grad.add_(away, alpha=weight / away[0].numel())
+        return weight * away.flatten(1).square().mean(dim=1) / 2

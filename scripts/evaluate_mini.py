@@ -66,7 +66,12 @@ ENTRIES = (
     Entry("guided-diffusion-noise", "CLIP-guided diffusion, from noise", "guided-diffusion", {"init": "noise"}),
     Entry("biggan", "BigGAN + CLIP", "biggan-clip", {}, 0.5),
     Entry("vqgan-components", "VQGAN + CLIP, from random z", "vqgan-clip", {"init": "components"}, 0.5),
-    Entry("vqgan-components-0", "random z, not optimised", "vqgan-clip", {"init": "components", "steps": 0}),
+    Entry(
+        "vqgan-components-0",
+        "random z, not optimised",
+        "vqgan-clip",
+        {"init": "components", "candidates": 1, "steps": 0},
+    ),
     Entry("vqgan-random", "VQGAN + CLIP, from random codes", "vqgan-clip", {"init": "random", "steps": 60}),
 )
 
@@ -218,12 +223,14 @@ shows: *R@1* is how often that is the right one, *R@5* how often the right one i
 often the judge sees the style that was asked for. *Diversity*: mean cosine distance between two seeds' pictures.
 *Nearest*: median PSNR to the training picture that is nearest pixel by pixel; *copies*: share above 30 dB. Seconds are
 of one picture alone, models loaded. *Random z* are amounts of the training pictures' principal components
-(`init=components`); *random codes* are what VQGAN + CLIP started from in its first notebooks.
+(`init=components`; of four starts CLIP keeps one after 20 steps); *random codes* are what VQGAN + CLIP started from in
+its first notebooks.
 
 The judge names {art["r1"]:.0%} of the held-out art itself, and sees the style of {art["style"]:.0%}: the sets draw \
 many things alike. The
-engines are pulled towards the style by another network that tells styles apart (`style_weight`; not from random z), and
-flattened where its artists draw flat (`finish`), so that a picture may look more like its style than much of the art.
+engines are pulled towards the style by another network that tells styles apart (`style_weight`; not from random z
+or noise), and flattened where its artists draw flat (`finish`), so that a picture may look more like its style than
+much of the art.
 
 | | R@1 | (known concepts, new style) | (free phrases) | R@5 | style | diversity | nearest | copies | s | MB |
 |---|---|---|---|---|---|---|---|---|---|---|

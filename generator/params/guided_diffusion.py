@@ -127,10 +127,13 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
             merged["init"] = "noise"  # nothing to draw a draft from
         # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips. A draft is to be redrawn, of
         # a picture half is to stay.
-        share = {"perlin": 0.04, "prior": 0.35, "image": 0.5}.get(str(merged.get("init", preset.get("init"))))
+        init = merged.get("init", preset.get("init"))
+        share = {"perlin": 0.04, "prior": 0.35, "image": 0.5}.get(str(init))
         if share and "skip_steps" not in data:
             steps = data.get("steps", preset.get("steps"))
             merged["skip_steps"] = int(share * steps) if isinstance(steps, int) else 0
+        if init in ("noise", "perlin"):
+            merged.setdefault("style_weight", 0.0)  # it would come before there is anything to draw in a style
         return merged
 
     @model_validator(mode="after")

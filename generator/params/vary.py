@@ -33,6 +33,8 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
     made = {**values, "init_image": picture}
     if "init" in fields:
         made["init"] = "image"
+        if values.get("init") not in (None, "image", "prior") and not values.get("style_weight"):
+            made.pop("style_weight", None)  # it was zero because there was nothing to be seen yet
     if "skip_steps" in fields:
         steps = int(made.get("steps") or _default(engine, made, "steps"))
         made["skip_steps"] = min(round(steps * skip_rate), steps - 1)

@@ -10,6 +10,7 @@ from generator import registry
 from generator.params.base import Params, Setting, check_pictures
 from generator.params.optimised import Optimised
 
+TRIAL = 20  # steps after which the best of several random starts goes on alone
 # Where nothing is known of the picture yet, what guides must not be satisfied by noise, nor lead far from any picture;
 # a pull towards a style comes before there is anything to draw in it, and fewer pictures show what was asked for.
 COMPONENTS = {
@@ -17,7 +18,7 @@ COMPONENTS = {
     "style_weight": 0.0,
     "steps": 120,
     "learning_rate": 0.1,
-    "cutn": 4,
+    "cutn": 2,
     "init_weight": 0.6,
 }
 
@@ -40,7 +41,12 @@ class VqganClipParams(Optimised, Params):
         0.0, group="start", ge=0, le=1, description="Share of the pull lost per step; 0 keeps it."
     )
     candidates: int = Setting(
-        4, group="start", ge=1, le=16, description="Drafts drawn by the prior; CLIP picks the best to go on with."
+        4,
+        group="start",
+        ge=1,
+        le=16,
+        description="Drafts drawn by the prior, or random amounts of the components tried side by side for "
+        f"{TRIAL} steps; CLIP picks which goes on.",
     )
     tv_weight: float = Setting(0.0, group="optimisation", ge=0, le=100, description="Total variation of the picture.")
     checkpoint_activations: bool = Setting(
@@ -64,6 +70,8 @@ class VqganClipParams(Optimised, Params):
             return {**COMPONENTS, **merged}
         if init != "prior" and "init_weight" not in data:
             merged["init_weight"] = 0.0  # only a draft of the prior is worth holding on to by default
+        if init in ("random", "gradient"):
+            merged.setdefault("style_weight", 0.0)  # as in COMPONENTS
         return merged
 
     @model_validator(mode="after")
@@ -80,7 +88,24 @@ class VqganClipParams(Optimised, Params):
         return self
 
     @property
+    def starts(self) -> int:
+        """Pictures optimised side by side in the first steps."""
+        return self.candidates if self.init == "components" else 1
+
+    @property
+    def cutouts_per_step(self) -> int:
+        return self.starts * super().cutouts_per_step
+
+    @property
+    def pixels_at_once(self) -> int:
+        return self.starts * super().pixels_at_once
+
+    @property
+    def memory_advice(self) -> str:
+        return "lower candidates or cutn" if self.starts > 1 else super().memory_advice
+
+    @property
     def batch_key(self) -> str:
-        """Jobs with the same key can share every forward and backward pass."""
+        """Jobs with the same key can share forward and backward passes: all but those in which starts are tried."""
         width, height = self.actual_size
         return f"vqgan-clip {self.checkpoint} {'+'.join(self.clip)} {width}x{height}"

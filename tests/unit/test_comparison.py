@@ -128,6 +128,12 @@ def test_every_skip_rate_leaves_something_to_do_and_a_greater_one_less(engine: s
     assert steps == sorted(steps, reverse=True) and steps[-1] >= 1
 
 
+def test_a_variation_of_a_picture_from_noise_is_pulled_towards_its_style_as_any_picture_is() -> None:
+    drawn = validate("guided-diffusion", {"prompt": "a heart", "init": "noise"}).model_dump()
+    again = validate("guided-diffusion", varied("guided-diffusion", drawn, "a.png", 0.5))
+    assert again.style_weight == validate("guided-diffusion", {"prompt": "a heart"}).style_weight > 0
+
+
 def test_what_cannot_be_varied_is_said() -> None:
     with pytest.raises(BadParams, match=r"biggan-clip cannot start from a picture. Choose one of: vqgan-clip"):
         varied("biggan-clip", BASE, "a.png", 0.5)

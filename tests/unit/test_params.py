@@ -117,3 +117,6 @@ def test_jobs_share_a_batch_when_checkpoint_clip_and_real_size_agree():
 def test_more_cutouts_and_larger_pictures_need_more_memory():
     base = estimate_memory(made())
     assert estimate_memory(made(cutn=64)) > base and estimate_memory(made(width=128, height=128)) > base
+    tried = made(init="components", candidates=16)
+    assert estimate_memory(tried) > estimate_memory(made(init="components", candidates=1))
+    assert tried.memory_advice == "lower candidates or cutn"

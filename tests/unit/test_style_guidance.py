@@ -97,9 +97,20 @@ def test_only_a_clip_that_tells_styles_apart_can_guide_to_one() -> None:
         StyleGuide(clip.load_mini(), Precision(torch.device("cpu"), torch.float32))
 
 
+@pytest.mark.parametrize(
+    ("engine", "init"),
+    [("vqgan-clip", "components"), ("vqgan-clip", "random"), ("vqgan-clip", "gradient"), ("guided-diffusion", "noise")],
+)
+def test_where_nothing_is_to_be_seen_yet_a_picture_is_pulled_towards_a_style_only_if_asked(
+    engine: str, init: str
+) -> None:
+    assert validate(engine, {"prompt": "a heart", "init": init}).style_weight == 0
+    assert validate(engine, {"prompt": "a heart", "init": init, "style_weight": 0.3}).style_weight == 0.3
+    assert validate(engine, {"prompt": "a heart"}).style_weight > 0
+
+
 def test_only_the_mini_models_are_pulled_towards_a_style() -> None:
     assert validate("vqgan-clip", {"prompt": "a heart"}).style_weight > 0
-    assert validate("vqgan-clip", {"prompt": "a heart", "init": "components"}).style_weight == 0  # see COMPONENTS
     assert validate("vqgan-clip", {"prompt": "a heart", "checkpoint": "imagenet-f16-1024"}).style_weight == 0
     with pytest.raises(BadParams, match="style_weight applies to the mini models only"):
         validate("vqgan-clip", {"prompt": "a heart", "checkpoint": "imagenet-f16-1024", "style_weight": 0.5})

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from generator.engine import NotFinite, generate
+from generator.look import compare
 from generator.params import validate
+from generator.params.vqgan_clip import TRIAL
 from tests import tiny_engines
 from tests.small_diffusion import SmallClip
 from tests.tiny_engines import last
@@ -46,11 +48,64 @@ def composed(**changed):
 
 
 def test_amounts_of_components_are_optimised_towards_the_prompt(engine):
-    steps = list(generate(engine, composed(steps=30, augment=False, noise=0.0)))
+    steps = list(generate(engine, composed(steps=30, augment=False, noise=0.0, candidates=1)))
     assert steps[0].image.shape == (3, 64, 64) and steps[-1].score > steps[0].score + 0.01
-    slot = engine.open(composed())
-    assert slot.z.shape == (1, 20) and slot.z.abs().max() < 1
+    assert engine.open(composed()).z.abs().max() < 1
     assert validate("vqgan-clip", {"prompt": "a heart", "init": "components"}).init_weight > 0
+
+
+def test_of_several_random_starts_the_one_that_clip_finds_nearest_goes_on(engine):
+    slot = engine.open(composed(steps=TRIAL + 5, candidates=3))
+    starts, pictures = slot.start.clone(), []
+    while not slot.done:
+        pictures.append(len(slot.z))
+        tried = slot.z.detach().clone()
+        (step,) = engine.advance([slot])
+        if step.index == TRIAL:
+            shown = engine._decode(tried)
+            far = compare(shown, engine.clips, slot.targets, "spherical", engine.precision)[0]
+            assert torch.equal(slot.start[0], starts[far.argmin()])
+            assert torch.allclose(step.image, shown[far.argmin()].clamp(0, 1), atol=1e-5)
+    assert pictures == [3] * (TRIAL + 1) + [1] * 5
+
+
+@pytest.mark.parametrize("steps", [0, TRIAL // 2])
+def test_a_picture_that_ends_early_shows_the_nearest_of_its_starts(engine, steps):
+    for seed in range(4):
+        slot = engine.open(composed(steps=steps, candidates=3, seed=seed, cutn=1))
+        while not slot.done:
+            (step,) = engine.advance([slot])
+        shown = engine._decode(slot.z.detach())
+        far = compare(shown, engine.clips, slot.targets, "spherical", engine.precision)[0]
+        assert torch.allclose(step.image, shown[far.argmin()].clamp(0, 1), atol=1e-5)
+
+
+def test_a_step_that_breaks_off_at_the_choice_can_be_taken_again(engine, monkeypatch):
+    settled = composed(steps=TRIAL + 3, candidates=3)
+    alone = last(engine, settled)
+    slot = engine.open(settled)
+    for _ in range(TRIAL):
+        engine.advance([slot])
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(torch.optim.Adam, "step", _out_of_memory)
+        engine.advance([slot])
+    while not slot.done:
+        (step,) = engine.advance([slot])
+    assert torch.equal(step.image, alone.image)
+
+
+def _out_of_memory(*_given):
+    raise MemoryError
+
+
+def test_pictures_with_several_starts_go_on_from_where_they_were_saved(engine):
+    tried = composed(steps=TRIAL + 4, candidates=3, ema=0.5)
+    alone = list(generate(engine, tried))
+    slot = engine.open(tried)
+    for saved in range(len(alone)):
+        slot = engine.resume(slot.params, slot.state_dict())
+        (step,) = engine.advance([slot])
+        assert torch.equal(step.image, alone[saved].image)
 
 
 def test_amounts_of_components_resume_exactly_beside_codes_of_the_same_size(engine):
