@@ -124,7 +124,8 @@ class VqganClip:
         moving = [slot.index < slot.params.total_steps for slot in rows]
         learn = any(moving)
         with torch.set_grad_enabled(learn):
-            z = torch.cat([slot.z if slot.index < slot.params.total_steps else slot.z.detach() for slot in slots])
+            own = zip(slots, moving[::starts], strict=True)
+            z = torch.cat([slot.z if moves else slot.z.detach() for slot, moves in own])
             images = self._decode(z, any(slot.params.checkpoint_activations for slot in slots))
             seen = images.detach().requires_grad_(learn)
             smooth = self._smooth(seen, rows, moving)

@@ -25,6 +25,11 @@ def Setting(default: Any = ..., *, group: str, unit: str = "", **constraints: An
     return Field(default, json_schema_extra={"group": group, "unit": unit}, **constraints)
 
 
+# Starts in which nothing of the picture is to be seen yet: a pull towards a style comes before there is anything to
+# draw in it, and fewer pictures show what was asked for. (A BigGAN draws something from its first step on.)
+NOTHING_YET = ("components", "random", "gradient", "noise", "perlin")
+
+
 class Params(JobParams):
     """What every engine that draws needs: what, how large, how long, from which seed, and which CLIP looks at it."""
 

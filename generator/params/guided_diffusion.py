@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.params.base import Params, Setting, check_pictures
+from generator.params.base import NOTHING_YET, Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
 from generator.params.scheduled_cuts import ScheduledCuts
 from generator.prompts import PromptError, Stage, append_words, parse_prompts, parse_stages
@@ -132,8 +132,8 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if share and "skip_steps" not in data:
             steps = data.get("steps", preset.get("steps"))
             merged["skip_steps"] = int(share * steps) if isinstance(steps, int) else 0
-        if init in ("noise", "perlin"):
-            merged.setdefault("style_weight", 0.0)  # it would come before there is anything to draw in a style
+        if init in NOTHING_YET:
+            merged.setdefault("style_weight", 0.0)
         return merged
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from generator import registry
-from generator.params.base import BadParams
+from generator.params.base import NOTHING_YET, BadParams
 
 LEAST_STRENGTH = 0.05
 RANDOM_CODES = 0.15  # of the codes at skip_rate 0: enough for variety, few enough for the picture to stay itself
@@ -33,8 +33,8 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
     made = {**values, "init_image": picture}
     if "init" in fields:
         made["init"] = "image"
-        if values.get("init") not in (None, "image", "prior") and not values.get("style_weight"):
-            made.pop("style_weight", None)  # it was zero because there was nothing to be seen yet
+        if values.get("init") in NOTHING_YET and not values.get("style_weight"):
+            made.pop("style_weight", None)
     if "skip_steps" in fields:
         steps = int(made.get("steps") or _default(engine, made, "steps"))
         made["skip_steps"] = min(round(steps * skip_rate), steps - 1)

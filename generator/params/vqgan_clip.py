@@ -7,20 +7,12 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.params.base import Params, Setting, check_pictures
+from generator.params.base import NOTHING_YET, Params, Setting, check_pictures
 from generator.params.optimised import Optimised
 
 TRIAL = 20  # steps after which the best of several random starts goes on alone
-# Where nothing is known of the picture yet, what guides must not be satisfied by noise, nor lead far from any picture;
-# a pull towards a style comes before there is anything to draw in it, and fewer pictures show what was asked for.
-COMPONENTS = {
-    "clip": ("mini-robust", "mini"),
-    "style_weight": 0.0,
-    "steps": 120,
-    "learning_rate": 0.1,
-    "cutn": 2,
-    "init_weight": 0.6,
-}
+# Where nothing is known of the picture yet, what guides must not be satisfied by noise, nor lead far from any picture.
+COMPONENTS = {"clip": ("mini-robust", "mini"), "steps": 120, "learning_rate": 0.1, "cutn": 2, "init_weight": 0.6}
 
 
 class VqganClipParams(Optimised, Params):
@@ -66,12 +58,12 @@ class VqganClipParams(Optimised, Params):
         init = merged.get("init", spec.defaults.get("init") if spec else "prior")
         if init == "prior" and "init" not in merged and data.get("image_prompts") and not data.get("prompt"):
             merged["init"] = init = "random"  # nothing to draw codes from
+        if init in NOTHING_YET:
+            merged.setdefault("style_weight", 0.0)
         if init == "components":
             return {**COMPONENTS, **merged}
         if init != "prior" and "init_weight" not in data:
             merged["init_weight"] = 0.0  # only a draft of the prior is worth holding on to by default
-        if init in ("random", "gradient"):
-            merged.setdefault("style_weight", 0.0)  # as in COMPONENTS
         return merged
 
     @model_validator(mode="after")
