@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import queue, submissions
+from db import queue
 from db.artefacts import Artefact
 from db.errors import UnknownJob
 from db.jobs import Job, State
+from db.sheets import submissions
 from generator import registry
 from generator.params.vary import takes_pictures
 from pages import _widgets as w

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from db import forgetting, queue, rules, visitors
+from db import queue
 from db.errors import BadValue
-from db.evening import Exported, Wanted, write_evening
-from db.forgetting import Forgotten
+from db.evening import erasing, moderation
+from db.evening.archive import Exported, Wanted, write_evening
+from db.evening.erasing import Forgotten
+from db.rules import host_rules
 from generator import registry
 from pages import _widgets as w
 from pages._host_access import host_only
@@ -23,13 +25,13 @@ _EXPORT = re.compile(r"evening-[0-9-]+\.zip")
 @host_only
 def pause() -> None:
     """Executors finish what they have and claim nothing."""
-    rules.change(w.studio().db, paused=True)
+    host_rules.change(w.studio().db, paused=True)
 
 
 @host_only
 def resume() -> None:
     """Executors claim again."""
-    rules.change(w.studio().db, paused=False)
+    host_rules.change(w.studio().db, paused=False)
 
 
 @host_only
@@ -63,25 +65,25 @@ def _enlarging() -> list[str]:
 @host_only
 def ban(visitor: str, hide_pictures: bool = False) -> None:
     """A visitor may neither queue nor vote; what they have in progress ends."""
-    visitors.ban(w.studio().db, visitor, hide=hide_pictures, copies=_enlarging())
+    moderation.ban(w.studio().db, visitor, hide=hide_pictures, copies=_enlarging())
 
 
 @host_only
 def lift_ban(visitor: str) -> None:
     """A visitor may come back."""
-    visitors.lift_ban(w.studio().db, visitor)
+    moderation.lift_ban(w.studio().db, visitor)
 
 
 @host_only
 def set_limits(max_queued: int | None, max_per_hour: int | None) -> None:
     """What one visitor may have waiting and ask for in an hour; None: as configured. Raises BadValue."""
-    rules.change(w.studio().db, max_queued=max_queued, max_per_hour=max_per_hour)
+    host_rules.change(w.studio().db, max_queued=max_queued, max_per_hour=max_per_hour)
 
 
 @host_only
 def set_words(typed: str) -> None:
     """The refused words, one a line or with commas between them. Raises BadValue."""
-    rules.change(w.studio().db, refused_words=rules.words_of(typed) or None)
+    host_rules.change(w.studio().db, refused_words=host_rules.words_of(typed) or None)
 
 
 @host_only
@@ -92,7 +94,7 @@ def set_engines(shown: Sequence[str], default_engine: str, default_checkpoint: s
     if default_engine not in shown or registry.ENGINES[default_engine].makes != "drawing":
         raise BadValue(f"{w.engine_title(default_engine)} is what a new page starts with, so visitors must see it.")
     withheld = [name for name in offered() if name not in shown]
-    rules.change(
+    host_rules.change(
         w.studio().db,
         withheld=withheld or None,
         default_engine=default_engine,
@@ -148,6 +150,6 @@ def forget(typed: str) -> Forgotten:
     """Delete everything the event has left, once the word is typed. Raises BadValue, StillRunning."""
     if typed.strip() != CONFIRMATION:
         raise BadValue(f"Nothing was deleted: type {CONFIRMATION} to confirm.")
-    gone = forgetting.forget_everything(w.studio().db, w.studio().store)
+    gone = erasing.forget_everything(w.studio().db, w.studio().store)
     w.forget_files()
     return gone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db.usage import usage
+from db.evening.usage import usage
 from pages import _host_actions as actions
 from pages import _widgets as w
 from pages._host_queue import act

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import rules, visitors
-from db.visitors import Visitor
+from db.evening import moderation
+from db.evening.moderation import Visitor
+from db.rules import host_rules
 from generator import registry
 from generator.inventory import own_folders
 from pages import _host_actions as actions
@@ -17,7 +18,7 @@ SHOWN = 50
 
 def visitors_section() -> None:
     """Who has asked for pictures, the last one first."""
-    everyone = visitors.recent(w.studio().db, limit=SHOWN)
+    everyone = moderation.recent(w.studio().db, limit=SHOWN)
     if not everyone:
         w.empty_state("Nobody yet", "Visitors are listed here once they have asked for a picture.")
     else:
@@ -76,7 +77,7 @@ def _limits() -> None:
             most_queued = st.number_input(
                 "Jobs waiting at once",
                 min_value=1,
-                max_value=rules.MOST_QUEUED,
+                max_value=host_rules.MOST_QUEUED,
                 value=now.max_queued,
                 placeholder=f"{settings.max_queued_per_submitter}, as configured",
             )
@@ -84,7 +85,7 @@ def _limits() -> None:
             most_hourly = st.number_input(
                 "Jobs in an hour",
                 min_value=1,
-                max_value=rules.MOST_PER_HOUR,
+                max_value=host_rules.MOST_PER_HOUR,
                 value=now.max_per_hour,
                 placeholder="no limit" if configured is None else f"{configured}, as configured",
             )

@@ -7,10 +7,11 @@ import time
 
 import streamlit as st
 
-from db import queue, submissions
+from db import queue
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
-from db.waiting import Place
+from db.queue.estimate import Place
+from db.sheets import submissions
 from pages import _form
 from pages import _widgets as w
 from pages._language import _, ngettext, number

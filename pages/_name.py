@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import visitors
-from db.visitors import LONGEST_NAME
+from db.rules import visitors
+from db.rules.visitors import LONGEST_NAME
 from pages import _widgets as w
 from pages._language import _
 

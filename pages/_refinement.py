@@ -7,12 +7,12 @@ from functools import partial
 
 import streamlit as st
 
-from db import refinements, submissions
 from db.artefacts import Artefact
 from db.errors import DatabaseUnavailable, DbError, UnknownRefinement
 from db.jobs import ENDED, LIVE, Job, State
-from db.refinements import Refinement, Stage
-from db.submissions import Member
+from db.sheets import refinements, submissions
+from db.sheets.refinements import Refinement, Stage
+from db.sheets.submissions import Member
 from generator.params import BadParams
 from pages import _live, _sheet, _stages
 from pages import _widgets as w

@@ -6,11 +6,12 @@ from functools import partial
 
 import streamlit as st
 
-from db import queue, submissions
+from db import queue
 from db.artefacts import Artefact
 from db.errors import UnknownSubmission
 from db.jobs import LIVE, Job, State
-from db.submissions import Member, Submission
+from db.sheets import submissions
+from db.sheets.submissions import Member, Submission
 from generator import registry
 from pages import _live, _results
 from pages import _widgets as w

@@ -6,10 +6,11 @@ import io
 import zipfile
 from collections.abc import Sequence
 
-from db import queue, refinements
+from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job
-from db.refinements import Refinement, Stage
+from db.sheets import refinements
+from db.sheets.refinements import Refinement, Stage
 from generator import registry
 from generator.params import BadParams
 from generator.params.vary import takes_pictures

@@ -12,8 +12,8 @@ import numpy as np
 import sqlalchemy as sa
 import streamlit as st
 
-from db import ballots
-from db.ballots import Shown, Vote
+from db.votes import history
+from db.votes.history import Shown, Vote
 from generator import registry
 from ratings.standings import Ballots, Picture, Standings, standings
 
@@ -66,9 +66,9 @@ class Keeper:
     def _work(self, db: sa.Engine) -> None:
         started = time.thread_time()
         try:
-            state = ballots.state(db)
+            state = history.state(db)
             if state != self._state:
-                found = standings(collected(*ballots.newest(db)))
+                found = standings(collected(*history.newest(db)))
                 with self._lock:
                     self._found, self._state, self._error = found, state, None
         except Exception as error:

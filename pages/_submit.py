@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from db import queue, sources, submissions
-from db.artefacts import Artefact
+from db import queue
+from db.artefacts import Artefact, sources
 from db.errors import SourceHidden
 from db.jobs import Job
 from db.queue import NewJob
-from db.submissions import Submission
+from db.sheets import submissions
+from db.sheets.submissions import Submission
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.params.vary import varied

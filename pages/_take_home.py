@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from db import export
+from db.evening import tables
 from pages import _widgets as w
 from pages._language import N_, _, number
 
@@ -33,15 +33,15 @@ def buttons() -> None:
         _(
             "The newest {votes} votes and {jobs} jobs, without hidden pictures. Visitors go by names that lead "
             "nowhere.",
-            votes=number(export.MOST_VOTES, ","),
-            jobs=number(export.MOST_JOBS, ","),
+            votes=number(tables.MOST_VOTES, ","),
+            jobs=number(tables.MOST_JOBS, ","),
         )
     )
 
 
 def file(name: str) -> bytes:
     """The bytes of one of FILES, at most a minute old; what is hidden or deleted is gone from them at once."""
-    return _file(name, export.withheld(w.studio().db))
+    return _file(name, tables.withheld(w.studio().db))
 
 
 @st.cache_data(ttl=60.0, max_entries=4, show_spinner=False)
@@ -52,16 +52,16 @@ def _file(name: str, withheld: str) -> bytes:
 def _csv(what: str) -> bytes:
     db = w.studio().db
     votes = what == "votes"
-    rows = export.votes(db) if votes else export.jobs(db)
+    rows = tables.votes(db) if votes else tables.jobs(db)
     # With the mark in front, Excel reads the file as UTF-8.
     return (
-        "\ufeff".encode() + "".join(export.as_csv(export.VOTE_COLUMNS if votes else export.JOB_COLUMNS, rows)).encode()
+        "\ufeff".encode() + "".join(tables.as_csv(tables.VOTE_COLUMNS if votes else tables.JOB_COLUMNS, rows)).encode()
     )
 
 
 def _json(what: str) -> bytes:
     db = w.studio().db
-    return "".join(export.as_json(export.votes(db) if what == "votes" else export.jobs(db))).encode()
+    return "".join(tables.as_json(tables.votes(db) if what == "votes" else tables.jobs(db))).encode()
 
 
 FILES: dict[str, Callable[[str], bytes]] = {

@@ -20,11 +20,13 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.navigation.page import StreamlitPage
 
-from db import artefacts, engine, queue, rules, visitors, workers
+from db import artefacts, engine, queue
 from db.artefacts import Artefact, Store
 from db.errors import DbError, UnknownArtefact, UnknownJob
 from db.jobs import Job
-from db.rules import Rules
+from db.queue import workers
+from db.rules import host_rules, visitors
+from db.rules.host_rules import Rules
 from generator import registry
 from generator.inventory import wrong_default
 from generator.params import BadParams
@@ -352,7 +354,7 @@ def engine_title(engine: str) -> str:
 
 def house_rules() -> Rules:
     """What the host has set, as it is now."""
-    return rules.get(studio().db)
+    return host_rules.get(studio().db)
 
 
 def offered_engines() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from db import workers
+from db.queue import workers
 from generator import registry
 from pages import _comparison, _form
 from pages import _widgets as w

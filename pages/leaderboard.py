@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from db import ballots
+from db.votes import history
 from generator import registry
 from pages import _standings, _take_home
 from pages import _standings_charts as charts
@@ -62,7 +62,7 @@ def _summary(found: Standings) -> None:
 
 
 def _best(found: Standings) -> None:
-    shown = ballots.visible(w.studio().db, [rated.name for rated in found.best])
+    shown = history.visible(w.studio().db, [rated.name for rated in found.best])
     best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
     if not best:
         return

@@ -6,9 +6,10 @@ import time
 
 import streamlit as st
 
-from db import queue, workers
+from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job, State
+from db.queue import workers
 from pages import _live
 from pages import _widgets as w
 from pages._language import _, ngettext

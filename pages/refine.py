@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import refinements, submissions
+from db.sheets import refinements, submissions
 from generator import registry
 from pages import _form, _refinement, _stages
 from pages import _widgets as w

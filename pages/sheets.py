@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import submissions
+from db.sheets import submissions
 from pages import _sheet
 from pages import _widgets as w
 from pages._language import _, ngettext

@@ -6,7 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from db import sources, visitors, workers
+from db.artefacts import sources
+from db.queue import workers
+from db.rules import visitors
 from generator import registry
 from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, validate

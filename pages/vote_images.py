@@ -6,9 +6,10 @@ from functools import partial
 
 import streamlit as st
 
-from db import pairs, queue, votes
+from db import queue, votes
 from db.errors import AlreadyVoted, PairGone, TooFast, UnknownJob
 from db.jobs import Job, State
+from db.votes import pairs
 from generator import registry
 from pages import _widgets as w
 from pages._language import N_, _, ngettext

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from db import queue, wall, workers
+from db import queue
 from db.artefacts import Artefact
+from db.evening import wall
 from db.jobs import Job, State
+from db.queue import workers
 from db.votes import Tally
 from generator import registry
 from pages import _address, _live, _standings

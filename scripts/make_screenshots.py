@@ -30,10 +30,12 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from db import artefacts, pairs, queue, refinements, submissions, votes  # noqa: E402
+from db import artefacts, queue, votes  # noqa: E402
 from db.artefacts import Store  # noqa: E402
 from db.engine import connect  # noqa: E402
 from db.jobs import ENDED, Job  # noqa: E402
+from db.sheets import refinements, submissions  # noqa: E402
+from db.votes import pairs  # noqa: E402
 from pages import _stages  # noqa: E402
 from pages._submit import submit  # noqa: E402
 from pages._widgets import Studio  # noqa: E402

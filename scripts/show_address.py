@@ -41,8 +41,9 @@ def web_app_answers(port: int, host: str) -> bool:
 
 
 def live_executors(since: float) -> int:
-    from db import engine, workers
+    from db import engine
     from db.errors import DatabaseUnavailable
+    from db.queue import workers
     from settings import Settings
 
     try:

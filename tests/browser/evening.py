@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from db import artefacts, queue, refinements, submissions, visitors, votes
+from db import artefacts, queue, votes
 from db.jobs import Job
+from db.rules import visitors
+from db.sheets import refinements, submissions
 from pages import _stages, _submit
 from pages import _widgets as w
 from pages._comparison import axis, cells

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue, submissions
+from db import artefacts, queue
 from db.jobs import Job, State
+from db.sheets import submissions
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue, workers
+from db import artefacts, queue
 from db.jobs import State
+from db.queue import workers
 from generator import registry
 from generator.params import validate
 from pages import _form

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from db import queue, rules, submissions, visitors, votes
-from db.adding import NewJob
+from db import queue, votes
 from db.jobs import State
+from db.queue.enqueueing import NewJob
+from db.rules import host_rules, visitors
+from db.sheets import submissions
 from pages import _host_access, _host_actions, _widgets
 from pages._host_access import FREE_TRIES, LONGEST_PAUSE_S, MOST_ADDRESSES, NotHost, Tries, is_hosts_account, same
 from tests.pages.conftest import OpenPage
@@ -47,11 +49,11 @@ def test_every_action_of_the_host_is_refused_without_the_password(hosted: Studio
     assert {"pause", "resume", "hide", "cancel", "ban", "export", "read_export", "forget", "set_words"} <= {
         action.__name__ for action in actions
     }
-    before = rules.get(hosted.db)
+    before = host_rules.get(hosted.db)
     for action in actions:
         with pytest.raises(NotHost, match="Only the host"):
             action(*[job.id for _ in inspect.signature(action).parameters])
-    assert rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
+    assert host_rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
     public = {n for n, f in vars(_host_actions).items() if inspect.isfunction(f) and f.__module__.endswith("_actions")}
     assert public - {action.__name__ for action in actions} == {"offered", "_export", "_enlarging"}
 
@@ -226,7 +228,7 @@ def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -
     assert "so visitors must see it" in everything_shown(app)
     app.selectbox[0].select("latent-diffusion").run()
     next(b for b in app.button if b.label == "Save engines").click().run()
-    now = rules.get(hosted.db)
+    now = host_rules.get(hosted.db)
     assert (now.max_queued, now.refused_words) == (1, ("gore", "very bad"))
     assert (now.default_engine, set(now.withheld)) == ("latent-diffusion", {"biggan-clip", "vqgan-clip"})
     page = open_page()
@@ -263,7 +265,7 @@ def test_the_host_exports_and_deletes_the_evening(hosted: Studio, open_page: Ope
 
     assert "type DELETE" in delete("delete")
     assert "pause the queue" in delete("DELETE")
-    rules.change(hosted.db, paused=True)
+    host_rules.change(hosted.db, paused=True)
     assert queue.counts(hosted.db)[State.SUCCEEDED] == 2
     assert "2 jobs and" in delete("DELETE") and queue.counts(hosted.db)[State.SUCCEEDED] == 0
 

@@ -8,9 +8,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from db import queue, rules, votes
-from db.forgetting import forget_everything
+from db import queue, votes
+from db.evening.erasing import forget_everything
 from db.jobs import Job
+from db.rules import host_rules
 from pages import _standings, _take_home
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
@@ -135,7 +136,7 @@ def test_a_file_has_nothing_of_a_picture_hidden_since(studio: Studio) -> None:
     assert b"a rocket" in _take_home.file("jobs.json")
     for name in _take_home.FILES:
         assert made[0].id.encode() not in _take_home.file(name)
-    rules.change(studio.db, paused=True)
+    host_rules.change(studio.db, paused=True)
     forget_everything(studio.db, studio.store)
     assert json.loads(_take_home.file("jobs.json")) == json.loads(_take_home.file("votes.json")) == []
 

@@ -9,11 +9,13 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue, refinements, rules, submissions
+from db import artefacts, queue
 from db.errors import UnknownJob
 from db.jobs import Job, State
-from db.refinements import Stage
+from db.rules import host_rules
 from db.schema import jobs as jobs_table
+from db.sheets import refinements, submissions
+from db.sheets.refinements import Stage
 from generator.params.vary import takes_pictures
 from pages import _widgets as w
 from pages._stages import packed
@@ -178,7 +180,7 @@ def test_a_row_that_may_not_be_ranked_is_shown_all_the_same(
     studio.start_executor()
     _, address = begin(open_page)
     draw_all(studio)
-    rules.change(studio.db, **rule)
+    host_rules.change(studio.db, **rule)
     app = open_page(w.REFINE, refinement=address)
     ((_, jobs),) = rows(studio, address)
     assert not app.error and not queue.list_jobs(studio.db, engine="rank")
@@ -220,13 +222,13 @@ def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Stud
 def test_a_row_goes_on_with_what_the_host_still_offers(studio: Studio, open_page: OpenPage) -> None:
     address, stage, jobs = drawn(studio, open_page)
     vary, upscale = (f"{step}_{stage.submission.id}" for step in ("vary", "upscale"))
-    rules.change(studio.db, withheld=["vqgan-clip", "upscale"])
+    host_rules.change(studio.db, withheld=["vqgan-clip", "upscale"])
     app = open_page(w.REFINE, refinement=address).button(key=f"mark_{jobs[1].id}").click().run()
     assert upscale not in {button.key for button in app.button}
     app = app.button(key=vary).click().run()
     assert not app.error
     assert {job.engine for job in rows(studio, address)[1][1]} == {"guided-diffusion"}, "the next that takes pictures"
-    rules.change(studio.db, withheld=takes_pictures())
+    host_rules.change(studio.db, withheld=takes_pictures())
     keys = {button.key for button in open_page(w.REFINE, refinement=address).button}
     assert vary not in keys and upscale in keys
     app = app.button(key=vary).click().run()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import queue, votes, wall
+from db import queue, votes
+from db.evening import wall
 from generator import registry
 from pages import _address, _standings
 from pages import _widgets as w

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, engine, queue, workers
+from db import artefacts, engine, queue
 from db.artefacts import Store
 from db.engine import writing
 from db.jobs import Job
+from db.queue import workers
 from db.schema import metadata
 from scripts.full_studio import ask
 

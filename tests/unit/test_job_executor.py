@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db import artefacts, queue, workers
+from db import artefacts, queue
+from db.queue import workers
 from generator import registry
 from generator.params import validate
 from tests import small_engine

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from executor.engines import EngineKey, Engines, too_large
+from executor.engines import EngineKey, Engines
+from executor.memory import too_large
 from generator.checkpoints import load_stable_diffusion
 from generator.clip import PromptTooLong
 from generator.engine import generate

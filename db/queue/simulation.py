@@ -88,7 +88,7 @@ class Lane:
 
 
 class _Lines:
-    """Every visitor's waiting jobs, and when each was last served: whose turn it is, as db/lines.py says."""
+    """Every visitor's waiting jobs, and when each was last served: whose turn it is, as db/queue/fair_order.py says."""
 
     def __init__(self, line: Sequence[Waiting], served: Mapping[str, float]) -> None:
         self.served = dict(served)

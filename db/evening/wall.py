@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from db import votes
 from db.engine import reading
 from db.jobs import Job, State, from_row
-from db.lines import service_order
+from db.queue.estimate import position_and_wait
+from db.queue.fair_order import service_order
 from db.schema import jobs
 from db.votes import Tally
-from db.waiting import position_and_wait
 
 
 def best_voted(

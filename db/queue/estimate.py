@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db import rules
 from db.engine import clock, reading
 from db.errors import UnknownJob
-from db.forecast import Lane, Pace, Waiting, fit, play
 from db.jobs import Job, State, from_row, oldest_id
-from db.lines import last_served, service_order
+from db.queue.fair_order import last_served, service_order
+from db.queue.simulation import Lane, Pace, Waiting, fit, play
+from db.queue.workers import Worker, alive
+from db.rules import host_rules
 from db.schema import jobs
-from db.workers import Worker, alive
 
 RECENT_JOBS = 20
 MOST_AROUND = 200  # others that are looked at for who shared the device
@@ -61,7 +61,7 @@ def places(db: sa.Engine, job_ids: Sequence[str], *, within_s: float = 30.0) -> 
         order = list(service_order(conn))
         line = _waiting(conn, order)
         positions = {job_id: n for n, job_id in enumerate(order, start=1) if job_id in wanted}
-        workers = [] if rules.paused(conn) else alive(conn, within_s)
+        workers = [] if host_rules.paused(conn) else alive(conn, within_s)
         waits = _waits(conn, line, workers, {job_id: line[n - 1] for job_id, n in positions.items()})
     return found | {job_id: Place(position, waits.get(job_id)) for job_id, position in positions.items()}
 

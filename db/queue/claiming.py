@@ -1,8 +1,4 @@
-"""The queue: who may do what to a job, each step one guarded UPDATE ... RETURNING and one event row.
-
-All calls take the engine of `db.engine.connect` first and are safe with any number of processes.
-They raise the errors of `db.errors`; DatabaseUnavailable may come from any of them.
-"""
+"""A job joins the queue, and an executor claims it."""
 
 from __future__ import annotations
 
@@ -12,51 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import rules
-from db.adding import NewJob, add
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_text, check_transition, from_row
-from db.lines import heads
-from db.listing import Event, children, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.queue.enqueueing import NewJob, add
+from db.queue.fair_order import heads
+from db.rules import host_rules
 from db.schema import events as events_table
 from db.schema import jobs
-from db.transitions import (
-    cancel_now,
-    fail,
-    heartbeat,
-    release,
-    request_cancel,
-    requeue_expired,
-    succeed,
-    to_front,
-)
-from db.waiting import places, position_and_wait
-
-__all__ = [
-    "Event",
-    "NewJob",
-    "cancel_now",
-    "children",
-    "claim",
-    "counts",
-    "enqueue",
-    "events",
-    "fail",
-    "get",
-    "heartbeat",
-    "list_jobs",
-    "places",
-    "position_and_wait",
-    "queued_jobs",
-    "release",
-    "request_cancel",
-    "requeue_expired",
-    "running_jobs",
-    "set_hidden",
-    "succeed",
-    "to_front",
-]
-
 
 # Statements are made once: making one takes longer than running it.
 _WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)
@@ -82,8 +40,8 @@ def enqueue(
     """Add a job at the end of its submitter's line.
 
     batch_key: jobs with the same key can share a batch. max_queued, max_per_hour: most jobs the submitter may have
-    waiting, and may ask for in an hour, unless the host has set other limits. Raises BadValue and what `db.adding.add`
-    raises.
+    waiting, and may ask for in an hour, unless the host has set other limits. Raises BadValue and what
+    `db.queue.enqueueing.add` raises.
     """
     check_text("submitter", submitter, 128)
     new = NewJob(
@@ -112,7 +70,7 @@ def claim(
     batch_key: str | None = None,
     lease_s: float,
 ) -> list[Job]:
-    """Take up to `limit` jobs that can share a batch, in fair turns (see `db.lines`).
+    """Take up to `limit` jobs that can share a batch, in fair turns (see `db.queue.fair_order`).
 
     The first job decides the batch_key of the others unless `batch_key` is given. engines: only these.
     Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat. While the host
@@ -121,10 +79,10 @@ def claim(
     taken: list[Job] = []
     with reading(db) as conn:
         # Idle executors ask often; this look does not take the write lock.
-        if conn.scalar(_WAITING) is None or rules.paused(conn):
+        if conn.scalar(_WAITING) is None or host_rules.paused(conn):
             return taken
     with writing(db) as conn:
-        if rules.paused(conn):
+        if host_rules.paused(conn):
             return taken
         now = clock(conn)
         passed: set[str] = set()

@@ -13,10 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.adding import NewJob, add
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownSubmission
 from db.jobs import Job, State, check_text, from_row, new_id
+from db.queue.enqueueing import NewJob, add
 from db.schema import jobs, members, submissions
 
 KINDS = ("candidates", "variations", "compare", "enlarged")
@@ -59,7 +59,7 @@ def submit(
 ) -> tuple[Submission, list[Job]]:
     """Queue all of these (label, job) in one transaction, or none of them.
 
-    Raises TooManyQueued where not all would fit, BadValue, and what `db.adding.add` raises.
+    Raises TooManyQueued where not all would fit, BadValue, and what `db.queue.enqueueing.add` raises.
     """
     check(kind, prompt, submitter, wanted, layout)
     with writing(db) as conn:
@@ -99,9 +99,9 @@ def put(
     max_queued: int | None,
     max_per_hour: int | None,
 ) -> tuple[Submission, list[Job]]:
-    """Queue what `check` has passed, in the caller's transaction. Raises what `db.adding.add` raises."""
+    """Queue what `check` has passed, in the caller's transaction. Raises what `db.queue.enqueueing.add` raises."""
     submission = Submission(new_id(), kind, prompt, submitter, dict(layout or {}), clock(conn))
-    # Before the jobs: everybody locks the tables in the order of db.forgetting.
+    # Before the jobs: everybody locks the tables in the order of db.evening.erasing.
     conn.execute(sa.insert(submissions).values(**vars(submission)))
     made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
     conn.execute(
@@ -125,7 +125,7 @@ def add_about(
     max_per_hour: int | None = None,
     once: bool = False,
 ) -> Job:
-    """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `db.adding.add`.
+    """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `enqueueing.add`.
 
     once: where the set has such a job with this label that has not failed, or has been tried enough (see
     `to_be_tried`), the newest one is the answer and nothing is queued.

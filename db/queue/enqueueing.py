@@ -9,13 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import rules
 from db.engine import clock
 from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.queue.transitions import note
+from db.rules import host_rules
+from db.rules.visitors import check_welcome, lock
 from db.schema import jobs
-from db.transitions import note
-from db.visitors import check_welcome, lock
 
 HOUR_S = 3600.0
 
@@ -82,7 +82,7 @@ def add(
     """
     lock(conn, submitter)
     check_welcome(conn, submitter)
-    host = rules.read(conn)
+    host = host_rules.read(conn)
     for new in wanted:
         host.check_job(new.engine, [new.prompt, *_texts(new.params)])
     _check_room(conn, submitter, host.max_queued or max_queued, len(wanted))
@@ -126,7 +126,7 @@ def add(
 
 
 def _texts(params: Mapping[str, Any]) -> list[str]:
-    return [text for name in rules.TEXTS if isinstance(text := params.get(name), str)]
+    return [text for name in host_rules.TEXTS if isinstance(text := params.get(name), str)]
 
 
 def _check_room(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:

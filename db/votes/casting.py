@@ -12,11 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from db.engine import clock, reading, writing
 from db.errors import AlreadyVoted, BadValue, PairGone, TooFast
 from db.jobs import State, check_text
-from db.pairs import next_pair
+from db.rules.visitors import check_welcome
 from db.schema import jobs, votes
-from db.visitors import check_welcome
-
-__all__ = ["CHOICES", "Choice", "Tally", "cast", "cast_by", "next_pair", "tallies"]
 
 Choice = Literal["left", "right", "tie"]
 CHOICES = ("left", "right", "tie")
@@ -47,7 +44,7 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
     with writing(db) as conn:
         check_welcome(conn, voter)
         shown = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_([first, second]), jobs.c.hidden == sa.false())
-        # They stay until the vote is there; see db.forgetting.LOCKED.
+        # They stay until the vote is there; see db.evening.erasing.LOCKED.
         shown = shown.order_by(jobs.c.id).with_for_update(read=True, key_share=True)
         states = {row.id: row.state for row in conn.execute(shown)}
         for job_id in (left_id, right_id):

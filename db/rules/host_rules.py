@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.errors import BadValue, EngineWithheld, WordRefused
 from db.jobs import check_text
+from db.rules.word_filter import letters_of, refused
 from db.schema import host_settings
-from db.words import letters_of, refused
 
 MOST_QUEUED, MOST_PER_HOUR = 10_000, 100_000
 MOST_WORDS, LONGEST_WORD = 2_000, 80

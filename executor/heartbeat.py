@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from db import queue, workers
+from db import queue
 from db.errors import LeaseLost, StoreUnavailable
+from db.queue import workers
+from executor.context import DATABASE_DOWN, Station, sweep
 from executor.job import Work
-from executor.station import DATABASE_DOWN, Station, sweep
 
 SWEEP_EVERY_S = 600.0
 BEAT_S = 1.0  # a page that watches a job sees it move at least so often

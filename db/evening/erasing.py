@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db import rules
 from db.artefacts import Store
 from db.engine import reading, writing
 from db.errors import StillRunning
 from db.jobs import State
+from db.rules import host_rules
 from db.schema import artefacts, events, jobs, marks, members, refinements, stages, submissions, visitors, votes
 
 AT_ONCE = 500
@@ -59,7 +59,7 @@ def forget_everything(db: sa.Engine, store: Store) -> Forgotten:
 
 def _check_still(conn: sa.Connection) -> None:
     running = conn.scalar(sa.select(sa.func.count()).where(jobs.c.state == State.RUNNING)) or 0
-    if running or not rules.paused(conn):
+    if running or not host_rules.paused(conn):
         doing = f"{running} {'job is' if running == 1 else 'jobs are'} running" if running else "The queue is open"
         raise StillRunning(f"{doing}: pause the queue, wait until nothing runs, then delete.")
 

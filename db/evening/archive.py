@@ -22,12 +22,15 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from db import artefacts, evening_html, listing, visitors
+from db import artefacts
 from db.artefacts import Artefact, Store
 from db.engine import reading
 from db.errors import StoreFull, StoreUnavailable, UnknownArtefact
-from db.evening_html import Entry
+from db.evening import gallery_html
+from db.evening.gallery_html import Entry
 from db.jobs import Job, State
+from db.queue import listing
+from db.rules import visitors
 from db.schema import jobs, votes
 from db.votes import tallies
 
@@ -95,8 +98,8 @@ class _Writer:
         while True:
             following = next(pages, [])
             entries = self._entries(jobs_here)
-            html = evening_html.page(self.wanted.title, entries, number=page, last=not following, at=self.now)
-            with self._open(evening_html.file_name(page), self.now) as file:
+            html = gallery_html.page(self.wanted.title, entries, number=page, last=not following, at=self.now)
+            with self._open(gallery_html.file_name(page), self.now) as file:
                 file.write(html.encode())
             count += len(entries)
             if not following:

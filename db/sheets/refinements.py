@@ -12,14 +12,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import submissions
-from db.adding import NewJob
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownJob, UnknownRefinement, UnknownSubmission
 from db.jobs import Job, new_id
+from db.queue.enqueueing import NewJob
 from db.schema import jobs, marks, members, refinements, stages
 from db.schema import submissions as submissions_table
-from db.submissions import Submission
+from db.sheets import submissions
+from db.sheets.submissions import Submission
 
 MOST_STAGES = 24
 

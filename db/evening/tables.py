@@ -12,11 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import ballots
 from db.engine import reading
 from db.jobs import State
-from db.listing import list_jobs
+from db.queue.listing import list_jobs
 from db.schema import jobs as jobs_table
+from db.votes import history
 
 MOST_VOTES = 100_000
 MOST_JOBS = 20_000
@@ -56,7 +56,7 @@ def withheld(db: sa.Engine) -> str:
 
 def votes(db: sa.Engine, limit: int = MOST_VOTES) -> Iterator[dict[str, Any]]:
     """The newest votes as VOTE_COLUMNS; choice is left, right or tie."""
-    for page in ballots.in_pages(db, limit):
+    for page in history.in_pages(db, limit):
         for vote in page:
             right = vote.second_id if vote.left_id == vote.first_id else vote.first_id
             choice = {vote.left_id: "left", right: "right"}.get(vote.winner_id or "", "tie")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from db.engine import reading, writing
 from db.errors import UnknownJob
 from db.jobs import Job, State, from_row, normalise
-from db.lines import service_order
+from db.queue.fair_order import service_order
 from db.schema import events as events_table
 from db.schema import jobs
 
