@@ -14,7 +14,7 @@ from generator import registry
 if TYPE_CHECKING:
     from PIL import Image
 
-    from generator.engine import Engine
+    from generator.engines.base import Engine
     from generator.params import JobParams
 
 

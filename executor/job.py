@@ -25,12 +25,12 @@ from db.jobs import HISTORY_POINTS, Job, thin
 from executor.context import DATABASE_DOWN, Station
 from executor.engines import EngineKey
 from executor.outputs import TYPES, File, Files
-from generator.checkpoint_files import upscaler_file
-from generator.output import encode_preview
+from generator.checkpoints.store import upscaler_file
+from generator.images.encode import encode_preview
 from generator.params import DownloadParams, Params
 
 if TYPE_CHECKING:
-    from generator.engine import Engine, Slot, Step
+    from generator.engines.base import Engine, Slot, Step
     from generator.params import JobParams
 
 PREVIEW_EVERY_S = 0.5

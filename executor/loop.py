@@ -38,14 +38,14 @@ from executor.memory import (
 )
 from generator import params as parameters
 from generator import registry
-from generator.inventory import wrong_default
-from generator.output import decode_image
+from generator.checkpoints.inventory import wrong_default
+from generator.images.encode import decode_image
 from generator.tiling import MOST_PX
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from generator.engine import Step
+    from generator.engines.base import Step
 
 IDLE_S = 0.5
 SAME_BATCH_S = 5.0  # free places go to jobs that fit the running batch for so long, then to whose turn it is

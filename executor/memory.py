@@ -11,7 +11,7 @@ import torch
 import generator.device
 
 if TYPE_CHECKING:
-    from generator.engine import Engine
+    from generator.engines.base import Engine
     from generator.params import JobParams
 
 GIB = 1 << 30

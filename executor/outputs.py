@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import registry
-from generator.inherited import settings_in, with_settings
-from generator.output import Recorder, encode_png, encode_thumbnail, to_image
+from generator.images.encode import Recorder, encode_png, encode_thumbnail, to_image
+from generator.output.inherited import settings_in, with_settings
 from generator.params import JobParams, Params
-from generator.upscaler import NotEnlarged, enlarging
+from generator.upscaler.model import NotEnlarged, enlarging
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from generator.engine import Step
+    from generator.engines.base import Step
 
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 TYPES = {  # kind of artefact -> (media type, extension)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
-from generator.inventory import missing
+from generator.checkpoints.inventory import missing
 from generator.params import BadParams, Params, validate
 from pages import _widgets as w
 from pages._language import N_, _

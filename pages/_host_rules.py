@@ -8,7 +8,7 @@ from db.evening import moderation
 from db.evening.moderation import Visitor
 from db.rules import host_rules
 from generator import registry
-from generator.inventory import own_folders
+from generator.checkpoints.inventory import own_folders
 from pages import _host_actions as actions
 from pages import _widgets as w
 from pages._host_queue import act, called

@@ -28,7 +28,7 @@ from db.queue import workers
 from db.rules import host_rules, visitors
 from db.rules.host_rules import Rules
 from generator import registry
-from generator.inventory import wrong_default
+from generator.checkpoints.inventory import wrong_default
 from generator.params import BadParams
 from generator.registry import UnknownName
 from pages import _kept_files

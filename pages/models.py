@@ -10,7 +10,7 @@ import streamlit as st
 from db import queue
 from db.jobs import Job
 from generator import registry
-from generator.inventory import Item, inventory, own_folders, own_upscalers
+from generator.checkpoints.inventory import Item, inventory, own_folders, own_upscalers
 from pages import _live
 from pages import _widgets as w
 from pages._submit import ask

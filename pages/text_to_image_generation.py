@@ -10,7 +10,7 @@ from db.artefacts import sources
 from db.queue import workers
 from db.rules import visitors
 from generator import registry
-from generator.inventory import missing, own_folders, wrong_default
+from generator.checkpoints.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, validate
 from generator.prompts import parse_prompts
 from pages import _form, _live, _name, _uploads

@@ -28,12 +28,12 @@ ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from generator.checkpoints import load_clip, load_vqgan  # noqa: E402
-from generator.clip import ClipModel, openai_clip  # noqa: E402
-from generator.guidance import spherical_distance  # noqa: E402
+from generator.checkpoints.loading import load_clip, load_vqgan  # noqa: E402
+from generator.engines.vqgan_clip import VqganClip  # noqa: E402
+from generator.guidance.targets import spherical_distance  # noqa: E402
+from generator.models.clip import ClipModel, openai_clip  # noqa: E402
+from generator.models.vqgan import VQGAN  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
-from generator.vqgan import VQGAN  # noqa: E402
-from generator.vqgan_clip import VqganClip  # noqa: E402
 
 LOOPS = ("ours", "z+quantize notebook", "nerdyrodent style")
 REAL_DETAILS = {"z_channels": 256, "resolution": 256, "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16]}

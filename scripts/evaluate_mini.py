@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
-from generator.clip import load_judge, load_mini, load_robust  # noqa: E402
-from generator.engine import generate, generate_all  # noqa: E402
+from generator.engines.base import generate, generate_all  # noqa: E402
+from generator.models.clip import load_judge, load_mini, load_robust  # noqa: E402
 from generator.params import validate  # noqa: E402
 from generator.training import data, perception  # noqa: E402
 from generator.training.scores import (  # noqa: E402

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
-from generator.inventory import Item, inventory  # noqa: E402
+from generator.checkpoints.inventory import Item, inventory  # noqa: E402
 from generator.params import validate_job  # noqa: E402
 from settings import Settings  # noqa: E402
 
@@ -61,7 +61,7 @@ def table(engine: str) -> str:
 def page() -> str:
     parts = [
         "# Parameters",
-        "Written by `scripts/make_docs.py` from `generator/params.py`, `generator/registry.py` and `settings.py`. "
+        "Written by `scripts/make_docs.py` from `generator/params`, `generator/registry` and `settings.py`. "
         "Defaults are those of the embedded mini models; a table below shows what other checkpoints start from.",
     ]
     for name, spec in registry.ENGINES.items():
@@ -92,7 +92,7 @@ def engines_page() -> str:
     items = inventory(ROOT / "no-folder")
     parts = [
         "# Engines and checkpoints",
-        "Written by `scripts/make_docs.py` from `generator/registry.py` and the tables of checkpoints, and by "
+        "Written by `scripts/make_docs.py` from `generator/registry` and the tables of checkpoints, and by "
         "`scripts/measure_engines.py`. Size is that of the download. Memory is what the studio reckons one job with "
         "the settings shown to need before it starts it, weights included: an upper estimate, not a measurement. The "
         "page Models shows the same. All settings are in [parameters.md](parameters.md), models of your own in "

@@ -18,9 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
 from generator.device import pick_device  # noqa: E402
-from generator.output import decode_image, to_image  # noqa: E402
+from generator.images.encode import decode_image, to_image  # noqa: E402
 from generator.params import validate  # noqa: E402
-from generator.upscaler import enlarge  # noqa: E402
+from generator.upscaler.model import enlarge  # noqa: E402
 
 PROMPTS = (
     "a red heart|a smiling face with sunglasses|a green tree|a banana|a blue car|a slice of pizza|a house|a dog|"

@@ -43,8 +43,8 @@ SHOWN: set[str] = {
     "generator.params",
     "generator.params.vary",
     "generator.prompts",
-    "generator.inventory",
-    "generator.output",
+    "generator.checkpoints.inventory",
+    "generator.images.encode",
 }
 
 

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from pytorch_pretrained_biggan.config import BigGANConfig
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
-from generator.biggan import MiniBigGAN
-from generator.packing import pack
+from generator.models.biggan import MiniBigGAN
+from generator.models.packing import pack
 from generator.training import data
 from generator.training.biggan_examples import Seen, prepare, subgroup_names
 from generator.training.layout import PROMPTS

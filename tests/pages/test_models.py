@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from db import queue
-from generator import inventory
+from generator.checkpoints import inventory
 from pages import _widgets as w
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown

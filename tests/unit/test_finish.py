@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from generator import registry
-from generator.engine import generate
-from generator.finish import Finished, Finisher, on_white_paper
-from generator.flatten import FLATNESS, flattened
+from generator.engines.base import generate
+from generator.engines.finishing import Finished, Finisher, on_white_paper
+from generator.images.flatten import FLATNESS, flattened
 from generator.params import BadParams, validate
 from tests import tiny_engines
 

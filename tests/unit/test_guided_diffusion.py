@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from generator import registry
+from generator.images.convert import no_picture
 from generator.params import BadParams, validate
-from generator.pictures import no_picture
-from generator.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from tests import tiny_engines
 from tests.tiny_engines import guided_settings as settings
 from tests.tiny_engines import last

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from generator import registry
-from generator.engine import generate
-from generator.layout import UnknownStyle
-from generator.look import compare
+from generator.engines.base import generate
+from generator.guidance.clip_loss import compare
+from generator.models.layout import UnknownStyle
 from generator.params import BadParams, validate
 from tests import tiny_engines
 from tests.tiny_engines import last

@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from generator import checkpoints, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_lpips
-from generator.engine import generate
-from generator.guided_diffusion import GuidedDiffusion
-from generator.lpips import LPIPS, tensors_of
+from generator import registry
+from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_lpips
+from generator.engines.base import generate
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.models.lpips import LPIPS, tensors_of
+from generator.models.pixel_diffusion import PixelDiffusion
 from generator.params import GuidedDiffusionParams, validate_job
-from generator.pixel_diffusion import PixelDiffusion
+from generator.registry.sources import TABLE
 from tests.real_formats import random_vgg
 from tests.small_diffusion import SMALL, SmallClip
 
@@ -100,9 +101,9 @@ def test_the_published_files_load_to_the_last_key(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    row = checkpoints.TABLE["lpips-vgg"]
+    row = TABLE["lpips-vgg"]
     unknown = tuple(dataclasses.replace(file, sha256=None, size=None) for file in row.files)
-    monkeypatch.setitem(checkpoints.TABLE, "lpips-vgg", dataclasses.replace(row, files=unknown))
+    monkeypatch.setitem(TABLE, "lpips-vgg", dataclasses.replace(row, files=unknown))
     for file, tensors in zip(row.files, files, strict=True):
         torch.save(tensors, tmp_path / file.name, _use_new_zipfile_serialization=False)
     loaded = load_lpips("lpips-vgg", tmp_path, "cpu")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator import clip, layout, prior, vqgan
-from generator.drafts import Drafter, Drafts, load_drafter
+from generator.models import clip, layout, prior, vqgan
+from generator.models.drafts import Drafter, Drafts, load_drafter
 from generator.training import data, robust
 
-WEIGHTS = Path(vqgan.__file__).parent / "weights"
+WEIGHTS = Path(vqgan.__file__).parent.parent / "weights"
 HEART = '<path d="M16 29 C4 19 2 14 2 10 A7 7 0 0 1 16 8 A7 7 0 0 1 30 10 C30 14 28 19 16 29 Z" fill="#d22"/>'
 CARDS = (
     "vqgan",

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator import checkpoint_files, openai_unet, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_diffusion
-from generator.guided_diffusion import GuidedDiffusion
-from generator.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
+from generator import registry
+from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_diffusion
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.models import openai_unet
+from generator.models.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
 from generator.params import BadParams, GuidedDiffusionParams, validate
+from generator.registry.sources import TABLE
 from tests.real_formats import random_openai_unet
 from tests.small_diffusion import Pulled, SmallClip, disco
 
@@ -41,12 +43,12 @@ def folder(tmp_path: Path, unet: OpenAIUNet, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def publish(folder: Path, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    row = checkpoint_files.TABLE[NAME]
+    row = TABLE[NAME]
     path = folder / row.files[0].name
     torch.save(weights, path)
     file = dataclasses.replace(row.files[0], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     shapes = {"input_blocks.0.0.weight": (32, 3, 3, 3)}
-    monkeypatch.setitem(checkpoint_files.TABLE, NAME, dataclasses.replace(row, files=(file,), shapes=shapes))
+    monkeypatch.setitem(TABLE, NAME, dataclasses.replace(row, files=(file,), shapes=shapes))
     monkeypatch.setitem(openai_unet.ARCHITECTURES, NAME, SMALL)
 
 
@@ -73,7 +75,7 @@ def test_the_real_models_have_the_published_layout(name: str) -> None:
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     published = {"guided-diffusion-256": (566, 552.8), "guided-diffusion-512": (644, 558.0)}
     assert (len(shapes), round(sum(p.numel() for p in model.parameters()) / 1e6, 1)) == published[name]
-    assert all(shapes[key] == shape for key, shape in checkpoint_files.TABLE[name].shapes.items())
+    assert all(shapes[key] == shape for key, shape in TABLE[name].shapes.items())
     assert registry.CHECKPOINTS[name].factor % model.factor == 0
     assert registry.CHECKPOINTS[name].weight_bytes >= sum(p.numel() for p in model.parameters()) * 4
     assert float(model.alphas_cumprod[999]) == pytest.approx(4.036e-5, rel=1e-3)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from generator.output import (
+from generator.images.encode import (
     BadImage,
     NoMetadata,
     Recorder,

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generator import checkpoints, diffusers_folder, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_biggan, load_diffusion, load_vqgan
-from generator.checkpoints_command import main
-from generator.engine import generate
-from generator.openai_unet import ARCHITECTURES, Architecture
-from generator.own_checkpoints import own_folders
+from generator import registry
+from generator.checkpoints import diffusers_folder, store
+from generator.checkpoints.__main__ import main
+from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_biggan, load_diffusion, load_vqgan
+from generator.checkpoints.own import own_folders
+from generator.engines.base import generate
+from generator.models.openai_unet import ARCHITECTURES, Architecture
 from generator.params import BadParams, validate
 from tests.real_formats import (
     BadServer,
@@ -184,7 +185,7 @@ def test_a_vqgan_of_hugging_face_is_fetched_by_its_name_and_checked_by_its_liste
     with pytest.raises(CheckpointDamaged, match="its sha256 is"):
         load_vqgan(name, tmp_path / "got", "cpu")
     assert main(["remove", name, *target]) == 0
-    assert own_folders(tmp_path / "got") == [] and not checkpoints.installed(name, tmp_path / "got")
+    assert own_folders(tmp_path / "got") == [] and not store.installed(name, tmp_path / "got")
 
 
 def test_a_repository_that_has_something_else_or_is_not_there_is_one_sentence(
