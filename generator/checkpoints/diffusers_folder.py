@@ -17,7 +17,9 @@ PIPELINES = {
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
-LARGEST_HEADER = 100_000_000  # bytes, as the format allows
+LARGEST_HEADER = 16 << 20  # bytes; the format allows 100 MB, of which the largest models use 2
+LARGEST_JSON = 1 << 20  # bytes
+MAX_LAYERS, MAX_BLOCKS = 256, 64  # of a network, far more than any has
 UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 
 
@@ -135,7 +137,7 @@ def weight_bytes(folder: Path) -> tuple[int, int] | None:
     try:
         found = read_folder(folder)
         sizes = [4 * _numbers(one) for one in (*found.texts, found.vae)] + [2 * _numbers(found.unet)]
-    except (BadFolder, OSError, ValueError, TypeError, AttributeError, KeyError):
+    except (BadFolder, OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None  # said when it is loaded
     return sum(sizes), max(sizes)
 
@@ -157,10 +159,14 @@ def _numbers_in(path: Path, changed: int) -> int:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise BadFolder(f"{path.parent.name}/{path.name} is too large for a configuration")
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadFolder(f"{path.parent.name}/{path.name} is missing") from None
-    except (OSError, ValueError) as error:
+    except BadFolder:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise BadFolder(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
     if not isinstance(read, dict):
         raise BadFolder(f"{path.parent.name}/{path.name} is no JSON object")
@@ -177,8 +183,21 @@ def _pad(folder: Path) -> str:
     return str(pad["content"] if isinstance(pad, dict) else pad)
 
 
+def _check_counts(config: dict[str, Any], name: str) -> None:
+    """Building a network takes time and memory for every layer, even without weights."""
+    for key, value in config.items():
+        if isinstance(value, list) and len(value) > MAX_BLOCKS:
+            raise BadFolder(
+                f"{name}/config.json has {len(value)} entries for {key[:40]}; at most {MAX_BLOCKS} are read"
+            )
+        for count in value if isinstance(value, list) else [value]:
+            if "layers" in key and isinstance(count, int) and count > MAX_LAYERS:
+                raise BadFolder(f"{name}/config.json has {count} for {key[:40]}; at most {MAX_LAYERS} are read")
+
+
 def _network(folder: Path, pad: str = "") -> Network:
     config = _json(folder / "config.json")
+    _check_counts(config, folder.name)
     for stem in ("diffusion_pytorch_model", "model"):
         for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
             if (folder / name).is_file():

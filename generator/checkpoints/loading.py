@@ -159,7 +159,7 @@ def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say =
     paths = require(name, Path(checkpoints_dir), say)
     weights = weights_of(paths)
     try:
-        tensors = read_state_dict(weights, allow_torchscript=weights.suffix == ".pt")
+        tensors = read_state_dict(weights, torchscript=weights.suffix == ".pt")
         for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
             tensors.pop(key, None)
         tensors = {key: value.float() for key, value in tensors.items()}

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-LARGEST = 1 << 20  # bytes
+LARGEST = 1 << 16  # bytes, thirty times what the published ones have
+LIMITS = {"num_res_blocks": 32}  # others: 65536
 _ANCHOR = re.compile(r"(?:^|[\s\[{,])[&*]\w", re.MULTILINE)
 
 
@@ -40,6 +41,10 @@ def read_config(path: Path) -> dict[str, Any]:
     needed |= dict.fromkeys(("z_channels", "resolution", "in_channels", "out_ch", "ch", "num_res_blocks"), ddconfig)
     for key, holder in needed.items():
         value = holder.get(key) if isinstance(holder, dict) else None
-        if not isinstance(value, int) or not 0 < value <= 65_536:
-            raise ValueError(f"its {key} is {value!r}; a whole number from 1 to 65536 is needed")
+        limit = LIMITS.get(key, 65_536)
+        if not isinstance(value, int) or not 0 < value <= limit:
+            raise ValueError(f"its {key} is {str(value)[:40]!r}; a whole number from 1 to {limit} is needed")
+    levels = ddconfig.get("ch_mult", [1]) if isinstance(ddconfig, dict) else []
+    if not isinstance(levels, list) or not 0 < len(levels) <= 16 or any(level not in range(1, 257) for level in levels):
+        raise ValueError(f"its ch_mult is {str(levels)[:40]!r}; 1 to 16 whole numbers from 1 to 256 are needed")
     return {**params, "gumbel": target == "GumbelVQ"}

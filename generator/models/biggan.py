@@ -206,7 +206,7 @@ def read_config(text: str, resolution: int) -> dict[str, Any]:
     """A published config.json for pictures of that side in px. Raises ValueError for anything out of the ordinary."""
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON ({error})") from None
     fields = {*LIMITS, "layers", "eps"}
     if not isinstance(config, dict) or set(config) != fields:

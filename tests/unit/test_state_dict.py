@@ -46,7 +46,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
     torch.save({"state_dict": {"w": torch.ones(1)}, attacks[1]: 1}, tmp_path / "d.ckpt")
     assert list(read_state_dict(tmp_path / "d.ckpt")) == ["w"]
     torch.save({"w": torch.ones(1), "x": attacks}, tmp_path / "e.bin", _use_new_zipfile_serialization=False)
-    with pytest.raises(BadStateDict, match="its pickle cannot be read"):
+    with pytest.raises(BadStateDict, match="'x' is no tensor"):
         read_state_dict(tmp_path / "e.bin")
     assert not mark.exists()
 
@@ -74,7 +74,7 @@ def test_other_kinds_of_files_are_named_for_what_they_are(tmp_path: Path) -> Non
     torch.save({"params_ema": {"w": torch.ones(1)}}, path, _use_new_zipfile_serialization=False)
     assert read_state_dict(path)["w"] == 1, "a file from before PyTorch 1.6"
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(BadStateDict, match="its pickle cannot be read"):
+    with pytest.raises(BadStateDict, match="cut short"):
         read_state_dict(path)
     torch.save({"w": torch.ones(1000)}, path)
     path.write_bytes(path.read_bytes()[:-800])
