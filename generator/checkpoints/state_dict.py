@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generator.pickled import MAX_BYTES, BadPickle, Inert, Storage, StoredTensor, interpret, interpret_bytes
-from generator.zip_archive import STORED, BadArchive, Entry, check_crc, entries
+from generator.checkpoints.pickled import MAX_BYTES, BadPickle, Inert, Storage, StoredTensor, interpret, interpret_bytes
+from generator.checkpoints.zip_archive import STORED, BadArchive, Entry, check_crc, entries
 
 OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before PyTorch 1.6
 OLD_PROTOCOL = 1001
