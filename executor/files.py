@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import registry
+from generator.film import Recorder
 from generator.inherited import settings_in, with_settings
-from generator.output import Recorder, encode_png, encode_thumbnail, to_image
+from generator.metadata import encode_png
+from generator.output import encode_thumbnail, to_image
 from generator.params import JobParams, Params
 from generator.upscaler import NotEnlarged, enlarging
 

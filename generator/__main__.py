@@ -20,12 +20,14 @@ from PIL import Image
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
-from generator import output, params, registry
+from generator import metadata, output, params, registry
 from generator.checkpoint_files import CheckpointMissing, upscaler_file
 from generator.checkpoints_command import checkpoints_dir_option, listing
 from generator.device import DeviceUnavailable, pick_device
 from generator.download import FolderProblem
-from generator.output import BadImage, NoMetadata, Recorder
+from generator.film import Recorder
+from generator.metadata import NoMetadata
+from generator.output import BadImage
 from generator.params import BadParams, Params
 from generator.registry import UnknownName
 
@@ -149,7 +151,7 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
             data = given["from_png"].read_bytes()
         except OSError as error:
             raise NoMetadata(f"Cannot read {given['from_png']}: {error.strerror}.") from None
-        engine, repeated = output.read_metadata(data)
+        engine, repeated = metadata.read_metadata(data)
         base = repeated.model_dump()
     fields = registry.drawing_class(engine).model_fields
     changes = {name: given[name] for name in fields if name in given}
@@ -294,7 +296,7 @@ def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, te
     if picture is not None:
         kept = target.with_name(f"{target.name}-unfinished.png")
         try:
-            output.write_whole(kept, output.encode_png(picture, engine, wanted))
+            output.write_whole(kept, metadata.encode_png(picture, engine, wanted))
             text = f"{text} The last picture is in {kept}"
         except OSError as error:
             text = f"{text} The last picture could not be saved: {error.strerror}."

@@ -22,6 +22,7 @@ SOURCES = sorted(
 )
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
 TORCH_FREE = {"generator.params", "generator.registry", "generator.prompts", "generator.output", "generator"}
+TORCH_FREE |= {"generator.film", "generator.metadata"}
 TORCH_FREE |= {"generator.inventory"}  # what is installed: tables and names of files, nothing is loaded
 TORCH_FREE |= {"ratings.standings", "ratings.pairing"}
 

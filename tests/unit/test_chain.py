@@ -15,7 +15,7 @@ from db import queue
 from db.jobs import Job
 from generator import registry
 from generator.engine import generate
-from generator.output import read_metadata
+from generator.metadata import read_metadata
 from generator.params import BadParams, validate, validate_job
 from generator.params.vary import varied
 from generator.rank_engine import Rank

@@ -12,8 +12,8 @@ from PIL import Image
 
 from generator.cutouts import cut, draw_scheduled
 from generator.engine import Step, generate
+from generator.film import Recorder
 from generator.guided_diffusion import GuidedDiffusion
-from generator.output import Recorder
 from generator.params import BadParams, GuidedDiffusionParams, validate
 from generator.params.scheduled_cuts import Cuts
 from generator.perlin import perlin_picture

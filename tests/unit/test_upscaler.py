@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from db import artefacts
 from generator import checkpoint_files, registry, upscaler
 from generator.__main__ import main as draw
-from generator.output import METADATA_KEY, encode_png, read_metadata, to_image
+from generator.metadata import METADATA_KEY, encode_png, read_metadata
+from generator.output import to_image
 from generator.params import BadParams, validate
 from generator.training.upscaler import export
 from generator.upscaler import NotEnlarged, PictureTooLarge, UnsupportedUpscaler, UpscalerMissing, load_upscaler, swinir
