@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -118,9 +120,9 @@ class Recorder:
             if getattr(self.params, "sprite_sheet", False):
                 made["sheet"] = sprite_sheet(frames)
             if gif:
-                made["gif"] = _animation("GIF", frames, disposal=1)
+                made["gif"] = _gif(frames)
             if webp:
-                made["webp"] = _animation("WEBP", frames, quality=80, method=2, minimize_size=False)
+                made["webp"] = _webp(frames)
             if mp4:
                 made["mp4"] = _mp4(frames, self.folder)
             return made
@@ -154,46 +156,54 @@ def _read(paths: list[Path], most: int) -> Iterator[Image.Image]:
             yield fitted(image.convert("RGB"), SHORT_SIDE, most)
 
 
-def _animation(kind: str, paths: list[Path], **options: Any) -> bytes:
-    """An endless GIF or WebP whose last frame is held."""
-    each = _frame_ms(len(paths))
-    durations = [each] * (len(paths) - 1) + [int(HOLD_S * 1000)]
-    frames = _read(paths, ANIMATION_SIDE)
-    if kind == "GIF":
-        # Pillow's own choice, median cut, takes seconds a frame where this takes milliseconds.
-        frames = (frame.quantize(256, Image.Quantize.FASTOCTREE) for frame in frames)
-    return encode(next(frames), kind, save_all=True, append_images=frames, duration=durations, loop=0, **options)
+def _timing(count: int) -> dict[str, Any]:
+    """Endless, the last frame held: the options of a GIF or WebP of so many frames."""
+    return {"duration": [_frame_ms(count)] * (count - 1) + [int(HOLD_S * 1000)], "loop": 0}
+
+
+def _gif(paths: list[Path]) -> bytes:
+    # Through Pillow alone: imageio takes no palettes and chooses colours by median cut, 50 times slower than this.
+    frames = (frame.quantize(256, Image.Quantize.FASTOCTREE) for frame in _read(paths, ANIMATION_SIDE))
+    return encode(next(frames), "GIF", save_all=True, append_images=frames, disposal=1, **_timing(len(paths)))
+
+
+def _webp(paths: list[Path]) -> bytes:
+    import imageio.v3 as iio
+
+    options = {"quality": 80, "method": 2, "minimize_size": False, **_timing(len(paths))}
+    buffer = io.BytesIO()
+    with iio.imopen(buffer, "w", plugin="pillow", extension=".webp") as film:
+        for image in _read(paths, ANIMATION_SIDE):
+            film.write(np.asarray(image), **options)
+    return buffer.getvalue()
 
 
 def _mp4(paths: list[Path], folder: Path) -> bytes:
     """H.264 in yuv420p with even sides, as every player wants it; frames go to ffmpeg one at a time."""
-    import imageio_ffmpeg  # type: ignore[import-untyped]
+    import imageio.v2 as imageio  # version 3 of its interface takes the frames of a video all at once
 
     rate = 1000 / _frame_ms(len(paths))
     with Image.open(paths[-1]) as finished:
         width, height = (side // 2 * 2 for side in fitted(finished, SHORT_SIDE, 4096).size)
     target = folder / "film.part.mp4"
-    writer = imageio_ffmpeg.write_frames(
-        str(target),
-        (width, height),
+    writer = imageio.get_writer(
+        target,
+        format="FFMPEG",
+        mode="I",
         fps=rate,
         codec="libx264",
-        pix_fmt_out="yuv420p",
+        pixelformat="yuv420p",
         macro_block_size=2,
         quality=None,
         ffmpeg_log_level="error",
         output_params=FILM_OPTIONS,
     )
-    writer.send(None)
-    try:
-        data = b""
+    with writer:
         for image in _read(paths, 4096):
-            data = image.crop((0, 0, width, height)).tobytes()
-            writer.send(data)
+            frame = np.asarray(image.crop((0, 0, width, height)))
+            writer.append_data(frame)
         for _ in range(round(HOLD_S * rate)):
-            writer.send(data)
-    finally:
-        writer.close()
+            writer.append_data(frame)
     film = target.read_bytes()
     target.unlink()
     return film
