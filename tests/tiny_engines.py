@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 from PIL import Image, ImageDraw
-from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
 from generator.biggan import MiniBigGAN
 from generator.biggan_clip import BigganClip
+from generator.biggan_deep import BigGANBatchNorm
 from generator.checkpoints import load_stable_diffusion
 from generator.drafts import Drafter
 from generator.engine import Step, generate
