@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import registry
-from generator.images.encode import Recorder, encode_png, encode_thumbnail, to_image
+from generator.images.encode import encode_thumbnail, to_image
+from generator.output.film import Recorder
 from generator.output.inherited import settings_in, with_settings
+from generator.output.metadata import encode_png
 from generator.params import JobParams, Params
 from generator.upscaler.model import NotEnlarged, enlarging
 

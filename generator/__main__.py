@@ -26,7 +26,10 @@ from generator.checkpoints.download import FolderProblem
 from generator.checkpoints.store import CheckpointMissing, upscaler_file
 from generator.device import DeviceUnavailable, pick_device
 from generator.images import encode
-from generator.images.encode import BadImage, NoMetadata, Recorder
+from generator.images.encode import BadImage
+from generator.output import metadata
+from generator.output.film import Recorder
+from generator.output.metadata import NoMetadata
 from generator.params import BadParams, Params
 from generator.registry import UnknownName
 
@@ -150,7 +153,7 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
             data = given["from_png"].read_bytes()
         except OSError as error:
             raise NoMetadata(f"Cannot read {given['from_png']}: {error.strerror}.") from None
-        engine, repeated = encode.read_metadata(data)
+        engine, repeated = metadata.read_metadata(data)
         base = repeated.model_dump()
     fields = registry.drawing_class(engine).model_fields
     changes = {name: given[name] for name in fields if name in given}
@@ -295,7 +298,7 @@ def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, te
     if picture is not None:
         kept = target.with_name(f"{target.name}-unfinished.png")
         try:
-            encode.write_whole(kept, encode.encode_png(picture, engine, wanted))
+            encode.write_whole(kept, metadata.encode_png(picture, engine, wanted))
             text = f"{text} The last picture is in {kept}"
         except OSError as error:
             text = f"{text} The last picture could not be saved: {error.strerror}."

@@ -3,7 +3,7 @@
 Each loop lives in a process of its own with the same weights, cutouts and size; the processes take turns within one
 run, so that a busy machine slows all of them alike. Peak memory is that of the process (of the device on a GPU).
 Weights are random unless --checkpoint names real ones; then --judge may name a CLIP that did not guide, by which the
-final pictures are scored.
+final pictures are scored. Needs requirements-dev.txt for kornia.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from PIL import Image, ImageDraw
-from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
 from generator.checkpoints.loading import load_stable_diffusion
 from generator.engines.base import Step, generate
@@ -18,6 +17,7 @@ from generator.engines.latent_diffusion import LatentDiffusion
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.engines.vqgan_clip import VqganClip
 from generator.models.biggan import MiniBigGAN
+from generator.models.biggan_deep import BigGANBatchNorm
 from generator.models.drafts import Drafter
 from generator.models.latent_unet import LatentDiffusionModel
 from generator.models.layout import Layout

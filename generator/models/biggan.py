@@ -1,4 +1,4 @@
-"""BigGAN-deep (Brock et al. 2019, arXiv:1809.11096) on pytorch-pretrained-biggan's own modules.
+"""BigGAN-deep (Brock et al. 2019, arXiv:1809.11096): z and classes to pictures.
 
 One wrapper for the published generators (128, 256 and 512 px, 1000 ImageNet classes) and for the embedded one (64 px,
 groups of emoji and picture styles as classes). Spectral norm, which steadies adversarial training, is folded into the
@@ -16,12 +16,10 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from pytorch_pretrained_biggan.config import BigGANConfig
-from pytorch_pretrained_biggan.model import BigGAN as Network
-from pytorch_pretrained_biggan.model import BigGANBatchNorm, GenBlock
 from safetensors.torch import load_file
 from torch import Tensor
 
+from generator.models.biggan_deep import BigGANBatchNorm, BigGANConfig, GenBlock, Network
 from generator.models.packing import unpack
 from generator.registry.class_names import UnknownClass, class_index
 
@@ -34,21 +32,20 @@ LIMITS |= {"attention_layer_position": 32, "n_stats": 101}
 
 
 class BigGAN(nn.Module):
-    """z and classes to pictures. `network` holds the package's modules under the package's keys.
+    """z and classes to pictures. `network` holds the modules under the published keys.
 
-    `config` is a BigGANConfig as a dict. The package's embedding is linear, so a class vector may be a mixture.
+    `config` is a BigGANConfig as a dict. The embedding is linear, so a class vector may be a mixture.
     """
 
     def __init__(self, config: Mapping[str, Any], class_names: list[str] | None = None) -> None:
         """`class_names`: one per class, or None for numbers."""
         super().__init__()
-        self.config = BigGANConfig.from_dict(dict(config))
+        self.config = BigGANConfig(**config)
         self.network = Network(self.config)
         self.z_dim: int = self.config.z_dim
         self.num_classes: int = self.config.num_classes
         self.resolution: int = self.config.output_dim
         self.class_names = class_names or [str(number) for number in range(self.num_classes)]
-        self.measured: set[nn.Module] = set()  # batch norms that take their statistics from what passes
 
     @property
     def layers(self) -> int:
@@ -76,9 +73,10 @@ class BigGAN(nn.Module):
         """
         *_, x = itertools.islice(self.features(z, classes, truncation), blocks)
         x = x[:, : self.config.channel_width]  # all there are after the last block; the others go no further
-        x = self._norm(self.network.generator.bn, x, None, truncation)
+        x = self.network.generator.bn(x, truncation)
         # Of as many channels as the network is wide, three are the picture; the others are not computed.
         rgb = self.network.generator.conv_to_rgb
+        assert rgb.bias is not None
         image: Tensor = (torch.tanh(F.conv2d(x, rgb.weight[:3], rgb.bias[:3], padding=1).float()) + 1) / 2
         return image
 
@@ -98,49 +96,20 @@ class BigGAN(nn.Module):
             x = x.to(torch.get_autocast_dtype(z.device.type))
         for layer in generator.layers:
             if isinstance(layer, GenBlock):
-                x = self._block(layer, x, blocks.pop(0), truncation)
+                x = layer(x, truncation, blocks.pop(0))
                 yield x
             else:
                 x = layer(x)
 
-    def _block(self, block: Any, x: Tensor, told: Tensor, truncation: float) -> Tensor:
-        """As the package's GenBlock.forward."""
-        y = block.conv_0(self._norm(block.bn_0, x, told, truncation))
-        y = self._norm(block.bn_1, y, told, truncation)
-        y = block.conv_1(F.interpolate(y, scale_factor=2) if block.up_sample else y)
-        y = block.conv_2(self._norm(block.bn_2, y, told, truncation))
-        y = block.conv_3(self._norm(block.bn_3, y, told, truncation))
-        if block.drop_channels:
-            x = x[:, : x.shape[1] // 2]
-        return y + (F.interpolate(x, scale_factor=2) if block.up_sample else x)
-
-    def _norm(self, norm: BigGANBatchNorm, x: Tensor, told: Tensor | None, truncation: float) -> Tensor:
-        """The package's BigGANBatchNorm and the ReLU after it, as one product and sum: (B, C, h, w).
-
-        Statistics kept for too small or too great a truncation are mixed by their distance. (The package mixes them
-        the wrong way round; where a truncation has its own row, as 0.5 and 1, the two agree.)
-        """
-        if norm in self.measured:
-            with torch.no_grad():
-                norm.running_means[:] = x.float().mean(dim=(0, 2, 3))
-                norm.running_vars[:] = x.float().var(dim=(0, 2, 3))
-        place = truncation / norm.step_size
-        row = min(int(place + 1e-6), len(norm.running_means) - 2)
-        mean = norm.running_means[row].lerp(norm.running_means[row + 1], place - row)
-        variance = norm.running_vars[row].lerp(norm.running_vars[row + 1], place - row)
-        with torch.autocast(x.device.type, enabled=False):
-            gain, shift = (norm.weight, norm.bias) if told is None else (1 + norm.scale(told), norm.offset(told))
-            gain = gain * torch.rsqrt(variance + norm.eps)
-            shift = shift - mean * gain
-        gain, shift = (part.view(-1, part.shape[-1], 1, 1).to(x.dtype) for part in (gain, shift))
-        return (x * gain).add_(shift).relu_()
-
     @torch.no_grad()
     def measure(self, z: Tensor, classes: Tensor, within: nn.Module | None = None) -> None:
         """Takes the batch-norm statistics of these pictures for every truncation; `within`: of this part only."""
-        self.measured = {norm for norm in (within or self.network).modules() if isinstance(norm, BigGANBatchNorm)}
+        norms = [norm for norm in (within or self.network).modules() if isinstance(norm, BigGANBatchNorm)]
+        for norm in norms:
+            norm.measuring = True
         self.generate(z, classes)
-        self.measured = set()
+        for norm in norms:
+            norm.measuring = False
 
 
 class TextStart(nn.Module):

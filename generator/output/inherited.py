@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from generator.images import encode
-from generator.images.encode import METADATA_KEY, NoMetadata
+from generator.output import metadata
+from generator.output.metadata import METADATA_KEY, NoMetadata
 from generator.params import BadParams
 from generator.registry import UnknownName
 
@@ -20,14 +20,14 @@ def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
     embedded: the embedded upscaler made it, so `upscale` among the settings makes it again.
     """
     try:
-        engine, params = encode.read_metadata(source)
+        engine, params = metadata.read_metadata(source)
     except (NoMetadata, BadParams, UnknownName):
         return _with_chunks(image, source)
     width, height = params.actual_size
     if embedded and image.size == (4 * width, 4 * height):
         params = params.model_copy(update={"upscale": 4})
     score = settings_in(source).get("score")
-    return encode.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
+    return metadata.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
 
 
 def settings_in(source: bytes) -> dict[str, Any]:

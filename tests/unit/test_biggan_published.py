@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_pretrained_biggan.config import BigGANConfig as PublishedConfig
+from pytorch_pretrained_biggan.model import BigGAN as Published
 
 from generator import registry
 from generator.checkpoints.loading import CheckpointDamaged, load_biggan
@@ -82,6 +84,15 @@ def test_the_real_configurations_have_the_shapes_the_table_expects(side: int, la
     assert all(tuple(keys[key].shape) == shape for key, shape in shapes.items())
     stored = sum(value.numel() * 4 for value in keys.values())
     assert stored == pytest.approx(TABLE[name].about, rel=0.02)
+
+
+@pytest.mark.parametrize("side", [128, 256, 512])
+def test_the_network_has_every_key_of_the_package_in_the_same_order_and_shape(side: int) -> None:
+    config = biggan_config(side)
+    with torch.device("meta"):
+        ours, package = BigGAN(config).network, Published(PublishedConfig.from_dict(config))
+    wanted = [(key, value.shape, value.dtype) for key, value in package.state_dict().items()]
+    assert [(key, value.shape, value.dtype) for key, value in ours.state_dict().items()] == wanted
 
 
 @pytest.mark.parametrize(

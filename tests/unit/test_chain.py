@@ -17,7 +17,7 @@ from generator import registry
 from generator.engines.base import generate
 from generator.engines.rank import Rank
 from generator.engines.upscale import OtherSize, Upscale
-from generator.images.encode import read_metadata
+from generator.output.metadata import read_metadata
 from generator.params import BadParams, validate, validate_job
 from generator.params.vary import varied
 from tests.chain_studio import DRAFT, ChainStudio

@@ -16,7 +16,7 @@ from PIL import Image
 
 from generator import registry
 from generator.__main__ import main
-from generator.images.encode import encode_png, read_metadata
+from generator.output.metadata import encode_png, read_metadata
 from generator.params import VqganClipParams, validate
 from tests import small_engine
 

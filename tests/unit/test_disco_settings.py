@@ -13,8 +13,8 @@ from PIL import Image
 from generator.engines.base import Step, generate
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.guidance.cutouts import cut, draw_scheduled
-from generator.images.encode import Recorder
 from generator.models.pixel_diffusion import PixelDiffusion
+from generator.output.film import Recorder
 from generator.params import BadParams, GuidedDiffusionParams, validate
 from generator.params.scheduled_cuts import Cuts
 from generator.params.schedules import parse_schedule

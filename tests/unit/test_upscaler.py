@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from db import artefacts
 from generator import registry
 from generator.__main__ import main as draw
-from generator.images.encode import METADATA_KEY, encode_png, read_metadata, to_image
+from generator.images.encode import to_image
+from generator.output.metadata import METADATA_KEY, encode_png, read_metadata
 from generator.params import BadParams, validate
 from generator.registry.sources import TABLE
 from generator.training.upscaler import export
