@@ -83,7 +83,7 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
 
         return real(*arguments, progress=told, **options)
 
-    monkeypatch.setattr(download, "fetch", slow)
+    monkeypatch.setattr(store, "fetch", slow)
     engine = Download("none", (), device="cpu", checkpoints_dir=str(tmp_path / "w"), read_image=lambda _: None)
     slot = engine.open(validate_job("download", {"name": NAME}))
     transfer = slot.transfer
