@@ -9,8 +9,8 @@ from typing import Any
 
 from generator import registry
 from generator.params import BadParams, validate
-from pages import _form
-from pages._language import _
+from pages.components import form
+from pages.shared.language import _
 
 MOST_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
@@ -72,10 +72,10 @@ def example(name: str) -> str:
     return known.get(name, "one, another")
 
 
-def _fields(engine: str) -> dict[str, _form.Field]:
+def _fields(engine: str) -> dict[str, form.Field]:
     """What the form offers for any of the engine's checkpoints, by name."""
     checkpoints = registry.ENGINES[engine].checkpoints
-    groups = [group for one in checkpoints for group in _form.fields(engine, one, checkpoints).values()]
+    groups = [group for one in checkpoints for group in form.fields(engine, one, checkpoints).values()]
     return {field.name: field for group in groups for field in group}
 
 
@@ -92,7 +92,7 @@ def settings_of(engines: Sequence[str]) -> list[str]:
     first = [ENGINE, PROMPT, "seed", "style"]
     every = [_fields(engine) for engine in engines]
     shared = [name for name in every[0] if all(name in fields for fields in every)]
-    return [*first, *(n for n in shared if n not in (*first, *_form.OWN_WIDGET) and _permitted(every, n) is not None)]
+    return [*first, *(n for n in shared if n not in (*first, *form.OWN_WIDGET) and _permitted(every, n) is not None)]
 
 
 def permitted(engines: Sequence[str], name: str) -> str:
@@ -103,7 +103,7 @@ def permitted(engines: Sequence[str], name: str) -> str:
     return _permitted(every, name) or "" if all(name in fields for fields in every) else ""
 
 
-def _permitted(every: Sequence[Mapping[str, _form.Field]], name: str) -> str | None:
+def _permitted(every: Sequence[Mapping[str, form.Field]], name: str) -> str | None:
     """The same; None where the engines have no value in common."""
     fields = [one[name] for one in every]
     if fields[0].kind == "switch":

@@ -13,10 +13,10 @@ from db.refinements import Refinement, Stage
 from generator import registry
 from generator.params import BadParams
 from generator.params.vary import takes_pictures
-from pages import _widgets as w
-from pages._language import N_, _
 from pages._submit import MAX_PICTURES, candidates_of, drawing_of, enlarging, variations_of
-from pages._widgets import Studio
+from pages.shared.engines import offered_engines
+from pages.shared.language import N_, _
+from pages.shared.studio import Studio
 
 Marked = Sequence[tuple[Job, Artefact]]  # jobs and their finished pictures
 
@@ -37,7 +37,7 @@ DEFAULT_RATE = 0.6
 
 def engines_that_vary() -> list[str]:
     """The engines that can go on from a picture and that the host lets visitors see."""
-    offered = w.offered_engines()
+    offered = offered_engines()
     return [name for name in takes_pictures() if name in offered]
 
 

@@ -15,8 +15,8 @@ from db.submissions import Submission
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.params.vary import varied
-from pages._language import _
-from pages._widgets import Studio
+from pages.shared.language import _
+from pages.shared.studio import Studio
 
 MAX_PICTURES = 8
 

@@ -10,7 +10,7 @@ from db import artefacts
 from db.artefacts import Artefact
 from generator.output import BadImage, decode_image
 from generator.params import BadParams
-from pages._widgets import Studio
+from pages.shared.studio import Studio
 
 TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
 MAX_SIDE = 2048

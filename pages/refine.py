@@ -6,9 +6,17 @@ import streamlit as st
 
 from db import refinements, submissions
 from generator import registry
-from pages import _form, _refinement, _stages
-from pages import _widgets as w
-from pages._language import _, ngettext
+from pages import _stages
+from pages.components import form, refinement
+from pages.components.picture import listed
+from pages.shared.engines import engine_title
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of
+from pages.shared.language import _, ngettext
+from pages.shared.navigation import show
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import ago
+from pages.shared.visitor import the_visitor
 
 SHOWN = 12
 COUNTS = (4, 6, 8)
@@ -19,16 +27,16 @@ def page() -> None:
     """The refinement that the address names, else the form that begins one and the visitor's own."""
     refinement_id = st.query_params.get("refinement")
     if refinement_id:
-        _refinement.show(refinement_id, w.visitor())
+        refinement.show(refinement_id, the_visitor())
     else:
-        _begin(w.visitor())
-        _list(w.visitor())
+        _begin(the_visitor())
+        _list(the_visitor())
 
 
 def _begin(visitor: str) -> None:
     st.caption(_("Ask for a few pictures, tap those you like, and go on from there, near or far."))
-    prompt = _form.prompt("a red heart")
-    rules, settings = w.house_rules(), w.studio().settings
+    prompt = form.prompt("a red heart")
+    rules, settings = house_rules(), the_studio().settings
     engines = _stages.engines_that_vary()
     if not engines:
         st.info(_("The host offers no engine that can go on from a picture."))
@@ -41,7 +49,7 @@ def _begin(visitor: str) -> None:
             engines,
             index=engines.index(default) if default in engines else 0,
             key="refine_engine",
-            format_func=w.engine_title,
+            format_func=engine_title,
         )
     style = None
     checkpoint = registry.first_checkpoint(engine, rules.default_checkpoint or settings.default_checkpoint)
@@ -63,9 +71,9 @@ def _begin(visitor: str) -> None:
             _("Draw candidates"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter"
         )
     if go:
-        with w.plain_errors():
+        with plain_errors():
             found = _stages.begin(
-                w.studio(),
+                the_studio(),
                 visitor,
                 prompt=prompt,
                 engine=engine,
@@ -78,7 +86,7 @@ def _begin(visitor: str) -> None:
 
 
 def _list(visitor: str) -> None:
-    db, rows = w.studio().db, []
+    db, rows = the_studio().db, []
     own = refinements.of_submitter(db, visitor, limit=SHOWN)
     stages = refinements.rows_of_each(db, [found.id for found in own])
     pictures = submissions.pictures_of_each(db, [one for ids in stages.values() for one in ids])
@@ -90,17 +98,17 @@ def _list(visitor: str) -> None:
         return
     st.header(_("Your refinements"), anchor=False)
     newest = {found.id: next(ids for ids in reversed(shown) if ids) for found, shown in rows}
-    files = w.files_of([job_id for ids in newest.values() for job_id in ids])
+    files = files_of([job_id for ids in newest.values() for job_id in ids])
     for found, shown in rows:
         drawn = (files[job_id] for job_id in newest[found.id])
-        w.listed(
+        listed(
             "refinement",
             found.id,
             found.prompt,
-            [ngettext("{n} row", "{n} rows", len(shown)), w.ago(found.created_at)],
+            [ngettext("{n} row", "{n} rows", len(shown)), ago(found.created_at)],
             next((one for one in drawn if "thumbnail" in one or "preview" in one), {}),
         )
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

@@ -11,10 +11,19 @@ from generator import registry
 from generator.inventory import missing, own_folders, wrong_default
 from generator.params import BadParams, validate
 from generator.prompts import parse_prompts
-from pages import _form, _live, _name, _uploads
-from pages import _widgets as w
-from pages._language import _, ngettext, number
+from pages import _uploads
 from pages._submit import MAX_PICTURES, submit
+from pages.components import form, job_card, visitor_name
+from pages.components.notices import NO_EXECUTOR
+from pages.components.picture import draw_picture
+from pages.shared.engines import engine_title, offered_engines
+from pages.shared.errors import plain_errors
+from pages.shared.frame import scroll_to
+from pages.shared.language import _, ngettext, number
+from pages.shared.navigation import show
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import label
+from pages.shared.visitor import the_visitor
 
 EXAMPLES = (
     "a red heart",
@@ -30,37 +39,37 @@ MAX_IMAGE_PROMPTS = 4
 
 def page() -> None:
     """The form and the visitor's jobs; side by side where there is room."""
-    visitor = w.visitor()
-    form, pictures = st.columns([5, 8], gap="large")
-    with form:
+    visitor = the_visitor()
+    wish, pictures = st.columns([5, 8], gap="large")
+    with wish:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.header(_("Your pictures"), anchor=False, width="content")
-            _name.popover(visitor)
-        _live.live(visitor)
+            visitor_name.popover(visitor)
+        job_card.live(visitor)
 
 
 def _draw_form(visitor: str) -> None:
     values: dict[str, Any] = {}
-    _form.prompt(EXAMPLES[0])
+    form.prompt(EXAMPLES[0])
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
-            st.button(example, key=f"example_{example}", on_click=_form.preset, args=({"set_prompt": example},))
+            st.button(example, key=f"example_{example}", on_click=form.preset, args=({"set_prompt": example},))
     engine = _engine()
     checkpoints = _checkpoints(engine)
-    checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
-    settings = w.studio().settings
+    checkpoint = st.session_state.get("set_checkpoint", form.remembered().get("set_checkpoint"))
+    settings = the_studio().settings
     if checkpoint not in checkpoints:
-        default = w.house_rules().default_checkpoint or settings.default_checkpoint
+        default = house_rules().default_checkpoint or settings.default_checkpoint
         checkpoint = registry.first_checkpoint(engine, default)
     if checkpoint not in checkpoints:
         checkpoint = checkpoints[0]  # a folder that is not there
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
-        st.caption(w.label(trouble))
-    groups = _form.fields(engine, checkpoint, checkpoints)
-    defaults = _form.current_defaults(engine, checkpoint, _beside(engine))
+        st.caption(label(trouble))
+    groups = form.fields(engine, checkpoint, checkpoints)
+    defaults = form.current_defaults(engine, checkpoint, _beside(engine))
     if registry.checkpoint_spec(checkpoint).styled:
         values["style"] = _style()
     elif registry.params_class(engine).style_is_text:
@@ -70,7 +79,7 @@ def _draw_form(visitor: str) -> None:
     answer = st.container()
     init_image, image_prompts, mask = _more_settings(groups, engine, checkpoint, defaults, values)
     values["prompt"] = st.session_state["set_prompt"]
-    with answer, w.plain_errors():
+    with answer, plain_errors():
         if go:
             _submit(visitor, engine, values, pictures, init_image, image_prompts, mask)
         _what_it_takes(engine, values)
@@ -80,28 +89,28 @@ def _beside(engine: str) -> dict[str, Any]:
     """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
     offered, found = registry.params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
     for name in ("init_image", "image_prompts"):
-        there = st.session_state.get(f"upload_{name}") or _form.remembered().get(f"set_{name}")
+        there = st.session_state.get(f"upload_{name}") or form.remembered().get(f"set_{name}")
         if name in offered and there:
             found[name] = "a picture"
     return found if found["prompt"].strip() or "image_prompts" in found else {**found, "prompt": "x"}
 
 
 def _engine() -> str:
-    names = w.offered_engines()
-    default = w.house_rules().default_engine or w.studio().settings.default_engine
+    names = offered_engines()
+    default = house_rules().default_engine or the_studio().settings.default_engine
     if len(names) == 1:
         return names[0]
-    return _form.choose(_("Engine"), "set_engine", names, default, w.engine_title)
+    return form.choose(_("Engine"), "set_engine", names, default, engine_title)
 
 
 def _checkpoints(engine: str) -> list[str]:
     """Those of the tables, and the host's own that are there."""
-    own = [name for name in own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
+    own = [name for name in own_folders(the_studio().settings.checkpoints_dir) if registry.offers(engine, name)]
     return [*registry.ENGINES[engine].checkpoints, *own]
 
 
 def _style() -> str | None:
-    key = _form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
+    key = form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
     if st.session_state[key] not in registry.STYLES:
         st.session_state[key] = ANY_STYLE
     any_style = _("Any")
@@ -114,12 +123,12 @@ def _style() -> str | None:
         format_func=lambda name: registry.STYLES.get(name, any_style),
         wrap=True,
     )
-    _form.remembered()[key] = chosen
+    form.remembered()[key] = chosen
     return None if chosen in (None, ANY_STYLE) else chosen
 
 
 def _style_in_words() -> str | None:
-    key = _form.keep("set_style_words", "")
+    key = form.keep("set_style_words", "")
     words = st.text_input(
         _("Style"),
         st.session_state[key],
@@ -128,29 +137,29 @@ def _style_in_words() -> str | None:
         placeholder=_("none"),
         help=_("Words added to the prompt."),
     )
-    _form.remembered()[key] = words
+    form.remembered()[key] = words
     return words.strip() or None
 
 
 def _main_settings(
-    main: list[_form.Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
+    main: list[form.Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
 ) -> None:
     """Draws the settings of the main group into two columns."""
-    fields = [field for field in main if field.name not in _form.OWN_WIDGET]
+    fields = [field for field in main if field.name not in form.OWN_WIDGET]
     if registry.checkpoint_spec(checkpoint).only_side:
         fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
         if field.kind == "choice" and len(field.choices) > 1:
-            values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+            values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
         elif field.kind == "choice":
             values[field.name] = field.choices[0]  # nothing to choose
     numbers = [field for field in fields if field.kind != "choice"]
     cells = [cell for _ in range((len(numbers) + 2) // 2) for cell in st.columns(2, wrap=False)]
     for field, cell in zip(numbers, cells, strict=False):
         with cell:
-            values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+            values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
     with cells[len(numbers)]:
-        key = _form.keep(_form.key_of(engine, checkpoint, "seed"), None)
+        key = form.keep(form.key_of(engine, checkpoint, "seed"), None)
         values["seed"] = st.number_input(
             _("Seed"),
             min_value=0,
@@ -161,14 +170,14 @@ def _main_settings(
             placeholder=_("random"),
             help=_("Same seed, settings and device: same picture. Empty: a new one each time."),
         )
-        _form.remembered()[key] = values["seed"]
+        form.remembered()[key] = values["seed"]
 
 
 def _how_many() -> tuple[int, bool]:
     """Draws the number of pictures beside the button; returns it, and whether the button was pressed."""
     number, button = st.columns([2, 3], wrap=False, vertical_alignment="bottom")
     with number:
-        key = _form.keep("set_pictures", 1)
+        key = form.keep("set_pictures", 1)
         pictures = st.number_input(
             _("Pictures"),
             min_value=1,
@@ -178,14 +187,14 @@ def _how_many() -> tuple[int, bool]:
             key=key,
             help=_("Each with its own seed."),
         )
-        _form.remembered()[key] = pictures
+        form.remembered()[key] = pictures
     with button:
         go = st.button(_("Generate"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
     return pictures, go
 
 
 def _more_settings(
-    groups: dict[str, list[_form.Field]],
+    groups: dict[str, list[form.Field]],
     engine: str,
     checkpoint: str,
     defaults: dict[str, Any],
@@ -208,16 +217,16 @@ def _more_settings(
                 image_prompts = st.file_uploader(
                     resemble, _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
                 )
-                kept_prompts = _form.remembered().get("set_image_prompts")
+                kept_prompts = form.remembered().get("set_image_prompts")
                 if kept_prompts and not image_prompts:
                     named = [one.text for one in parse_prompts(kept_prompts, avoid_only=True)]
                     _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
-            drawn = [field for field in fields if field.name not in _form.OWN_WIDGET]
+            drawn = [field for field in fields if field.name not in form.OWN_WIDGET]
             for at in range(0, len(drawn), 2):
                 for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
                     with cell:
-                        values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
-    offered, kept = registry.params_class(engine).model_fields, _form.remembered()
+                        values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
+    offered, kept = registry.params_class(engine).model_fields, form.remembered()
     for name in ("init_image", "image_prompts", "mask_image"):
         if name in offered and name not in registry.checkpoint_spec(checkpoint).unused and kept.get(f"set_{name}"):
             values[name] = kept[f"set_{name}"]
@@ -227,7 +236,7 @@ def _more_settings(
 def _upload(name: str, label: str, said: str) -> Any:
     """One picture, new or kept from before; returns what was uploaded."""
     uploaded = st.file_uploader(label, _uploads.TYPES, key=f"upload_{name}")
-    kept = _form.remembered().get(f"set_{name}")
+    kept = form.remembered().get(f"set_{name}")
     if kept and uploaded is None:
         _kept(name, label, said, [kept])
     return uploaded
@@ -235,15 +244,15 @@ def _upload(name: str, label: str, said: str) -> Any:
 
 def _kept(name: str, label: str, said: str, references: list[str]) -> None:
     """Pictures that a setting already names, by key, or by the id of a record as in the settings of a variation."""
-    store = w.studio().store
+    store = the_studio().store
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
         for number, reference in enumerate(references):
-            with w.plain_errors():  # the host may have hidden it since
-                found = sources.key_of(w.studio().db, store, reference)
-                w.picture(store.get(found), key=f"kept_{name}_{number}", alt=label, side=56)
+            with plain_errors():  # the host may have hidden it since
+                found = sources.key_of(the_studio().db, store, reference)
+                draw_picture(store.get(found), key=f"kept_{name}_{number}", alt=label, side=56)
         st.text(said)
         key, forget = f"remove_{name}", ({f"set_{name}": None},)
-        st.button(_("Remove"), key=key, icon=":material/close:", on_click=_form.preset, args=forget)
+        st.button(_("Remove"), key=key, icon=":material/close:", on_click=form.preset, args=forget)
 
 
 def _submit(
@@ -255,7 +264,7 @@ def _submit(
     image_prompts: list[Any],
     mask: Any,
 ) -> None:
-    studio = w.studio()
+    studio = the_studio()
     # All is checked before anything is stored, so that a refused form leaves no files behind.
     visitors.check(studio.db, visitor)
     single = {name: one for name, one in (("init_image", init_image), ("mask_image", mask)) if one is not None}
@@ -278,7 +287,7 @@ def _submit(
         values["image_prompts"] = " | ".join(kept)
     parent_id, source_artefact_id = None, None
     if init_image is None and values.get("init_image"):
-        parent_id, source_artefact_id = _form.remembered().get("set_lineage") or (None, None)
+        parent_id, source_artefact_id = form.remembered().get("set_lineage") or (None, None)
     jobs = submit(
         studio,
         visitor=visitor,
@@ -289,9 +298,9 @@ def _submit(
         source_artefact_id=source_artefact_id,
     )
     st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
-    w.scroll_to("your_pictures", jobs[-1].id)
+    scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(studio.db):
-        st.toast(_(w.NO_EXECUTOR), duration="long")
+        st.toast(_(NO_EXECUTOR), duration="long")
 
 
 def _starting(values: dict[str, Any]) -> dict[str, Any]:
@@ -306,7 +315,7 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     except ValueError:
         return
     width, height = params.actual_size
-    memory = registry.estimate_memory(params, w.studio().settings.checkpoints_dir) / 2**30
+    memory = registry.estimate_memory(params, the_studio().settings.checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
     if params.upscale > 1:
         large = (width * params.upscale, height * params.upscale)
@@ -314,7 +323,7 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
-    folder, enlarger = w.studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
+    folder, enlarger = the_studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:
@@ -323,4 +332,4 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

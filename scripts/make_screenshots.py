@@ -36,7 +36,7 @@ from db.engine import connect  # noqa: E402
 from db.jobs import ENDED, Job  # noqa: E402
 from pages import _stages  # noqa: E402
 from pages._submit import submit  # noqa: E402
-from pages._widgets import Studio  # noqa: E402
+from pages.shared.studio import Studio  # noqa: E402
 from settings import Settings  # noqa: E402
 
 VISITOR, PASSWORD = "screenshots-visitor", "screenshots"

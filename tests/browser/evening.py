@@ -10,8 +10,8 @@ from pathlib import Path
 from db import artefacts, queue, refinements, submissions, visitors, votes
 from db.jobs import Job
 from pages import _stages, _submit
-from pages import _widgets as w
 from pages._comparison import axis, cells
+from pages.shared import studio as place
 from settings import Settings
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio
 
@@ -34,7 +34,7 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
     """
     studio = Studio(folder)
     studio.start_executor()
-    pages = w.Studio(Settings(), studio.db, studio.store)
+    pages = place.Studio(Settings(), studio.db, studio.store)
     visitors.set_name(studio.db, ME, name)
     visitors.set_name(studio.db, SOMEBODY, name[::-1])
 
@@ -91,7 +91,7 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
     )
 
 
-def rank(studio: Studio, pages: w.Studio, submission_id: str, prompt: str) -> None:
+def rank(studio: Studio, pages: Studio, submission_id: str, prompt: str) -> None:
     """CLIP ranks the pictures of a sheet, or says that it did."""
     files = artefacts.of_jobs(studio.db, [member.job.id for member in submissions.jobs_of(studio.db, submission_id)])
     pictures = [found["picture"].id for found in files.values()]

@@ -8,18 +8,22 @@ from db import rules, visitors
 from db.visitors import Visitor
 from generator import registry
 from generator.inventory import own_folders
-from pages import _host_actions as actions
-from pages import _widgets as w
-from pages._host_queue import act, called
+from pages.components.notices import empty_state
+from pages.hosting import actions
+from pages.hosting.queue import act, called
+from pages.shared.engines import engine_title
+from pages.shared.errors import plain_errors
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import ago, esc
 
 SHOWN = 50
 
 
 def visitors_section() -> None:
     """Who has asked for pictures, the last one first."""
-    everyone = visitors.recent(w.studio().db, limit=SHOWN)
+    everyone = visitors.recent(the_studio().db, limit=SHOWN)
     if not everyone:
-        w.empty_state("Nobody yet", "Visitors are listed here once they have asked for a picture.")
+        empty_state("Nobody yet", "Visitors are listed here once they have asked for a picture.")
     else:
         st.caption(
             "A visitor is a browser. A ban ends what they have in progress; a determined one can come back with "
@@ -32,12 +36,12 @@ def visitors_section() -> None:
 def _visitor(visitor: Visitor) -> None:
     names = {visitor.id: visitor.name} if visitor.name else {}
     banned = "Banned · " if visitor.banned_at else ""
-    seen = "" if visitor.last_at is None else f" · last asked {w.ago(visitor.last_at)}"
+    seen = "" if visitor.last_at is None else f" · last asked {ago(visitor.last_at)}"
     asked = "1 job" if visitor.asked == 1 else f"{visitor.asked} jobs"
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_visitor_{visitor.id[:12]}"):
         st.html(
-            f'<div class="t2i-prompt"><bdi>{w.esc(called(visitor.id, names))}</bdi></div>'
-            f'<div class="t2i-meta">{banned}{asked}, {visitor.live} in progress{w.esc(seen)}</div>'
+            f'<div class="t2i-prompt"><bdi>{esc(called(visitor.id, names))}</bdi></div>'
+            f'<div class="t2i-meta">{banned}{asked}, {visitor.live} in progress{esc(seen)}</div>'
         )
         if visitor.banned_at:
             _button("Lift the ban", "how_to_reg", actions.lift_ban, visitor.id)
@@ -68,7 +72,7 @@ def rules_section() -> None:
 
 
 def _limits() -> None:
-    now, settings = w.house_rules(), w.studio().settings
+    now, settings = house_rules(), the_studio().settings
     with st.form("host_limits", border=False):
         queued, hourly = st.columns(2)
         configured = settings.max_per_hour_per_submitter
@@ -89,7 +93,7 @@ def _limits() -> None:
                 placeholder="no limit" if configured is None else f"{configured}, as configured",
             )
         if st.form_submit_button("Save limits"):
-            with w.plain_errors():
+            with plain_errors():
                 actions.set_limits(most_queued, most_hourly)
                 st.toast("Saved.")
 
@@ -98,18 +102,18 @@ def _words() -> None:
     with st.form("host_words", border=False):
         typed = st.text_area(
             "One word or phrase a line",
-            value="\n".join(w.house_rules().refused_words),
+            value="\n".join(house_rules().refused_words),
             height=140,
             help="Prompts and names with one are refused, however it is written: G o r é is gore, gored is not.",
         )
         if st.form_submit_button("Save words"):
-            with w.plain_errors():
+            with plain_errors():
                 actions.set_words(typed)
                 st.toast("Saved.")
 
 
 def _engines() -> None:
-    now, settings = w.house_rules(), w.studio().settings
+    now, settings = house_rules(), the_studio().settings
     drawing = registry.drawing_engines()
     default = now.default_engine or settings.default_engine
     with st.container(key="host_engines"):
@@ -117,7 +121,7 @@ def _engines() -> None:
             "What visitors may use",
             actions.offered(),
             default=[name for name in actions.offered() if name not in now.withheld],
-            format_func=w.engine_title,
+            format_func=engine_title,
         )
         first, second = st.columns(2)
         with first:
@@ -125,7 +129,7 @@ def _engines() -> None:
                 "A new page starts with",
                 drawing,
                 index=drawing.index(default) if default in drawing else 0,
-                format_func=w.engine_title,
+                format_func=engine_title,
             )
         with second:
             own = [n for n in own_folders(settings.checkpoints_dir) if registry.offers(engine, n)]
@@ -138,6 +142,6 @@ def _engines() -> None:
                 format_func=lambda name: registry.checkpoint_spec(name).title,
             )
         if st.button("Save engines"):
-            with w.plain_errors():
+            with plain_errors():
                 actions.set_engines(shown, engine, checkpoint)
                 st.toast("Saved.")

@@ -11,9 +11,16 @@ from db import queue
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
 from generator import registry
-from pages import _host_access, _live
-from pages import _host_actions as actions
-from pages import _widgets as w
+from pages.components import job_card
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.hosting import access, actions
+from pages.shared.engines import engine_title
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import ago, esc, short
+from pages.shared.visitor import names_of
 
 REFRESH_S = 2.0
 SHOWN_WAITING = 40
@@ -22,7 +29,7 @@ PAGE = 24
 
 def act(action: Callable[..., Any], *args: Any) -> None:
     """From a button: the action, or one sentence that says why not."""
-    with w.plain_errors():
+    with plain_errors():
         action(*args)
 
 
@@ -32,11 +39,11 @@ def queue_section() -> None:
 
 
 def _queue() -> None:
-    with w.plain_errors():
-        if not _host_access.is_host():
+    with plain_errors():
+        if not access.is_host():
             st.rerun()
-        db = w.studio().db
-        counts, paused = queue.counts(db), w.house_rules().paused
+        db = the_studio().db
+        counts, paused = queue.counts(db), house_rules().paused
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.html(
                 f'<div class="t2i-prompt">The queue is {"paused" if paused else "open"}</div>'
@@ -52,15 +59,15 @@ def _queue() -> None:
         if paused and counts[State.RUNNING]:
             st.caption("What runs is finished; nothing new is started.")
         running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)
-        files, names = w.files_of([job.id for job in running]), w.names_of([*running, *waiting])
+        files, names = files_of([job.id for job in running]), names_of([*running, *waiting])
         if running:
             st.header("Running", anchor=False)
         for job in running:
-            _row(job, names, _live.status_line(job), files[job.id].get("preview"))
+            _row(job, names, job_card.status_line(job), files[job.id].get("preview"))
         if waiting:
             st.header("Waiting", anchor=False)
         for place, job in enumerate(waiting, start=1):
-            _row(job, names, f"{place} · waiting since {w.ago(job.created_at)}", None, first=place == 1)
+            _row(job, names, f"{place} · waiting since {ago(job.created_at)}", None, first=place == 1)
         if counts[State.QUEUED] > len(waiting):
             st.caption(f"{counts[State.QUEUED] - len(waiting)} more wait behind these.")
 
@@ -68,12 +75,12 @@ def _queue() -> None:
 def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, first: bool = True) -> None:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_host_{job.id}"):
         if job.state == State.RUNNING:
-            w.picture(w.load(preview), key=f"host_{job.id}", alt=job.prompt, side=56)
+            draw_picture(load(preview), key=f"host_{job.id}", alt=job.prompt, side=56)
         hidden = "Hidden · " if job.hidden else ""
         st.html(
-            f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
-            f'<div class="t2i-meta">{hidden}{w.esc(called(job.submitter, names))} · '
-            f"{w.esc(w.engine_title(job.engine))} · {w.esc(line)}</div>"
+            f'<div class="t2i-prompt">{esc(short(job.prompt))}</div>'
+            f'<div class="t2i-meta">{hidden}{esc(called(job.submitter, names))} · '
+            f"{esc(engine_title(job.engine))} · {esc(line)}</div>"
         )
         if not first:
             _button("Front", job, actions.to_front, "vertical_align_top")
@@ -118,7 +125,7 @@ def pictures_section() -> None:
         trail.clear()
     results = [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
     found = queue.list_jobs(
-        w.studio().db,
+        the_studio().db,
         before_id=trail[-1] if trail else None,
         limit=PAGE + 1,
         states=[State.RUNNING, *ENDED],
@@ -128,10 +135,10 @@ def pictures_section() -> None:
         only_hidden=hidden,
     )
     if not found:
-        w.empty_state("No pictures", "Nothing is hidden." if hidden else "There is nothing here yet.")
+        empty_state("No pictures", "Nothing is hidden." if hidden else "There is nothing here yet.")
         return
     shown = found[:PAGE]
-    files, names = w.files_of([job.id for job in shown]), w.names_of(shown)
+    files, names = files_of([job.id for job in shown]), names_of(shown)
     with st.grid("auto", min_column_width=150, key="host_pictures"):
         for job in shown:
             with st.container(key=f"host_picture_{job.id}", gap="xsmall"):
@@ -147,12 +154,12 @@ def _newer() -> None:
 
 
 def _picture(job: Job, files: dict[str, Artefact], names: dict[str, str]) -> None:
-    data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
-    w.picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead="No picture yet")
+    data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+    draw_picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead="No picture yet")
     state = "Hidden · " if job.hidden else "" if job.state == State.SUCCEEDED else f"{job.state.capitalize()} · "
     st.html(
-        f'<div class="t2i-prompt">{w.esc(w.short(job.prompt, 60))}</div>'
-        f'<div class="t2i-meta">{state}{w.esc(called(job.submitter, names))}</div>'
+        f'<div class="t2i-prompt">{esc(short(job.prompt, 60))}</div>'
+        f'<div class="t2i-meta">{state}{esc(called(job.submitter, names))}</div>'
     )
     with st.container(horizontal=True, gap="xsmall"):
         _hide_or_show(job)

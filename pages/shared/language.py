@@ -14,10 +14,10 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from pages import _po_file
+from pages.shared import po_file
 
 LANGUAGES = {"en": "English", "es": "Español", "eu": "Euskara"}
-LOCALE = Path(__file__).resolve().parent / "locale"
+LOCALE = Path(__file__).resolve().parents[1] / "locale"
 _ENGLISH = "en"
 _SHOWN, _CHOSEN, _WIDGET = "language", "language_chosen", "language_choice"
 _SWAPPED = str.maketrans(",.", ".,")
@@ -59,7 +59,7 @@ def language() -> str:
 
 @cache
 def _catalogue(code: str) -> NullTranslations:
-    return NullTranslations() if code == _ENGLISH else _po_file.translations(LOCALE / f"{code}.po")
+    return NullTranslations() if code == _ENGLISH else po_file.translations(LOCALE / f"{code}.po")
 
 
 def settle() -> None:

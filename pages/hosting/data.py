@@ -5,9 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from db.usage import usage
-from pages import _host_actions as actions
-from pages import _widgets as w
-from pages._host_queue import act
+from pages.hosting import actions
+from pages.hosting.queue import act
+from pages.shared.errors import plain_errors
+from pages.shared.studio import the_studio
+from pages.shared.text import esc, label
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
 MOST_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
@@ -15,7 +17,7 @@ MOST_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
 
 def data_section() -> None:
     """Three parts: what is kept, export, delete."""
-    with w.plain_errors():
+    with plain_errors():
         _kept()
         st.header("Export", anchor=False)
         _export()
@@ -24,7 +26,7 @@ def data_section() -> None:
 
 
 def _kept() -> None:
-    kept = usage(w.studio().db, w.studio().store)
+    kept = usage(the_studio().db, the_studio().store)
     st.header("Disk used", anchor=False)
     rows = [("All files", f"{size(kept.files)}"), ("Database", size(kept.database))]
     if kept.free is not None:
@@ -33,7 +35,7 @@ def _kept() -> None:
         (kind.capitalize() if kind.islower() and len(kind) > 4 else kind.upper(), f"{size(total)} in {count} files")
         for kind, (count, total) in kept.kinds.items()
     ]
-    body = "".join(f"<dt>{w.esc(name)}</dt><dd>{w.esc(value)}</dd>" for name, value in rows)
+    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in rows)
     st.html(f'<dl class="t2i-facts">{body}</dl>')
 
 
@@ -50,15 +52,15 @@ def _export() -> None:
             span = st.selectbox("Pictures of", list(SPANS))
         pressed = st.form_submit_button("Export", icon=":material/archive:")
     if pressed:
-        with w.plain_errors(), st.spinner("Writing the zip"):
+        with plain_errors(), st.spinner("Writing the zip"):
             path, done = actions.export(title, SPANS[span])
-            st.success(w.label(f"{done.pictures} pictures and {done.votes} votes in {path.name}, {size(done.size)}."))
+            st.success(label(f"{done.pictures} pictures and {done.votes} votes in {path.name}, {size(done.size)}."))
     for path in actions.exports():
         length = path.stat().st_size
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{path.stem}"):
             st.html(
-                f'<div class="t2i-prompt">{w.esc(path.name)}</div>'
-                f'<div class="t2i-meta">{size(length)} · {w.esc(path.resolve().parent)}</div>'
+                f'<div class="t2i-prompt">{esc(path.name)}</div>'
+                f'<div class="t2i-meta">{size(length)} · {esc(path.resolve().parent)}</div>'
             )
             if length <= MOST_DOWNLOAD_BYTES:
                 st.download_button(
@@ -89,7 +91,7 @@ def _delete() -> None:
         typed = st.text_input(f"Type {actions.CONFIRMATION} to confirm")
         pressed = st.form_submit_button("Delete the event's data", icon=":material/delete_forever:")
     if pressed:
-        with w.plain_errors():
+        with plain_errors():
             gone = actions.forget(typed)
             st.success(f"{gone.jobs} jobs and {gone.files} files were deleted.")
 

@@ -14,11 +14,19 @@ from db.jobs import ENDED, LIVE, Job, State
 from db.refinements import Refinement, Stage
 from db.submissions import Member
 from generator.params import BadParams
-from pages import _live, _sheet, _stages
-from pages import _widgets as w
-from pages._language import _, ngettext
+from pages import _stages
 from pages._stages import COUNTS, DEFAULT_COUNT, DEFAULT_RATE, RATES
 from pages._submit import rank
+from pages.components import job_card
+from pages.components.notices import empty_state, executor_missing
+from pages.components.picture import draw_picture
+from pages.components.sheet import KINDS, pictures_of, ranked_places, standing
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load, read_shown
+from pages.shared.frame import scroll_to
+from pages.shared.language import _, ngettext
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import esc, short
 
 LOOK_S = 3.0  # how often a page asks whether another device has changed something
 SEEN = "refinement_version"
@@ -27,18 +35,18 @@ SEEN = "refinement_version"
 def show(refinement_id: str, visitor: str) -> None:
     """The rows, or a sentence where there is no such refinement."""
     st.button(_("All refinements"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
-    db = w.studio().db
+    db = the_studio().db
     try:
         found = refinements.get(db, refinement_id)
         rows = [(stage, submissions.jobs_of(db, stage.submission.id)) for stage in refinements.stages_of(db, found.id)]
-        if not any(_sheet.pictures_of(everyone) for _, everyone in rows):
+        if not any(pictures_of(everyone) for _, everyone in rows):
             raise UnknownRefinement(refinement_id)  # the host has hidden all of it, its prompt as well
     except UnknownRefinement as error:
-        w.empty_state(_("No such refinement"), str(error))
+        empty_state(_("No such refinement"), str(error))
         return
     st.session_state[SEEN] = found.version
     added = st.session_state.pop("row_added", False)
-    st.html(f'<div class="t2i-prompt whole">{w.esc(w.short(found.prompt, 300))}</div>')
+    st.html(f'<div class="t2i-prompt whole">{esc(short(found.prompt, 300))}</div>')
     for stage, everyone in rows:
         live = _is_live(everyone)
         with st.container(key=f"stage_{stage.place}", gap="small"):
@@ -48,7 +56,7 @@ def show(refinement_id: str, visitor: str) -> None:
     st.fragment(_look, run_every=LOOK_S, key="look")(found.id)
     if added:
         newest = rows[-1][0]
-        w.scroll_to(f"stage_{newest.place}", newest.submission.id)
+        scroll_to(f"stage_{newest.place}", newest.submission.id)
 
 
 def _close() -> None:
@@ -56,8 +64,8 @@ def _close() -> None:
 
 
 def _look(refinement_id: str) -> None:
-    with w.plain_errors():
-        if refinements.get(w.studio().db, refinement_id).version != st.session_state.get(SEEN):
+    with plain_errors():
+        if refinements.get(the_studio().db, refinement_id).version != st.session_state.get(SEEN):
             st.rerun()
 
 
@@ -66,23 +74,23 @@ def _is_live(members: list[Member]) -> bool:
 
 
 def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
-    with w.plain_errors():
+    with plain_errors():
         if st.session_state.get("row_added"):
             st.rerun()
-        db, sheet = w.studio().db, stage.submission
+        db, sheet = the_studio().db, stage.submission
         everyone = submissions.jobs_of(db, sheet.id)
         if _unranked(sheet.kind, everyone) and _rank(stage, everyone, found):
             everyone = submissions.jobs_of(db, sheet.id)
         if _is_live(everyone) != live:
             st.rerun()
-        members = _sheet.pictures_of(everyone)
+        members = pictures_of(everyone)
         rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank"]
-        files = w.files_of([member.job.id for member in everyone])
+        files = files_of([member.job.id for member in everyone])
         pictures = {m.job.id: files[m.job.id]["picture"] for m in members if m.job.state == State.SUCCEEDED}
         _heading(stage, members, rankings)
         if live:
-            w.executor_missing()
-        places = _sheet.ranked_places(rankings, files)
+            executor_missing()
+        places = ranked_places(rankings, files)
         members.sort(key=lambda m: places.get(m.job.id, (len(members), 0.0))[0])
         marks = refinements.marks_of(db, found.id)
         with st.grid("auto", min_column_width=155, key=f"pictures_{stage.place}"):
@@ -90,11 +98,11 @@ def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
                 job = member.job
                 with st.container(key=f"tile_{job.id}"):
                     kinds = ("thumbnail", "preview", "picture")
-                    data = w.load(next((files[job.id][kind] for kind in kinds if kind in files[job.id]), None))
-                    w.picture(data, key=job.id, alt=job.prompt)
+                    data = load(next((files[job.id][kind] for kind in kinds if kind in files[job.id]), None))
+                    draw_picture(data, key=job.id, alt=job.prompt)
                     _mark(found, job, number, job.id in marks)
                     line = _size(pictures[job.id]) if job.engine == "upscale" and job.id in pictures else None
-                    about = w.esc(line or _sheet.line(job, places))
+                    about = esc(line or standing(job, places))
                     st.html(f'<div class="t2i-meta{" t2i-marked" if job.id in marks else ""}">{about}</div>')
         marked = [(m.job, pictures[m.job.id]) for m in members if m.job.id in marks and m.job.id in pictures]
         _next_step(found, stage, marked, visitor)
@@ -109,16 +117,16 @@ def _unranked(kind: str, everyone: list[Member]) -> bool:
 
 def _done(everyone: list[Member]) -> list[Member]:
     """The members with a finished picture that may be seen."""
-    return [m for m in _sheet.pictures_of(everyone) if m.job.state == State.SUCCEEDED]
+    return [m for m in pictures_of(everyone) if m.job.state == State.SUCCEEDED]
 
 
 def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
     """Have the row ranked, once where nothing goes wrong; whether there was room in the queue."""
-    files = w.files_of([member.job.id for member in _done(everyone)])
+    files = files_of([member.job.id for member in _done(everyone)])
     pictures = [one["picture"].id for one in files.values() if "picture" in one]
     try:
         # In the name of who began: whoever looks first, it counts against the same visitor's queue.
-        rank(w.studio(), stage.submission, pictures, found.submitter, prompt=found.prompt, clip=["mini"], once=True)
+        rank(the_studio(), stage.submission, pictures, found.submitter, prompt=found.prompt, clip=["mini"], once=True)
     except DatabaseUnavailable:
         raise
     except (DbError, BadParams):  # no room, a limit, a rule of the host's: the row is there all the same
@@ -128,7 +136,7 @@ def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
 
 def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
     sheet, layout = stage.submission, stage.submission.layout
-    st.header(f"{stage.place}. {_(_sheet.KINDS[sheet.kind])}", anchor=False)
+    st.header(f"{stage.place}. {_(KINDS[sheet.kind])}", anchor=False)
     done = sum(member.job.state == State.SUCCEEDED for member in members)
     parts = [_("{done} of {total} done", done=done, total=len(members))]
     if "from" in layout:
@@ -141,8 +149,8 @@ def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
     if rankings:
         newest = rankings[-1]
         ranked = newest.state == State.SUCCEEDED
-        parts.append(_("best first") if ranked else _("ranking: {status}", status=_live.status_line(newest)))
-    st.html(f'<div class="t2i-meta" role="status">{w.esc(" · ".join(parts))}</div>')
+        parts.append(_("best first") if ranked else _("ranking: {status}", status=job_card.status_line(newest)))
+    st.html(f'<div class="t2i-meta" role="status">{esc(" · ".join(parts))}</div>')
 
 
 def _size(picture: Artefact) -> str:
@@ -165,7 +173,7 @@ def _mark(found: Refinement, job: Job, number: int, marked: bool) -> None:
 
 def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
     """What can be made of the marked pictures: the same for every row, so that one can go on from any."""
-    settings = refinements.settings_of(w.studio().db, stage.submission.id)
+    settings = refinements.settings_of(the_studio().db, stage.submission.id)
     sheet_id = stage.submission.id
     rate_key, count_key = f"rate_{sheet_id}", f"count_{sheet_id}"
     rate, count = settings.get("skip_rate"), settings.get("count")
@@ -177,7 +185,7 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
         if st.session_state.get(key) != value:
             st.session_state[key] = value
     many = f" {len(marked)}" if len(marked) > 1 else ""
-    varied, enlarged = bool(_stages.engines_that_vary()), "upscale" not in w.house_rules().withheld
+    varied, enlarged = bool(_stages.engines_that_vary()), "upscale" not in house_rules().withheld
     with st.container(key=f"next_{stage.place}", gap="small"):
         if varied:
             _how_far_and_many(found, sheet_id, rate_key, count_key)
@@ -236,11 +244,11 @@ def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key
 
 def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:
     one = marked[0][1] if len(marked) == 1 else None
-    studio = w.studio()
+    studio = the_studio()
     st.download_button(
         _("Download") + many,
         # Read when it is asked for.
-        partial(w.read_shown, *marked[0]) if one else partial(_stages.packed, studio, marked),
+        partial(read_shown, *marked[0]) if one else partial(_stages.packed, studio, marked),
         file_name=f"{one.job_id}.{one.key.rsplit('.', 1)[-1]}" if one else f"{stage.submission.id}.zip",
         mime=one.media_type if one else "application/zip",
         key=f"download_{stage.submission.id}",
@@ -259,7 +267,7 @@ def _cancel(members: list[Job], visitor: str, stage: Stage) -> None:
 
 def _cancel_all(job_ids: list[str], visitor: str) -> None:
     for job_id in job_ids:
-        _live.cancel(job_id, visitor)
+        job_card.cancel(job_id, visitor)
 
 
 def _changed_here(version: int) -> None:
@@ -269,20 +277,20 @@ def _changed_here(version: int) -> None:
 
 
 def _set_mark(refinement_id: str, job_id: str, marked: bool) -> None:
-    with w.plain_errors():
-        _changed_here(refinements.mark(w.studio().db, refinement_id, job_id, marked))
+    with plain_errors():
+        _changed_here(refinements.mark(the_studio().db, refinement_id, job_id, marked))
 
 
 def _save(refinement_id: str, sheet_id: str, name: str, key: str) -> None:
-    with w.plain_errors():
-        _changed_here(refinements.set_up(w.studio().db, refinement_id, sheet_id, **{name: st.session_state[key]}))
+    with plain_errors():
+        _changed_here(refinements.set_up(the_studio().db, refinement_id, sheet_id, **{name: st.session_state[key]}))
 
 
 def _vary(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
-    settings = refinements.settings_of(w.studio().db, stage.submission.id)
-    with w.plain_errors():
+    settings = refinements.settings_of(the_studio().db, stage.submission.id)
+    with plain_errors():
         _stages.vary_marked(
-            w.studio(),
+            the_studio(),
             found.id,
             stage,
             marked,
@@ -294,6 +302,6 @@ def _vary(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str)
 
 
 def _enlarge(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
-    with w.plain_errors():
-        _stages.enlarge_marked(w.studio(), found.id, stage, marked, visitor)
+    with plain_errors():
+        _stages.enlarge_marked(the_studio(), found.id, stage, marked, visitor)
         st.session_state["row_added"] = True

@@ -11,9 +11,16 @@ from db import queue, submissions
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
 from db.waiting import Place
-from pages import _form
-from pages import _widgets as w
-from pages._language import _, ngettext, number
+from pages.components import form
+from pages.components.notices import empty_state, executor_missing
+from pages.components.picture import draw_picture
+from pages.shared.engines import engine_title, makes
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import _, ngettext, number
+from pages.shared.navigation import INFERENCES, QUEUE, SHEETS
+from pages.shared.studio import the_studio
+from pages.shared.text import duration, esc, label, quoted, short
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
@@ -25,7 +32,7 @@ TOGETHER_S = 2.0  # jobs of one submission are made within this time
 
 def jobs_of(visitor: str) -> tuple[list[Job], int]:
     """The visitor's jobs worth watching, newest first, and how many more are waiting behind them."""
-    db = w.studio().db
+    db = the_studio().db
     live = queue.list_jobs(db, submitter=visitor, states=[State.QUEUED, State.RUNNING], limit=200)
     waiting = [job for job in live if job.state == State.QUEUED]
     ended = queue.list_jobs(db, submitter=visitor, states=ENDED, limit=SHOWN_ENDED)
@@ -67,20 +74,20 @@ def _pace(jobs: list[Job]) -> float | None:
 
 
 def _cards(visitor: str, pace: float | None) -> None:
-    with w.plain_errors():
+    with plain_errors():
         if st.session_state.pop("form_changed", False):
             st.rerun()
         jobs, more = jobs_of(visitor)
         if _pace(jobs) != pace:
             st.rerun()
         if pace is not None:
-            w.executor_missing()
+            executor_missing()
         if not jobs:
-            w.empty_state(
+            empty_state(
                 _("Nothing drawn yet"), _("Write what you want to see and press Generate. The picture forms here.")
             )
             return
-        files = w.files_of([job.id for job in jobs])
+        files = files_of([job.id for job in jobs])
         _newest_sheet(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
@@ -88,20 +95,20 @@ def _cards(visitor: str, pace: float | None) -> None:
                     _card(job, files[job.id], visitor)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
-            st.page_link(w.QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
+            st.page_link(QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
 
 
 def _newest_sheet(jobs: list[Job]) -> None:
     """The way to the sheet of the newest pictures that were asked for together."""
-    sheets = submissions.of_jobs(w.studio().db, [job.id for job in jobs])
+    sheets = submissions.of_jobs(the_studio().db, [job.id for job in jobs])
     if sheets:
         newest = max(sheets.values(), key=lambda sheet: sheet.id)
         st.page_link(
-            w.SHEETS,
-            label=w.label(
+            SHEETS,
+            label=label(
                 _(
                     "All of “{prompt}” side by side, to rank and choose from",
-                    prompt=w.quoted(w.short(newest.prompt, 40)),
+                    prompt=quoted(short(newest.prompt, 40)),
                 )
             ),
             icon=":material/grid_view:",
@@ -110,12 +117,12 @@ def _newest_sheet(jobs: list[Job]) -> None:
 
 
 def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
-    data = w.load(files.get("picture") or files.get("preview"))
-    w.picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
+    data = load(files.get("picture") or files.get("preview"))
+    draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
     share = job.step / job.total_steps if job.state in (State.RUNNING, State.SUCCEEDED) else 0
     st.html(
-        f'<div class="t2i-prompt">{w.esc(w.short(job.prompt, 120))}</div>'
-        f'<div class="t2i-meta">{w.esc(status_line(job))}</div>{bar(share, job)}'
+        f'<div class="t2i-prompt">{esc(short(job.prompt, 120))}</div>'
+        f'<div class="t2i-meta">{esc(status_line(job))}</div>{bar(share, job)}'
     )
     heard(job)
     curve(job, height=56)
@@ -124,8 +131,8 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _instead(job: Job) -> str:
-    if w.makes(job) == "result" and job.state != State.QUEUED:
-        return w.engine_title(job.engine)
+    if makes(job) == "result" and job.state != State.QUEUED:
+        return engine_title(job.engine)
     return {
         State.QUEUED: _("Waiting for its turn"),
         State.RUNNING: _("The first picture is on its way"),
@@ -146,18 +153,18 @@ def status_line(job: Job) -> str:
         )
         if found.wait is None:
             return place
-        return f"{place} · {_('starts in about {duration}', duration=w.duration(found.wait))}"
+        return f"{place} · {_('starts in about {duration}', duration=duration(found.wait))}"
     if job.state == State.RUNNING:
         if job.cancel_requested:
             return _("Cancelling")
         parts = [_("Step {step} of {total}", step=job.step, total=job.total_steps)]
         left = time_left(job)
         parts += [] if job.score is None else [_("score {score}", score=number(job.score, ".2f"))]
-        parts += [] if left is None else [_("{duration} left", duration=w.duration(left))]
+        parts += [] if left is None else [_("{duration} left", duration=duration(left))]
         return " · ".join(parts)
     if job.state == State.SUCCEEDED:
         score = "" if job.score is None else _("Score {score}", score=number(job.score, ".2f")) + " · "
-        return score + _("done in {duration}", duration=w.duration(taken(job)))
+        return score + _("done in {duration}", duration=duration(taken(job)))
     if job.state == State.FAILED:
         return _("Failed. {reason}", reason=job.error or _("No reason was given."))
     if not job.step:
@@ -175,19 +182,19 @@ def heard(job: Job) -> None:
         State.CANCELLED: _("Cancelled"),
     }[job.state]
     with st.container(key=f"heard_{job.id}"):
-        st.html(f'<div role="status">{w.esc(said)}: {w.esc(w.short(job.prompt, 120))}</div>')
+        st.html(f'<div role="status">{esc(said)}: {esc(short(job.prompt, 120))}</div>')
 
 
 def place_of(job: Job) -> Place:
     """Place and estimated wait of a waiting job. Raises UnknownJob."""
-    known = _places(w.studio().settings.database_url).get(job.id)
-    return known or queue.places(w.studio().db, [job.id])[job.id]
+    known = _places(the_studio().settings.database_url).get(job.id)
+    return known or queue.places(the_studio().db, [job.id])[job.id]
 
 
 @st.cache_data(ttl=2.0, max_entries=4, show_spinner=False)
 def _places(database_url: str) -> dict[str, Place]:
     # Shared by all visitors: an estimate plays the whole queue forward.
-    db = w.studio().db
+    db = the_studio().db
     return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MOST_WAITING)])
 
 
@@ -206,7 +213,7 @@ def bar(share: float, job: Job) -> str:
     percent = round(100 * min(max(share, 0.0), 1.0))
     shown = "" if job.state == State.RUNNING else " none"
     return (
-        f'<div class="t2i-bar{shown}" role="progressbar" aria-label="{w.esc(_("Progress"))}" aria-valuenow="{percent}" '
+        f'<div class="t2i-bar{shown}" role="progressbar" aria-label="{esc(_("Progress"))}" aria-valuenow="{percent}" '
         f'aria-valuemin="0" aria-valuemax="100"><i style="width: {percent}%"></i></div>'
     )
 
@@ -235,7 +242,7 @@ def _line(job: Job, height: int) -> str:
     )
     mask = f"url(data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()})"
     return (
-        f'<div class="t2i-curve" role="img" aria-label="{w.esc(said)}" '
+        f'<div class="t2i-curve" role="img" aria-label="{esc(said)}" '
         f'style="height: {height}px; -webkit-mask-image: {mask}; mask-image: {mask}"></div>'
     )
 
@@ -251,19 +258,19 @@ def _actions(job: Job, visitor: str) -> None:
             args=(job.id, visitor),
         )
     elif job.state == State.SUCCEEDED:
-        st.page_link(w.INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
-        if w.makes(job) == "drawing":
+        st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
+        if makes(job) == "drawing":
             st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
-    elif w.makes(job) == "drawing":
+    elif makes(job) == "drawing":
         st.button(_("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
 
 
 def cancel(job_id: str, visitor: str) -> None:
     """Ask for a job's end; what stands against it is shown as one sentence."""
-    with w.plain_errors():
-        queue.request_cancel(w.studio().db, job_id, submitter=visitor)
+    with plain_errors():
+        queue.request_cancel(the_studio().db, job_id, submitter=visitor)
 
 
 def _edit(job: Job) -> None:
-    _form.preset_from(job)
+    form.preset_from(job)
     st.session_state["form_changed"] = True

@@ -11,16 +11,20 @@ from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import UnknownArtefact
 from db.jobs import LIVE, Job
-from pages import _widgets as w
-from pages._language import _, number
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.shared.engines import engine_title
+from pages.shared.files import load
+from pages.shared.language import _, number
+from pages.shared.studio import the_studio
 
 
 def show(job: Job, document: Artefact | None) -> None:
     """The result, or a few words while there is none."""
     found = read(document)
     if found is None:
-        w.empty_state(
-            w.engine_title(job.engine), _("It has not ended yet.") if job.state in LIVE else _("There is no result.")
+        empty_state(
+            engine_title(job.engine), _("It has not ended yet.") if job.state in LIVE else _("There is no result.")
         )
     elif job.engine == "rank":
         _ranking(found)
@@ -30,7 +34,7 @@ def show(job: Job, document: Artefact | None) -> None:
 
 def read(document: Artefact | None) -> dict[str, Any] | None:
     """The `result` of a result document, None where it is not there."""
-    data = w.load(document)
+    data = load(document)
     return None if data is None else json.loads(data)["result"]
 
 
@@ -39,13 +43,13 @@ def _ranking(found: dict[str, Any]) -> None:
     with st.grid("auto", min_column_width=120, key="ranking"):
         for place, entry in enumerate(found["ranking"], start=1):
             try:
-                picture = artefacts.get(w.studio().db, entry["picture"])
-                if picture.job_id is not None and queue.get(w.studio().db, picture.job_id).hidden:
+                picture = artefacts.get(the_studio().db, entry["picture"])
+                if picture.job_id is not None and queue.get(the_studio().db, picture.job_id).hidden:
                     continue
             except UnknownArtefact:
                 continue
             with st.container(key=f"tile_rank_{place}"):
-                w.picture(w.load(picture), key=f"rank_{place}", alt=_("No. {place}", place=place))
+                draw_picture(load(picture), key=f"rank_{place}", alt=_("No. {place}", place=place))
                 st.button(
                     f"{_('No. {place}', place=place)} · {number(entry['score'], '.3f')}",
                     key=f"open_rank_{place}",

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-QUIET = "#55605b"  # as --t2i-quiet of the light theme in _theme.css
+QUIET = "#55605b"  # as --t2i-quiet of the light theme in theme.css
 
 
 def legible(chart: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages import _widgets as w
-from pages._charts import legible
-from pages._language import _, ngettext
+from pages.shared.charts import legible
+from pages.shared.engines import engine_title
+from pages.shared.language import _, ngettext
+from pages.shared.text import duration, esc
 from ratings.bradley_terry import MIDDLE, POINTS_PER_LOGIT
 from ratings.setting_effects import Effect
 from ratings.standings import Point, Rated, Standings
@@ -51,7 +52,7 @@ def effects(found: Sequence[Effect]) -> None:
             }
             for effect in group
         ]
-        st.html(f'<div class="t2i-prompt">{w.esc(setting)}</div>')
+        st.html(f'<div class="t2i-prompt">{esc(setting)}</div>')
         words = _in_words(values, "+")
         more = [_told("votes", _("votes"), ",")]
         _intervals(values, axis=_("Points added"), middle=0, more=more, words=f"{setting}: {words}")
@@ -116,12 +117,12 @@ def scatter(found: Sequence[Point]) -> None:
         {
             "score": round(point.score, 4),
             "rating": round(point.rating),
-            "engine": w.engine_title(point.engine),
+            "engine": engine_title(point.engine),
             "votes": point.votes,
         }
         for point in found
     ]
-    engines = sorted({w.engine_title(point.engine) for point in found})
+    engines = sorted({engine_title(point.engine) for point in found})
     # With the shape too, engines are told apart without colours.
     legend = {"title": None, "orient": "bottom", "columns": 2, "labelLimit": 150} if len(engines) > 1 else None
     engine = {"field": "engine", "type": "nominal", "legend": legend, "sort": engines}
@@ -177,7 +178,7 @@ def by_time(found: Standings) -> None:
         "height": 200,
     }
     most = max(value["votes"] for value in values)
-    span = w.duration(found.bin_s)
+    span = duration(found.bin_s)
     words = ngettext(
         "{n} vote by time, at most {most} in {span}",
         "{n} votes by time, at most {most} in {span}",

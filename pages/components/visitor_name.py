@@ -6,14 +6,16 @@ import streamlit as st
 
 from db import visitors
 from db.visitors import LONGEST_NAME
-from pages import _widgets as w
-from pages._language import _
+from pages.shared.errors import plain_errors
+from pages.shared.language import _
+from pages.shared.studio import the_studio
+from pages.shared.text import label
 
 
 def popover(visitor: str) -> None:
     """The button that shows the name, and under it the field that changes it."""
-    name = visitors.names(w.studio().db, [visitor]).get(visitor)
-    with st.popover(w.label(name) if name else _("Your name"), icon=":material/person:", width="content"):
+    name = visitors.names(the_studio().db, [visitor]).get(visitor)
+    with st.popover(label(name) if name else _("Your name"), icon=":material/person:", width="content"):
         st.text_input(
             _("Name shown with your pictures"),
             value=name or "",
@@ -26,5 +28,5 @@ def popover(visitor: str) -> None:
 
 
 def _save(visitor: str) -> None:
-    with w.plain_errors():
-        visitors.set_name(w.studio().db, visitor, st.session_state["visitor_name"])
+    with plain_errors():
+        visitors.set_name(the_studio().db, visitor, st.session_state["visitor_name"])

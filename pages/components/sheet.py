@@ -12,11 +12,18 @@ from db.errors import UnknownSubmission
 from db.jobs import LIVE, Job, State
 from db.submissions import Member, Submission
 from generator import registry
-from pages import _live, _results
-from pages import _widgets as w
-from pages._contact_sheet import Cell, contact_sheet, merged_film
-from pages._language import N_, _, number
 from pages._submit import rank
+from pages.components import job_card, results
+from pages.components.contact_sheet import Cell, contact_sheet, merged_film
+from pages.components.notices import empty_state, executor_missing
+from pages.components.picture import draw_picture
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import N_, _, number
+from pages.shared.navigation import INFERENCES, go, go_to
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import duration, esc, label, short
+from pages.shared.visitor import names_of
 
 KINDS = {
     "candidates": N_("Candidates"),
@@ -31,12 +38,12 @@ def show(sheet_id: str, visitor: str) -> None:
     """The sheet, or a sentence where there is none."""
     st.button(_("All sheets"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
-        sheet = submissions.get(w.studio().db, sheet_id)
-        everyone = submissions.jobs_of(w.studio().db, sheet.id)
+        sheet = submissions.get(the_studio().db, sheet_id)
+        everyone = submissions.jobs_of(the_studio().db, sheet.id)
         if not pictures_of(everyone):
             raise UnknownSubmission(sheet_id)
     except UnknownSubmission as error:
-        w.empty_state(_("No such sheet"), str(error))
+        empty_state(_("No such sheet"), str(error))
         return
     live = _is_live(everyone)
     st.fragment(_body, run_every=1.0 if live else None)(sheet, visitor, live)
@@ -56,25 +63,25 @@ def _is_live(members: list[Member]) -> bool:
 
 
 def _body(sheet: Submission, visitor: str, live: bool) -> None:
-    with w.plain_errors():
-        w.go()
-        everyone = submissions.jobs_of(w.studio().db, sheet.id)
+    with plain_errors():
+        go()
+        everyone = submissions.jobs_of(the_studio().db, sheet.id)
         if _is_live(everyone) != live:
             st.rerun()
         members = pictures_of(everyone)
         if not members:
             st.rerun()
         rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank" and not m.job.hidden]
-        files = w.files_of([member.job.id for member in everyone])
+        files = files_of([member.job.id for member in everyone])
         places = ranked_places(rankings, files)
-        st.html(f'<div class="t2i-prompt whole">{w.esc(sheet.prompt)}</div>')
+        st.html(f'<div class="t2i-prompt whole">{esc(sheet.prompt)}</div>')
         done = sum(member.job.state == State.SUCCEEDED for member in members)
-        name = w.names_of([members[0].job]).get(sheet.submitter)
+        name = names_of([members[0].job]).get(sheet.submitter)
         stands = [_(KINDS[sheet.kind]), _("{done} of {total} done", done=done, total=len(members))]
         stands += [_("by {name}", name=name)] if name else []
-        st.html(f'<div class="t2i-meta" role="status">{w.esc(" · ".join(stands))}</div>')
+        st.html(f'<div class="t2i-meta" role="status">{esc(" · ".join(stands))}</div>')
         if live:
-            w.executor_missing()
+            executor_missing()
         _actions(sheet, members, rankings, files, places, visitor)
         if places and sheet.kind != "compare":
             members = sorted(members, key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
@@ -85,7 +92,7 @@ def ranked_places(rankings: list[Job], files: Files) -> dict[str, tuple[int, flo
     """(place from 1, score) of each job in the newest ranking that is done."""
     job_of = {found["picture"].id: job_id for job_id, found in files.items() if "picture" in found}
     for job in reversed(rankings):
-        result = _results.read(files[job.id].get("result"))
+        result = results.read(files[job.id].get("result"))
         if result is not None:
             ranking = [entry for entry in result["ranking"] if entry["picture"] in job_of]
             return {job_of[e["picture"]]: (place, e["score"]) for place, e in enumerate(ranking, start=1)}
@@ -104,7 +111,7 @@ def _actions(
     drawn = [m.job.id for m in members if m.job.state == State.SUCCEEDED and "picture" in files[m.job.id]]
     finished = [files[job_id]["picture"].id for job_id in drawn]
     with st.container(horizontal=True, gap="small"):
-        no_rank = len(finished) < 2 or "rank" in w.house_rules().withheld
+        no_rank = len(finished) < 2 or "rank" in house_rules().withheld
         with st.popover(_("Rank"), icon=":material/leaderboard:", disabled=no_rank):
             prompt = st.text_input(_("Prompt"), value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
             clip = st.multiselect(
@@ -121,7 +128,7 @@ def _actions(
                 args=(sheet, finished, visitor, prompt, clip),
             )
         # Written now: when the file is asked for, there is no page that has a language.
-        lines = {member.job.id: line(member.job, places) for member in members}
+        lines = {member.job.id: standing(member.job, places) for member in members}
         if pictures:
             st.download_button(
                 _("Sheet as PNG"),
@@ -151,23 +158,23 @@ def _actions(
         by = " + ".join(newest.params["clip"])
         done = newest.state == State.SUCCEEDED
         st.caption(
-            w.label(
+            label(
                 _("Ranked by {models} for: {prompt}", models=by, prompt=newest.prompt)
                 if done
-                else _("Ranking: {status}", status=_live.status_line(newest))
+                else _("Ranking: {status}", status=job_card.status_line(newest))
             )
         )
 
 
 def _rank(sheet: Submission, pictures: list[str], visitor: str, prompt: str, clip: list[str]) -> None:
-    with w.plain_errors():
-        rank(w.studio(), sheet, pictures, visitor, prompt=prompt, clip=clip)
+    with plain_errors():
+        rank(the_studio(), sheet, pictures, visitor, prompt=prompt, clip=clip)
 
 
 def _cancel(job_ids: list[str], visitor: str) -> None:
-    with w.plain_errors():
+    with plain_errors():
         for job_id in job_ids:
-            queue.request_cancel(w.studio().db, job_id, submitter=visitor)
+            queue.request_cancel(the_studio().db, job_id, submitter=visitor)
 
 
 def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> None:
@@ -179,7 +186,7 @@ def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[
         return
     across = columns_of(sheet, len(members))
     for row, value in enumerate(rows["values"]):
-        st.html(f'<div class="t2i-meta">{w.esc(rows["name"])} {w.esc(value)}</div>')
+        st.html(f'<div class="t2i-meta">{esc(rows["name"])} {esc(value)}</div>')
         with st.container(key=f"matrix_{row}"):
             here = [member for member in members if member.cell is not None and member.cell // across == row]
             for member, cell in zip(here, st.columns(across, gap="small", wrap=False), strict=False):
@@ -196,20 +203,20 @@ def columns_of(sheet: Submission, members: int) -> int:
 def _tile(member: Member, files: dict[str, Artefact], places: dict[str, tuple[int, float]]) -> None:
     job = member.job
     with st.container(key=f"tile_{job.id}"):
-        data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
-        w.picture(data, key=job.id, alt=f"{member.label}: {job.prompt}", instead=line(job, places))
+        data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+        draw_picture(data, key=job.id, alt=f"{member.label}: {job.prompt}", instead=standing(job, places))
         st.button(
-            w.label(member.label or w.short(job.prompt)),
+            label(member.label or short(job.prompt)),
             key=f"open_{job.id}",
             type="tertiary",
             width="stretch",
             on_click=_open,
             args=(job.id,),
         )
-        st.html(f'<div class="t2i-meta">{w.esc(line(job, places))}</div>')
+        st.html(f'<div class="t2i-meta">{esc(standing(job, places))}</div>')
 
 
-def line(job: Job, places: dict[str, tuple[int, float]]) -> str:
+def standing(job: Job, places: dict[str, tuple[int, float]]) -> str:
     """Place, score and time of a picture, or how far it is."""
     if job.state == State.QUEUED:
         return _("Waiting")
@@ -220,26 +227,26 @@ def line(job: Job, places: dict[str, tuple[int, float]]) -> str:
     place, score = places.get(job.id, (None, job.score))
     parts = [] if place is None else [_("No. {place}", place=place)]
     parts += [] if score is None else [_("score {score}", score=number(score, ".3f"))]
-    return " · ".join([*parts, w.duration(_live.taken(job))])
+    return " · ".join([*parts, duration(job_card.taken(job))])
 
 
 def _open(job_id: str) -> None:
-    w.go_to(w.INFERENCES, job=job_id)
+    go_to(INFERENCES, job=job_id)
 
 
 def _shown_now(members: list[Member]) -> list[Member]:
     """But for what the host has hidden since the page was drawn."""
-    return [member for member in members if not queue.get(w.studio().db, member.job.id).hidden]
+    return [member for member in members if not queue.get(the_studio().db, member.job.id).hidden]
 
 
 def _png(sheet: Submission, members: list[Member], files: Files, lines: dict[str, str]) -> bytes:
     members = _shown_now(members)
     shown = (files[m.job.id].get("thumbnail") or files[m.job.id].get("picture") for m in members)
-    cells = [Cell(m.label, lines[m.job.id], w.load(one)) for m, one in zip(members, shown, strict=True)]
+    cells = [Cell(m.label, lines[m.job.id], load(one)) for m, one in zip(members, shown, strict=True)]
     return contact_sheet(sheet.prompt, cells, columns_of(sheet, len(members)))
 
 
 def _film(sheet: Submission, members: list[Member], files: Files, lines: dict[str, str]) -> bytes:
     members = _shown_now(members)
-    cells = [Cell(m.label, lines[m.job.id], w.load(files[m.job.id]["gif"])) for m in members]
+    cells = [Cell(m.label, lines[m.job.id], load(files[m.job.id]["gif"])) for m in members]
     return merged_film(sheet.prompt, cells, columns_of(sheet, len(members)))

@@ -14,8 +14,8 @@ from db.jobs import Job
 from generator import registry
 from generator.inventory import missing
 from generator.params import BadParams, Params, validate
-from pages import _widgets as w
-from pages._language import N_, _
+from pages.shared.language import N_, _
+from pages.shared.studio import the_studio
 
 # What the page has its own widget for, or fills in from an upload.
 OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
@@ -262,7 +262,7 @@ def _shown(field: Field, name: Any) -> str:
     if field.name not in _NAMES_WEIGHTS:
         return str(name)
     spec = registry.CHECKPOINTS.get(name) if field.name != "clip" else None
-    absent = missing(name, w.studio().settings.checkpoints_dir)
+    absent = missing(name, the_studio().settings.checkpoints_dir)
     return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")
 
 

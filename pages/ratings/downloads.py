@@ -8,8 +8,8 @@ from functools import partial
 import streamlit as st
 
 from db import export
-from pages import _widgets as w
-from pages._language import N_, _, number
+from pages.shared.language import N_, _, number
+from pages.shared.studio import the_studio
 
 TITLES = {"votes": N_("Votes"), "jobs": N_("Jobs")}
 
@@ -41,7 +41,7 @@ def buttons() -> None:
 
 def file(name: str) -> bytes:
     """The bytes of one of FILES, at most a minute old; what is hidden or deleted is gone from them at once."""
-    return _file(name, export.withheld(w.studio().db))
+    return _file(name, export.withheld(the_studio().db))
 
 
 @st.cache_data(ttl=60.0, max_entries=4, show_spinner=False)
@@ -50,7 +50,7 @@ def _file(name: str, withheld: str) -> bytes:
 
 
 def _csv(what: str) -> bytes:
-    db = w.studio().db
+    db = the_studio().db
     votes = what == "votes"
     rows = export.votes(db) if votes else export.jobs(db)
     # With the mark in front, Excel reads the file as UTF-8.
@@ -60,7 +60,7 @@ def _csv(what: str) -> bytes:
 
 
 def _json(what: str) -> bytes:
-    db = w.studio().db
+    db = the_studio().db
     return "".join(export.as_json(export.votes(db) if what == "votes" else export.jobs(db))).encode()
 
 

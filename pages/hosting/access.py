@@ -17,7 +17,9 @@ import streamlit as st
 from streamlit.errors import StreamlitAuthError
 
 from db.errors import DbError
-from pages import _widgets as w
+from pages.shared.errors import problem
+from pages.shared.studio import has_host, login_is_set_up, the_studio
+from pages.shared.text import duration
 
 GRANTED_S = 12 * 3600.0  # an evening
 FREE_TRIES = 3
@@ -81,11 +83,11 @@ def _tries() -> Tries:
 
 def is_host() -> bool:
     """Whether whoever this session belongs to has signed in as the host."""
-    if not w.has_host():
+    if not has_host():
         return False
     if time.time() < float(st.session_state.get("host_until", 0.0)):
         return True
-    return bool(w.login_is_set_up() and is_hosts_account(st.user.to_dict(), w.studio().settings.host_emails))
+    return bool(login_is_set_up() and is_hosts_account(st.user.to_dict(), the_studio().settings.host_emails))
 
 
 def is_hosts_account(account: Mapping[str, Any], host_emails: str) -> bool:
@@ -109,7 +111,7 @@ def host_only(action: Callable[P, R]) -> Callable[P, R]:
 
 def sign_in() -> None:
     """The form for who is not signed in."""
-    settings = w.studio().settings
+    settings = the_studio().settings
     with st.container(key="sign_in"):
         st.text("Pause the queue, take pictures out, set limits, export the evening: for the host.")
         if settings.host_password:
@@ -118,27 +120,27 @@ def sign_in() -> None:
                 pressed = st.form_submit_button("Sign in", type="primary", icon=":material/login:")
             if pressed and _try(given, settings.host_password):
                 st.rerun()
-        if settings.host_emails and w.login_is_set_up():
+        if settings.host_emails and login_is_set_up():
             _login_button()
 
 
 def sign_out() -> None:
     """Ends the host's session in this browser."""
     st.session_state.pop("host_until", None)
-    if w.login_is_set_up() and st.user.to_dict().get("is_logged_in"):
+    if login_is_set_up() and st.user.to_dict().get("is_logged_in"):
         st.logout()
 
 
 def _login_button() -> None:
     account = st.user.to_dict()
     if account.get("is_logged_in"):
-        w.problem(f"{account.get('email', 'This account')} is not on the list of hosts (T2I_HOST_EMAILS).")
+        problem(f"{account.get('email', 'This account')} is not on the list of hosts (T2I_HOST_EMAILS).")
         st.button("Sign out", on_click=st.logout)
     elif st.button("Sign in with your account", icon=":material/account_circle:"):
         try:
             st.login()
         except StreamlitAuthError as error:
-            w.problem(f"{error}")
+            problem(f"{error}")
 
 
 def _try(given: str, expected: str) -> bool:
@@ -146,13 +148,13 @@ def _try(given: str, expected: str) -> bool:
     tries, address = _tries(), _address()
     pause = tries.take(address, time.monotonic())
     if pause:
-        w.problem(f"Too many wrong passwords; try again in {w.duration(pause)}.")
+        problem(f"Too many wrong passwords; try again in {duration(pause)}.")
         return False
     if same(given, expected):
         tries.right(address)
         st.session_state["host_until"] = time.time() + GRANTED_S
         return True
-    w.problem("That is not the password.")
+    problem("That is not the password.")
     return False
 
 

@@ -10,9 +10,15 @@ from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params.vary import takes_pictures
-from pages import _widgets as w
-from pages._language import N_, _
 from pages._submit import MAX_PICTURES, drawing_of, upscale, vary
+from pages.components.picture import draw_picture
+from pages.shared.engines import engine_title
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import N_, _
+from pages.shared.navigation import INFERENCES, SHEETS, go_to
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import label
 
 SHOWN_CHILDREN = 24
 DEFAULT_VARIATIONS = 4
@@ -28,7 +34,7 @@ STATES = {
 
 def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
     """The buttons Vary and Upscale, each with its few settings."""
-    withheld = w.house_rules().withheld
+    withheld = house_rules().withheld
     engines = [name for name in takes_pictures() if name not in withheld]
     if engines:
         _vary_settings(job, picture, visitor, engines)
@@ -38,13 +44,13 @@ def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
 
 def _vary_settings(job: Job, picture: Artefact, visitor: str, engines: list[str]) -> None:
     with st.popover(_("Vary"), icon=":material/shuffle:"):
-        drawn_by = drawing_of(w.studio(), job).engine
+        drawn_by = drawing_of(the_studio(), job).engine
         engine = st.selectbox(
             _("Engine"),
             engines,
             index=engines.index(drawn_by) if drawn_by in engines else 0,
             key=f"vary_engine_{job.id}",
-            format_func=w.engine_title,
+            format_func=engine_title,
         )
         count = st.number_input(
             _("Variations"), min_value=1, max_value=MAX_PICTURES, value=DEFAULT_VARIATIONS, key=f"vary_count_{job.id}"
@@ -95,25 +101,25 @@ def _upscale_settings(job: Job, picture: Artefact, visitor: str) -> None:
 
 
 def _vary(job: Job, picture: Artefact, visitor: str, engine: str, count: int, skip_rate: float) -> None:
-    with w.plain_errors():
-        sheet = vary(w.studio(), job, picture, visitor, engine=engine, count=count, skip_rate=skip_rate)
-        w.go_to(w.SHEETS, sheet=sheet.id)
+    with plain_errors():
+        sheet = vary(the_studio(), job, picture, visitor, engine=engine, count=count, skip_rate=skip_rate)
+        go_to(SHEETS, sheet=sheet.id)
 
 
 def _upscale(job: Job, picture: Artefact, visitor: str, checkpoint: str) -> None:
-    with w.plain_errors():
-        w.go_to(w.INFERENCES, job=upscale(w.studio(), job, picture, visitor, checkpoint=checkpoint).id)
+    with plain_errors():
+        go_to(INFERENCES, job=upscale(the_studio(), job, picture, visitor, checkpoint=checkpoint).id)
 
 
 def lineage(job: Job) -> None:
     """The picture this one was made from, those made from it, and the sheet it is on."""
-    db = w.studio().db
+    db = the_studio().db
     parents = [] if job.parent_id is None else _seen([_job(job.parent_id)])
     made_from_it = queue.children(db, job.id, limit=SHOWN_CHILDREN)
     sheet = submissions.of_jobs(db, [job.id]).get(job.id)
     if sheet is not None:
         st.page_link(
-            w.SHEETS,
+            SHEETS,
             label=_("All pictures of its sheet"),
             icon=":material/grid_view:",
             query_params={"sheet": sheet.id},
@@ -126,7 +132,7 @@ def lineage(job: Job) -> None:
 
 def _job(job_id: str) -> Job | None:
     try:
-        return queue.get(w.studio().db, job_id)
+        return queue.get(the_studio().db, job_id)
     except UnknownJob:
         return None
 
@@ -137,15 +143,15 @@ def _seen(jobs: list[Job | None]) -> list[Job]:
 
 
 def _thumbnails(jobs: list[Job], kind: str) -> None:
-    files = w.files_of([job.id for job in jobs])
+    files = files_of([job.id for job in jobs])
     with st.grid("auto", min_column_width=96, key=f"lineage_{kind}"):
         for job in jobs:
             with st.container(key=f"tile_{kind}_{job.id}"):
                 found = files[job.id]
-                data = w.load(found.get("thumbnail") or found.get("preview") or found.get("picture"))
-                w.picture(data, key=f"{kind}_{job.id}", alt=job.prompt, instead=_(STATES[job.state]))
+                data = load(found.get("thumbnail") or found.get("preview") or found.get("picture"))
+                draw_picture(data, key=f"{kind}_{job.id}", alt=job.prompt, instead=_(STATES[job.state]))
                 st.button(
-                    w.label(w.engine_title(job.engine)),
+                    label(engine_title(job.engine)),
                     key=f"open_{kind}_{job.id}",
                     type="tertiary",
                     width="stretch",

@@ -14,11 +14,19 @@ from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
-from pages import _chain, _form, _live, _results
-from pages import _widgets as w
-from pages._charts import legible
-from pages._language import N_, _, named, number
 from pages._submit import run_again
+from pages.components import form, job_card, lineage, results
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.shared.charts import legible
+from pages.shared.engines import engine_title, makes
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load, read_shown
+from pages.shared.language import N_, _, named, number
+from pages.shared.navigation import GENERATION, go, go_to
+from pages.shared.studio import the_studio
+from pages.shared.text import duration, esc
+from pages.shared.visitor import names_of
 
 DOWNLOADS = {
     "picture": "PNG",
@@ -36,13 +44,11 @@ def show(job_id: str, visitor: str) -> None:
     """The job, or a sentence where there is none that this visitor may see."""
     st.button(_("All inferences"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
-        job = queue.get(w.studio().db, job_id)
+        job = queue.get(the_studio().db, job_id)
     except UnknownJob:
         job = None
     if job is None or job.hidden:
-        w.empty_state(
-            _("No such job"), _("There is no job under this address. It may have been taken out by the host.")
-        )
+        empty_state(_("No such job"), _("There is no job under this address. It may have been taken out by the host."))
         return
     ended = job.state not in (State.QUEUED, State.RUNNING)
     st.fragment(_body, run_every=None if ended else 1.0)(job.id, visitor, ended)
@@ -53,29 +59,29 @@ def _close() -> None:
 
 
 def _body(job_id: str, visitor: str, ended: bool) -> None:
-    with w.plain_errors():
-        w.go()
-        job = queue.get(w.studio().db, job_id)
+    with plain_errors():
+        go()
+        job = queue.get(the_studio().db, job_id)
         if job.hidden or (not ended and job.state not in (State.QUEUED, State.RUNNING)):
             st.rerun()
-        files = w.files_of([job.id])[job.id]
+        files = files_of([job.id])[job.id]
         look, facts = st.columns([5, 6], gap="large")
         with look:
-            if w.makes(job) == "result":
-                _results.show(job, files.get("result"))
+            if makes(job) == "result":
+                results.show(job, files.get("result"))
             else:
                 _picture(job, files)
             _downloads(job, files)
         with facts:
-            st.html(f'<div class="t2i-prompt whole">{w.esc(job.prompt)}</div>')
+            st.html(f'<div class="t2i-prompt whole">{esc(job.prompt)}</div>')
             share = job.step / job.total_steps
-            st.html(f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(share, job)}')
+            st.html(f'<div class="t2i-meta">{esc(job_card.status_line(job))}</div>{job_card.bar(share, job)}')
             _next_steps(job, files, visitor)
             _facts(job, files)
             if len(job.history) > 1:
                 st.header(_("Score by step"), anchor=False)
                 _curve(job)
-            _chain.lineage(job)
+            lineage.lineage(job)
 
 
 def _curve(job: Job) -> None:
@@ -123,8 +129,8 @@ def _picture(job: Job, files: dict[str, Artefact]) -> None:
             label_visibility="collapsed",
         )
     still = files.get("picture") or files.get("preview")
-    data = w.load(moving if shown == kinds[1] else still)
-    w.picture(data, key=f"detail_{job.id}", alt=job.prompt, instead=_("There is no picture yet"))
+    data = load(moving if shown == kinds[1] else still)
+    draw_picture(data, key=f"detail_{job.id}", alt=job.prompt, instead=_("There is no picture yet"))
 
 
 def _downloads(job: Job, files: dict[str, Artefact]) -> None:
@@ -137,7 +143,7 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
             st.download_button(
                 _(name),
                 # Read when it is asked for, so that a look at a job does not load its film.
-                partial(w.read_shown, job, artefact),
+                partial(read_shown, job, artefact),
                 file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
                 mime=artefact.media_type,
                 key=f"download_{kind}",
@@ -154,16 +160,16 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
                     _("Cancel"),
                     icon=":material/close:",
                     disabled=job.cancel_requested,
-                    on_click=_live.cancel,
+                    on_click=job_card.cancel,
                     args=(job.id, visitor),
                 )
             return
         st.button(_("Run again"), icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
-        drawn = w.makes(job) == "drawing"
+        drawn = makes(job) == "drawing"
         if drawn:
             st.button(_("Edit settings"), icon=":material/edit:", on_click=_edit, args=(job,))
         if "picture" in files:
-            _chain.next_steps(job, files["picture"], visitor)
+            lineage.next_steps(job, files["picture"], visitor)
             if drawn:
                 st.button(_("Use as init image"), icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
     if drawn:
@@ -171,14 +177,14 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _run_again(job: Job, visitor: str) -> None:
-    with w.plain_errors():
-        run_again(w.studio(), job, visitor)
-        w.go_to(w.GENERATION)
+    with plain_errors():
+        run_again(the_studio(), job, visitor)
+        go_to(GENERATION)
 
 
 def _edit(job: Job, picture: Artefact | None = None) -> None:
-    _form.preset_from(job, picture=picture)
-    w.go_to(w.GENERATION)
+    form.preset_from(job, picture=picture)
+    go_to(GENERATION)
 
 
 def _size(params: JobParams, picture: Artefact | None) -> str | None:
@@ -196,8 +202,8 @@ def _size(params: JobParams, picture: Artefact | None) -> str | None:
 def _facts(job: Job, files: dict[str, Artefact]) -> None:
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made: dict[str, Any] = {
-        _("By"): w.names_of([job]).get(job.submitter),
-        _("Engine"): w.engine_title(job.engine),
+        _("By"): names_of([job]).get(job.submitter),
+        _("Engine"): engine_title(job.engine),
         _("Checkpoint"): checkpoint.title if checkpoint else job.checkpoint,
         _("Seed"): job.params.get("seed"),
     }
@@ -210,9 +216,9 @@ def _facts(job: Job, files: dict[str, Artefact]) -> None:
     made[_("Steps")] = _("{done} of {total}", done=job.step, total=job.total_steps)
     made[_("Submitted")] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
     if job.finished_at and job.started_at:
-        made[_("Took")] = w.duration(_live.taken(job))
+        made[_("Took")] = duration(job_card.taken(job))
     if job.state == State.SUCCEEDED:
-        tally = votes.tallies(w.studio().db, [job.id])[job.id]
+        tally = votes.tallies(the_studio().db, [job.id])[job.id]
         if tally.wins + tally.losses + tally.ties:
             made[_("Votes")] = _(
                 "{wins} won, {losses} lost, {ties} undecided", wins=tally.wins, losses=tally.losses, ties=tally.ties
@@ -237,5 +243,5 @@ def _plain(value: Any) -> str:
 
 def _table(rows: dict[str, Any]) -> None:
     there = ((name, value) for name, value in rows.items() if value is not None)
-    body = "".join(f"<dt>{w.esc(name)}</dt><dd>{w.esc(value)}</dd>" for name, value in there)
+    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in there)
     st.html(f'<dl class="t2i-facts">{body}</dl>')
