@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.notices import empty_state
-from pages.hosting import access, data, queue, rules
+from pages.hosting import data, queue, rules
+from pages.hosting.sign_in import is_host, sign_in, sign_out
 from pages.shared.navigation import show
 from pages.shared.studio import has_host
 
@@ -26,14 +27,14 @@ def page() -> None:
             "Set T2I_HOST_PASSWORD, or Streamlit's own login and T2I_HOST_EMAILS, and start the studio again.",
         )
         return
-    if not access.is_host():
-        access.sign_in()
+    if not is_host():
+        sign_in()
         return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         section = st.segmented_control(
             "Section", list(SECTIONS), default="Queue", required=True, key="host_section", label_visibility="collapsed"
         )
-        st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=access.sign_out)
+        st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=sign_out)
     SECTIONS[section or "Queue"]()
 
 

@@ -11,7 +11,6 @@ from generator import registry
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.ratings import charts, downloads, standings
-from pages.shared.engines import engine_title
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named, ngettext, number
@@ -20,6 +19,7 @@ from pages.shared.studio import the_studio
 from pages.shared.text import esc, label, short
 from ratings.agreement import Share
 from ratings.standings import Rated, Standings
+from studio.engines import engine_title
 
 SHOWN_BEST = 12
 REFRESH_S = 30.0

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import streamlit as st
 
-from db import queue
-from db.jobs import Job
 from generator import registry
 from generator.inventory import Item, inventory, own_folders, own_upscalers
-from pages._submit import ask
 from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.shared.errors import plain_errors
 from pages.shared.navigation import show
-from pages.shared.studio import the_studio
+from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import esc, label
 from pages.shared.visitor import the_visitor
+from studio import models
+from studio.access import owns
 
 REFRESH_S = 2.0
 STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "Not installed"}
@@ -26,7 +25,7 @@ STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "No
 
 def page() -> None:
     """One row for each checkpoint, by engine, then the CLIP models."""
-    folder = the_studio().settings.checkpoints_dir
+    folder = the_settings().checkpoints_dir
     items = inventory(folder)
     there = sum(item.state != "not installed" for item in items)
     st.caption(
@@ -34,7 +33,7 @@ def page() -> None:
         f"{label(str(folder))} on the machine of the executor. Memory is that of one job with its default settings."
     )
     only = st.pills("Show", ["All", "Can be used", "Not installed"], key="models_shown", default="All", required=True)
-    if the_studio().settings.downloads:
+    if the_settings().downloads:
         st.fragment(_downloads, run_every=REFRESH_S)(len([item for item in items if item.state == "installed"]))
     wanted = [item for item in items if only == "All" or (item.state == "not installed") == (only == "Not installed")]
     if not wanted:
@@ -63,7 +62,7 @@ def _row(item: Item) -> None:
                 f'<div class="t2i-meta">{esc(item.name)} · {esc(" · ".join(facts))}</div>'
             )
             st.html(f'<div class="t2i-state">{STATES[item.state]}</div>', width="content")
-            if item.state == "not installed" and the_studio().settings.downloads:
+            if item.state == "not installed" and the_settings().downloads:
                 st.button(
                     "Download",
                     key=f"download_{item.name}",
@@ -77,23 +76,15 @@ def _row(item: Item) -> None:
 
 def _ask_for(name: str) -> None:
     with plain_errors():
-        if any(job.params.get("name") == name for job in _under_way()):
-            st.toast(f"{name} is on its way already.")
-            return
-        ask(the_studio(), the_visitor(), "download", {"name": name})
-        st.toast("In the queue.")
-
-
-def _under_way() -> list[Job]:
-    db = the_studio().db
-    return [job for job in [*queue.running_jobs(db), *queue.queued_jobs(db, limit=1000)] if job.engine == "download"]
+        asked = models.fetch(the_studio(), the_visitor(), name)
+        st.toast("In the queue." if asked else f"{name} is on its way already.")
 
 
 def _downloads(installed: int) -> None:
     """Downloads in progress; the whole page is drawn anew once one of them has ended."""
     with plain_errors():
-        jobs = _under_way()
-        items = inventory(the_studio().settings.checkpoints_dir)
+        jobs = models.under_way(the_studio())
+        items = inventory(the_settings().checkpoints_dir)
         if len([item for item in items if item.state == "installed"]) != installed:
             st.rerun()
         if jobs:
@@ -106,14 +97,14 @@ def _downloads(installed: int) -> None:
                     f'<div class="t2i-meta">{esc(job_card.status_line(job))}</div>'
                     f"{job_card.bar(job.step / job.total_steps, job)}"
                 )
-                if job.submitter == the_visitor():
+                if owns(the_visitor(), job):
                     st.button(
                         "Cancel",
                         key=f"cancel_{job.id}",
                         icon=":material/close:",
                         disabled=job.cancel_requested,
                         on_click=job_card.cancel,
-                        args=(job.id, job.submitter),
+                        args=(job.id, the_visitor()),
                     )
 
 

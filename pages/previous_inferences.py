@@ -6,19 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from db import queue
 from db.jobs import ENDED, LIVE, Job, State
 from generator import registry
 from pages.components import form, job_detail
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
-from pages.shared.engines import engine_title, makes
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named
 from pages.shared.navigation import GENERATION, show
 from pages.shared.studio import the_studio
 from pages.shared.text import esc, label, short
 from pages.shared.visitor import names_of, the_visitor
+from studio import access
+from studio.engines import engine_title, engines_making, makes
 
 PAGE = 24
 STATUSES: dict[str, tuple[State, ...] | None] = {
@@ -47,7 +47,8 @@ def _gallery() -> None:
     if st.session_state.get("filtered_by") != chosen:
         trail.clear()
         st.session_state["filtered_by"] = chosen
-    jobs = queue.list_jobs(the_studio().db, before_id=trail[-1] if trail else None, limit=PAGE + 1, **chosen)
+    before = trail[-1] if trail else None
+    jobs = access.jobs(the_studio(), the_visitor(), before_id=before, limit=PAGE + 1, **chosen)
     if not jobs:
         _nothing(chosen)
         return
@@ -70,7 +71,7 @@ def _gallery() -> None:
 
 
 def _filters() -> dict[str, Any]:
-    """Draws search and filters; returns them as `queue.list_jobs` takes them. They outlive a look at one job."""
+    """Draws search and filters; returns them as `access.jobs` takes them. They outlive a look at one job."""
     kept = form.remembered()
     search, others = st.columns(2)
     with others:
@@ -95,22 +96,17 @@ def _filters() -> dict[str, Any]:
     return {
         "search": kept["gallery_search"].strip() or None,
         "engine": engine or None,
-        "without": () if engine else _results(),
+        "without": () if engine else engines_making("result"),  # found by their name only
         "states": STATUSES[status],
-        "submitter": the_visitor() if kept["gallery_mine"] else None,
+        "mine": kept["gallery_mine"],
     }
-
-
-def _results() -> list[str]:
-    """The engines that make no picture: they are found by their name only."""
-    return [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
 
 
 def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
     data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
     instead = (
         engine_title(job.engine)
-        if makes(job) == "result"
+        if makes(job.engine) == "result"
         else _(_NO_PICTURE.get(job.state, N_("Being drawn") if job.state not in ENDED else N_("No picture")))
     )
     draw_picture(data, key=job.id, alt=job.prompt, instead=instead)
@@ -135,7 +131,7 @@ def _newer() -> None:
 
 
 def _nothing(chosen: dict[str, Any]) -> None:
-    narrowed = chosen["search"] or chosen["engine"] or chosen["submitter"] or chosen["states"] != (State.SUCCEEDED,)
+    narrowed = chosen["search"] or chosen["engine"] or chosen["mine"] or chosen["states"] != (State.SUCCEEDED,)
     if narrowed:
         empty_state(
             _("Nothing found"), _("No job fits this search and these filters. Take one of them away to see more.")

@@ -19,6 +19,8 @@ from pages.shared.navigation import GENERATION, show
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import ago, duration, esc, short
 from pages.shared.visitor import names_of, the_visitor
+from studio.access import may_see, owns
+from studio.context import Submitter
 
 SHOWN_WAITING = 25
 REFRESH_S = 2.0
@@ -30,14 +32,14 @@ def page() -> None:
     st.fragment(_queue, run_every=REFRESH_S)(the_visitor())
 
 
-def _wanted(job: Job, visitor: str) -> bool:
-    return job.submitter == visitor or not st.session_state.get("queue_mine")
+def _wanted(job: Job, visitor: Submitter) -> bool:
+    return may_see(visitor, job) and (owns(visitor, job) or not st.session_state.get("queue_mine"))
 
 
-def _queue(visitor: str) -> None:
+def _queue(visitor: Submitter) -> None:
     with plain_errors():
         db = the_studio().db
-        running = [job for job in queue.running_jobs(db) if not job.hidden and _wanted(job, visitor)]
+        running = [job for job in queue.running_jobs(db) if _wanted(job, visitor)]
         waiting = queue.queued_jobs(db, limit=job_card.MOST_WAITING)
         if running or waiting:
             executor_missing()
@@ -61,7 +63,7 @@ def _queue(visitor: str) -> None:
         _executors()
 
 
-def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+def _running(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
         draw_picture(load(files.get("preview")), key=job.id, alt=job.prompt, side=56)
         st.html(
@@ -72,14 +74,14 @@ def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
         _cancel(job, visitor)
 
 
-def _waiting_list(waiting: list[Job], visitor: str) -> None:
+def _waiting_list(waiting: list[Job], visitor: Submitter) -> None:
     total = len(waiting) if len(waiting) < job_card.MOST_WAITING else queue.counts(the_studio().db)[State.QUEUED]
     st.header(_("Waiting ({count})", count=total), anchor=False)
     # What is hidden keeps its place in the line.
-    placed = [(n, job) for n, job in enumerate(waiting, start=1) if not job.hidden and _wanted(job, visitor)]
+    placed = [(n, job) for n, job in enumerate(waiting, start=1) if _wanted(job, visitor)]
     shown = placed[:SHOWN_WAITING]
     # One's own jobs are what one came for, however far behind they are.
-    own = [(place, job) for place, job in placed[SHOWN_WAITING:] if job.submitter == visitor][:SHOWN_WAITING]
+    own = [(place, job) for place, job in placed[SHOWN_WAITING:] if owns(visitor, job)][:SHOWN_WAITING]
     names, paused = names_of(job for _, job in shown), house_rules().paused
     for place, job in shown + own:
         wait = job_card.place_of(job).wait
@@ -92,7 +94,7 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
             st.html(f'<div class="t2i-place">{place}</div>', width="content")
             name = names.get(job.submitter)
             since = _("waiting since {ago}", ago=ago(job.created_at))
-            mine = f"{_('Yours')} · " if job.submitter == visitor else f"{esc(name)} · " if name else ""
+            mine = f"{_('Yours')} · " if owns(visitor, job) else f"{esc(name)} · " if name else ""
             st.html(
                 f'<div class="t2i-prompt">{esc(short(job.prompt))}</div>'
                 f'<div class="t2i-meta">{mine}{esc(estimate)} · {esc(since)}</div>'
@@ -104,12 +106,12 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
         )
 
 
-def _row_key(job: Job, visitor: str) -> str:
-    return f"row_mine_{job.id}" if job.submitter == visitor else f"row_{job.id}"
+def _row_key(job: Job, visitor: Submitter) -> str:
+    return f"row_mine_{job.id}" if owns(visitor, job) else f"row_{job.id}"
 
 
-def _cancel(job: Job, visitor: str) -> None:
-    if job.submitter == visitor:
+def _cancel(job: Job, visitor: Submitter) -> None:
+    if owns(visitor, job):
         st.button(
             _("Cancel"),
             key=f"cancel_{job.id}",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import refinements, submissions
 from generator import registry
-from pages import _stages
 from pages.components import form, refinement
 from pages.components.picture import listed
-from pages.shared.engines import engine_title
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of
 from pages.shared.language import _, ngettext
 from pages.shared.navigation import show
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import the_studio
 from pages.shared.text import ago
 from pages.shared.visitor import the_visitor
+from studio.context import Submitter
+from studio.engines import engine_title
+from studio.limits import engines_that_vary, first_choice
+from studio.refine import begin, own_refinements
 
 SHOWN = 12
 COUNTS = (4, 6, 8)
@@ -33,15 +34,14 @@ def page() -> None:
         _list(the_visitor())
 
 
-def _begin(visitor: str) -> None:
+def _begin(visitor: Submitter) -> None:
     st.caption(_("Ask for a few pictures, tap those you like, and go on from there, near or far."))
     prompt = form.prompt("a red heart")
-    rules, settings = house_rules(), the_studio().settings
-    engines = _stages.engines_that_vary()
+    engines = engines_that_vary(the_studio())
     if not engines:
         st.info(_("The host offers no engine that can go on from a picture."))
         return
-    default = rules.default_engine or settings.default_engine
+    default, wanted = first_choice(the_studio())
     engine_cell, style_cell = st.columns(2)
     with engine_cell:
         engine = st.selectbox(
@@ -52,7 +52,7 @@ def _begin(visitor: str) -> None:
             format_func=engine_title,
         )
     style = None
-    checkpoint = registry.first_checkpoint(engine, rules.default_checkpoint or settings.default_checkpoint)
+    checkpoint = registry.first_checkpoint(engine, wanted)
     with style_cell:
         if registry.checkpoint_spec(checkpoint).styled:
             any_style = _("Any")
@@ -72,7 +72,7 @@ def _begin(visitor: str) -> None:
         )
     if go:
         with plain_errors():
-            found = _stages.begin(
+            found = begin(
                 the_studio(),
                 visitor,
                 prompt=prompt,
@@ -85,15 +85,8 @@ def _begin(visitor: str) -> None:
             st.rerun()
 
 
-def _list(visitor: str) -> None:
-    db, rows = the_studio().db, []
-    own = refinements.of_submitter(db, visitor, limit=SHOWN)
-    stages = refinements.rows_of_each(db, [found.id for found in own])
-    pictures = submissions.pictures_of_each(db, [one for ids in stages.values() for one in ids])
-    for found in own:
-        shown = [pictures[submission_id] for submission_id in stages[found.id]]
-        if any(shown):  # the host has not hidden all of it
-            rows.append((found, shown))
+def _list(visitor: Submitter) -> None:
+    rows = own_refinements(the_studio(), visitor, limit=SHOWN)
     if not rows:
         return
     st.header(_("Your refinements"), anchor=False)

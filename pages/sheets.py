@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import submissions
 from pages.components import sheet
 from pages.components.notices import empty_state
 from pages.components.picture import listed
@@ -15,6 +14,8 @@ from pages.shared.navigation import COMPARE, show
 from pages.shared.studio import the_studio
 from pages.shared.text import ago
 from pages.shared.visitor import the_visitor
+from studio.context import Submitter
+from studio.sheets import own_sheets
 
 SHOWN = 30
 
@@ -28,8 +29,8 @@ def page() -> None:
         _list(the_visitor())
 
 
-def _list(visitor: str) -> None:
-    own = submissions.of_submitter(the_studio().db, visitor, limit=SHOWN)
+def _list(visitor: Submitter) -> None:
+    own = own_sheets(the_studio(), visitor, limit=SHOWN)
     if not own:
         empty_state(
             _("No sheets yet"),
@@ -38,11 +39,8 @@ def _list(visitor: str) -> None:
             link=_("Compare"),
         )
         return
-    firsts = submissions.pictures_of_each(the_studio().db, [one.id for one in own])
-    own = [one for one in own if firsts[one.id]]
-    files = files_of([firsts[one.id][0] for one in own])
-    for one in own:
-        ids = firsts[one.id]
+    files = files_of([ids[0] for _sheet, ids in own])
+    for one, ids in own:
         kind, pictures = _(KINDS[one.kind]), ngettext("{n} picture", "{n} pictures", len(ids))
         about = [kind, pictures, ago(one.created_at)]
         listed("sheet", one.id, one.prompt, about, files.get(ids[0], {}))

@@ -6,24 +6,28 @@ from typing import Any
 
 import streamlit as st
 
-from db import sources, visitors, workers
+from db import workers
 from generator import registry
-from generator.inventory import missing, own_folders, wrong_default
-from generator.params import BadParams, validate
+from generator.inventory import missing, wrong_default
+from generator.params import validate
 from generator.prompts import parse_prompts
-from pages import _uploads
-from pages._submit import MAX_PICTURES, submit
 from pages.components import form, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
 from pages.components.picture import draw_picture
-from pages.shared.engines import engine_title, offered_engines
 from pages.shared.errors import plain_errors
 from pages.shared.frame import scroll_to
 from pages.shared.language import _, ngettext, number
 from pages.shared.navigation import show
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import label
 from pages.shared.visitor import the_visitor
+from studio import access, settings_form
+from studio.context import Submitter
+from studio.engines import engine_title
+from studio.limits import first_choice, offered_engines
+from studio.settings_form import OWN_WIDGET, Field
+from studio.submit import MAX_PICTURES
+from studio.uploads import TYPES, Upload, starting, submit_with_pictures
 
 EXAMPLES = (
     "a red heart",
@@ -34,7 +38,6 @@ EXAMPLES = (
     "a rocket",
 )
 ANY_STYLE = "any"
-MAX_IMAGE_PROMPTS = 4
 
 
 def page() -> None:
@@ -50,25 +53,24 @@ def page() -> None:
         job_card.live(visitor)
 
 
-def _draw_form(visitor: str) -> None:
+def _draw_form(visitor: Submitter) -> None:
     values: dict[str, Any] = {}
     form.prompt(EXAMPLES[0])
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
             st.button(example, key=f"example_{example}", on_click=form.preset, args=({"set_prompt": example},))
     engine = _engine()
-    checkpoints = _checkpoints(engine)
+    checkpoints = settings_form.checkpoints(the_studio(), engine)
     checkpoint = st.session_state.get("set_checkpoint", form.remembered().get("set_checkpoint"))
-    settings = the_studio().settings
+    settings = the_settings()
     if checkpoint not in checkpoints:
-        default = house_rules().default_checkpoint or settings.default_checkpoint
-        checkpoint = registry.first_checkpoint(engine, default)
+        checkpoint = registry.first_checkpoint(engine, first_choice(the_studio())[1])
     if checkpoint not in checkpoints:
         checkpoint = checkpoints[0]  # a folder that is not there
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
         st.caption(label(trouble))
-    groups = form.fields(engine, checkpoint, checkpoints)
+    groups = settings_form.fields(engine, checkpoint, checkpoints)
     defaults = form.current_defaults(engine, checkpoint, _beside(engine))
     if registry.checkpoint_spec(checkpoint).styled:
         values["style"] = _style()
@@ -96,17 +98,10 @@ def _beside(engine: str) -> dict[str, Any]:
 
 
 def _engine() -> str:
-    names = offered_engines()
-    default = house_rules().default_engine or the_studio().settings.default_engine
+    names = offered_engines(the_studio())
     if len(names) == 1:
         return names[0]
-    return form.choose(_("Engine"), "set_engine", names, default, engine_title)
-
-
-def _checkpoints(engine: str) -> list[str]:
-    """Those of the tables, and the host's own that are there."""
-    own = [name for name in own_folders(the_studio().settings.checkpoints_dir) if registry.offers(engine, name)]
-    return [*registry.ENGINES[engine].checkpoints, *own]
+    return form.choose(_("Engine"), "set_engine", names, first_choice(the_studio())[0], engine_title)
 
 
 def _style() -> str | None:
@@ -142,10 +137,10 @@ def _style_in_words() -> str | None:
 
 
 def _main_settings(
-    main: list[form.Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
+    main: list[Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
 ) -> None:
     """Draws the settings of the main group into two columns."""
-    fields = [field for field in main if field.name not in form.OWN_WIDGET]
+    fields = [field for field in main if field.name not in OWN_WIDGET]
     if registry.checkpoint_spec(checkpoint).only_side:
         fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
@@ -194,7 +189,7 @@ def _how_many() -> tuple[int, bool]:
 
 
 def _more_settings(
-    groups: dict[str, list[form.Field]],
+    groups: dict[str, list[Field]],
     engine: str,
     checkpoint: str,
     defaults: dict[str, Any],
@@ -215,13 +210,13 @@ def _more_settings(
             if "image_prompts" in names:
                 resemble = _("Pictures to resemble")
                 image_prompts = st.file_uploader(
-                    resemble, _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
+                    resemble, TYPES, accept_multiple_files=True, key="upload_image_prompts"
                 )
                 kept_prompts = form.remembered().get("set_image_prompts")
                 if kept_prompts and not image_prompts:
                     named = [one.text for one in parse_prompts(kept_prompts, avoid_only=True)]
                     _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
-            drawn = [field for field in fields if field.name not in form.OWN_WIDGET]
+            drawn = [field for field in fields if field.name not in OWN_WIDGET]
             for at in range(0, len(drawn), 2):
                 for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
                     with cell:
@@ -235,7 +230,7 @@ def _more_settings(
 
 def _upload(name: str, label: str, said: str) -> Any:
     """One picture, new or kept from before; returns what was uploaded."""
-    uploaded = st.file_uploader(label, _uploads.TYPES, key=f"upload_{name}")
+    uploaded = st.file_uploader(label, TYPES, key=f"upload_{name}")
     kept = form.remembered().get(f"set_{name}")
     if kept and uploaded is None:
         _kept(name, label, said, [kept])
@@ -244,19 +239,17 @@ def _upload(name: str, label: str, said: str) -> Any:
 
 def _kept(name: str, label: str, said: str, references: list[str]) -> None:
     """Pictures that a setting already names, by key, or by the id of a record as in the settings of a variation."""
-    store = the_studio().store
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
         for number, reference in enumerate(references):
             with plain_errors():  # the host may have hidden it since
-                found = sources.key_of(the_studio().db, store, reference)
-                draw_picture(store.get(found), key=f"kept_{name}_{number}", alt=label, side=56)
+                draw_picture(access.source(the_studio(), reference), key=f"kept_{name}_{number}", alt=label, side=56)
         st.text(said)
         key, forget = f"remove_{name}", ({f"set_{name}": None},)
         st.button(_("Remove"), key=key, icon=":material/close:", on_click=form.preset, args=forget)
 
 
 def _submit(
-    visitor: str,
+    visitor: Submitter,
     engine: str,
     values: dict[str, Any],
     pictures: int,
@@ -264,58 +257,38 @@ def _submit(
     image_prompts: list[Any],
     mask: Any,
 ) -> None:
-    studio = the_studio()
-    # All is checked before anything is stored, so that a refused form leaves no files behind.
-    visitors.check(studio.db, visitor)
-    single = {name: one for name, one in (("init_image", init_image), ("mask_image", mask)) if one is not None}
-    stand_in = dict.fromkeys([*single, *(["image_prompts"] if image_prompts else [])], "upload")
-    validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})
-    if len(image_prompts) > MAX_IMAGE_PROMPTS:
-        raise BadParams(
-            _(
-                "{given} pictures to resemble; at most {most} are allowed.",
-                given=len(image_prompts),
-                most=MAX_IMAGE_PROMPTS,
-            )
-        )
-    for upload in [*image_prompts, *single.values()]:
-        _uploads.cleaned(upload.getvalue(), upload.name, studio.settings.max_upload_bytes)
-    for name, one in single.items():
-        values[name] = _uploads.keep_upload(studio, one.getvalue(), one.name).key
-    if image_prompts:
-        kept = [_uploads.keep_upload(studio, one.getvalue(), one.name).key for one in image_prompts]
-        values["image_prompts"] = " | ".join(kept)
+    sent = {
+        "init_image": [init_image] if init_image is not None else [],
+        "mask_image": [mask] if mask is not None else [],
+        "image_prompts": image_prompts,
+    }
     parent_id, source_artefact_id = None, None
     if init_image is None and values.get("init_image"):
         parent_id, source_artefact_id = form.remembered().get("set_lineage") or (None, None)
-    jobs = submit(
-        studio,
-        visitor=visitor,
-        engine=engine,
-        values=_starting(values),
+    jobs = submit_with_pictures(
+        the_studio(),
+        visitor,
+        engine,
+        values,
+        {name: [Upload(one.name, one.getvalue()) for one in some] for name, some in sent.items()},
         pictures=pictures,
         parent_id=parent_id,
         source_artefact_id=source_artefact_id,
     )
     st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
     scroll_to("your_pictures", jobs[-1].id)
-    if not workers.live(studio.db):
+    if not workers.live(the_studio().db):
         st.toast(_(NO_EXECUTOR), duration="long")
-
-
-def _starting(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with init=image where a picture to start from was given: that is what giving one means."""
-    return {**values, "init": "image"} if values.get("init_image") and "init" in values else values
 
 
 def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     """The size and memory of what would be made, once the settings are sound."""
     try:
-        params = validate(engine, {**_starting(values), "prompt": values["prompt"] or "x", "seed": 0})
+        params = validate(engine, {**starting(values), "prompt": values["prompt"] or "x", "seed": 0})
     except ValueError:
         return
     width, height = params.actual_size
-    memory = registry.estimate_memory(params, the_studio().settings.checkpoints_dir) / 2**30
+    memory = registry.estimate_memory(params, the_settings().checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
     if params.upscale > 1:
         large = (width * params.upscale, height * params.upscale)
@@ -323,7 +296,7 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
-    folder, enlarger = the_studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
+    folder, enlarger = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:

@@ -6,10 +6,9 @@ from functools import partial
 
 import streamlit as st
 
-from db import pairs, queue, votes
 from db.errors import AlreadyVoted, PairGone, TooFast, UnknownJob
 from db.jobs import Job, State
-from generator import registry
+from db.votes import Choice
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
@@ -20,6 +19,8 @@ from pages.shared.studio import the_studio
 from pages.shared.text import esc, short
 from pages.shared.visitor import the_visitor
 from ratings.pairing import Pool
+from studio import access, vote
+from studio.context import Submitter
 
 POOL_S = 5.0
 ALT = {"left": N_("left picture: {prompt}"), "right": N_("right picture: {prompt}")}
@@ -30,7 +31,7 @@ def page() -> None:
     """The pair to compare next, or what to do where there is none."""
     visitor = the_visitor()
     pair = _pair(visitor)
-    given = votes.cast_by(the_studio().db, visitor)
+    given = vote.given(the_studio(), visitor)
     if pair is None:
         _nothing_to_compare(given)
         return
@@ -38,7 +39,7 @@ def page() -> None:
     with st.container(key="vote_area"):
         _question(left, right)
         files = files_of([left.id, right.id])
-        sides: tuple[votes.Choice, votes.Choice] = ("left", "right")
+        sides: tuple[Choice, Choice] = ("left", "right")
         for job, cell, choice in zip(pair, st.columns(2, gap="small", wrap=False), sides, strict=True):
             with cell, st.container(key=f"vote_{choice}"):
                 found = files[job.id]
@@ -64,19 +65,17 @@ def page() -> None:
                 st.page_link(LEADERBOARD, label=_("Leaderboard"), icon=":material/arrow_forward:", width="content")
 
 
-def _pair(visitor: str) -> tuple[Job, Job] | None:
+def _pair(visitor: Submitter) -> tuple[Job, Job] | None:
     """The pair on show until it is voted on, so that a reload or a widget does not deal another one."""
-    db = the_studio().db
     shown: tuple[str, str] | None = st.session_state.get("pair")
     if shown is not None:
         try:
-            pair = queue.get(db, shown[0]), queue.get(db, shown[1])
-            if all(job.state == State.SUCCEEDED and not job.hidden for job in pair):
+            pair = access.job(the_studio(), visitor, shown[0]), access.job(the_studio(), visitor, shown[1])
+            if all(job.state == State.SUCCEEDED for job in pair):
                 return pair
         except UnknownJob:
             pass
-    # What was enlarged is the same picture again, and a ranking is none.
-    found = pairs.next_pair(db, visitor, registry.drawing_engines(), among=_pool())
+    found = vote.next_pair(the_studio(), visitor, _pool())
     st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
     return found
 
@@ -84,7 +83,7 @@ def _pair(visitor: str) -> tuple[Job, Job] | None:
 @st.cache_resource(ttl=POOL_S, show_spinner=False)
 def _pool() -> Pool:
     # Shared by all who vote: what votes on some hundred pictures say is worked out once in a while.
-    return pairs.pool(the_studio().db, registry.drawing_engines())
+    return vote.pool(the_studio())
 
 
 def _question(left: Job, right: Job) -> None:
@@ -101,10 +100,10 @@ def _question(left: Job, right: Job) -> None:
             st.html(f'<div class="t2i-prompt t2i-question t2i-two">{esc(short(job.prompt, 120))}</div>')
 
 
-def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
+def _cast(visitor: Submitter, left: Job, right: Job, choice: Choice) -> None:
     with plain_errors():
         try:
-            votes.cast(the_studio().db, voter=visitor, left_id=left.id, right_id=right.id, choice=choice)
+            vote.cast(the_studio(), visitor, left.id, right.id, choice)
         except TooFast as error:
             st.toast(str(error))
             return

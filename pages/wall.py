@@ -17,13 +17,16 @@ from pages.components import job_card
 from pages.components.picture import draw_picture
 from pages.ratings import standings
 from pages.shared.address import for_visitors, qr_code
-from pages.shared.engines import engine_title
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _
 from pages.shared.navigation import KIOSK, show
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import house_rules, the_settings, the_studio
 from pages.shared.text import duration, esc, short
+from pages.shared.visitor import the_visitor
+from studio import access
+from studio.access import may_see
+from studio.engines import engine_title
 
 _HERE = Path(__file__).resolve().parent
 SHAPES = ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3))  # columns and rows, the smallest that holds all pictures
@@ -39,10 +42,10 @@ FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something
 def page() -> None:
     """Refreshes by itself, and comes back by itself when the server was away."""
     st.html(_HERE / "shared" / "wall.css")
-    refresh_s = the_studio().settings.wall_refresh_s
+    refresh_s = the_settings().wall_refresh_s
     with st.container(key="wall_script"):
         st.html(_watch(max(SILENT_S, SILENT_REFRESHES * refresh_s)), unsafe_allow_javascript=True)
-    address = for_visitors(st.context.url, the_studio().settings.public_url, KIOSK)
+    address = for_visitors(st.context.url, the_settings().public_url, KIOSK)
     st.fragment(_wall, run_every=refresh_s)(address)
 
 
@@ -93,11 +96,11 @@ def _wall(address: str | None) -> None:
 
 def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
     """The jobs to show by id, the most important first; the votes of those that did well; how many are running."""
-    db, engines = the_studio().db, registry.drawing_engines()
+    db, engines, visitor = the_studio().db, registry.drawing_engines(), the_visitor()
     others = [name for name in registry.ENGINES if name not in engines]
-    running = [job for job in queue.running_jobs(db) if not job.hidden and job.engine in engines]
+    running = [job for job in queue.running_jobs(db) if may_see(visitor, job) and job.engine in engines]
     best = wall.best_voted(db, standings.best_first(db), engines, limit=MOST_VOTED)
-    newest = queue.list_jobs(db, states=[State.SUCCEEDED], without=others, limit=MOST)
+    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=MOST)
     jobs = {job.id: job for job in [*running[:MOST_RUNNING], *(job for job, _ in best), *newest]}
     return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}, len(running)
 

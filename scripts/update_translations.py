@@ -1,4 +1,4 @@
-"""Bring pages/locale/*.po up to date with the pages: new messages are added untranslated, unused ones are dropped.
+"""Bring pages/locale/*.po up to date with what pages show: new messages are added untranslated, unused ones dropped.
 
     python scripts/update_translations.py
 
@@ -18,7 +18,7 @@ from pages.shared import po_file  # noqa: E402
 from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
 
 Message = tuple[str, ...]  # alone, or with its plural
-_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2}
+_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "Term": 1}  # the last two: see studio/errors.py
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),
@@ -31,7 +31,8 @@ _HEADER = (
 def messages() -> dict[Message, list[str]]:
     """Every message that a page can show, in the order of the files, and the files that have it."""
     found: dict[Message, list[str]] = {}
-    for path in [ROOT / "webapp.py", *sorted((ROOT / "pages").rglob("*.py"))]:
+    rooms = [path for room in ("pages", "studio") for path in sorted((ROOT / room).rglob("*.py"))]
+    for path in [ROOT / "webapp.py", *rooms]:
         for message in _messages_of(path):
             files = found.setdefault(message, [])
             name = path.relative_to(ROOT).as_posix()

@@ -1,13 +1,11 @@
-"""The form of an engine, made from its parameter declaration: a field added there appears here by itself."""
+"""The form of an engine: a widget for each of its settings, which keeps what was set in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import streamlit as st
-from pydantic.fields import FieldInfo
 
 from db.artefacts import Artefact
 from db.jobs import Job
@@ -15,12 +13,9 @@ from generator import registry
 from generator.inventory import missing
 from generator.params import BadParams, Params, validate
 from pages.shared.language import N_, _
-from pages.shared.studio import the_studio
+from pages.shared.studio import the_settings
+from studio.settings_form import OWN_WIDGET, Field, defaults, follows
 
-# What the page has its own widget for, or fills in from an upload.
-OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
-_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
-_CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 # The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
 _TRANSLATED = (
     *(N_("Checkpoint"), N_("Style"), N_("Seed"), N_("Width"), N_("Height"), N_("Steps"), N_("steps")),
@@ -29,47 +24,6 @@ _TRANSLATED = (
     *(N_("Candidates"), N_("Variety"), N_("Noise"), N_("Learning rate"), N_("Init strength"), N_("Sampler")),
 )
 _NAMES_WEIGHTS = ("checkpoint", "clip", "upscaler")  # what they name may have to be downloaded first
-
-
-@dataclass(frozen=True)
-class Field:
-    """One setting as the form shows it; bounds are inclusive, None where there is none."""
-
-    name: str
-    kind: Literal["choice", "choices", "switch", "whole", "number", "text"]
-    group: str
-    unit: str
-    help: str
-    choices: tuple[Any, ...] = ()  # texts, or whole numbers
-    least: float | None = None
-    most: float | None = None
-
-    @property
-    def label(self) -> str:
-        words = [_ACRONYMS.get(word, word) for word in self.name.split("_")]
-        text = " ".join(words)
-        return _(text[0].upper() + text[1:]) + (f" ({_(self.unit)})" if self.unit else "")
-
-
-def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str, list[Field]]:
-    """The settings of an engine that this checkpoint reads, by group, in the order of their declaration.
-
-    checkpoints: those to choose from. Raises registry.UnknownName.
-    """
-    groups: dict[str, list[Field]] = {}
-    spec = registry.checkpoint_spec(checkpoint)
-    for name, info in registry.params_class(engine).model_fields.items():
-        if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
-            continue
-        field = _field(name, info, checkpoints)
-        groups.setdefault(field.group, []).append(field)
-    return groups
-
-
-def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
-    """What each setting is before anybody changes it, for this checkpoint; the seed is random."""
-    # Asked of the declaration itself, since some settings follow from others.
-    return {**validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0}).model_dump(), "seed": None}
 
 
 def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,46 +56,9 @@ def _given() -> dict[str, Any]:
     return given
 
 
-def _follows(engine: str, params: Mapping[str, Any], name: str) -> bool:
-    """Whether a setting of a job is what follows from the others."""
-    try:
-        others = {other: value for other, value in params.items() if other != name}
-        return bool(validate(engine, others).model_dump(mode="json")[name] == params[name])
-    except (BadParams, registry.UnknownName, KeyError):
-        return False
-
-
 def _typed(value: Any) -> Any:
     """A default as its widget has it."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
-    extra: Any = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    field = Field(name, "text", str(extra.get("group", "more")), str(extra.get("unit", "")), info.description or "")
-    kind: Any = info.annotation
-    if name == "checkpoint":
-        return replace(field, kind="choice", choices=tuple(checkpoints))
-    if name == "upscaler":
-        return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
-    if name in _CHOICES_OF:
-        return replace(field, kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"))
-    if get_origin(kind) is Literal:
-        return replace(field, kind="choice", choices=get_args(kind))
-    if kind is bool:
-        return replace(field, kind="switch")
-    if kind in (int, float):
-        least, most = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
-        return replace(field, kind="whole" if kind is int else "number", least=least, most=most)
-    return field
-
-
-def _bound(info: FieldInfo, *names: str) -> float | None:
-    for constraint in info.metadata:
-        for name in names:
-            if (value := getattr(constraint, name, None)) is not None:
-                return float(value)
-    return None
 
 
 def key_of(engine: str, checkpoint: str, name: str) -> str:
@@ -215,7 +132,7 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
         free = field.name == "upscaler"  # or a file of the host's own
         choices = (*field.choices, value) if free and value not in field.choices else field.choices
         return st.selectbox(
-            field.label,
+            _label(field),
             choices,
             index=choices.index(value) if value in choices else 0,
             key=key,
@@ -226,7 +143,7 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
     if field.kind == "choices":
         most = None if field.most is None else int(field.most)
         return st.multiselect(
-            field.label,
+            _label(field),
             field.choices,
             default=[name for name in value if name in field.choices],
             key=key,
@@ -235,17 +152,17 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             format_func=lambda name: _shown(field, name),
         )
     if field.kind == "switch":
-        return st.toggle(field.label, value, key=key, help=field.help)
+        return st.toggle(_label(field), value, key=key, help=field.help)
     if field.kind == "whole":
         least = None if field.least is None else int(field.least)
         most = None if field.most is None else int(field.most)
         return st.number_input(
-            field.label, min_value=least, max_value=most, value=value, step=1, key=key, help=field.help
+            _label(field), min_value=least, max_value=most, value=value, step=1, key=key, help=field.help
         )
     if field.kind == "number":
         step = 0.01 if 0 < default < 0.1 else 0.1
         return st.number_input(
-            field.label,
+            _label(field),
             min_value=field.least,
             max_value=field.most,
             value=value,
@@ -254,7 +171,11 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             key=key,
             help=field.help,
         )
-    return st.text_input(field.label, value, key=key, help=field.help)
+    return st.text_input(_label(field), value, key=key, help=field.help)
+
+
+def _label(field: Field) -> str:
+    return _(field.title) + (f" ({_(field.unit)})" if field.unit else "")
 
 
 def _shown(field: Field, name: Any) -> str:
@@ -262,7 +183,7 @@ def _shown(field: Field, name: Any) -> str:
     if field.name not in _NAMES_WEIGHTS:
         return str(name)
     spec = registry.CHECKPOINTS.get(name) if field.name != "clip" else None
-    absent = missing(name, the_studio().settings.checkpoints_dir)
+    absent = missing(name, the_settings().checkpoints_dir)
     return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")
 
 
@@ -271,7 +192,7 @@ def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
     values = {key_of(job.engine, job.checkpoint, name): value for name, value in job.params.items()}
     for name, value in job.params.items():
         key = key_of(job.engine, job.checkpoint, name)
-        _given()[key] = value if _follows(job.engine, job.params, name) else None
+        _given()[key] = value if follows(job.engine, job.params, name) else None
     values["set_engine"] = job.engine
     values["set_checkpoint"] = job.checkpoint
     known = job.params.get("style") in (None, *registry.STYLES)

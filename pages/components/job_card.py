@@ -14,13 +14,15 @@ from db.waiting import Place
 from pages.components import form
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
-from pages.shared.engines import engine_title, makes
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _, ngettext, number
 from pages.shared.navigation import INFERENCES, QUEUE, SHEETS
-from pages.shared.studio import the_studio
+from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import duration, esc, label, quoted, short
+from studio import access, submit
+from studio.context import Submitter
+from studio.engines import engine_title, makes
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
@@ -30,12 +32,12 @@ RUNNING_S, WAITING_S = 1.0, 2.0
 TOGETHER_S = 2.0  # jobs of one submission are made within this time
 
 
-def jobs_of(visitor: str) -> tuple[list[Job], int]:
+def jobs_of(visitor: Submitter) -> tuple[list[Job], int]:
     """The visitor's jobs worth watching, newest first, and how many more are waiting behind them."""
-    db = the_studio().db
-    live = queue.list_jobs(db, submitter=visitor, states=[State.QUEUED, State.RUNNING], limit=200)
+    studio = the_studio()
+    live = access.jobs(studio, visitor, mine=True, states=[State.QUEUED, State.RUNNING], limit=200)
     waiting = [job for job in live if job.state == State.QUEUED]
-    ended = queue.list_jobs(db, submitter=visitor, states=ENDED, limit=SHOWN_ENDED)
+    ended = access.jobs(studio, visitor, mine=True, states=ENDED, limit=SHOWN_ENDED)
     # The oldest of the waiting are served first.
     shown = [job for job in live if job.state == State.RUNNING] + waiting[-SHOWN_WAITING:] + ended
     return in_order(shown), max(len(waiting) - SHOWN_WAITING, 0)
@@ -56,7 +58,7 @@ def in_order(jobs: list[Job]) -> list[Job]:
     return [job for group in reversed(groups) for job in group]
 
 
-def live(visitor: str) -> None:
+def live(visitor: Submitter) -> None:
     """Cards of the visitor's jobs. They refresh while one of them waits, and often while one is drawn."""
     jobs, _behind = jobs_of(visitor)
     pace = _pace(jobs)
@@ -73,7 +75,7 @@ def _pace(jobs: list[Job]) -> float | None:
     return RUNNING_S if State.RUNNING in states else WAITING_S if State.QUEUED in states else None
 
 
-def _cards(visitor: str, pace: float | None) -> None:
+def _cards(visitor: Submitter, pace: float | None) -> None:
     with plain_errors():
         if st.session_state.pop("form_changed", False):
             st.rerun()
@@ -116,7 +118,7 @@ def _newest_sheet(jobs: list[Job]) -> None:
         )
 
 
-def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     data = load(files.get("picture") or files.get("preview"))
     draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
     share = job.step / job.total_steps if job.state in (State.RUNNING, State.SUCCEEDED) else 0
@@ -131,7 +133,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: str) -> None:
 
 
 def _instead(job: Job) -> str:
-    if makes(job) == "result" and job.state != State.QUEUED:
+    if makes(job.engine) == "result" and job.state != State.QUEUED:
         return engine_title(job.engine)
     return {
         State.QUEUED: _("Waiting for its turn"),
@@ -187,7 +189,7 @@ def heard(job: Job) -> None:
 
 def place_of(job: Job) -> Place:
     """Place and estimated wait of a waiting job. Raises UnknownJob."""
-    known = _places(the_studio().settings.database_url).get(job.id)
+    known = _places(the_settings().database_url).get(job.id)
     return known or queue.places(the_studio().db, [job.id])[job.id]
 
 
@@ -247,7 +249,7 @@ def _line(job: Job, height: int) -> str:
     )
 
 
-def _actions(job: Job, visitor: str) -> None:
+def _actions(job: Job, visitor: Submitter) -> None:
     if job.state in (State.QUEUED, State.RUNNING):
         st.button(
             _("Cancel"),
@@ -259,16 +261,16 @@ def _actions(job: Job, visitor: str) -> None:
         )
     elif job.state == State.SUCCEEDED:
         st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
-        if makes(job) == "drawing":
+        if makes(job.engine) == "drawing":
             st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
-    elif makes(job) == "drawing":
+    elif makes(job.engine) == "drawing":
         st.button(_("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
 
 
-def cancel(job_id: str, visitor: str) -> None:
+def cancel(job_id: str, visitor: Submitter) -> None:
     """Ask for a job's end; what stands against it is shown as one sentence."""
     with plain_errors():
-        queue.request_cancel(the_studio().db, job_id, submitter=visitor)
+        submit.cancel(the_studio(), visitor, job_id)
 
 
 def _edit(job: Job) -> None:

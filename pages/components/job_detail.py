@@ -8,25 +8,27 @@ from typing import Any
 
 import streamlit as st
 
-from db import queue, votes
+from db import votes
 from db.artefacts import Artefact
 from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
-from pages._submit import run_again
 from pages.components import form, job_card, lineage, results
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.shared.charts import legible
-from pages.shared.engines import engine_title, makes
 from pages.shared.errors import plain_errors
-from pages.shared.files import files_of, load, read_shown
+from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named, number
 from pages.shared.navigation import GENERATION, go, go_to
 from pages.shared.studio import the_studio
 from pages.shared.text import duration, esc
 from pages.shared.visitor import names_of
+from studio import access
+from studio.context import Submitter
+from studio.engines import engine_title, makes
+from studio.submit import run_again
 
 DOWNLOADS = {
     "picture": "PNG",
@@ -40,14 +42,12 @@ DOWNLOADS = {
 _AXIS, _LOOSE = {"grid": False, "tickCount": 4}, {"zero": False}
 
 
-def show(job_id: str, visitor: str) -> None:
+def show(job_id: str, visitor: Submitter) -> None:
     """The job, or a sentence where there is none that this visitor may see."""
     st.button(_("All inferences"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
-        job = queue.get(the_studio().db, job_id)
+        job = access.job(the_studio(), visitor, job_id)
     except UnknownJob:
-        job = None
-    if job is None or job.hidden:
         empty_state(_("No such job"), _("There is no job under this address. It may have been taken out by the host."))
         return
     ended = job.state not in (State.QUEUED, State.RUNNING)
@@ -58,20 +58,23 @@ def _close() -> None:
     st.query_params.pop("job", None)
 
 
-def _body(job_id: str, visitor: str, ended: bool) -> None:
+def _body(job_id: str, visitor: Submitter, ended: bool) -> None:
     with plain_errors():
         go()
-        job = queue.get(the_studio().db, job_id)
-        if job.hidden or (not ended and job.state not in (State.QUEUED, State.RUNNING)):
+        try:
+            job = access.job(the_studio(), visitor, job_id)
+        except UnknownJob:  # hidden since the page was drawn
+            st.rerun()
+        if not ended and job.state not in (State.QUEUED, State.RUNNING):
             st.rerun()
         files = files_of([job.id])[job.id]
         look, facts = st.columns([5, 6], gap="large")
         with look:
-            if makes(job) == "result":
-                results.show(job, files.get("result"))
+            if makes(job.engine) == "result":
+                results.show(job, files.get("result"), visitor)
             else:
                 _picture(job, files)
-            _downloads(job, files)
+            _downloads(job, files, visitor)
         with facts:
             st.html(f'<div class="t2i-prompt whole">{esc(job.prompt)}</div>')
             share = job.step / job.total_steps
@@ -81,7 +84,7 @@ def _body(job_id: str, visitor: str, ended: bool) -> None:
             if len(job.history) > 1:
                 st.header(_("Score by step"), anchor=False)
                 _curve(job)
-            lineage.lineage(job)
+            lineage.show(job, visitor)
 
 
 def _curve(job: Job) -> None:
@@ -133,7 +136,7 @@ def _picture(job: Job, files: dict[str, Artefact]) -> None:
     draw_picture(data, key=f"detail_{job.id}", alt=job.prompt, instead=_("There is no picture yet"))
 
 
-def _downloads(job: Job, files: dict[str, Artefact]) -> None:
+def _downloads(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     there = [(kind, name) for kind, name in DOWNLOADS.items() if kind in files]
     if not there:
         return
@@ -143,7 +146,7 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
             st.download_button(
                 _(name),
                 # Read when it is asked for, so that a look at a job does not load its film.
-                partial(read_shown, job, artefact),
+                partial(access.file, the_studio(), visitor, artefact),
                 file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
                 mime=artefact.media_type,
                 key=f"download_{kind}",
@@ -152,10 +155,10 @@ def _downloads(job: Job, files: dict[str, Artefact]) -> None:
             )
 
 
-def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+def _next_steps(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     with st.container(horizontal=True, gap="small"):
         if job.state in (State.QUEUED, State.RUNNING):
-            if job.submitter == visitor:
+            if access.owns(visitor, job):
                 st.button(
                     _("Cancel"),
                     icon=":material/close:",
@@ -165,7 +168,7 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
                 )
             return
         st.button(_("Run again"), icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
-        drawn = makes(job) == "drawing"
+        drawn = makes(job.engine) == "drawing"
         if drawn:
             st.button(_("Edit settings"), icon=":material/edit:", on_click=_edit, args=(job,))
         if "picture" in files:
@@ -176,9 +179,9 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: str) -> None:
         st.caption(_("Run again: the same settings with a new seed."))
 
 
-def _run_again(job: Job, visitor: str) -> None:
+def _run_again(job: Job, visitor: Submitter) -> None:
     with plain_errors():
-        run_again(the_studio(), job, visitor)
+        run_again(the_studio(), visitor, job)
         go_to(GENERATION)
 
 

@@ -6,19 +6,22 @@ import streamlit as st
 
 from db import queue, submissions
 from db.artefacts import Artefact
-from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
-from generator.params.vary import takes_pictures
-from pages._submit import MAX_PICTURES, drawing_of, upscale, vary
 from pages.components.picture import draw_picture
-from pages.shared.engines import engine_title
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _
 from pages.shared.navigation import INFERENCES, SHEETS, go_to
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import the_studio
 from pages.shared.text import label
+from studio import access
+from studio.context import Submitter
+from studio.engines import engine_title
+from studio.limits import engines_that_vary, is_offered
+from studio.submit import MAX_PICTURES
+from studio.upscale import upscale
+from studio.vary import drawing_of, vary
 
 SHOWN_CHILDREN = 24
 DEFAULT_VARIATIONS = 4
@@ -32,17 +35,16 @@ STATES = {
 }
 
 
-def next_steps(job: Job, picture: Artefact, visitor: str) -> None:
+def next_steps(job: Job, picture: Artefact, visitor: Submitter) -> None:
     """The buttons Vary and Upscale, each with its few settings."""
-    withheld = house_rules().withheld
-    engines = [name for name in takes_pictures() if name not in withheld]
+    engines = engines_that_vary(the_studio())
     if engines:
         _vary_settings(job, picture, visitor, engines)
-    if "upscale" not in withheld:
+    if is_offered(the_studio(), "upscale"):
         _upscale_settings(job, picture, visitor)
 
 
-def _vary_settings(job: Job, picture: Artefact, visitor: str, engines: list[str]) -> None:
+def _vary_settings(job: Job, picture: Artefact, visitor: Submitter, engines: list[str]) -> None:
     with st.popover(_("Vary"), icon=":material/shuffle:"):
         drawn_by = drawing_of(the_studio(), job).engine
         engine = st.selectbox(
@@ -73,10 +75,10 @@ def _vary_settings(job: Job, picture: Artefact, visitor: str, engines: list[str]
         )
 
 
-def _upscale_settings(job: Job, picture: Artefact, visitor: str) -> None:
+def _upscale_settings(job: Job, picture: Artefact, visitor: Submitter) -> None:
     with st.popover(_("Upscale"), icon=":material/zoom_out_map:"):
-        checkpoints = registry.ENGINES["upscale"].checkpoints
-        checkpoint = st.selectbox(
+        checkpoints = list(registry.ENGINES["upscale"].checkpoints)
+        checkpoint: str = st.selectbox(
             _("Model"),
             checkpoints,
             key=f"upscale_model_{job.id}",
@@ -100,21 +102,22 @@ def _upscale_settings(job: Job, picture: Artefact, visitor: str) -> None:
         )
 
 
-def _vary(job: Job, picture: Artefact, visitor: str, engine: str, count: int, skip_rate: float) -> None:
+def _vary(job: Job, picture: Artefact, visitor: Submitter, engine: str, count: int, skip_rate: float) -> None:
     with plain_errors():
-        sheet = vary(the_studio(), job, picture, visitor, engine=engine, count=count, skip_rate=skip_rate)
+        sheet = vary(the_studio(), visitor, job, picture, engine=engine, count=count, skip_rate=skip_rate)
         go_to(SHEETS, sheet=sheet.id)
 
 
-def _upscale(job: Job, picture: Artefact, visitor: str, checkpoint: str) -> None:
+def _upscale(job: Job, picture: Artefact, visitor: Submitter, checkpoint: str) -> None:
     with plain_errors():
-        go_to(INFERENCES, job=upscale(the_studio(), job, picture, visitor, checkpoint=checkpoint).id)
+        go_to(INFERENCES, job=upscale(the_studio(), visitor, job, picture, checkpoint=checkpoint).id)
 
 
-def lineage(job: Job) -> None:
+def show(job: Job, visitor: Submitter) -> None:
     """The picture this one was made from, those made from it, and the sheet it is on."""
     db = the_studio().db
-    parents = [] if job.parent_id is None else _seen([_job(job.parent_id)])
+    parent = access.made_from(the_studio(), visitor, job)
+    parents = [] if parent is None else [parent]
     made_from_it = queue.children(db, job.id, limit=SHOWN_CHILDREN)
     sheet = submissions.of_jobs(db, [job.id]).get(job.id)
     if sheet is not None:
@@ -128,18 +131,6 @@ def lineage(job: Job) -> None:
         if jobs:
             st.subheader(title, anchor=False)
             _thumbnails(jobs, kind)
-
-
-def _job(job_id: str) -> Job | None:
-    try:
-        return queue.get(the_studio().db, job_id)
-    except UnknownJob:
-        return None
-
-
-def _seen(jobs: list[Job | None]) -> list[Job]:
-    """Those that may be seen."""
-    return [job for job in jobs if job is not None and not job.hidden]
 
 
 def _thumbnails(jobs: list[Job], kind: str) -> None:

@@ -2,45 +2,89 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
 
-from db import refinements, submissions
+from db import refinements
 from db.artefacts import Artefact
-from db.errors import DatabaseUnavailable, DbError, UnknownRefinement
-from db.jobs import ENDED, LIVE, Job, State
+from db.errors import UnknownRefinement
+from db.jobs import Job, State
 from db.refinements import Refinement, Stage
 from db.submissions import Member
-from generator.params import BadParams
-from pages import _stages
-from pages._stages import COUNTS, DEFAULT_COUNT, DEFAULT_RATE, RATES
-from pages._submit import rank
 from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
-from pages.components.sheet import KINDS, pictures_of, ranked_places, standing
+from pages.components.sheet import KINDS, Files, ranked_places, rankings_of, standing
 from pages.shared.errors import plain_errors
-from pages.shared.files import files_of, load, read_shown
+from pages.shared.files import files_of, load
 from pages.shared.frame import scroll_to
-from pages.shared.language import _, ngettext
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.language import N_, _, ngettext
+from pages.shared.studio import the_studio
 from pages.shared.text import esc, short
+from studio import access
+from studio.context import Submitter
+from studio.limits import engines_that_vary, is_offered
+from studio.refine import (
+    DEFAULT_COUNT,
+    DEFAULT_RATE,
+    Marked,
+    mark,
+    packed,
+    refinement,
+    row_of,
+    set_up,
+    upscale_marked,
+    vary_marked,
+)
+from studio.sheets import cancel_all, is_live, pictures_of, still_theirs
 
 LOOK_S = 3.0  # how often a page asks whether another device has changed something
 SEEN = "refinement_version"
+COUNTS = (2, 4, 6, 8)
+# Skip rates from near to far; see generator.params.vary.
+RATES = {
+    0.9: N_("very near"),
+    0.75: N_("near"),
+    0.6: N_("rather near"),
+    0.45: N_("between"),
+    0.3: N_("rather far"),
+    0.15: N_("far"),
+    0.0: N_("very far"),
+}
 
 
-def show(refinement_id: str, visitor: str) -> None:
+@dataclass(frozen=True)
+class Row:
+    """A row as it is drawn: its pictures in their order, the rankings about it, what is finished and what is marked."""
+
+    stage: Stage
+    members: list[Member]
+    rankings: list[Job]
+    files: Files
+    places: dict[str, tuple[int, float]]
+    marks: set[str]
+
+    @property
+    def pictures(self) -> dict[str, Artefact]:
+        """The finished pictures, by job."""
+        done = (member.job.id for member in self.members if member.job.state == State.SUCCEEDED)
+        return {job_id: self.files[job_id]["picture"] for job_id in done}
+
+    @property
+    def marked(self) -> Marked:
+        """Those of them that are marked, with their jobs."""
+        found = self.pictures
+        chosen = (member.job for member in self.members if member.job.id in self.marks)
+        return [(job, found[job.id]) for job in chosen if job.id in found]
+
+
+def show(refinement_id: str, visitor: Submitter) -> None:
     """The rows, or a sentence where there is no such refinement."""
     st.button(_("All refinements"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
-    db = the_studio().db
     try:
-        found = refinements.get(db, refinement_id)
-        rows = [(stage, submissions.jobs_of(db, stage.submission.id)) for stage in refinements.stages_of(db, found.id)]
-        if not any(pictures_of(everyone) for _, everyone in rows):
-            raise UnknownRefinement(refinement_id)  # the host has hidden all of it, its prompt as well
+        found, rows = refinement(the_studio(), visitor, refinement_id)
     except UnknownRefinement as error:
         empty_state(_("No such refinement"), str(error))
         return
@@ -48,7 +92,7 @@ def show(refinement_id: str, visitor: str) -> None:
     added = st.session_state.pop("row_added", False)
     st.html(f'<div class="t2i-prompt whole">{esc(short(found.prompt, 300))}</div>')
     for stage, everyone in rows:
-        live = _is_live(everyone)
+        live = is_live(everyone)
         with st.container(key=f"stage_{stage.place}", gap="small"):
             st.fragment(_row, run_every=1.0 if live else None, key=f"row_{stage.submission.id}")(
                 found, stage, visitor, live
@@ -69,76 +113,48 @@ def _look(refinement_id: str) -> None:
             st.rerun()
 
 
-def _is_live(members: list[Member]) -> bool:
-    return any(member.job.state in LIVE for member in members)
-
-
-def _row(found: Refinement, stage: Stage, visitor: str, live: bool) -> None:
+def _row(found: Refinement, stage: Stage, visitor: Submitter, live: bool) -> None:
     with plain_errors():
         if st.session_state.get("row_added"):
             st.rerun()
-        db, sheet = the_studio().db, stage.submission
-        everyone = submissions.jobs_of(db, sheet.id)
-        if _unranked(sheet.kind, everyone) and _rank(stage, everyone, found):
-            everyone = submissions.jobs_of(db, sheet.id)
-        if _is_live(everyone) != live:
+        everyone = row_of(the_studio(), found, stage)
+        if is_live(everyone) != live:
             st.rerun()
-        members = pictures_of(everyone)
-        rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank"]
-        files = files_of([member.job.id for member in everyone])
-        pictures = {m.job.id: files[m.job.id]["picture"] for m in members if m.job.state == State.SUCCEEDED}
-        _heading(stage, members, rankings)
+        row = _as_drawn(found, stage, visitor, everyone)
+        _heading(row)
         if live:
             executor_missing()
-        places = ranked_places(rankings, files)
-        members.sort(key=lambda m: places.get(m.job.id, (len(members), 0.0))[0])
-        marks = refinements.marks_of(db, found.id)
         with st.grid("auto", min_column_width=155, key=f"pictures_{stage.place}"):
-            for number, member in enumerate(members, start=1):
-                job = member.job
-                with st.container(key=f"tile_{job.id}"):
-                    kinds = ("thumbnail", "preview", "picture")
-                    data = load(next((files[job.id][kind] for kind in kinds if kind in files[job.id]), None))
-                    draw_picture(data, key=job.id, alt=job.prompt)
-                    _mark(found, job, number, job.id in marks)
-                    line = _size(pictures[job.id]) if job.engine == "upscale" and job.id in pictures else None
-                    about = esc(line or standing(job, places))
-                    st.html(f'<div class="t2i-meta{" t2i-marked" if job.id in marks else ""}">{about}</div>')
-        marked = [(m.job, pictures[m.job.id]) for m in members if m.job.id in marks and m.job.id in pictures]
-        _next_step(found, stage, marked, visitor)
-        _cancel([m.job for m in members], visitor, stage)
+            for number, member in enumerate(row.members, start=1):
+                _tile(found, row, member.job, number)
+        _next_step(found, row, visitor)
+        _cancel(row, visitor)
 
 
-def _unranked(kind: str, everyone: list[Member]) -> bool:
-    if kind == "enlarged" or _is_live(everyone) or len(_done(everyone)) < 2:
-        return False
-    return submissions.to_be_tried([member.job for member in everyone if member.cell is None], time.time())
+def _as_drawn(found: Refinement, stage: Stage, visitor: Submitter, everyone: list[Member]) -> Row:
+    files = files_of([member.job.id for member in everyone])
+    rankings = [member.job for member in rankings_of(everyone)]
+    places, members = ranked_places(rankings, files), pictures_of(visitor, everyone)
+    members.sort(key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
+    return Row(stage, members, rankings, files, places, refinements.marks_of(the_studio().db, found.id))
 
 
-def _done(everyone: list[Member]) -> list[Member]:
-    """The members with a finished picture that may be seen."""
-    return [m for m in pictures_of(everyone) if m.job.state == State.SUCCEEDED]
+def _tile(found: Refinement, row: Row, job: Job, number: int) -> None:
+    files, marked = row.files[job.id], job.id in row.marks
+    with st.container(key=f"tile_{job.id}"):
+        data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+        draw_picture(data, key=job.id, alt=job.prompt)
+        _mark(found, job, number, marked)
+        upscaled = row.pictures.get(job.id) if job.engine == "upscale" else None
+        line = standing(job, row.places) if upscaled is None else f"{upscaled.width} × {upscaled.height} px"
+        st.html(f'<div class="t2i-meta{" t2i-marked" if marked else ""}">{esc(line)}</div>')
 
 
-def _rank(stage: Stage, everyone: list[Member], found: Refinement) -> bool:
-    """Have the row ranked, once where nothing goes wrong; whether there was room in the queue."""
-    files = files_of([member.job.id for member in _done(everyone)])
-    pictures = [one["picture"].id for one in files.values() if "picture" in one]
-    try:
-        # In the name of who began: whoever looks first, it counts against the same visitor's queue.
-        rank(the_studio(), stage.submission, pictures, found.submitter, prompt=found.prompt, clip=["mini"], once=True)
-    except DatabaseUnavailable:
-        raise
-    except (DbError, BadParams):  # no room, a limit, a rule of the host's: the row is there all the same
-        return False
-    return True
-
-
-def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
-    sheet, layout = stage.submission, stage.submission.layout
-    st.header(f"{stage.place}. {_(KINDS[sheet.kind])}", anchor=False)
-    done = sum(member.job.state == State.SUCCEEDED for member in members)
-    parts = [_("{done} of {total} done", done=done, total=len(members))]
+def _heading(row: Row) -> None:
+    sheet, layout = row.stage.submission, row.stage.submission.layout
+    st.header(f"{row.stage.place}. {_(KINDS[sheet.kind])}", anchor=False)
+    done = sum(member.job.state == State.SUCCEEDED for member in row.members)
+    parts = [_("{done} of {total} done", done=done, total=len(row.members))]
     if "from" in layout:
         count = len(layout["parents"])
         parts.append(
@@ -146,15 +162,11 @@ def _heading(stage: Stage, members: list[Member], rankings: list[Job]) -> None:
         )
         if layout.get("skip_rate") in RATES:
             parts[-1] += f", {_(RATES[layout['skip_rate']])}"
-    if rankings:
-        newest = rankings[-1]
+    if row.rankings:
+        newest = row.rankings[-1]
         ranked = newest.state == State.SUCCEEDED
         parts.append(_("best first") if ranked else _("ranking: {status}", status=job_card.status_line(newest)))
     st.html(f'<div class="t2i-meta" role="status">{esc(" · ".join(parts))}</div>')
-
-
-def _size(picture: Artefact) -> str:
-    return f"{picture.width} × {picture.height} px"
 
 
 def _mark(found: Refinement, job: Job, number: int, marked: bool) -> None:
@@ -171,8 +183,9 @@ def _mark(found: Refinement, job: Job, number: int, marked: bool) -> None:
     )
 
 
-def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
+def _next_step(found: Refinement, row: Row, visitor: Submitter) -> None:
     """What can be made of the marked pictures: the same for every row, so that one can go on from any."""
+    stage, marked = row.stage, row.marked
     settings = refinements.settings_of(the_studio().db, stage.submission.id)
     sheet_id = stage.submission.id
     rate_key, count_key = f"rate_{sheet_id}", f"count_{sheet_id}"
@@ -185,7 +198,7 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
         if st.session_state.get(key) != value:
             st.session_state[key] = value
     many = f" {len(marked)}" if len(marked) > 1 else ""
-    varied, enlarged = bool(_stages.engines_that_vary()), "upscale" not in house_rules().withheld
+    varied, enlarged = bool(engines_that_vary(the_studio())), is_offered(the_studio(), "upscale")
     with st.container(key=f"next_{stage.place}", gap="small"):
         if varied:
             _how_far_and_many(found, sheet_id, rate_key, count_key)
@@ -206,10 +219,10 @@ def _next_step(found: Refinement, stage: Stage, marked: _stages.Marked, visitor:
                     key=f"upscale_{sheet_id}",
                     icon=":material/zoom_out_map:",
                     disabled=not marked,
-                    on_click=_enlarge,
+                    on_click=_upscale,
                     args=(found, stage, marked, visitor),
                 )
-            _download(stage, marked, many)
+            _download(stage, marked, many, visitor)
         if not marked and varied and enlarged:
             st.caption(_("Tap the pictures you like; then vary, upscale or download them."))
         elif not marked:
@@ -242,13 +255,13 @@ def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key
         )
 
 
-def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:
+def _download(stage: Stage, marked: Marked, many: str, visitor: Submitter) -> None:
     one = marked[0][1] if len(marked) == 1 else None
     studio = the_studio()
     st.download_button(
         _("Download") + many,
         # Read when it is asked for.
-        partial(read_shown, *marked[0]) if one else partial(_stages.packed, studio, marked),
+        partial(access.file, studio, visitor, one) if one else partial(packed, studio, visitor, marked),
         file_name=f"{one.job_id}.{one.key.rsplit('.', 1)[-1]}" if one else f"{stage.submission.id}.zip",
         mime=one.media_type if one else "application/zip",
         key=f"download_{stage.submission.id}",
@@ -258,16 +271,16 @@ def _download(stage: Stage, marked: _stages.Marked, many: str) -> None:
     )
 
 
-def _cancel(members: list[Job], visitor: str, stage: Stage) -> None:
-    waiting = [job.id for job in members if job.state not in ENDED and job.submitter == visitor]
+def _cancel(row: Row, visitor: Submitter) -> None:
+    waiting = still_theirs(visitor, row.members)
     if waiting:
-        key = f"cancel_{stage.submission.id}"
+        key = f"cancel_{row.stage.submission.id}"
         st.button(_("Cancel the rest"), icon=":material/close:", key=key, on_click=_cancel_all, args=(waiting, visitor))
 
 
-def _cancel_all(job_ids: list[str], visitor: str) -> None:
-    for job_id in job_ids:
-        job_card.cancel(job_id, visitor)
+def _cancel_all(job_ids: list[str], visitor: Submitter) -> None:
+    with plain_errors():
+        cancel_all(the_studio(), visitor, job_ids)
 
 
 def _changed_here(version: int) -> None:
@@ -278,30 +291,30 @@ def _changed_here(version: int) -> None:
 
 def _set_mark(refinement_id: str, job_id: str, marked: bool) -> None:
     with plain_errors():
-        _changed_here(refinements.mark(the_studio().db, refinement_id, job_id, marked))
+        _changed_here(mark(the_studio(), refinement_id, job_id, marked))
 
 
 def _save(refinement_id: str, sheet_id: str, name: str, key: str) -> None:
     with plain_errors():
-        _changed_here(refinements.set_up(the_studio().db, refinement_id, sheet_id, **{name: st.session_state[key]}))
+        _changed_here(set_up(the_studio(), refinement_id, sheet_id, {name: st.session_state[key]}))
 
 
-def _vary(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
+def _vary(found: Refinement, stage: Stage, marked: Marked, visitor: Submitter) -> None:
     settings = refinements.settings_of(the_studio().db, stage.submission.id)
     with plain_errors():
-        _stages.vary_marked(
+        vary_marked(
             the_studio(),
+            visitor,
             found.id,
             stage,
             marked,
-            visitor,
             count=settings.get("count", DEFAULT_COUNT),
             skip_rate=settings.get("skip_rate", DEFAULT_RATE),
         )
         st.session_state["row_added"] = True
 
 
-def _enlarge(found: Refinement, stage: Stage, marked: _stages.Marked, visitor: str) -> None:
+def _upscale(found: Refinement, stage: Stage, marked: Marked, visitor: Submitter) -> None:
     with plain_errors():
-        _stages.enlarge_marked(the_studio(), found.id, stage, marked, visitor)
+        upscale_marked(the_studio(), visitor, found.id, stage, marked)
         st.session_state["row_added"] = True

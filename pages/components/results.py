@@ -7,19 +7,20 @@ from typing import Any
 
 import streamlit as st
 
-from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import UnknownArtefact
 from db.jobs import LIVE, Job
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
-from pages.shared.engines import engine_title
 from pages.shared.files import load
 from pages.shared.language import _, number
 from pages.shared.studio import the_studio
+from studio import access
+from studio.context import Submitter
+from studio.engines import engine_title
 
 
-def show(job: Job, document: Artefact | None) -> None:
+def show(job: Job, document: Artefact | None, visitor: Submitter) -> None:
     """The result, or a few words while there is none."""
     found = read(document)
     if found is None:
@@ -27,7 +28,7 @@ def show(job: Job, document: Artefact | None) -> None:
             engine_title(job.engine), _("It has not ended yet.") if job.state in LIVE else _("There is no result.")
         )
     elif job.engine == "rank":
-        _ranking(found)
+        _ranking(found, visitor)
     else:
         st.json(found)
 
@@ -38,14 +39,12 @@ def read(document: Artefact | None) -> dict[str, Any] | None:
     return None if data is None else json.loads(data)["result"]
 
 
-def _ranking(found: dict[str, Any]) -> None:
+def _ranking(found: dict[str, Any], visitor: Submitter) -> None:
     """The pictures, best first, with their scores; each opens the job that made it."""
     with st.grid("auto", min_column_width=120, key="ranking"):
         for place, entry in enumerate(found["ranking"], start=1):
             try:
-                picture = artefacts.get(the_studio().db, entry["picture"])
-                if picture.job_id is not None and queue.get(the_studio().db, picture.job_id).hidden:
-                    continue
+                picture = access.artefact(the_studio(), visitor, entry["picture"])
             except UnknownArtefact:
                 continue
             with st.container(key=f"tile_rank_{place}"):

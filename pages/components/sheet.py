@@ -6,24 +6,26 @@ from functools import partial
 
 import streamlit as st
 
-from db import queue, submissions
 from db.artefacts import Artefact
 from db.errors import UnknownSubmission
-from db.jobs import LIVE, Job, State
+from db.jobs import Job, State
 from db.submissions import Member, Submission
 from generator import registry
-from pages._submit import rank
 from pages.components import job_card, results
-from pages.components.contact_sheet import Cell, contact_sheet, merged_film
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, number
 from pages.shared.navigation import INFERENCES, go, go_to
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import the_studio
 from pages.shared.text import duration, esc, label, short
 from pages.shared.visitor import names_of
+from studio import sheets
+from studio.access import may_see
+from studio.context import Submitter
+from studio.limits import is_offered
+from studio.rank import rank
 
 KINDS = {
     "candidates": N_("Candidates"),
@@ -34,18 +36,15 @@ KINDS = {
 Files = dict[str, dict[str, Artefact]]
 
 
-def show(sheet_id: str, visitor: str) -> None:
+def show(sheet_id: str, visitor: Submitter) -> None:
     """The sheet, or a sentence where there is none."""
     st.button(_("All sheets"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
     try:
-        sheet = submissions.get(the_studio().db, sheet_id)
-        everyone = submissions.jobs_of(the_studio().db, sheet.id)
-        if not pictures_of(everyone):
-            raise UnknownSubmission(sheet_id)
+        sheet, everyone = sheets.sheet(the_studio(), visitor, sheet_id)
     except UnknownSubmission as error:
         empty_state(_("No such sheet"), str(error))
         return
-    live = _is_live(everyone)
+    live = sheets.is_live(everyone)
     st.fragment(_body, run_every=1.0 if live else None)(sheet, visitor, live)
 
 
@@ -53,25 +52,17 @@ def _close() -> None:
     st.query_params.pop("sheet", None)
 
 
-def pictures_of(everyone: list[Member]) -> list[Member]:
-    """Those that have a place on the sheet and that the host has not hidden."""
-    return [member for member in everyone if member.cell is not None and not member.job.hidden]
-
-
-def _is_live(members: list[Member]) -> bool:
-    return any(member.job.state in LIVE for member in members)
-
-
-def _body(sheet: Submission, visitor: str, live: bool) -> None:
+def _body(sheet: Submission, visitor: Submitter, live: bool) -> None:
     with plain_errors():
         go()
-        everyone = submissions.jobs_of(the_studio().db, sheet.id)
-        if _is_live(everyone) != live:
+        try:
+            _sheet, everyone = sheets.sheet(the_studio(), visitor, sheet.id)
+        except UnknownSubmission:  # hidden since the page was drawn
             st.rerun()
-        members = pictures_of(everyone)
-        if not members:
+        if sheets.is_live(everyone) != live:
             st.rerun()
-        rankings = [m.job for m in everyone if m.cell is None and m.job.engine == "rank" and not m.job.hidden]
+        members = sheets.pictures_of(visitor, everyone)
+        rankings = [m.job for m in rankings_of(everyone) if may_see(visitor, m.job)]
         files = files_of([member.job.id for member in everyone])
         places = ranked_places(rankings, files)
         st.html(f'<div class="t2i-prompt whole">{esc(sheet.prompt)}</div>')
@@ -86,6 +77,11 @@ def _body(sheet: Submission, visitor: str, live: bool) -> None:
         if places and sheet.kind != "compare":
             members = sorted(members, key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
         _tiles(sheet, members, files, places)
+
+
+def rankings_of(everyone: list[Member]) -> list[Member]:
+    """The rankings of a sheet, the newest last."""
+    return [member for member in everyone if member.cell is None and member.job.engine == "rank"]
 
 
 def ranked_places(rankings: list[Job], files: Files) -> dict[str, tuple[int, float]]:
@@ -105,13 +101,13 @@ def _actions(
     rankings: list[Job],
     files: Files,
     places: dict[str, tuple[int, float]],
-    visitor: str,
+    visitor: Submitter,
 ) -> None:
     pictures = [files[m.job.id]["picture"].id for m in members if "picture" in files[m.job.id]]
     drawn = [m.job.id for m in members if m.job.state == State.SUCCEEDED and "picture" in files[m.job.id]]
     finished = [files[job_id]["picture"].id for job_id in drawn]
     with st.container(horizontal=True, gap="small"):
-        no_rank = len(finished) < 2 or "rank" in house_rules().withheld
+        no_rank = len(finished) < 2 or not is_offered(the_studio(), "rank")
         with st.popover(_("Rank"), icon=":material/leaderboard:", disabled=no_rank):
             prompt = st.text_input(_("Prompt"), value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
             clip = st.multiselect(
@@ -132,25 +128,25 @@ def _actions(
         if pictures:
             st.download_button(
                 _("Sheet as PNG"),
-                partial(_png, sheet, members, files, lines),
+                partial(sheets.as_png, the_studio(), visitor, sheet.id, lines),
                 file_name=f"{sheet.id}.png",
                 mime="image/png",
                 key="download_sheet",
                 icon=":material/download:",
                 on_click="ignore",
             )
-        films = [m for m in members if "gif" in files[m.job.id]]
+        films = {m.job.id: lines[m.job.id] for m in members if "gif" in files[m.job.id]}
         if len(films) > 1:
             st.download_button(
                 _("Films as one GIF"),
-                partial(_film, sheet, films, files, lines),
+                partial(sheets.as_film, the_studio(), visitor, sheet.id, films),
                 file_name=f"{sheet.id}.gif",
                 mime="image/gif",
                 key="download_films",
                 icon=":material/animation:",
                 on_click="ignore",
             )
-        waiting = [m.job.id for m in members if m.job.state in LIVE and m.job.submitter == visitor]
+        waiting = sheets.still_theirs(visitor, members)
         if waiting:
             st.button(_("Cancel the rest"), icon=":material/close:", on_click=_cancel, args=(waiting, visitor))
     if rankings:
@@ -166,15 +162,14 @@ def _actions(
         )
 
 
-def _rank(sheet: Submission, pictures: list[str], visitor: str, prompt: str, clip: list[str]) -> None:
+def _rank(sheet: Submission, pictures: list[str], visitor: Submitter, prompt: str, clip: list[str]) -> None:
     with plain_errors():
-        rank(the_studio(), sheet, pictures, visitor, prompt=prompt, clip=clip)
+        rank(the_studio(), visitor, sheet, pictures, prompt=prompt, clip=clip)
 
 
-def _cancel(job_ids: list[str], visitor: str) -> None:
+def _cancel(job_ids: list[str], visitor: Submitter) -> None:
     with plain_errors():
-        for job_id in job_ids:
-            queue.request_cancel(the_studio().db, job_id, submitter=visitor)
+        sheets.cancel_all(the_studio(), visitor, job_ids)
 
 
 def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> None:
@@ -184,7 +179,7 @@ def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[
             for member in members:
                 _tile(member, files[member.job.id], places)
         return
-    across = columns_of(sheet, len(members))
+    across = sheets.columns_of(sheet, len(members))
     for row, value in enumerate(rows["values"]):
         st.html(f'<div class="t2i-meta">{esc(rows["name"])} {esc(value)}</div>')
         with st.container(key=f"matrix_{row}"):
@@ -192,12 +187,6 @@ def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[
             for member, cell in zip(here, st.columns(across, gap="small", wrap=False), strict=False):
                 with cell:
                     _tile(member, files[member.job.id], places)
-
-
-def columns_of(sheet: Submission, members: int) -> int:
-    """How many pictures stand in a row."""
-    columns = sheet.layout.get("columns")
-    return len(columns["values"]) if columns else min(members, 4)
 
 
 def _tile(member: Member, files: dict[str, Artefact], places: dict[str, tuple[int, float]]) -> None:
@@ -232,21 +221,3 @@ def standing(job: Job, places: dict[str, tuple[int, float]]) -> str:
 
 def _open(job_id: str) -> None:
     go_to(INFERENCES, job=job_id)
-
-
-def _shown_now(members: list[Member]) -> list[Member]:
-    """But for what the host has hidden since the page was drawn."""
-    return [member for member in members if not queue.get(the_studio().db, member.job.id).hidden]
-
-
-def _png(sheet: Submission, members: list[Member], files: Files, lines: dict[str, str]) -> bytes:
-    members = _shown_now(members)
-    shown = (files[m.job.id].get("thumbnail") or files[m.job.id].get("picture") for m in members)
-    cells = [Cell(m.label, lines[m.job.id], load(one)) for m, one in zip(members, shown, strict=True)]
-    return contact_sheet(sheet.prompt, cells, columns_of(sheet, len(members)))
-
-
-def _film(sheet: Submission, members: list[Member], files: Files, lines: dict[str, str]) -> bytes:
-    members = _shown_now(members)
-    cells = [Cell(m.label, lines[m.job.id], load(files[m.job.id]["gif"])) for m in members]
-    return merged_film(sheet.prompt, cells, columns_of(sheet, len(members)))

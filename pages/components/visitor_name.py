@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import visitors
 from db.visitors import LONGEST_NAME
 from pages.shared.errors import plain_errors
 from pages.shared.language import _
 from pages.shared.studio import the_studio
 from pages.shared.text import label
+from studio import names
+from studio.context import Submitter
 
 
-def popover(visitor: str) -> None:
+def popover(visitor: Submitter) -> None:
     """The button that shows the name, and under it the field that changes it."""
-    name = visitors.names(the_studio().db, [visitor]).get(visitor)
+    name = names.name_of(the_studio(), visitor)
     with st.popover(label(name) if name else _("Your name"), icon=":material/person:", width="content"):
         st.text_input(
             _("Name shown with your pictures"),
@@ -27,6 +28,6 @@ def popover(visitor: str) -> None:
         st.caption(_("Optional. Everybody sees it; leave it empty to stay anonymous."))
 
 
-def _save(visitor: str) -> None:
+def _save(visitor: Submitter) -> None:
     with plain_errors():
-        visitors.set_name(the_studio().db, visitor, st.session_state["visitor_name"])
+        names.set_name(the_studio(), visitor, st.session_state["visitor_name"])

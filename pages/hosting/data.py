@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db.usage import usage
-from pages.hosting import actions
 from pages.hosting.queue import act
+from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
+from pages.shared.files import forget_files
 from pages.shared.studio import the_studio
 from pages.shared.text import esc, label
+from studio import host
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
 MOST_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
@@ -26,7 +27,7 @@ def data_section() -> None:
 
 
 def _kept() -> None:
-    kept = usage(the_studio().db, the_studio().store)
+    kept = host.usage(the_studio(), the_host())
     st.header("Disk used", anchor=False)
     rows = [("All files", f"{size(kept.files)}"), ("Database", size(kept.database))]
     if kept.free is not None:
@@ -47,15 +48,15 @@ def _export() -> None:
     with st.form("host_export", border=False):
         title_cell, span_cell = st.columns(2)
         with title_cell:
-            title = st.text_input("Title", value="Pictures of the evening", max_chars=actions.LONGEST_TITLE)
+            title = st.text_input("Title", value="Pictures of the evening", max_chars=host.LONGEST_TITLE)
         with span_cell:
             span = st.selectbox("Pictures of", list(SPANS))
         pressed = st.form_submit_button("Export", icon=":material/archive:")
     if pressed:
         with plain_errors(), st.spinner("Writing the zip"):
-            path, done = actions.export(title, SPANS[span])
+            path, done = host.export(the_studio(), the_host(), title, SPANS[span])
             st.success(label(f"{done.pictures} pictures and {done.votes} votes in {path.name}, {size(done.size)}."))
-    for path in actions.exports():
+    for path in host.exports(the_studio(), the_host()):
         length = path.stat().st_size
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{path.stem}"):
             st.html(
@@ -65,7 +66,7 @@ def _export() -> None:
             if length <= MOST_DOWNLOAD_BYTES:
                 st.download_button(
                     "Download",
-                    actions.read_export(path.name),
+                    host.read_export(the_studio(), the_host(), path.name),
                     file_name=path.name,
                     mime="application/zip",
                     key=f"download_{path.stem}",
@@ -77,7 +78,7 @@ def _export() -> None:
                 key=f"delete_{path.stem}",
                 icon=":material/delete:",
                 on_click=act,
-                args=(actions.delete_export, path.name),
+                args=(host.delete_export, path.name),
                 help="Delete this zip",
             )
 
@@ -88,11 +89,12 @@ def _delete() -> None:
         "are kept. The queue must be paused and nothing may run. This cannot be undone."
     )
     with st.form("host_forget", border=False, clear_on_submit=True):
-        typed = st.text_input(f"Type {actions.CONFIRMATION} to confirm")
+        typed = st.text_input(f"Type {host.CONFIRMATION} to confirm")
         pressed = st.form_submit_button("Delete the event's data", icon=":material/delete_forever:")
     if pressed:
         with plain_errors():
-            gone = actions.forget(typed)
+            gone = host.forget(the_studio(), the_host(), typed)
+            forget_files()
             st.success(f"{gone.jobs} jobs and {gone.files} files were deleted.")
 
 

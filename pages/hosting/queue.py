@@ -10,27 +10,30 @@ import streamlit as st
 from db import queue
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
-from generator import registry
 from pages.components import job_card
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
-from pages.hosting import access, actions
-from pages.shared.engines import engine_title
+from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import ago, esc, short
 from pages.shared.visitor import names_of
+from studio import access, host
+from studio.context import Studio, Submitter
+from studio.engines import engine_title, engines_making
 
 REFRESH_S = 2.0
 SHOWN_WAITING = 40
 PAGE = 24
 
+Action = Callable[[Studio, Submitter, str], None]  # of the host, on one job
+
 
 def act(action: Callable[..., Any], *args: Any) -> None:
     """From a button: the action, or one sentence that says why not."""
     with plain_errors():
-        action(*args)
+        action(the_studio(), the_host(), *args)
 
 
 def queue_section() -> None:
@@ -40,7 +43,7 @@ def queue_section() -> None:
 
 def _queue() -> None:
     with plain_errors():
-        if not access.is_host():
+        if not is_host():
             st.rerun()
         db = the_studio().db
         counts, paused = queue.counts(db), house_rules().paused
@@ -53,9 +56,9 @@ def _queue() -> None:
                 width="content",
             )
             if paused:
-                st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(actions.resume,))
+                st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(host.resume,))
             else:
-                st.button("Pause", icon=":material/pause:", on_click=act, args=(actions.pause,))
+                st.button("Pause", icon=":material/pause:", on_click=act, args=(host.pause,))
         if paused and counts[State.RUNNING]:
             st.caption("What runs is finished; nothing new is started.")
         running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)
@@ -83,12 +86,12 @@ def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, f
             f"{esc(engine_title(job.engine))} · {esc(line)}</div>"
         )
         if not first:
-            _button("Front", job, actions.to_front, "vertical_align_top")
+            _button("Front", job, host.to_front, "vertical_align_top")
         _hide_or_show(job)
-        _button("Cancel", job, actions.cancel, "close", disabled=job.cancel_requested)
+        _button("Cancel", job, host.cancel, "close", disabled=job.cancel_requested)
 
 
-def _button(label: str, job: Job, action: Callable[[str], None], icon: str, disabled: bool = False) -> None:
+def _button(label: str, job: Job, action: Action, icon: str, disabled: bool = False) -> None:
     st.button(
         label,
         key=f"host_{label.lower()}_{job.id}",
@@ -102,9 +105,9 @@ def _button(label: str, job: Job, action: Callable[[str], None], icon: str, disa
 
 def _hide_or_show(job: Job) -> None:
     if job.hidden:
-        _button("Show", job, actions.unhide, "visibility")
+        _button("Show", job, host.unhide, "visibility")
     else:
-        _button("Hide", job, actions.hide, "visibility_off")
+        _button("Hide", job, host.hide, "visibility_off")
 
 
 def called(visitor: str, names: dict[str, str]) -> str:
@@ -123,13 +126,13 @@ def pictures_section() -> None:
     if st.session_state.get("host_filter") != (term, hidden):
         st.session_state["host_filter"] = (term, hidden)
         trail.clear()
-    results = [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
-    found = queue.list_jobs(
-        the_studio().db,
+    found = access.jobs(
+        the_studio(),
+        the_host(),
         before_id=trail[-1] if trail else None,
         limit=PAGE + 1,
         states=[State.RUNNING, *ENDED],
-        without=results,
+        without=engines_making("result"),
         search=term.strip() or None,
         include_hidden=True,
         only_hidden=hidden,

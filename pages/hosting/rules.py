@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import rules, visitors
+from db import rules
 from db.visitors import Visitor
 from generator import registry
-from generator.inventory import own_folders
 from pages.components.notices import empty_state
-from pages.hosting import actions
 from pages.hosting.queue import act, called
-from pages.shared.engines import engine_title
+from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import house_rules, the_settings, the_studio
 from pages.shared.text import ago, esc
+from studio import host
+from studio.engines import engine_title
+from studio.limits import first_choice
+from studio.settings_form import checkpoints
 
 SHOWN = 50
 
 
 def visitors_section() -> None:
     """Who has asked for pictures, the last one first."""
-    everyone = visitors.recent(the_studio().db, limit=SHOWN)
+    everyone = host.recent_visitors(the_studio(), the_host(), limit=SHOWN)
     if not everyone:
         empty_state("Nobody yet", "Visitors are listed here once they have asked for a picture.")
     else:
@@ -44,10 +46,10 @@ def _visitor(visitor: Visitor) -> None:
             f'<div class="t2i-meta">{banned}{asked}, {visitor.live} in progress{esc(seen)}</div>'
         )
         if visitor.banned_at:
-            _button("Lift the ban", "how_to_reg", actions.lift_ban, visitor.id)
+            _button("Lift the ban", "how_to_reg", host.lift_ban, visitor.id)
         else:
-            _button("Ban", "block", actions.ban, visitor.id)
-            _button("Ban and hide", "visibility_off", actions.ban, visitor.id, True)
+            _button("Ban", "block", host.ban, visitor.id)
+            _button("Ban and hide", "visibility_off", host.ban, visitor.id, True)
 
 
 def _button(label: str, icon: str, action: object, *args: object) -> None:
@@ -72,7 +74,7 @@ def rules_section() -> None:
 
 
 def _limits() -> None:
-    now, settings = house_rules(), the_studio().settings
+    now, settings = house_rules(), the_settings()
     with st.form("host_limits", border=False):
         queued, hourly = st.columns(2)
         configured = settings.max_per_hour_per_submitter
@@ -94,7 +96,7 @@ def _limits() -> None:
             )
         if st.form_submit_button("Save limits"):
             with plain_errors():
-                actions.set_limits(most_queued, most_hourly)
+                host.set_limits(the_studio(), the_host(), most_queued, most_hourly)
                 st.toast("Saved.")
 
 
@@ -108,19 +110,18 @@ def _words() -> None:
         )
         if st.form_submit_button("Save words"):
             with plain_errors():
-                actions.set_words(typed)
+                host.set_words(the_studio(), the_host(), typed)
                 st.toast("Saved.")
 
 
 def _engines() -> None:
-    now, settings = house_rules(), the_studio().settings
-    drawing = registry.drawing_engines()
-    default = now.default_engine or settings.default_engine
+    now, drawing = house_rules(), registry.drawing_engines()
+    default, preferred = first_choice(the_studio())
     with st.container(key="host_engines"):
         shown = st.multiselect(
             "What visitors may use",
-            actions.offered(),
-            default=[name for name in actions.offered() if name not in now.withheld],
+            host.may_be_withheld(),
+            default=[name for name in host.may_be_withheld() if name not in now.withheld],
             format_func=engine_title,
         )
         first, second = st.columns(2)
@@ -132,9 +133,8 @@ def _engines() -> None:
                 format_func=engine_title,
             )
         with second:
-            own = [n for n in own_folders(settings.checkpoints_dir) if registry.offers(engine, n)]
-            names = [*registry.ENGINES[engine].checkpoints, *own]
-            wanted = registry.first_checkpoint(engine, now.default_checkpoint or settings.default_checkpoint)
+            names = checkpoints(the_studio(), engine)
+            wanted = registry.first_checkpoint(engine, preferred)
             checkpoint = st.selectbox(
                 "and the checkpoint",
                 names,
@@ -143,5 +143,5 @@ def _engines() -> None:
             )
         if st.button("Save engines"):
             with plain_errors():
-                actions.set_engines(shown, engine, checkpoint)
+                host.set_engines(the_studio(), the_host(), shown, engine, checkpoint)
                 st.toast("Saved.")

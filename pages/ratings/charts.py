@@ -9,12 +9,12 @@ from typing import Any
 import streamlit as st
 
 from pages.shared.charts import legible
-from pages.shared.engines import engine_title
 from pages.shared.language import _, ngettext
 from pages.shared.text import duration, esc
 from ratings.bradley_terry import MIDDLE, POINTS_PER_LOGIT
 from ratings.setting_effects import Effect
 from ratings.standings import Point, Rated, Standings
+from studio.engines import engine_title
 
 _ROW_PX = 34
 _AXIS_PX = 84

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import artefacts, queue
+from db import artefacts
 from db.artefacts import Artefact
-from db.errors import UnknownArtefact, UnknownJob
-from db.jobs import Job
+from db.errors import UnknownArtefact
 from pages.shared import kept_files
 from pages.shared.studio import the_studio
 
@@ -28,13 +27,6 @@ def load(artefact: Artefact | None) -> bytes | None:
         return kept_files.files().get((store.address, key, artefact.sha256), lambda: store.get(key))
     except UnknownArtefact:
         return None
-
-
-def read_shown(job: Job, artefact: Artefact) -> bytes:
-    """A file of a job when it is downloaded. Raises UnknownJob where the host has hidden it by then."""
-    if queue.get(the_studio().db, job.id).hidden:
-        raise UnknownJob(job.id)
-    return the_studio().store.get(artefact.key)
 
 
 def forget_files() -> None:

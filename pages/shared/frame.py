@@ -16,7 +16,7 @@ def frame() -> None:
     """The style sheet, and the script that keeps the visitor's id in the browser for a year."""
     st.session_state["framed"] = True
     st.html(_HERE / "theme.css")
-    me = the_visitor()
+    me = the_visitor().id
     if st.context.cookies.get(COOKIE) == me:
         return
     # Where the browser refuses the cookie the id goes into the address, so that a reload still finds the jobs.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
-import sqlalchemy as sa
 import streamlit as st
 from pydantic import ValidationError
 
@@ -15,15 +13,7 @@ from db.errors import DbError
 from db.rules import Rules
 from generator.inventory import wrong_default
 from settings import Settings
-
-
-@dataclass(frozen=True)
-class Studio:
-    """What every page needs: the configuration, the database and the artefact store."""
-
-    settings: Settings
-    db: sa.Engine
-    store: Store
+from studio.context import Studio
 
 
 @st.cache_resource(show_spinner=False)
@@ -36,6 +26,16 @@ def the_studio() -> Studio:
     return Studio(settings, engine.connect(settings.database_url), Store(settings.store_url))
 
 
+def the_settings() -> Settings:
+    """Those of the studio, read once; read anew where the database or the store cannot be opened."""
+    try:
+        settings = the_studio().settings
+    except DbError:
+        return Settings()
+    assert isinstance(settings, Settings)
+    return settings
+
+
 def house_rules() -> Rules:
     """What the host has set, as it is now."""
     return rules.get(the_studio().db)
@@ -44,18 +44,10 @@ def house_rules() -> Rules:
 def has_host() -> bool:
     """Whether there is a Host page: a password is set, or Streamlit's own login and whom to let in."""
     try:
-        settings = _settings()
+        settings = the_settings()
     except ValidationError:
         return False  # the page itself says what is wrong
     return bool(settings.host_password) or (bool(settings.host_emails.strip()) and login_is_set_up())
-
-
-def _settings() -> Settings:
-    """Those of the studio, read once; read anew where the database or the store cannot be opened."""
-    try:
-        return the_studio().settings
-    except DbError:
-        return Settings()
 
 
 def login_is_set_up() -> bool:

@@ -11,6 +11,7 @@ from generator import registry
 from generator.params import validate
 from pages.components import form
 from pages.shared.navigation import GENERATION, QUEUE
+from studio import settings_form
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, picture_bytes
 
@@ -59,8 +60,8 @@ def test_several_pictures_are_several_jobs_with_their_own_seeds(studio: Studio, 
 @pytest.mark.parametrize("engine", registry.drawing_engines())
 def test_an_untouched_form_draws_what_the_command_line_draws(engine: str) -> None:
     for checkpoint in registry.ENGINES[engine].checkpoints:
-        offered = [field for group in form.fields(engine, checkpoint, ()).values() for field in group]
-        values = form.defaults(engine, checkpoint)
+        offered = [field for group in settings_form.fields(engine, checkpoint, ()).values() for field in group]
+        values = settings_form.defaults(engine, checkpoint)
         shown = {field.name: values[field.name] for field in offered if field.name != "prompt"}
         drawn = validate(engine, {**shown, "prompt": "a red heart", "seed": 1})
         assert drawn == validate(engine, {"prompt": "a red heart", "checkpoint": checkpoint, "seed": 1})
@@ -83,7 +84,7 @@ def test_the_form_has_every_declared_setting(studio: Studio, open_page: OpenPage
         w.key for kind in ("number_input", "selectbox", "toggle", "multiselect", "text_input") for w in app.get(kind)
     }
     declared = registry.params_class("vqgan-clip").model_fields
-    expected = {form.key_of("vqgan-clip", "mini", name) for name in declared if name not in form.OWN_WIDGET}
+    expected = {form.key_of("vqgan-clip", "mini", name) for name in declared if name not in settings_form.OWN_WIDGET}
     assert expected <= drawn
 
 

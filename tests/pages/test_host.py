@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import time
 from pathlib import Path
@@ -12,10 +11,20 @@ import pytest
 from db import queue, rules, submissions, visitors, votes
 from db.adding import NewJob
 from db.jobs import State
-from pages.hosting import access, actions
-from pages.hosting.access import FREE_TRIES, LONGEST_PAUSE_S, MOST_ADDRESSES, NotHost, Tries, is_hosts_account, same
+from pages.hosting import sign_in as signing_in
+from pages.hosting.sign_in import (
+    FREE_TRIES,
+    LONGEST_PAUSE_S,
+    MOST_ADDRESSES,
+    Tries,
+    is_hosts_account,
+    same,
+    the_host,
+)
 from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, WALL
-from pages.shared.studio import has_host
+from pages.shared.studio import has_host, the_studio
+from studio import host
+from studio.errors import NotHost
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
@@ -26,7 +35,7 @@ PASSWORD = "correct horse battery"
 def hosted(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     monkeypatch.setenv("T2I_HOST_PASSWORD", PASSWORD)
     monkeypatch.setenv("T2I_EXPORTS_DIR", str(tmp_path / "exports"))
-    monkeypatch.setattr(access, "_address", lambda: "192.0.2.7")  # the test harness has none
+    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")  # the test harness has none
     return studio
 
 
@@ -39,23 +48,13 @@ def sign_in(open_page: OpenPage, section: str | None = None, password: str = PAS
     return app
 
 
-def test_every_action_of_the_host_is_refused_without_the_password(hosted: Studio) -> None:
-    job = hosted.draw("a red heart", SOMEBODY)
-    guarded = [
-        action
-        for name, action in vars(actions).items()
-        if inspect.isfunction(action) and hasattr(action, "__wrapped__") and not name.startswith("_")
-    ]
-    assert {"pause", "resume", "hide", "cancel", "ban", "export", "read_export", "forget", "set_words"} <= {
-        action.__name__ for action in guarded
-    }
-    before = rules.get(hosted.db)
-    for action in guarded:
-        with pytest.raises(NotHost, match="Only the host"):
-            action(*[job.id for _ in inspect.signature(action).parameters])
-    assert rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
-    public = {n for n, f in vars(actions).items() if inspect.isfunction(f) and f.__module__.endswith(".actions")}
-    assert public - {action.__name__ for action in guarded} == {"offered", "_export", "_enlarging"}
+def test_a_button_of_the_host_does_nothing_once_the_session_has_ended(hosted: Studio, open_page: OpenPage) -> None:
+    job = hosted.enqueue("a red heart", SOMEBODY)
+    app = sign_in(open_page)
+    app.session_state["host_until"] = 0.0
+    app.button(key=f"host_cancel_{job.id}").click().run()
+    assert "Only the host" in app.error[0].value and "The queue is" not in everything_shown(app)
+    assert queue.get(hosted.db, job.id).state == State.QUEUED
 
 
 def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: Studio, open_page: OpenPage) -> None:
@@ -71,7 +70,7 @@ def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: 
 
 def test_wrong_tries_are_slowed_down(hosted: Studio, open_page: OpenPage) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(access, "FREE_TRIES", FREE_TRIES - 7)  # as if it were the eighth
+        patch.setattr(signing_in, "FREE_TRIES", FREE_TRIES - 7)  # as if it were the eighth
         app = sign_in(open_page, password="guess")
         app.text_input(key="host_password").input(PASSWORD)  # the right one, but too soon
         app.button[0].click().run()
@@ -92,10 +91,10 @@ def test_wrong_passwords_from_elsewhere_do_not_keep_the_host_waiting(
 ) -> None:
     begun = time.monotonic()
     for n in range(200):
-        monkeypatch.setattr(access, "_address", lambda n=n: f"198.51.100.{n}")
-        assert not access._try("guess", PASSWORD)
+        monkeypatch.setattr(signing_in, "_address", lambda n=n: f"198.51.100.{n}")
+        assert not signing_in._try("guess", PASSWORD)
     assert time.monotonic() - begun < 10.0
-    monkeypatch.setattr(access, "_address", lambda: "192.0.2.7")
+    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")
     assert "The queue is open" in everything_shown(sign_in(open_page))
     tries = Tries()
     for n in range(MOST_ADDRESSES + 50):
@@ -109,7 +108,7 @@ def test_there_is_no_host_page_without_a_password(studio: Studio, open_page: Ope
     with pytest.raises(ValueError, match="host"):
         app.switch_page(HOST).run()
     with pytest.raises(NotHost):
-        actions.pause()
+        host.pause(the_studio(), the_host())
 
 
 def test_who_is_the_host_by_account() -> None:

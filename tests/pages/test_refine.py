@@ -15,11 +15,10 @@ from db.jobs import Job, State
 from db.refinements import Stage
 from db.schema import jobs as jobs_table
 from generator.params.vary import takes_pictures
-from pages._stages import packed
-from pages.shared import studio as opened
-from pages.shared.files import read_shown
 from pages.shared.navigation import REFINE
-from settings import Settings
+from studio import access
+from studio.context import Submitter
+from studio.refine import packed
 from tests.pages.conftest import OpenPage
 from tests.pages.test_chain_pages import press, ranked
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
@@ -210,13 +209,13 @@ def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Stud
     _, _, jobs = drawn(studio, open_page)
     files = artefacts.of_jobs(studio.db, [job.id for job in jobs[:2]])
     marked = [(job, files[job.id]["picture"]) for job in jobs[:2]]
-    place = opened.Studio(Settings(), studio.db, studio.store)
-    assert len(zipfile.ZipFile(io.BytesIO(packed(place, marked))).namelist()) == 2
+    place, somebody = studio.opened(), Submitter(SOMEBODY)
+    assert len(zipfile.ZipFile(io.BytesIO(packed(place, somebody, marked))).namelist()) == 2
     queue.set_hidden(studio.db, jobs[0].id)
-    assert zipfile.ZipFile(io.BytesIO(packed(place, marked))).namelist() == [f"{jobs[1].id}.png"]
+    assert zipfile.ZipFile(io.BytesIO(packed(place, somebody, marked))).namelist() == [f"{jobs[1].id}.png"]
     with pytest.raises(UnknownJob):
-        read_shown(*marked[0])
-    assert read_shown(*marked[1])
+        access.file(place, somebody, marked[0][1])
+    assert access.file(place, somebody, marked[1][1])
 
 
 def test_a_row_goes_on_with_what_the_host_still_offers(studio: Studio, open_page: OpenPage) -> None:

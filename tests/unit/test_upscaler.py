@@ -25,8 +25,8 @@ from generator.training.upscaler import export
 from generator.upscaler import NotEnlarged, PictureTooLarge, UnsupportedUpscaler, UpscalerMissing, load_upscaler, swinir
 from generator.upscaler_command import main as enlarge
 from tests import small_engine
+from tests.executor_studio import Studio
 from tests.real_formats import save_swinir
-from tests.studio import Studio
 
 
 def save_random(folder: Path) -> None:

@@ -1,41 +1,33 @@
 """Who the host is: by the password of T2I_HOST_PASSWORD, or by Streamlit's own login where that is set up.
 
-Whether somebody is the host is decided here, on the server, each time one of the host's actions is called.
+Whether somebody is the host is decided here, on the server, each time one of the host's actions is called: `the_host`
+is asked for whenever somebody presses a button, not when the button is drawn.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAuthError
 
-from db.errors import DbError
 from pages.shared.errors import problem
-from pages.shared.studio import has_host, login_is_set_up, the_studio
+from pages.shared.studio import has_host, login_is_set_up, the_settings
 from pages.shared.text import duration
+from pages.shared.visitor import the_visitor
+from studio.context import Submitter
 
 GRANTED_S = 12 * 3600.0  # an evening
 FREE_TRIES = 3
 LONGEST_PAUSE_S = 60.0
 FORGOTTEN_S = 3600.0
 MOST_ADDRESSES = 10_000
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class NotHost(DbError):
-    """Somebody who is not the host asks for what only the host may do."""
-
-    def __init__(self) -> None:
-        super().__init__("Only the host may do this; sign in on the Host page.")
 
 
 class Tries:
@@ -87,7 +79,7 @@ def is_host() -> bool:
         return False
     if time.time() < float(st.session_state.get("host_until", 0.0)):
         return True
-    return bool(login_is_set_up() and is_hosts_account(st.user.to_dict(), the_studio().settings.host_emails))
+    return bool(login_is_set_up() and is_hosts_account(st.user.to_dict(), the_settings().host_emails))
 
 
 def is_hosts_account(account: Mapping[str, Any], host_emails: str) -> bool:
@@ -97,21 +89,14 @@ def is_hosts_account(account: Mapping[str, Any], host_emails: str) -> bool:
     return bool(account.get("is_logged_in")) and verified and str(account.get("email", "")).casefold() in allowed
 
 
-def host_only(action: Callable[P, R]) -> Callable[P, R]:
-    """The action raises NotHost for anybody else, before it does anything."""
-
-    @functools.wraps(action)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not is_host():
-            raise NotHost
-        return action(*args, **kwargs)
-
-    return checked
+def the_host() -> Submitter:
+    """Who looks at this page, as the host where they have signed in."""
+    return replace(the_visitor(), is_host=is_host())
 
 
 def sign_in() -> None:
     """The form for who is not signed in."""
-    settings = the_studio().settings
+    settings = the_settings()
     with st.container(key="sign_in"):
         st.text("Pause the queue, take pictures out, set limits, export the evening: for the host.")
         if settings.host_password:

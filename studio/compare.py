@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from db.submissions import Submission
 from generator import registry
 from generator.params import BadParams, validate
-from pages.components import form
-from pages.shared.language import _
+from studio.context import Studio, Submitter
+from studio.errors import BadWish, Term
+from studio.settings_form import OWN_WIDGET, Field
+from studio.settings_form import fields as fields_of
+from studio.submit import new_drawing, submit_sheet
 
 MOST_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
@@ -29,32 +33,40 @@ class Axis:
         return {"name": self.name, "values": list(self.values)}
 
 
+def compare(
+    studio: Studio, submitter: Submitter, engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
+) -> Submission:
+    """Queue every cell as one sheet, or none. Raises as `cells`, and TooManyQueued."""
+    made = cells(engine, base, rows, columns)
+    wanted = [(label, new_drawing(studio, its_engine, values)) for label, its_engine, values in made]
+    layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
+    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), (str(base["prompt"]),))
+    return submit_sheet(studio, submitter, "compare", "; ".join(prompts), wanted, layout)[0]
+
+
 def axis(name: str, typed: str) -> Axis:
     """The values typed between commas, prompts between semicolons. Raises BadParams for none, an empty or a repeated
     one."""
-    between, what = (";", _("semicolons")) if name == PROMPT else (",", _("commas"))  # prompts have commas of their own
+    # Prompts have commas of their own.
+    between, what = (";", Term("semicolons")) if name == PROMPT else (",", Term("commas"))
     values = tuple(value.strip() for value in typed.split(between))
     if not typed.strip():
-        raise BadParams(
-            _(
-                "Write the values of {name} with {what} between them, for example: {example}",
-                name=name,
-                what=what,
-                example=example(name),
-            )
+        raise BadWish(
+            "Write the values of {name} with {what} between them, for example: {example}",
+            name=name,
+            what=what,
+            example=example(name),
         )
     if "" in values:
-        raise BadParams(
-            _(
-                "The values of {name} have an empty place between two {what}: {typed}",
-                name=name,
-                what=what,
-                typed=typed.strip(),
-            )
+        raise BadWish(
+            "The values of {name} have an empty place between two {what}: {typed}",
+            name=name,
+            what=what,
+            typed=typed.strip(),
         )
     repeated = next((value for value in values if values.count(value) > 1), None)
     if repeated is not None:
-        raise BadParams(_("The value {value} of {name} is there twice.", value=repeated, name=name))
+        raise BadWish("The value {value} of {name} is there twice.", value=repeated, name=name)
     return Axis(name, values)
 
 
@@ -72,10 +84,10 @@ def example(name: str) -> str:
     return known.get(name, "one, another")
 
 
-def _fields(engine: str) -> dict[str, form.Field]:
+def _fields(engine: str) -> dict[str, Field]:
     """What the form offers for any of the engine's checkpoints, by name."""
     checkpoints = registry.ENGINES[engine].checkpoints
-    groups = [group for one in checkpoints for group in form.fields(engine, one, checkpoints).values()]
+    groups = [group for one in checkpoints for group in fields_of(engine, one, checkpoints).values()]
     return {field.name: field for group in groups for field in group}
 
 
@@ -92,7 +104,7 @@ def settings_of(engines: Sequence[str]) -> list[str]:
     first = [ENGINE, PROMPT, "seed", "style"]
     every = [_fields(engine) for engine in engines]
     shared = [name for name in every[0] if all(name in fields for fields in every)]
-    return [*first, *(n for n in shared if n not in (*first, *form.OWN_WIDGET) and _permitted(every, n) is not None)]
+    return [*first, *(n for n in shared if n not in (*first, *OWN_WIDGET) and _permitted(every, n) is not None)]
 
 
 def permitted(engines: Sequence[str], name: str) -> str:
@@ -103,7 +115,7 @@ def permitted(engines: Sequence[str], name: str) -> str:
     return _permitted(every, name) or "" if all(name in fields for fields in every) else ""
 
 
-def _permitted(every: Sequence[Mapping[str, form.Field]], name: str) -> str | None:
+def _permitted(every: Sequence[Mapping[str, Field]], name: str) -> str | None:
     """The same; None where the engines have no value in common."""
     fields = [one[name] for one in every]
     if fields[0].kind == "switch":
@@ -127,15 +139,13 @@ def cells(
     one that cannot be drawn, and for more than MOST_CELLS.
     """
     if columns is not None and columns.name == rows.name:
-        raise BadParams(_("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name))
+        raise BadWish("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name)
     count = len(rows.values) * (len(columns.values) if columns else 1)
     if count > MOST_CELLS:
-        raise BadParams(
-            _(
-                "This makes {count} pictures; at most {most} are allowed. Take some values away.",
-                count=count,
-                most=MOST_CELLS,
-            )
+        raise BadWish(
+            "This makes {count} pictures; at most {most} are allowed. Take some values away.",
+            count=count,
+            most=MOST_CELLS,
         )
     axes = [rows] if columns is None else [rows, columns]
     made = []
