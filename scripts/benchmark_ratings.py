@@ -28,7 +28,7 @@ from db.engine import connect, writing
 from db.schema import jobs, votes
 from db.votes import history, pairs
 from generator.params import validate
-from pages import _standings
+from pages.ratings.standings import Keeper, collected
 from ratings.standings import standings
 
 SMALL = (500, 1000)
@@ -120,7 +120,7 @@ def measure(folder: str, pictures: int, cast: int) -> dict[str, float]:
     db = connect(f"sqlite:///{folder}/{pictures}.db")
     fill(db, pictures, cast)
     pool = pairs.pool(db)
-    keeper = _standings.Keeper()
+    keeper = Keeper()
     while keeper.current(db) is None:
         time.sleep(0.1)
 
@@ -136,7 +136,7 @@ def measure(folder: str, pictures: int, cast: int) -> dict[str, float]:
         "deal a pair": median_ms(lambda: pairs.next_pair(db, "eve", among=pool), 15),
         "leaderboard: view": median_ms(view, 25),
         "leaderboard: rated anew": median_ms(
-            lambda: standings(_standings.collected(*history.newest(db))), 1 if cast > 10_000 else 3
+            lambda: standings(collected(*history.newest(db))), 1 if cast > 10_000 else 3
         ),
     }
     db.dispose()

@@ -87,7 +87,7 @@ def main() -> int:
             return 1
         time.sleep(0.3)
 
-    from pages._address import reachable_host
+    from pages.shared.address import reachable_host
 
     address = f"http://{reachable_host(args.host)}:{args.port}"
     segno.make(address, error="m").terminal(compact=True)

@@ -17,7 +17,7 @@ from db.engine import connect, writing
 from db.errors import DatabaseUnavailable
 from db.jobs import Job
 from db.queue import workers
-from tests.studio import Executor, Studio
+from tests.executor_studio import Executor, Studio
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

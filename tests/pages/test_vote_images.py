@@ -10,11 +10,11 @@ from db import queue, votes
 from db.evening.erasing import forget_everything
 from db.rules import host_rules
 from db.votes import casting
-from pages import _widgets as w
+from pages.shared.navigation import VOTES
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
-PAGE = w.VOTES
+PAGE = VOTES
 
 
 def test_without_two_pictures_the_page_says_what_to_do(studio: Studio, open_page: OpenPage) -> None:

@@ -16,7 +16,7 @@ from db.queue import workers
 from generator import registry
 from generator.params import validate
 from tests import small_engine
-from tests.studio import Studio
+from tests.executor_studio import Studio
 
 
 @pytest.fixture(scope="module")

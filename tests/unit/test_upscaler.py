@@ -35,8 +35,8 @@ from generator.upscaler.model import (
     swinir,
 )
 from tests import small_engine
+from tests.executor_studio import Studio
 from tests.real_formats import save_swinir
-from tests.studio import Studio
 
 
 def save_random(folder: Path) -> None:
