@@ -13,7 +13,7 @@ from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
 from generator.checkpoints.inventory import missing
-from generator.params import BadParams, Params, validate
+from generator.params import BadParams, Params, params_class, validate
 from pages import _widgets as w
 from pages._language import N_, _
 
@@ -58,7 +58,7 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     """
     groups: dict[str, list[Field]] = {}
     spec = registry.checkpoint_spec(checkpoint)
-    for name, info in registry.params_class(engine).model_fields.items():
+    for name, info in params_class(engine).model_fields.items():
         if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue
         field = _field(name, info, checkpoints)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from db import artefacts
 from db.artefacts import Artefact
-from generator.images.encode import BadImage, decode_image
+from generator.images.decode import BadImage, decode_image
 from generator.params import BadParams
 from pages._widgets import Studio
 

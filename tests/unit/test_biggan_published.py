@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, load_biggan
+from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.loading import load_biggan
 from generator.engines.base import generate
 from generator.engines.biggan_clip import BigganClip, class_loss, class_shares, latent_loss
 from generator.guidance.cutouts import draw

@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from generator.images.decode import BadImage, decode_image
 from generator.images.encode import (
-    BadImage,
     NoMetadata,
     Recorder,
-    decode_image,
     encode_png,
     encode_preview,
     encode_thumbnail,
