@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from executor.memory import free_cached, free_memory
-from generator import registry
+from generator.checkpoints.memory import estimate_memory, weight_bytes
+from generator.engines import loading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,12 +51,12 @@ class Engines:
     def get(self, key: EngineKey, in_use: set[EngineKey]) -> Engine:
         """The engine, loaded if it is not there; engines neither `in_use` nor recent make room.
 
-        Raises what registry.load raises.
+        Raises what loading.load raises.
         """
         if key not in self._loaded:
             while len(self._loaded) >= self._keep and self.drop_unused(in_use, most=1):
                 pass
-            self._loaded[key] = registry.load(
+            self._loaded[key] = loading.load(
                 key.engine,
                 key.checkpoint,
                 key.clip,
@@ -81,7 +82,7 @@ class Engines:
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
         """
         params = params.sparing  # what does not fit as a whole is drawn with less in memory, where it may be
-        whole = registry.estimate_memory(params, self._checkpoints_dir)
-        weights = registry.weight_bytes(params, self._checkpoints_dir)
+        whole = estimate_memory(params, self._checkpoints_dir)
+        weights = weight_bytes(params, self._checkpoints_dir)
         needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
         return needed, free_memory(self.device)

@@ -39,7 +39,7 @@ from executor.memory import (
 from generator import params as parameters
 from generator import registry
 from generator.checkpoints.inventory import wrong_default
-from generator.images.encode import decode_image
+from generator.images.decode import decode_image
 from generator.tiling import MOST_PX
 
 if TYPE_CHECKING:

@@ -29,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import registry
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
+from generator.checkpoints.stable_diffusion import build
+from generator.engines import loading
 from generator.engines.biggan_clip import BigganClip
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.engines.stable_diffusion import StableDiffusion
@@ -37,7 +39,6 @@ from generator.images.convert import no_picture
 from generator.models import biggan
 from generator.models.clip import ClipModel
 from generator.models.openai_unet import ARCHITECTURES
-from generator.models.stable_diffusion import build
 from generator.params import validate
 from generator.upscaler.model import load_upscaler
 from tests import real_formats as real
@@ -80,7 +81,7 @@ def load(name: str, clip: tuple[str, ...], device: str) -> Any:
     torch.manual_seed(0)
     if registry.CHECKPOINTS[name].embedded:
         with tempfile.TemporaryDirectory() as folder:
-            return registry.load(
+            return loading.load(
                 engine_of(name), name, clip, device=device, checkpoints_dir=folder, read_image=no_picture
             )
     clips = [ClipModel(real.random_clip(real.CLIP_ARCHITECTURES[one]), one) for one in clip]

@@ -10,7 +10,7 @@ from typing import Any
 from db import artefacts
 from db.artefacts import Artefact
 from db.jobs import Job
-from generator.images.encode import BadImage, decode_image
+from generator.images.decode import BadImage, decode_image
 from generator.params import BadParams, validate
 from studio.context import Studio, Submitter
 from studio.errors import BadWish

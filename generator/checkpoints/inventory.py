@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from generator import registry
+from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders
 from generator.checkpoints.store import installed
-from generator.params import validate_job
+from generator.params import params_class, validate_job
 from generator.registry.sources import TABLE
 
 __all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
@@ -57,7 +58,7 @@ def inventory(directory: Path) -> list[Item]:
         items.append(_item(name, title, "lpips", ("guided-diffusion",), directory, weights))
     order = list(registry.ENGINES)
     items.sort(key=lambda item: order.index(item.engines[0]))
-    guided = tuple(name for name in registry.ENGINES if "clip" in registry.params_class(name).model_fields)
+    guided = tuple(name for name in registry.ENGINES if "clip" in params_class(name).model_fields)
     for name, (side, weights, _) in registry.CLIP_MODELS.items():
         items.append(_item(name, f"CLIP {name} ({side} px)", "clip", guided, directory, weights))
     return items
@@ -115,8 +116,8 @@ def _item(name: str, title: str, kind: str, engines: tuple[str, ...], directory:
 
 
 def _memory(engine: str, checkpoint: str) -> int:
-    fields = registry.params_class(engine).model_fields
+    fields = params_class(engine).model_fields
     given: dict[str, Any] = {**_PICTURE, "prompt": "any", "checkpoint": checkpoint}
     if "picture" not in fields:
         given = {key: given[key] for key in ("prompt", "checkpoint")}
-    return registry.estimate_memory(validate_job(engine, {k: v for k, v in given.items() if k in fields}))
+    return estimate_memory(validate_job(engine, {k: v for k, v in given.items() if k in fields}))

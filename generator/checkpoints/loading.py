@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from generator import registry
-from generator.checkpoints.diffusers_folder import INDEX, read_folder
+from generator.checkpoints import stable_diffusion
+from generator.checkpoints.diffusers_folder import read_folder
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Say
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.store import (
-    CheckpointDamaged,
-    CheckpointMissing,
     damaged,
     download,
     find,
@@ -23,14 +23,14 @@ from generator.checkpoints.store import (
     weights_of,
 )
 from generator.checkpoints.taming_config import read_config
-from generator.registry.sources import TABLE
+from generator.registry.sources import INDEX, TABLE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from generator.engines.guided_diffusion import Denoiser
     from generator.models.biggan import BigGAN, MiniBigGAN
     from generator.models.clip import ClipModel
+    from generator.models.contracts import Denoiser
     from generator.models.drafts import Drafter
     from generator.models.latent_unet import LatentDiffusionModel
     from generator.models.layout import Layout
@@ -177,7 +177,6 @@ def load_stable_diffusion(name: str, checkpoints_dir: str | Path, *, say: Say = 
     Raises UnknownName, CheckpointMissing, CheckpointDamaged.
     """
     from generator.checkpoints.state_dict import BadStateDict
-    from generator.models import stable_diffusion as diffusers
 
     folder = Path(checkpoints_dir) / name
     own = registry.own_kind(name) is not None
@@ -188,8 +187,8 @@ def load_stable_diffusion(name: str, checkpoints_dir: str | Path, *, say: Say = 
     at = folder / INDEX
     try:
         layout = read_folder(folder)
-        models = diffusers.build(layout)
-        for part, file, tensors in diffusers.weights(models, layout):
+        models = stable_diffusion.build(layout)
+        for part, file, tensors in stable_diffusion.weights(models, layout):
             at = file
             if part is models.unet and not own:
                 _check_shapes(tensors, find(name).shapes)

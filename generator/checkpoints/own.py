@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import httpx
 
 from generator import registry
-from generator.checkpoints import diffusers_folder
 from generator.checkpoints.download import TIMEOUT, DownloadFailed
+from generator.registry import sources
 from generator.registry.sources import Checkpoint, File
 
 LARGEST_LISTING = 5_000_000  # bytes
@@ -81,7 +81,7 @@ def own_folders(checkpoints_dir: str | Path) -> list[str]:
 def _holds_a_model(name: str, folder: Path) -> bool:
     layout = layout_of(name)
     if layout is None:
-        return (folder / diffusers_folder.INDEX).is_file()
+        return (folder / sources.INDEX).is_file()
     try:
         config, weights = choose(layout, _files_in(folder))
         return weights is not None and (config is not None or not layout.configs)
@@ -117,7 +117,7 @@ def listed(name: str) -> Checkpoint:
     """
     layout, repository = layout_of(name), name.partition("/")[2]
     assert layout is not None
-    url = f"{diffusers_folder.HUGGING_FACE}/api/models/{repository}?blobs=true"
+    url = f"{sources.HUGGING_FACE}/api/models/{repository}?blobs=true"
     try:
         answer = httpx.get(url, follow_redirects=True, timeout=TIMEOUT)
         answer.raise_for_status()
@@ -133,7 +133,7 @@ def listed(name: str) -> Checkpoint:
             continue
         stored, size = known[path].get("lfs") or {}, known[path].get("size")
         sha256 = stored.get("sha256") if re.fullmatch("[0-9a-f]{64}", str(stored.get("sha256"))) else None
-        source = f"{diffusers_folder.HUGGING_FACE}/{repository}/resolve/main/{path}"
+        source = f"{sources.HUGGING_FACE}/{repository}/resolve/main/{path}"
         exact = size if isinstance(size, int) else None
         files.append(File(f"{name}/{PurePosixPath(path).name}", (source,), exact or 5_000_000_000, sha256, exact))
     return Checkpoint(layout.kind, f"as https://huggingface.co/{repository} says", tuple(files), {})

@@ -12,20 +12,13 @@ from pathlib import Path
 
 from generator import registry
 from generator.checkpoints import own
-from generator.checkpoints.diffusers_folder import INDEX, BadFolder, any_folder, text_encoders
+from generator.checkpoints.diffusers_folder import BadFolder, text_encoders
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.taming_config import read_config
-from generator.registry.sources import TABLE, Checkpoint, File, diffusers
+from generator.registry.sources import INDEX, TABLE, Checkpoint, File, any_folder, diffusers
 
 log = logging.getLogger(__name__)
-
-
-class CheckpointMissing(RuntimeError):
-    """Weights that are not on this machine; the message gives the one command that gets them and the size."""
-
-
-class CheckpointDamaged(RuntimeError):
-    """Weights that are there but cannot be used; the message says what is wrong and what to do."""
 
 
 def find(name: str, directory: Path | None = None) -> Checkpoint:

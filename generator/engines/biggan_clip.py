@@ -23,10 +23,11 @@ from generator.engines.batching import advance_by_shape
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import compare, look
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, Targets, prompt_targets
+from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import no_picture
 from generator.models.biggan import BigGAN, MiniBigGAN
 from generator.models.clip import ClipModel
+from generator.models.contracts import Clip
 from generator.params import BigganClipParams
 from generator.precision import Precision, repeatable
 from generator.prompts import parse_prompts

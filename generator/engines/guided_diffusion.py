@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from generator.checkpoints.loading import CheckpointMissing, load_clip, load_diffusion, load_lpips
+from generator.checkpoints.errors import CheckpointMissing
+from generator.checkpoints.loading import load_clip, load_diffusion, load_lpips
 from generator.checkpoints.store import require_all
 from generator.engines.base import Step, not_finite
 from generator.engines.batching import advance_by_shape
@@ -23,31 +24,17 @@ from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
 from generator.guidance.clip_loss import draw_plain, look
 from generator.guidance.cutouts import Plan, draw_scheduled
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, prompt_targets, total_variation
+from generator.guidance.targets import prompt_targets, total_variation
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip, Denoiser, Lpips
 from generator.params import GuidedDiffusionParams
 from generator.precision import Precision, repeatable
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
-from generator.starts.latents import MiniPictures
+from generator.starts.drafts import MiniPictures
 from generator.starts.perlin import perlin_picture
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 TERMS = ("prompts", "style", "tv", "range", "sat", "init")  # of the loss
-
-
-class Denoiser(Protocol):
-    """What the engine asks of a diffusion model; x (B, 3, H, W), t and style (B,).
-
-    alphas_cumprod: (T,) alpha^2 at each timestep it was trained on; denoise gives x0 near [-1, 1] and eps, float32.
-    """
-
-    alphas_cumprod: Tensor
-
-    def style_index(self, style: str | None) -> int: ...
-    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-Lpips = Callable[[Tensor, Tensor], Tensor]  # pictures (B, 3, H, W) in [-1, 1], twice -> distances (B,)
 
 
 class GuidedDiffusion:

@@ -21,9 +21,10 @@ from generator.engines.base import Step, not_finite, saved_generator
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import pull
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, Targets, prompt_targets
+from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.clip import ClipModel
+from generator.models.contracts import Clip
 from generator.models.drafts import Drafter
 from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.models.vqgan import VQGAN

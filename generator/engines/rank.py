@@ -11,8 +11,9 @@ from PIL import Image
 
 from generator.checkpoints.loading import load_clip
 from generator.engines.base import NotFinite, Step
-from generator.guidance.targets import Clip, Targets, guide, prompt_targets
+from generator.guidance.targets import Targets, guide, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip
 from generator.params import RankParams
 from generator.precision import Precision, repeatable
 

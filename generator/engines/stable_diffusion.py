@@ -18,15 +18,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator import registry
 from generator.checkpoints.loading import check_installed, load_clip, load_stable_diffusion
+from generator.checkpoints.memory import estimate_memory, weight_bytes
 from generator.device import free_memory
 from generator.engines.base import Step, not_finite
 from generator.engines.stable_diffusion_slot import StableDiffusionSlot
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import pull
-from generator.guidance.targets import Clip, prompt_targets
+from generator.guidance.targets import prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable, repeatable_forward
@@ -119,8 +120,8 @@ class StableDiffusion:
         free = free_memory(str(self.device))
         sizes = [(p.nbytes, p.device) for part in self.models.parts for p in part.parameters()]
         lacking = sum(size for size, device in sizes if device != self.device)
-        weights = registry.weight_bytes(jobs[0])
-        needed = sum(registry.estimate_memory(params) - weights for params in jobs) + lacking
+        weights = weight_bytes(jobs[0])
+        needed = sum(estimate_memory(params) - weights for params in jobs) + lacking
         return self._ran_out or (free is not None and free < needed)
 
     def _set_low(self, low: bool) -> None:

@@ -23,12 +23,14 @@ from generator.engines.batching import advance_by_shape
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import compare, look
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, prompt_targets, total_variation
+from generator.guidance.targets import prompt_targets, total_variation
 from generator.images.convert import no_picture
+from generator.models.contracts import Clip, Quantised
 from generator.params import VqganClipParams
 from generator.params.vqgan_clip import TRIAL
 from generator.precision import Precision, recomputed, repeatable
-from generator.starts.latents import DraftCodes, MiniDrafts, Quantised, start_z
+from generator.starts.drafts import DraftCodes, MiniDrafts
+from generator.starts.latents import start_z
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from generator.checkpoints.loading import load_clip
 from generator.guidance.clip_loss import Watched
-from generator.guidance.targets import Clip
 from generator.models.clip import ClipModel
+from generator.models.contracts import Clip
 from generator.precision import Precision
 
 TELLS = "mini-robust"

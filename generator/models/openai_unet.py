@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from generator.models.layout import UnknownStyle
+from generator.models.contracts import UnknownStyle
 
 TIMESTEPS = 1000
 
@@ -48,7 +48,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 class OpenAIUNet(nn.Module):
-    """A denoiser as generator.engines.guided_diffusion.Denoiser wants it. It knows no styles.
+    """A denoiser as generator.models.contracts.Denoiser wants it. It knows no styles.
 
     recompute: keep only the input of each block for the backward pass and compute the rest again, which needs a
     fraction of the memory and a third more time.

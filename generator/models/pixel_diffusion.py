@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from generator.models.layout import UnknownStyle
+from generator.models.contracts import UnknownStyle
 from generator.models.packing import unpack
 from generator.models.torchvision_operators import declare
 

@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from generator import params as parameters
-from generator.images.encode import MAX_BYTES, encode
+from generator.images.decode import MAX_BYTES
+from generator.images.encode import encode
 from generator.params import Params
 
 METADATA_KEY = "text2image"

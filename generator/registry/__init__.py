@@ -14,16 +14,12 @@ from generator.registry.engines import (
     UnknownName,
     checkpoint_spec,
     choices,
-    drawing_class,
     drawing_engines,
-    estimate_memory,
     first_checkpoint,
-    load,
+    imported,
     lookup,
     offers,
     own_kind,
-    params_class,
-    weight_bytes,
 )
 
 __all__ = [
@@ -43,14 +39,10 @@ __all__ = [
     "UnknownName",
     "checkpoint_spec",
     "choices",
-    "drawing_class",
     "drawing_engines",
-    "estimate_memory",
     "first_checkpoint",
-    "load",
+    "imported",
     "lookup",
     "offers",
     "own_kind",
-    "params_class",
-    "weight_bytes",
 ]

@@ -1,26 +1,15 @@
-"""What engines, checkpoints and styles there are: literal tables, and the one function that loads an engine.
-
-Importing this module does not import torch; `load` does.
-"""
+"""What engines, CLIP models and styles there are: literal tables. Importing this module does not import torch."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from generator.checkpoints import diffusers_folder
 from generator.registry.checkpoints import CHECKPOINTS, MIB, OWN, CheckpointSpec
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from generator.engines.base import Engine
-    from generator.params import JobParams, Params
 
 NO_CHECKPOINT = "none"  # of an engine that needs none
 
@@ -190,80 +179,7 @@ def choices(engine: str) -> list[str]:
     return [*lookup("engine", ENGINES, engine).checkpoints, *own]
 
 
-def _attribute(path: str) -> Any:
+def imported(path: str) -> Any:
+    """What "module:name" names in the tables; it is imported only now."""
     module, _, name = path.partition(":")
     return attrgetter(name)(importlib.import_module(module))
-
-
-def params_class(engine: str) -> type[JobParams]:
-    """The frozen parameter class of an engine. Does not import torch."""
-    return _attribute(lookup("engine", ENGINES, engine).params)
-
-
-def drawing_class(engine: str) -> type[Params]:
-    """The same, of an engine that draws. Raises UnknownName with the names of those."""
-    drawing = {name: spec for name, spec in ENGINES.items() if spec.makes == "drawing"}
-    return _attribute(lookup("engine", drawing, engine).params)
-
-
-def load(
-    engine: str,
-    checkpoint: str,
-    clip: tuple[str, ...],
-    *,
-    device: str,
-    checkpoints_dir: str,
-    read_image: Callable[[str], Image.Image],
-) -> Engine:
-    """Loads an engine's weights onto a device.
-
-    `read_image` turns a reference found in the parameters (an artefact key on a server, a path on the
-    command line) into a decoded picture; the engine never opens files itself.
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
-    """
-    spec = lookup("engine", ENGINES, engine)
-    if not offers(engine, checkpoint):
-        raise UnknownName(f"checkpoint for {engine}", checkpoint, choices(engine))
-    for name in clip:
-        lookup("CLIP model", CLIP_MODELS, name)
-    own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint)
-    loaded: Engine = _attribute((own and own.engine) or spec.engine)(
-        checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
-    )
-    if own and own.styled:
-        loaded = _attribute("generator.engines.finishing:finished")(loaded, device)
-    return loaded
-
-
-def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
-    """Bytes of the weights a job needs on the device, shared with every other job of the same engine.
-
-    checkpoints_dir: where a folder of one's own is measured; without it, it counts as Stable Diffusion 1.5.
-    """
-    checkpoint, clip = params.loads
-    own = 0
-    if checkpoint in CHECKPOINTS or own_kind(checkpoint):
-        spec = checkpoint_spec(checkpoint)
-        low = getattr(params, "memory", None) == "low"
-        own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
-        if checkpoints_dir is not None and own_kind(checkpoint) == "diffusers":
-            measured = diffusers_folder.weight_bytes(Path(checkpoints_dir) / checkpoint)
-            own = own if measured is None else measured[low]
-    return own + sum(CLIP_MODELS[name][1] for name in clip) + sum(LOSS_NETWORKS[n][1] for n in params.loss_networks)
-
-
-def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
-    """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed.
-
-    checkpoints_dir: as in weight_bytes.
-    """
-    checkpoint, clip = params.loads
-    activations = 0
-    if params.pixels_at_once:
-        spec = checkpoint_spec(checkpoint)
-        guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
-        share = params.activation_share * (spec.activation_bytes_per_px + guided)
-        activations = int(params.pixels_at_once * share)
-        activations += params.pixels_at_once * sum(LOSS_NETWORKS[name][2] for name in params.loss_networks)
-    cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
-    return 300 * MIB + weight_bytes(params, checkpoints_dir) + activations + cutouts

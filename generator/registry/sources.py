@@ -6,11 +6,12 @@ sha256 is published for CLIP, guided diffusion and LPIPS only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from generator.checkpoints.diffusers_folder import HUB, HubFolder
+from generator.registry.checkpoints import MIB
 
-MIB = 1 << 20
+INDEX = "model_index.json"  # of a folder as diffusers writes them
+HUGGING_FACE = "https://huggingface.co"
 _CLIP = "https://openaipublic.azureedge.net/clip/models"
 _HEIBOX = "https://heibox.uni-heidelberg.de/d"
 _PIXRAY = "https://github.com/pixray/pixray/releases/download/v1.7.1"
@@ -53,6 +54,69 @@ class Checkpoint:
     def about(self) -> int:
         """Rough bytes of the whole download."""
         return sum(file.size or file.about for file in self.files)
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """A model on Hugging Face. mb: MB of each network's weights; kinds: which of their files, the first there is;
+    shapes: of a tensor of the UNet by which the model is told from others."""
+
+    repository: str
+    licence: str
+    mb: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ("",)
+
+    def files(self, folder: str) -> list[tuple[str, tuple[str, ...], int]]:
+        """Of each file its name below `folder`, where it comes from, and its rough size in bytes."""
+        base = f"{HUGGING_FACE}/{self.repository}/resolve/main"
+        small = [INDEX, "scheduler/scheduler_config.json", *(f"{name}/config.json" for name in self.mb)]
+        small += [f"{tokenizer_of(name)}/tokenizer_config.json" for name in self.mb if name.startswith("text_encoder")]
+        files: list[tuple[str, tuple[str, ...], int]] = [
+            (f"{folder}/{name}", (f"{base}/{name}",), 5000) for name in small
+        ]
+        for name, size in self.mb.items():
+            stem = f"{name}/{'model' if name.startswith('text_encoder') else 'diffusion_pytorch_model'}"
+            urls = tuple(f"{base}/{stem}{kind}.safetensors" for kind in self.kinds)
+            files.append((f"{folder}/{stem}.safetensors", urls, size * 1_000_000))
+        return files
+
+
+_TEXT_IN = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+_STABLE_MB = {"text_encoder": 492, "unet": 3438, "vae": 335}
+HUB = {
+    "stable-diffusion-1-5": HubFolder(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "CreativeML Open RAIL-M (Rombach, Esser; CompVis, Runway)",
+        _STABLE_MB,
+        {_TEXT_IN: (640, 768)},
+    ),
+    "stable-diffusion-1-4": HubFolder(
+        "CompVis/stable-diffusion-v1-4",
+        "CreativeML Open RAIL-M (Rombach, Esser; CompVis)",
+        _STABLE_MB,
+        {_TEXT_IN: (640, 768)},
+    ),
+    "stable-diffusion-xl": HubFolder(
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "CreativeML Open RAIL++-M (Stability AI)",
+        {"text_encoder": 246, "text_encoder_2": 1390, "unet": 5135, "vae": 167},
+        {_TEXT_IN: (640, 2048)},
+        (".fp16",),
+    ),
+}
+
+
+def any_folder(repository: str, texts: tuple[str, ...]) -> HubFolder:
+    """A repository that is not in the table, with these text encoders; sizes are the greatest there are."""
+    most = {"text_encoder": 1400, "text_encoder_2": 2900, "unet": 11_000, "vae": 400}
+    mb = {part: size for part, size in most.items() if part in (*texts, "unet", "vae")}
+    return HubFolder(repository, "as its page on huggingface.co says", mb, kinds=("", ".fp16"))
+
+
+def tokenizer_of(text_encoder: str) -> str:
+    """The folder beside the text encoder that holds its tokenizer."""
+    return text_encoder.replace("text_encoder", "tokenizer")
 
 
 def _clip(sha256: str, file: str, mib: int, conv1: tuple[int, ...], projection: tuple[int, int]) -> Checkpoint:

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from generator.checkpoints.__main__ import checkpoints_dir_option
-from generator.checkpoints.store import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.command_line import checkpoints_dir_option
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.device import DeviceUnavailable, pick_device
-from generator.images import encode
+from generator.images import decode, encode
 from generator.images.convert import to_tensor
-from generator.images.encode import BadImage
+from generator.images.decode import BadImage
 from generator.output.inherited import with_settings
 from generator.tiling import GRID, TILE, TILES
 from generator.upscaler.model import (
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         source = args.picture.read_bytes()
-        small = encode.decode_image(source)
+        small = decode.decode_image(source)
         device = pick_device(args.device)
         upscaler = load_upscaler(args.model, device, args.checkpoints_dir)
     except OSError as error:  # UpscalerMissing is one too

@@ -13,7 +13,8 @@ from pytorch_pretrained_biggan.config import BigGANConfig as PublishedConfig
 from pytorch_pretrained_biggan.model import BigGAN as Published
 
 from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, load_biggan
+from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.loading import load_biggan
 from generator.engines.base import generate
 from generator.engines.biggan_clip import BigganClip, class_loss, class_shares, latent_loss
 from generator.guidance.cutouts import draw

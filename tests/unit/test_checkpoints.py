@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from generator import registry
 from generator.checkpoints import download, store
 from generator.checkpoints.__main__ import main
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_clip, load_vqgan
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_clip, load_vqgan
 from generator.models.vqgan import VQGAN
 from generator.registry.sources import TABLE
 from tests.real_formats import (

@@ -11,13 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generator.checkpoints import diffusers_folder, loading, store
+from generator.checkpoints import loading, store
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_stable_diffusion
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_stable_diffusion
 from generator.checkpoints.own import own_folders
+from generator.checkpoints.stable_diffusion import build
 from generator.engines.stable_diffusion import StableDiffusion
-from generator.models.stable_diffusion import build
+from generator.registry import sources
 from generator.registry.sources import TABLE
 from tests.real_formats import BadServer, bad_server
 from tests.tiny_diffusers import (
@@ -94,7 +96,7 @@ def test_stable_diffusion_arrives_whole_over_a_bad_line_and_loads_as_it_was_publ
 def test_a_model_of_hugging_face_is_fetched_by_its_name_with_all_that_its_index_asks_for(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(sources, "HUGGING_FACE", server.url)
     source = save_stable_diffusion(server.folder / "some" / "xl-model" / "resolve" / "main", xl=True)
     (source / OLD_UNET).rename(source / "unet" / "diffusion_pytorch_model.fp16.safetensors")
     server.refuse = {f"/some/xl-model/resolve/main/{OLD_UNET}": 404}

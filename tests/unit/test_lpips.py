@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_lpips
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_lpips
+from generator.checkpoints.memory import estimate_memory
+from generator.engines import loading
 from generator.engines.base import generate
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.models.lpips import LPIPS, tensors_of
@@ -117,7 +119,7 @@ def test_the_published_files_load_to_the_last_key(
 
 def test_without_its_files_the_one_command_and_the_way_round_are_named(tmp_path: Path) -> None:
     def engine_of(params: GuidedDiffusionParams) -> Any:
-        return registry.load(
+        return loading.load(
             "guided-diffusion",
             params.checkpoint,
             params.clip,
@@ -138,5 +140,5 @@ def test_real_checkpoints_start_from_lpips_and_it_is_counted_only_where_it_is_us
     plain, started = GuidedDiffusionParams(**real), GuidedDiffusionParams(**real, init_image="a.png")
     assert plain.loss_networks == () and started.loss_networks == ("lpips-vgg",)
     by_colours = GuidedDiffusionParams(**real, init_image="a.png", init_loss="mse")
-    assert registry.estimate_memory(started) > registry.estimate_memory(by_colours) == registry.estimate_memory(plain)
+    assert estimate_memory(started) > estimate_memory(by_colours) == estimate_memory(plain)
     assert validate_job("download", {"name": "lpips-vgg"}).title == "download lpips-vgg"

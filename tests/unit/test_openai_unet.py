@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_diffusion
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_diffusion
+from generator.checkpoints.memory import estimate_memory
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.models import openai_unet
 from generator.models.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
@@ -157,6 +159,6 @@ def test_what_the_real_checkpoints_start_from_is_what_disco_diffusion_starts_fro
     params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": NAME})
     assert params.clip == ("RN50",) and params.steps == 250 and params.total_steps == 250
     assert params.actual_size == (512, 512) and params.cutouts_per_step == 16
-    needed = registry.estimate_memory(params)
+    needed = estimate_memory(params)
     assert 4e9 < needed < 12e9
-    assert registry.estimate_memory(params.model_copy(update={"checkpoint_activations": False})) > needed * 1.5
+    assert estimate_memory(params.model_copy(update={"checkpoint_activations": False})) > needed * 1.5

@@ -11,11 +11,11 @@ import torch
 from executor.engines import EngineKey, Engines
 from executor.memory import too_large
 from generator.checkpoints.loading import load_stable_diffusion
+from generator.checkpoints.memory import estimate_memory
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.models.clip import PromptTooLong
 from generator.params import BadParams, LatentDiffusionParams, validate
-from generator.registry import estimate_memory
 from tests import tiny_engines
 from tests.tiny_engines import stable_settings as settings
 
