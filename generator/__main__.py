@@ -25,7 +25,7 @@ from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import FolderProblem
 from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.store import upscaler_file
-from generator.device import DeviceUnavailable, pick_device
+from generator.device import DeviceUnavailable, Host, pick_device
 from generator.engines import loading
 from generator.images import decode, encode
 from generator.images.decode import BadImage
@@ -254,14 +254,7 @@ def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder:
     """Runs the engine, each frame to disk; the last score."""
     from generator.engines.base import generate
 
-    engine = loading.load(
-        name,
-        wanted.checkpoint,
-        wanted.clip,
-        device=device,
-        checkpoints_dir=str(given["checkpoints_dir"]),
-        read_image=read_picture,
-    )
+    engine = loading.load(name, wanted.checkpoint, wanted.clip, Host(device, given["checkpoints_dir"], read_picture))
     score = float("nan")
     print(f"Preview: {recorder.last_path}")
     with tqdm(total=wanted.total_steps, unit="step", disable=None) as bar:

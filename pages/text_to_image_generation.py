@@ -73,7 +73,7 @@ def _draw_form(visitor: Submitter) -> None:
         st.caption(label(trouble))
     groups = settings_form.fields(engine, checkpoint, checkpoints)
     defaults = form.current_defaults(engine, checkpoint, _beside(engine))
-    if registry.checkpoint_spec(checkpoint).styled:
+    if registry.checkpoint(checkpoint).styled:
         values["style"] = _style()
     elif params_class(engine).style_is_text:
         values["style"] = _style_in_words()
@@ -106,7 +106,7 @@ def _engine() -> str:
 
 
 def _style() -> str | None:
-    key = form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
+    key = form.keep("set_style", registry.DEFAULT_STYLE)
     if st.session_state[key] not in registry.STYLES:
         st.session_state[key] = ANY_STYLE
     any_style = _("Any")
@@ -142,7 +142,7 @@ def _main_settings(
 ) -> None:
     """Draws the settings of the main group into two columns."""
     fields = [field for field in main if field.name not in OWN_WIDGET]
-    if registry.checkpoint_spec(checkpoint).only_side:
+    if registry.checkpoint(checkpoint).only_side:
         fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
         if field.kind == "choice" and len(field.choices) > 1:
@@ -224,7 +224,7 @@ def _more_settings(
                         values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
     offered, kept = params_class(engine).model_fields, form.remembered()
     for name in ("init_image", "image_prompts", "mask_image"):
-        if name in offered and name not in registry.checkpoint_spec(checkpoint).unused and kept.get(f"set_{name}"):
+        if name in offered and name not in registry.checkpoint(checkpoint).unused and kept.get(f"set_{name}"):
             values[name] = kept[f"set_{name}"]
     return init_image, image_prompts, mask
 

@@ -129,7 +129,7 @@ def engine_table(items: list[Item]) -> str:
 def used_for(item: Item) -> str:
     if item.kind == "lpips":
         return "`init_scale` of guided diffusion"
-    return f"guiding and ranking, at {registry.CLIP_MODELS[item.name][0]} px"
+    return f"guiding and ranking, at {registry.CLIP_MODELS[item.name].only_side} px"
 
 
 def memory(item: Item) -> str:

@@ -45,7 +45,7 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     checkpoints: those to choose from. Raises registry.UnknownName.
     """
     groups: dict[str, list[Field]] = {}
-    spec = registry.checkpoint_spec(checkpoint)
+    spec = registry.checkpoint(checkpoint)
     for name, info in params_class(engine).model_fields.items():
         if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue

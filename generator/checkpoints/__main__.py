@@ -13,9 +13,9 @@ from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import DownloadFailed, FolderProblem
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loading import verify
-from generator.checkpoints.store import download, find, remove
-from generator.registry import UnknownName, own_kind
-from generator.registry.sources import TABLE
+from generator.checkpoints.resolve import resolve
+from generator.checkpoints.store import download, remove
+from generator.registry import PUBLISHED, UnknownName, own_kind
 
 
 class _Bar:
@@ -54,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(listing(args.checkpoints_dir))
         return 0
     if not args.names:
-        print(f"Name what to {args.action}: {', '.join(TABLE)}.", file=sys.stderr)
+        print(f"Name what to {args.action}: {', '.join(PUBLISHED)}.", file=sys.stderr)
         return 2
     bar = _Bar()
     try:
         for name in args.names:
-            own_kind(name) or find(name)
+            own_kind(name) or resolve(name, args.checkpoints_dir)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from generator.registry.sources import INDEX, tokenizer_of
+from generator.registry.hub import INDEX, tokenizer_of
 
 # _class_name in model_index.json -> its text encoders
 PIPELINES = {

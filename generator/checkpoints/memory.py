@@ -7,7 +7,7 @@ from pathlib import Path
 from generator import registry
 from generator.checkpoints import diffusers_folder
 from generator.params import JobParams
-from generator.registry.checkpoints import MIB
+from generator.registry.rows import MIB
 
 
 def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
@@ -17,18 +17,16 @@ def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -
     """
     checkpoint, clip = params.loads
     own = 0
-    if checkpoint in registry.CHECKPOINTS or registry.own_kind(checkpoint):
-        spec = registry.checkpoint_spec(checkpoint)
+    if checkpoint != registry.NO_CHECKPOINT:
+        row = registry.checkpoint(checkpoint)
         low = getattr(params, "memory", None) == "low"
-        own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
-        if checkpoints_dir is not None and registry.own_kind(checkpoint) == "diffusers":
+        own = row.least_weight_bytes if low and row.least_weight_bytes else row.weight_bytes
+        if checkpoints_dir is not None and row.own and row.kind == "diffusers":
             measured = diffusers_folder.weight_bytes(Path(checkpoints_dir) / checkpoint)
             own = own if measured is None else measured[low]
-    return (
-        own
-        + sum(registry.CLIP_MODELS[name][1] for name in clip)
-        + sum(registry.LOSS_NETWORKS[n][1] for n in params.loss_networks)
-    )
+    beside = [registry.CLIP_MODELS[name] for name in clip]
+    beside += [registry.LOSS_NETWORKS[name] for name in params.loss_networks]
+    return own + sum(row.weight_bytes for row in beside)
 
 
 def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
@@ -39,10 +37,10 @@ def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None
     checkpoint, clip = params.loads
     activations = 0
     if params.pixels_at_once:
-        spec = registry.checkpoint_spec(checkpoint)
-        guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
-        share = params.activation_share * (spec.activation_bytes_per_px + guided)
-        activations = int(params.pixels_at_once * share)
-        activations += params.pixels_at_once * sum(registry.LOSS_NETWORKS[name][2] for name in params.loss_networks)
-    cutouts = sum(registry.CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
+        row = registry.checkpoint(checkpoint)
+        guided = row.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
+        losses = sum(registry.LOSS_NETWORKS[name].activation_bytes_per_px for name in params.loss_networks)
+        activations = int(params.pixels_at_once * params.activation_share * (row.activation_bytes_per_px + guided))
+        activations += params.pixels_at_once * losses
+    cutouts = sum(registry.CLIP_MODELS[name].activation_bytes_per_cutout for name in clip) * params.cutouts_per_step
     return 300 * MIB + weight_bytes(params, checkpoints_dir) + activations + cutouts

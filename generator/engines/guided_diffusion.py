@@ -15,9 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from generator import registry
 from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.loading import load_clip, load_diffusion, load_lpips
 from generator.checkpoints.store import require_all
+from generator.device import Host
 from generator.engines.base import Step, not_finite
 from generator.engines.batching import advance_by_shape
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
@@ -29,6 +31,7 @@ from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.contracts import Clip, Denoiser, Lpips
 from generator.params import GuidedDiffusionParams
 from generator.precision import Precision, repeatable
+from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.drafts import MiniPictures
 from generator.starts.perlin import perlin_picture
@@ -56,7 +59,7 @@ class GuidedDiffusion:
         drafts: MiniPictures | None = None,
         style_guide: StyleGuide | None = None,
         lpips: Lpips | None = None,
-        checkpoints_dir: str = "",
+        checkpoints_dir: Path = Path(),
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
@@ -79,24 +82,18 @@ class GuidedDiffusion:
         )
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> GuidedDiffusion:
+    def load(cls, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> GuidedDiffusion:
         """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
-        require_all((checkpoint, *clip), Path(checkpoints_dir))
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        model = load_diffusion(checkpoint, checkpoints_dir, device)
-        common: Any = {"checkpoints_dir": checkpoints_dir, "device": device, "read_image": read_image}
-        if checkpoint != "mini-diffusion":
-            return cls(model, clips, **common)
-        drafts, styles = MiniPictures(Precision.best(torch.device(device)), clips), load_style_guide(clips, device)
-        return cls(model, clips, drafts=drafts, style_guide=styles, **common)
+        require_all((checkpoint, *clips), host.checkpoints_dir)
+        guides = [load_clip(clip, host) for clip in clips]
+        model = load_diffusion(checkpoint, host)
+        common: Any = {
+            "checkpoints_dir": host.checkpoints_dir, "device": host.device, "read_image": host.read_image
+        }  # fmt: skip
+        if not checkpoint.embedded:
+            return cls(model, guides, **common)
+        drafts = MiniPictures(Precision.best(torch.device(host.device)), guides, host)
+        return cls(model, guides, drafts=drafts, style_guide=load_style_guide(guides, host), **common)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
@@ -260,7 +257,8 @@ class GuidedDiffusion:
         if self._lpips is not None:
             return
         try:
-            self._lpips = load_lpips(params.loss_networks[0], self._checkpoints_dir, str(self.device))
+            host = Host(str(self.device), self._checkpoints_dir, self._read_image)
+            self._lpips = load_lpips(registry.LOSS_NETWORKS[params.loss_networks[0]], host)
         except CheckpointMissing as error:
             raise CheckpointMissing(f"{error}. Or set init_loss to mse, or init_scale to 0.") from None
 

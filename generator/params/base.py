@@ -82,14 +82,14 @@ class Params(JobParams):
             return data
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
         try:
-            spec = registry.checkpoint_spec(name) if isinstance(name, str) else None
+            spec = registry.checkpoint(name) if isinstance(name, str) else None
         except registry.UnknownName:
             spec = None  # said below, in the name of the setting
         return {**(spec.defaults if spec else {}), **data}
 
     @model_validator(mode="after")
     def _known_names(self) -> Params:
-        spec = registry.checkpoint_spec(self.checkpoint)
+        spec = registry.checkpoint(self.checkpoint)
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
         if self.style is not None and (spec.styled or not self.style_is_text):
@@ -157,7 +157,7 @@ class Params(JobParams):
     @property
     def actual_size(self) -> tuple[int, int]:
         """(width, height) in px of the picture that is made: floored to the checkpoint's factor."""
-        factor = registry.checkpoint_spec(self.checkpoint).factor  # the finished picture is `upscale` times as large
+        factor = registry.checkpoint(self.checkpoint).factor  # the finished picture is `upscale` times as large
         return self.width // factor * factor, self.height // factor * factor
 
     @property

@@ -50,4 +50,4 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
 def _default(engine: str, values: Mapping[str, Any], name: str) -> Any:
     fields = params_class(engine).model_fields
     checkpoint = str(values.get("checkpoint") or fields["checkpoint"].default)
-    return registry.checkpoint_spec(checkpoint).defaults.get(name, fields[name].default)
+    return registry.checkpoint(checkpoint).defaults.get(name, fields[name].default)

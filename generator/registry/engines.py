@@ -1,25 +1,16 @@
-"""What engines, CLIP models and styles there are: literal tables. Importing this module does not import torch."""
+"""What engines there are: a literal table. Importing this module does not import torch."""
 
 from __future__ import annotations
 
 import importlib
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
-from generator.registry.checkpoints import CHECKPOINTS, MIB, OWN, CheckpointSpec
+from generator.registry.checkpoints import OWN, own_kind
+from generator.registry.names import lookup
 
 NO_CHECKPOINT = "none"  # of an engine that needs none
-
-
-class UnknownName(ValueError):
-    """An engine, checkpoint, CLIP model or style that is not in the tables; the message lists the valid ones."""
-
-    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"Unknown {kind} {name!r}. Choose one of: {', '.join(valid)}.")
-        self.kind, self.name, self.valid = kind, name, valid
 
 
 @dataclass(frozen=True)
@@ -35,16 +26,6 @@ class EngineSpec:
     # picture: one picture made from another. result: a JSON document.
     makes: Literal["drawing", "picture", "result"] = "drawing"
 
-
-STYLES: dict[str, str] = {
-    "noto": "Noto",
-    "twemoji": "Twemoji",
-    "fluent": "Fluent",
-    "3d": "Fluent 3D",
-    "silhouette": "Silhouette",
-    "blob": "Blob",
-    "fx": "Fx",
-}
 
 STYLED_ONLY = ("style_weight", "finish")  # settings that only models which know these styles read
 
@@ -110,61 +91,19 @@ ENGINES: dict[str, EngineSpec] = {
     ),
 }
 
-_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
-_OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")
-
-# name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
-CLIP_MODELS: dict[str, tuple[int, int, int]] = {
-    "mini": (96, 40 * MIB, 9 * MIB),
-    "mini-robust": (96, 40 * MIB, 9 * MIB),
-    "RN50": (224, 390 * MIB, 110 * MIB),
-    "RN101": (224, 460 * MIB, 150 * MIB),
-    "RN50x4": (288, 680 * MIB, 250 * MIB),
-    "ViT-B/32": (224, 577 * MIB, 45 * MIB),
-    "ViT-B/16": (224, 571 * MIB, 170 * MIB),
-    "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
-}
-EMBEDDED_CLIPS = ("mini", "mini-robust")  # shipped with the code
-# Networks by which an engine compares pictures: name -> (title, weight bytes, activation bytes per px)
-LOSS_NETWORKS: dict[str, tuple[str, int, int]] = {"lpips-vgg": ("LPIPS (VGG16)", 57 * MIB, 5_000)}
-
-
 # What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
 OWN_UPSCALER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(safetensors|pth|pt|bin)"
-
-
-def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:
-    """`table[name]`; raises UnknownName with the valid names."""
-    try:
-        return table[name]
-    except KeyError:
-        raise UnknownName(kind, name, list(table)) from None
 
 
 def first_checkpoint(engine: str, wanted: str) -> str:
     """The checkpoint to begin with: the one wanted where the engine has it, else its first. Raises UnknownName."""
     offered = lookup("engine", ENGINES, engine).checkpoints
-    return wanted if offers(engine, wanted) else str(offered[0])
+    return wanted if offers(engine, wanted) else offered[0]
 
 
 def drawing_engines() -> list[str]:
     """The engines that draw a picture from a prompt, in the order of the table."""
     return [name for name, spec in ENGINES.items() if spec.makes == "drawing"]
-
-
-def own_kind(name: str) -> str | None:
-    """The kind, a key of OWN, of a checkpoint of one's own (KIND/NAME or KIND/OWNER/MODEL); None for other names."""
-    match = _OWN_FOLDER.fullmatch(name)
-    return match[1] if match else None
-
-
-def checkpoint_spec(name: str) -> CheckpointSpec:
-    """The row of a checkpoint; one of one's own has that of its kind. Raises UnknownName."""
-    kind = own_kind(name)
-    if kind:
-        return OWN[kind].spec
-    spec: CheckpointSpec = lookup("checkpoint", CHECKPOINTS, name)
-    return spec
 
 
 def offers(engine: str, checkpoint: str) -> bool:

@@ -8,7 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from generator.checkpoints.loading import load_clip, load_drafter, load_prior, load_vqgan
+from generator import registry
+from generator.checkpoints.loading import load_drafter, load_prior, load_vqgan, text_encoder_of
+from generator.device import Host
 from generator.guidance.clip_loss import compare
 from generator.guidance.targets import Targets
 from generator.models.clip import ClipModel
@@ -41,9 +43,9 @@ class DraftCodes(Protocol):
 class MiniDrafts:
     """Codes drawn by the embedded prior; it is loaded when it is first asked."""
 
-    def __init__(self, precision: Precision, clips: Sequence[Clip]) -> None:
-        self._precision = precision
-        self._clip = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == "mini"), None)
+    def __init__(self, precision: Precision, clips: Sequence[Clip], host: Host) -> None:
+        self._precision, self._clips, self._host = precision, clips, host
+        self._text_encoder: ClipModel | None = None
         self._drawers: tuple[Drafter, Prior] | None = None
 
     @property
@@ -64,20 +66,20 @@ class MiniDrafts:
     @torch.no_grad()
     def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
         """As DraftCodes. Raises UnknownStyle, CheckpointDamaged."""
-        if self._clip is None:  # another CLIP guides, but the prior reads texts as the embedded one does
-            self._clip = load_clip("mini", "", str(self._precision.device))
+        if self._text_encoder is None:
+            self._text_encoder = text_encoder_of(self._clips, self._host)
         drafter, prior = self._drawing
         with self._precision.autocast():
-            (features,) = self._clip.text_features([text]).float()
+            (features,) = self._text_encoder.text_features([text]).float()
             return prior.sample(drafter(features, seeds, style, VARIETY, distance), seeds)
 
 
 class MiniPictures:
     """Pictures drawn by the embedded prior, for an engine that works on pixels; loaded when it is first asked."""
 
-    def __init__(self, precision: Precision, clips: Sequence[Clip]) -> None:
-        self._precision, self._clips = precision, clips
-        self._draft_codes = MiniDrafts(precision, clips)
+    def __init__(self, precision: Precision, clips: Sequence[Clip], host: Host) -> None:
+        self._precision, self._clips, self._host = precision, clips, host
+        self._draft_codes = MiniDrafts(precision, clips, host)
         self._vqgan: Quantised | None = None
 
     @torch.no_grad()
@@ -86,7 +88,7 @@ class MiniPictures:
     ) -> Tensor:
         """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1]; raises as MiniDrafts."""
         if self._vqgan is None:
-            self._vqgan = load_vqgan("mini", "", str(self._precision.device))
+            self._vqgan = load_vqgan(registry.EMBEDDED_VQGAN, self._host)
         vqgan = self._vqgan
         z = best_draft(
             self._draft_codes,

@@ -22,12 +22,13 @@ from generator.images.decode import BadImage
 from generator.output.inherited import with_settings
 from generator.tiling import GRID, TILE, TILES
 from generator.upscaler.model import (
-    EMBEDDED,
+    ALIASES,
     PictureTooLarge,
     Progress,
     UnsupportedUpscaler,
     UpscalerMissing,
     load_upscaler,
+    upscaler_row,
 )
 
 
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
     made.add_argument(
         "--model",
-        default="mini",
+        default=next(iter(ALIASES)),
         metavar="NAME|FILE",
         help="mini (embedded), swinir-l, or weights spandrel knows [mini]",
     )
@@ -81,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bar.update(progress.done - bar.n)
         large = progress.image
         assert large is not None
-        encode.write_whole(target, with_settings(large, source, args.model in EMBEDDED))
+        row = upscaler_row(args.model)
+        encode.write_whole(target, with_settings(large, source, row is not None and row.embedded))
     except PictureTooLarge as error:
         print(error, file=sys.stderr)
         return 2
