@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from generator import registry
-from generator.checkpoints import stable_diffusion
 from generator.checkpoints.diffusers_folder import read_folder
-from generator.checkpoints.download import DownloadFailed, FolderProblem, Say
+from generator.checkpoints.download import Say
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.store import (
     damaged,
-    download,
     find,
     installed,
     log,
-    remove,
     require,
-    require_all,
     weights_of,
 )
 from generator.checkpoints.taming_config import read_config
@@ -41,30 +37,6 @@ if TYPE_CHECKING:
     from generator.models.vqgan import VQGAN
 
     Model = TypeVar("Model", VQGAN, ClipModel, Prior, Drafter, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
-
-__all__ = [
-    "TABLE",
-    "CheckpointDamaged",
-    "CheckpointMissing",
-    "DownloadFailed",
-    "FolderProblem",
-    "check_installed",
-    "download",
-    "installed",
-    "load_biggan",
-    "load_clip",
-    "load_diffusion",
-    "load_drafter",
-    "load_latent_diffusion",
-    "load_lpips",
-    "load_prior",
-    "load_stable_diffusion",
-    "load_vqgan",
-    "remove",
-    "require_all",
-    "upscaler_weights",
-    "verify",
-]
 
 
 def check_installed(names: Sequence[str], directory: Path) -> None:
@@ -176,6 +148,7 @@ def load_stable_diffusion(name: str, checkpoints_dir: str | Path, *, say: Say = 
 
     Raises UnknownName, CheckpointMissing, CheckpointDamaged.
     """
+    from generator.checkpoints import stable_diffusion
     from generator.checkpoints.state_dict import BadStateDict
 
     folder = Path(checkpoints_dir) / name
