@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from generator import registry
-from generator.checkpoints import stable_diffusion
 from generator.checkpoints.diffusers_folder import read_folder
 from generator.checkpoints.download import Say
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
@@ -15,7 +14,6 @@ from generator.checkpoints.resolve import resolve
 from generator.checkpoints.store import damaged, log, require, weights_of
 from generator.checkpoints.taming_config import read_config
 from generator.device import Host
-from generator.images.convert import no_picture
 from generator.registry.hub import INDEX
 from generator.registry.rows import Checkpoint
 
@@ -102,6 +100,7 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
 
     Raises CheckpointMissing, CheckpointDamaged.
     """
+    from generator.checkpoints import stable_diffusion
     from generator.checkpoints.state_dict import BadStateDict
 
     folder = host.checkpoints_dir / checkpoint.name
@@ -267,6 +266,8 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
 
     Raises UnknownName, CheckpointMissing, CheckpointDamaged.
     """
+    from generator.images.convert import no_picture
+
     checkpoint = resolve(name, directory)
     LOADERS[checkpoint.kind](checkpoint, Host("cpu", directory, no_picture), say=say)
 
