@@ -27,8 +27,8 @@ from pydantic import ValidationError
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DatabaseTooNew, DatabaseUnavailable, StoreUnavailable
+from executor.context import Station
 from executor.loop import Executor
-from executor.station import Station
 from generator import registry
 from generator.device import pick_device
 from settings import Settings

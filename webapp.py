@@ -6,27 +6,31 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages import _language, _widgets
+from pages.shared import language
+from pages.shared.errors import plain_errors
+from pages.shared.frame import close_menu, frame
+from pages.shared.navigation import KIOSK, navigation
+from pages.shared.studio import the_studio
 
-ICON = Path(__file__).parent / "pages" / "_icon.png"
+ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 
 
 def main() -> None:
     """Draw the frame that all pages share, then the page that the address names."""
-    _language.settle()
-    page = _widgets.navigation()
+    language.settle()
+    page = navigation()
     st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
-    _widgets.frame()
-    _language.announce()
-    _widgets.close_menu(page.url_path)
-    if page.url_path != _widgets.KIOSK:
+    frame()
+    language.announce()
+    close_menu(page.url_path)
+    if page.url_path != KIOSK:
         with st.container(
             horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="page_head"
         ):
             st.title(page.title, anchor=False, width="content")
-            _language.choice()
-    with _widgets.plain_errors():
-        _widgets.studio()
+            language.choice()
+    with plain_errors():
+        the_studio()
         page.run()
 
 

@@ -177,7 +177,7 @@ votes = sa.Table(
     sa.Index("ix_votes_second", "second_id"),
 )
 
-# What the host has set while the studio runs; a name that is not here is as settings.py says. See db/rules.py.
+# What the host has set while the studio runs; what is not here is as settings.py says. See db/rules/host_rules.py.
 host_settings = sa.Table(
     "host_settings",
     metadata,

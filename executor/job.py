@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from db import artefacts, queue, sources
+from db import artefacts, queue
+from db.artefacts import sources
 from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
+from executor.context import DATABASE_DOWN, Station
 from executor.engines import EngineKey
-from executor.files import TYPES, File, Files
-from executor.station import DATABASE_DOWN, Station
-from generator.checkpoint_files import upscaler_file
-from generator.output import encode_preview
+from executor.outputs import TYPES, File, Files
+from generator.checkpoints.store import upscaler_file
+from generator.images.encode import encode_preview
 from generator.params import DownloadParams, Params
 
 if TYPE_CHECKING:
-    from generator.engine import Engine, Slot, Step
+    from generator.engines.base import Engine, Slot, Step
     from generator.params import JobParams
 
 PREVIEW_EVERY_S = 0.5

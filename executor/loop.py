@@ -1,6 +1,6 @@
 """The executor's loop: claim jobs into free places, advance them together, let them go when they are done.
 
-It only computes. The heartbeat (`executor.heart`) keeps leases and hears cancel requests; each job's files are
+It only computes. The heartbeat (`executor.heartbeat`) keeps leases and hears cancel requests; each job's files are
 written in a thread of their own (`executor.job.Work`).
 """
 
@@ -17,36 +17,35 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from db import queue, workers
+from db import queue
 from db.engine import reading
 from db.errors import DbError, StoreUnavailable
 from db.jobs import Job
+from db.queue import workers
 from db.schema import jobs as jobs_table
-from executor.engines import (
-    EngineKey,
-    Engines,
+from executor.context import DATABASE_DOWN, Station
+from executor.engines import EngineKey, Engines
+from executor.failures import is_ours, sentence_for
+from executor.heartbeat import Heart
+from executor.job import Work
+from executor.memory import (
     free_cached,
     halve_micro_batch,
     is_device_lost,
-    is_ours,
     is_out_of_memory,
-    sentence_for,
     too_large,
     too_large_even_alone,
 )
-from executor.heart import Heart
-from executor.job import Work
-from executor.station import DATABASE_DOWN, Station
 from generator import params as parameters
 from generator import registry
-from generator.inventory import wrong_default
-from generator.output import decode_image
+from generator.checkpoints.inventory import wrong_default
+from generator.images.decode import decode_image
 from generator.tiling import MOST_PX
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from generator.engine import Step
+    from generator.engines.base import Step
 
 IDLE_S = 0.5
 SAME_BATCH_S = 5.0  # free places go to jobs that fit the running batch for so long, then to whose turn it is

@@ -1,1 +1,1 @@
-"""Turns a prompt into a picture. See params.py (what can be set) and registry.py (what there is)."""
+"""Turns a prompt into a picture. See params (what can be set) and registry (what there is)."""

@@ -1,7 +1,7 @@
 """python -m generator "a red heart" --output-dir out --seed 1: one picture, without queue or browser.
 
-The flags are those of the engine's parameters (params.py). Exit status: 0, 1 when the run failed, 2 for bad input,
-130 after Ctrl-C, the last good picture being saved.
+The flags are those of the engine's parameters (generator.params). Exit status: 0, 1 when the run failed, 2 for bad
+input, 130 after Ctrl-C, the last good picture being saved.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ from PIL import Image
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
-from generator import output, params, registry
-from generator.checkpoint_files import CheckpointMissing, upscaler_file
-from generator.checkpoints_command import checkpoints_dir_option, listing
+from generator import params, registry
+from generator.checkpoints.command_line import checkpoints_dir_option, listing
+from generator.checkpoints.download import FolderProblem
+from generator.checkpoints.errors import CheckpointMissing
+from generator.checkpoints.store import upscaler_file
 from generator.device import DeviceUnavailable, pick_device
-from generator.download import FolderProblem
-from generator.output import BadImage, NoMetadata, Recorder
-from generator.params import BadParams, Params
+from generator.engines import loading
+from generator.images import decode, encode
+from generator.images.decode import BadImage
+from generator.output import metadata
+from generator.output.film import Recorder
+from generator.output.metadata import NoMetadata
+from generator.params import BadParams, Params, drawing_class
 from generator.registry import UnknownName
 
 OWN_FLAGS = ("width", "height")  # set by --size
@@ -104,7 +110,7 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
     checkpoints_dir_option(parser)
-    _add_flags(parser, registry.drawing_class(engine))
+    _add_flags(parser, drawing_class(engine))
     return parser
 
 
@@ -132,9 +138,9 @@ def show_list(directory: Path) -> str:
 def read_picture(path: str) -> Any:
     """A picture from a file named on the command line. Raises BadImage."""
     try:
-        if Path(path).stat().st_size > output.MAX_BYTES:
-            raise BadImage(f"it has more than {output.MAX_BYTES >> 20} MB")
-        return output.decode_image(Path(path).read_bytes())
+        if Path(path).stat().st_size > decode.MAX_BYTES:
+            raise BadImage(f"it has more than {decode.MAX_BYTES >> 20} MB")
+        return decode.decode_image(Path(path).read_bytes())
     except OSError as error:
         raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
     except BadImage as error:
@@ -149,9 +155,9 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
             data = given["from_png"].read_bytes()
         except OSError as error:
             raise NoMetadata(f"Cannot read {given['from_png']}: {error.strerror}.") from None
-        engine, repeated = output.read_metadata(data)
+        engine, repeated = metadata.read_metadata(data)
         base = repeated.model_dump()
-    fields = registry.drawing_class(engine).model_fields
+    fields = drawing_class(engine).model_fields
     changes = {name: given[name] for name in fields if name in given}
     if "size" in given:
         changes["width"], changes["height"] = given["size"]
@@ -228,7 +234,7 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
     except Exception as error:
         import torch
 
-        from generator.clip import PromptTooLong
+        from generator.models.clip import PromptTooLong
 
         if isinstance(error, CheckpointMissing | PromptTooLong):
             print(f"{str(error)[0].upper()}{str(error)[1:]}", file=sys.stderr)
@@ -246,9 +252,9 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
 
 def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder: Recorder) -> float:
     """Runs the engine, each frame to disk; the last score."""
-    from generator.engine import generate
+    from generator.engines.base import generate
 
-    engine = registry.load(
+    engine = loading.load(
         name,
         wanted.checkpoint,
         wanted.clip,
@@ -273,7 +279,7 @@ def _enlarged(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: 
     drawn = recorder.last()
     if wanted.upscale == 1 or drawn is None:
         return None
-    from generator.upscaler import NotEnlarged, enlarge
+    from generator.upscaler.model import NotEnlarged, enlarge
 
     try:
         return enlarge(drawn, wanted.upscale, wanted.upscaler, device=device, checkpoints_dir=checkpoints_dir)
@@ -285,7 +291,7 @@ def _enlarged(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: 
 def _store(target: Path, files: dict[str, bytes]) -> None:
     for kind, end in (("png", ".png"), ("gif", ".gif"), ("mp4", ".mp4"), ("webp", ".webp"), ("sheet", "-sheet.webp")):
         if kind in files:
-            output.write_whole(target.with_name(f"{target.name}{end}"), files[kind])
+            encode.write_whole(target.with_name(f"{target.name}{end}"), files[kind])
 
 
 def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, text: str, status: int) -> int:
@@ -294,7 +300,7 @@ def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, te
     if picture is not None:
         kept = target.with_name(f"{target.name}-unfinished.png")
         try:
-            output.write_whole(kept, output.encode_png(picture, engine, wanted))
+            encode.write_whole(kept, metadata.encode_png(picture, engine, wanted))
             text = f"{text} The last picture is in {kept}"
         except OSError as error:
             text = f"{text} The last picture could not be saved: {error.strerror}."

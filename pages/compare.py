@@ -7,13 +7,18 @@ from typing import Any
 
 import streamlit as st
 
-from db import workers
+from db.queue import workers
 from generator import registry
-from pages import _comparison, _form
-from pages import _widgets as w
-from pages._comparison import ENGINE, PROMPT, Axis, axis, cells, example
-from pages._language import N_, _
-from pages._submit import new_drawing, submit_set
+from pages.components import form
+from pages.components.notices import NO_EXECUTOR
+from pages.shared.errors import plain_errors
+from pages.shared.language import N_, _
+from pages.shared.navigation import SHEETS, go, show
+from pages.shared.studio import the_studio
+from pages.shared.visitor import the_visitor
+from studio.compare import ENGINE, PROMPT, axis, compare, engines_in, example, permitted, settings_of
+from studio.engines import engine_title
+from studio.limits import offered_engines
 
 NOTHING = N_("nothing")
 START = (("compare_rows", ENGINE), ("compare_columns", "seed"))
@@ -21,57 +26,47 @@ START = (("compare_rows", ENGINE), ("compare_columns", "seed"))
 
 def page() -> None:
     """The prompt, the two axes, and what they would make."""
-    visitor = w.visitor()
-    w.go()
+    visitor = the_visitor()
+    go()
     st.text(_("A prompt, drawn for every value of one or two settings: a sheet that fills while it is drawn."))
     prompt = _prompt()
-    engine = _form.choose(_("Engine"), "compare_engine", w.offered_engines(), None, w.engine_title)
+    engine = form.choose(_("Engine"), "compare_engine", offered_engines(the_studio()), None, engine_title)
     style = _style(engine)
     first, second = st.columns(2)
     with first:
         engines = _engines(engine, "compare_columns")
-        rows = _form.choose(_("Rows"), "compare_rows", _comparison.settings_of(engines), ENGINE)
+        rows = form.choose(_("Rows"), "compare_rows", settings_of(engines), ENGINE)
         typed_rows = _values("compare_rows", rows, engines)
     nothing = _(NOTHING)
     with second:
-        engines = _comparison.engines_in(engine, rows, typed_rows)
-        columns = _form.choose(
+        engines = engines_in(engine, rows, typed_rows)
+        columns = form.choose(
             _("Columns"),
             "compare_columns",
-            [NOTHING, *_comparison.settings_of(engines)],
+            [NOTHING, *settings_of(engines)],
             "seed",
             lambda name: nothing if name == NOTHING else name,
         )
         typed_columns = _values("compare_columns", columns, engines) if columns != NOTHING else ""
     seed = _seed() if "seed" not in (rows, columns) else None
     if st.button(_("Compare"), type="primary", icon=":material/compare:"):
-        with w.plain_errors():
+        with plain_errors():
             base: dict[str, Any] = {"prompt": prompt}
             if style is not None:
                 base["style"] = style
             if seed is not None:
                 base["seed"] = seed
             across = None if columns == NOTHING else axis(columns, typed_columns)
-            sheet = _compare(visitor, engine, base, axis(rows, typed_rows), across)
-            if not workers.live(w.studio().db):
-                st.toast(_(w.NO_EXECUTOR), duration="long")
-            st.switch_page(w.SHEETS, query_params={"sheet": sheet})
-
-
-def _compare(visitor: str, engine: str, base: dict[str, Any], rows: Axis, columns: Axis | None) -> str:
-    """Queues every cell or none; the id of the sheet. Raises BadParams, TooManyQueued."""
-    studio = w.studio()
-    made = cells(engine, base, rows, columns)
-    wanted = [(label, new_drawing(studio, its_engine, values)) for label, its_engine, values in made]
-    layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
-    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), (str(base["prompt"]),))
-    return submit_set(studio, visitor, "compare", "; ".join(prompts), wanted, layout)[0].id
+            sheet = compare(the_studio(), visitor, engine, base, axis(rows, typed_rows), across).id
+            if not workers.live(the_studio().db):
+                st.toast(_(NO_EXECUTOR), duration="long")
+            st.switch_page(SHEETS, query_params={"sheet": sheet})
 
 
 def _prompt() -> str:
-    key = _form.keep("compare_prompt", _form.remembered().get("set_prompt", ""))
-    chosen = [st.session_state.get(name, _form.remembered().get(name)) for name in ("compare_rows", "compare_columns")]
-    prompt = st.text_area(
+    key = form.keep("compare_prompt", form.remembered().get("set_prompt", ""))
+    chosen = [st.session_state.get(name, form.remembered().get(name)) for name in ("compare_rows", "compare_columns")]
+    prompt: str = st.text_area(
         _("Prompt"),
         st.session_state[key],
         key=key,
@@ -79,7 +74,7 @@ def _prompt() -> str:
         placeholder="a red heart",
         disabled=PROMPT in chosen,
     )
-    _form.remembered()[key] = prompt
+    form.remembered()[key] = prompt
     return prompt
 
 
@@ -88,24 +83,24 @@ def _style(engine: str) -> str | None:
     if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
         return None
     usual = registry.CHECKPOINTS["mini"].defaults["style"]
-    return _form.choose(_("Style"), "compare_style", list(registry.STYLES), usual, registry.STYLES.__getitem__)
+    return form.choose(_("Style"), "compare_style", list(registry.STYLES), usual, registry.STYLES.__getitem__)
 
 
 def _engines(engine: str, axis_key: str) -> list[str]:
     """The engines to compare with as the axis stands that is drawn later."""
-    kept = {**_form.remembered(), **{str(key): value for key, value in st.session_state.items()}}
+    kept = {**form.remembered(), **{str(key): value for key, value in st.session_state.items()}}
     typed = kept.get(f"{axis_key}_values_{ENGINE}", "")
-    return _comparison.engines_in(engine, str(kept.get(axis_key)), str(typed))
+    return engines_in(engine, str(kept.get(axis_key)), str(typed))
 
 
 def _values(axis_key: str, name: str, engines: list[str]) -> str:
-    allowed, shown = _comparison.permitted(engines, name), example(name)
+    allowed, shown = permitted(engines, name), example(name)
     if name == ENGINE:
-        offered = w.offered_engines()
+        offered = offered_engines(the_studio())
         allowed, shown = ", ".join(offered), ", ".join(offered[:2])
     start = shown if (axis_key, name) in START else ""
-    key = _form.keep(f"{axis_key}_values_{name}", start)
-    typed = st.text_input(
+    key = form.keep(f"{axis_key}_values_{name}", start)
+    typed: str = st.text_input(
         _("Values of {name}", name=name),
         st.session_state[key],
         key=key,
@@ -113,18 +108,18 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
         help=_("With commas between them, prompts with semicolons; several CLIPs with +.")
         + (" " + _("Permitted: {values}.", values=allowed) if allowed else ""),
     )
-    _form.remembered()[key] = typed
+    form.remembered()[key] = typed
     return typed
 
 
 def _seed() -> int:
     """One seed for all cells, so that they differ in what is compared alone."""
-    key = _form.keep("compare_seed", secrets.randbelow(2**32))
+    key = form.keep("compare_seed", secrets.randbelow(2**32))
     kept = st.session_state[key]
     seed = st.number_input(_("Seed of all"), min_value=0, max_value=2**32 - 1, value=kept, step=1, key=key)
-    _form.remembered()[key] = seed
+    form.remembered()[key] = seed
     return int(seed)
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

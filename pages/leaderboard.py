@@ -6,14 +6,20 @@ from functools import partial
 
 import streamlit as st
 
-from db import ballots
+from db.votes import history
 from generator import registry
-from pages import _standings, _take_home
-from pages import _standings_charts as charts
-from pages import _widgets as w
-from pages._language import N_, _, named, ngettext, number
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.ratings import charts, downloads, standings
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import N_, _, named, ngettext, number
+from pages.shared.navigation import INFERENCES, VOTES, go, go_to, show
+from pages.shared.studio import the_studio
+from pages.shared.text import esc, label, short
 from ratings.agreement import Share
 from ratings.standings import Rated, Standings
+from studio.engines import engine_title
 
 SHOWN_BEST = 12
 REFRESH_S = 30.0
@@ -22,24 +28,24 @@ WAIT_S = 2.0
 
 def page() -> None:
     """Refreshes by itself: often until the first ratings are there, then slowly."""
-    ready = _standings.keeper().current(w.studio().db) is not None
+    ready = standings.keeper().current(the_studio().db) is not None
     st.fragment(_leaderboard, run_every=REFRESH_S if ready else WAIT_S)(ready)
 
 
 def _leaderboard(ready: bool) -> None:
-    with w.plain_errors():
-        w.go()
-        found = _standings.keeper().current(w.studio().db)
+    with plain_errors():
+        go()
+        found = standings.keeper().current(the_studio().db)
         if found is None:
-            w.empty_state(_("The votes are being counted"), _("There are many; the ratings appear here by themselves."))
+            empty_state(_("The votes are being counted"), _("There are many; the ratings appear here by themselves."))
             return
         if not ready:
             st.rerun()
         if not found.votes:
-            w.empty_state(
+            empty_state(
                 _("No votes yet"),
                 _("Ratings appear here once visitors have compared pictures."),
-                page=w.VOTES,
+                page=VOTES,
                 link=_("Give the first vote"),
             )
             return
@@ -51,7 +57,7 @@ def _leaderboard(ready: bool) -> None:
         st.header(_("Votes over time"), anchor=False)
         charts.by_time(found)
         _method(found)
-        _take_home.buttons()
+        downloads.buttons()
 
 
 def _summary(found: Standings) -> None:
@@ -62,25 +68,25 @@ def _summary(found: Standings) -> None:
 
 
 def _best(found: Standings) -> None:
-    shown = ballots.visible(w.studio().db, [rated.name for rated in found.best])
+    shown = history.visible(the_studio().db, [rated.name for rated in found.best])
     best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
     if not best:
         return
     st.header(_("Best pictures"), anchor=False)
-    files = w.files_of([rated.name for rated in best])
+    files = files_of([rated.name for rated in best])
     with st.grid("auto", min_column_width=155, key="best_pictures"):
         for place, rated in enumerate(best, start=1):
             job, there = shown[rated.name], files[rated.name]
             with st.container(key=f"tile_best_{job.id}"):
-                w.picture(w.load(there.get("thumbnail") or there.get("picture")), key=f"best_{job.id}", alt=job.prompt)
+                draw_picture(load(there.get("thumbnail") or there.get("picture")), key=f"best_{job.id}", alt=job.prompt)
                 st.button(
-                    w.label(f"{place}. {w.short(job.prompt)}"),
+                    label(f"{place}. {short(job.prompt)}"),
                     key=f"open_{job.id}",
                     type="tertiary",
-                    on_click=partial(w.go_to, w.INFERENCES, job=job.id),
+                    on_click=partial(go_to, INFERENCES, job=job.id),
                     width="stretch",
                 )
-                st.html(f'<div class="t2i-meta">{w.esc(_line(rated))}<br>{w.esc(w.engine_title(job.engine))}</div>')
+                st.html(f'<div class="t2i-meta">{esc(_line(rated))}<br>{esc(engine_title(job.engine))}</div>')
     st.caption(_("In the order of the lower end of the rating's interval: pictures that are good and known to be."))
 
 
@@ -109,9 +115,9 @@ def _engines(found: Standings) -> None:
         )
         by_model = chosen == views[1]
     if by_model:
-        charts.ratings([(_standings.model_title(rated.name), rated) for rated in found.models])
+        charts.ratings([(standings.model_title(rated.name), rated) for rated in found.models])
     else:
-        charts.ratings([(w.engine_title(rated.name), rated) for rated in found.engines])
+        charts.ratings([(engine_title(rated.name), rated) for rated in found.engines])
     st.caption(
         _(
             "From votes between pictures of different engines. The line is where the rating lies with 95 % confidence, "
@@ -133,7 +139,7 @@ def _settings(found: Standings) -> None:
         return
     engine = engines[0]
     if len(engines) > 1:
-        engine = st.selectbox(_("Engine"), engines, key="effects_of", format_func=w.engine_title)
+        engine = st.selectbox(_("Engine"), engines, key="effects_of", format_func=engine_title)
     charts.effects(found.effects[engine])
     st.caption(
         _(
@@ -206,4 +212,4 @@ def _method(found: Standings) -> None:
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

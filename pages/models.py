@@ -7,13 +7,17 @@ from pathlib import Path
 
 import streamlit as st
 
-from db import queue
-from db.jobs import Job
 from generator import registry
-from generator.inventory import Item, inventory, own_folders, own_upscalers
-from pages import _live
-from pages import _widgets as w
-from pages._submit import ask
+from generator.checkpoints.inventory import Item, inventory, own_folders, own_upscalers
+from pages.components import job_card
+from pages.components.notices import empty_state, executor_missing
+from pages.shared.errors import plain_errors
+from pages.shared.navigation import show
+from pages.shared.studio import the_settings, the_studio
+from pages.shared.text import esc, label
+from pages.shared.visitor import the_visitor
+from studio import models
+from studio.access import owns
 
 REFRESH_S = 2.0
 STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "Not installed"}
@@ -21,19 +25,19 @@ STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "No
 
 def page() -> None:
     """One row for each checkpoint, by engine, then the CLIP models."""
-    folder = w.studio().settings.checkpoints_dir
+    folder = the_settings().checkpoints_dir
     items = inventory(folder)
     there = sum(item.state != "not installed" for item in items)
     st.caption(
         f"{there} of {len(items)} can be used. The embedded models come with the studio; real ones are downloaded into "
-        f"{w.label(str(folder))} on the machine of the executor. Memory is that of one job with its default settings."
+        f"{label(str(folder))} on the machine of the executor. Memory is that of one job with its default settings."
     )
     only = st.pills("Show", ["All", "Can be used", "Not installed"], key="models_shown", default="All", required=True)
-    if w.studio().settings.downloads:
+    if the_settings().downloads:
         st.fragment(_downloads, run_every=REFRESH_S)(len([item for item in items if item.state == "installed"]))
     wanted = [item for item in items if only == "All" or (item.state == "not installed") == (only == "Not installed")]
     if not wanted:
-        w.empty_state("Nothing here", "Every model there is can be used already.")
+        empty_state("Nothing here", "Every model there is can be used already.")
     for heading, group in groupby(wanted, key=_heading):
         st.header(heading, anchor=False)
         for item in group:
@@ -54,11 +58,11 @@ def _row(item: Item) -> None:
     with st.container(key=f"row_model_{item.kind}_{item.name.replace('/', '-')}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.html(
-                f'<div class="t2i-prompt">{w.esc(item.title)}</div>'
-                f'<div class="t2i-meta">{w.esc(item.name)} · {w.esc(" · ".join(facts))}</div>'
+                f'<div class="t2i-prompt">{esc(item.title)}</div>'
+                f'<div class="t2i-meta">{esc(item.name)} · {esc(" · ".join(facts))}</div>'
             )
             st.html(f'<div class="t2i-state">{STATES[item.state]}</div>', width="content")
-            if item.state == "not installed" and w.studio().settings.downloads:
+            if item.state == "not installed" and the_settings().downloads:
                 st.button(
                     "Download",
                     key=f"download_{item.name}",
@@ -71,44 +75,36 @@ def _row(item: Item) -> None:
 
 
 def _ask_for(name: str) -> None:
-    with w.plain_errors():
-        if any(job.params.get("name") == name for job in _under_way()):
-            st.toast(f"{name} is on its way already.")
-            return
-        ask(w.studio(), w.visitor(), "download", {"name": name})
-        st.toast("In the queue.")
-
-
-def _under_way() -> list[Job]:
-    db = w.studio().db
-    return [job for job in [*queue.running_jobs(db), *queue.queued_jobs(db, limit=1000)] if job.engine == "download"]
+    with plain_errors():
+        asked = models.fetch(the_studio(), the_visitor(), name)
+        st.toast("In the queue." if asked else f"{name} is on its way already.")
 
 
 def _downloads(installed: int) -> None:
     """Downloads in progress; the whole page is drawn anew once one of them has ended."""
-    with w.plain_errors():
-        jobs = _under_way()
-        items = inventory(w.studio().settings.checkpoints_dir)
+    with plain_errors():
+        jobs = models.under_way(the_studio())
+        items = inventory(the_settings().checkpoints_dir)
         if len([item for item in items if item.state == "installed"]) != installed:
             st.rerun()
         if jobs:
             st.header(f"Downloads ({len(jobs)})", anchor=False)
-            w.executor_missing()
+            executor_missing()
         for job in jobs:
             with st.container(horizontal=True, vertical_alignment="center", key=f"row_download_{job.id}"):
                 st.html(
-                    f'<div class="t2i-prompt">{w.esc(job.prompt)}</div>'
-                    f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>'
-                    f"{_live.bar(job.step / job.total_steps, job)}"
+                    f'<div class="t2i-prompt">{esc(job.prompt)}</div>'
+                    f'<div class="t2i-meta">{esc(job_card.status_line(job))}</div>'
+                    f"{job_card.bar(job.step / job.total_steps, job)}"
                 )
-                if job.submitter == w.visitor():
+                if owns(the_visitor(), job):
                     st.button(
                         "Cancel",
                         key=f"cancel_{job.id}",
                         icon=":material/close:",
                         disabled=job.cancel_requested,
-                        on_click=_live.cancel,
-                        args=(job.id, job.submitter),
+                        on_click=job_card.cancel,
+                        args=(job.id, the_visitor()),
                     )
 
 
@@ -117,7 +113,7 @@ def _own(folder: Path) -> None:
     for name in own_folders(folder):
         engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
         with st.container(key=f"row_own_{name.replace('/', '-')}", horizontal=True, vertical_alignment="center"):
-            st.html(f'<div class="t2i-prompt">{w.esc(name)}</div><div class="t2i-meta">for {w.esc(engine)}</div>')
+            st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">for {esc(engine)}</div>')
     own = own_upscalers(folder)
     if own:
         st.text("Upscalers of your own: " + ", ".join(own))
@@ -137,4 +133,4 @@ def _bytes(count: int) -> str:
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

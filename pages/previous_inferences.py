@@ -6,12 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from db import queue
 from db.jobs import ENDED, LIVE, Job, State
 from generator import registry
-from pages import _form, _job_detail
-from pages import _widgets as w
-from pages._language import N_, _, named
+from pages.components import form, job_detail
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.shared.files import files_of, load
+from pages.shared.language import N_, _, named
+from pages.shared.navigation import GENERATION, show
+from pages.shared.studio import the_studio
+from pages.shared.text import esc, label, short
+from pages.shared.visitor import names_of, the_visitor
+from studio import access
+from studio.engines import engine_title, engines_making, makes
 
 PAGE = 24
 STATUSES: dict[str, tuple[State, ...] | None] = {
@@ -28,7 +35,7 @@ def page() -> None:
     """One job where the address names one, the gallery otherwise."""
     job_id = st.query_params.get("job")
     if job_id:
-        _job_detail.show(job_id, w.visitor())
+        job_detail.show(job_id, the_visitor())
     else:
         _gallery()
 
@@ -40,11 +47,12 @@ def _gallery() -> None:
     if st.session_state.get("filtered_by") != chosen:
         trail.clear()
         st.session_state["filtered_by"] = chosen
-    jobs = queue.list_jobs(w.studio().db, before_id=trail[-1] if trail else None, limit=PAGE + 1, **chosen)
+    before = trail[-1] if trail else None
+    jobs = access.jobs(the_studio(), the_visitor(), before_id=before, limit=PAGE + 1, **chosen)
     if not jobs:
         _nothing(chosen)
         return
-    files, names = w.files_of([job.id for job in jobs[:PAGE]]), w.names_of(jobs[:PAGE])
+    files, names = files_of([job.id for job in jobs[:PAGE]]), names_of(jobs[:PAGE])
     with st.grid("auto", min_column_width=155, key="gallery"):
         for job in jobs[:PAGE]:
             with st.container(key=f"tile_{job.id}"):
@@ -63,13 +71,13 @@ def _gallery() -> None:
 
 
 def _filters() -> dict[str, Any]:
-    """Draws search and filters; returns them as `queue.list_jobs` takes them. They outlive a look at one job."""
-    kept = _form.remembered()
+    """Draws search and filters; returns them as `access.jobs` takes them. They outlive a look at one job."""
+    kept = form.remembered()
     search, others = st.columns(2)
     with others:
         engine_cell, status_cell = st.columns(2, wrap=False)
     with search:
-        key = _form.keep("gallery_search", "")
+        key = form.keep("gallery_search", "")
         kept[key] = st.text_input(
             _("Search"),
             st.session_state[key],
@@ -80,35 +88,30 @@ def _filters() -> dict[str, Any]:
     with engine_cell:
         every = _("All that make pictures")
         names = ["", *registry.ENGINES]
-        engine = _form.choose(_("Engine"), "gallery_engine", names, "", lambda name: w.engine_title(name) or every)
+        engine = form.choose(_("Engine"), "gallery_engine", names, "", lambda name: engine_title(name) or every)
     with status_cell:
-        status = _form.choose(_("Status"), "gallery_status", list(STATUSES), None, named(STATUSES))
-    key = _form.keep("gallery_mine", False)
+        status = form.choose(_("Status"), "gallery_status", list(STATUSES), None, named(STATUSES))
+    key = form.keep("gallery_mine", False)
     kept[key] = st.toggle(_("Only mine"), st.session_state[key], key=key)
     return {
         "search": kept["gallery_search"].strip() or None,
         "engine": engine or None,
-        "without": () if engine else _results(),
+        "without": () if engine else engines_making("result"),  # found by their name only
         "states": STATUSES[status],
-        "submitter": w.visitor() if kept["gallery_mine"] else None,
+        "mine": kept["gallery_mine"],
     }
 
 
-def _results() -> list[str]:
-    """The engines that make no picture: they are found by their name only."""
-    return [name for name, spec in registry.ENGINES.items() if spec.makes == "result"]
-
-
 def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
-    data = w.load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+    data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
     instead = (
-        w.engine_title(job.engine)
-        if w.makes(job) == "result"
+        engine_title(job.engine)
+        if makes(job.engine) == "result"
         else _(_NO_PICTURE.get(job.state, N_("Being drawn") if job.state not in ENDED else N_("No picture")))
     )
-    w.picture(data, key=job.id, alt=job.prompt, instead=instead)
+    draw_picture(data, key=job.id, alt=job.prompt, instead=instead)
     st.button(
-        w.label(w.short(job.prompt)),
+        label(short(job.prompt)),
         key=f"open_{job.id}",
         type="tertiary",
         on_click=_open,
@@ -116,7 +119,7 @@ def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
         width="stretch",
     )
     if name:
-        st.html(f'<div class="t2i-meta"><bdi>{w.esc(name)}</bdi></div>')
+        st.html(f'<div class="t2i-meta"><bdi>{esc(name)}</bdi></div>')
 
 
 def _open(job_id: str) -> None:
@@ -128,19 +131,19 @@ def _newer() -> None:
 
 
 def _nothing(chosen: dict[str, Any]) -> None:
-    narrowed = chosen["search"] or chosen["engine"] or chosen["submitter"] or chosen["states"] != (State.SUCCEEDED,)
+    narrowed = chosen["search"] or chosen["engine"] or chosen["mine"] or chosen["states"] != (State.SUCCEEDED,)
     if narrowed:
-        w.empty_state(
+        empty_state(
             _("Nothing found"), _("No job fits this search and these filters. Take one of them away to see more.")
         )
     else:
-        w.empty_state(
+        empty_state(
             _("No pictures yet"),
             _("Finished pictures are kept here with their settings and their animation."),
-            page=w.GENERATION,
+            page=GENERATION,
             link=_("Make the first one"),
         )
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

@@ -6,12 +6,22 @@ import time
 
 import streamlit as st
 
-from db import queue, workers
+from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job, State
-from pages import _live
-from pages import _widgets as w
-from pages._language import _, ngettext
+from db.queue import workers
+from pages.components import job_card
+from pages.components.notices import NO_EXECUTOR, empty_state, executor_missing, paused_note
+from pages.components.picture import draw_picture
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import _, ngettext
+from pages.shared.navigation import GENERATION, show
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import ago, duration, esc, short
+from pages.shared.visitor import names_of, the_visitor
+from studio.access import may_see, owns
+from studio.context import Submitter
 
 SHOWN_WAITING = 25
 REFRESH_S = 2.0
@@ -20,33 +30,33 @@ REFRESH_S = 2.0
 def page() -> None:
     """Refreshes by itself, so that it can be left open."""
     st.toggle(_("Only mine"), key="queue_mine")
-    st.fragment(_queue, run_every=REFRESH_S)(w.visitor())
+    st.fragment(_queue, run_every=REFRESH_S)(the_visitor())
 
 
-def _wanted(job: Job, visitor: str) -> bool:
-    return job.submitter == visitor or not st.session_state.get("queue_mine")
+def _wanted(job: Job, visitor: Submitter) -> bool:
+    return may_see(visitor, job) and (owns(visitor, job) or not st.session_state.get("queue_mine"))
 
 
-def _queue(visitor: str) -> None:
-    with w.plain_errors():
-        db = w.studio().db
-        running = [job for job in queue.running_jobs(db) if not job.hidden and _wanted(job, visitor)]
-        waiting = queue.queued_jobs(db, limit=_live.MOST_WAITING)
+def _queue(visitor: Submitter) -> None:
+    with plain_errors():
+        db = the_studio().db
+        running = [job for job in queue.running_jobs(db) if _wanted(job, visitor)]
+        waiting = queue.queued_jobs(db, limit=job_card.MOST_WAITING)
         if running or waiting:
-            w.executor_missing()
+            executor_missing()
         else:
-            paused = w.paused_note()
-            w.empty_state(
+            paused = paused_note()
+            empty_state(
                 _("The queue is empty"),
                 _("Nothing is being drawn and nothing waits, until the host goes on.")
                 if paused
                 else _("Nothing is being drawn and nothing waits: your picture would start at once."),
-                page=w.GENERATION,
+                page=GENERATION,
                 link=_("Make a picture"),
             )
         if running:
             st.header(_("Running ({count})", count=len(running)), anchor=False)
-            files = w.files_of([job.id for job in running])
+            files = files_of([job.id for job in running])
             for job in running:
                 _running(job, files[job.id], visitor)
         if waiting:
@@ -54,40 +64,41 @@ def _queue(visitor: str) -> None:
         _executors()
 
 
-def _running(job: Job, files: dict[str, Artefact], visitor: str) -> None:
+def _running(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
-        w.picture(w.load(files.get("preview")), key=job.id, alt=job.prompt, side=56)
+        draw_picture(load(files.get("preview")), key=job.id, alt=job.prompt, side=56)
         st.html(
-            f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
-            f'<div class="t2i-meta">{w.esc(_live.status_line(job))}</div>{_live.bar(job.step / job.total_steps, job)}'
+            f'<div class="t2i-prompt">{esc(short(job.prompt))}</div>'
+            f'<div class="t2i-meta">{esc(job_card.status_line(job))}</div>'
+            f"{job_card.bar(job.step / job.total_steps, job)}"
         )
         _cancel(job, visitor)
 
 
-def _waiting_list(waiting: list[Job], visitor: str) -> None:
-    total = len(waiting) if len(waiting) < _live.MOST_WAITING else queue.counts(w.studio().db)[State.QUEUED]
+def _waiting_list(waiting: list[Job], visitor: Submitter) -> None:
+    total = len(waiting) if len(waiting) < job_card.MOST_WAITING else queue.counts(the_studio().db)[State.QUEUED]
     st.header(_("Waiting ({count})", count=total), anchor=False)
     # What is hidden keeps its place in the line.
-    placed = [(n, job) for n, job in enumerate(waiting, start=1) if not job.hidden and _wanted(job, visitor)]
+    placed = [(n, job) for n, job in enumerate(waiting, start=1) if _wanted(job, visitor)]
     shown = placed[:SHOWN_WAITING]
     # One's own jobs are what one came for, however far behind they are.
-    own = [(place, job) for place, job in placed[SHOWN_WAITING:] if job.submitter == visitor][:SHOWN_WAITING]
-    names, paused = w.names_of(job for _, job in shown), w.house_rules().paused
+    own = [(place, job) for place, job in placed[SHOWN_WAITING:] if owns(visitor, job)][:SHOWN_WAITING]
+    names, paused = names_of(job for _, job in shown), house_rules().paused
     for place, job in shown + own:
-        wait = _live.place_of(job).wait
+        wait = job_card.place_of(job).wait
         estimate = _("Starts when an executor is free")
         if wait is not None:
-            estimate = _("Starts in about {duration}", duration=w.duration(wait))
+            estimate = _("Starts in about {duration}", duration=duration(wait))
         if paused:
             estimate = _("Starts when the host goes on")
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
             st.html(f'<div class="t2i-place">{place}</div>', width="content")
             name = names.get(job.submitter)
-            since = _("waiting since {ago}", ago=w.ago(job.created_at))
-            mine = f"{_('Yours')} · " if job.submitter == visitor else f"{w.esc(name)} · " if name else ""
+            since = _("waiting since {ago}", ago=ago(job.created_at))
+            mine = f"{_('Yours')} · " if owns(visitor, job) else f"{esc(name)} · " if name else ""
             st.html(
-                f'<div class="t2i-prompt">{w.esc(w.short(job.prompt))}</div>'
-                f'<div class="t2i-meta">{mine}{w.esc(estimate)} · {w.esc(since)}</div>'
+                f'<div class="t2i-prompt">{esc(short(job.prompt))}</div>'
+                f'<div class="t2i-meta">{mine}{esc(estimate)} · {esc(since)}</div>'
             )
             _cancel(job, visitor)
     if total > len(shown) + len(own) and not st.session_state.get("queue_mine"):
@@ -96,41 +107,41 @@ def _waiting_list(waiting: list[Job], visitor: str) -> None:
         )
 
 
-def _row_key(job: Job, visitor: str) -> str:
-    return f"row_mine_{job.id}" if job.submitter == visitor else f"row_{job.id}"
+def _row_key(job: Job, visitor: Submitter) -> str:
+    return f"row_mine_{job.id}" if owns(visitor, job) else f"row_{job.id}"
 
 
-def _cancel(job: Job, visitor: str) -> None:
-    if job.submitter == visitor:
+def _cancel(job: Job, visitor: Submitter) -> None:
+    if owns(visitor, job):
         st.button(
             _("Cancel"),
             key=f"cancel_{job.id}",
             icon=":material/close:",
             disabled=job.cancel_requested,
-            on_click=_live.cancel,
+            on_click=job_card.cancel,
             args=(job.id, visitor),
         )
 
 
 def _executors() -> None:
-    alive = workers.live(w.studio().db)
+    alive = workers.live(the_studio().db)
     st.header(_("Executors ({count})", count=len(alive)), anchor=False)
     if not alive:
-        st.text(_(w.NO_EXECUTOR))
+        st.text(_(NO_EXECUTOR))
     for worker in alive:
         places = ngettext("{n} place", "{n} places", worker.places)
         beat = max(time.time() - worker.beat_at, 0)
-        seen = _("just now") if beat < 10 else _("{duration} ago", duration=w.duration(beat))
+        seen = _("just now") if beat < 10 else _("{duration} ago", duration=duration(beat))
         beaten = _("last heartbeat {ago}", ago=seen)
         serves = _("serves {engines}", engines=", ".join(worker.engines))
         title = _("{device} on {machine}", device=worker.device, machine=worker.hostname)
         with st.container(key=f"row_worker_{worker.id}"):
             st.html(
-                f'<div class="t2i-prompt">{w.esc(title)}</div>'
-                f'<div class="t2i-meta">{w.esc(worker.status)} · {places} · {w.esc(beaten)} · '
-                f"{w.esc(serves)}</div>"
+                f'<div class="t2i-prompt">{esc(title)}</div>'
+                f'<div class="t2i-meta">{esc(worker.status)} · {places} · {esc(beaten)} · '
+                f"{esc(serves)}</div>"
             )
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

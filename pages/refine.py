@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import refinements, submissions
 from generator import registry
-from pages import _form, _refinement, _stages
-from pages import _widgets as w
-from pages._language import _, ngettext
+from pages.components import form, refinement
+from pages.components.picture import listed
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of
+from pages.shared.language import _, ngettext
+from pages.shared.navigation import show
+from pages.shared.studio import the_studio
+from pages.shared.text import ago
+from pages.shared.visitor import the_visitor
+from studio.context import Submitter
+from studio.engines import engine_title
+from studio.limits import engines_that_vary, first_choice
+from studio.refine import begin, own_refinements
 
 SHOWN = 12
 COUNTS = (4, 6, 8)
@@ -19,21 +28,20 @@ def page() -> None:
     """The refinement that the address names, else the form that begins one and the visitor's own."""
     refinement_id = st.query_params.get("refinement")
     if refinement_id:
-        _refinement.show(refinement_id, w.visitor())
+        refinement.show(refinement_id, the_visitor())
     else:
-        _begin(w.visitor())
-        _list(w.visitor())
+        _begin(the_visitor())
+        _list(the_visitor())
 
 
-def _begin(visitor: str) -> None:
+def _begin(visitor: Submitter) -> None:
     st.caption(_("Ask for a few pictures, tap those you like, and go on from there, near or far."))
-    prompt = _form.prompt("a red heart")
-    rules, settings = w.house_rules(), w.studio().settings
-    engines = _stages.engines_that_vary()
+    prompt = form.prompt("a red heart")
+    engines = engines_that_vary(the_studio())
     if not engines:
         st.info(_("The host offers no engine that can go on from a picture."))
         return
-    default = rules.default_engine or settings.default_engine
+    default, wanted = first_choice(the_studio())
     engine_cell, style_cell = st.columns(2)
     with engine_cell:
         engine = st.selectbox(
@@ -41,10 +49,10 @@ def _begin(visitor: str) -> None:
             engines,
             index=engines.index(default) if default in engines else 0,
             key="refine_engine",
-            format_func=w.engine_title,
+            format_func=engine_title,
         )
     style = None
-    checkpoint = registry.first_checkpoint(engine, rules.default_checkpoint or settings.default_checkpoint)
+    checkpoint = registry.first_checkpoint(engine, wanted)
     with style_cell:
         if registry.checkpoint_spec(checkpoint).styled:
             any_style = _("Any")
@@ -63,9 +71,9 @@ def _begin(visitor: str) -> None:
             _("Draw candidates"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter"
         )
     if go:
-        with w.plain_errors():
-            found = _stages.begin(
-                w.studio(),
+        with plain_errors():
+            found = begin(
+                the_studio(),
                 visitor,
                 prompt=prompt,
                 engine=engine,
@@ -77,30 +85,23 @@ def _begin(visitor: str) -> None:
             st.rerun()
 
 
-def _list(visitor: str) -> None:
-    db, rows = w.studio().db, []
-    own = refinements.of_submitter(db, visitor, limit=SHOWN)
-    stages = refinements.rows_of_each(db, [found.id for found in own])
-    pictures = submissions.pictures_of_each(db, [one for ids in stages.values() for one in ids])
-    for found in own:
-        shown = [pictures[submission_id] for submission_id in stages[found.id]]
-        if any(shown):  # the host has not hidden all of it
-            rows.append((found, shown))
+def _list(visitor: Submitter) -> None:
+    rows = own_refinements(the_studio(), visitor, limit=SHOWN)
     if not rows:
         return
     st.header(_("Your refinements"), anchor=False)
     newest = {found.id: next(ids for ids in reversed(shown) if ids) for found, shown in rows}
-    files = w.files_of([job_id for ids in newest.values() for job_id in ids])
+    files = files_of([job_id for ids in newest.values() for job_id in ids])
     for found, shown in rows:
         drawn = (files[job_id] for job_id in newest[found.id])
-        w.listed(
+        listed(
             "refinement",
             found.id,
             found.prompt,
-            [ngettext("{n} row", "{n} rows", len(shown)), w.ago(found.created_at)],
+            [ngettext("{n} row", "{n} rows", len(shown)), ago(found.created_at)],
             next((one for one in drawn if "thumbnail" in one or "preview" in one), {}),
         )
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db import submissions
-from pages import _sheet
-from pages import _widgets as w
-from pages._language import _, ngettext
+from pages.components import sheet
+from pages.components.notices import empty_state
+from pages.components.picture import listed
+from pages.components.sheet import KINDS
+from pages.shared.files import files_of
+from pages.shared.language import _, ngettext
+from pages.shared.navigation import COMPARE, show
+from pages.shared.studio import the_studio
+from pages.shared.text import ago
+from pages.shared.visitor import the_visitor
+from studio.context import Submitter
+from studio.sheets import own_sheets
 
 SHOWN = 30
 
@@ -16,30 +24,27 @@ def page() -> None:
     """One sheet where the address names one, else the visitor's own."""
     sheet_id = st.query_params.get("sheet")
     if sheet_id:
-        _sheet.show(sheet_id, w.visitor())
+        sheet.show(sheet_id, the_visitor())
     else:
-        _list(w.visitor())
+        _list(the_visitor())
 
 
-def _list(visitor: str) -> None:
-    own = submissions.of_submitter(w.studio().db, visitor, limit=SHOWN)
+def _list(visitor: Submitter) -> None:
+    own = own_sheets(the_studio(), visitor, limit=SHOWN)
     if not own:
-        w.empty_state(
+        empty_state(
             _("No sheets yet"),
             _("Ask for several pictures of one prompt, vary a finished picture, or compare engines and settings."),
-            page=w.COMPARE,
+            page=COMPARE,
             link=_("Compare"),
         )
         return
-    firsts = submissions.pictures_of_each(w.studio().db, [sheet.id for sheet in own])
-    own = [sheet for sheet in own if firsts[sheet.id]]
-    files = w.files_of([firsts[sheet.id][0] for sheet in own])
-    for sheet in own:
-        ids = firsts[sheet.id]
-        kind, pictures = _(_sheet.KINDS[sheet.kind]), ngettext("{n} picture", "{n} pictures", len(ids))
-        about = [kind, pictures, w.ago(sheet.created_at)]
-        w.listed("sheet", sheet.id, sheet.prompt, about, files.get(ids[0], {}))
+    files = files_of([ids[0] for _sheet, ids in own])
+    for one, ids in own:
+        kind, pictures = _(KINDS[one.kind]), ngettext("{n} picture", "{n} pictures", len(ids))
+        about = [kind, pictures, ago(one.created_at)]
+        listed("sheet", one.id, one.prompt, about, files.get(ids[0], {}))
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

@@ -6,15 +6,29 @@ from typing import Any
 
 import streamlit as st
 
-from db import sources, visitors, workers
+from db.queue import workers
 from generator import registry
-from generator.inventory import missing, own_folders, wrong_default
-from generator.params import BadParams, validate
+from generator.checkpoints.inventory import missing, wrong_default
+from generator.checkpoints.memory import estimate_memory
+from generator.params import params_class, validate
 from generator.prompts import parse_prompts
-from pages import _form, _live, _name, _uploads
-from pages import _widgets as w
-from pages._language import _, ngettext, number
-from pages._submit import MAX_PICTURES, submit
+from pages.components import form, job_card, visitor_name
+from pages.components.notices import NO_EXECUTOR
+from pages.components.picture import draw_picture
+from pages.shared.errors import plain_errors
+from pages.shared.frame import scroll_to
+from pages.shared.language import _, ngettext, number
+from pages.shared.navigation import show
+from pages.shared.studio import the_settings, the_studio
+from pages.shared.text import label
+from pages.shared.visitor import the_visitor
+from studio import access, settings_form
+from studio.context import Submitter
+from studio.engines import engine_title
+from studio.limits import first_choice, offered_engines
+from studio.settings_form import OWN_WIDGET, Field
+from studio.submit import MAX_PICTURES
+from studio.uploads import TYPES, Upload, starting, submit_with_pictures
 
 EXAMPLES = (
     "a red heart",
@@ -25,52 +39,50 @@ EXAMPLES = (
     "a rocket",
 )
 ANY_STYLE = "any"
-MAX_IMAGE_PROMPTS = 4
 
 
 def page() -> None:
     """The form and the visitor's jobs; side by side where there is room."""
-    visitor = w.visitor()
-    form, pictures = st.columns([5, 8], gap="large")
-    with form:
+    visitor = the_visitor()
+    wish, pictures = st.columns([5, 8], gap="large")
+    with wish:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.header(_("Your pictures"), anchor=False, width="content")
-            _name.popover(visitor)
-        _live.live(visitor)
+            visitor_name.popover(visitor)
+        job_card.live(visitor)
 
 
-def _draw_form(visitor: str) -> None:
+def _draw_form(visitor: Submitter) -> None:
     values: dict[str, Any] = {}
-    _form.prompt(EXAMPLES[0])
+    form.prompt(EXAMPLES[0])
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
-            st.button(example, key=f"example_{example}", on_click=_form.preset, args=({"set_prompt": example},))
+            st.button(example, key=f"example_{example}", on_click=form.preset, args=({"set_prompt": example},))
     engine = _engine()
-    checkpoints = _checkpoints(engine)
-    checkpoint = st.session_state.get("set_checkpoint", _form.remembered().get("set_checkpoint"))
-    settings = w.studio().settings
+    checkpoints = settings_form.checkpoints(the_studio(), engine)
+    checkpoint = st.session_state.get("set_checkpoint", form.remembered().get("set_checkpoint"))
+    settings = the_settings()
     if checkpoint not in checkpoints:
-        default = w.house_rules().default_checkpoint or settings.default_checkpoint
-        checkpoint = registry.first_checkpoint(engine, default)
+        checkpoint = registry.first_checkpoint(engine, first_choice(the_studio())[1])
     if checkpoint not in checkpoints:
         checkpoint = checkpoints[0]  # a folder that is not there
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
-        st.caption(w.label(trouble))
-    groups = _form.fields(engine, checkpoint, checkpoints)
-    defaults = _form.current_defaults(engine, checkpoint, _beside(engine))
+        st.caption(label(trouble))
+    groups = settings_form.fields(engine, checkpoint, checkpoints)
+    defaults = form.current_defaults(engine, checkpoint, _beside(engine))
     if registry.checkpoint_spec(checkpoint).styled:
         values["style"] = _style()
-    elif registry.params_class(engine).style_is_text:
+    elif params_class(engine).style_is_text:
         values["style"] = _style_in_words()
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
     pictures, go = _how_many()
     answer = st.container()
     init_image, image_prompts, mask = _more_settings(groups, engine, checkpoint, defaults, values)
     values["prompt"] = st.session_state["set_prompt"]
-    with answer, w.plain_errors():
+    with answer, plain_errors():
         if go:
             _submit(visitor, engine, values, pictures, init_image, image_prompts, mask)
         _what_it_takes(engine, values)
@@ -78,30 +90,23 @@ def _draw_form(visitor: str) -> None:
 
 def _beside(engine: str) -> dict[str, Any]:
     """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
-    offered, found = registry.params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
+    offered, found = params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
     for name in ("init_image", "image_prompts"):
-        there = st.session_state.get(f"upload_{name}") or _form.remembered().get(f"set_{name}")
+        there = st.session_state.get(f"upload_{name}") or form.remembered().get(f"set_{name}")
         if name in offered and there:
             found[name] = "a picture"
     return found if found["prompt"].strip() or "image_prompts" in found else {**found, "prompt": "x"}
 
 
 def _engine() -> str:
-    names = w.offered_engines()
-    default = w.house_rules().default_engine or w.studio().settings.default_engine
+    names = offered_engines(the_studio())
     if len(names) == 1:
         return names[0]
-    return _form.choose(_("Engine"), "set_engine", names, default, w.engine_title)
-
-
-def _checkpoints(engine: str) -> list[str]:
-    """Those of the tables, and the host's own that are there."""
-    own = [name for name in own_folders(w.studio().settings.checkpoints_dir) if registry.offers(engine, name)]
-    return [*registry.ENGINES[engine].checkpoints, *own]
+    return form.choose(_("Engine"), "set_engine", names, first_choice(the_studio())[0], engine_title)
 
 
 def _style() -> str | None:
-    key = _form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
+    key = form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
     if st.session_state[key] not in registry.STYLES:
         st.session_state[key] = ANY_STYLE
     any_style = _("Any")
@@ -114,12 +119,12 @@ def _style() -> str | None:
         format_func=lambda name: registry.STYLES.get(name, any_style),
         wrap=True,
     )
-    _form.remembered()[key] = chosen
+    form.remembered()[key] = chosen
     return None if chosen in (None, ANY_STYLE) else chosen
 
 
 def _style_in_words() -> str | None:
-    key = _form.keep("set_style_words", "")
+    key = form.keep("set_style_words", "")
     words = st.text_input(
         _("Style"),
         st.session_state[key],
@@ -128,29 +133,29 @@ def _style_in_words() -> str | None:
         placeholder=_("none"),
         help=_("Words added to the prompt."),
     )
-    _form.remembered()[key] = words
+    form.remembered()[key] = words
     return words.strip() or None
 
 
 def _main_settings(
-    main: list[_form.Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
+    main: list[Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
 ) -> None:
     """Draws the settings of the main group into two columns."""
-    fields = [field for field in main if field.name not in _form.OWN_WIDGET]
+    fields = [field for field in main if field.name not in OWN_WIDGET]
     if registry.checkpoint_spec(checkpoint).only_side:
         fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
         if field.kind == "choice" and len(field.choices) > 1:
-            values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+            values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
         elif field.kind == "choice":
             values[field.name] = field.choices[0]  # nothing to choose
     numbers = [field for field in fields if field.kind != "choice"]
     cells = [cell for _ in range((len(numbers) + 2) // 2) for cell in st.columns(2, wrap=False)]
     for field, cell in zip(numbers, cells, strict=False):
         with cell:
-            values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
+            values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
     with cells[len(numbers)]:
-        key = _form.keep(_form.key_of(engine, checkpoint, "seed"), None)
+        key = form.keep(form.key_of(engine, checkpoint, "seed"), None)
         values["seed"] = st.number_input(
             _("Seed"),
             min_value=0,
@@ -161,14 +166,14 @@ def _main_settings(
             placeholder=_("random"),
             help=_("Same seed, settings and device: same picture. Empty: a new one each time."),
         )
-        _form.remembered()[key] = values["seed"]
+        form.remembered()[key] = values["seed"]
 
 
 def _how_many() -> tuple[int, bool]:
     """Draws the number of pictures beside the button; returns it, and whether the button was pressed."""
     number, button = st.columns([2, 3], wrap=False, vertical_alignment="bottom")
     with number:
-        key = _form.keep("set_pictures", 1)
+        key = form.keep("set_pictures", 1)
         pictures = st.number_input(
             _("Pictures"),
             min_value=1,
@@ -178,14 +183,14 @@ def _how_many() -> tuple[int, bool]:
             key=key,
             help=_("Each with its own seed."),
         )
-        _form.remembered()[key] = pictures
+        form.remembered()[key] = pictures
     with button:
         go = st.button(_("Generate"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
     return pictures, go
 
 
 def _more_settings(
-    groups: dict[str, list[_form.Field]],
+    groups: dict[str, list[Field]],
     engine: str,
     checkpoint: str,
     defaults: dict[str, Any],
@@ -206,18 +211,18 @@ def _more_settings(
             if "image_prompts" in names:
                 resemble = _("Pictures to resemble")
                 image_prompts = st.file_uploader(
-                    resemble, _uploads.TYPES, accept_multiple_files=True, key="upload_image_prompts"
+                    resemble, TYPES, accept_multiple_files=True, key="upload_image_prompts"
                 )
-                kept_prompts = _form.remembered().get("set_image_prompts")
+                kept_prompts = form.remembered().get("set_image_prompts")
                 if kept_prompts and not image_prompts:
                     named = [one.text for one in parse_prompts(kept_prompts, avoid_only=True)]
                     _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
-            drawn = [field for field in fields if field.name not in _form.OWN_WIDGET]
+            drawn = [field for field in fields if field.name not in OWN_WIDGET]
             for at in range(0, len(drawn), 2):
                 for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
                     with cell:
-                        values[field.name] = _form.draw(field, engine, checkpoint, defaults[field.name])
-    offered, kept = registry.params_class(engine).model_fields, _form.remembered()
+                        values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
+    offered, kept = params_class(engine).model_fields, form.remembered()
     for name in ("init_image", "image_prompts", "mask_image"):
         if name in offered and name not in registry.checkpoint_spec(checkpoint).unused and kept.get(f"set_{name}"):
             values[name] = kept[f"set_{name}"]
@@ -226,8 +231,8 @@ def _more_settings(
 
 def _upload(name: str, label: str, said: str) -> Any:
     """One picture, new or kept from before; returns what was uploaded."""
-    uploaded = st.file_uploader(label, _uploads.TYPES, key=f"upload_{name}")
-    kept = _form.remembered().get(f"set_{name}")
+    uploaded = st.file_uploader(label, TYPES, key=f"upload_{name}")
+    kept = form.remembered().get(f"set_{name}")
     if kept and uploaded is None:
         _kept(name, label, said, [kept])
     return uploaded
@@ -235,19 +240,17 @@ def _upload(name: str, label: str, said: str) -> Any:
 
 def _kept(name: str, label: str, said: str, references: list[str]) -> None:
     """Pictures that a setting already names, by key, or by the id of a record as in the settings of a variation."""
-    store = w.studio().store
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
         for number, reference in enumerate(references):
-            with w.plain_errors():  # the host may have hidden it since
-                found = sources.key_of(w.studio().db, store, reference)
-                w.picture(store.get(found), key=f"kept_{name}_{number}", alt=label, side=56)
+            with plain_errors():  # the host may have hidden it since
+                draw_picture(access.source(the_studio(), reference), key=f"kept_{name}_{number}", alt=label, side=56)
         st.text(said)
         key, forget = f"remove_{name}", ({f"set_{name}": None},)
-        st.button(_("Remove"), key=key, icon=":material/close:", on_click=_form.preset, args=forget)
+        st.button(_("Remove"), key=key, icon=":material/close:", on_click=form.preset, args=forget)
 
 
 def _submit(
-    visitor: str,
+    visitor: Submitter,
     engine: str,
     values: dict[str, Any],
     pictures: int,
@@ -255,58 +258,38 @@ def _submit(
     image_prompts: list[Any],
     mask: Any,
 ) -> None:
-    studio = w.studio()
-    # All is checked before anything is stored, so that a refused form leaves no files behind.
-    visitors.check(studio.db, visitor)
-    single = {name: one for name, one in (("init_image", init_image), ("mask_image", mask)) if one is not None}
-    stand_in = dict.fromkeys([*single, *(["image_prompts"] if image_prompts else [])], "upload")
-    validate(engine, {**_starting(values | stand_in), "seed": values["seed"] or 0})
-    if len(image_prompts) > MAX_IMAGE_PROMPTS:
-        raise BadParams(
-            _(
-                "{given} pictures to resemble; at most {most} are allowed.",
-                given=len(image_prompts),
-                most=MAX_IMAGE_PROMPTS,
-            )
-        )
-    for upload in [*image_prompts, *single.values()]:
-        _uploads.cleaned(upload.getvalue(), upload.name, studio.settings.max_upload_bytes)
-    for name, one in single.items():
-        values[name] = _uploads.keep_upload(studio, one.getvalue(), one.name).key
-    if image_prompts:
-        kept = [_uploads.keep_upload(studio, one.getvalue(), one.name).key for one in image_prompts]
-        values["image_prompts"] = " | ".join(kept)
+    sent = {
+        "init_image": [init_image] if init_image is not None else [],
+        "mask_image": [mask] if mask is not None else [],
+        "image_prompts": image_prompts,
+    }
     parent_id, source_artefact_id = None, None
     if init_image is None and values.get("init_image"):
-        parent_id, source_artefact_id = _form.remembered().get("set_lineage") or (None, None)
-    jobs = submit(
-        studio,
-        visitor=visitor,
-        engine=engine,
-        values=_starting(values),
+        parent_id, source_artefact_id = form.remembered().get("set_lineage") or (None, None)
+    jobs = submit_with_pictures(
+        the_studio(),
+        visitor,
+        engine,
+        values,
+        {name: [Upload(one.name, one.getvalue()) for one in some] for name, some in sent.items()},
         pictures=pictures,
         parent_id=parent_id,
         source_artefact_id=source_artefact_id,
     )
     st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
-    w.scroll_to("your_pictures", jobs[-1].id)
-    if not workers.live(studio.db):
-        st.toast(_(w.NO_EXECUTOR), duration="long")
-
-
-def _starting(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with init=image where a picture to start from was given: that is what giving one means."""
-    return {**values, "init": "image"} if values.get("init_image") and "init" in values else values
+    scroll_to("your_pictures", jobs[-1].id)
+    if not workers.live(the_studio().db):
+        st.toast(_(NO_EXECUTOR), duration="long")
 
 
 def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     """The size and memory of what would be made, once the settings are sound."""
     try:
-        params = validate(engine, {**_starting(values), "prompt": values["prompt"] or "x", "seed": 0})
+        params = validate(engine, {**starting(values), "prompt": values["prompt"] or "x", "seed": 0})
     except ValueError:
         return
     width, height = params.actual_size
-    memory = registry.estimate_memory(params, w.studio().settings.checkpoints_dir) / 2**30
+    memory = estimate_memory(params, the_settings().checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
     if params.upscale > 1:
         large = (width * params.upscale, height * params.upscale)
@@ -314,7 +297,7 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
-    folder, enlarger = w.studio().settings.checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
+    folder, enlarger = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:
@@ -323,4 +306,4 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

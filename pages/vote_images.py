@@ -6,13 +6,21 @@ from functools import partial
 
 import streamlit as st
 
-from db import pairs, queue, votes
 from db.errors import AlreadyVoted, PairGone, TooFast, UnknownJob
 from db.jobs import Job, State
-from generator import registry
-from pages import _widgets as w
-from pages._language import N_, _, ngettext
+from db.votes import Choice
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import N_, _, ngettext
+from pages.shared.navigation import GENERATION, LEADERBOARD, show
+from pages.shared.studio import the_studio
+from pages.shared.text import esc, short
+from pages.shared.visitor import the_visitor
 from ratings.pairing import Pool
+from studio import access, vote
+from studio.context import Submitter
 
 POOL_S = 5.0
 ALT = {"left": N_("left picture: {prompt}"), "right": N_("right picture: {prompt}")}
@@ -21,21 +29,21 @@ NAMES = {"left": N_("Left one"), "right": N_("Right one")}
 
 def page() -> None:
     """The pair to compare next, or what to do where there is none."""
-    visitor = w.visitor()
+    visitor = the_visitor()
     pair = _pair(visitor)
-    given = votes.cast_by(w.studio().db, visitor)
+    given = vote.given(the_studio(), visitor)
     if pair is None:
         _nothing_to_compare(given)
         return
     left, right = pair
     with st.container(key="vote_area"):
         _question(left, right)
-        files = w.files_of([left.id, right.id])
-        sides: tuple[votes.Choice, votes.Choice] = ("left", "right")
+        files = files_of([left.id, right.id])
+        sides: tuple[Choice, Choice] = ("left", "right")
         for job, cell, choice in zip(pair, st.columns(2, gap="small", wrap=False), sides, strict=True):
             with cell, st.container(key=f"vote_{choice}"):
                 found = files[job.id]
-                w.picture(w.load(found.get("picture")), key=choice, alt=_(ALT[choice], prompt=job.prompt))
+                draw_picture(load(found.get("picture")), key=choice, alt=_(ALT[choice], prompt=job.prompt))
                 st.button(
                     _(NAMES[choice]),
                     key=f"choose_{choice}",
@@ -54,22 +62,20 @@ def page() -> None:
         st.html(f'<div class="t2i-meta t2i-question">{_progress(given)}</div>')
         if given:
             with st.container(horizontal_alignment="center"):
-                st.page_link(w.LEADERBOARD, label=_("Leaderboard"), icon=":material/arrow_forward:", width="content")
+                st.page_link(LEADERBOARD, label=_("Leaderboard"), icon=":material/arrow_forward:", width="content")
 
 
-def _pair(visitor: str) -> tuple[Job, Job] | None:
+def _pair(visitor: Submitter) -> tuple[Job, Job] | None:
     """The pair on show until it is voted on, so that a reload or a widget does not deal another one."""
-    db = w.studio().db
     shown: tuple[str, str] | None = st.session_state.get("pair")
     if shown is not None:
         try:
-            pair = queue.get(db, shown[0]), queue.get(db, shown[1])
-            if all(job.state == State.SUCCEEDED and not job.hidden for job in pair):
+            pair = access.job(the_studio(), visitor, shown[0]), access.job(the_studio(), visitor, shown[1])
+            if all(job.state == State.SUCCEEDED for job in pair):
                 return pair
         except UnknownJob:
             pass
-    # What was enlarged is the same picture again, and a ranking is none.
-    found = pairs.next_pair(db, visitor, registry.drawing_engines(), among=_pool())
+    found = vote.next_pair(the_studio(), visitor, _pool())
     st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
     return found
 
@@ -77,27 +83,27 @@ def _pair(visitor: str) -> tuple[Job, Job] | None:
 @st.cache_resource(ttl=POOL_S, show_spinner=False)
 def _pool() -> Pool:
     # Shared by all who vote: what votes on some hundred pictures say is worked out once in a while.
-    return pairs.pool(w.studio().db, registry.drawing_engines())
+    return vote.pool(the_studio())
 
 
 def _question(left: Job, right: Job) -> None:
     if " ".join(left.prompt.casefold().split()) == " ".join(right.prompt.casefold().split()):
         st.html(
-            f'<div class="t2i-meta t2i-question">{w.esc(_("Which picture shows this better?"))}</div>'
-            f'<div class="t2i-prompt whole t2i-question">{w.esc(w.short(left.prompt, 200))}</div>'
+            f'<div class="t2i-meta t2i-question">{esc(_("Which picture shows this better?"))}</div>'
+            f'<div class="t2i-prompt whole t2i-question">{esc(short(left.prompt, 200))}</div>'
         )
         return
     question = _("Which picture shows its own prompt better?")
-    st.html(f'<div class="t2i-meta t2i-question">{w.esc(question)}</div>')
+    st.html(f'<div class="t2i-meta t2i-question">{esc(question)}</div>')
     for job, cell in zip((left, right), st.columns(2, gap="small", wrap=False), strict=True):
         with cell:
-            st.html(f'<div class="t2i-prompt t2i-question t2i-two">{w.esc(w.short(job.prompt, 120))}</div>')
+            st.html(f'<div class="t2i-prompt t2i-question t2i-two">{esc(short(job.prompt, 120))}</div>')
 
 
-def _cast(visitor: str, left: Job, right: Job, choice: votes.Choice) -> None:
-    with w.plain_errors():
+def _cast(visitor: Submitter, left: Job, right: Job, choice: Choice) -> None:
+    with plain_errors():
         try:
-            votes.cast(w.studio().db, voter=visitor, left_id=left.id, right_id=right.id, choice=choice)
+            vote.cast(the_studio(), visitor, left.id, right.id, choice)
         except TooFast as error:
             st.toast(str(error))
             return
@@ -117,24 +123,24 @@ def _progress(given: int) -> str:
 
 def _nothing_to_compare(given: int) -> None:
     if given:
-        w.empty_state(
+        empty_state(
             _("You have seen every pair"),
             ngettext(
                 "You have given {n} vote. New pictures bring new pairs.",
                 "You have given {n} votes. New pictures bring new pairs.",
                 given,
             ),
-            page=w.LEADERBOARD,
+            page=LEADERBOARD,
             link=_("See the leaderboard"),
         )
     else:
-        w.empty_state(
+        empty_state(
             _("Nothing to compare yet"),
             _("Voting needs two finished pictures. Ask for several pictures of one prompt to get a good pair."),
-            page=w.GENERATION,
+            page=GENERATION,
             link=_("Make some pictures"),
         )
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

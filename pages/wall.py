@@ -8,14 +8,27 @@ from pathlib import Path
 
 import streamlit as st
 
-from db import queue, wall, workers
+from db import queue
 from db.artefacts import Artefact
+from db.evening import wall
 from db.jobs import Job, State
+from db.queue import workers
 from db.votes import Tally
 from generator import registry
-from pages import _address, _live, _standings
-from pages import _widgets as w
-from pages._language import _
+from pages.components import job_card
+from pages.components.picture import draw_picture
+from pages.ratings import standings
+from pages.shared.address import for_visitors, qr_code
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import _
+from pages.shared.navigation import KIOSK, show
+from pages.shared.studio import house_rules, the_settings, the_studio
+from pages.shared.text import duration, esc, short
+from pages.shared.visitor import the_visitor
+from studio import access
+from studio.access import may_see
+from studio.engines import engine_title
 
 _HERE = Path(__file__).resolve().parent
 SHAPES = ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3))  # columns and rows, the smallest that holds all pictures
@@ -30,11 +43,11 @@ FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something
 
 def page() -> None:
     """Refreshes by itself, and comes back by itself when the server was away."""
-    st.html(_HERE / "_wall.css")
-    refresh_s = w.studio().settings.wall_refresh_s
+    st.html(_HERE / "shared" / "wall.css")
+    refresh_s = the_settings().wall_refresh_s
     with st.container(key="wall_script"):
         st.html(_watch(max(SILENT_S, SILENT_REFRESHES * refresh_s)), unsafe_allow_javascript=True)
-    address = _address.for_visitors(st.context.url, w.studio().settings.public_url, w.KIOSK)
+    address = for_visitors(st.context.url, the_settings().public_url, KIOSK)
     st.fragment(_wall, run_every=refresh_s)(address)
 
 
@@ -48,12 +61,12 @@ def _watch(silent_s: float) -> str:
         window.t2iWall = setInterval(async () => {{
             const path = location.pathname.replace(/\\/$/, "");
             const now = document.querySelector("[data-beat]")?.dataset.beat ?? null;
-            if (!path.endsWith("/{w.KIOSK}")) return;
+            if (!path.endsWith("/{KIOSK}")) return;
             if (now !== beat) {{ beat = now; heard = Date.now(); }}
             const silent = Date.now() - heard, open = Date.now() - opened;
             if (silent < {1000 * silent_s:.0f} && open < {1000 * FRESH_S:.0f}) return;
             try {{
-                const health = path.replace(/{w.KIOSK}$/, "_stcore/health");
+                const health = path.replace(/{KIOSK}$/, "_stcore/health");
                 if ((await fetch(health, {{cache: "no-store"}})).ok) location.reload();
             }} catch {{ /* the server is still away */ }}
         }}, 2000);
@@ -64,17 +77,17 @@ def _wall(address: str | None) -> None:
     # Drawn first: the page is alive even where the database is not.
     with st.container(key="wall_beat"):
         st.html(f'<div data-beat="{time.time():.1f}"></div>')
-    with w.plain_errors():
+    with plain_errors():
         shown, tallies, running = _shown()
         shape = next(shape for shape in SHAPES if shape[0] * shape[1] >= len(shown))
         places = arrange(st.session_state.get("wall", []), list(shown), shape[0] * shape[1])
         st.session_state["wall"] = places
-        files = w.files_of(list(shown))
+        files = files_of(list(shown))
         with st.container(key="wall", gap=None):
             with st.container(key="wall_grid_{}x{}".format(*shape), gap=None):
                 if not shown:
                     invitation = _("Your picture could be the first one here.")
-                    st.html(f'<div class="t2i-invitation">{w.esc(invitation)}</div>')
+                    st.html(f'<div class="t2i-invitation">{esc(invitation)}</div>')
                 for number, job_id in enumerate(places):
                     with st.container(key=f"wall_{number}", gap=None):
                         if job_id is not None:
@@ -85,11 +98,11 @@ def _wall(address: str | None) -> None:
 
 def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
     """The jobs to show by id, the most important first; the votes of those that did well; how many are running."""
-    db, engines = w.studio().db, registry.drawing_engines()
+    db, engines, visitor = the_studio().db, registry.drawing_engines(), the_visitor()
     others = [name for name in registry.ENGINES if name not in engines]
-    running = [job for job in queue.running_jobs(db) if not job.hidden and job.engine in engines]
-    best = wall.best_voted(db, _standings.best_first(db), engines, limit=MOST_VOTED)
-    newest = queue.list_jobs(db, states=[State.SUCCEEDED], without=others, limit=MOST)
+    running = [job for job in queue.running_jobs(db) if may_see(visitor, job) and job.engine in engines]
+    best = wall.best_voted(db, standings.best_first(db), engines, limit=MOST_VOTED)
+    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=MOST)
     jobs = {job.id: job for job in [*running[:MOST_RUNNING], *(job for job, _ in best), *newest]}
     return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}, len(running)
 
@@ -103,8 +116,8 @@ def arrange(before: Sequence[str | None], wanted: Sequence[str], places: int) ->
 
 
 def _tile(job: Job, files: dict[str, Artefact], number: int, tally: Tally | None) -> None:
-    w.picture(_data(job, files), key=f"wall_{number}", alt=job.prompt, instead=_("Forming"))
-    meta = [w.engine_title(job.engine)]
+    draw_picture(_data(job, files), key=f"wall_{number}", alt=job.prompt, instead=_("Forming"))
+    meta = [engine_title(job.engine)]
     if job.state == State.RUNNING:
         meta.append(_("step {step} of {total}", step=job.step, total=job.total_steps))
     elif tally is not None:
@@ -112,45 +125,45 @@ def _tile(job: Job, files: dict[str, Artefact], number: int, tally: Tally | None
             _("preferred {wins} of {total} times", wins=tally.wins, total=tally.wins + tally.losses + tally.ties)
         )
     st.html(
-        f'<div class="t2i-prompt"><bdi>{w.esc(w.short(job.prompt, 90))}</bdi></div>'
-        f'<div class="t2i-meta">{w.esc(" · ".join(meta))}</div>{_live.bar(job.step / job.total_steps, job)}'
+        f'<div class="t2i-prompt"><bdi>{esc(short(job.prompt, 90))}</bdi></div>'
+        f'<div class="t2i-meta">{esc(" · ".join(meta))}</div>{job_card.bar(job.step / job.total_steps, job)}'
     )
 
 
 def _data(job: Job, files: dict[str, Artefact]) -> bytes | None:
     if job.state == State.RUNNING:
-        return w.load(files.get("preview"))
+        return load(files.get("preview"))
     picture = files.get("picture")
     if picture is None or picture.size > MOST_BYTES:
         picture = files.get("thumbnail")
-    return w.load(picture)
+    return load(picture)
 
 
 def _side(address: str | None, running: int) -> None:
-    waiting, wait = wall.line(w.studio().db)
-    if w.house_rules().paused:
+    waiting, wait = wall.line(the_studio().db)
+    if house_rules().paused:
         state = _("The host has paused the queue: what is asked for waits.")
-    elif not workers.live(w.studio().db):
+    elif not workers.live(the_studio().db):
         state = _("No executor is running; what is asked for waits.")
     elif not waiting:
         state = _("Nothing waits: a new picture starts at once.") if running < 1 else _("Nothing waits.")
     elif wait is None:
         state = _("The next ones start when an executor is free.")
     else:
-        state = _("The last of them starts in about {duration}.", duration=w.duration(wait))
+        state = _("The last of them starts in about {duration}.", duration=duration(wait))
     if address is not None:
         seen = _("QR code of {address}", address=address)
         st.html(
-            f'<div class="t2i-invite">{w.esc(_("Scan, write what you want to see, watch it form here."))}</div>'
-            f'<img class="t2i-qr" alt="{w.esc(seen)}" src="{w.esc(_address.qr_code(address))}">'
-            f'<div class="t2i-address">{w.esc(address.removeprefix("http://").rstrip("/"))}</div>'
+            f'<div class="t2i-invite">{esc(_("Scan, write what you want to see, watch it form here."))}</div>'
+            f'<img class="t2i-qr" alt="{esc(seen)}" src="{esc(qr_code(address))}">'
+            f'<div class="t2i-address">{esc(address.removeprefix("http://").rstrip("/"))}</div>'
         )
     st.html(
-        f'<div class="t2i-line" role="status"><span><b>{running}</b> {w.esc(_("forming"))}</span> '
-        f"<span><b>{waiting}</b> {w.esc(_('waiting'))}</span></div>"
-        f'<div class="t2i-meta">{w.esc(state)}</div>'
+        f'<div class="t2i-line" role="status"><span><b>{running}</b> {esc(_("forming"))}</span> '
+        f"<span><b>{waiting}</b> {esc(_('waiting'))}</span></div>"
+        f'<div class="t2i-meta">{esc(state)}</div>'
     )
 
 
 if __name__ == "__main__":
-    w.show(page)
+    show(page)

@@ -3,7 +3,7 @@
 Each loop lives in a process of its own with the same weights, cutouts and size; the processes take turns within one
 run, so that a busy machine slows all of them alike. Peak memory is that of the process (of the device on a GPU).
 Weights are random unless --checkpoint names real ones; then --judge may name a CLIP that did not guide, by which the
-final pictures are scored.
+final pictures are scored. Needs requirements-dev.txt for kornia.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from generator.checkpoints import load_clip, load_vqgan  # noqa: E402
-from generator.clip import ClipModel, openai_clip  # noqa: E402
-from generator.guidance import spherical_distance  # noqa: E402
+from generator.checkpoints.loading import load_clip, load_vqgan  # noqa: E402
+from generator.engines.vqgan_clip import VqganClip  # noqa: E402
+from generator.guidance.targets import spherical_distance  # noqa: E402
+from generator.models.clip import ClipModel, openai_clip  # noqa: E402
+from generator.models.vqgan import VQGAN  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
-from generator.vqgan import VQGAN  # noqa: E402
-from generator.vqgan_clip import VqganClip  # noqa: E402
 
 LOOPS = ("ours", "z+quantize notebook", "nerdyrodent style")
 REAL_DETAILS = {"z_channels": 256, "resolution": 256, "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16]}

@@ -24,8 +24,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from db import workers
 from db.engine import connect
+from db.queue import workers
 from generator import registry
 from scripts.browser_session import COOKIE, Session
 from scripts.full_studio import Server, ask, fill

@@ -23,11 +23,12 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from db import artefacts, ballots, pairs, queue
+from db import artefacts, queue
 from db.engine import connect, writing
 from db.schema import jobs, votes
+from db.votes import history, pairs
 from generator.params import validate
-from pages import _standings
+from pages.ratings.standings import Keeper, collected
 from ratings.standings import standings
 
 SMALL = (500, 1000)
@@ -119,7 +120,7 @@ def measure(folder: str, pictures: int, cast: int) -> dict[str, float]:
     db = connect(f"sqlite:///{folder}/{pictures}.db")
     fill(db, pictures, cast)
     pool = pairs.pool(db)
-    keeper = _standings.Keeper()
+    keeper = Keeper()
     while keeper.current(db) is None:
         time.sleep(0.1)
 
@@ -127,7 +128,7 @@ def measure(folder: str, pictures: int, cast: int) -> dict[str, float]:
         kept = keeper.current(db)
         assert kept is not None
         best = [rated.name for rated in kept.best]
-        ballots.visible(db, best)
+        history.visible(db, best)
         artefacts.of_jobs(db, best)
 
     found = {
@@ -135,7 +136,7 @@ def measure(folder: str, pictures: int, cast: int) -> dict[str, float]:
         "deal a pair": median_ms(lambda: pairs.next_pair(db, "eve", among=pool), 15),
         "leaderboard: view": median_ms(view, 25),
         "leaderboard: rated anew": median_ms(
-            lambda: standings(_standings.collected(*ballots.newest(db))), 1 if cast > 10_000 else 3
+            lambda: standings(collected(*history.newest(db))), 1 if cast > 10_000 else 3
         ),
     }
     db.dispose()

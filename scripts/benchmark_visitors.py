@@ -28,8 +28,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from db import artefacts, queue, workers
+from db import artefacts, queue
 from db.engine import connect
+from db.queue import workers
 from generator import registry
 from scripts.browser_session import NoSuchWidget, Session
 from scripts.full_studio import Server, fill

@@ -17,17 +17,19 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from generator import checkpoints, registry
-from generator.biggan import BigGAN
-from generator.biggan_clip import BigganClip
-from generator.clip import ClipModel
-from generator.engine import generate
-from generator.guided_diffusion import GuidedDiffusion
-from generator.lpips import LPIPS, tensors_of
-from generator.openai_unet import ARCHITECTURES
+from generator import registry
+from generator.checkpoints import loading, store
+from generator.engines.base import generate
+from generator.engines.biggan_clip import BigganClip
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.engines.stable_diffusion import StableDiffusion
+from generator.models.biggan import BigGAN
+from generator.models.clip import ClipModel
+from generator.models.lpips import LPIPS, tensors_of
+from generator.models.openai_unet import ARCHITECTURES
 from generator.params import GuidedDiffusionParams, LatentDiffusionParams, validate
-from generator.stable_diffusion import StableDiffusion
-from generator.upscaler import load_upscaler
+from generator.registry.sources import TABLE
+from generator.upscaler.model import load_upscaler
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
@@ -50,7 +52,7 @@ from tests.tiny_diffusers import save_at_full_size
 
 def make(name: str, folder: Path) -> dict[str, torch.Tensor]:
     """Files of that checkpoint as its publisher offers them; the weights a model must hold after loading them."""
-    entry = checkpoints.TABLE[name]
+    entry = TABLE[name]
     path = folder / entry.files[-1].name
     if entry.kind == "clip":
         clip = random_clip(CLIP_ARCHITECTURES[name])
@@ -85,10 +87,10 @@ def check_stable_diffusion(name: str) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         save_at_full_size(Path(temporary) / name)
         began = time.monotonic()
-        models = checkpoints.load_stable_diffusion(name, temporary)
+        models = loading.load_stable_diffusion(name, temporary)
         loaded = time.monotonic()
         parameters = sum(value.numel() for part in models.parts for value in part.parameters()) / 1e6
-        engine = StableDiffusion(models, [checkpoints.load_clip("mini", temporary, "cpu")])
+        engine = StableDiffusion(models, [loading.load_clip("mini", temporary, "cpu")])
         params = LatentDiffusionParams(
             prompt="a red heart", checkpoint=name, clip=("mini",), seed=0, steps=2, width=64, height=64
         )
@@ -105,7 +107,7 @@ def check_stable_diffusion(name: str) -> str:
 
 def serve(name: str, server: BadServer) -> None:
     """Points the table's row at the server: first a source that is gone, then one that drops and corrupts."""
-    entry = checkpoints.TABLE[name]
+    entry = TABLE[name]
     files = []
     for file in entry.files:
         path = server.folder / file.name
@@ -116,7 +118,7 @@ def serve(name: str, server: BadServer) -> None:
     server.refuse = {"/gone": 404}
     server.drops = [size // 3, size // 4, 0, 100]
     server.corrupt = 1
-    checkpoints.TABLE[name] = dataclasses.replace(entry, files=tuple(files))
+    TABLE[name] = dataclasses.replace(entry, files=tuple(files))
 
 
 def check(name: str) -> str:
@@ -128,25 +130,25 @@ def check(name: str) -> str:
         with bad_server(folder) as server:
             serve(name, server)
             began = time.monotonic()
-            checkpoints.download(name, target, pause=0.01)
+            store.download(name, target, pause=0.01)
             fetched = time.monotonic()
-            kind = checkpoints.TABLE[name].kind
+            kind = TABLE[name].kind
             loaded: torch.nn.Module
             if kind == "clip":
-                loaded = checkpoints.load_clip(name, target, "cpu").network
+                loaded = loading.load_clip(name, target, "cpu").network
             elif kind == "biggan":
-                biggan = checkpoints.load_biggan(name, target, "cpu")
+                biggan = loading.load_biggan(name, target, "cpu")
                 loaded = biggan.network
             elif kind == "upscaler":
                 upscaler = load_upscaler(name, "cpu", target)
                 loaded = upscaler.network
             elif kind == "guided-diffusion":
-                denoiser: Any = checkpoints.load_diffusion(name, target, "cpu")
+                denoiser: Any = loading.load_diffusion(name, target, "cpu")
                 loaded = denoiser
             elif kind == "lpips":
-                loaded = checkpoints.load_lpips(name, target, "cpu")
+                loaded = loading.load_lpips(name, target, "cpu")
             else:
-                loaded = checkpoints.load_vqgan(name, target, "cpu")
+                loaded = loading.load_vqgan(name, target, "cpu")
             done = time.monotonic()
         state = loaded.state_dict()
         for key, value in wanted.items():
@@ -200,8 +202,8 @@ def two_steps(name: str, denoiser: Any) -> None:
 
 def main() -> int:
     """Checks the names given, or all."""
-    for name in sys.argv[1:] or [name for name in checkpoints.TABLE if name != "stable-diffusion-xl"]:
-        stable = checkpoints.TABLE[name].kind == "diffusers"
+    for name in sys.argv[1:] or [name for name in TABLE if name != "stable-diffusion-xl"]:
+        stable = TABLE[name].kind == "diffusers"
         print(check_stable_diffusion(name) if stable else check(name), flush=True)
     return 0
 

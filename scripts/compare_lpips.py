@@ -14,9 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from generator.lpips import LPIPS, tensors_of
-from generator.state_dict import read_state_dict
-from generator.torchvision_operators import declare
+from generator.checkpoints.state_dict import read_state_dict
+from generator.models.lpips import LPIPS, tensors_of
+from generator.models.torchvision_operators import declare
 from tests.real_formats import random_vgg
 
 ALLOWED = 1e-5

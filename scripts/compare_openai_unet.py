@@ -17,8 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from generator.openai_unet import ARCHITECTURES, Architecture
-from generator.samplers import timesteps_between
+from generator.models.openai_unet import ARCHITECTURES, Architecture
+from generator.sampling.samplers import timesteps_between
 from tests.real_formats import random_openai_unet
 from tests.small_diffusion import Pulled
 

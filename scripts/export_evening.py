@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DbError
-from db.evening import Wanted, write_evening
+from db.evening.archive import Wanted, write_evening
 from generator import registry
 from settings import Settings
 

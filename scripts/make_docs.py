@@ -12,8 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
-from generator.inventory import Item, inventory  # noqa: E402
-from generator.params import validate_job  # noqa: E402
+from generator.checkpoints.inventory import Item, inventory  # noqa: E402
+from generator.checkpoints.memory import estimate_memory  # noqa: E402
+from generator.params import params_class, validate_job  # noqa: E402
 from settings import Settings  # noqa: E402
 
 PARAMETERS, ENGINES = ROOT / "docs" / "parameters.md", ROOT / "docs" / "engines.md"
@@ -47,7 +48,7 @@ def allowed(schema: dict[str, Any]) -> str:
 
 def table(engine: str) -> str:
     """One Markdown table: setting, default, allowed values, meaning."""
-    cls = registry.params_class(engine)
+    cls = params_class(engine)
     rows = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
     for name, schema in cls.model_json_schema()["properties"].items():
         default = schema.get("default", "drawn" if name == "seed" else "")
@@ -61,7 +62,7 @@ def table(engine: str) -> str:
 def page() -> str:
     parts = [
         "# Parameters",
-        "Written by `scripts/make_docs.py` from `generator/params.py`, `generator/registry.py` and `settings.py`. "
+        "Written by `scripts/make_docs.py` from `generator/params`, `generator/registry` and `settings.py`. "
         "Defaults are those of the embedded mini models; a table below shows what other checkpoints start from.",
     ]
     for name, spec in registry.ENGINES.items():
@@ -92,7 +93,7 @@ def engines_page() -> str:
     items = inventory(ROOT / "no-folder")
     parts = [
         "# Engines and checkpoints",
-        "Written by `scripts/make_docs.py` from `generator/registry.py` and the tables of checkpoints, and by "
+        "Written by `scripts/make_docs.py` from `generator/registry` and the tables of checkpoints, and by "
         "`scripts/measure_engines.py`. Size is that of the download. Memory is what the studio reckons one job with "
         "the settings shown to need before it starts it, weights included: an upper estimate, not a measurement. The "
         "page Models shows the same. All settings are in [parameters.md](parameters.md), models of your own in "
@@ -136,7 +137,7 @@ def memory(item: Item) -> str:
     if registry.CHECKPOINTS[item.name].defaults.get("memory") != "auto":
         return gigabytes(item.memory_bytes)
     params = validate_job(item.engines[0], {"prompt": "any", "checkpoint": item.name})
-    return f"{gigabytes(item.memory_bytes)}; {gigabytes(registry.estimate_memory(params.sparing))} where less is free"
+    return f"{gigabytes(item.memory_bytes)}; {gigabytes(estimate_memory(params.sparing))} where less is free"
 
 
 def size(item: Item) -> str:

@@ -18,9 +18,11 @@ sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
 from generator.device import pick_device  # noqa: E402
-from generator.output import decode_image, to_image  # noqa: E402
+from generator.engines import loading  # noqa: E402
+from generator.images.decode import decode_image  # noqa: E402
+from generator.images.encode import to_image  # noqa: E402
 from generator.params import validate  # noqa: E402
-from generator.upscaler import enlarge  # noqa: E402
+from generator.upscaler.model import enlarge  # noqa: E402
 
 PROMPTS = (
     "a red heart|a smiling face with sunglasses|a green tree|a banana|a blue car|a slice of pizza|a house|a dog|"
@@ -36,7 +38,7 @@ def draw(prompts: list[str], seeds: list[int], style: str | None, device: str) -
         for seed in seeds
     ]
     first = settings[0][0]
-    engine: Any = registry.load(
+    engine: Any = loading.load(
         "vqgan-clip",
         first.checkpoint,
         first.clip,

@@ -30,16 +30,18 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from db import artefacts, pairs, queue, refinements, submissions, votes  # noqa: E402
+from db import artefacts, queue, votes  # noqa: E402
 from db.artefacts import Store  # noqa: E402
 from db.engine import connect  # noqa: E402
 from db.jobs import ENDED, Job  # noqa: E402
-from pages import _stages  # noqa: E402
-from pages._submit import submit  # noqa: E402
-from pages._widgets import Studio  # noqa: E402
+from db.sheets import refinements, submissions  # noqa: E402
+from db.votes import pairs  # noqa: E402
 from settings import Settings  # noqa: E402
+from studio import refine  # noqa: E402
+from studio.context import Studio, Submitter  # noqa: E402
+from studio.submit import submit  # noqa: E402
 
-VISITOR, PASSWORD = "screenshots-visitor", "screenshots"
+VISITOR, PASSWORD = Submitter("screenshots-visitor"), "screenshots"
 PROMPTS = (
     "a red heart",
     "a slice of pizza",
@@ -71,7 +73,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, _studio(Path(folder)) as (address, studio):
         jobs = [_draw(studio, prompt, options.steps)[0] for prompt in PROMPTS]
         sheet = _draw(studio, "a robot", options.steps, pictures=4)
-        refinement = _stages.begin(
+        refinement = refine.begin(
             studio, VISITOR, prompt="a cat", engine="vqgan-clip", checkpoint="mini", style=None, count=4
         )
         _finish(studio.db)
@@ -145,7 +147,7 @@ def _wait(condition: Any, longest_s: float = 1200.0) -> None:
 
 def _draw(studio: Studio, prompt: str, steps: int, pictures: int = 1) -> list[Job]:
     values = {"prompt": prompt, "steps": steps}
-    return submit(studio, visitor=VISITOR, engine="vqgan-clip", values=values, pictures=pictures)
+    return submit(studio, VISITOR, "vqgan-clip", values, pictures=pictures)
 
 
 def _finish(db: sa.Engine) -> None:
@@ -157,9 +159,9 @@ def _refine(studio: Studio, refinement_id: str) -> None:
     """Mark the first picture of the first row and ask for variations of it."""
     (row,) = refinements.stages_of(studio.db, refinement_id)
     job = submissions.jobs_of(studio.db, row.submission.id)[0].job
-    refinements.mark(studio.db, refinement_id, job.id, True)
+    refine.mark(studio, refinement_id, job.id, True)
     picture = artefacts.of_jobs(studio.db, [job.id])[job.id]["picture"]
-    _stages.vary_marked(studio, refinement_id, row, [(job, picture)], VISITOR, count=4, skip_rate=0.45)
+    refine.vary_marked(studio, VISITOR, refinement_id, row, [(job, picture)], count=4, skip_rate=0.45)
 
 
 def _vote(db: sa.Engine) -> None:
@@ -189,7 +191,7 @@ def _take(address: str, output: Path, pages: Mapping[str, str]) -> None:
                     viewport={"width": width, "height": height},
                     color_scheme="dark" if scheme == "dark" else "light",
                 )
-                context.add_cookies([{"name": "t2i_visitor", "value": VISITOR, "url": address}])
+                context.add_cookies([{"name": "t2i_visitor", "value": VISITOR.id, "url": address}])
                 page = context.new_page()
                 for name, path in pages.items():
                     if scheme == "dark" and name not in DARK:

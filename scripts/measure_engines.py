@@ -27,18 +27,20 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from generator import biggan, registry
-from generator.biggan_clip import BigganClip
-from generator.clip import ClipModel
-from generator.diffusers_folder import DiffusersFolder, Network
-from generator.guided_diffusion import GuidedDiffusion
-from generator.openai_unet import ARCHITECTURES
+from generator import registry
+from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
+from generator.checkpoints.stable_diffusion import build
+from generator.engines import loading
+from generator.engines.biggan_clip import BigganClip
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.engines.stable_diffusion import StableDiffusion
+from generator.engines.vqgan_clip import VqganClip
+from generator.images.convert import no_picture
+from generator.models import biggan
+from generator.models.clip import ClipModel
+from generator.models.openai_unet import ARCHITECTURES
 from generator.params import validate
-from generator.pictures import no_picture
-from generator.stable_diffusion import StableDiffusion
-from generator.stable_diffusion_models import build
-from generator.upscaler import load_upscaler
-from generator.vqgan_clip import VqganClip
+from generator.upscaler.model import load_upscaler
 from tests import real_formats as real
 from tests import tiny_diffusers as folders
 
@@ -79,7 +81,7 @@ def load(name: str, clip: tuple[str, ...], device: str) -> Any:
     torch.manual_seed(0)
     if registry.CHECKPOINTS[name].embedded:
         with tempfile.TemporaryDirectory() as folder:
-            return registry.load(
+            return loading.load(
                 engine_of(name), name, clip, device=device, checkpoints_dir=folder, read_image=no_picture
             )
     clips = [ClipModel(real.random_clip(real.CLIP_ARCHITECTURES[one]), one) for one in clip]
@@ -157,7 +159,7 @@ def stepper(name: str, changes: dict[str, Any], device: str) -> tuple[Callable[[
 
 def real_file(name: str) -> str:
     """The name its publisher gave the weights."""
-    from generator.checkpoint_table import TABLE
+    from generator.registry.sources import TABLE
 
     return TABLE[name].files[-1].name
 

@@ -31,8 +31,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from db import artefacts, queue, workers  # noqa: E402
+from db import artefacts, queue  # noqa: E402
 from db.engine import connect  # noqa: E402
+from db.queue import workers  # noqa: E402
 from scripts.browser_session import Session  # noqa: E402
 from scripts.full_studio import Server, ask, resident_mb  # noqa: E402
 

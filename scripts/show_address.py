@@ -41,8 +41,9 @@ def web_app_answers(port: int, host: str) -> bool:
 
 
 def live_executors(since: float) -> int:
-    from db import engine, workers
+    from db import engine
     from db.errors import DatabaseUnavailable
+    from db.queue import workers
     from settings import Settings
 
     try:
@@ -86,7 +87,7 @@ def main() -> int:
             return 1
         time.sleep(0.3)
 
-    from pages._address import reachable_host
+    from pages.shared.address import reachable_host
 
     address = f"http://{reachable_host(args.host)}:{args.port}"
     segno.make(address, error="m").terminal(compact=True)

@@ -30,10 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import db.engine
 import db.jobs
-from db import queue, submissions, workers
-from db.adding import NewJob
+from db import queue
 from db.errors import TooManyQueued
 from db.jobs import Job
+from db.queue import workers
+from db.queue.enqueueing import NewJob
+from db.sheets import submissions
 
 PLACES = 4
 SAME_BATCH_S, IDLE_S = 5.0, 0.5  # as executor/loop.py

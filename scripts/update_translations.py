@@ -1,4 +1,4 @@
-"""Bring pages/locale/*.po up to date with the pages: new messages are added untranslated, unused ones are dropped.
+"""Bring pages/locale/*.po up to date with what pages show: new messages are added untranslated, unused ones dropped.
 
     python scripts/update_translations.py
 
@@ -14,11 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pages import _po_file  # noqa: E402
-from pages._language import LANGUAGES, LOCALE  # noqa: E402
+from pages.shared import po_file  # noqa: E402
+from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
 
 Message = tuple[str, ...]  # alone, or with its plural
-_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2}
+_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "Term": 1}  # the last two: see studio/errors.py
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),
@@ -31,11 +31,13 @@ _HEADER = (
 def messages() -> dict[Message, list[str]]:
     """Every message that a page can show, in the order of the files, and the files that have it."""
     found: dict[Message, list[str]] = {}
-    for path in [ROOT / "webapp.py", *sorted((ROOT / "pages").glob("*.py"))]:
+    rooms = [path for room in ("pages", "studio") for path in sorted((ROOT / room).rglob("*.py"))]
+    for path in [ROOT / "webapp.py", *rooms]:
         for message in _messages_of(path):
             files = found.setdefault(message, [])
-            if path.name not in files:
-                files.append(path.name)
+            name = path.relative_to(ROOT).as_posix()
+            if name not in files:
+                files.append(name)
     return found
 
 
@@ -79,7 +81,7 @@ def main() -> None:
         path = LOCALE / f"{code}.po"
         if code == "en":
             continue  # the messages are English
-        translated = _po_file.entries(path) if path.exists() else {}
+        translated = po_file.entries(path) if path.exists() else {}
         path.write_text(written(code, found, translated), encoding="utf-8")
         missing = [message for message in found if not all(translated.get(message, ("",)))]
         print(f"{path.name}: {len(found)} messages, {len(missing)} to translate")

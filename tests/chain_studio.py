@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from db import artefacts, queue, submissions
+from db import artefacts, queue
 from db.artefacts import Artefact, Store
 from db.engine import connect
 from db.jobs import Job
 from db.queue import NewJob
-from db.submissions import Submission
+from db.sheets import submissions
+from db.sheets.submissions import Submission
+from executor.context import Station
 from executor.loop import Executor
-from executor.station import Station
 from generator import registry
 from generator.params import validate_job
 from settings import Settings

@@ -1,6 +1,7 @@
 """Forks executors that serve the small engine, one for each line of JSON it reads, and says how each one ended.
 
-Loading torch takes seconds; forked from a process that has it, an executor is there at once. Used by tests/studio.py.
+Loading torch takes seconds; forked from a process that has it, an executor is there at once. Used by
+tests/executor_studio.py.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from generator.clip import openai_clip
-from generator.openai_unet import Architecture, OpenAIUNet
-from generator.vqgan import VQGAN
+from generator.models.clip import openai_clip
+from generator.models.openai_unet import Architecture, OpenAIUNet
+from generator.models.vqgan import VQGAN
 
 # OpenAI's own: embed_dim, image_resolution, vision_layers, vision_width, patch, context, vocabulary, text width, heads,
 # text layers.
@@ -301,7 +301,7 @@ SWINIR_L: dict[str, Any] = {
 
 def save_swinir(path: Path, **changes: Any) -> torch.nn.Module:
     """A random SwinIR-L, or one with these sizes changed, saved as its makers do: under params_ema."""
-    from generator.upscaler import swinir
+    from generator.upscaler.model import swinir
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")
@@ -312,7 +312,7 @@ def save_swinir(path: Path, **changes: Any) -> torch.nn.Module:
 
 def random_vgg(seed: int = 0) -> dict[str, torch.Tensor]:
     """Tensors of torchvision's VGG16 under their names, uniform so that numbers stay near 1; a short classifier."""
-    from generator.lpips import LPIPS
+    from generator.models.lpips import LPIPS
 
     with torch.device("meta"):
         shaped = {key: value for key, value in LPIPS().state_dict().items() if key.startswith("features.")}

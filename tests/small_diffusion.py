@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generator.clip import ClipModel, openai_clip
-from generator.diffusion_slots import GuidedDiffusionSlot
-from generator.guided_diffusion import Denoiser, GuidedDiffusion
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
+from generator.models.clip import ClipModel, openai_clip
+from generator.models.contracts import Denoiser
 from generator.params import GuidedDiffusionParams
 from generator.registry import CHECKPOINTS
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
-from generator import registry, upscaler
-from generator.engine import NotFinite, Step
+from generator import registry
+from generator.engines.base import NotFinite, Step
 from generator.params import VqganClipParams
+from generator.upscaler import model as upscaler
 
 NAME = "small"
 
@@ -115,12 +116,15 @@ class SmallEngine:
         return step
 
 
+SPEC = registry.EngineSpec(
+    title="Small",
+    summary="For tests.",
+    params="generator.params:VqganClipParams",
+    engine="tests.small_engine:SmallEngine",
+    checkpoints=("mini",),
+)
+
+
 def serve() -> None:
     """Make the engine known under its name, as one more line of the registry's table."""
-    registry.ENGINES[NAME] = registry.EngineSpec(
-        title="Small",
-        summary="For tests.",
-        params="generator.params:VqganClipParams",
-        engine="tests.small_engine:SmallEngine",
-        checkpoints=("mini",),
-    )
+    registry.ENGINES[NAME] = SPEC

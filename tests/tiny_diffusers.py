@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from generator.clip_text import ClipText
-from generator.diffusers_folder import DiffusersFolder, Network
-from generator.stable_diffusion_models import build
-from generator.torchvision_operators import declare
+from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
+from generator.checkpoints.stable_diffusion import build
+from generator.models.clip_text import ClipText
+from generator.models.torchvision_operators import declare
 
 # As Stable Diffusion 1 publishes it: no word of timestep_spacing.
 SCHEDULER: dict[str, Any] = {

@@ -8,23 +8,23 @@ from typing import Any, TypeVar
 
 import torch
 from PIL import Image, ImageDraw
-from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
-from generator.biggan import MiniBigGAN
-from generator.biggan_clip import BigganClip
-from generator.checkpoints import load_stable_diffusion
-from generator.drafts import Drafter
-from generator.engine import Step, generate
-from generator.guided_diffusion import GuidedDiffusion
-from generator.latent_diffusion import LatentDiffusion
-from generator.latent_unet import LatentDiffusionModel
-from generator.layout import Layout
+from generator.checkpoints.loading import load_stable_diffusion
+from generator.engines.base import Step, generate
+from generator.engines.biggan_clip import BigganClip
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.engines.latent_diffusion import LatentDiffusion
+from generator.engines.stable_diffusion import StableDiffusion
+from generator.engines.vqgan_clip import VqganClip
+from generator.models.biggan import MiniBigGAN
+from generator.models.biggan_deep import BigGANBatchNorm
+from generator.models.drafts import Drafter
+from generator.models.latent_unet import LatentDiffusionModel
+from generator.models.layout import Layout
+from generator.models.pixel_diffusion import PixelDiffusion
+from generator.models.restyle import Restyler
+from generator.models.vqgan import VQGAN
 from generator.params import BigganClipParams, GuidedDiffusionParams, LatentDiffusionParams, VqganClipParams
-from generator.pixel_diffusion import PixelDiffusion
-from generator.restyle import Restyler
-from generator.stable_diffusion import StableDiffusion
-from generator.vqgan import VQGAN
-from generator.vqgan_clip import VqganClip
 from tests.small_diffusion import SMALL, SmallClip
 from tests.tiny_diffusers import save_stable_diffusion
 

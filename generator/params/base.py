@@ -1,4 +1,4 @@
-"""What every engine can be told, and how its values are checked."""
+"""What every engine that draws can be told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import unicodedata
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from generator import registry
 from generator.params.job import JobParams
@@ -205,39 +205,3 @@ def check_pictures(prompt: str, image_prompts: str) -> None:
             parse_prompts(image_prompts, avoid_only=bool(prompt))
     except PromptError as error:
         raise ValueError(f"The image_prompts {error}") from None
-
-
-def validate(engine: str, values: dict[str, Any]) -> Params:
-    """Parameters of an engine that draws, from plain values.
-
-    Raises registry.UnknownName for the engine, BadParams naming each setting, its value and what is allowed.
-    """
-    registry.drawing_class(engine)
-    params = validate_job(engine, values)
-    assert isinstance(params, Params)
-    return params
-
-
-def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
-    """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
-    cls: Any = registry.params_class(engine)
-    name = values.get("checkpoint")
-    if isinstance(name, str) and not registry.offers(engine, name):
-        raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine))))
-    try:
-        return cls(**values)
-    except ValidationError as error:
-        raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
-
-
-def _sentence(error: Any, cls: type[JobParams]) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"Unknown setting {name!r}. Settings: {', '.join(cls.model_fields)}."
-    if error["type"] == "missing":
-        return f"The {name} is missing."
-    if error["type"] == "value_error":
-        return f"The {name} {message}" if name else message
-    value = error.get("input")
-    return f"{name} = {str(value)[:80]!r}: {message[0].lower()}{message[1:]}."

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.class_names import UnknownClass, class_index, imagenet_classes
 from generator.params.base import Params, Setting, check_pictures
 from generator.params.optimised import Optimised
+from generator.registry.class_names import UnknownClass, class_index, imagenet_classes
 
 
 class BigganClipParams(Optimised, Params):

@@ -10,7 +10,7 @@ from generator.params.base import Setting
 
 
 class Cutouts(BaseModel):
-    """How many cutouts CLIP sees, and how they are drawn; see generator.cutouts."""
+    """How many cutouts CLIP sees, and how they are drawn; see generator.guidance.cutouts."""
 
     cutn: int = Setting(8, group="cutouts", ge=1, le=512, description="Cutouts CLIP sees per step.")
     cut_pow: float = Setting(1.0, group="cutouts", gt=0, le=10, description="Above 1 favours small cutouts.")

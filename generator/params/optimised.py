@@ -11,7 +11,7 @@ OPTIMISERS = ("Adam", "AdamW", "RAdam", "NAdam", "Adamax", "RMSprop", "SGD")
 
 
 class Optimised(Cutouts):
-    """How a latent is optimised, what towards, and what is shown of it; see generator.slots."""
+    """How a latent is optimised, what towards, and what is shown of it; see generator.engines.latent_slot."""
 
     image_prompts: str = Setting(
         "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."

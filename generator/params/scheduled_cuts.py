@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from generator.params.base import Setting
-from generator.schedules import Schedule, ScheduleError, parse_schedule
+from generator.params.schedules import Schedule, ScheduleError, parse_schedule
 
 _BOUNDS = {  # least, most, whole numbers only
     "cut_overview": (0, 256, True),

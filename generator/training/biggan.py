@@ -10,17 +10,17 @@ are made unit Gaussian by a matrix folded into the weights, and an MLP learns wh
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from pytorch_pretrained_biggan.config import BigGANConfig
-from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
-from generator.biggan import MiniBigGAN
-from generator.packing import pack
+from generator.models.biggan import MiniBigGAN
+from generator.models.biggan_deep import BigGANBatchNorm, BigGANConfig, GenBlock
+from generator.models.packing import pack
 from generator.training import data
 from generator.training.biggan_examples import Seen, prepare, subgroup_names
 from generator.training.layout import PROMPTS
@@ -52,7 +52,7 @@ def configuration(seen: Seen, channel_width: int, z_dim: int = 128, hidden: int 
         n_stats=2,
     )
     names = {"groups": seen.groups, "styles": seen.styles}
-    return {"biggan": network.to_dict(), **names, "text_width": seen.features.shape[1], "text_hidden": hidden}
+    return {"biggan": asdict(network), **names, "text_width": seen.features.shape[1], "text_hidden": hidden}
 
 
 def first_z(seen: Seen, z_dim: int, seed: int) -> torch.Tensor:
@@ -99,9 +99,12 @@ def calm(model: MiniBigGAN) -> None:
     nn.init.zeros_(generator.gen_z.bias)
     nn.init.normal_(model.network.embeddings.weight, std=0.7)
     for layer in generator.layers:
+        assert isinstance(layer, GenBlock)  # no attention
         nn.init.zeros_(layer.conv_3.weight)
-    nn.init.normal_(generator.conv_to_rgb.weight, std=0.02)
-    generator.conv_to_rgb.bias.fill_(2.0)
+    rgb = generator.conv_to_rgb
+    assert rgb.bias is not None
+    nn.init.normal_(rgb.weight, std=0.02)
+    rgb.bias.fill_(2.0)
 
 
 @torch.no_grad()
@@ -163,6 +166,7 @@ def train_generator(
         blocks, times = next((at + 1, times) for at, (until, times) in enumerate(STAGES) if progress < until)
         rows = torch.multinomial(seen.weight, min(batch * times, len(seen.weight)), generator=generator)
         newest = model.network.generator.layers[blocks - 1]
+        assert isinstance(newest, GenBlock)
         if not newest.conv_3.weight.any():  # its statistics are those of what reaches it now
             model.measure(table.weight[drawn].detach().to(device), seen.classes[drawn].to(device), newest)
         wanted = F.avg_pool2d(seen.images[rows].float() / 255, 2 ** (len(LAYERS) - blocks)).to(device)

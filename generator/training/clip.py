@@ -17,15 +17,15 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.clip import CONTEXT, MEAN, STD, style_head
-from generator.efficientnet import EfficientNet, fold
-from generator.packing import pack
+from generator.models.clip import CONTEXT, MEAN, STD, style_head
+from generator.models.efficientnet import EfficientNet, fold
+from generator.models.packing import pack
+from generator.models.vqgan import VQGAN
+from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import data
 from generator.training.captions import captions_of, plain, styled
 from generator.training.run import Average, Budget, command_line, schedule, train, write
 from generator.training.text import HEADS, LAYERS, VOCABULARY, WIDTH, Reader
-from generator.vqgan import VQGAN
-from generator.vqgan import load_mini as load_vqgan
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"resolution": 96, "batch": 96, "rate": 6e-4, "frozen": 5},

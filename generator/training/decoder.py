@@ -17,12 +17,12 @@ import torch.nn as nn
 import torch.nn.functional as F
 from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 
-from generator.lpips import LPIPS
+from generator.models.lpips import LPIPS
+from generator.models.vqgan import VQGAN, load_mini
 from generator.training import data, perception
 from generator.training.patches import PatchCoder, load_or_fit
 from generator.training.run import Average, Budget, command_line, schedule, sheet, train
 from generator.training.vqgan import batch_of, disturb, export, neighbours_of, score, shape_loss
-from generator.vqgan import VQGAN, load_mini
 
 BATCH, RATE = 12, 3e-4
 PERCEPTUAL, ADVERSARIAL, WARM = 1.0, 0.4, 200  # weights, and the steps before the critic has a say

@@ -15,18 +15,18 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.clip import ClipModel, load_mini
-from generator.efficientnet import same
-from generator.finish import Finisher
-from generator.packing import pack
+from generator.models.clip import ClipModel, load_mini
+from generator.models.efficientnet import same
+from generator.models.finisher import Finisher
+from generator.models.packing import pack
+from generator.models.vqgan import VQGAN
+from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import data
 from generator.training.codes import STYLE_WEIGHTS, concept_weight
 from generator.training.finish_examples import spoil
 from generator.training.patches import PatchCoder, load_or_fit
 from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
 from generator.training.vqgan import neighbours_of
-from generator.vqgan import VQGAN
-from generator.vqgan import load_mini as load_vqgan
 
 RATE = 6e-4
 DRAWN, SPOILED = 12, 8  # of each kind in a batch

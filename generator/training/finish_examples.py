@@ -17,17 +17,17 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from generator.clip import load_mini as load_clip
-from generator.engine import generate_all
+from generator.engines.base import generate_all
+from generator.engines.vqgan_clip import VqganClip
+from generator.models.clip import load_mini as load_clip
+from generator.models.vqgan import VQGAN
+from generator.models.vqgan import load_mini as load_vqgan
 from generator.params import validate
 from generator.training import data
 from generator.training.captions import plain, with_article
 from generator.training.codes import concept_weight
 from generator.training.patches import PatchCoder, load_or_fit
 from generator.training.vqgan import disturb, neighbours_of
-from generator.vqgan import VQGAN
-from generator.vqgan import load_mini as load_vqgan
-from generator.vqgan_clip import VqganClip
 
 SEED, LEVELLING = 5, 0.7  # power of how often a thing is drawn
 SETTINGS = {"init": "image", "init_weight": 16.0, "steps": 12, "learning_rate": 0.1, "cutn": 4, "finish": 0.0}

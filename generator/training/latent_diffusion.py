@@ -16,11 +16,11 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.drafts import Drafter, load_drafter
-from generator.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
-from generator.layout import WEIGHTS, Layout
-from generator.packing import pack
-from generator.samplers import ddim
+from generator.models.drafts import Drafter, load_drafter
+from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
+from generator.models.layout import WEIGHTS, Layout
+from generator.models.packing import pack
+from generator.sampling.samplers import ddim
 from generator.training import codes
 from generator.training.codes import draw_batch, elsewhere, noisy
 from generator.training.layout import material

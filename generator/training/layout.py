@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from generator.layout import Layout
-from generator.packing import pack
+from generator.models.layout import Layout
+from generator.models.packing import pack
 from generator.training import codes, data
 from generator.training.codes import draw_batch
 from generator.training.patches import PatchCoder, load_or_fit

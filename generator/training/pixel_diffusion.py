@@ -14,9 +14,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.packing import pack
-from generator.pixel_diffusion import PixelDiffusion
-from generator.samplers import ddim, timesteps_between
+from generator.models.packing import pack
+from generator.models.pixel_diffusion import PixelDiffusion
+from generator.sampling.samplers import ddim, timesteps_between
 from generator.training import codes, data
 from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
 

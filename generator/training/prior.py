@@ -17,10 +17,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.drafts import Drafts
-from generator.layout import WEIGHTS, Layout, load_layout
-from generator.packing import pack
-from generator.prior import Prior
+from generator.models.drafts import Drafts
+from generator.models.layout import WEIGHTS, Layout, load_layout
+from generator.models.packing import pack
+from generator.models.prior import Prior
 from generator.training import codes
 from generator.training.codes import draw_batch, elsewhere, noisy
 from generator.training.layout import material

@@ -19,9 +19,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from generator.layout import WEIGHTS, Layout, load_layout
-from generator.packing import pack
-from generator.restyle import Restyler
+from generator.models.layout import WEIGHTS, Layout, load_layout
+from generator.models.packing import pack
+from generator.models.restyle import Restyler
 from generator.training import data
 from generator.training.captions import plain, with_article
 from generator.training.codes import STYLE_WEIGHTS, concept_weight, noisy

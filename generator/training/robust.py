@@ -20,8 +20,8 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from generator.clip import WEIGHTS, load_mini
-from generator.packing import pack
+from generator.models.clip import WEIGHTS, load_mini
+from generator.models.packing import pack
 from generator.training import data
 from generator.training.clip import STYLE_SHARE, ImageTower, Texts, augment, name_loss, score, texts_of
 from generator.training.run import Average, Budget, command_line, schedule, train, write

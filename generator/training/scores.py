@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from generator import registry
-from generator.clip import ClipModel
-from generator.lpips import LPIPS
+from generator.models.clip import ClipModel
+from generator.models.lpips import LPIPS
+from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import data
 from generator.training.captions import plain, with_article
 from generator.training.codes import concept_weight
-from generator.vqgan import load_mini as load_vqgan
 
 FREE = (
     "a grinning robot",

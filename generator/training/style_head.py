@@ -1,7 +1,7 @@
 """Teach the embedded CLIP that guides from nothing to tell styles apart: `python -m generator.training.style_head`.
 
 A small head on the textures of mini-robust, which the engines ask whether a picture is in the style that was asked for
-(generator.style_guidance). It is fitted to the weights there are, in some five minutes; after
+(generator.guidance.style). It is fitted to the weights there are, in some five minutes; after
 `python -m generator.training.robust` it has to be fitted again.
 """
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from generator.clip import WEIGHTS, ClipModel, load_robust
-from generator.packing import pack
+from generator.models.clip import WEIGHTS, ClipModel, load_robust
+from generator.models.packing import pack
+from generator.models.vqgan import VQGAN
+from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import data
 from generator.training.clip import STYLE_STEPS, ImageTower, fit_style_head
 from generator.training.run import write
-from generator.vqgan import VQGAN
-from generator.vqgan import load_mini as load_vqgan
 
 NAME = "mini-robust"
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.clip import CONTEXT, openai_clip, tokenize, tokenizer
+from generator.models.clip import CONTEXT, openai_clip, tokenize, tokenizer
 from generator.training.captions import distillation_texts
 from generator.training.run import Budget, schedule, train
 

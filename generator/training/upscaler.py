@@ -19,12 +19,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from generator.models.vqgan import VQGAN, load_mini
 from generator.training import data
 from generator.training.patches import PatchCoder, load_or_fit, nearest
 from generator.training.run import Average, Budget, Stateful, command_line, schedule, sheet, train, write
 from generator.training.vqgan import edge_loss, psnr
-from generator.upscaler import swinir
-from generator.vqgan import VQGAN, load_mini
+from generator.upscaler.model import swinir
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"embed_dim": 48, "depths": [4, 4], "num_heads": [4, 4], "batch": 8, "crop": 24, "rate": 1e-3},

@@ -16,10 +16,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from generator.models.vqgan import VQGAN, WEIGHTS
 from generator.training import data
 from generator.training.patches import PatchCoder, load_or_fit
 from generator.training.run import Budget, schedule, sheet, train, write
-from generator.vqgan import VQGAN, WEIGHTS
 
 SCALES: dict[str, dict[str, Any]] = {
     "cpu": {"resolution": 64, "ch": 32, "ch_mult": [1, 1, 3], "batch": 12, "rate": 2e-3},

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from db import artefacts, queue, refinements, submissions, visitors, votes
+from db import artefacts, queue, votes
 from db.jobs import Job
-from pages import _stages, _submit
-from pages import _widgets as w
-from pages._comparison import axis, cells
-from settings import Settings
+from db.rules import visitors
+from db.sheets import refinements, submissions
+from studio import context, refine
+from studio.compare import axis, compare
+from studio.context import Submitter
+from studio.rank import rank
+from studio.submit import candidates_of, submit, submit_sheet
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio
 
 VOTERS = 4
@@ -34,7 +37,7 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
     """
     studio = Studio(folder)
     studio.start_executor()
-    pages = w.Studio(Settings(), studio.db, studio.store)
+    opened, me = studio.opened(), Submitter(ME)
     visitors.set_name(studio.db, ME, name)
     visitors.set_name(studio.db, SOMEBODY, name[::-1])
 
@@ -42,18 +45,12 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
         for cutn in (8, 32):
             settings = {"prompt": prompt, "steps": 40, "seed": None}
             settings |= {"cutn": cutn} if engine == "vqgan-clip" else {"cfg_scale": cutn / 8}
-            _submit.submit(pages, visitor=owner, engine=engine, values=settings)
-    sheet, _ = _submit.submit_set(
-        pages, ME, "candidates", prompt, _submit.candidates_of(pages, "vqgan-clip", {"prompt": prompt}, 2)
-    )
+            submit(opened, Submitter(owner), engine, settings)
+    two = candidates_of(opened, "vqgan-clip", {"prompt": prompt}, 2)
+    sheet, _ = submit_sheet(opened, me, "candidates", prompt, two)
     grid = axis("seed", "1, 2"), axis("steps", "10, 20")
-    wanted = [
-        (label, _submit.new_drawing(pages, engine, values))
-        for label, engine, values in cells("vqgan-clip", {"prompt": prompt}, *grid)
-    ]
-    layout = {"rows": grid[0].layout(), "columns": grid[1].layout()}
-    comparison, _ = _submit.submit_set(pages, ME, "compare", prompt, wanted, layout)
-    begun = _stages.begin(pages, ME, prompt=prompt, engine="vqgan-clip", checkpoint="mini", style=None, count=4)
+    comparison = compare(opened, me, "vqgan-clip", {"prompt": prompt}, *grid)
+    begun = refine.begin(opened, me, prompt=prompt, engine="vqgan-clip", checkpoint="mini", style=None, count=4)
     drawn = [studio.finish(studio.run()) for _ in range(4 + 2 + 4 + 4)]
 
     for one, other in combinations(drawn[:4], 2):
@@ -61,7 +58,7 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
             votes.cast(studio.db, voter=f"voter-{voter}", left_id=one.id, right_id=other.id, choice="left")
     (row,) = refinements.stages_of(studio.db, begun.id)
     for about in (sheet.id, row.submission.id):
-        rank(studio, pages, about, prompt)
+        ranked(studio, opened, about, prompt)
     refinements.mark(studio.db, begun.id, drawn[-1].id, True)
 
     studio.enqueue(prompt, ME)
@@ -91,12 +88,12 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
     )
 
 
-def rank(studio: Studio, pages: w.Studio, submission_id: str, prompt: str) -> None:
+def ranked(studio: Studio, opened: context.Studio, submission_id: str, prompt: str) -> None:
     """CLIP ranks the pictures of a sheet, or says that it did."""
     files = artefacts.of_jobs(studio.db, [member.job.id for member in submissions.jobs_of(studio.db, submission_id)])
     pictures = [found["picture"].id for found in files.values()]
     sheet = submissions.get(studio.db, submission_id)
-    _submit.rank(pages, sheet, pictures, ME, prompt=prompt, clip=["mini"])
+    rank(opened, Submitter(ME), sheet, pictures, prompt=prompt, clip=["mini"])
     (job,) = queue.claim(studio.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
     ranking = [{"picture": picture, "score": 0.3 - place / 100} for place, picture in enumerate(pictures)]
     document = {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from db import queue, rules
+from db import queue
 from db.jobs import State
+from db.rules import host_rules
 from tests.browser.conftest import PASSWORD, fits, phone_or_desktop, playwright_api
 from tests.pages.visits import SOMEBODY, Studio
 
@@ -36,7 +37,7 @@ def test_the_host_pauses_hides_and_exports(
     expect(page.get_by_text("The queue is open")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("The queue is paused")).to_be_visible()
-    assert rules.get(studio.db).paused and fits(page)
+    assert host_rules.get(studio.db).paused and fits(page)
 
     page.get_by_role("radio", name="Pictures").click()
     page.locator(f".st-key-host_picture_{wrong.id}").get_by_role("button", name="Hide").click()

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from db import queue, rules
+from db import queue
 from db.jobs import State
+from db.rules import host_rules
 from tests.browser.conftest import fits, phone_or_desktop, playwright_api, settled
 from tests.pages.test_chain_pages import ranked
 from tests.pages.visits import Studio
@@ -96,7 +97,7 @@ def test_a_visitor_with_a_name_meets_the_limit_and_loses_nothing(
     hosted: Hosted, browser: playwright_api.Browser, width: int
 ) -> None:
     address, studio = hosted
-    rules.change(studio.db, max_queued=1)
+    host_rules.change(studio.db, max_queued=1)
     page = phone_or_desktop(browser, width)
     page.goto(address)
     page.get_by_role("button", name="Your name").click()

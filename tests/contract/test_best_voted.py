@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from db import queue, votes, wall, workers
+from db import queue, votes
+from db.evening import wall
 from db.jobs import Job, State
+from db.queue import workers
 from tests.contract.queue_steps import add, in_state, take
 
 

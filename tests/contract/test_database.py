@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from db import engine, queue, workers
+from db import engine, queue
 from db.engine import connect, reading, revision, upgrade, writing
 from db.errors import DatabaseTooNew, DatabaseUnavailable
+from db.queue import workers
 from db.schema import REVISION, metadata
 from tests.contract.queue_steps import add, address, take
 

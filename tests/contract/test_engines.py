@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from generator.engine import Engine, NotFinite, Step, generate
+from generator.engines.base import Engine, NotFinite, Step, generate
 from tests import tiny_engines
 from tests.tiny_engines import last
 

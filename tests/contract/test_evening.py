@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts, queue, refinements, rules, submissions, visitors, votes
-from db.adding import NewJob
+from db import artefacts, queue, votes
 from db.artefacts import Store
 from db.errors import StillRunning, StoreUnavailable
-from db.evening import PAGE, Wanted, write_evening
-from db.forgetting import forget_everything
+from db.evening.archive import PAGE, Wanted, write_evening
+from db.evening.erasing import forget_everything
+from db.evening.usage import usage
 from db.jobs import Job
+from db.queue.enqueueing import NewJob
+from db.rules import host_rules, visitors
 from db.schema import host_settings, metadata
-from db.usage import usage
+from db.sheets import refinements, submissions
 from tests.contract.queue_steps import add, take
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' &lt; [a](javascript:1) \u202egnp.exe \u200b"
@@ -109,7 +111,7 @@ def test_many_pictures_are_many_pages_and_an_evening_has_a_beginning(
         conn.execute(sa.text("UPDATE jobs SET created_at = created_at - 90000"))
     new = [picture(database, store, f"v{n % 7}") for n in range(3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("db.evening.PAGE", 2)
+        patch.setattr("db.evening.archive.PAGE", 2)
         done = write_evening(database, store, tmp_path / "e.zip", Wanted(title="x", since=float(new[0].created_at) - 1))
     assert PAGE > 2 and done.pictures == 3
     with zipfile.ZipFile(tmp_path / "e.zip") as archive:
@@ -141,14 +143,14 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     artefacts.save(database, store, job_id=None, kind="upload", data=b"photo", media_type="image/png", ext="png")
     votes.cast(database, voter="eve", left_id=one.id, right_id=two.id, choice="tie")
     visitors.set_name(database, "eve", "Eve")
-    rules.change(database, max_queued=9)
+    host_rules.change(database, max_queued=9)
     kept = usage(database, store)
     assert kept.kinds["picture"][0] == 3 and kept.kinds["upload"] == (1, 5)
     assert kept.files > 100 and kept.database > 0 and kept.free
     with pytest.raises(StillRunning, match="The queue is open: pause"):
         forget_everything(database, store)
     (running,) = take(database)
-    rules.change(database, paused=True)
+    host_rules.change(database, paused=True)
     with pytest.raises(StillRunning, match="1 job is running"):
         forget_everything(database, store)
     assert queue.get(database, child.id) and list((tmp_path / "artefacts").rglob("*.png"))
@@ -160,5 +162,5 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     assert left - {"workers"} == {host_settings.name}
     assert not list((tmp_path / "artefacts").rglob("*")), "no empty folders either"
     assert usage(database, store).files == 0
-    rules.change(database, paused=False)
+    host_rules.change(database, paused=False)
     assert add(database)

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db import artefacts, queue, workers
+from db import artefacts, queue
 from db.engine import connect, writing
 from db.errors import DatabaseUnavailable
 from db.jobs import Job
-from tests.studio import Executor, Studio
+from db.queue import workers
+from tests.executor_studio import Executor, Studio
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -7,8 +7,9 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from db import queue, workers
+from db import queue
 from db.jobs import Job
+from db.queue import workers
 from db.schema import jobs
 from tests.contract.queue_steps import add, take
 

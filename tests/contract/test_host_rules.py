@@ -7,8 +7,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from db import queue, rules, submissions, visitors, votes
-from db.adding import NewJob
+from db import queue, votes
 from db.errors import (
     BadValue,
     Banned,
@@ -21,8 +20,12 @@ from db.errors import (
     UnknownVisitor,
     WordRefused,
 )
+from db.evening import moderation
 from db.jobs import State
+from db.queue.enqueueing import NewJob
+from db.rules import host_rules, visitors
 from db.schema import jobs
+from db.sheets import submissions
 from tests.contract.queue_steps import add, in_state, take
 
 
@@ -38,12 +41,12 @@ def test_a_paused_queue_gives_nothing_out_and_lets_what_runs_end(database: sa.En
     add(database)
     (running,) = take(database)
     waiting = add(database)
-    rules.change(database, paused=True)
+    host_rules.change(database, paused=True)
     assert take(database, limit=8) == []
     assert queue.position_and_wait(database, waiting.id) == (1, None)
     assert queue.succeed(database, worker_id="w1", job_id=running.id).state == State.SUCCEEDED
     assert add(database).state == State.QUEUED
-    rules.change(database, paused=False)
+    host_rules.change(database, paused=False)
     assert [job.id for job in take(database)] == [waiting.id]
 
 
@@ -66,7 +69,7 @@ def test_a_banned_visitor_can_neither_queue_nor_vote_nor_take_a_name(database: s
     waiting = add(database, "troll")
     (running,) = [add(database, "troll")]
     take(database, limit=1)
-    assert visitors.ban(database, "troll") == 2
+    assert moderation.ban(database, "troll") == 2
     assert {queue.get(database, job.id).cancel_requested for job in (waiting, running)} == {True}
     assert not take(database)
     for refused in (
@@ -78,26 +81,26 @@ def test_a_banned_visitor_can_neither_queue_nor_vote_nor_take_a_name(database: s
         with pytest.raises(Banned, match="ask the host"):
             refused()
     add(database, "ada")
-    visitors.lift_ban(database, "troll")
+    moderation.lift_ban(database, "troll")
     assert add(database, "troll").state == State.QUEUED
     with pytest.raises(UnknownVisitor):
-        visitors.ban(database, "nobody")
+        moderation.ban(database, "nobody")
 
 
 def test_a_ban_can_take_all_pictures_of_a_visitor_out(database: sa.Engine) -> None:
     mine, theirs = in_state(database, State.SUCCEEDED), add(database, "bob")
     enlarged = add(database, "bob", engine="upscale", parent_id=mine.id)
     visitors.set_name(database, "ada", "Ada")
-    visitors.ban(database, "ada", hide=True, copies=["upscale"])
+    moderation.ban(database, "ada", hide=True, copies=["upscale"])
     assert [job.id for job in queue.list_jobs(database)] == [theirs.id]
     assert queue.get(database, mine.id).hidden and queue.get(database, enlarged.id).hidden
     assert visitors.names(database, ["ada"]) == {}
-    who = {visitor.id: visitor for visitor in visitors.recent(database)}
+    who = {visitor.id: visitor for visitor in moderation.recent(database)}
     assert who["ada"].banned_at and who["ada"].asked == 1 and not who["bob"].banned_at and who["bob"].live == 2
 
 
 def test_refused_words_are_refused_in_every_text_of_a_job(database: sa.Engine) -> None:
-    rules.change(database, refused_words=["gore", "very bad"])
+    host_rules.change(database, refused_words=["gore", "very bad"])
     for fields in (
         {"prompt": "GÓRE"},
         {"prompt": "a very\u200b  BAD day"},
@@ -115,20 +118,20 @@ def test_refused_words_are_refused_in_every_text_of_a_job(database: sa.Engine) -
 
 
 def test_a_withheld_engine_is_refused(database: sa.Engine) -> None:
-    rules.change(database, withheld=["biggan-clip"])
+    host_rules.change(database, withheld=["biggan-clip"])
     with pytest.raises(EngineWithheld, match="'biggan-clip'"):
         add(database, engine="biggan-clip")
     add(database)
 
 
 def test_the_hosts_limits_go_before_the_configured_ones(database: sa.Engine) -> None:
-    rules.change(database, max_queued=2)
+    host_rules.change(database, max_queued=2)
     add(database, max_queued=50), add(database)
     with pytest.raises(TooManyQueued, match="2 jobs waiting"):
         add(database, max_queued=50)
     with pytest.raises(TooManyQueued):
         a_set(database, 3, "bob")
-    rules.change(database, max_queued=None)
+    host_rules.change(database, max_queued=None)
     with pytest.raises(TooManyQueued):
         add(database, max_queued=2)
     add(database)
@@ -136,7 +139,7 @@ def test_the_hosts_limits_go_before_the_configured_ones(database: sa.Engine) -> 
 
 def test_a_visitor_may_ask_for_so_many_jobs_in_an_hour(database: sa.Engine) -> None:
     first = add(database, max_per_hour=3)
-    rules.change(database, max_per_hour=2)
+    host_rules.change(database, max_per_hour=2)
     second = add(database)
     with pytest.raises(TooManyThisHour, match="asked for 2 jobs in the last hour, and one visitor may ask for 2"):
         add(database)
@@ -153,7 +156,7 @@ def test_a_visitor_may_ask_for_so_many_jobs_in_an_hour(database: sa.Engine) -> N
 
 
 def test_two_requests_at_once_cannot_both_take_the_last_place(database: sa.Engine) -> None:
-    rules.change(database, max_queued=5, max_per_hour=5)
+    host_rules.change(database, max_queued=5, max_per_hour=5)
     refused: list[Exception] = []
 
     def ask() -> None:
@@ -204,7 +207,7 @@ def test_a_name_is_one_line_of_plain_text(database: sa.Engine) -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_changes_nothing(database: sa.Engine, values: dict[str, object], said: str) -> None:
-    rules.change(database, max_queued=7)
+    host_rules.change(database, max_queued=7)
     with pytest.raises(BadValue, match=said):
-        rules.change(database, **values)
-    assert rules.get(database) == rules.Rules(max_queued=7)
+        host_rules.change(database, **values)
+    assert host_rules.get(database) == host_rules.Rules(max_queued=7)

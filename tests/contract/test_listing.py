@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from db import queue
 from db.jobs import State, new_id, normalise
-from db.listing import page_query
+from db.queue.listing import page_query
 from db.schema import jobs
 from tests.contract.queue_steps import add, in_state, take
 

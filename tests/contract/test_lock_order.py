@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts, queue, refinements, rules, submissions, visitors, votes
-from db.adding import NewJob
+from db import artefacts, queue, votes
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DbError
-from db.forgetting import LOCKED, forget_everything
+from db.evening import moderation
+from db.evening.erasing import LOCKED, forget_everything
 from db.jobs import Job, State
+from db.queue.enqueueing import NewJob
+from db.rules import host_rules
 from db.schema import metadata
+from db.sheets import refinements, submissions
 from tests.contract.queue_steps import add, address, in_state
 
 NEW = NewJob(engine="e", checkpoint="c", batch_key="b", prompt="p", params={}, total_steps=1)
@@ -41,14 +44,14 @@ class Event:
 
 
 def an_event(db: sa.Engine, store: Store) -> Event:
-    rules.change(db, paused=False)
+    host_rules.change(db, paused=False)
     pictures = [in_state(db, State.SUCCEEDED) for _ in range(2)]
     running = in_state(db, State.RUNNING)
     sheet, _ = submissions.submit(db, kind="candidates", prompt="p", submitter="ada", wanted=TWO)
     refinement = refinements.start(db, prompt="p", submitter="ada", wanted=TWO).id
     (row,) = refinements.stages_of(db, refinement)
     candidate = submissions.jobs_of(db, row.submission.id)[0].job.id
-    rules.change(db, paused=True)
+    host_rules.change(db, paused=True)
     return Event(db, store, pictures, running, sheet.id, refinement, candidate)
 
 
@@ -77,7 +80,7 @@ WRITERS: dict[str, Callable[[Event], object]] = {
     "begins a refinement": lambda e: refinements.start(e.db, prompt="p", submitter="bob", wanted=TWO),
     "goes on with a refinement": _next_row,
     "marks a favourite": lambda e: refinements.mark(e.db, e.refinement, e.candidate, True),
-    "bans a visitor": lambda e: visitors.ban(e.db, "ada", hide=True),
+    "bans a visitor": lambda e: moderation.ban(e.db, "ada", hide=True),
 }
 
 

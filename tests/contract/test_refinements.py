@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from db import queue, refinements, submissions
+from db import queue
 from db.errors import BadValue, TooManyQueued, UnknownJob, UnknownRefinement, UnknownSubmission
 from db.jobs import Job
-from db.refinements import MOST_STAGES, Refinement
+from db.sheets import refinements, submissions
+from db.sheets.refinements import MOST_STAGES, Refinement
 from tests.contract.queue_steps import add
 from tests.contract.test_submissions import new, several
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from db import queue, submissions
+from db import queue
 from db.engine import connect, reading, upgrade, writing
 from db.errors import BadValue, TooManyQueued, UnknownJob, UnknownSubmission
 from db.queue import NewJob
 from db.schema import REVISION
+from db.sheets import submissions
 from tests.contract.queue_steps import add, take
 
 

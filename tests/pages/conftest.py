@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages import _widgets
+from pages.shared.studio import the_studio
 from tests.pages.visits import ME, Studio
 
 
@@ -22,7 +22,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     made = Studio(tmp_path)
     yield made
     made.db.dispose()
-    _widgets.studio().db.dispose()
+    the_studio().db.dispose()
     st.cache_resource.clear()
     st.cache_data.clear()
 
@@ -32,7 +32,7 @@ OpenPage = Callable[..., AppTest]
 
 @pytest.fixture
 def open_page(tmp_path: Path) -> OpenPage:
-    """Opens a page as a visitor would: open_page(_widgets.VOTES, visitor=ME, job="...")."""
+    """Opens a page as a visitor would: open_page(VOTES, visitor=ME, job="...")."""
     # Beside a folder pages/ the test harness would run each page past webapp.py, so it starts from elsewhere.
     start = tmp_path / "start.py"
     start.write_text("import webapp\n\nwebapp.main()\n")

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue, submissions
+from db import artefacts, queue
 from db.jobs import Job, State
-from pages import _widgets as w
+from db.sheets import submissions
+from pages.shared.navigation import COMPARE, INFERENCES, SHEETS
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
 
@@ -53,7 +54,7 @@ def ranked(studio: Studio, job: Job, scores: list[float]) -> None:
 
 def test_variations_are_children_that_start_from_the_picture(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart", SOMEBODY, steps=20)
-    app = open_page(w.INFERENCES, job=parent.id)
+    app = open_page(INFERENCES, job=parent.id)
     app.number_input(key=f"vary_count_{parent.id}").set_value(3)
     app.selectbox(key=f"vary_engine_{parent.id}").set_value("guided-diffusion")
     app.slider(key=f"vary_skip_{parent.id}").set_value(0.75)
@@ -71,13 +72,13 @@ def test_variations_are_children_that_start_from_the_picture(studio: Studio, ope
 
 def test_a_picture_is_enlarged_as_a_child_and_each_shows_the_other(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart", SOMEBODY)
-    app = press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    app = press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     assert not app.error
     (child,) = (job for job in jobs(studio) if job.engine == "upscale")
     picture = artefacts.of_job(studio.db, parent.id)["picture"]
     assert (child.parent_id, child.prompt, child.source_artefact_id) == (parent.id, "a red heart", picture.id)
     assert (child.params["picture"], child.params["width"]) == (picture.id, 256)
-    shown = open_page(w.INFERENCES, job=child.id)
+    shown = open_page(INFERENCES, job=child.id)
     assert "Made from" in everything_shown(shown) and f"open_parent_{parent.id}" in {b.key for b in shown.button}
     back = shown.button(key=f"open_parent_{parent.id}").click().run()
     assert "Made from it" in everything_shown(back) and f"open_child_{child.id}" in {b.key for b in back.button}
@@ -85,11 +86,11 @@ def test_a_picture_is_enlarged_as_a_child_and_each_shows_the_other(studio: Studi
 
 def test_an_enlarged_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart", cutn=5)
-    press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     studio.start_executor()
     (child,) = (job for job in jobs(studio) if job.engine == "upscale")
     studio.enlarge(child)
-    press(open_page(w.INFERENCES, job=child.id), "Make variations")
+    press(open_page(INFERENCES, job=child.id), "Make variations")
     made = [job for job in jobs(studio) if job.parent_id == child.id]
     assert {(job.engine, job.params["cutn"]) for job in made} == {("vqgan-clip", 5)} and len(made) == 4
 
@@ -109,7 +110,7 @@ def test_too_large_a_picture_is_not_queued_to_be_enlarged(studio: Studio, open_p
         height=3000,
     )
     studio.store.put(picture.key, studio.store.get(picture.key))
-    app = press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    app = press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     assert "too large to be enlarged 4 times" in app.error[0].value
     assert jobs(studio) == [parent]
 
@@ -117,16 +118,16 @@ def test_too_large_a_picture_is_not_queued_to_be_enlarged(studio: Studio, open_p
 def test_hidden_children_are_not_shown_to_others(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart")
     child = studio.draw("a red heart", SOMEBODY, parent_id=parent.id)
-    assert "Made from it" in everything_shown(open_page(w.INFERENCES, job=parent.id))
+    assert "Made from it" in everything_shown(open_page(INFERENCES, job=parent.id))
     queue.set_hidden(studio.db, child.id)
-    assert "Made from it" not in everything_shown(open_page(w.INFERENCES, job=parent.id))
+    assert "Made from it" not in everything_shown(open_page(INFERENCES, job=parent.id))
 
 
 def test_several_pictures_of_a_prompt_are_a_sheet_that_is_ranked(studio: Studio, open_page: OpenPage) -> None:
     studio.start_executor()
     sheet = candidates(studio, open_page)
     made = [studio.finish(studio.run()) for _ in range(3)]
-    app = open_page(w.SHEETS, sheet=sheet)
+    app = open_page(SHEETS, sheet=sheet)
     shown = everything_shown(app)
     assert "Candidates · 3 of 3 done" in shown and "score 0.420" in shown
     app.text_input(key=f"rank_prompt_{sheet}").set_value("a heart, dark red")
@@ -136,7 +137,7 @@ def test_several_pictures_of_a_prompt_are_a_sheet_that_is_ranked(studio: Studio,
     pictures = [artefacts.of_job(studio.db, job.id)["picture"].id for job in made]
     assert rank.params["pictures"] == pictures
     ranked(studio, rank, [0.1, 0.3, 0.2])
-    app = open_page(w.SHEETS, sheet=sheet)
+    app = open_page(SHEETS, sheet=sheet)
     opened = [str(b.key) for b in app.button if str(b.key).startswith("open_")]
     assert opened == [f"open_{made[i].id}" for i in (1, 2, 0)], "best first"
     assert "No. 1 · score 0.300" in everything_shown(app) and "Ranked by mini" in everything_shown(app)
@@ -150,7 +151,7 @@ def test_the_films_of_a_sheet_are_offered_as_one_gif_once_there_are_two(studio: 
     offered = []
     for _ in range(2):
         studio.finish(studio.run())
-        offered.append([button.proto.label for button in open_page(w.SHEETS, sheet=sheet).get("download_button")])
+        offered.append([button.proto.label for button in open_page(SHEETS, sheet=sheet).get("download_button")])
     assert ["Films as one GIF" in labels for labels in offered] == [False, True]
     assert all("Sheet as PNG" in labels for labels in offered)
 
@@ -159,21 +160,21 @@ def test_one_finished_picture_is_nothing_to_rank(studio: Studio, open_page: Open
     studio.start_executor()
     sheet = candidates(studio, open_page, 2)
     studio.finish(studio.run())
-    app = press(open_page(w.SHEETS, sheet=sheet), "Rank", f"rank_{sheet}")
+    app = press(open_page(SHEETS, sheet=sheet), "Rank", f"rank_{sheet}")
     assert "takes two finished pictures" in app.error[0].value
     press(app, "Cancel the rest")
     assert queue.counts(studio.db)[State.CANCELLED] == 1
 
 
 def test_sheets_are_listed_and_an_unknown_one_is_a_sentence(studio: Studio, open_page: OpenPage) -> None:
-    assert "No sheets yet" in everything_shown(open_page(w.SHEETS))
-    assert "There is no sheet" in everything_shown(open_page(w.SHEETS, sheet="<b>nothing</b>"))
+    assert "No sheets yet" in everything_shown(open_page(SHEETS))
+    assert "There is no sheet" in everything_shown(open_page(SHEETS, sheet="<b>nothing</b>"))
     sheet = candidates(studio, open_page)
-    app = open_page(w.SHEETS)
+    app = open_page(SHEETS)
     assert "Candidates · 3 pictures" in everything_shown(app)
     app = app.button(key=f"open_{sheet}").click().run()
     assert "Candidates · 0 of 3 done" in everything_shown(app)
-    assert "No sheets yet" in everything_shown(open_page(w.SHEETS, visitor=SOMEBODY))
+    assert "No sheets yet" in everything_shown(open_page(SHEETS, visitor=SOMEBODY))
 
 
 @pytest.mark.parametrize("owner", [ME, SOMEBODY])
@@ -182,7 +183,7 @@ def test_nothing_is_made_from_a_picture_that_is_gone(
     studio: Studio, open_page: OpenPage, action: str, owner: str
 ) -> None:
     hidden, deleted = studio.draw("a red heart", owner), studio.draw("a red heart", owner)
-    pages = [open_page(w.INFERENCES, job=job.id) for job in (hidden, deleted)]
+    pages = [open_page(INFERENCES, job=job.id) for job in (hidden, deleted)]
     queue.set_hidden(studio.db, hidden.id, True)
     studio.store.delete(artefacts.of_job(studio.db, deleted.id)["picture"].key)
     for page, job, said in ((pages[0], hidden, "taken out by the host"), (pages[1], deleted, "is not in the store")):
@@ -193,12 +194,12 @@ def test_nothing_is_made_from_a_picture_that_is_gone(
 
 def test_what_the_host_has_hidden_is_not_run_again_by_its_owner(studio: Studio, open_page: OpenPage) -> None:
     drawn = studio.draw("a red heart")
-    press(open_page(w.INFERENCES, job=drawn.id), "Upscale", f"upscale_{drawn.id}")
+    press(open_page(INFERENCES, job=drawn.id), "Upscale", f"upscale_{drawn.id}")
     (enlarged,) = (job for job in jobs(studio) if job.engine == "upscale")
     studio.start_executor()
     studio.enlarge(enlarged)
     for job in (enlarged, drawn):
-        app = open_page(w.INFERENCES, job=job.id)
+        app = open_page(INFERENCES, job=job.id)
         queue.set_hidden(studio.db, job.id)
         app = press(app, "Run again")
         assert "taken out by the host" in app.error[0].value and not app.exception
@@ -215,7 +216,7 @@ def test_the_start_of_a_variation_is_shown_in_the_form_unless_it_was_hidden(
         child = studio.draw("a blue car", SOMEBODY, init_image=reference, parent_id=first.id)
         for hidden in (False, True):
             queue.set_hidden(studio.db, first.id, hidden)
-            app = press(open_page(w.INFERENCES, job=child.id), "Edit settings")
+            app = press(open_page(INFERENCES, job=child.id), "Edit settings")
             kept = [image for image in app.get("image") if image.proto.imgs[0].alt == "Picture to start from"]
             said = " ".join(error.value for error in app.error)
             assert bool(kept) != hidden and ("taken out by the host" in said) == hidden
@@ -225,7 +226,7 @@ def test_a_sheet_with_a_hidden_picture_is_not_ranked_behind_its_back(studio: Stu
     sheet = candidates(studio, open_page, 2)
     studio.start_executor()
     made = [studio.finish(studio.run()) for _ in range(2)]
-    app = open_page(w.SHEETS, visitor=SOMEBODY, sheet=sheet)
+    app = open_page(SHEETS, visitor=SOMEBODY, sheet=sheet)
     queue.set_hidden(studio.db, made[0].id, True)
     app = press(app, "Rank", f"rank_{sheet}")
     assert "taken out by the host" in app.error[0].value and len(jobs(studio)) == 2
@@ -236,17 +237,17 @@ def test_the_last_picture_of_a_failed_job_can_be_enlarged(studio: Studio, open_p
     job = studio.run()
     studio._put(job, "picture", "png", "image/png")
     queue.fail(studio.db, worker_id=EXECUTOR, job_id=job.id, kind="not_finite", message="It stopped being finite.")
-    app = press(open_page(w.INFERENCES, job=job.id), "Upscale", f"upscale_{job.id}")
+    app = press(open_page(INFERENCES, job=job.id), "Upscale", f"upscale_{job.id}")
     assert not app.error and not app.exception and jobs(studio)[0].engine == "upscale"
 
 
 def test_a_job_that_is_its_own_parent_is_shown(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart")
-    press(open_page(w.INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
+    press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     job = studio.enlarge(jobs(studio)[0])
     with studio.db.begin() as conn:
         conn.execute(sa.text("UPDATE jobs SET parent_id = id WHERE id = :id"), {"id": job.id})
-    app = open_page(w.INFERENCES, job=job.id)
+    app = open_page(INFERENCES, job=job.id)
     assert not app.error and not app.exception and "Made from it" in everything_shown(app)
 
 
@@ -260,7 +261,7 @@ def compare(app: AppTest, prompt: str = "a red heart", **chosen: tuple[str, str]
 
 
 def test_a_grid_over_two_settings_is_one_sheet_with_one_seed(studio: Studio, open_page: OpenPage) -> None:
-    app = compare(open_page(w.COMPARE), rows=("cutn", "8, 16"), columns=("learning_rate", ".02, .05,0.1"))
+    app = compare(open_page(COMPARE), rows=("cutn", "8, 16"), columns=("learning_rate", ".02, .05,0.1"))
     assert not app.error and not app.exception
     made = jobs(studio)[::-1]
     grid = [(job.params["cutn"], job.params["learning_rate"]) for job in made]
@@ -271,13 +272,13 @@ def test_a_grid_over_two_settings_is_one_sheet_with_one_seed(studio: Studio, ope
     assert app.title[0].value == "Sheets"
     studio.start_executor()
     studio.finish(studio.run())
-    shown = everything_shown(open_page(w.SHEETS, sheet=sheet.id))
+    shown = everything_shown(open_page(SHEETS, sheet=sheet.id))
     assert "Comparison · 1 of 6 done" in shown and "cutn 16" in shown and "score 0.420" in shown
 
 
 def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> None:
     engines = "vqgan-clip, latent-diffusion, biggan-clip"
-    app = compare(open_page(w.COMPARE), rows=("engine", engines), columns=("seed", "1, 2"))
+    app = compare(open_page(COMPARE), rows=("engine", engines), columns=("seed", "1, 2"))
     assert not app.error
     assert [(job.engine, job.params["seed"]) for job in jobs(studio)[::-1]] == [
         (engine, seed) for engine in engines.split(", ") for seed in (1, 2)
@@ -286,7 +287,7 @@ def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> No
 
 
 def test_the_columns_are_what_all_engines_of_the_rows_permit(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page(w.COMPARE)
+    app = open_page(COMPARE)
     app.text_input(key="compare_rows_values_engine").set_value("vqgan-clip, latent-diffusion").run()
     offered = app.selectbox(key="compare_columns").options
     assert "candidates" in offered and "cutn" not in offered and "cfg_scale" not in offered
@@ -300,7 +301,7 @@ def test_the_columns_are_what_all_engines_of_the_rows_permit(studio: Studio, ope
 
 
 def test_several_prompts_are_one_sheet(studio: Studio, open_page: OpenPage) -> None:
-    app = compare(open_page(w.COMPARE), rows=("prompt", "a red heart; a castle, at night"), columns=("seed", "1, 2"))
+    app = compare(open_page(COMPARE), rows=("prompt", "a red heart; a castle, at night"), columns=("seed", "1, 2"))
     assert not app.error
     assert [(job.prompt, job.params["seed"]) for job in jobs(studio)[::-1]] == [
         (prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in (1, 2)
@@ -310,7 +311,7 @@ def test_several_prompts_are_one_sheet(studio: Studio, open_page: OpenPage) -> N
 
 
 def test_a_bad_comparison_is_one_sentence_and_queues_nothing(studio: Studio, open_page: OpenPage) -> None:
-    app = compare(open_page(w.COMPARE), rows=("cutn", "8, many"), columns=("seed", "1"))
+    app = compare(open_page(COMPARE), rows=("cutn", "8, many"), columns=("seed", "1"))
     (error,) = app.error
     assert "cutn many · seed 1: cutn = 'many'" in error.value.replace("\\", "").replace("\u2060", "")
     assert jobs(studio) == [] and not app.exception
@@ -320,7 +321,7 @@ def test_a_comparison_beyond_the_limit_is_refused_whole(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("T2I_MAX_QUEUED_PER_SUBMITTER", "3")
-    app = compare(open_page(w.COMPARE), rows=("cutn", "8, 16"), columns=("seed", "1, 2"))
+    app = compare(open_page(COMPARE), rows=("cutn", "8, 16"), columns=("seed", "1, 2"))
     assert "These 4 jobs were not queued" in app.error[0].value and jobs(studio) == []
 
 
@@ -329,12 +330,12 @@ def test_a_ranking_is_shown_in_words_and_not_among_the_pictures(studio: Studio, 
     sheet = candidates(studio, open_page, 2)
     for _ in range(2):
         studio.finish(studio.run())
-    press(open_page(w.SHEETS, sheet=sheet), "Rank", f"rank_{sheet}")
+    press(open_page(SHEETS, sheet=sheet), "Rank", f"rank_{sheet}")
     (rank,) = (job for job in jobs(studio) if job.engine == "rank")
     ranked(studio, rank, [0.1, 0.3])
-    gallery = open_page(w.INFERENCES)
+    gallery = open_page(INFERENCES)
     assert f"open_{rank.id}" not in {b.key for b in gallery.button}
-    detail = open_page(w.INFERENCES, job=rank.id)
+    detail = open_page(INFERENCES, job=rank.id)
     assert not detail.exception and "Ranking" in everything_shown(detail)
     best = artefacts.get(studio.db, rank.params["pictures"][1]).job_id
     first = detail.button(key="open_rank_1")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, queue, workers
+from db import artefacts, queue
 from db.jobs import State
+from db.queue import workers
 from generator import registry
-from generator.params import validate
-from pages import _form
-from pages import _widgets as w
+from generator.params import params_class, validate
+from pages.components import form
+from pages.shared.navigation import GENERATION, QUEUE
+from studio import settings_form
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, picture_bytes
 
@@ -59,8 +61,8 @@ def test_several_pictures_are_several_jobs_with_their_own_seeds(studio: Studio, 
 @pytest.mark.parametrize("engine", registry.drawing_engines())
 def test_an_untouched_form_draws_what_the_command_line_draws(engine: str) -> None:
     for checkpoint in registry.ENGINES[engine].checkpoints:
-        offered = [field for group in _form.fields(engine, checkpoint, ()).values() for field in group]
-        values = _form.defaults(engine, checkpoint)
+        offered = [field for group in settings_form.fields(engine, checkpoint, ()).values() for field in group]
+        values = settings_form.defaults(engine, checkpoint)
         shown = {field.name: values[field.name] for field in offered if field.name != "prompt"}
         drawn = validate(engine, {**shown, "prompt": "a red heart", "seed": 1})
         assert drawn == validate(engine, {"prompt": "a red heart", "checkpoint": checkpoint, "seed": 1})
@@ -82,8 +84,8 @@ def test_the_form_has_every_declared_setting(studio: Studio, open_page: OpenPage
     drawn = {
         w.key for kind in ("number_input", "selectbox", "toggle", "multiselect", "text_input") for w in app.get(kind)
     }
-    declared = registry.params_class("vqgan-clip").model_fields
-    expected = {_form.key_of("vqgan-clip", "mini", name) for name in declared if name not in _form.OWN_WIDGET}
+    declared = params_class("vqgan-clip").model_fields
+    expected = {form.key_of("vqgan-clip", "mini", name) for name in declared if name not in settings_form.OWN_WIDGET}
     assert expected <= drawn
 
 
@@ -221,8 +223,8 @@ def test_a_failed_job_says_why_and_can_be_edited_and_tried_again(studio: Studio,
 def test_the_form_is_as_it_was_after_a_visit_to_another_page(studio: Studio, open_page: OpenPage) -> None:
     app = write(open_page(), "a red heart")
     app.number_input(key="set_vqgan-clip_mini_steps").set_value(7).run()
-    app.switch_page(w.QUEUE).run()
-    app.switch_page(w.GENERATION).run()
+    app.switch_page(QUEUE).run()
+    app.switch_page(GENERATION).run()
     assert app.text_area(key="set_prompt").value == "a red heart"
     assert app.number_input(key="set_vqgan-clip_mini_steps").value == 7
 

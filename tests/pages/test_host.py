@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import time
 from pathlib import Path
 
 import pytest
 
-from db import queue, rules, submissions, visitors, votes
-from db.adding import NewJob
+from db import queue, votes
 from db.jobs import State
-from pages import _host_access, _host_actions, _widgets
-from pages._host_access import FREE_TRIES, LONGEST_PAUSE_S, MOST_ADDRESSES, NotHost, Tries, is_hosts_account, same
+from db.queue.enqueueing import NewJob
+from db.rules import host_rules, visitors
+from db.sheets import submissions
+from pages.hosting import sign_in as signing_in
+from pages.hosting.sign_in import (
+    FREE_TRIES,
+    LONGEST_PAUSE_S,
+    MOST_ADDRESSES,
+    Tries,
+    is_hosts_account,
+    same,
+    the_host,
+)
+from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, WALL
+from pages.shared.studio import has_host, the_studio
+from studio import host
+from studio.errors import NotHost
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
@@ -24,12 +37,12 @@ PASSWORD = "correct horse battery"
 def hosted(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     monkeypatch.setenv("T2I_HOST_PASSWORD", PASSWORD)
     monkeypatch.setenv("T2I_EXPORTS_DIR", str(tmp_path / "exports"))
-    monkeypatch.setattr(_host_access, "_address", lambda: "192.0.2.7")  # the test harness has none
+    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")  # the test harness has none
     return studio
 
 
 def sign_in(open_page: OpenPage, section: str | None = None, password: str = PASSWORD):
-    app = open_page(_widgets.HOST)
+    app = open_page(HOST)
     app.text_input(key="host_password").input(password)
     app.button[0].click().run()
     if section is not None:
@@ -37,23 +50,13 @@ def sign_in(open_page: OpenPage, section: str | None = None, password: str = PAS
     return app
 
 
-def test_every_action_of_the_host_is_refused_without_the_password(hosted: Studio) -> None:
-    job = hosted.draw("a red heart", SOMEBODY)
-    actions = [
-        action
-        for name, action in vars(_host_actions).items()
-        if inspect.isfunction(action) and hasattr(action, "__wrapped__") and not name.startswith("_")
-    ]
-    assert {"pause", "resume", "hide", "cancel", "ban", "export", "read_export", "forget", "set_words"} <= {
-        action.__name__ for action in actions
-    }
-    before = rules.get(hosted.db)
-    for action in actions:
-        with pytest.raises(NotHost, match="Only the host"):
-            action(*[job.id for _ in inspect.signature(action).parameters])
-    assert rules.get(hosted.db) == before and queue.get(hosted.db, job.id) == job
-    public = {n for n, f in vars(_host_actions).items() if inspect.isfunction(f) and f.__module__.endswith("_actions")}
-    assert public - {action.__name__ for action in actions} == {"offered", "_export", "_enlarging"}
+def test_a_button_of_the_host_does_nothing_once_the_session_has_ended(hosted: Studio, open_page: OpenPage) -> None:
+    job = hosted.enqueue("a red heart", SOMEBODY)
+    app = sign_in(open_page)
+    app.session_state["host_until"] = 0.0
+    app.button(key=f"host_cancel_{job.id}").click().run()
+    assert "Only the host" in app.error[0].value and "The queue is" not in everything_shown(app)
+    assert queue.get(hosted.db, job.id).state == State.QUEUED
 
 
 def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: Studio, open_page: OpenPage) -> None:
@@ -69,7 +72,7 @@ def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: 
 
 def test_wrong_tries_are_slowed_down(hosted: Studio, open_page: OpenPage) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_host_access, "FREE_TRIES", FREE_TRIES - 7)  # as if it were the eighth
+        patch.setattr(signing_in, "FREE_TRIES", FREE_TRIES - 7)  # as if it were the eighth
         app = sign_in(open_page, password="guess")
         app.text_input(key="host_password").input(PASSWORD)  # the right one, but too soon
         app.button[0].click().run()
@@ -90,10 +93,10 @@ def test_wrong_passwords_from_elsewhere_do_not_keep_the_host_waiting(
 ) -> None:
     begun = time.monotonic()
     for n in range(200):
-        monkeypatch.setattr(_host_access, "_address", lambda n=n: f"198.51.100.{n}")
-        assert not _host_access._try("guess", PASSWORD)
+        monkeypatch.setattr(signing_in, "_address", lambda n=n: f"198.51.100.{n}")
+        assert not signing_in._try("guess", PASSWORD)
     assert time.monotonic() - begun < 10.0
-    monkeypatch.setattr(_host_access, "_address", lambda: "192.0.2.7")
+    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")
     assert "The queue is open" in everything_shown(sign_in(open_page))
     tries = Tries()
     for n in range(MOST_ADDRESSES + 50):
@@ -102,12 +105,12 @@ def test_wrong_passwords_from_elsewhere_do_not_keep_the_host_waiting(
 
 
 def test_there_is_no_host_page_without_a_password(studio: Studio, open_page: OpenPage) -> None:
-    assert not _widgets.has_host()
+    assert not has_host()
     app = open_page()
     with pytest.raises(ValueError, match="host"):
-        app.switch_page(_widgets.HOST).run()
+        app.switch_page(HOST).run()
     with pytest.raises(NotHost):
-        _host_actions.pause()
+        host.pause(the_studio(), the_host())
 
 
 def test_who_is_the_host_by_account() -> None:
@@ -133,11 +136,11 @@ def test_the_host_pauses_the_queue_and_visitors_see_it(hosted: Studio, open_page
     app = sign_in(open_page)
     next(b for b in app.button if b.label == "Pause").click().run()
     assert "The queue is paused" in everything_shown(app)
-    for place in (_widgets.QUEUE, _widgets.WALL):
+    for place in (QUEUE, WALL):
         assert "The host has paused the queue" in everything_shown(open_page(place))
     assert queue.claim(hosted.db, worker_id="w", limit=1, lease_s=9) == []
     next(b for b in app.button if b.label == "Resume").click().run()
-    assert "paused" not in everything_shown(open_page(_widgets.QUEUE))
+    assert "paused" not in everything_shown(open_page(QUEUE))
 
 
 def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_page: OpenPage) -> None:
@@ -156,15 +159,15 @@ def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_pag
     assert queue.get(hosted.db, secret.id).hidden and "Hidden" in everything_shown(app)
 
     for job_id in (None, secret.id, parent.id, child.id):
-        place = open_page(_widgets.INFERENCES, **({"job": job_id} if job_id else {}))
+        place = open_page(INFERENCES, **({"job": job_id} if job_id else {}))
         assert "the secret one" not in everything_shown(place) and not place.exception
         assert ("No such job" in everything_shown(place)) == (job_id == secret.id)
-    assert "the secret sheet" in everything_shown(open_page(_widgets.SHEETS))
+    assert "the secret sheet" in everything_shown(open_page(SHEETS))
     for member in submissions.jobs_of(hosted.db, sheet.id):
         queue.set_hidden(hosted.db, member.job.id)
-    assert "No such sheet" in everything_shown(open_page(_widgets.SHEETS, sheet=sheet.id))
-    assert "the secret sheet" not in everything_shown(open_page(_widgets.SHEETS))
-    assert "the hidden candidate" not in everything_shown(open_page(_widgets.QUEUE))
+    assert "No such sheet" in everything_shown(open_page(SHEETS, sheet=sheet.id))
+    assert "the secret sheet" not in everything_shown(open_page(SHEETS))
+    assert "the hidden candidate" not in everything_shown(open_page(QUEUE))
 
     app.button(key=f"host_show_{secret.id}").click().run()
     assert not queue.get(hosted.db, secret.id).hidden
@@ -189,7 +192,7 @@ def test_an_enlarged_copy_is_hidden_with_its_picture(hosted: Studio, open_page: 
     app = sign_in(open_page, "Pictures")
     app = app.button(key=f"host_hide_{secret.id}").click().run()
     assert queue.get(hosted.db, copy.id).hidden and not queue.get(hosted.db, variation.id).hidden
-    assert "the secret one" not in everything_shown(open_page(_widgets.INFERENCES))
+    assert "the secret one" not in everything_shown(open_page(INFERENCES))
     app.button(key=f"host_show_{secret.id}").click().run()
     assert not queue.get(hosted.db, copy.id).hidden
 
@@ -226,7 +229,7 @@ def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -
     assert "so visitors must see it" in everything_shown(app)
     app.selectbox[0].select("latent-diffusion").run()
     next(b for b in app.button if b.label == "Save engines").click().run()
-    now = rules.get(hosted.db)
+    now = host_rules.get(hosted.db)
     assert (now.max_queued, now.refused_words) == (1, ("gore", "very bad"))
     assert (now.default_engine, set(now.withheld)) == ("latent-diffusion", {"biggan-clip", "vqgan-clip"})
     page = open_page()
@@ -234,7 +237,7 @@ def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -
     offered = set(page.selectbox(key="set_engine").options)
     assert {"CLIP-guided diffusion", "Latent diffusion"} <= offered
     assert not {"VQGAN + CLIP", "BigGAN + CLIP"} & offered
-    compare = open_page(_widgets.COMPARE)
+    compare = open_page(COMPARE)
     typed = compare.text_input(key="compare_rows_values_engine")
     assert {"latent-diffusion", "guided-diffusion"} <= set(typed.value.split(", "))
     assert not {"vqgan-clip", "biggan-clip"} & set(typed.value.split(", "))
@@ -263,7 +266,7 @@ def test_the_host_exports_and_deletes_the_evening(hosted: Studio, open_page: Ope
 
     assert "type DELETE" in delete("delete")
     assert "pause the queue" in delete("DELETE")
-    rules.change(hosted.db, paused=True)
+    host_rules.change(hosted.db, paused=True)
     assert queue.counts(hosted.db)[State.SUCCEEDED] == 2
     assert "2 jobs and" in delete("DELETE") and queue.counts(hosted.db)[State.SUCCEEDED] == 0
 
@@ -273,13 +276,13 @@ def test_a_visitors_name_is_shown_as_typed_with_the_pictures(studio: Studio, ope
     app = open_page()
     app.text_input(key="visitor_name").input("<b>Ada</b>")
     app.button(key="save_name").click().run()
-    shown = everything_shown(open_page(_widgets.INFERENCES, visitor=SOMEBODY, job=job.id))
+    shown = everything_shown(open_page(INFERENCES, visitor=SOMEBODY, job=job.id))
     assert "&lt;b&gt;Ada&lt;/b&gt;" in shown and "<b>Ada" not in shown
 
 
 def test_one_can_look_at_ones_own_jobs_of_the_queue_alone(studio: Studio, open_page: OpenPage) -> None:
     studio.enqueue("a red heart"), studio.enqueue("a blue car", SOMEBODY)
-    app = open_page(_widgets.QUEUE)
+    app = open_page(QUEUE)
     assert "a blue car" in everything_shown(app)
     app.toggle(key="queue_mine").set_value(True).run()
     assert "a blue car" not in everything_shown(app) and "a red heart" in everything_shown(app)

@@ -8,15 +8,16 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from db import queue, rules, votes
-from db.forgetting import forget_everything
+from db import queue, votes
+from db.evening.erasing import forget_everything
 from db.jobs import Job
-from pages import _standings, _take_home
-from pages import _widgets as w
+from db.rules import host_rules
+from pages.ratings import downloads, standings
+from pages.shared.navigation import LEADERBOARD
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown
 
-PAGE = w.LEADERBOARD
+PAGE = LEADERBOARD
 
 
 def compared(studio: Studio, voters: int = 12) -> list[Job]:
@@ -73,16 +74,16 @@ def test_ratings_are_not_worked_out_on_every_view(
 ) -> None:
     compared(studio)
     worked = []
-    whole = _standings.standings
-    monkeypatch.setattr(_standings, "standings", lambda found: worked.append(1) or whole(found))
+    whole = standings.standings
+    monkeypatch.setattr(standings, "standings", lambda found: worked.append(1) or whole(found))
     for _ in range(4):
         assert "24 votes" in everything_shown(open_page(PAGE))
     assert len(worked) == 1
     # Later, and only where there are new votes.
-    monkeypatch.setattr(_standings, "REST_S", 0.0)
-    monkeypatch.setattr(_standings, "REST_TIMES", 0)
-    monkeypatch.setattr(_standings, "NEWER_WAIT_S", 10.0)
-    keeper = _standings.keeper()
+    monkeypatch.setattr(standings, "REST_S", 0.0)
+    monkeypatch.setattr(standings, "REST_TIMES", 0)
+    monkeypatch.setattr(standings, "NEWER_WAIT_S", 10.0)
+    keeper = standings.keeper()
     keeper._due = 0.0
     open_page(PAGE)
     assert len(worked) == 1
@@ -95,17 +96,17 @@ def test_many_votes_do_not_keep_the_first_visitor_waiting(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared(studio)
-    whole, asked = _standings.standings, threading.Event()
+    whole, asked = standings.standings, threading.Event()
 
-    def slow(found: _standings.Ballots) -> _standings.Standings:
+    def slow(found: standings.Ballots) -> standings.Standings:
         asked.wait(20)
         return whole(found)
 
-    monkeypatch.setattr(_standings, "standings", slow)
-    monkeypatch.setattr(_standings, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(standings, "standings", slow)
+    monkeypatch.setattr(standings, "FIRST_WAIT_S", 0.05)
     app = open_page(PAGE)
     assert "The votes are being counted" in everything_shown(app) and not app.exception
-    monkeypatch.setattr(_standings, "FIRST_WAIT_S", 20.0)
+    monkeypatch.setattr(standings, "FIRST_WAIT_S", 20.0)
     asked.set()
     app.run()
     assert "24 votes" in everything_shown(app)
@@ -125,28 +126,28 @@ def test_tables_that_vanish_are_one_sentence_and_the_page_recovers(studio: Studi
 
 def test_a_file_has_nothing_of_a_picture_hidden_since(studio: Studio) -> None:
     made = compared(studio)
-    assert b"a rocket" in _take_home.file("jobs.json")
+    assert b"a rocket" in downloads.file("jobs.json")
     queue.set_hidden(studio.db, made[1].id)
-    for name in _take_home.FILES:
-        assert b"a rocket" not in _take_home.file(name) and made[1].id.encode() not in _take_home.file(name)
+    for name in downloads.FILES:
+        assert b"a rocket" not in downloads.file(name) and made[1].id.encode() not in downloads.file(name)
     # One for another: as many are hidden as before.
     queue.set_hidden(studio.db, made[1].id, False)
     queue.set_hidden(studio.db, made[0].id)
-    assert b"a rocket" in _take_home.file("jobs.json")
-    for name in _take_home.FILES:
-        assert made[0].id.encode() not in _take_home.file(name)
-    rules.change(studio.db, paused=True)
+    assert b"a rocket" in downloads.file("jobs.json")
+    for name in downloads.FILES:
+        assert made[0].id.encode() not in downloads.file(name)
+    host_rules.change(studio.db, paused=True)
     forget_everything(studio.db, studio.store)
-    assert json.loads(_take_home.file("jobs.json")) == json.loads(_take_home.file("votes.json")) == []
+    assert json.loads(downloads.file("jobs.json")) == json.loads(downloads.file("votes.json")) == []
 
 
 def test_votes_and_jobs_can_be_taken_home(studio: Studio, open_page: OpenPage) -> None:
     compared(studio)
     app = open_page(PAGE)
     assert len(app.get("download_button")) == 4
-    jobs = json.loads(_take_home.FILES["jobs.json"]("jobs"))
+    jobs = json.loads(downloads.FILES["jobs.json"]("jobs"))
     assert {job["prompt"] for job in jobs} == {"a <b>heart</b>", "a rocket", "=a+star"}
-    table = _take_home.FILES["jobs.csv"]("jobs").decode("utf-8-sig")
+    table = downloads.FILES["jobs.csv"]("jobs").decode("utf-8-sig")
     assert ",'=a+star," in table
-    assert len(_take_home.FILES["votes.csv"]("votes").splitlines()) == 37
-    assert len(json.loads(_take_home.FILES["votes.json"]("votes"))) == 36
+    assert len(downloads.FILES["votes.csv"]("votes").splitlines()) == 37
+    assert len(json.loads(downloads.FILES["votes.json"]("votes"))) == 36

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from db import queue
-from generator import inventory
-from pages import _widgets as w
+from generator.checkpoints import inventory
+from pages.shared.navigation import GENERATION, MODELS
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown
 
@@ -30,7 +30,7 @@ def test_every_model_is_there_with_size_licence_memory_and_the_command(
 ) -> None:
     (folder / "ViT-B-32.pt").write_bytes(b"weights")
     (folder / "my-upscaler.pth").write_bytes(b"weights")
-    app = open_page(w.MODELS)
+    app = open_page(MODELS)
     shown = everything_shown(app)
     assert app.title[0].value == "Models"
     for item in inventory.inventory(folder):
@@ -43,7 +43,7 @@ def test_every_model_is_there_with_size_licence_memory_and_the_command(
 
 
 def test_the_list_can_be_narrowed(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page(w.MODELS)
+    app = open_page(MODELS)
     shown = next(group for group in app.get("button_group") if group.label == "Show")
     shown.set_value("Can be used").run()
     shown = everything_shown(app)
@@ -51,7 +51,7 @@ def test_the_list_can_be_narrowed(studio: Studio, open_page: OpenPage) -> None:
 
 
 def test_nobody_can_fill_the_disk_unless_the_host_allows_it(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page(w.MODELS)
+    app = open_page(MODELS)
     assert not [button for button in app.button if button.label == "Download"]
 
 
@@ -59,7 +59,7 @@ def test_a_download_is_a_job_with_progress_that_can_be_cancelled(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("T2I_DOWNLOADS", "1")
-    app = open_page(w.MODELS)
+    app = open_page(MODELS)
     app.button(key="download_swinir-l").click().run()
     (job,) = queue.list_jobs(studio.db, limit=9)
     assert (job.engine, job.params, job.total_steps) == ("download", {"name": "swinir-l"}, 100)
@@ -87,8 +87,8 @@ def test_models_of_the_hosts_own_are_listed_with_their_engine(
     own.mkdir(parents=True)
     for name in ("model.yaml", "last.ckpt"):
         (own / name).touch()
-    shown = everything_shown(open_page(w.MODELS))
+    shown = everything_shown(open_page(MODELS))
     assert "vqgan-f16/mine" in shown and "for VQGAN + CLIP" in shown
-    form = open_page(w.GENERATION)
+    form = open_page(GENERATION)
     (box,) = [box for box in form.selectbox if box.label == "Checkpoint"]
     assert "vqgan-f16/mine" in box.options

@@ -7,11 +7,12 @@ import sqlalchemy as sa
 from db import queue
 from db.jobs import Job, State, new_id, normalise
 from db.schema import jobs as jobs_table
-from pages import _widgets as w
+from pages.shared.navigation import GENERATION, INFERENCES
+from pages.shared.text import label
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
 
-PAGE = w.INFERENCES
+PAGE = INFERENCES
 
 
 def tiles(app) -> list[str]:
@@ -141,7 +142,7 @@ def test_use_as_init_image_fills_the_form_with_the_picture(studio: Studio, open_
     app = open_page(PAGE, job=job.id)
     next(b for b in app.button if b.label == "Use as init image").click().run()
     assert app.title[0].value == "Text-to-Image Generation"
-    app.switch_page(w.GENERATION).run()
+    app.switch_page(GENERATION).run()
     assert app.text_area(key="set_prompt").value == "a red heart"
     next(b for b in app.button if b.label == "Generate").click().run()
     assert not app.error
@@ -167,5 +168,5 @@ def test_a_picture_whose_file_is_gone_leaves_the_gallery_usable(studio: Studio, 
 
 
 def test_labels_show_every_character_as_typed() -> None:
-    assert w.label("a red heart, 'big'") == "a red heart, 'big'"
-    assert normalise(w.label("a*b").replace("\\", "")) == "a*b"
+    assert label("a red heart, 'big'") == "a red heart, 'big'"
+    assert normalise(label("a*b").replace("\\", "")) == "a*b"

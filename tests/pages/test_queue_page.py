@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from db import queue
 from db.jobs import State
-from pages import _widgets as w
+from pages.shared.navigation import QUEUE
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import SOMEBODY, Studio, everything_shown
 
-PAGE = w.QUEUE
+PAGE = QUEUE
 
 
 def test_an_empty_queue_without_executor_says_both(studio: Studio, open_page: OpenPage) -> None:

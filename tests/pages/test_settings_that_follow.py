@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from db import artefacts, queue, schema
 from db.engine import writing
 from generator.params import validate
-from pages import _widgets as w
+from pages.shared.navigation import GENERATION, INFERENCES
 from tests.pages.conftest import OpenPage
 from tests.pages.test_generation import generate, jobs, write
 from tests.pages.visits import ME, Studio, picture_bytes
@@ -59,11 +59,11 @@ def test_settings_of_a_job_are_edited_as_they_are(studio: Studio, open_page: Ope
     assert drawn(studio, app)["skip_steps"] == 14
     job = studio.finish(studio.run())
     app = diffusion(open_page)  # shows skip_steps 14 as the default, of 40 steps
-    app.switch_page(w.INFERENCES)
+    app.switch_page(INFERENCES)
     app.query_params["job"] = job.id
     app = app.run()
     next(b for b in app.button if b.label == "Edit settings").click().run()
-    app = app.switch_page(w.GENERATION).run()
+    app = app.switch_page(GENERATION).run()
     assert app.number_input(key=f"{DIFFUSION}_skip_steps").value == 14
     app = app.selectbox(key=f"{DIFFUSION}_init").set_value("perlin").run()
     assert drawn(studio, app)["skip_steps"] == 14, "what the visitor had set stays set"
@@ -75,9 +75,9 @@ def test_settings_of_a_job_from_when_more_was_allowed_are_brought_into_range(
     old = studio.draw("a red heart", steps=20_000)
     with writing(studio.db) as conn:
         conn.execute(sa.update(schema.jobs).values(params={**old.params, "steps": 10**6}))
-    app = open_page(w.INFERENCES, job=old.id)
+    app = open_page(INFERENCES, job=old.id)
     app = next(b for b in app.button if b.label == "Edit settings").click().run()
-    app = app.switch_page(w.GENERATION).run()
+    app = app.switch_page(GENERATION).run()
     params = drawn(studio, app)
     assert params["steps"] == 20_000
 
@@ -119,15 +119,15 @@ def test_a_picture_to_resemble_is_a_source_like_any_other(studio: Studio, open_p
     liked = studio.draw("a red heart")
     picture = artefacts.of_job(studio.db, liked.id)["picture"]
     guided = studio.draw("a blue car", image_prompts=f"{picture.id}:0.5 | {picture.key}")
-    app = open_page(w.INFERENCES, job=guided.id)
+    app = open_page(INFERENCES, job=guided.id)
     app = next(b for b in app.button if b.label == "Edit settings").click().run()
-    app = app.switch_page(w.GENERATION).run()
+    app = app.switch_page(GENERATION).run()
     labels = [image.proto.imgs[0].alt for image in app.get("image")]
     assert labels.count("Pictures to resemble") == 2
     queue.set_hidden(studio.db, liked.id)
     app = generate(app)
     assert {"taken out by the host" in error.value for error in app.error} == {True}
-    again = open_page(w.INFERENCES, visitor=ME, job=guided.id)
+    again = open_page(INFERENCES, visitor=ME, job=guided.id)
     again = next(b for b in again.button if b.label == "Run again").click().run()
     assert "taken out by the host" in again.error[0].value and len(jobs(studio)) == 1, "of the two, one is hidden"
     app = app.button(key="remove_image_prompts").click().run()

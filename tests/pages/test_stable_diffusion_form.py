@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import queue
-from pages import _form
+from pages.components import form
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown, picture_bytes
 
@@ -27,12 +27,12 @@ def shown(app: AppTest) -> set[str | None]:
 
 def test_each_checkpoint_shows_the_settings_it_reads(studio: Studio, open_page: OpenPage) -> None:
     app = choose(open_page(), "mini-latent-diffusion")
-    assert _form.key_of(ENGINE, "mini-latent-diffusion", "variety") in shown(app)
-    assert _form.key_of(ENGINE, "mini-latent-diffusion", "memory") not in shown(app)
+    assert form.key_of(ENGINE, "mini-latent-diffusion", "variety") in shown(app)
+    assert form.key_of(ENGINE, "mini-latent-diffusion", "memory") not in shown(app)
     assert "upload_mask_image" not in shown(app)
     app = choose(app, "stable-diffusion-1-5")
-    assert _form.key_of(ENGINE, "stable-diffusion-1-5", "memory") in shown(app)
-    assert _form.key_of(ENGINE, "stable-diffusion-1-5", "variety") not in shown(app)
+    assert form.key_of(ENGINE, "stable-diffusion-1-5", "memory") in shown(app)
+    assert form.key_of(ENGINE, "stable-diffusion-1-5", "variety") not in shown(app)
     assert "512 × 512 px" in everything_shown(app)
 
 

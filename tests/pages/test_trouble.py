@@ -9,11 +9,13 @@ import sqlalchemy as sa
 import streamlit as st
 
 from db import queue
-from pages import _widgets as w
+from pages.shared.navigation import GENERATION, INFERENCES, QUEUE, VOTES
+from pages.shared.studio import the_studio
+from pages.shared.visitor import COOKIE
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown
 
-PAGES = [w.GENERATION, w.INFERENCES, w.VOTES, w.QUEUE]
+PAGES = [GENERATION, INFERENCES, VOTES, QUEUE]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -21,7 +23,7 @@ def test_a_database_that_cannot_be_opened(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: str
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    w.studio().db.dispose()
+    the_studio().db.dispose()
     st.cache_resource.clear()
     with monkeypatch.context() as patch:
         patch.setenv("T2I_DATABASE_URL", f"sqlite:///{tmp_path}/file/jobs.db")
@@ -101,7 +103,7 @@ def test_tables_that_vanish_while_the_page_is_open(studio: Studio, open_page: Op
 def test_a_configuration_that_cannot_be_read(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    w.studio().db.dispose()
+    the_studio().db.dispose()
     st.cache_resource.clear()
     with monkeypatch.context() as patch:
         patch.setenv("T2I_LEASE_S", "soon")
@@ -111,4 +113,4 @@ def test_a_configuration_that_cannot_be_read(
 def test_a_visitor_without_a_cookie_gets_an_id_that_a_script_keeps(studio: Studio, open_page: OpenPage) -> None:
     app = open_page()
     script = everything_shown(app)
-    assert f"{w.COOKIE}=me-me-me-me-me-me-me" in script and "SameSite=Lax" in script
+    assert f"{COOKIE}=me-me-me-me-me-me-me" in script and "SameSite=Lax" in script

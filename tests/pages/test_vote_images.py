@@ -6,13 +6,15 @@ import itertools
 
 import pytest
 
-from db import queue, rules, votes
-from db.forgetting import forget_everything
-from pages import _widgets as w
+from db import queue, votes
+from db.evening.erasing import forget_everything
+from db.rules import host_rules
+from db.votes import casting
+from pages.shared.navigation import VOTES
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
-PAGE = w.VOTES
+PAGE = VOTES
 
 
 def test_without_two_pictures_the_page_says_what_to_do(studio: Studio, open_page: OpenPage) -> None:
@@ -65,7 +67,7 @@ def test_a_vote_on_a_picture_that_is_gone_is_said_not_to_count(studio: Studio, o
     if gone == "hidden":
         queue.set_hidden(studio.db, left)
     else:
-        rules.change(studio.db, paused=True)
+        host_rules.change(studio.db, paused=True)
         forget_everything(studio.db, studio.store)
     app.button(key="choose_left").click().run()
     assert "does not count; here are the next" in app.toast[0].value and not app.exception and not app.error
@@ -87,7 +89,7 @@ def test_who_votes_too_fast_is_told_and_keeps_the_pair(
 ) -> None:
     for _ in range(4):
         studio.draw("a red heart", SOMEBODY)
-    monkeypatch.setattr(votes, "MOST_VOTES", 2)
+    monkeypatch.setattr(casting, "MOST_VOTES", 2)
     app = open_page(PAGE)
     for _ in range(2):
         app.button(key="choose_left").click().run()

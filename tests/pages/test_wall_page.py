@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import queue, votes, wall
+from db import queue, votes
+from db.evening import wall
 from generator import registry
-from pages import _address, _standings
-from pages import _widgets as w
+from pages.ratings import standings
+from pages.shared import address
+from pages.shared.address import for_visitors
+from pages.shared.navigation import WALL
+from pages.shared.studio import the_studio
 from pages.wall import MOST, arrange
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import SOMEBODY, Studio, everything_shown
@@ -25,7 +29,7 @@ def test_newest_and_running_pictures_hang_with_prompt_and_engine(studio: Studio,
     studio.enqueue("a blue car", SOMEBODY)
     studio.run(step=7)
     studio.enqueue("a house")
-    app = open_page(w.WALL)
+    app = open_page(WALL)
     shown = everything_shown(app)
     assert not app.exception and not app.error and not app.title and not app.button
     assert alts(app) == ["a blue car", "a red heart"]
@@ -38,7 +42,7 @@ def test_a_hidden_picture_is_gone_at_the_next_refresh(studio: Studio, open_page:
     first, second = studio.draw("a red heart"), studio.draw("a blue car")
     studio.enqueue("a house")
     forming = studio.run()
-    app = open_page(w.WALL)
+    app = open_page(WALL)
     assert len(alts(app)) == 3
     queue.set_hidden(studio.db, first.id)
     queue.set_hidden(studio.db, forming.id)
@@ -52,8 +56,8 @@ def test_best_voted_pictures_stay_when_newer_ones_come(studio: Studio, open_page
         votes.cast(studio.db, voter=voter, left_id=best.id, right_id=worse.id, choice="left")
     for number in range(MOST):
         studio.draw(f"number {number}")
-    _standings.keeper().current(studio.db)
-    app = open_page(w.WALL)
+    standings.keeper().current(studio.db)
+    app = open_page(WALL)
     assert len(alts(app)) == MOST and "a red heart" in alts(app) and "a blue car" not in alts(app)
     assert "preferred 2 of 2 times" in everything_shown(app)
 
@@ -66,13 +70,13 @@ def test_the_wall_has_the_best_in_the_order_of_the_leaderboard(studio: Studio, o
     for voter in range(12):
         choice: votes.Choice = "left" if voter % 4 else "right"
         votes.cast(studio.db, voter=f"v{voter}", left_id=strong.id, right_id=champion.id, choice=choice)
-    found = _standings.keeper().current(studio.db)
+    found = standings.keeper().current(studio.db)
     assert found is not None
     order = [rated.name for rated in found.best]
     assert order[0] == strong.id
-    shown = wall.best_voted(studio.db, _standings.best_first(studio.db), registry.drawing_engines(), limit=5)
+    shown = wall.best_voted(studio.db, standings.best_first(studio.db), registry.drawing_engines(), limit=5)
     assert [job.id for job, _ in shown] == [job_id for job_id in order if job_id != weak.id]
-    assert "preferred 9 of 12 times" in everything_shown(open_page(w.WALL))
+    assert "preferred 9 of 12 times" in everything_shown(open_page(WALL))
 
 
 def test_pictures_keep_their_places_while_others_come_and_go() -> None:
@@ -95,7 +99,7 @@ def test_hostile_prompts_are_plain_text(studio: Studio, open_page: OpenPage) -> 
     studio.start_executor()
     for prompt in HOSTILE:
         studio.draw(prompt)
-    app = open_page(w.WALL)
+    app = open_page(WALL)
     captions = [str(e.proto.body) for e in app.get("html") if "<bdi>" in str(e.proto.body)]
     assert len(captions) == len(HOSTILE)
     for caption in captions:
@@ -105,25 +109,25 @@ def test_hostile_prompts_are_plain_text(studio: Studio, open_page: OpenPage) -> 
 
 
 def test_an_empty_wall_invites_and_says_that_nobody_works(studio: Studio, open_page: OpenPage) -> None:
-    shown = everything_shown(open_page(w.WALL))
+    shown = everything_shown(open_page(WALL))
     assert "could be the first one" in shown and "No executor is running" in shown
     studio.start_executor()
-    assert "a new picture starts at once" in everything_shown(open_page(w.WALL))
+    assert "a new picture starts at once" in everything_shown(open_page(WALL))
 
 
 def test_the_code_leads_to_the_address_that_the_host_set(
     studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "QR code" not in everything_shown(open_page(w.WALL)), "no address is known here"
+    assert "QR code" not in everything_shown(open_page(WALL)), "no address is known here"
     monkeypatch.setenv("T2I_PUBLIC_URL", "https://draw.example.org/")
-    w.studio.clear()
-    shown = everything_shown(open_page(w.WALL))
+    the_studio.clear()
+    shown = everything_shown(open_page(WALL))
     assert 'alt="QR code of https://draw.example.org/"' in shown and "data:image/svg+xml" in shown
 
 
 def test_a_phone_is_not_led_to_its_own_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_address, "reachable_host", lambda _: "192.168.1.7")
+    monkeypatch.setattr(address, "reachable_host", lambda _: "192.168.1.7")
     for opened in ("http://localhost:8501/wall", "http://127.0.0.1:8501/", "http://0.0.0.0:8501"):
-        assert _address.for_visitors(opened, None, "wall") == "http://192.168.1.7:8501"
-    assert _address.for_visitors("https://lab.example.org/t2i/wall", None, "wall") == "https://lab.example.org/t2i"
-    assert _address.for_visitors(None, None, "wall") is None
+        assert for_visitors(opened, None, "wall") == "http://192.168.1.7:8501"
+    assert for_visitors("https://lab.example.org/t2i/wall", None, "wall") == "https://lab.example.org/t2i"
+    assert for_visitors(None, None, "wall") is None

@@ -10,12 +10,15 @@ import sqlalchemy as sa
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, engine, queue, workers
+from db import artefacts, engine, queue
 from db.artefacts import Store
 from db.engine import writing
 from db.jobs import Job
+from db.queue import workers
 from db.schema import metadata
 from scripts.full_studio import ask
+from settings import Settings
+from studio import context
 
 ME = "me-me-me-me-me-me-me"
 SOMEBODY = "somebody-else-else-else"
@@ -28,6 +31,10 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         self.db: sa.Engine = engine.connect(f"sqlite:///{folder}/jobs.db")
         self.store = Store(f"file://{folder}/artefacts")
+
+    def opened(self, **settings: Any) -> context.Studio:
+        """As a page or a program has it open, with these values of the configuration."""
+        return context.Studio(Settings(**settings), self.db, self.store)
 
     def enqueue(self, prompt: str, submitter: str = ME, **settings: Any) -> Job:
         parent = settings.pop("parent_id", None)

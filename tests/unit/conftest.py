@@ -1,4 +1,4 @@
-"""What tests of single parts share: one thread, and a server on a bad line."""
+"""What tests of single parts share: one thread, a server on a bad line, and a studio."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.pages.visits import Studio
 from tests.real_formats import BadServer, bad_server
 
 
@@ -26,3 +27,11 @@ def server(tmp_path: Path) -> Iterator[BadServer]:
     folder.mkdir()
     with bad_server(folder) as running:
         yield running
+
+
+@pytest.fixture
+def visits(tmp_path: Path) -> Iterator[Studio]:
+    """A studio of its own, and what visitors and executors do to it."""
+    made = Studio(tmp_path)
+    yield made
+    made.db.dispose()

@@ -6,9 +6,9 @@ from pytorch_pretrained_biggan.config import BigGANConfig
 from pytorch_pretrained_biggan.model import BigGAN as Published
 from pytorch_pretrained_biggan.model import BigGANBatchNorm
 
-from generator.biggan import UnknownClass, from_published
-from generator.biggan_clip import class_shares, truncated_normal
-from generator.engine import generate
+from generator.engines.base import generate
+from generator.engines.biggan_clip import class_shares, truncated_normal
+from generator.models.biggan import UnknownClass, from_published
 from generator.params import BadParams, validate
 from tests import tiny_engines
 from tests.tiny_engines import biggan_settings as settings

@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_pretrained_biggan.config import BigGANConfig as PublishedConfig
+from pytorch_pretrained_biggan.model import BigGAN as Published
 
-from generator import checkpoints, registry
-from generator.biggan import BigGAN
-from generator.biggan_clip import BigganClip, class_loss, class_shares, latent_loss
-from generator.checkpoints import CheckpointDamaged, load_biggan
-from generator.class_names import UnknownClass, class_index, imagenet_classes
-from generator.clip import ClipModel, openai_clip
-from generator.cutouts import draw
-from generator.engine import generate
+from generator import registry
+from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.loading import load_biggan
+from generator.engines.base import generate
+from generator.engines.biggan_clip import BigganClip, class_loss, class_shares, latent_loss
+from generator.guidance.cutouts import draw
+from generator.models.biggan import BigGAN
+from generator.models.clip import ClipModel, openai_clip
 from generator.params import BadParams, BigganClipParams, validate
+from generator.registry.class_names import UnknownClass, class_index, imagenet_classes
+from generator.registry.sources import TABLE
 from tests.real_formats import biggan_config, random_biggan, save_biggan
 
 NAME, WIDTH = "biggan-deep-128", 4
@@ -33,9 +37,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         torch.manual_seed(0)
         model = random_biggan(config)
         save_biggan(folder, 128, config, model)
-        row = checkpoints.TABLE[NAME]
+        row = TABLE[NAME]
         shapes = {"embeddings.weight": (128, 1000), "generator.gen_z.weight_orig": (256 * WIDTH, 256)}
-        patched.setitem(checkpoints.TABLE, NAME, type(row)(row.kind, row.licence, row.files, shapes))
+        patched.setitem(TABLE, NAME, type(row)(row.kind, row.licence, row.files, shapes))
         yield folder, model
 
 
@@ -80,7 +84,16 @@ def test_the_real_configurations_have_the_shapes_the_table_expects(side: int, la
     assert made.layers == layers and made.resolution == registry.CHECKPOINTS[name].only_side == side
     assert all(tuple(keys[key].shape) == shape for key, shape in shapes.items())
     stored = sum(value.numel() * 4 for value in keys.values())
-    assert stored == pytest.approx(checkpoints.TABLE[name].about, rel=0.02)
+    assert stored == pytest.approx(TABLE[name].about, rel=0.02)
+
+
+@pytest.mark.parametrize("side", [128, 256, 512])
+def test_the_network_has_every_key_of_the_package_in_the_same_order_and_shape(side: int) -> None:
+    config = biggan_config(side)
+    with torch.device("meta"):
+        ours, package = BigGAN(config).network, Published(PublishedConfig.from_dict(config))
+    wanted = [(key, value.shape, value.dtype) for key, value in package.state_dict().items()]
+    assert [(key, value.shape, value.dtype) for key, value in ours.state_dict().items()] == wanted
 
 
 @pytest.mark.parametrize(

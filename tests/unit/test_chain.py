@@ -14,12 +14,12 @@ from PIL import Image
 from db import queue
 from db.jobs import Job
 from generator import registry
-from generator.engine import generate
-from generator.output import read_metadata
+from generator.engines.base import generate
+from generator.engines.rank import Rank
+from generator.engines.upscale import OtherSize, Upscale
+from generator.output.metadata import read_metadata
 from generator.params import BadParams, validate, validate_job
 from generator.params.vary import varied
-from generator.rank_engine import Rank
-from generator.upscale_engine import OtherSize, Upscale
 from tests.chain_studio import DRAFT, ChainStudio
 
 HEART = {"prompt": "a red heart", **DRAFT}

@@ -12,10 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generator import checkpoint_files, checkpoints, download, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_clip, load_vqgan
-from generator.checkpoints_command import main
-from generator.vqgan import VQGAN
+from generator import registry
+from generator.checkpoints import download, store
+from generator.checkpoints.__main__ import main
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_clip, load_vqgan
+from generator.models.vqgan import VQGAN
+from generator.registry.sources import TABLE
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
@@ -36,7 +39,7 @@ NARROW_CLIP = (32, 32, 2, 64, 16, 77, 49408, 64, 1, 2)
 
 def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **changes: Any) -> None:
     """The table's row, with its files fetched from the local server and its size and hash those of what is there."""
-    row = checkpoints.TABLE[name]
+    row = TABLE[name]
     files = []
     for file in row.files:
         path = server.folder / file.name
@@ -44,12 +47,12 @@ def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **chang
         size = path.stat().st_size if file.size else None
         urls = (f"{server.url}/{file.name}",)
         files.append(dataclasses.replace(file, urls=urls, sha256=sha256, size=size, about=path.stat().st_size))
-    monkeypatch.setitem(checkpoints.TABLE, name, dataclasses.replace(row, files=tuple(files), **changes))
+    monkeypatch.setitem(TABLE, name, dataclasses.replace(row, files=tuple(files), **changes))
 
 
 def narrow_vqgan(folder: Path, name: str, *, gumbel: bool = False, **options: Any) -> tuple[VQGAN, str]:
     """The real architecture with narrow layers, in the files of that checkpoint; the model and its codebook's key."""
-    ckpt = next(f.name for f in checkpoints.TABLE[name].files if f.name.endswith(".ckpt"))
+    ckpt = next(f.name for f in TABLE[name].files if f.name.endswith(".ckpt"))
     params = taming_params(64, gumbel=gumbel, ch=32, dim=32)
     model = random_vqgan(params, gumbel=gumbel)
     save_yaml((folder / ckpt).with_suffix(".yaml"), params, gumbel=gumbel)
@@ -70,7 +73,7 @@ def test_the_real_configurations_have_the_shapes_the_table_expects(name: str) ->
         model = random_vqgan(taming_params(REAL_CODES[name], gumbel=gumbel), gumbel=gumbel)
     keys = model.state_dict()
     assert model.factor == registry.CHECKPOINTS[name].factor
-    assert all(tuple(keys[k].shape) == shape for k, shape in checkpoints.TABLE[name].shapes.items())
+    assert all(tuple(keys[k].shape) == shape for k, shape in TABLE[name].shapes.items())
     if name == "imagenet-f16-16384":
         assert len(keys) == 343 and round(sum(p.numel() for p in model.parameters()) / 1e5) == 761
 
@@ -83,16 +86,15 @@ def test_the_real_clips_have_the_shapes_and_input_side_the_tables_expect(name: s
     with torch.device("meta"):
         *rest, heads, _ = CLIP_ARCHITECTURES[name]
         keys = model.CLIP(*rest, heads, 1).state_dict()
-    assert all(tuple(keys[k].shape) == shape for k, shape in checkpoints.TABLE[name].shapes.items())
+    assert all(tuple(keys[k].shape) == shape for k, shape in TABLE[name].shapes.items())
 
 
 def test_every_name_a_person_can_choose_has_files_and_a_licence() -> None:
     embedded = {name for name, spec in registry.CHECKPOINTS.items() if spec.embedded} | set(registry.EMBEDDED_CLIPS)
     assert (
-        set(checkpoints.TABLE)
-        == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS) | set(registry.LOSS_NETWORKS)) - embedded
+        set(TABLE) == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS) | set(registry.LOSS_NETWORKS)) - embedded
     )
-    for row in checkpoints.TABLE.values():
+    for row in TABLE.values():
         assert row.licence and row.files
         for file in row.files:
             assert all(url.startswith("https://") for url in file.urls)
@@ -107,9 +109,7 @@ def test_a_vqgan_arrives_whole_over_a_line_that_keeps_dropping(
     server.drops = [10, 10_000_000, 700_000, 0, 1_300_000]
     seen: list[tuple[str, int, int | None]] = []
     said: list[str] = []
-    checkpoints.download(
-        "imagenet-f16-1024", tmp_path, progress=lambda *p: seen.append(p), say=said.append, pause=0.001
-    )
+    store.download("imagenet-f16-1024", tmp_path, progress=lambda *p: seen.append(p), say=said.append, pause=0.001)
     resumed = [asked for path, asked in server.requests if path.endswith(".ckpt") and asked]
     assert resumed, "it went on from where the line was cut"
     assert server.served["vqgan_imagenet_f16_1024.ckpt"] == size, "no byte was fetched twice"
@@ -130,7 +130,7 @@ def test_the_gumbel_vqgan_keeps_its_codes_under_embed(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
     model = narrow(monkeypatch, server, "openimages-f8-8192", gumbel=True)
-    checkpoints.download("openimages-f8-8192", tmp_path)
+    store.download("openimages-f8-8192", tmp_path)
     loaded = load_vqgan("openimages-f8-8192", tmp_path, "cpu")
     assert loaded.gumbel and loaded.factor == 8
     assert torch.equal(loaded.codebook, model.codebook)
@@ -150,7 +150,7 @@ def test_damaged_bytes_are_noticed_and_fetched_again(
         (tmp_path / "vqgan_wikiart_1024.yaml").write_bytes((server.folder / "vqgan_wikiart_1024.yaml").read_bytes())
     server.corrupt = 1
     said: list[str] = []
-    checkpoints.download(name, tmp_path, say=said.append, pause=0.001)
+    store.download(name, tmp_path, say=said.append, pause=0.001)
     assert any("wrong or damaged" in line for line in said)
     assert (tmp_path / file).read_bytes() == (server.folder / file).read_bytes()
 
@@ -159,14 +159,14 @@ def test_the_mirror_is_used_when_the_source_is_gone(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
     narrow(monkeypatch, server, "wikiart-f16-1024")
-    row = checkpoints.TABLE["wikiart-f16-1024"]
+    row = TABLE["wikiart-f16-1024"]
     gone = tuple(dataclasses.replace(f, urls=(f"{server.url}/gone", *f.urls)) for f in row.files)
-    monkeypatch.setitem(checkpoints.TABLE, "wikiart-f16-1024", dataclasses.replace(row, files=gone))
+    monkeypatch.setitem(TABLE, "wikiart-f16-1024", dataclasses.replace(row, files=gone))
     server.refuse = {"/gone": 404}
     said: list[str] = []
-    checkpoints.download("wikiart-f16-1024", tmp_path, say=said.append)
+    store.download("wikiart-f16-1024", tmp_path, say=said.append)
     assert any("answered 404" in line for line in said)
-    assert checkpoints.installed("wikiart-f16-1024", tmp_path)
+    assert store.installed("wikiart-f16-1024", tmp_path)
 
 
 def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
@@ -175,8 +175,8 @@ def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
     narrow(monkeypatch, server, "wikiart-f16-1024")
     (server.folder / "vqgan_wikiart_1024.ckpt").write_text("<html>Sorry, this link has expired.</html>")
     with pytest.raises(download.DownloadFailed, match="wrong or damaged file"):
-        checkpoints.download("wikiart-f16-1024", tmp_path, pause=0.001)
-    assert not checkpoints.installed("wikiart-f16-1024", tmp_path)
+        store.download("wikiart-f16-1024", tmp_path, pause=0.001)
+    assert not store.installed("wikiart-f16-1024", tmp_path)
 
 
 @pytest.mark.parametrize("architecture", [NARROW_CLIP, (32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)])
@@ -188,7 +188,7 @@ def test_openais_archive_loads_like_the_model_it_was_made_of(
     shapes = {"text_projection": tuple(model.state_dict()["text_projection"].shape)}
     serve(monkeypatch, server, "ViT-B/32", shapes=shapes)
     said: list[str] = []
-    checkpoints.download("ViT-B/32", tmp_path, say=said.append)
+    store.download("ViT-B/32", tmp_path, say=said.append)
     assert any("sha256 is the published one" in line for line in said)
     loaded = load_clip("ViT-B/32", tmp_path, "cpu")
     assert all(
@@ -203,8 +203,8 @@ def test_openais_archive_loads_like_the_model_it_was_made_of(
 def test_a_clip_saved_as_safetensors_beside_it_is_taken_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = random_clip(NARROW_CLIP)
     save_file(dict(model.state_dict()), tmp_path / "ViT-B-32.safetensors")
-    row = checkpoints.TABLE["ViT-B/32"]
-    monkeypatch.setitem(checkpoints.TABLE, "ViT-B/32", dataclasses.replace(row, shapes={"text_projection": (64, 32)}))
+    row = TABLE["ViT-B/32"]
+    monkeypatch.setitem(TABLE, "ViT-B/32", dataclasses.replace(row, shapes={"text_projection": (64, 32)}))
     said: list[str] = []
     assert load_clip("ViT-B/32", tmp_path, "cpu", say=said.append).embed_dim == 32
     assert "recorded" in said[0]
@@ -221,7 +221,7 @@ def test_a_file_that_changed_since_it_was_recorded_is_refused(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
     narrow(monkeypatch, server, "wikiart-f16-1024")
-    checkpoints.download("wikiart-f16-1024", tmp_path)
+    store.download("wikiart-f16-1024", tmp_path)
     path = tmp_path / "vqgan_wikiart_1024.ckpt"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -270,8 +270,8 @@ def test_weights_must_match_to_the_last_key_and_shape(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: Any, sentence: str
 ) -> None:
     model, key = narrow_vqgan(tmp_path, "wikiart-f16-1024")
-    row = checkpoints.TABLE["wikiart-f16-1024"]
-    monkeypatch.setitem(checkpoints.TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
+    row = TABLE["wikiart-f16-1024"]
+    monkeypatch.setitem(TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
     weights = dict(model.state_dict())
     damage(weights)
     torch.save({"state_dict": weights}, tmp_path / "vqgan_wikiart_1024.ckpt")
@@ -311,8 +311,8 @@ def test_the_first_stage_of_a_transformers_checkpoint_is_found(monkeypatch: pyte
     OmegaConf.save(outer, tmp_path / "vqgan_wikiart_1024.yaml")
     weights = {f"first_stage_model.{k}": v for k, v in model.state_dict().items()}
     save_lightning(tmp_path / "vqgan_wikiart_1024.ckpt", weights | {"transformer.head.weight": torch.zeros(2)})
-    row = checkpoints.TABLE["wikiart-f16-1024"]
-    monkeypatch.setitem(checkpoints.TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
+    row = TABLE["wikiart-f16-1024"]
+    monkeypatch.setitem(TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
     assert torch.equal(load_vqgan("wikiart-f16-1024", tmp_path, "cpu").codebook, model.codebook)
 
 
@@ -336,12 +336,12 @@ def test_the_commands_list_fetch_check_and_remove(
     assert not list((tmp_path / "weights").iterdir())
     assert main(["download", "no-such", *folder]) == 2
     assert "Choose one of: imagenet-f16-1024" in capsys.readouterr().err
-    server.refuse = {f"/{file.name}": 404 for file in checkpoints.TABLE["wikiart-f16-1024"].files}
+    server.refuse = {f"/{file.name}": 404 for file in TABLE["wikiart-f16-1024"].files}
     assert main(["download", "wikiart-f16-1024", *folder]) == 1
     assert "404" in capsys.readouterr().err
 
 
 def test_hash_records_are_readable_by_sha256sum(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
-    checkpoint_files._record(tmp_path / "x", hashlib.sha256(b"abc").hexdigest())
+    store._record(tmp_path / "x", hashlib.sha256(b"abc").hexdigest())
     assert (tmp_path / "x.sha256").read_text() == f"{hashlib.sha256(b'abc').hexdigest()}  x\n"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from generator import registry
 from generator.__main__ import main
-from generator.output import encode_png, read_metadata
+from generator.output.metadata import encode_png, read_metadata
 from generator.params import VqganClipParams, validate
 from tests import small_engine
 
@@ -29,8 +29,7 @@ needs_mini = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "ENGINES", dict(registry.ENGINES))
-    small_engine.serve()
+    monkeypatch.setitem(registry.ENGINES, small_engine.NAME, small_engine.SPEC)
     torch.set_num_threads(1)
 
 

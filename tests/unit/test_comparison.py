@@ -10,8 +10,8 @@ from PIL import Image
 
 from generator.params import BadParams, validate
 from generator.params.vary import takes_pictures, varied
-from pages._comparison import axis, cells, engines_in, permitted, settings_of
-from pages._contact_sheet import Cell, contact_sheet, merged_film
+from studio.compare import axis, cells, engines_in, permitted, settings_of
+from studio.contact_sheet import Cell, contact_sheet, merged_film
 
 BASE = {"prompt": "a red heart", "seed": 7, "style": "noto"}
 

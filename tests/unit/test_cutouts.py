@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from generator.cutouts import cut, draw, scatter_exactly
+from generator.guidance.cutouts import cut, draw, scatter_exactly
 from generator.params import VqganClipParams
 
 

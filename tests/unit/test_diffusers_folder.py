@@ -11,13 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generator import checkpoints, diffusers_folder
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_stable_diffusion
-from generator.checkpoints_command import main
-from generator.diffusers_folder import DiffusersFolder, Network
-from generator.own_checkpoints import own_folders
-from generator.stable_diffusion import StableDiffusion
-from generator.stable_diffusion_models import build
+from generator.checkpoints import loading, store
+from generator.checkpoints.__main__ import main
+from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_stable_diffusion
+from generator.checkpoints.own import own_folders
+from generator.checkpoints.stable_diffusion import build
+from generator.engines.stable_diffusion import StableDiffusion
+from generator.registry import sources
+from generator.registry.sources import TABLE
 from tests.real_formats import BadServer, bad_server
 from tests.tiny_diffusers import (
     REAL_TEXT,
@@ -59,7 +62,7 @@ def test_the_real_architectures_have_the_keys_and_sizes_that_are_published() -> 
     assert counted == [(196 + 517, 817.7), (1680, 2567.5), (248, 83.7)]
     for name, models in (("stable-diffusion-1-5", one), ("stable-diffusion-1-4", one), ("stable-diffusion-xl", xl)):
         keys = models.unet.state_dict()
-        assert all(tuple(keys[key].shape) == shape for key, shape in checkpoints.TABLE[name].shapes.items())
+        assert all(tuple(keys[key].shape) == shape for key, shape in TABLE[name].shapes.items())
 
 
 def test_stable_diffusion_arrives_whole_over_a_bad_line_and_loads_as_it_was_published(
@@ -68,9 +71,9 @@ def test_stable_diffusion_arrives_whole_over_a_bad_line_and_loads_as_it_was_publ
     folder = save_stable_diffusion(server.folder / "stable-diffusion-1-5")
     named = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     rename_vae_as_published(folder / "vae" / "diffusion_pytorch_model.safetensors")
-    row = checkpoints.TABLE["stable-diffusion-1-5"]
+    row = TABLE["stable-diffusion-1-5"]
     files = tuple(dataclasses.replace(file, urls=(f"{server.url}/{file.name}",)) for file in row.files)
-    monkeypatch.setitem(checkpoints.TABLE, "stable-diffusion-1-5", dataclasses.replace(row, files=files, shapes={}))
+    monkeypatch.setitem(TABLE, "stable-diffusion-1-5", dataclasses.replace(row, files=files, shapes={}))
     server.drops, server.corrupt = [100_000, 5, 70_000], 0
     target = ["--checkpoints-dir", str(tmp_path / "got")]
     with pytest.raises(CheckpointMissing, match=r"\(4265 MB\) with: .* download stable-diffusion-1-5$"):
@@ -87,24 +90,24 @@ def test_stable_diffusion_arrives_whole_over_a_bad_line_and_loads_as_it_was_publ
     with pytest.raises(CheckpointDamaged, match="its sha256 is"):
         load_stable_diffusion("stable-diffusion-1-5", tmp_path / "got")
     assert main(["remove", "stable-diffusion-1-5", *target]) == 0
-    assert not checkpoints.installed("stable-diffusion-1-5", tmp_path / "got")
+    assert not store.installed("stable-diffusion-1-5", tmp_path / "got")
 
 
 def test_a_model_of_hugging_face_is_fetched_by_its_name_with_all_that_its_index_asks_for(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(sources, "HUGGING_FACE", server.url)
     source = save_stable_diffusion(server.folder / "some" / "xl-model" / "resolve" / "main", xl=True)
     (source / OLD_UNET).rename(source / "unet" / "diffusion_pytorch_model.fp16.safetensors")
     server.refuse = {f"/some/xl-model/resolve/main/{OLD_UNET}": 404}
     with pytest.raises(CheckpointMissing, match="download diffusers/some/xl-model"):
         load_stable_diffusion("diffusers/some/xl-model", tmp_path)
-    checkpoints.download("diffusers/some/xl-model", tmp_path, pause=0.001)
+    store.download("diffusers/some/xl-model", tmp_path, pause=0.001)
     models = load_stable_diffusion("diffusers/some/xl-model", tmp_path)
     assert len(models.texts.networks) == 2
     assert own_folders(tmp_path) == ["diffusers/some/xl-model"]
-    checkpoints.verify("diffusers/some/xl-model", tmp_path)
-    assert checkpoints.remove("diffusers/some/xl-model", tmp_path) and own_folders(tmp_path) == []
+    loading.verify("diffusers/some/xl-model", tmp_path)
+    assert store.remove("diffusers/some/xl-model", tmp_path) and own_folders(tmp_path) == []
 
 
 def test_one_command_is_named_for_all_that_is_missing(tmp_path: Path) -> None:

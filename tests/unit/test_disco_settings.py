@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from generator.cutouts import cut, draw_scheduled
-from generator.engine import Step, generate
-from generator.guided_diffusion import GuidedDiffusion
-from generator.output import Recorder
+from generator.engines.base import Step, generate
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.guidance.cutouts import cut, draw_scheduled
+from generator.models.pixel_diffusion import PixelDiffusion
+from generator.output.film import Recorder
 from generator.params import BadParams, GuidedDiffusionParams, validate
 from generator.params.scheduled_cuts import Cuts
-from generator.perlin import perlin_picture
-from generator.pixel_diffusion import PixelDiffusion
-from generator.schedules import parse_schedule
+from generator.params.schedules import parse_schedule
+from generator.starts.perlin import perlin_picture
 from tests.small_diffusion import SMALL, SmallClip
 
 REAL = "guided-diffusion-512"

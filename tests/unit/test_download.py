@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from generator import download
+from generator.checkpoints import download
 from tests.real_formats import BadServer
 
 

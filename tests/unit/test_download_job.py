@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator import checkpoint_files
-from generator.download_engine import Download
-from generator.engine import generate
+from generator.checkpoints import download, store
+from generator.engines.base import generate
+from generator.engines.download import Download
 from generator.params import BadParams, validate_job
+from generator.registry.sources import TABLE
 from tests.chain_studio import ChainStudio
 from tests.real_formats import BadServer, bad_server
 
@@ -26,12 +27,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServe
     """Serves a small file in place of the real one."""
     folder = tmp_path / "server"
     folder.mkdir()
-    row = checkpoint_files.TABLE[NAME]
+    row = TABLE[NAME]
     path = folder / row.files[0].name
     torch.save({"params_ema": {"w": torch.rand(500_000)}}, path)
     with bad_server(folder) as running:
         file = dataclasses.replace(row.files[0], urls=(f"{running.url}/{path.name}",), about=path.stat().st_size)
-        monkeypatch.setitem(checkpoint_files.TABLE, NAME, dataclasses.replace(row, files=(file,)))
+        monkeypatch.setitem(TABLE, NAME, dataclasses.replace(row, files=(file,)))
         yield running
 
 
@@ -47,13 +48,13 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChainStu
 def test_a_checkpoint_arrives_as_a_job(studio: ChainStudio, server: BadServer, tmp_path: Path) -> None:
     (job,) = studio.run(studio.add("download", name=NAME))
     assert (job.state, job.error, job.step, job.total_steps, job.score) == ("succeeded", None, 100, 100, None)
-    assert checkpoint_files.installed(NAME, tmp_path / "weights")
+    assert store.installed(NAME, tmp_path / "weights")
     said = studio.result(job)["said"]
     assert any("Licence" in line for line in said) and any("recorded" in line for line in said)
 
 
 def test_a_failed_download_is_a_readable_failure(studio: ChainStudio, server: BadServer) -> None:
-    server.refuse = {f"/{checkpoint_files.TABLE[NAME].files[0].name}": 404}
+    server.refuse = {f"/{TABLE[NAME].files[0].name}": 404}
     (job,) = studio.run(studio.add("download", name=NAME))
     assert job.state == "failed" and "could not be downloaded: 127.0.0.1: answered 404" in str(job.error)
 
@@ -72,7 +73,7 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
     server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, go_on = threading.Event(), threading.Event()
-    real = checkpoint_files.fetch
+    real = download.fetch
 
     def slow(*arguments, progress, **options):
         def told(*now):
@@ -82,7 +83,7 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
 
         return real(*arguments, progress=told, **options)
 
-    monkeypatch.setattr(checkpoint_files, "fetch", slow)
+    monkeypatch.setattr(store, "fetch", slow)
     engine = Download("none", (), device="cpu", checkpoints_dir=str(tmp_path / "w"), read_image=lambda _: None)
     slot = engine.open(validate_job("download", {"name": NAME}))
     transfer = slot.transfer
@@ -92,12 +93,12 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
     del slot
     go_on.set()
     assert transfer.ended.wait(10) and "was stopped" in str(transfer.error)
-    assert not checkpoint_files.installed(NAME, tmp_path / "w")
+    assert not store.installed(NAME, tmp_path / "w")
     assert list((tmp_path / "w").glob("*.part")), "the next attempt goes on from what is there"
     began = time.monotonic()
     *_, last = generate(engine, validate_job("download", {"name": NAME}))
     assert last.done and last.index == 100 and time.monotonic() - began < 10
-    assert checkpoint_files.installed(NAME, tmp_path / "w")
+    assert store.installed(NAME, tmp_path / "w")
 
 
 @pytest.mark.parametrize("name", ["mini", "../x", "no-such"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.forecast import Lane, Pace, Waiting, fit, play
+from db.queue.simulation import Lane, Pace, Waiting, fit, play
 
 ROOT = Path(__file__).resolve().parents[2]
 

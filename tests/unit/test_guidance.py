@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from generator.guidance import Targets, guide, prompt_targets, spherical_distance, total_variation
+from generator.guidance.targets import Targets, guide, prompt_targets, spherical_distance, total_variation
 from generator.precision import Precision
 
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from generator import registry
+from generator.engines import loading
+from generator.images.convert import no_picture
 from generator.params import BadParams, validate
-from generator.pictures import no_picture
-from generator.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from tests import tiny_engines
 from tests.tiny_engines import guided_settings as settings
 from tests.tiny_engines import last
@@ -112,7 +112,7 @@ def test_sizes_are_floored_to_eight_px_and_share_a_batch():
 def embedded():
     torch.set_num_threads(1)
     where = {"device": "cpu", "checkpoints_dir": "none", "read_image": no_picture}
-    return registry.load("guided-diffusion", "mini-diffusion", ("mini",), **where)
+    return loading.load("guided-diffusion", "mini-diffusion", ("mini",), **where)
 
 
 def test_a_draft_of_the_prompt_is_nearer_to_it_than_noise_and_the_same_from_the_same_seed(embedded):

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 import torch
 
-from generator.checkpoint_files import TABLE, CheckpointMissing, download, upscaler_file
-from generator.checkpoints import load_vqgan
-from generator.checkpoints_command import main
-from generator.download import DownloadFailed
-from generator.state_dict import BadStateDict, read_state_dict
+from generator.checkpoints.__main__ import main
+from generator.checkpoints.download import DownloadFailed
+from generator.checkpoints.loading import load_vqgan
+from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+from generator.checkpoints.store import CheckpointMissing, download, upscaler_file
+from generator.registry.sources import TABLE
 from tests.hostile_files import hostile_files, writing_program
 from tests.hostile_pickles import archive
 from tests.real_formats import BadServer, Scripted, bad_server, biggan_config, save_jit, save_yaml, taming_params
@@ -37,8 +38,8 @@ import json, resource, sys
 from pathlib import Path
 
 from generator.checkpoints import CheckpointDamaged, load_biggan, load_diffusion, load_stable_diffusion, load_vqgan
-from generator.checkpoints_command import main
-from generator.state_dict import BadStateDict, check_whole, read_state_dict
+from generator.checkpoints.__main__ import main
+from generator.checkpoints.state_dict import BadStateDict, check_whole, read_state_dict
 from generator.upscaler import UnsupportedUpscaler, load_upscaler
 
 files, checkpoints = Path(sys.argv[1]), Path(sys.argv[2])

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db import artefacts, queue, workers
+from db import artefacts, queue
+from db.queue import workers
 from generator import registry
 from generator.params import validate
 from tests import small_engine
-from tests.studio import Studio
+from tests.executor_studio import Studio
 
 
 @pytest.fixture(scope="module")

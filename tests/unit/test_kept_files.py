@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pages._kept_files import WIDEST, Kept, _as_sent
+from pages.shared.kept_files import WIDEST, Kept, _as_sent
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,7 +68,7 @@ def test_an_enlarged_picture_is_as_wide_as_a_page_can_be_and_an_animation_stays_
 def test_the_web_app_loads_no_engine_and_no_chart_library() -> None:
     code = (
         "import importlib, pathlib, sys, webapp\n"
-        "[importlib.import_module(f'pages.{p.stem}') for p in pathlib.Path('pages').glob('*.py')]\n"
+        "[importlib.import_module('.'.join(p.with_suffix('').parts)) for p in pathlib.Path('pages').rglob('*.py')]\n"
         "sys.exit(', '.join({'torch', 'diffusers', 'altair'} & set(sys.modules)) or 0)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

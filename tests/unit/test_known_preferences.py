@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from db import ballots, pairs, queue, votes
+from db import queue, votes
 from db.engine import connect, writing
 from db.errors import AlreadyVoted, TooFast
 from db.schema import votes as votes_table
-from pages._standings import collected
+from db.votes import casting, history, pairs
+from pages.ratings.standings import collected
 from ratings.standings import Standings, standings
 from tests.contract.queue_steps import add, take
 
@@ -42,7 +43,7 @@ def votes_of(db: sa.Engine, number: dict[str, int], voter: str, rng: np.random.G
 
 
 def places(db: sa.Engine, number: dict[str, int]) -> tuple[Standings, list[int]]:
-    found = standings(collected(*ballots.newest(db)))
+    found = standings(collected(*history.newest(db)))
     return found, [number[rated.name] for rated in sorted(found.best, key=lambda rated: -rated.rating)]
 
 
@@ -69,7 +70,7 @@ def test_visitors_with_known_preferences_give_the_known_ranking_and_a_stuffer_do
                 except (AlreadyVoted, TooFast):
                     refused += 1
         with writing(db) as conn:
-            conn.execute(sa.update(votes_table).values(at=votes_table.c.at - votes.IN_S))
+            conn.execute(sa.update(votes_table).values(at=votes_table.c.at - casting.IN_S))
     assert votes.cast_by(db, "stuffer") == PICTURES - 1 and refused > 30
     stuffed, order = places(db, number)
     assert order == list(range(PICTURES))

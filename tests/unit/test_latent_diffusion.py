@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from generator import registry
-from generator.engine import generate
-from generator.layout import UnknownStyle
-from generator.look import compare
+from generator.engines import loading
+from generator.engines.base import generate
+from generator.guidance.clip_loss import compare
+from generator.models.contracts import UnknownStyle
 from generator.params import BadParams, validate
 from tests import tiny_engines
 from tests.tiny_engines import last
@@ -22,7 +22,7 @@ def engine():
 def embedded():
     """Before the finisher."""
     where = {"device": "cpu", "checkpoints_dir": "", "read_image": None}
-    return registry.load("latent-diffusion", "mini-latent-diffusion", ("mini",), **where).engine
+    return loading.load("latent-diffusion", "mini-latent-diffusion", ("mini",), **where).engine
 
 
 def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):

@@ -11,13 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from generator import checkpoints, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_lpips
-from generator.engine import generate
-from generator.guided_diffusion import GuidedDiffusion
-from generator.lpips import LPIPS, tensors_of
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_lpips
+from generator.checkpoints.memory import estimate_memory
+from generator.engines import loading
+from generator.engines.base import generate
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.models.lpips import LPIPS, tensors_of
+from generator.models.pixel_diffusion import PixelDiffusion
 from generator.params import GuidedDiffusionParams, validate_job
-from generator.pixel_diffusion import PixelDiffusion
+from generator.registry.sources import TABLE
 from tests.real_formats import random_vgg
 from tests.small_diffusion import SMALL, SmallClip
 
@@ -100,9 +103,9 @@ def test_the_published_files_load_to_the_last_key(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    row = checkpoints.TABLE["lpips-vgg"]
+    row = TABLE["lpips-vgg"]
     unknown = tuple(dataclasses.replace(file, sha256=None, size=None) for file in row.files)
-    monkeypatch.setitem(checkpoints.TABLE, "lpips-vgg", dataclasses.replace(row, files=unknown))
+    monkeypatch.setitem(TABLE, "lpips-vgg", dataclasses.replace(row, files=unknown))
     for file, tensors in zip(row.files, files, strict=True):
         torch.save(tensors, tmp_path / file.name, _use_new_zipfile_serialization=False)
     loaded = load_lpips("lpips-vgg", tmp_path, "cpu")
@@ -116,7 +119,7 @@ def test_the_published_files_load_to_the_last_key(
 
 def test_without_its_files_the_one_command_and_the_way_round_are_named(tmp_path: Path) -> None:
     def engine_of(params: GuidedDiffusionParams) -> Any:
-        return registry.load(
+        return loading.load(
             "guided-diffusion",
             params.checkpoint,
             params.clip,
@@ -137,5 +140,5 @@ def test_real_checkpoints_start_from_lpips_and_it_is_counted_only_where_it_is_us
     plain, started = GuidedDiffusionParams(**real), GuidedDiffusionParams(**real, init_image="a.png")
     assert plain.loss_networks == () and started.loss_networks == ("lpips-vgg",)
     by_colours = GuidedDiffusionParams(**real, init_image="a.png", init_loss="mse")
-    assert registry.estimate_memory(started) > registry.estimate_memory(by_colours) == registry.estimate_memory(plain)
+    assert estimate_memory(started) > estimate_memory(by_colours) == estimate_memory(plain)
     assert validate_job("download", {"name": "lpips-vgg"}).title == "download lpips-vgg"

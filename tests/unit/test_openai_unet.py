@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator import checkpoint_files, openai_unet, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_diffusion
-from generator.guided_diffusion import GuidedDiffusion
-from generator.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
+from generator import registry
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_diffusion
+from generator.checkpoints.memory import estimate_memory
+from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.models import openai_unet
+from generator.models.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
 from generator.params import BadParams, GuidedDiffusionParams, validate
+from generator.registry.sources import TABLE
 from tests.real_formats import random_openai_unet
 from tests.small_diffusion import Pulled, SmallClip, disco
 
@@ -41,12 +45,12 @@ def folder(tmp_path: Path, unet: OpenAIUNet, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def publish(folder: Path, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    row = checkpoint_files.TABLE[NAME]
+    row = TABLE[NAME]
     path = folder / row.files[0].name
     torch.save(weights, path)
     file = dataclasses.replace(row.files[0], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     shapes = {"input_blocks.0.0.weight": (32, 3, 3, 3)}
-    monkeypatch.setitem(checkpoint_files.TABLE, NAME, dataclasses.replace(row, files=(file,), shapes=shapes))
+    monkeypatch.setitem(TABLE, NAME, dataclasses.replace(row, files=(file,), shapes=shapes))
     monkeypatch.setitem(openai_unet.ARCHITECTURES, NAME, SMALL)
 
 
@@ -73,7 +77,7 @@ def test_the_real_models_have_the_published_layout(name: str) -> None:
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     published = {"guided-diffusion-256": (566, 552.8), "guided-diffusion-512": (644, 558.0)}
     assert (len(shapes), round(sum(p.numel() for p in model.parameters()) / 1e6, 1)) == published[name]
-    assert all(shapes[key] == shape for key, shape in checkpoint_files.TABLE[name].shapes.items())
+    assert all(shapes[key] == shape for key, shape in TABLE[name].shapes.items())
     assert registry.CHECKPOINTS[name].factor % model.factor == 0
     assert registry.CHECKPOINTS[name].weight_bytes >= sum(p.numel() for p in model.parameters()) * 4
     assert float(model.alphas_cumprod[999]) == pytest.approx(4.036e-5, rel=1e-3)
@@ -155,6 +159,6 @@ def test_what_the_real_checkpoints_start_from_is_what_disco_diffusion_starts_fro
     params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": NAME})
     assert params.clip == ("RN50",) and params.steps == 250 and params.total_steps == 250
     assert params.actual_size == (512, 512) and params.cutouts_per_step == 16
-    needed = registry.estimate_memory(params)
+    needed = estimate_memory(params)
     assert 4e9 < needed < 12e9
-    assert registry.estimate_memory(params.model_copy(update={"checkpoint_activations": False})) > needed * 1.5
+    assert estimate_memory(params.model_copy(update={"checkpoint_activations": False})) > needed * 1.5

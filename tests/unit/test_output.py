@@ -16,17 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from generator.output import (
-    BadImage,
-    NoMetadata,
-    Recorder,
-    decode_image,
-    encode_png,
-    encode_preview,
-    encode_thumbnail,
-    read_metadata,
-    to_image,
-)
+from generator.images.decode import BadImage, decode_image
+from generator.images.encode import encode_preview, encode_thumbnail, to_image
+from generator.output.film import Recorder
+from generator.output.metadata import NoMetadata, encode_png, read_metadata
 from generator.params import BadParams, Params, validate
 
 

@@ -12,13 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generator import checkpoints, diffusers_folder, registry
-from generator.checkpoints import CheckpointDamaged, CheckpointMissing, load_biggan, load_diffusion, load_vqgan
-from generator.checkpoints_command import main
-from generator.engine import generate
-from generator.openai_unet import ARCHITECTURES, Architecture
-from generator.own_checkpoints import own_folders
+from generator.checkpoints import store
+from generator.checkpoints.__main__ import main
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import load_biggan, load_diffusion, load_vqgan
+from generator.checkpoints.memory import estimate_memory
+from generator.checkpoints.own import own_folders
+from generator.engines import loading
+from generator.engines.base import generate
+from generator.models.openai_unet import ARCHITECTURES, Architecture
 from generator.params import BadParams, validate
+from generator.registry import sources
 from tests.real_formats import (
     BadServer,
     bad_server,
@@ -62,7 +66,7 @@ def test_a_vqgan_one_has_trained_draws_from_its_folder(tmp_path: Path, weights: 
     assert params.actual_size == (32, 32) and params.learning_rate == 0.1
     loaded = load_vqgan("vqgan-f16/mine", tmp_path, "cpu").state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
-    engine = registry.load(
+    engine = loading.load(
         "vqgan-clip",
         params.checkpoint,
         params.clip,
@@ -167,7 +171,7 @@ def publish(server: BadServer, hashed: bool = True) -> dict[str, torch.Tensor]:
 def test_a_vqgan_of_hugging_face_is_fetched_by_its_name_and_checked_by_its_listed_hash(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(sources, "HUGGING_FACE", server.url)
     state = publish(server)
     target, name = ["--checkpoints-dir", str(tmp_path / "got")], "vqgan-f16/some/vqgan"
     with pytest.raises(CheckpointMissing, match=r"or get it from Hugging Face with: .* download vqgan-f16/some/vqgan"):
@@ -184,13 +188,13 @@ def test_a_vqgan_of_hugging_face_is_fetched_by_its_name_and_checked_by_its_liste
     with pytest.raises(CheckpointDamaged, match="its sha256 is"):
         load_vqgan(name, tmp_path / "got", "cpu")
     assert main(["remove", name, *target]) == 0
-    assert own_folders(tmp_path / "got") == [] and not checkpoints.installed(name, tmp_path / "got")
+    assert own_folders(tmp_path / "got") == [] and not store.installed(name, tmp_path / "got")
 
 
 def test_a_repository_that_has_something_else_or_is_not_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(sources, "HUGGING_FACE", server.url)
     listing = server.folder / "api" / "models" / "some" / "flax?blobs=true"
     listing.parent.mkdir(parents=True)
     listing.write_text(json.dumps({"siblings": [{"rfilename": "flax_model.msgpack", "size": 5}]}))
@@ -218,8 +222,8 @@ def test_the_memory_of_a_folder_of_ones_own_is_that_of_its_networks(tmp_path: Pa
     for memory in ("full", "low"):
         values = {"prompt": "a heart", "memory": memory, "width": 512, "height": 512}
         mine = validate("latent-diffusion", {**values, "checkpoint": "diffusers/mine"})
-        known = registry.estimate_memory(validate("latent-diffusion", {**values, "checkpoint": table}))
-        assert registry.estimate_memory(mine, tmp_path) == pytest.approx(known, rel=0.1)
-        assert registry.estimate_memory(mine, tmp_path / "elsewhere") == registry.estimate_memory(mine)
+        known = estimate_memory(validate("latent-diffusion", {**values, "checkpoint": table}))
+        assert estimate_memory(mine, tmp_path) == pytest.approx(known, rel=0.1)
+        assert estimate_memory(mine, tmp_path / "elsewhere") == estimate_memory(mine)
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 64)
-    assert registry.estimate_memory(mine, tmp_path) == registry.estimate_memory(mine), "loading it says what is wrong"
+    assert estimate_memory(mine, tmp_path) == estimate_memory(mine), "loading it says what is wrong"

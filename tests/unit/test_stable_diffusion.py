@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from executor.engines import EngineKey, Engines, too_large
-from generator.checkpoints import load_stable_diffusion
-from generator.clip import PromptTooLong
-from generator.engine import generate
+from executor.engines import EngineKey, Engines
+from executor.memory import too_large
+from generator.checkpoints.loading import load_stable_diffusion
+from generator.checkpoints.memory import estimate_memory
+from generator.engines.base import generate
+from generator.engines.stable_diffusion import StableDiffusion
+from generator.models.clip import PromptTooLong
 from generator.params import BadParams, LatentDiffusionParams, validate
-from generator.registry import estimate_memory
-from generator.stable_diffusion import StableDiffusion
 from tests import tiny_engines
 from tests.tiny_engines import stable_settings as settings
 
@@ -75,7 +76,7 @@ def test_memory_is_spared_by_itself_where_the_gpu_has_too_little_free(
     monkeypatch.setattr(engine, "spares", True)
     whole = last(engine, settings())
     for free, low in ((1 << 50, False), (1 << 20, True)):
-        monkeypatch.setattr("generator.stable_diffusion.free_memory", lambda device, free=free: free)
+        monkeypatch.setattr("generator.engines.stable_diffusion.free_memory", lambda device, free=free: free)
         held.clear()
         assert torch.allclose(last(engine, settings()), whole, atol=1e-4)
         assert set(held) == {low}

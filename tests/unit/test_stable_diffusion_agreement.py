@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from generator.checkpoints import load_stable_diffusion
-from generator.clip import ClipModel, openai_clip, tokenizer
-from generator.engine import generate
+from generator.checkpoints.loading import load_stable_diffusion
+from generator.engines.base import generate
+from generator.engines.stable_diffusion import StableDiffusion
+from generator.models.clip import ClipModel, openai_clip, tokenizer
+from generator.models.torchvision_operators import declare
 from generator.params import LatentDiffusionParams
-from generator.stable_diffusion import StableDiffusion
-from generator.torchvision_operators import declare
 from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion, write
 
 SCHEDULERS = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from generator.state_dict import BadStateDict, read_state_dict
+from generator.checkpoints.state_dict import BadStateDict, read_state_dict
 from tests.real_formats import Scripted, save_jit, save_lightning
 
 

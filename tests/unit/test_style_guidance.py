@@ -9,12 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from generator import clip, registry, style_guidance
-from generator.engine import Engine, generate
+from generator.engines import loading
+from generator.engines.base import Engine, generate
+from generator.guidance.style import StyleGuide, _resized
+from generator.images.convert import no_picture
+from generator.models import clip
 from generator.params import BadParams, validate
-from generator.pictures import no_picture
 from generator.precision import Precision
-from generator.style_guidance import StyleGuide
 
 FEW: dict[str, dict[str, Any]] = {
     "vqgan-clip": {"steps": 6, "cutn": 2},
@@ -27,7 +28,7 @@ FEW: dict[str, dict[str, Any]] = {
 @functools.cache
 def embedded(name: str) -> Engine:
     checkpoint = settings(name).checkpoint
-    return registry.load(name, checkpoint, ("mini",), device="cpu", checkpoints_dir="", read_image=no_picture)
+    return loading.load(name, checkpoint, ("mini",), device="cpu", checkpoints_dir="", read_image=no_picture)
 
 
 def settings(name: str, **changed: Any) -> Any:
@@ -89,7 +90,7 @@ def test_each_picture_is_pulled_towards_its_own_style_whatever_is_drawn_beside_i
 def test_the_guide_sees_the_whole_picture_as_any_resampling_shows_it(size: tuple[int, int]) -> None:
     pictures = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
     wanted = F.interpolate(pictures, (96, 96), mode="bilinear", antialias=True)
-    assert torch.allclose(style_guidance._resized(pictures, 96), wanted, atol=1e-5)
+    assert torch.allclose(_resized(pictures, 96), wanted, atol=1e-5)
 
 
 def test_only_a_clip_that_tells_styles_apart_can_guide_to_one() -> None:

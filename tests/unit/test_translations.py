@@ -7,8 +7,8 @@ from string import Formatter
 
 import pytest
 
-from pages import _po_file
-from pages._language import LANGUAGES, LOCALE, preferred
+from pages.shared import po_file
+from pages.shared.language import LANGUAGES, LOCALE, preferred
 from scripts.update_translations import messages, written
 
 TRANSLATED = [code for code in LANGUAGES if code != "en"]
@@ -21,7 +21,7 @@ def placeholders(text: str) -> set[str]:
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_every_sentence_of_the_pages_is_translated_and_none_is_left_over(code: str) -> None:
     path, found = LOCALE / f"{code}.po", messages()
-    translated = _po_file.entries(path)
+    translated = po_file.entries(path)
     translated.pop(("",))
     assert len(found) > 300
     assert list(translated) == list(found), "run python scripts/update_translations.py"
@@ -31,7 +31,7 @@ def test_every_sentence_of_the_pages_is_translated_and_none_is_left_over(code: s
 
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_a_translation_fills_in_what_the_sentence_fills_in(code: str) -> None:
-    for message, strings in _po_file.entries(LOCALE / f"{code}.po").items():
+    for message, strings in po_file.entries(LOCALE / f"{code}.po").items():
         if message != ("",):
             assert len(strings) == len(message), message
             for english, translated in zip(message, strings, strict=True):
@@ -40,7 +40,7 @@ def test_a_translation_fills_in_what_the_sentence_fills_in(code: str) -> None:
 
 
 def test_one_and_many_are_told_apart_by_the_rules_of_the_file() -> None:
-    basque = _po_file.translations(LOCALE / "eu.po")
+    basque = po_file.translations(LOCALE / "eu.po")
     assert basque.gettext("Queue") == "Ilara"
     assert basque.ngettext("{n} vote", "{n} votes", 1) == "boto {n}"
     assert basque.ngettext("{n} vote", "{n} votes", 2) == "{n} boto"
@@ -51,13 +51,13 @@ def test_a_file_that_is_not_one_of_translations_is_refused_by_line(tmp_path: Pat
     path = tmp_path / "xx.po"
     path.write_text('msgid "a"\nmsgstr "b"\nmsgctxt "c"\n')
     with pytest.raises(ValueError, match=r"xx\.po, line 3"):
-        _po_file.entries(path)
+        po_file.entries(path)
 
 
 def test_what_is_not_translated_yet_is_english(tmp_path: Path) -> None:
     path = tmp_path / "xx.po"
     path.write_text('msgid "Queue"\nmsgstr ""\n\n# by hand\nmsgid "Wall"\nmsgstr "M"\n"ur"\n')
-    catalogue = _po_file.translations(path)
+    catalogue = po_file.translations(path)
     assert (catalogue.gettext("Queue"), catalogue.gettext("Wall")) == ("Queue", "Mur")
 
 

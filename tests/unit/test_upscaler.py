@@ -17,16 +17,26 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import load_file
 
 from db import artefacts
-from generator import checkpoint_files, registry, upscaler
+from generator import registry
 from generator.__main__ import main as draw
-from generator.output import METADATA_KEY, encode_png, read_metadata, to_image
+from generator.images.encode import to_image
+from generator.output.metadata import METADATA_KEY, encode_png, read_metadata
 from generator.params import BadParams, validate
+from generator.registry.sources import TABLE
 from generator.training.upscaler import export
-from generator.upscaler import NotEnlarged, PictureTooLarge, UnsupportedUpscaler, UpscalerMissing, load_upscaler, swinir
-from generator.upscaler_command import main as enlarge
+from generator.upscaler import model as upscaler
+from generator.upscaler.__main__ import main as enlarge
+from generator.upscaler.model import (
+    NotEnlarged,
+    PictureTooLarge,
+    UnsupportedUpscaler,
+    UpscalerMissing,
+    load_upscaler,
+    swinir,
+)
 from tests import small_engine
+from tests.executor_studio import Studio
 from tests.real_formats import save_swinir
-from tests.studio import Studio
 
 
 def save_random(folder: Path) -> None:
@@ -57,8 +67,7 @@ def weights(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "ENGINES", dict(registry.ENGINES))
-    small_engine.serve()
+    monkeypatch.setitem(registry.ENGINES, small_engine.NAME, small_engine.SPEC)
 
 
 def pictures(height: int, width: int, count: int = 1) -> torch.Tensor:
@@ -238,11 +247,11 @@ def test_the_picture_of_a_job_is_enlarged_and_never_lost(tmp_path: Path) -> None
 @pytest.fixture
 def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a narrow SwinIR-L under the name and in the layout of the published one."""
-    row = checkpoint_files.TABLE["swinir-l"]
+    row = TABLE["swinir-l"]
     torch.manual_seed(0)
     network = save_swinir(tmp_path / row.files[0].name, embed_dim=16, depths=[2, 2], num_heads=[2, 2])
     shapes = {key: tuple(network.state_dict()[key].shape) for key in ("conv_first.weight", "conv_up1.weight")}
-    monkeypatch.setitem(checkpoint_files.TABLE, "swinir-l", dataclasses.replace(row, shapes=shapes))
+    monkeypatch.setitem(TABLE, "swinir-l", dataclasses.replace(row, shapes=shapes))
     return tmp_path
 
 

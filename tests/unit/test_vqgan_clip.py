@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from generator.engine import NotFinite, generate
-from generator.look import compare
+from generator.engines.base import NotFinite, generate
+from generator.guidance.clip_loss import compare
 from generator.params import validate
 from generator.params.vqgan_clip import TRIAL
 from tests import tiny_engines

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from db.rules import words_of
-from db.words import refused
+from db.rules.host_rules import words_of
+from db.rules.word_filter import refused
 
 WORDS = ("gore", "very bad", "Straße", "кровь", "血")
 

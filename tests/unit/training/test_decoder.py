@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from generator.lpips import LPIPS
+from generator.models.lpips import LPIPS
+from generator.models.vqgan import VQGAN
 from generator.training import data, decoder, patches, vqgan
 from generator.training.run import Budget
-from generator.vqgan import VQGAN
 
 
 def test_the_decoder_comes_nearer_to_what_the_eye_sees_with_its_codes_as_they_were_and_resumes_exactly(

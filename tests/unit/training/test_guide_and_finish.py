@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from generator import clip
-from generator.finish import Finisher
+from generator.models import clip
+from generator.models.finisher import Finisher
+from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import clip as clip_recipe
 from generator.training import data, finish, finish_examples, patches, robust, style_head
 from generator.training.codes import STYLE_WEIGHTS
 from generator.training.run import Budget
-from generator.vqgan import load_mini as load_vqgan
 
 SMALL = {"width": 16, "deep": 16, "blocks": 1, "told": 8}
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from generator.biggan import load_mini
-from generator.drafts import Drafter
-from generator.layout import Layout
-from generator.restyle import Restyler
+from generator.models.biggan import load_mini
+from generator.models.drafts import Drafter
+from generator.models.layout import Layout
+from generator.models.restyle import Restyler
+from generator.models.vqgan import VQGAN
 from generator.training import (
     biggan,
     codes,
@@ -29,7 +30,6 @@ from generator.training import (
 from generator.training import clip as clip_recipe
 from generator.training.captions import distillation_texts
 from generator.training.run import Budget, schedule
-from generator.vqgan import VQGAN
 
 
 def test_the_rate_warms_up_then_falls_to_its_floor() -> None:

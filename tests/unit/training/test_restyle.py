@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator.layout import Layout
-from generator.restyle import Restyler
+from generator.models.layout import Layout
+from generator.models.restyle import Restyler
 from generator.training import data, patches, restyle
 from generator.training.run import Budget
 

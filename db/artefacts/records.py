@@ -1,0 +1,178 @@
+"""The rows that describe the files which jobs have made and visitors have uploaded.
+
+The database holds keys, sizes and hashes, never paths; a key is made from ids, never from a prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from db.artefacts.store import Store, checked
+from db.engine import clock, reading, writing
+from db.errors import BadValue, UnknownArtefact
+from db.jobs import new_id
+from db.queue.transitions import check_held
+from db.schema import artefacts
+
+KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "sheet")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One row of `artefacts`: size in bytes, width and height in px where it is an image or a film."""
+
+    id: str
+    job_id: str | None
+    kind: str
+    key: str
+    media_type: str
+    size: int
+    sha256: str
+    width: int | None
+    height: int | None
+    created_at: float
+
+
+def key_for(job_id: str, kind: str, ext: str) -> str:
+    """The key of a job's file, e.g. jobs/<id>/picture.png."""
+    _check_kind(kind)
+    return checked(f"jobs/{job_id}/{kind}.{ext}")
+
+
+def upload_key(artefact_id: str, ext: str = "png") -> str:
+    """The key of an uploaded image, e.g. uploads/<id>.png."""
+    return checked(f"uploads/{artefact_id}.{ext}")
+
+
+def save(
+    db: sa.Engine,
+    store: Store,
+    *,
+    job_id: str | None,
+    kind: str,
+    data: bytes,
+    media_type: str,
+    ext: str,
+    width: int | None = None,
+    height: int | None = None,
+    held_by: str | None = None,
+) -> Artefact:
+    """Put the bytes under the key made from the ids, then record them. The usual way to keep a file.
+
+    held_by: the executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more:
+    nothing is recorded then, and nothing is put unless the job was lost during this very call.
+    """
+    _check_kind(kind)
+    artefact_id = new_id()
+    key = upload_key(artefact_id, ext) if job_id is None else key_for(job_id, kind, ext)
+    if job_id is not None and held_by is not None:
+        with reading(db) as conn:
+            check_held(conn, job_id, held_by)
+    store.put(key, data)
+    return record(
+        db,
+        job_id=job_id,
+        kind=kind,
+        key=key,
+        media_type=media_type,
+        data=data,
+        width=width,
+        height=height,
+        artefact_id=artefact_id,
+        held_by=held_by,
+    )
+
+
+def record(
+    db: sa.Engine,
+    *,
+    job_id: str | None,
+    kind: str,
+    key: str,
+    media_type: str,
+    data: bytes | None = None,
+    size: int | None = None,
+    sha256: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    artefact_id: str | None = None,
+    held_by: str | None = None,
+) -> Artefact:
+    """Note a stored file; give its bytes, or its size and sha256. A job has one of each kind: the newest.
+
+    held_by: as in `save`; raises LeaseLost.
+    """
+    _check_kind(kind)
+    checked(key)
+    if data is not None:
+        size, sha256 = len(data), hashlib.sha256(data).hexdigest()
+    if size is None or sha256 is None:
+        raise BadValue(f"The artefact {key!r} needs its bytes, or its size and sha256.")
+    values = {
+        "key": key,
+        "media_type": media_type,
+        "size": size,
+        "sha256": sha256,
+        "width": width,
+        "height": height,
+    }
+    with writing(db) as conn:
+        if job_id is not None and held_by is not None:
+            # In the same transaction: an executor may be paused between putting the bytes and this.
+            check_held(conn, job_id, held_by, keep=True)
+        values["created_at"] = clock(conn)
+        row = None
+        if job_id is not None:
+            row = conn.execute(
+                sa.update(artefacts)
+                .where(artefacts.c.job_id == job_id, artefacts.c.kind == kind)
+                .values(**values)
+                .returning(*artefacts.c)
+            ).one_or_none()
+        if row is None:
+            new = {"id": artefact_id or new_id(), "job_id": job_id, "kind": kind, **values}
+            row = conn.execute(sa.insert(artefacts).values(**new).returning(*artefacts.c)).one()
+    return Artefact(**row._mapping)
+
+
+def get(db: sa.Engine, artefact_id: str) -> Artefact:
+    """The record with this id. Raises UnknownArtefact."""
+    with reading(db) as conn:
+        row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.id == artefact_id)).one_or_none()
+    if row is None:
+        raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.")
+    return Artefact(**row._mapping)
+
+
+def of_job(db: sa.Engine, job_id: str) -> dict[str, Artefact]:
+    """A job's files by kind; empty where it has none yet."""
+    return of_jobs(db, [job_id])[job_id]
+
+
+def of_jobs(db: sa.Engine, job_ids: list[str]) -> dict[str, dict[str, Artefact]]:
+    """The files of each of a page of jobs, by job and kind, in one query."""
+    found: dict[str, dict[str, Artefact]] = {job_id: {} for job_id in job_ids}
+    with reading(db) as conn:
+        for row in conn.execute(sa.select(*artefacts.c).where(artefacts.c.job_id.in_(job_ids))):
+            found[row.job_id][row.kind] = Artefact(**row._mapping)
+    return found
+
+
+def discard(db: sa.Engine, store: Store, *, job_id: str, kind: str) -> None:
+    """Forget a job's file and delete it, e.g. the saved state of a job that has ended."""
+    with writing(db) as conn:
+        key = conn.scalar(
+            sa.delete(artefacts)
+            .where(artefacts.c.job_id == job_id, artefacts.c.kind == kind)
+            .returning(artefacts.c.key)
+        )
+    if key is not None:
+        store.delete(key)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise BadValue(f"{kind!r} is no kind of artefact; permitted: {', '.join(KINDS)}.")

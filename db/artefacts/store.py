@@ -1,0 +1,139 @@
+"""Bytes under a key: a folder, or any store that fsspec knows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
+
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+class Store:
+    """Bytes under keys, in the folder or at the address that `url` names (anything fsspec knows).
+
+    Every call raises BadValue for a bad key, StoreFull or StoreUnavailable where the store cannot serve.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.address = url
+        try:
+            fs, root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise StoreUnavailable(f"{url!r} is no store address: {error}") from None
+        self._fs: Any = fs
+        self._root: str = root.rstrip("/")
+        protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+        self._folder = Path(self._root) if "file" in protocols else None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store the bytes whole: a reader sees the old ones or the new ones, never a part."""
+        path = self._path(key)
+        with self._named_errors():
+            if self._folder is None:
+                self._fs.pipe_file(path, data)
+            else:
+                _write_whole(Path(path), data)
+
+    def get(self, key: str) -> bytes:
+        """The bytes under this key. Raises UnknownArtefact."""
+        path = self._path(key)
+        with self._named_errors(key):
+            return bytes(self._fs.cat_file(path))
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[IO[bytes]]:
+        """The bytes under this key as a file to read from, for those too many to hold. Raises UnknownArtefact."""
+        path = self._path(key)
+        with self._named_errors(key):
+            file = self._fs.open(path, "rb")
+        with file:
+            yield file
+
+    def exists(self, key: str) -> bool:
+        """Whether there are bytes under this key."""
+        path = self._path(key)
+        with self._named_errors():
+            return bool(self._fs.exists(path))
+
+    def delete(self, key: str) -> None:
+        """Remove the bytes under this key, and the folders left empty; nothing happens where there are none."""
+        path = self._path(key)
+        with self._named_errors(), suppress(FileNotFoundError):
+            self._fs.rm_file(path)
+        if self._folder is not None:
+            with suppress(OSError):  # the first one that is not empty
+                for folder in list(Path(path).parents)[: key.count("/")]:
+                    folder.rmdir()
+
+    def url(self, key: str) -> str:
+        """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""
+        return str(self._fs.unstrip_protocol(self._path(key)))
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the file is on this machine; None if the store is elsewhere."""
+        path = self._path(key)
+        return None if self._folder is None else Path(path)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{checked(key)}"
+
+    @contextmanager
+    def _named_errors(self, key: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if key is not None:
+                raise UnknownArtefact(f"There is no file under the key {key!r}.") from None
+            raise StoreUnavailable(f"The artefact store {self.address} cannot be found: {error.strerror}.") from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(
+                    f"The artefact store {self.address} has no space left; free some disk space."
+                ) from error
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise StoreUnavailable(
+                    f"The artefact store {self.address} is read-only for the studio; allow it to write there."
+                ) from error
+            reason = error.strerror or str(error)
+            raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {reason}.") from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    try:
+        handle, part = _begin_part(path)
+    except FileNotFoundError:
+        handle, part = _begin_part(path)  # the folder was left empty, and removed, just then
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # mkstemp makes files that only their owner reads; a web server may be somebody else.
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _begin_part(path: Path) -> tuple[int, str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+
+
+def checked(key: str) -> str:
+    """The key, if it is one. Raises BadValue."""
+    if len(key) > 255 or not _KEY.fullmatch(key):
+        raise BadValue(
+            f"{key!r} is no artefact key: letters, digits, '.', '_' and '-' in parts separated by '/', "
+            "no part starting with '.', at most 255 characters."
+        )
+    return key

@@ -1,0 +1,45 @@
+"""The queue: who may do what to a job, each step one guarded UPDATE ... RETURNING and one event row.
+
+All calls take the engine of `db.engine.connect` first and are safe with any number of processes.
+They raise the errors of `db.errors`; DatabaseUnavailable may come from any of them.
+"""
+
+from db.queue.claiming import claim, enqueue
+from db.queue.enqueueing import NewJob
+from db.queue.estimate import places, position_and_wait
+from db.queue.listing import Event, children, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.queue.transitions import (
+    cancel_now,
+    fail,
+    heartbeat,
+    release,
+    request_cancel,
+    requeue_expired,
+    succeed,
+    to_front,
+)
+
+__all__ = [
+    "Event",
+    "NewJob",
+    "cancel_now",
+    "children",
+    "claim",
+    "counts",
+    "enqueue",
+    "events",
+    "fail",
+    "get",
+    "heartbeat",
+    "list_jobs",
+    "places",
+    "position_and_wait",
+    "queued_jobs",
+    "release",
+    "request_cancel",
+    "requeue_expired",
+    "running_jobs",
+    "set_hidden",
+    "succeed",
+    "to_front",
+]

@@ -1,0 +1,135 @@
+"""A job joins the queue, and an executor claims it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.jobs import Job, State, check_text, check_transition, from_row
+from db.queue.enqueueing import NewJob, add
+from db.queue.fair_order import heads
+from db.rules import host_rules
+from db.schema import events as events_table
+from db.schema import jobs
+
+# Statements are made once: making one takes longer than running it.
+_WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)
+
+
+def enqueue(
+    db: sa.Engine,
+    *,
+    engine: str,
+    checkpoint: str,
+    batch_key: str,
+    prompt: str,
+    params: Mapping[str, Any],
+    total_steps: int,
+    submitter: str,
+    priority: int = 0,
+    parent_id: str | None = None,
+    source_artefact_id: str | None = None,
+    max_attempts: int = 3,
+    max_queued: int | None = None,
+    max_per_hour: int | None = None,
+) -> Job:
+    """Add a job at the end of its submitter's line.
+
+    batch_key: jobs with the same key can share a batch. max_queued, max_per_hour: most jobs the submitter may have
+    waiting, and may ask for in an hour, unless the host has set other limits. Raises BadValue and what
+    `db.queue.enqueueing.add` raises.
+    """
+    check_text("submitter", submitter, 128)
+    new = NewJob(
+        engine=engine,
+        checkpoint=checkpoint,
+        batch_key=batch_key,
+        prompt=prompt,
+        params=params,
+        total_steps=total_steps,
+        priority=priority,
+        parent_id=parent_id,
+        source_artefact_id=source_artefact_id,
+        max_attempts=max_attempts,
+    )
+    new.check()
+    with writing(db) as conn:
+        return add(conn, [new], submitter, max_queued, max_per_hour)[0]
+
+
+def claim(
+    db: sa.Engine,
+    *,
+    worker_id: str,
+    limit: int,
+    engines: Collection[str] | None = None,
+    batch_key: str | None = None,
+    lease_s: float,
+) -> list[Job]:
+    """Take up to `limit` jobs that can share a batch, in fair turns (see `db.queue.fair_order`).
+
+    The first job decides the batch_key of the others unless `batch_key` is given. engines: only these.
+    Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat. While the host
+    has paused the queue there is none.
+    """
+    taken: list[Job] = []
+    with reading(db) as conn:
+        # Idle executors ask often; this look does not take the write lock.
+        if conn.scalar(_WAITING) is None or host_rules.paused(conn):
+            return taken
+    with writing(db) as conn:
+        if host_rules.paused(conn):
+            return taken
+        now = clock(conn)
+        passed: set[str] = set()
+        while len(taken) < limit:
+            alone = batch_key is None
+            line = heads(
+                conn,
+                limit=1 if alone else limit - len(taken),
+                engines=engines,
+                batch_key=batch_key,
+                without=passed,
+            )
+            if not line:
+                break
+            for head in line:
+                if head.priority < line[0].priority:
+                    break
+                # A µs apart, so that turns taken in one claim keep their order.
+                job = _claim_one(conn, head.id, worker_id, now + 1e-6 * len(taken), lease_s)
+                if job is None:
+                    passed.add(head.id)
+                else:
+                    taken.append(job)
+                    batch_key = job.batch_key
+        if taken:
+            conn.execute(
+                sa.insert(events_table),
+                [{"job_id": j.id, "at": j.started_at, "kind": "claimed", "worker_id": worker_id} for j in taken],
+            )
+    return taken
+
+
+def _claim_one(conn: sa.Connection, job_id: str, worker_id: str, now: float, lease_s: float) -> Job | None:
+    check_transition(State.QUEUED, State.RUNNING)
+    values = {"wanted": job_id, "worker_id": worker_id, "started_at": now, "lease_expires_at": now + lease_s}
+    row = conn.execute(_claim_statement(), values).one_or_none()
+    return None if row is None else from_row(row)
+
+
+@cache
+def _claim_statement() -> sa.Executable:
+    # PostgreSQL: a row that another executor is claiming right now is skipped, not waited for.
+    free = (
+        sa.select(jobs.c.id)
+        .where(jobs.c.id == sa.bindparam("wanted"), jobs.c.state == State.QUEUED)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    taken: dict[str, Any] = {name: sa.bindparam(name) for name in ("worker_id", "started_at", "lease_expires_at")}
+    return sa.update(jobs).where(jobs.c.id == free).values(state=State.RUNNING, **taken).returning(*jobs.c)

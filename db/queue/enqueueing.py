@@ -1,0 +1,148 @@
+"""Jobs into the queue: one, or a set that is taken whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.engine import clock
+from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
+from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.queue.transitions import note
+from db.rules import host_rules
+from db.rules.visitors import check_welcome, lock
+from db.schema import jobs
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What a job is asked to do. batch_key: jobs with the same key can share a batch."""
+
+    engine: str
+    checkpoint: str
+    batch_key: str
+    prompt: str
+    params: Mapping[str, Any]
+    total_steps: int
+    priority: int = 0
+    parent_id: str | None = None
+    source_artefact_id: str | None = None
+    max_attempts: int = 3
+
+    def check(self) -> None:
+        """Raises BadValue for what no database can hold."""
+        for name, text, longest in (
+            ("engine", self.engine, 64),
+            ("checkpoint", self.checkpoint, 128),
+            ("batch_key", self.batch_key, 255),
+            ("prompt", self.prompt, None),
+        ):
+            check_text(name, text, longest)
+        for name, number in (("total_steps", self.total_steps), ("max_attempts", self.max_attempts)):
+            if number < 1:
+                raise BadValue(f"{name} is {number}; at least 1 is needed.")
+        try:
+            json.dumps(dict(self.params), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise BadValue(f"The parameters are no JSON: {error}.") from None
+
+
+# Statements are made once: making one takes longer than running it.
+_ADD = sa.insert(jobs)
+_WAITING_OF = sa.select(sa.func.count()).where(
+    jobs.c.submitter == sa.bindparam("submitter"), jobs.c.state == State.QUEUED
+)
+# The id keeps the count to one end of an index; what was cancelled before it started took nobody's time.
+_SINCE_OF = sa.select(sa.func.count()).where(
+    jobs.c.submitter == sa.bindparam("submitter"),
+    jobs.c.id > sa.bindparam("first_id"),
+    jobs.c.created_at > sa.bindparam("since"),
+    sa.or_(jobs.c.state != State.CANCELLED, jobs.c.started_at.is_not(None)),
+)
+
+
+def add(
+    conn: sa.Connection,
+    wanted: Sequence[NewJob],
+    submitter: str,
+    max_queued: int | None,
+    max_per_hour: int | None = None,
+) -> list[Job]:
+    """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
+
+    max_queued, max_per_hour: most jobs the submitter may have waiting, and may ask for in an hour, unless the host has
+    set other limits; None: no limit. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, and
+    for a parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
+    """
+    lock(conn, submitter)
+    check_welcome(conn, submitter)
+    host = host_rules.read(conn)
+    for new in wanted:
+        host.check_job(new.engine, [new.prompt, *_texts(new.params)])
+    _check_room(conn, submitter, host.max_queued or max_queued, len(wanted))
+    _check_hour(conn, submitter, host.max_per_hour or max_per_hour, len(wanted))
+    for parent_id in {new.parent_id for new in wanted} - {None}:
+        assert parent_id is not None
+        hidden = conn.scalar(sa.select(jobs.c.hidden).where(jobs.c.id == parent_id))
+        if hidden is None:
+            raise UnknownJob(parent_id)
+        if hidden:
+            raise SourceHidden
+    now = clock(conn)
+    made = [
+        Job(
+            id=new_id(),
+            engine=new.engine,
+            checkpoint=new.checkpoint,
+            batch_key=new.batch_key,
+            prompt=new.prompt,
+            params=dict(new.params),
+            state=State.QUEUED,
+            priority=new.priority,
+            submitter=submitter,
+            attempt=1,
+            max_attempts=new.max_attempts,
+            step=0,
+            total_steps=new.total_steps,
+            history=[],
+            cancel_requested=False,
+            hidden=False,
+            parent_id=new.parent_id,
+            source_artefact_id=new.source_artefact_id,
+            created_at=now,
+        )
+        for new in wanted
+    ]
+    for job in made:
+        conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt)})
+        note(conn, job.id, State.QUEUED, at=job.created_at)
+    return made
+
+
+def _texts(params: Mapping[str, Any]) -> list[str]:
+    return [text for name in host_rules.TEXTS if isinstance(text := params.get(name), str)]
+
+
+def _check_room(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
+    if limit is None:
+        return
+    waiting = conn.scalar(_WAITING_OF, {"submitter": submitter}) or 0
+    if waiting + wanted > limit:
+        raise TooManyQueued(limit, wanted=wanted, waiting=waiting)
+
+
+def _check_hour(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
+    if limit is None:
+        return
+    since = clock(conn) - HOUR_S
+    # Ids tell the time of the machine that made them, which may be a little off.
+    values = {"submitter": submitter, "since": since, "first_id": oldest_id(since - HOUR_S)}
+    made = conn.scalar(_SINCE_OF, values) or 0
+    if made + wanted > limit:
+        raise TooManyThisHour(limit, wanted=wanted, made=made)

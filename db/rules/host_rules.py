@@ -1,0 +1,132 @@
+"""What the host has set while the studio runs: the queue paused, limits, refused words, engines.
+
+Kept in the database, so that every web app and executor sees a change at once. What the host has not set is as
+settings.py says: such a value is None here, and whoever asks passes the configured one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.errors import BadValue, EngineWithheld, WordRefused
+from db.jobs import check_text
+from db.rules.word_filter import letters_of, refused
+from db.schema import host_settings
+
+MOST_QUEUED, MOST_PER_HOUR = 10_000, 100_000
+MOST_WORDS, LONGEST_WORD = 2_000, 80
+
+# The settings of a job in which visitors write words of their own.
+TEXTS = ("prompt", "negative_prompt", "style", "artist")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for."""
+
+    paused: bool = False
+    max_queued: int | None = None
+    max_per_hour: int | None = None
+    default_engine: str | None = None
+    default_checkpoint: str | None = None
+    withheld: tuple[str, ...] = ()
+    refused_words: tuple[str, ...] = ()
+
+    def check_job(self, engine: str, texts: Iterable[str]) -> None:
+        """Raises EngineWithheld, WordRefused."""
+        if engine in self.withheld:
+            raise EngineWithheld(engine)
+        for text in texts:
+            self.check_words(text)
+
+    def check_words(self, text: str, what: str = "prompt") -> None:
+        """Raises WordRefused where the text holds a word of the list."""
+        word = refused(text, self.refused_words)
+        if word is not None:
+            raise WordRefused(word, what)
+
+
+# Statements are made once: making one takes longer than running it.
+_ALL = sa.select(host_settings.c.name, host_settings.c.value)
+_PAUSED = sa.select(host_settings.c.value).where(host_settings.c.name == "paused")
+_NAMES = frozenset(field.name for field in fields(Rules))
+
+
+def get(db: sa.Engine) -> Rules:
+    """The rules as they are now."""
+    with reading(db) as conn:
+        return read(conn)
+
+
+def read(conn: sa.Connection) -> Rules:
+    """As `get`, inside the caller's transaction."""
+    found: dict[str, Any] = {}
+    for name, value in conn.execute(_ALL):
+        if name in _NAMES:
+            found[name] = tuple(value) if isinstance(value, list) else value
+    return Rules(**found)
+
+
+def paused(conn: sa.Connection) -> bool:
+    """Whether executors are to claim nothing."""
+    return bool(conn.scalar(_PAUSED))
+
+
+def change(db: sa.Engine, **values: Any) -> Rules:
+    """Set these rules, all of them or none; None goes back to what is configured. Raises BadValue."""
+    checked = {name: _checked(name, value) for name, value in values.items()}
+    with writing(db) as conn:
+        now = clock(conn)
+        for name, value in checked.items():
+            conn.execute(sa.delete(host_settings).where(host_settings.c.name == name))
+            if value is not None:
+                conn.execute(sa.insert(host_settings).values(name=name, value=value, changed_at=now))
+        return read(conn)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """A typed list, one word or phrase a line or with commas between them, without doubles."""
+    typed = (" ".join(part.split()) for line in text.splitlines() for part in line.split(","))
+    return tuple(dict.fromkeys(part for part in typed if part))
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name not in _NAMES:
+        raise BadValue(f"{name!r} is no rule; permitted: {', '.join(sorted(_NAMES))}.")
+    if name == "paused":
+        return bool(value)
+    if value is None:
+        return None
+    if name in ("max_queued", "max_per_hour"):
+        return _whole(name, value, MOST_QUEUED if name == "max_queued" else MOST_PER_HOUR)
+    if name == "refused_words":
+        return _words(value)
+    if name == "withheld":
+        return sorted({_named("engine", engine) for engine in value})
+    return _named(name, value)
+
+
+def _whole(name: str, value: Any, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise BadValue(f"{name} is {value!r}; a whole number from 1 to {most} is permitted.")
+    return value
+
+
+def _named(name: str, value: Any) -> str:
+    check_text(name, str(value), 128)
+    return str(value)
+
+
+def _words(value: Sequence[str]) -> list[str]:
+    if len(value) > MOST_WORDS:
+        raise BadValue(f"{len(value)} refused words; at most {MOST_WORDS} are permitted.")
+    for word in value:
+        check_text("refused word", word, LONGEST_WORD)
+        if not letters_of(word):
+            raise BadValue(f"The refused word {word!r} has no letter or digit; nothing could be found by it.")
+    return list(value)

@@ -1,0 +1,84 @@
+"""Visitors: the names they give themselves, and whether they are banned. A visitor is an anonymous id until then."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.errors import BadValue, Banned
+from db.jobs import check_text
+from db.rules import host_rules
+from db.schema import visitors
+
+LONGEST_NAME = 40
+
+
+def clean_name(name: str) -> str:
+    """The name as it will be shown: one line of plain text without invisible characters. Raises BadValue."""
+    check_text("name", name)
+    composed = unicodedata.normalize("NFC", name)
+    # Controls, bidi marks and zero-width characters (Cc, Cf), private ones and what no font has are left out.
+    seen = "".join(c if not unicodedata.category(c).startswith("C") else " " * c.isspace() for c in composed)
+    cleaned = " ".join(seen.split())
+    if len(cleaned) > LONGEST_NAME:
+        raise BadValue(f"The name has {len(cleaned)} characters; at most {LONGEST_NAME} are permitted.")
+    return cleaned
+
+
+def set_name(db: sa.Engine, visitor: str, name: str) -> str | None:
+    """Keep a visitor's name, an empty one for none; what is shown from now on. Raises BadValue, WordRefused, Banned."""
+    check_text("visitor", visitor, 128)
+    cleaned = clean_name(name)
+    with writing(db) as conn:
+        lock(conn, visitor)
+        check_welcome(conn, visitor)
+        host_rules.read(conn).check_words(cleaned, "name")
+        put(conn, visitor, {"name": cleaned or None})
+    return cleaned or None
+
+
+def names(db: sa.Engine, ids: Sequence[str]) -> dict[str, str]:
+    """The names of those of these visitors who gave one and are not banned."""
+    found: dict[str, str] = {}
+    unique = sorted(set(ids))
+    with reading(db) as conn:
+        for i in range(0, len(unique), 500):
+            some = sa.select(visitors.c.id, visitors.c.name).where(
+                visitors.c.id.in_(unique[i : i + 500]), visitors.c.name.is_not(None), visitors.c.banned_at.is_(None)
+            )
+            found.update({row.id: row.name for row in conn.execute(some)})
+    return found
+
+
+_BANNED = sa.select(visitors.c.id).where(visitors.c.id == sa.bindparam("visitor"), visitors.c.banned_at.is_not(None))
+
+
+def check_welcome(conn: sa.Connection, visitor: str) -> None:
+    """Raises Banned, inside the caller's transaction."""
+    if conn.scalar(_BANNED, {"visitor": visitor}) is not None:
+        raise Banned
+
+
+def check(db: sa.Engine, visitor: str) -> None:
+    """Raises Banned."""
+    with reading(db) as conn:
+        check_welcome(conn, visitor)
+
+
+def lock(conn: sa.Connection, visitor: str) -> None:
+    """One visitor's requests, and a ban, one after the other. SQLite has one writer at a time anyway."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(visitor, 0))))
+
+
+def put(conn: sa.Connection, visitor: str, values: dict[str, str | float | None]) -> None:
+    """Change a visitor's row, or make it."""
+    values = {**values, "changed_at": clock(conn)}
+    changed = conn.execute(
+        sa.update(visitors).where(visitors.c.id == visitor).values(**values).returning(visitors.c.id)
+    )
+    if changed.one_or_none() is None:
+        conn.execute(sa.insert(visitors).values(id=visitor, **values))

@@ -1,0 +1,158 @@
+"""What a job leaves behind: the files of a drawing and its film, of one picture made from another, or of a result."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generator import registry
+from generator.images.encode import encode_thumbnail, to_image
+from generator.output.film import Recorder
+from generator.output.inherited import settings_in, with_settings
+from generator.output.metadata import encode_png
+from generator.params import JobParams, Params
+from generator.upscaler.model import NotEnlarged, enlarging
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from generator.engines.base import Step
+
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+TYPES = {  # kind of artefact -> (media type, extension)
+    "picture": ("image/png", "png"),
+    "thumbnail": ("image/webp", "webp"),
+    "preview": ("image/webp", "webp"),
+    "gif": ("image/gif", "gif"),
+    "sheet": ("image/webp", "webp"),
+    "webp": ("image/webp", "webp"),
+    "mp4": ("video/mp4", "mp4"),
+    "json": ("application/json", "json"),
+    "result": ("application/json", "json"),
+    "state": ("application/octet-stream", "pt"),
+}
+Say = Callable[[str, BaseException], None]  # an event and what brought it about
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a job: its kind as in TYPES, its bytes, and its size in px where it is an image or a film."""
+
+    kind: str
+    data: bytes
+    size: tuple[int, int] | None = None
+
+
+class Files:
+    """What one job has made so far. Used by one thread, but for `took`."""
+
+    def __init__(
+        self, engine: str, params: JobParams, folder: Path, read: Callable[[str], bytes], **upscaling: Any
+    ) -> None:
+        """folder: for frames, made when the first one comes. read: the bytes of a picture named in the parameters.
+
+        upscaling: `device` and `checkpoints_dir` of an upscaler that is not the embedded one.
+        """
+        self._upscaling = upscaling
+        self.engine, self.params, self.folder = engine, params, folder
+        self.makes = registry.ENGINES[engine].makes
+        self._read = read
+        self._recorder: Recorder | None = None
+        self._last: torch.Tensor | None = None
+        self._result: dict[str, Any] | None = None
+
+    def took(self, step: Step) -> None:
+        """Keeps what the newest step has made."""
+        if step.image is not None:
+            self._last = step.image
+        if step.result is not None:
+            self._result = step.result
+
+    def frame(self, index: int, image: torch.Tensor) -> None:
+        """A frame of the film."""
+        if not isinstance(self.params, Params):
+            return
+        if self._recorder is None:
+            self._recorder = Recorder(self.folder, self.params, self.engine)
+        self._recorder.add(index, image)
+
+    def enlarged(self, stop: Callable[[], bool], say: Say) -> Image.Image | None:
+        """The finished drawing as large as `upscale` says; None where it stays as drawn or `stop` says so."""
+        drawn = self._recorder.last() if self._recorder else None
+        final = None
+        if isinstance(self.params, Params) and self.params.upscale > 1 and drawn is not None:
+            try:
+                for progress in enlarging(drawn, self.params.upscale, self.params.upscaler, **self._upscaling):
+                    if stop():
+                        return None
+                    final = progress.image
+            except NotEnlarged as error:
+                say("not_enlarged", error)
+        return final
+
+    def finished(self, score: float | None, final: Image.Image | None, say: Say) -> Iterator[File]:
+        """The files of a job that has made its last step. Raises OSError, and ValueError where it has made nothing."""
+        if self.makes == "result":
+            yield self._document()
+        elif isinstance(self.params, Params):
+            yield from self._drawing(score, final, say)
+        else:
+            yield from self._picture()
+
+    def unfinished(self, score: float | None) -> Iterator[File]:
+        """The last good picture of a drawing that cannot go on."""
+        if isinstance(self.params, Params) and self._last is not None:
+            picture = to_image(self._last)
+            yield File("picture", encode_png(picture, self.engine, self.params, score), self.params.actual_size)
+            yield File("thumbnail", encode_thumbnail(picture), self.params.actual_size)
+
+    def discard(self) -> None:
+        """Removes the frames from this machine."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _drawing(self, score: float | None, final: Image.Image | None, say: Say) -> Iterator[File]:
+        if self._recorder is None:
+            raise ValueError("The job has ended without a picture.")
+        try:
+            files = self._recorder.finish(score, final)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+                raise
+            # A picture without its MP4 (a missing or broken ffmpeg) is better than none.
+            say("no_mp4", error)
+            files = self._recorder.finish(score, final, mp4=False)
+        for name, data in files.items():
+            large = final.size if final and name in ("png", "thumbnail") else self.params.actual_size
+            yield File("picture" if name == "png" else name, data, None if name in ("json", "sheet") else large)
+
+    def _picture(self) -> Iterator[File]:
+        """One picture made from another: it carries the settings that one was drawn with."""
+        if self._last is None:
+            raise ValueError("The job has ended without a picture.")
+        picture = to_image(self._last)
+        source = self._read(self.params.sources[0])
+        checkpoint = self.params.loads[0]
+        embedded = checkpoint in registry.CHECKPOINTS and registry.CHECKPOINTS[checkpoint].embedded
+        settings = {**self._settings(), "size": list(picture.size), "made_from": settings_in(source)}
+        yield File("picture", with_settings(picture, source, embedded), picture.size)
+        yield File("thumbnail", encode_thumbnail(picture), picture.size)
+        yield File("json", _json(settings))
+
+    def _document(self) -> File:
+        if self._result is None:
+            raise ValueError("The job has ended without a result.")
+        return File("result", _json({**self._settings(), "result": self._result}))
+
+    def _settings(self) -> dict[str, Any]:
+        return {"engine": self.engine, "params": self.params.model_dump(mode="json")}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()

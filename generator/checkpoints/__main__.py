@@ -1,0 +1,89 @@
+"""python -m generator.checkpoints: list, download, verify and remove the weights of the real models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from generator.checkpoints.command_line import checkpoints_dir_option, listing
+from generator.checkpoints.download import DownloadFailed, FolderProblem
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import verify
+from generator.checkpoints.store import download, find, remove
+from generator.registry import UnknownName, own_kind
+from generator.registry.sources import TABLE
+
+
+class _Bar:
+    """A progress bar per file."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._name = ""
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        if self._bar is None or self._name != name:
+            self.close()
+            self._name = name
+            self._bar = tqdm(desc=name, total=total, unit="B", unit_scale=True, disable=None)
+        # Set, not added: a download that goes on or starts again moves the bar to where it really is.
+        self._bar.n = done
+        self._bar.update(0)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 1 where a download or check failed, 2 for an unknown name or a missing checkpoint."""
+    parser = argparse.ArgumentParser(prog="python -m generator.checkpoints", description=__doc__)
+    parser.add_argument("action", choices=("list", "download", "verify", "remove"))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="as `list` shows them, or KIND/OWNER/MODEL of Hugging Face"
+    )
+    parser.add_argument("--mirror", metavar="URL", help="a base URL to try before the sources")
+    checkpoints_dir_option(parser)
+    args = parser.parse_args(argv)
+    if args.action == "list":
+        print(listing(args.checkpoints_dir))
+        return 0
+    if not args.names:
+        print(f"Name what to {args.action}: {', '.join(TABLE)}.", file=sys.stderr)
+        return 2
+    bar = _Bar()
+    try:
+        for name in args.names:
+            own_kind(name) or find(name)
+        for name in args.names:
+            if args.action == "download":
+                download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)
+                bar.close()
+                print(f"{name} is installed in {args.checkpoints_dir}.")
+            elif args.action == "verify":
+                verify(name, args.checkpoints_dir, say=print)
+                print(f"{name}: hashes, keys and shapes are right.")
+            else:
+                gone = remove(name, args.checkpoints_dir)
+                print(f"{name}: {', '.join(path.name for path in gone)} removed." if gone else f"{name}: not there.")
+    except (UnknownName, CheckpointMissing) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (CheckpointDamaged, DownloadFailed, FolderProblem, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. What has arrived is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    finally:
+        bar.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

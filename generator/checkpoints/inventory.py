@@ -1,0 +1,123 @@
+"""What weights there are and could be: what each is for, how large it is, what it needs and whether it is installed.
+
+Importing this module does not import torch: pages and the command line show what it finds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from generator import registry
+from generator.checkpoints.memory import estimate_memory
+from generator.checkpoints.own import own_folders
+from generator.checkpoints.store import installed
+from generator.params import params_class, validate_job
+from generator.registry.sources import TABLE
+
+__all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
+
+_PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what enlarging takes
+SOME = 3  # checkpoints named as examples
+
+
+@dataclass(frozen=True)
+class Item:
+    """One checkpoint or CLIP model.
+
+    engines: names in the registry. download_bytes: rough size of its files; memory_bytes: of one job with its default
+    settings, of a CLIP model its weights alone.
+    """
+
+    name: str
+    title: str
+    kind: str
+    engines: tuple[str, ...]
+    state: Literal["embedded", "installed", "not installed"]
+    download_bytes: int
+    memory_bytes: int
+    licence: str
+
+    @property
+    def command(self) -> str:
+        """What gets it."""
+        return f"python -m generator.checkpoints download {self.name}"
+
+
+def inventory(directory: Path) -> list[Item]:
+    """Every checkpoint in the order of the engines, then the CLIP models."""
+    items = []
+    for name, spec in registry.CHECKPOINTS.items():
+        engines = tuple(engine for engine, e in registry.ENGINES.items() if name in e.checkpoints)
+        if engines:
+            kind = TABLE[name].kind if name in TABLE else "engine"
+            items.append(_item(name, spec.title, kind, engines, directory, _memory(engines[0], name)))
+    for name, (title, weights, _) in registry.LOSS_NETWORKS.items():
+        items.append(_item(name, title, "lpips", ("guided-diffusion",), directory, weights))
+    order = list(registry.ENGINES)
+    items.sort(key=lambda item: order.index(item.engines[0]))
+    guided = tuple(name for name in registry.ENGINES if "clip" in params_class(name).model_fields)
+    for name, (side, weights, _) in registry.CLIP_MODELS.items():
+        items.append(_item(name, f"CLIP {name} ({side} px)", "clip", guided, directory, weights))
+    return items
+
+
+def missing(name: str, directory: Path) -> bool:
+    """Whether this checkpoint or CLIP model could be used but is not installed."""
+    return name in TABLE and not installed(name, directory)
+
+
+def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
+    """What is wrong with the engine and checkpoint that the host wants shown first, in one sentence; None: nothing.
+
+    An embedded checkpoint of another engine is not wrong: each engine has its own.
+    """
+    drawing = registry.drawing_engines()
+    if engine not in drawing:
+        return (
+            f"T2I_DEFAULT_ENGINE={engine} is no engine that draws, so {drawing[0]} comes first; "
+            f"choose one of: {', '.join(drawing)}."
+        )
+    setting, first = f"T2I_DEFAULT_CHECKPOINT={checkpoint}", registry.ENGINES[engine].checkpoints[0]
+    if not registry.offers(engine, checkpoint):
+        known = registry.CHECKPOINTS.get(checkpoint)
+        if known is not None and known.embedded:
+            return None
+        some = ", ".join(registry.ENGINES[engine].checkpoints[:SOME])
+        return (
+            f"{setting} is no checkpoint of {engine}, so {first} comes first; choose one such as {some}. "
+            "All of them: python -m generator.checkpoints list"
+        )
+    if registry.own_kind(checkpoint):
+        if checkpoint not in own_folders(directory):
+            return f"{setting} is not in {directory}, so {first} comes first; put its folder there."
+    elif missing(checkpoint, directory):
+        get = f"python -m generator.checkpoints download {checkpoint}"
+        return f"{setting} is not installed in {directory}; get it with: {get}"
+    return None
+
+
+def own_upscalers(directory: Path) -> list[str]:
+    """Files of the folder that the setting `upscaler` may name: the host's own."""
+    known = {Path(file.name).stem for entry in TABLE.values() for file in entry.files}
+    found = directory.glob("*") if directory.is_dir() else ()
+    names = [p.name for p in found if p.is_file() and re.fullmatch(registry.OWN_UPSCALER, p.name)]
+    return sorted(name for name in names if Path(name).stem not in known)
+
+
+def _item(name: str, title: str, kind: str, engines: tuple[str, ...], directory: Path, memory: int) -> Item:
+    entry = TABLE.get(name)
+    if entry is None:
+        return Item(name, title, kind, engines, "embedded", 0, memory, "see generator/weights/")
+    state: Literal["installed", "not installed"] = "installed" if installed(name, directory) else "not installed"
+    return Item(name, title, kind, engines, state, entry.about, memory, entry.licence)
+
+
+def _memory(engine: str, checkpoint: str) -> int:
+    fields = params_class(engine).model_fields
+    given: dict[str, Any] = {**_PICTURE, "prompt": "any", "checkpoint": checkpoint}
+    if "picture" not in fields:
+        given = {key: given[key] for key in ("prompt", "checkpoint")}
+    return estimate_memory(validate_job(engine, {k: v for k, v in given.items() if k in fields}))

@@ -1,0 +1,181 @@
+"""Checkpoints of one's own: KIND/NAME, a folder below the checkpoints' folder, or KIND/OWNER/MODEL of Hugging Face.
+
+The kind says what the name of a job must say before any file is read: the engine and the size of its pictures. Folders
+of the kind "diffusers" have a layout of their own, see diffusers_folder.py. Only the listing of a repository goes to
+the network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import httpx
+
+from generator import registry
+from generator.checkpoints.download import TIMEOUT, DownloadFailed
+from generator.registry import sources
+from generator.registry.sources import Checkpoint, File
+
+LARGEST_LISTING = 5_000_000  # bytes
+LEFTOVERS = (".part", ".sha256")
+
+
+class FolderUnclear(ValueError):
+    """A folder or repository that does not say which of its files to take; one sentence."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies in such a folder. kind: as in Checkpoint; configs, weights: suffixes, the ones preferred first."""
+
+    kind: str
+    configs: tuple[str, ...]
+    weights: tuple[str, ...]
+    what: str
+
+
+_VQGAN = Layout(
+    "vqgan", (".yaml", ".yml"), (".safetensors", ".ckpt"), "taming's model.yaml and its weights (.safetensors or .ckpt)"
+)
+_BIGGAN = Layout(
+    "biggan",
+    (".json",),
+    (".safetensors", ".bin"),
+    "config.json and the weights (.safetensors or .bin) as pytorch-pretrained-biggan writes them",
+)
+_DIFFUSION = Layout(
+    "guided-diffusion",
+    (),
+    (".safetensors", ".pt"),
+    "the weights (.safetensors or .pt) of OpenAI's unconditional network of that size",
+)
+
+
+def layout_of(name: str) -> Layout | None:
+    """What belongs into the folder of that name; None where it is no name of such a folder."""
+    kind = registry.own_kind(name) or ""
+    layouts = {"vqgan": _VQGAN, "biggan": _BIGGAN, "guided": _DIFFUSION}
+    return layouts.get(kind.partition("-")[0])
+
+
+def published(name: str) -> bool:
+    """Whether the name is KIND/OWNER/MODEL, which Hugging Face may have."""
+    return name.count("/") == 2
+
+
+def own_folders(checkpoints_dir: str | Path) -> list[str]:
+    """The folders that are there and hold what belongs into them, by the names they are chosen by."""
+    root = Path(checkpoints_dir)
+    found = set()
+    for kind in registry.OWN:
+        for pattern in (f"{kind}/*", f"{kind}/*/*"):
+            for folder in root.glob(pattern):
+                name = folder.relative_to(root).as_posix()
+                if registry.own_kind(name) and _holds_a_model(name, folder):
+                    found.add(name)
+    return sorted(found)
+
+
+def _holds_a_model(name: str, folder: Path) -> bool:
+    layout = layout_of(name)
+    if layout is None:
+        return (folder / sources.INDEX).is_file()
+    try:
+        config, weights = choose(layout, _files_in(folder))
+        return weights is not None and (config is not None or not layout.configs)
+    except FolderUnclear:
+        return True  # said when it is used
+
+
+def row(name: str, directory: Path) -> Checkpoint:
+    """The row of such a folder: the files that are there, or where none are, those that belong there.
+
+    Raises FolderUnclear.
+    """
+    layout = layout_of(name)
+    assert layout is not None
+    chosen = choose(layout, _files_in(directory / name))
+    usual = (f"model{layout.configs[0]}" if layout.configs else None, f"model{layout.weights[0]}")
+    names = [there or instead for there, instead in zip(chosen, usual, strict=True) if there or instead]
+    return Checkpoint(layout.kind, "as its publisher says", tuple(File(f"{name}/{n}", (), 0) for n in names), {})
+
+
+def advice(name: str) -> str:
+    """How to get what is not there, as a sentence."""
+    layout = layout_of(name)
+    what = layout.what if layout else "what save_pretrained writes with safe_serialization=True"
+    fetched = f", or get it from Hugging Face with: python -m generator.checkpoints download {name}"
+    return f"Put {what} there{fetched if published(name) else ''}"
+
+
+def listed(name: str) -> Checkpoint:
+    """The files of KIND/OWNER/MODEL as Hugging Face lists them, with their sizes and hashes.
+
+    Raises DownloadFailed, FolderUnclear.
+    """
+    layout, repository = layout_of(name), name.partition("/")[2]
+    assert layout is not None
+    url = f"{sources.HUGGING_FACE}/api/models/{repository}?blobs=true"
+    try:
+        answer = httpx.get(url, follow_redirects=True, timeout=TIMEOUT)
+        answer.raise_for_status()
+        if len(answer.content) > LARGEST_LISTING:
+            raise ValueError("the answer is too large")
+        known = {str(one["rfilename"]): one for one in answer.json()["siblings"]}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DownloadFailed(f"{repository} is not to be had from Hugging Face: {first}") from None
+    files = []
+    for path in choose(layout, list(known), published=True):
+        if path is None:
+            continue
+        stored, size = known[path].get("lfs") or {}, known[path].get("size")
+        sha256 = stored.get("sha256") if re.fullmatch("[0-9a-f]{64}", str(stored.get("sha256"))) else None
+        source = f"{sources.HUGGING_FACE}/{repository}/resolve/main/{path}"
+        exact = size if isinstance(size, int) else None
+        files.append(File(f"{name}/{PurePosixPath(path).name}", (source,), exact or 5_000_000_000, sha256, exact))
+    return Checkpoint(layout.kind, f"as https://huggingface.co/{repository} says", tuple(files), {})
+
+
+def choose(layout: Layout, names: list[str], *, published: bool = False) -> tuple[str | None, str | None]:
+    """The configuration and the weights among the names of files; None for what is not there.
+
+    published: a repository, of which both must be there. Raises FolderUnclear.
+    """
+    config = _one_of(layout.configs, names, "configuration")
+    weights = _one_of(layout.weights, names, "weights")
+    if published and (weights is None or (config is None and layout.configs)):
+        shown = ", ".join(sorted(names)[:12]) or "nothing"
+        raise FolderUnclear(f"it has {shown}, where {layout.what} are needed")
+    return config, weights
+
+
+def _one_of(suffixes: tuple[str, ...], names: list[str], what: str) -> str | None:
+    for suffix in suffixes:
+        found = sorted((n for n in names if n.endswith(suffix)), key=lambda n: (n.count("/"), n))
+        usual = [n for n in found if PurePosixPath(n).stem in ("model", "config", "last", "pytorch_model")]
+        found = usual[:1] or found
+        if len(found) > 1:
+            raise FolderUnclear(
+                f"it has several files that could be its {what} ({', '.join(found[:5])}); leave one, or call the one "
+                f"to take model{suffix}"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _files_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if path.is_file() and path.suffix not in LEFTOVERS]
+    except OSError:
+        return []
+
+
+def fetched_files(folder: Path) -> list[Path]:
+    """What a download left in the folder: its files, by the record kept of each, and halves. Others are not ours."""
+    records = sorted(folder.glob("*.sha256")) if folder.is_dir() else []
+    ours = [path for record in records for path in (record.with_suffix(""), record)]
+    return [path for path in (*ours, *folder.glob("*.part")) if path.is_file()]

@@ -1,0 +1,319 @@
+"""Stable Diffusion (Rombach et al. 2022, arXiv:2112.10752; XL: Podell et al. 2023, arXiv:2307.01952).
+
+Per step and batch: one pass of the UNet over every candidate of every slot, with the text and with what is to be
+avoided (classifier-free guidance), CLIP's pull on what is becoming of it where asked for, and one move of the sampler.
+The VAE decodes a frame now and then, and CLIP says which candidate is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from generator.checkpoints.loading import check_installed, load_clip, load_stable_diffusion
+from generator.checkpoints.memory import estimate_memory, weight_bytes
+from generator.device import free_memory
+from generator.engines.base import Step, not_finite
+from generator.engines.stable_diffusion_slot import StableDiffusionSlot
+from generator.guidance.clip_loss import compare
+from generator.guidance.cond_fn import pull
+from generator.guidance.targets import prompt_targets
+from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip
+from generator.models.stable_diffusion import StableDiffusionModels
+from generator.params import LatentDiffusionParams
+from generator.precision import Precision, repeatable, repeatable_forward
+from generator.sampling import noise_schedule
+from generator.sampling.samplers import ddim, dpm_solver_2m, linear_multistep
+
+CUTOUTS = 8  # of each candidate that CLIP pulls at
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """What a step makes of a slot: z, clean, held (n, C, h, w), history, and where a frame is due the pictures
+    (n, 3, H, W) and CLIP's losses and scores (n,)."""
+
+    z: Tensor
+    clean: Tensor
+    held: Tensor
+    history: list[Tensor]
+    frame: tuple[Tensor, Tensor, Tensor] | None
+
+
+class StableDiffusion:
+    """The engine: weights on a device, slots advanced together.
+
+    The first Step of a slot (index 1) is its first sampling step; the last has index == total and done=True. Frames are
+    due at the first, at every save_every-th and at the last; the steps between repeat the score of the frame before.
+    micro_batch: candidates per pass of the UNet, None for all; may be changed between any two steps.
+    spares: whether memory=auto may take networks off the device: it has a memory of its own.
+    """
+
+    name = "latent-diffusion"
+
+    def __init__(
+        self,
+        models: StableDiffusionModels,
+        clips: Sequence[Clip],
+        *,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] = no_picture,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """On models already built. precision: of the UNet's matrix products; None for the device's best."""
+        self.device = torch.device(device)
+        self.precision = Precision.best(self.device, precision)
+        self.micro_batch: int | None = None
+        self.clips: list[Any] = list(clips)
+        self.models, self._read_image = models, read_image
+        for part in (*models.parts, *self.clips):
+            part.requires_grad_(False).eval()
+        for clip in self.clips:
+            clip.to(self.device)
+        # Text encoder and VAE stay in fp32: they cost little, and XL's VAE overflows in less.
+        self.precision.narrow(models.unet)
+        self._low = False
+        self.spares = self.device.type != "cpu"
+        self._ran_out = False
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str,
+        clip: tuple[str, ...],
+        *,
+        device: str,
+        checkpoints_dir: str,
+        read_image: Callable[[str], Image.Image],
+    ) -> StableDiffusion:
+        """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
+        check_installed((checkpoint, *clip), Path(checkpoints_dir))
+        models = load_stable_diffusion(checkpoint, checkpoints_dir)
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        return cls(models, clips, device=device, read_image=read_image)
+
+    @contextmanager
+    def _using(self, part: Any) -> Iterator[None]:
+        """The network on the device; with memory=low it leaves again, so that the next one finds room."""
+        part.to(self.device)
+        try:
+            yield
+        finally:
+            if self._low:
+                part.to("cpu")
+
+    def _is_low(self, jobs: Sequence[LatentDiffusionParams]) -> bool:
+        """Whether these jobs are drawn with memory=low: because they say so, or because too little is free for auto."""
+        if any(params.memory == "low" for params in jobs):
+            return True
+        if not self.spares or all(params.memory == "full" for params in jobs):
+            return False
+        free = free_memory(str(self.device))
+        sizes = [(p.nbytes, p.device) for part in self.models.parts for p in part.parameters()]
+        lacking = sum(size for size, device in sizes if device != self.device)
+        weights = weight_bytes(jobs[0])
+        needed = sum(estimate_memory(params) - weights for params in jobs) + lacking
+        return self._ran_out or (free is not None and free < needed)
+
+    def _set_low(self, low: bool) -> None:
+        """Whether memory is to be saved. CUDA's fused attention needs no slices; the others take them."""
+        if low == self._low:
+            return
+        self._low = low
+        if low:
+            for part in self.models.parts:
+                part.to("cpu")
+        if self.device.type != "cuda":
+            self.models.unet.set_attention_slice("max" if low else None)
+
+    @torch.no_grad()
+    def open(self, params: LatentDiffusionParams) -> StableDiffusionSlot:
+        """Reads the prompt and makes the noise.
+
+        Raises PromptTooLong, and what `read_image` raises.
+        """
+        generator = torch.Generator().manual_seed(params.seed)
+        width, height = params.actual_size
+        self._set_low(self._is_low([params]))
+        with repeatable():
+            targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
+            with self._using(self.models.texts):
+                wanted = self.models.texts.read([p for p in params.prompts if p.weight > 0])
+                avoided = self.models.texts.read([p for p in params.prompts if p.weight < 0])
+            shape = (params.candidates, self.models.unet.config.in_channels, height // 8, width // 8)
+            noise = torch.randn(shape, generator=generator).to(self.device)
+            path = self._path(params)
+            slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *avoided)
+            if params.init_image:
+                picture = to_tensor(cover(self._read_image(params.init_image), width, height)).to(self.device)
+                with self._using(self.models.vae):
+                    known = self.models.encode(picture[None])
+                alpha, sigma = path.levels[0]
+                slot.z = alpha * known + sigma * noise
+                if params.mask_image:
+                    mask = to_tensor(cover(self._read_image(params.mask_image), width, height)).mean(0, keepdim=True)
+                    slot.known, slot.noise, slot.mask = known, noise, mask.to(self.device)
+                    slot.picture = (picture * 255).round().byte()
+        return slot
+
+    def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> StableDiffusionSlot:
+        """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
+        return StableDiffusionSlot.from_state(params, state, self.device)
+
+    def _path(self, params: LatentDiffusionParams) -> noise_schedule.Path:
+        path = self.models.schedule.path(params.sampler, params.steps, params.levels_left)
+        if params.total_steps == len(path.times):
+            return path
+        times = (*path.times[:2], *path.times[1:])  # PNDM asks twice at its second level
+        return noise_schedule.Path(times, (*path.levels[:2], *path.levels[1:]), path.start)
+
+    @torch.no_grad()
+    def advance(self, slots: Sequence[StableDiffusionSlot]) -> list[Step]:
+        """One step of each slot in shared passes. A slot whose numbers are no longer finite gets a Step with
+        error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
+        if any(slot.done for slot in slots):
+            raise ValueError("a slot that is done cannot be advanced.")
+        if not slots:
+            return []
+        self._set_low(self._is_low([slot.params for slot in slots]))
+        before = [slot.generator.get_state() for slot in slots]
+        try:
+            out = self._predict(slots)
+            moved = [self._move(slot, part) for slot, part in zip(slots, out, strict=True)]
+        except BaseException as error:
+            # Out of memory, say: no slot has moved, and the step can be taken again in smaller parts.
+            for slot, state in zip(slots, before, strict=True):
+                slot.generator.set_state(state)
+            auto = self.spares and not self._low and any(slot.params.memory == "auto" for slot in slots)
+            if not auto or not isinstance(error, torch.OutOfMemoryError):
+                raise
+            self._ran_out = True  # it needs more than was reckoned with, and will the next time
+        else:
+            return [_step(slot, one) for slot, one in zip(slots, moved, strict=True)]
+        return self.advance(slots)
+
+    def _predict(self, slots: Sequence[StableDiffusionSlot]) -> list[Tensor]:
+        """The UNet's guided answers, (n, C, h, w) per slot."""
+        counts = [len(slot.z) for slot in slots]
+        owner = [slot for slot, count in zip(slots, counts, strict=True) for _ in range(count)]
+        z = torch.cat([slot.z for slot in slots])
+        chunk = self.micro_batch or len(owner)
+        made = []
+        with repeatable_forward(), self._using(self.models.unet):
+            for start in range(0, len(owner), chunk):
+                rows = owner[start : start + chunk]
+                times = torch.tensor([self._path(slot.params).times[slot.index] for slot in rows], device=self.device)
+                both = [(slot.text, slot.pooled) for slot in rows]
+                if any(slot.params.cfg_scale != 1 for slot in rows):
+                    both += [(slot.avoided, slot.avoided_pooled) for slot in rows]
+                twice = len(both) // len(rows)
+                told = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
+                if twice == 2:
+                    scale = torch.tensor([slot.params.cfg_scale for slot in rows], device=self.device)
+                    told, free = told.chunk(2)
+                    told = free + scale.view(-1, 1, 1, 1) * (told - free)
+                made.append(told)
+        return list(torch.cat(made).split(counts))
+
+    def _unet(self, z: Tensor, times: Tensor, texts: list[tuple[Tensor, Tensor]]) -> Tensor:
+        extra = {}
+        if self.models.unet.config.addition_embed_type:  # XL is told the size as well, and that nothing is cut off
+            height, width = z.shape[2] * 8, z.shape[3] * 8
+            sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device).repeat(len(z), 1)
+            extra = {"text_embeds": torch.stack([pooled for _, pooled in texts]), "time_ids": sizes}
+        hidden = torch.stack([text for text, _ in texts])
+        with self.precision.autocast():
+            answer = self.models.unet(z, times.float(), hidden, added_cond_kwargs=extra, return_dict=False)[0]
+        return answer.float()
+
+    def _move(self, slot: StableDiffusionSlot, out: Tensor) -> _Moved:
+        """One move of the sampler from the UNet's answer (n, C, h, w), and the frame if one is due."""
+        params, path = slot.params, self._path(slot.params)
+        level, following = path.levels[slot.index], path.levels[slot.index + 1]
+        (alpha, sigma), z = level, slot.z
+        if self.models.schedule.prediction == "epsilon":
+            clean = (z - sigma * out) / alpha
+        elif self.models.schedule.prediction == "v_prediction":
+            clean = alpha * z - sigma * out
+        else:
+            clean = out
+        if params.clip_guidance_scale:
+            clean = self._pulled(slot, clean, sigma)
+        history, held = slot.history, z
+        if params.sampler == "dpm-solver-2m":
+            last = None if slot.clean is None else (slot.clean, path.levels[slot.index - 1])
+            z = dpm_solver_2m(z, clean, level, following, last)
+        elif params.sampler == "pndm":
+            eps = (z - alpha * clean) / sigma
+            history = history if slot.index == 1 else [*history[-3:], eps]
+            if slot.index == 1 and slot.held is not None:  # the second look at the level the first step came to
+                eps, z, level = (eps + history[-1]) / 2, slot.held, path.levels[0]
+            else:
+                eps = linear_multistep(history)
+            z = ddim(z, (z - level[1] * eps) / level[0], level, following, 0.0, None)
+        else:
+            fresh = torch.randn(z.shape, generator=slot.generator).to(self.device) if params.fresh_noise else None
+            z = ddim(z, clean, level, following, params.fresh_noise, fresh)
+        if slot.mask is not None and slot.known is not None and slot.noise is not None:
+            redrawn = F.adaptive_max_pool2d(slot.mask[None], z.shape[2:])
+            z = redrawn * z + (1 - redrawn) * (following[0] * slot.known + following[1] * slot.noise)
+        last_step, number = slot.index + 1 == params.total_steps, slot.index + 1
+        due = last_step or number == 1 or number % params.save_every == 0
+        return _Moved(z, clean, held, history, self._frame(slot, z if last_step else clean) if due else None)
+
+    def _frame(self, slot: StableDiffusionSlot, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with repeatable(), self._using(self.models.vae):
+            images = self.models.decode(z).clamp(0, 1)
+            if slot.mask is not None and slot.picture is not None:
+                images = slot.mask * images + (1 - slot.mask) * slot.picture.float() / 255
+            return images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
+
+    def _pulled(self, slot: StableDiffusionSlot, clean: Tensor, sigma: float) -> Tensor:
+        """x0 moved by CLIP's pull through the VAE's decoder, one candidate after the other for the memory's sake.
+
+        The spread of x0 given x is taken as sigma.
+        """
+
+        def pull_at(one: Tensor) -> Tensor:
+            return pull(
+                one,
+                self.models.decode,
+                slot.targets,
+                self.clips,
+                self.precision,
+                slot.generator,
+                scale=slot.params.clip_guidance_scale,
+                cutn=CUTOUTS,
+                micro_batch=self.micro_batch,
+            )
+
+        with repeatable(), self._using(self.models.vae):
+            pulls = [pull_at(one) for one in clean.split(1)]
+        return clean - sigma**2 * torch.cat(pulls)
+
+
+def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:
+    """The slot at its next level, and what is to be shown of it: the candidate that CLIP likes best."""
+    total = slot.params.total_steps
+    slot.z, slot.clean, slot.history = moved.z, moved.clean, moved.history
+    slot.held = moved.held if slot.params.sampler == "pndm" else None
+    slot.index += 1
+    slot.done = slot.index >= total
+    if not bool(slot.z.isfinite().all()) or (moved.frame is not None and not bool(moved.frame[1].isfinite().all())):
+        return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
+    picture = None
+    if moved.frame is not None:
+        images, losses, scores = moved.frame
+        best = int(losses.argmin())
+        slot.loss, slot.score = float(losses[best]), float(scores[best])
+        picture = images[best].cpu().contiguous()
+    return Step(slot.index, total, picture, slot.score, {"prompts": slot.loss}, slot.done)

@@ -1,0 +1,197 @@
+"""VQGAN + CLIP (Crowson et al. 2022, arXiv:2204.08583): z is optimised until CLIP sees the prompts in decode(z).
+
+Per step and batch: quantise z with a straight-through gradient, decode every picture once, cut all cutouts of all
+pictures in one resampling, embed them in one pass (or `micro_batch` at a time), and carry the summed gradient back.
+Of several random starts the one that CLIP finds nearest after a few steps goes on: what is found in the end depends
+on where it began, and the first steps tell (one round of successive halving, Jamieson and Talwalkar 2016,
+arXiv:1502.07943). Until then the one shown is whichever leads, so the film may jump from one to another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from generator.checkpoints.loading import load_clip, load_vqgan
+from generator.engines.base import Step
+from generator.engines.batching import advance_by_shape
+from generator.engines.latent_slot import LatentSlot, resume, settled, show
+from generator.guidance.clip_loss import compare, look
+from generator.guidance.style import StyleGuide, load_style_guide
+from generator.guidance.targets import prompt_targets, total_variation
+from generator.images.convert import no_picture
+from generator.models.contracts import Clip, Quantised
+from generator.params import VqganClipParams
+from generator.params.vqgan_clip import TRIAL
+from generator.precision import Precision, recomputed, repeatable
+from generator.starts.drafts import DraftCodes, MiniDrafts
+from generator.starts.latents import start_z
+
+FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
+
+
+class VqganClip:
+    """The engine: weights on a device, slots advanced together.
+
+    The first Step of a slot has index 0 and shows the start; the last has index == total (or less when patience ended
+    it) and done=True, so `steps` optimisation steps give steps + 1 Steps. The picture of a Step is the one CLIP scored;
+    with ema > 0 it is the moving average's, decoded once more where a frame is due.
+    micro_batch: cutouts per CLIP pass, None for all; may be changed between any two steps.
+    """
+
+    name = "vqgan-clip"
+
+    def __init__(
+        self,
+        vqgan: Quantised,
+        clips: Sequence[Clip],
+        *,
+        draft_codes: DraftCodes | None = None,
+        style_guide: StyleGuide | None = None,
+        device: str = "cpu",
+        read_image: Callable[[str], Image.Image] = no_picture,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """On models already built. precision: of the matrix products; None for the device's best."""
+        self.device = torch.device(device)
+        self.precision = Precision.best(self.device, precision)
+        self.micro_batch: int | None = None
+        self.vqgan, self.clips = vqgan, clips
+        self._draft_codes, self._style_guide, self._read_image = draft_codes, style_guide, read_image
+        self.precision.freeze(vqgan, *clips)
+        self.precision.narrow(vqgan.decoder, *(clip.network.visual for clip in clips))
+        codebook = vqgan.codebook.detach().float()
+        self._low = codebook.amin(0).view(1, -1, 1, 1)
+        self._high = codebook.amax(0).view(1, -1, 1, 1)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str,
+        clip: tuple[str, ...],
+        *,
+        device: str,
+        checkpoints_dir: str,
+        read_image: Callable[[str], Image.Image],
+    ) -> VqganClip:
+        """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
+        vqgan = load_vqgan(checkpoint, checkpoints_dir, device)
+        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        if checkpoint != "mini":
+            return cls(vqgan, clips, device=device, read_image=read_image)
+        drafts, styles = MiniDrafts(Precision.best(torch.device(device)), clips), load_style_guide(clips, device)
+        return cls(vqgan, clips, draft_codes=drafts, style_guide=styles, device=device, read_image=read_image)
+
+    def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
+        """Embeds the prompts and makes the start.
+
+        Raises PromptTooLong, and what `read_image` raises for a picture it cannot read.
+        """
+        generator = torch.Generator().manual_seed(params.seed)
+        with repeatable():
+            targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
+            start = start_z(
+                params,
+                self.vqgan,
+                self.clips,
+                targets,
+                generator,
+                draft_codes=self._draft_codes,
+                read_image=self._read_image,
+                precision=self.precision,
+            ).contiguous()
+        return LatentSlot.begin(params, targets, generator, start.clone(), start)
+
+    def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:
+        """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
+        return resume(params, state, self.device)
+
+    def advance(self, slots: Sequence[LatentSlot[VqganClipParams]]) -> list[Step]:
+        """One step of each slot; slots of the same size, and with as many starts, share one forward and backward.
+
+        A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
+        Raises ValueError for a slot that is done.
+        """
+        return advance_by_shape(slots, self._advance)
+
+    def _advance(self, slots: list[LatentSlot[VqganClipParams]]) -> list[Step]:
+        """As `advance`, for slots of one shape."""
+        starts = len(slots[0].z)
+        rows = [slot for slot in slots for _ in range(starts)]  # whose picture is whose
+        moving = [slot.index < slot.params.total_steps for slot in rows]
+        learn = any(moving)
+        with torch.set_grad_enabled(learn):
+            own = zip(slots, moving[::starts], strict=True)
+            z = torch.cat([slot.z if moves else slot.z.detach() for slot, moves in own])
+            images = self._decode(z, any(slot.params.checkpoint_activations for slot in slots))
+            seen = images.detach().requires_grad_(learn)
+            smooth = self._smooth(seen, rows, moving)
+            prompts, scores = look(seen, rows, moving, self.clips, self.precision, self.micro_batch)
+            styles = self._style_guide.pull(seen, rows, moving) if self._style_guide else torch.zeros_like(scores)
+            if learn:
+                images.backward(seen.grad)
+        pulls = torch.cat([self._pull(slot) for slot in slots])
+        images, terms = images.detach(), {"prompts": prompts, "style": styles, "tv": smooth, "pull": pulls}
+        if starts > 1:
+            self._lead(slots, images, prompts)
+            shown = [b * starts + slot.leading for b, slot in enumerate(slots)]
+            images, scores = images[shown], scores[shown]
+            terms = {name: values[shown] for name, values in terms.items()}
+        steps = settled(slots, images, scores, terms)
+        steps = show(slots, steps, images, self._averages)
+        for slot in slots:
+            if not slot.done:
+                slot.update(*((self._low, self._high) if slot.z.dim() == 4 else FARTHEST))
+                if starts > 1 and slot.index > TRIAL:
+                    slot.keep_leading()
+        return steps
+
+    def _lead(self, slots: list[LatentSlot[VqganClipParams]], images: Tensor, prompts: Tensor) -> None:
+        """Notes which start of each slot is nearest: by the term `prompts` of what cutouts happened to be drawn, or,
+        where it decides, by the whole pictures."""
+        leading = prompts.view(len(slots), -1).argmin(dim=1).tolist()
+        for slot, own, row in zip(slots, images.chunk(len(slots)), leading, strict=True):
+            slot.leading = row
+            if slot.index == min(TRIAL, slot.params.total_steps):
+                far = compare(own, self.clips, slot.targets, slot.params.loss, self.precision)[0]
+                slot.leading = int(far.argmin())
+
+    def _decode(self, z: Tensor, twice: bool = False) -> Tensor:
+        """(B, e_dim, h, w), or (B, components) -> (B, 3, H, W) float32 in [0, 1].
+
+        twice: computed again for the backward pass.
+        """
+        if z.dim() == 2 and self._draft_codes is not None:
+            z = self._draft_codes.layout.mixed(z)
+        z_q = self.vqgan.quantise(z)[0]  # in full precision: rounded distances choose other codes
+        with self.precision.autocast(), recomputed(self.vqgan.decoder) if twice else contextlib.nullcontext():
+            return self.vqgan.decode(z_q).float()
+
+    def _averages(self, slots: list[LatentSlot[VqganClipParams]]) -> Tensor:
+        return self._decode(torch.cat([slot.average[[slot.leading]] for slot in slots if slot.average is not None]))
+
+    def _smooth(self, seen: Tensor, slots: list[LatentSlot[VqganClipParams]], moving: list[bool]) -> Tensor:
+        """Adds the gradient of tv_weight * total variation to seen.grad; the terms, (B,). A slot for every picture."""
+        terms = torch.zeros(len(slots), device=self.device)
+        for b, slot in enumerate(slots):
+            if slot.params.tv_weight:
+                term = slot.params.tv_weight * total_variation(seen[b])
+                terms[b] = term.detach()
+                if moving[b]:
+                    term.backward()
+        return terms
+
+    def _pull(self, slot: LatentSlot[VqganClipParams]) -> Tensor:
+        """Adds the gradient of init_weight * mean((z - start)^2) / 2 to z where it moves; the term of each start."""
+        weight = slot.params.init_weight * (1 - slot.params.init_weight_decay) ** slot.index
+        if not weight:
+            return torch.zeros(len(slot.z), device=self.device)
+        away = slot.z.detach() - slot.start
+        if slot.z.grad is not None:
+            slot.z.grad.add_(away, alpha=weight / away[0].numel())
+        return weight * away.flatten(1).square().mean(dim=1) / 2

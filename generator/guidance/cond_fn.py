@@ -1,0 +1,69 @@
+"""CLIP's pull on what a diffusion's picture is becoming (Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from generator.guidance.clip_loss import look
+from generator.guidance.style import StyleGuide
+from generator.guidance.targets import Targets
+from generator.models.contracts import Clip
+from generator.params import Cutouts
+from generator.precision import Precision
+
+GREATEST = 0.1  # root mean square of a pull at z, which has a standard deviation of about 1
+
+
+class _Looks(Cutouts):
+    """How CLIP looks at a picture it pulls at."""
+
+    loss: str = "spherical"
+    style: str | None = None
+    style_weight: float = 0.0
+
+
+@dataclass
+class _Watched:
+    params: Any
+    targets: Targets
+    generator: torch.Generator
+
+
+def pull(
+    x0: Tensor,
+    decode: Callable[[Tensor], Tensor],
+    targets: Targets,
+    clips: Sequence[Clip],
+    precision: Precision,
+    generator: torch.Generator,
+    *,
+    scale: float,
+    cutn: int,
+    micro_batch: int | None,
+    style_guide: StyleGuide | None = None,
+    style: str | None = None,
+    style_weight: float = 0.0,
+) -> Tensor:
+    """`scale` times the gradient of CLIP's distance to the prompts at each x0 (n, C, h, w), at most GREATEST.
+
+    decode: x0 -> pictures (n, 3, H, W). CLIP sees `cutn` cutouts of each, `micro_batch` at a time, None: all at once;
+    they are drawn from the CPU `generator`. With a `style_guide` the distance to the style counts beside the prompts'.
+    """
+    with torch.enable_grad():
+        x0 = x0.detach().requires_grad_()
+        pictures = decode(x0)
+        seen = pictures.detach().clamp(0, 1).requires_grad_()
+        looks = _Looks(cutn=cutn, style=style, style_weight=style_weight)
+        watched, moving = [_Watched(looks, targets, generator)] * len(x0), [True] * len(x0)
+        look(seen, watched, moving, clips, precision, micro_batch)
+        if style_guide is not None:
+            style_guide.pull(seen, watched, moving)
+        assert seen.grad is not None
+        gradient = torch.autograd.grad(pictures, x0, seen.grad)[0] * scale
+    size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
+    return gradient * (size.clamp(max=GREATEST) / size.clamp(min=1e-12))

@@ -1,0 +1,63 @@
+"""Pictures into bytes: a frame as an image, an image encoded, a file written whole.
+
+Imports no torch: a picture here is anything numpy can read as (3, H, W) in [0, 1].
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+
+def to_image(picture: ArrayLike) -> Image.Image:
+    """(3, H, W) in [0, 1] -> RGB, rounded to 8 bits."""
+    values = np.asarray(picture, dtype=np.float32)
+    return Image.fromarray(np.ascontiguousarray(np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)))
+
+
+def encode_preview(picture: ArrayLike, side: int = 512) -> bytes:
+    """A small WebP, at most `side` px wide or high, of a picture in progress."""
+    return encode(fitted(to_image(picture), 0, side), "WEBP", quality=85, method=2)
+
+
+def encode_thumbnail(image: Image.Image, side: int = 256) -> bytes:
+    """A WebP whose longer side is `side` px."""
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return encode(image.resize(size, Image.Resampling.LANCZOS), "WEBP", quality=85, method=4)
+
+
+def fitted(image: Image.Image, least: int, most: int) -> Image.Image:
+    """Scaled up by a whole factor until the shorter side has `least` px, or down until the longer has `most`."""
+    factor: float = max(1, math.ceil(least / min(image.size)))
+    if max(image.size) * factor > most:
+        factor = min(1.0, most / max(image.size)) if factor == 1 else max(1, most // max(image.size))
+    if factor == 1:
+        return image
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a file of Pillow's format `kind`, written with its options."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Whole, then renamed into place."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

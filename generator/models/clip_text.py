@@ -1,0 +1,125 @@
+"""The text encoders of Stable Diffusion: CLIP's text transformer (Radford et al. 2021, arXiv:2103.00020).
+
+The module names are those of the published files, so that these load to the last key. transformers is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+from torch.nn import functional as F
+
+from generator.models.clip import CONTEXT, tokenize, tokenizer
+from generator.prompts import Prompt
+
+VOCABULARY = 49408
+
+
+def _quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
+        return out
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        width, eps = config["hidden_size"], config.get("layer_norm_eps", 1e-5)
+        self.self_attn = _Attention(width, config["num_attention_heads"])
+        self.layer_norm1, self.layer_norm2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
+        wide = config["intermediate_size"]
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, wide), "fc2": nn.Linear(wide, width)})
+        self.activation: Any = {"quick_gelu": _quick_gelu, "gelu": F.gelu}[config.get("hidden_act", "quick_gelu")]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x))
+        wide = self.activation(self.mlp["fc1"](self.layer_norm2(x)))
+        out: Tensor = x + self.mlp["fc2"](wide)
+        return out
+
+
+class ClipText(nn.Module):
+    """One text transformer of width W. `config` is its config.json; projection: whether it ends in one.
+
+    pad: the text of the token that fills a row. Raises ValueError for a vocabulary other than CLIP's.
+    """
+
+    def __init__(self, config: dict[str, Any], pad: str, projection: bool) -> None:
+        super().__init__()
+        if (config["vocab_size"], config["max_position_embeddings"]) != (VOCABULARY, CONTEXT):
+            raise ValueError(
+                f"its text encoder has {config['vocab_size']} tokens and reads {config['max_position_embeddings']} of "
+                f"them; {VOCABULARY} and {CONTEXT}, as CLIP has, are supported"
+            )
+        width = config["hidden_size"]
+        self.embeddings = nn.ModuleDict(
+            {
+                "token_embedding": nn.Embedding(VOCABULARY, width),
+                "position_embedding": nn.Embedding(CONTEXT, width),
+            }
+        )
+        self.encoder: Any = nn.Module()
+        self.encoder.layers = nn.ModuleList(_Layer(config) for _ in range(config["num_hidden_layers"]))
+        self.final_layer_norm = nn.LayerNorm(width, config.get("layer_norm_eps", 1e-5))
+        self.text_projection = nn.Linear(width, config["projection_dim"], bias=False) if projection else None
+        self._pad = pad
+
+    def forward(self, texts: list[str]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Texts -> last hidden states, normed, and those before the last layer, not normed, both (N, 77, W); and the
+        projected state of the end token (N, P), None without a projection. Raises PromptTooLong."""
+        rows = tokenize(texts)
+        end = rows.argmax(dim=1)  # the end token has the greatest number
+        beyond = torch.arange(CONTEXT) > end[:, None]
+        rows = rows.masked_fill(beyond, tokenizer().encoder[self._pad]).to(self.final_layer_norm.weight.device)
+        place = self.embeddings["position_embedding"].weight
+        x = before = self.embeddings["token_embedding"](rows) + place
+        for layer in self.encoder.layers:
+            before, x = x, layer(x)
+        last = self.final_layer_norm(x)
+        if self.text_projection is None:
+            return last, before, None
+        return last, before, self.text_projection(last[torch.arange(len(texts)), end.to(last.device)])
+
+
+class TextEncoders(nn.Module):
+    """What the UNet is told: one encoder's last states (Stable Diffusion), or two encoders' states before the last
+    layer side by side and the second's projection (XL; Podell et al. 2023, arXiv:2307.01952)."""
+
+    def __init__(self, networks: Sequence[ClipText], *, zeros_for_nothing: bool) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self._zeros_for_nothing = zeros_for_nothing
+
+    def read(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        """Weighted means over the prompts, the empty text for none: hidden (77, W), pooled (P,), P 0 without one.
+
+        Raises PromptTooLong.
+        """
+        made = [network([p.text for p in prompts] or [""]) for network in self.networks]
+        if len(made) == 1:
+            hidden, pooled = made[0][0], made[0][0].new_zeros(len(made[0][0]), 0)
+        else:
+            hidden, pooled = torch.cat([before for _, before, _ in made], dim=2), made[-1][2]
+        if not prompts:
+            return (hidden[0] * 0, pooled[0] * 0) if self._zeros_for_nothing else (hidden[0], pooled[0])
+        weights = torch.tensor([abs(p.weight) for p in prompts], device=hidden.device)
+        weights = weights / weights.sum()
+        return torch.einsum("n,nlw->lw", weights, hidden), torch.einsum("n,np->p", weights, pooled)

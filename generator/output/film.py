@@ -1,0 +1,209 @@
+"""A picture in progress on disk, and the films of it: frames go to files as they come and end as GIF, WebP and MP4."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from generator.images.encode import encode, encode_thumbnail, fitted, to_image, write_whole
+from generator.images.sprite_sheet import sprite_sheet
+from generator.output.metadata import encode_png, settings_of
+from generator.params import Params
+
+MAX_FRAMES = 240
+SHORT_SIDE = 256  # px: players and chats show smaller films badly
+ANIMATION_SIDE = 512  # px: GIF and WebP encoders keep all frames in memory
+HOLD_S = 1.5  # the finished picture stays before the film begins again
+# bitexact leaves out the encoder's name and the time, so the same frames are the same bytes.
+FILM_OPTIONS = ["-crf", "18", "-preset", "fast", "-threads", "2", "-map_metadata", "-1", "-movflags", "+faststart"]
+FILM_OPTIONS += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
+
+
+class Recorder:
+    """The frames of one picture in progress, as numbered files in a folder: memory and their number stay bounded.
+
+    Re-opened on a folder it goes on: a frame that is added makes those of its step and later ones go. Which steps are
+    kept depends on the step numbers alone, so an interrupted film ends the same as an uninterrupted one.
+    OSError (full disk, read-only folder) is passed on to the caller.
+    """
+
+    def __init__(self, folder: Path, params: Params, engine: str = "vqgan-clip", max_frames: int = MAX_FRAMES) -> None:
+        self.folder, self.params, self.engine, self.max_frames = folder, params, engine, max_frames
+        self._lock = threading.Lock()
+        self._frames = folder / "frames"
+        self._frames.mkdir(parents=True, exist_ok=True)
+        for half in self._frames.glob("*.part"):
+            half.unlink()
+        self._kept = sorted(int(path.stem) for path in self._frames.glob("*.png"))
+        self._stride = getattr(params, "save_every", 1)
+
+    @property
+    def last_path(self) -> Path:
+        """The newest picture, whole at any time; there is none before the first frame."""
+        return self.folder / "last.png"
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of which frames are kept, ascending."""
+        return list(self._kept)
+
+    def add(self, index: int, picture: ArrayLike) -> None:
+        """The picture (3, H, W) in [0, 1] after step `index`."""
+        image = to_image(picture)
+        with self._lock:
+            for later in [step for step in self._kept if step >= index]:
+                self._drop(later)
+            data = encode(image, "PNG", compress_level=1)
+            write_whole(self.last_path, data)
+            if index % self._stride_at(index) == 0:
+                write_whole(self._path(index), data)
+                self._kept.append(index)
+                stride = self._stride_at(index)
+                for step in [step for step in self._kept if step % stride]:
+                    self._drop(step)
+
+    def _stride_at(self, index: int) -> int:
+        """Steps between kept frames of a film that has come to `index`: doubled each time it would get too long."""
+        stride = self._stride
+        while index // stride >= self.max_frames:
+            stride *= 2
+        return stride
+
+    def _path(self, step: int) -> Path:
+        return self._frames / f"{step:06d}.png"
+
+    def _drop(self, step: int) -> None:
+        self._path(step).unlink(missing_ok=True)
+        self._kept.remove(step)
+
+    def last(self) -> Image.Image | None:
+        """The newest picture, None before the first."""
+        if not self.last_path.is_file():
+            return None
+        with Image.open(self.last_path) as image:
+            return image.convert("RGB")
+
+    def finish(
+        self,
+        score: float | None = None,
+        final: Image.Image | None = None,
+        *,
+        gif: bool = True,
+        mp4: bool = True,
+        webp: bool = True,
+    ) -> dict[str, bytes]:
+        """File contents by kind: png, thumbnail, json, gif, mp4 and webp as asked, sheet if the parameters ask for it.
+
+        `final`: the finished picture enlarged, for png and thumbnail; films stay as large as their frames.
+        Raises ValueError before the first frame, OSError when the disk is full.
+        """
+        with self._lock:
+            last = final or self.last()
+            if last is None:
+                raise ValueError("There is no picture yet.")
+            settings = settings_of(self.engine, self.params, last.size, score)
+            made = {
+                "png": encode_png(last, self.engine, self.params, score),
+                "thumbnail": encode_thumbnail(last),
+                "json": (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
+            }
+            frames = self._film()
+            if getattr(self.params, "sprite_sheet", False):
+                made["sheet"] = sprite_sheet(frames)
+            if gif:
+                made["gif"] = _gif(frames)
+            if webp:
+                made["webp"] = _webp(frames)
+            if mp4:
+                made["mp4"] = _mp4(frames, self.folder)
+            return made
+
+    def _film(self) -> list[Path]:
+        """Paths of the frames in order, the finished picture last."""
+        frames = [self._path(step) for step in self._kept]
+        if frames and frames[-1].read_bytes() == self.last_path.read_bytes():
+            frames.pop()
+        return [*frames, self.last_path]
+
+    def frames_to(self, folder: Path) -> None:
+        """Copies the kept frames, one PNG each, named by their step."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for step in self._kept:
+            write_whole(folder / self._path(step).name, self._path(step).read_bytes())
+
+    def discard(self) -> None:
+        """Removes the folder with all its frames."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _frame_ms(count: int) -> int:
+    """Milliseconds per frame, a multiple of GIF's 10: about six seconds of film, no faster than 25 frames a second."""
+    return max(40, min(120, 6000 // count // 10 * 10))
+
+
+def _read(paths: list[Path], most: int) -> Iterator[Image.Image]:
+    for path in paths:
+        with Image.open(path) as image:
+            yield fitted(image.convert("RGB"), SHORT_SIDE, most)
+
+
+def _timing(count: int) -> dict[str, Any]:
+    """Endless, the last frame held: the options of a GIF or WebP of so many frames."""
+    return {"duration": [_frame_ms(count)] * (count - 1) + [int(HOLD_S * 1000)], "loop": 0}
+
+
+def _gif(paths: list[Path]) -> bytes:
+    # Through Pillow alone: imageio takes no palettes and chooses colours by median cut, 50 times slower than this.
+    frames = (frame.quantize(256, Image.Quantize.FASTOCTREE) for frame in _read(paths, ANIMATION_SIDE))
+    return encode(next(frames), "GIF", save_all=True, append_images=frames, disposal=1, **_timing(len(paths)))
+
+
+def _webp(paths: list[Path]) -> bytes:
+    import imageio.v3 as iio
+
+    options = {"quality": 80, "method": 2, "minimize_size": False, **_timing(len(paths))}
+    buffer = io.BytesIO()
+    with iio.imopen(buffer, "w", plugin="pillow", extension=".webp") as film:
+        for image in _read(paths, ANIMATION_SIDE):
+            film.write(np.asarray(image), **options)
+    return buffer.getvalue()
+
+
+def _mp4(paths: list[Path], folder: Path) -> bytes:
+    """H.264 in yuv420p with even sides, as every player wants it; frames go to ffmpeg one at a time."""
+    import imageio.v2 as imageio  # version 3 of its interface takes the frames of a video all at once
+
+    rate = 1000 / _frame_ms(len(paths))
+    with Image.open(paths[-1]) as finished:
+        width, height = (side // 2 * 2 for side in fitted(finished, SHORT_SIDE, 4096).size)
+    target = folder / "film.part.mp4"
+    writer = imageio.get_writer(
+        target,
+        format="FFMPEG",
+        mode="I",
+        fps=rate,
+        codec="libx264",
+        pixelformat="yuv420p",
+        macro_block_size=2,
+        quality=None,
+        ffmpeg_log_level="error",
+        output_params=FILM_OPTIONS,
+    )
+    with writer:
+        for image in _read(paths, 4096):
+            frame = np.asarray(image.crop((0, 0, width, height)))
+            writer.append_data(frame)
+        for _ in range(round(HOLD_S * rate)):
+            writer.append_data(frame)
+    film = target.read_bytes()
+    target.unlink()
+    return film

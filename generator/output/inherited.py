@@ -1,0 +1,51 @@
+"""A picture made from another one carries the settings that one was drawn with, so that it can be drawn again."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from generator.output import metadata
+from generator.output.metadata import METADATA_KEY, NoMetadata
+from generator.params import BadParams
+from generator.registry import UnknownName
+
+
+def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
+    """A PNG of the enlarged picture with the settings of the picture it was made from, if that had any.
+
+    embedded: the embedded upscaler made it, so `upscale` among the settings makes it again.
+    """
+    try:
+        engine, params = metadata.read_metadata(source)
+    except (NoMetadata, BadParams, UnknownName):
+        return _with_chunks(image, source)
+    width, height = params.actual_size
+    if embedded and image.size == (4 * width, 4 * height):
+        params = params.model_copy(update={"upscale": 4})
+    score = settings_in(source).get("score")
+    return metadata.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
+
+
+def settings_in(source: bytes) -> dict[str, Any]:
+    """The settings a picture of this project carries, as they were written; empty where it has none."""
+    try:
+        with Image.open(io.BytesIO(source), formats=("PNG",)) as image:
+            found = json.loads(image.info[METADATA_KEY])
+    except Exception:  # hostile bytes make Pillow raise whatever its parsers stumble over
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _with_chunks(image: Image.Image, source: bytes) -> bytes:
+    """Texts of other programs, or of another version of this one, go along as they are."""
+    chunks, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    with Image.open(io.BytesIO(source)) as small:
+        for key, text in small.info.items():
+            if small.format == "PNG" and isinstance(text, str):
+                chunks.add_itxt(str(key), text)
+    image.save(file, "PNG", pnginfo=chunks)
+    return file.getvalue()

@@ -1,0 +1,48 @@
+"""What engines, checkpoints and styles there are: literal tables. Importing this package does not import torch."""
+
+from generator.registry.checkpoints import CHECKPOINTS, OWN, CheckpointSpec, OwnKind
+from generator.registry.engines import (
+    CLIP_MODELS,
+    EMBEDDED_CLIPS,
+    ENGINES,
+    LOSS_NETWORKS,
+    NO_CHECKPOINT,
+    OWN_UPSCALER,
+    STYLED_ONLY,
+    STYLES,
+    EngineSpec,
+    UnknownName,
+    checkpoint_spec,
+    choices,
+    drawing_engines,
+    first_checkpoint,
+    imported,
+    lookup,
+    offers,
+    own_kind,
+)
+
+__all__ = [
+    "CHECKPOINTS",
+    "CLIP_MODELS",
+    "EMBEDDED_CLIPS",
+    "ENGINES",
+    "LOSS_NETWORKS",
+    "NO_CHECKPOINT",
+    "OWN",
+    "OWN_UPSCALER",
+    "STYLED_ONLY",
+    "STYLES",
+    "CheckpointSpec",
+    "EngineSpec",
+    "OwnKind",
+    "UnknownName",
+    "checkpoint_spec",
+    "choices",
+    "drawing_engines",
+    "first_checkpoint",
+    "imported",
+    "lookup",
+    "offers",
+    "own_kind",
+]

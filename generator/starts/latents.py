@@ -1,0 +1,74 @@
+"""The z a VQGAN's picture starts from: codes drawn from the text, random codes, a picture, or a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from generator.guidance.targets import Targets
+from generator.images.convert import cover, to_tensor
+from generator.models.contracts import Clip, Quantised
+from generator.params import VqganClipParams
+from generator.precision import Precision
+from generator.starts.drafts import DraftCodes, best_draft, distances, prior_text
+from generator.starts.pictures import contain, gradient_picture
+
+SPREAD = 0.2  # deviation of the random amounts of the components, in theirs
+
+
+@torch.no_grad()
+def start_z(
+    params: VqganClipParams,
+    vqgan: Quantised,
+    clips: Sequence[Clip],
+    targets: Targets,
+    generator: torch.Generator,
+    *,
+    draft_codes: DraftCodes | None,
+    read_image: Callable[[str], Image.Image],
+    precision: Precision,
+) -> Tensor:
+    """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each in as many starts as
+    are tried, (candidates, components).
+
+    All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
+    Raises what `read_image` raises.
+    """
+    device = precision.device
+    width, height = params.actual_size
+    if params.init == "components":
+        if draft_codes is None:
+            raise ValueError("init=components needs the components of this checkpoint; use random, gradient or image.")
+        shape = params.candidates, len(draft_codes.layout.deviation)
+        return SPREAD * torch.randn(shape, generator=generator).to(device)
+    grid = (1, height // vqgan.factor, width // vqgan.factor)
+    noise = vqgan.codes_to_z(torch.randint(vqgan.n_embed, grid, generator=generator).to(device)).float()
+    kept = (torch.rand(grid, generator=generator) < params.init_strength).to(device)
+    if params.init == "random":
+        return noise
+    if params.init == "prior":
+        if draft_codes is None:
+            raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
+        z = best_draft(
+            draft_codes,
+            vqgan,
+            prior_text(params.prompt),
+            params.style,
+            params.candidates,
+            generator,
+            lambda z: distances(z, vqgan, clips, targets, params.loss, precision),
+        )
+        if z.shape[2:] != noise.shape[2:]:
+            # The prior draws one size; a larger picture starts from that draft enlarged, on its own edge colours.
+            with precision.autocast():
+                small = vqgan.decode(z)
+            z = vqgan.encode(contain(small, width, height))
+    elif params.init == "image":
+        assert params.init_image is not None
+        z = vqgan.encode(to_tensor(cover(read_image(params.init_image), width, height))[None].to(device))
+    else:
+        z = vqgan.encode(gradient_picture(width, height, generator)[None].to(device))
+    return torch.where(kept[:, None], z.float(), noise)

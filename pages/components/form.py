@@ -1,0 +1,209 @@
+"""The form of an engine: a widget for each of its settings, which keeps what was set in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from db.artefacts import Artefact
+from db.jobs import Job
+from generator import registry
+from generator.checkpoints.inventory import missing
+from generator.params import BadParams, Params, validate
+from pages.shared.language import N_, _
+from pages.shared.studio import the_settings
+from studio.settings_form import OWN_WIDGET, Field, defaults, follows
+
+# The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
+_TRANSLATED = (
+    *(N_("Checkpoint"), N_("Style"), N_("Seed"), N_("Width"), N_("Height"), N_("Steps"), N_("steps")),
+    *(N_("Upscale"), N_("Upscaler"), N_("Save every"), N_("Image prompts"), N_("Negative prompt"), N_("Strength")),
+    *(N_("Guidance"), N_("Output"), N_("Cutouts"), N_("Optimisation"), N_("Start"), N_("Sampling"), N_("Symmetry")),
+    *(N_("Candidates"), N_("Variety"), N_("Noise"), N_("Learning rate"), N_("Init strength"), N_("Sampler")),
+)
+_NAMES_WEIGHTS = ("checkpoint", "clip", "upscaler")  # what they name may have to be downloaded first
+
+
+def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults while the other settings are as the form has them now, as skip_steps follows from steps.
+
+    A setting that nobody has changed shows its new default. beside: what is set beside the fields, such as the prompt.
+    """
+    usual = defaults(engine, checkpoint)
+    given = _given()
+    keys = {name: key_of(engine, checkpoint, name) for name in usual if name not in (*OWN_WIDGET, "checkpoint")}
+    before = {name: given.get(key, usual[name]) for name, key in keys.items()}
+    shown = {name: st.session_state.get(key, remembered().get(key)) for name, key in keys.items()}
+    changed = {name: value for name, value in shown.items() if value is not None and value != _typed(before[name])}
+    try:
+        now = validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0, **changed, **beside}).model_dump()
+    except BadParams:  # said when a picture is asked for
+        now = {name: value for name, value in before.items() if value is not None}
+    now = {**usual, **now}
+    for name, key in keys.items():
+        if name not in changed:
+            given[key] = now[name]
+            if now[name] != before[name]:
+                preset({key: _typed(now[name])})
+    return {**now, "seed": None}
+
+
+def _given() -> dict[str, Any]:
+    """What each widget was last given as its default, by key; None where it shows a value of its own."""
+    given: dict[str, Any] = st.session_state.setdefault("form_defaults", {})
+    return given
+
+
+def _typed(value: Any) -> Any:
+    """A default as its widget has it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def key_of(engine: str, checkpoint: str, name: str) -> str:
+    """The key of a widget. The checkpoint is part of it, so that each checkpoint keeps its own settings."""
+    return f"set_{name}" if name in ("checkpoint", "style") else f"set_{engine}_{checkpoint}_{name}"
+
+
+def remembered() -> dict[str, Any]:
+    """Values of all form widgets by key; they outlive a visit to another page, as widget state does not."""
+    values: dict[str, Any] = st.session_state.setdefault("form", {})
+    return values
+
+
+def keep(key: str, default: Any) -> str:
+    """Give a widget its remembered value before it is drawn; returns the key.
+
+    The widget is to take st.session_state[key] as its default besides. Streamlit tells the browser a value once, in the
+    run that sets it; where the next run comes first, on a busy machine, an empty widget would be drawn, and sent back.
+    """
+    if key not in st.session_state:
+        st.session_state[key] = remembered().get(key, default)
+    return key
+
+
+def prompt(example: str) -> str:
+    """The field of the prompt, the same on every page that draws."""
+    key, about = keep("set_prompt", ""), Params.model_fields["prompt"].description
+    written: str = st.text_area(_("Prompt"), st.session_state[key], key=key, height=96, placeholder=example, help=about)
+    remembered()[key] = written
+    return written
+
+
+def choose(label: str, key: str, names: Sequence[str], default: str | None, titles: Callable[[str], str] = str) -> str:
+    """One of `names`; what was chosen before where it is still offered, else the default or the first of them."""
+    first = default if default in names else names[0]
+    if st.session_state[keep(key, first)] not in names:  # the host has withdrawn it since
+        st.session_state[key] = first
+    chosen: str = st.selectbox(label, names, names.index(st.session_state[key]), key=key, format_func=titles)
+    remembered()[key] = chosen
+    return chosen
+
+
+def preset(values: dict[str, Any]) -> None:
+    """Fill the form with these widget values by key, when it is drawn next."""
+    remembered().update(values)
+    for key in values:
+        st.session_state.pop(key, None)
+
+
+def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
+    """The widget of a field; returns its value."""
+    key = key_of(engine, checkpoint, field.name)
+    if field.kind == "choices":
+        default = list(default)
+    elif field.kind == "number":
+        default = float(default)
+    keep(key, default)
+    value = st.session_state[key]
+    if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
+        least, most = (bound if bound is not None else value for bound in (field.least, field.most))
+        value = (int if field.kind == "whole" else float)(min(max(value, least), most))
+        if st.session_state[key] != value:
+            st.session_state[key] = value
+    value = _widget(field, key, value, default)
+    remembered()[key] = value
+    return value
+
+
+def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
+    if field.kind == "choice":
+        free = field.name == "upscaler"  # or a file of the host's own
+        choices = (*field.choices, value) if free and value not in field.choices else field.choices
+        return st.selectbox(
+            _label(field),
+            choices,
+            index=choices.index(value) if value in choices else 0,
+            key=key,
+            help=field.help,
+            format_func=lambda name: _shown(field, name),
+            accept_new_options=free,
+        )
+    if field.kind == "choices":
+        most = None if field.most is None else int(field.most)
+        return st.multiselect(
+            _label(field),
+            field.choices,
+            default=[name for name in value if name in field.choices],
+            key=key,
+            help=field.help,
+            max_selections=most,
+            format_func=lambda name: _shown(field, name),
+        )
+    if field.kind == "switch":
+        return st.toggle(_label(field), value, key=key, help=field.help)
+    if field.kind == "whole":
+        least = None if field.least is None else int(field.least)
+        most = None if field.most is None else int(field.most)
+        return st.number_input(
+            _label(field), min_value=least, max_value=most, value=value, step=1, key=key, help=field.help
+        )
+    if field.kind == "number":
+        step = 0.01 if 0 < default < 0.1 else 0.1
+        return st.number_input(
+            _label(field),
+            min_value=field.least,
+            max_value=field.most,
+            value=value,
+            step=step,
+            format="%g",
+            key=key,
+            help=field.help,
+        )
+    return st.text_input(_label(field), value, key=key, help=field.help)
+
+
+def _label(field: Field) -> str:
+    return _(field.title) + (f" ({_(field.unit)})" if field.unit else "")
+
+
+def _shown(field: Field, name: Any) -> str:
+    """A choice as the form shows it: checkpoints by their titles, and whether they must be downloaded first."""
+    if field.name not in _NAMES_WEIGHTS:
+        return str(name)
+    spec = registry.CHECKPOINTS.get(name) if field.name != "clip" else None
+    absent = missing(name, the_settings().checkpoints_dir)
+    return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")
+
+
+def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
+    """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files."""
+    values = {key_of(job.engine, job.checkpoint, name): value for name, value in job.params.items()}
+    for name, value in job.params.items():
+        key = key_of(job.engine, job.checkpoint, name)
+        _given()[key] = value if follows(job.engine, job.params, name) else None
+    values["set_engine"] = job.engine
+    values["set_checkpoint"] = job.checkpoint
+    known = job.params.get("style") in (None, *registry.STYLES)
+    values["set_style"] = job.params.get("style") if known else None
+    values["set_style_words"] = "" if known else job.params["style"]
+    values["set_prompt"] = job.prompt
+    values[key_of(job.engine, job.checkpoint, "seed")] = None
+    values["set_init_image"] = picture.key if picture else job.params.get("init_image")
+    values["set_mask_image"] = None if picture else job.params.get("mask_image")
+    values["set_lineage"] = (job.id, picture.id) if picture else None
+    values["set_image_prompts"] = job.params.get("image_prompts", "")
+    if picture is not None:
+        values[key_of(job.engine, job.checkpoint, "init")] = "image"
+    preset(values)

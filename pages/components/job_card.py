@@ -1,0 +1,279 @@
+"""The live part of the generation page: one card per job of the visitor, refreshed while something happens."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import streamlit as st
+
+from db import queue
+from db.artefacts import Artefact
+from db.jobs import ENDED, Job, State
+from db.queue.estimate import Place
+from db.sheets import submissions
+from pages.components import form
+from pages.components.notices import empty_state, executor_missing
+from pages.components.picture import draw_picture
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.language import _, ngettext, number
+from pages.shared.navigation import INFERENCES, QUEUE, SHEETS
+from pages.shared.studio import the_settings, the_studio
+from pages.shared.text import duration, esc, label, quoted, short
+from studio import access, submit
+from studio.context import Submitter
+from studio.engines import engine_title, makes
+
+SHOWN_WAITING = 6
+SHOWN_ENDED = 6
+MOST_WAITING = 1000
+WIDE = 200  # units of a curve from the first step to the last; it is as wide as its card
+RUNNING_S, WAITING_S = 1.0, 2.0
+TOGETHER_S = 2.0  # jobs of one submission are made within this time
+
+
+def jobs_of(visitor: Submitter) -> tuple[list[Job], int]:
+    """The visitor's jobs worth watching, newest first, and how many more are waiting behind them."""
+    studio = the_studio()
+    live = access.jobs(studio, visitor, mine=True, states=[State.QUEUED, State.RUNNING], limit=200)
+    waiting = [job for job in live if job.state == State.QUEUED]
+    ended = access.jobs(studio, visitor, mine=True, states=ENDED, limit=SHOWN_ENDED)
+    # The oldest of the waiting are served first.
+    shown = [job for job in live if job.state == State.RUNNING] + waiting[-SHOWN_WAITING:] + ended
+    return in_order(shown), max(len(waiting) - SHOWN_WAITING, 0)
+
+
+def in_order(jobs: list[Job]) -> list[Job]:
+    """The newest submission first; pictures asked for together in the order in which they are served.
+
+    A job keeps its place when its state changes, so nothing jumps.
+    """
+    groups: list[list[Job]] = []
+    for job in sorted(jobs, key=lambda job: job.id):
+        last = groups[-1][-1] if groups else None
+        if last and last.prompt == job.prompt and job.created_at - last.created_at < TOGETHER_S:
+            groups[-1].append(job)
+        else:
+            groups.append([job])
+    return [job for group in reversed(groups) for job in group]
+
+
+def live(visitor: Submitter) -> None:
+    """Cards of the visitor's jobs. They refresh while one of them waits, and often while one is drawn."""
+    jobs, _behind = jobs_of(visitor)
+    pace = _pace(jobs)
+    st.fragment(_cards, run_every=pace)(visitor, pace)
+
+
+def _pace(jobs: list[Job]) -> float | None:
+    """Seconds between two looks at these jobs; None where nothing will change.
+
+    In a long line most visitors wait: looking less often for them leaves the web app's time to those with a picture
+    that forms.
+    """
+    states = {job.state for job in jobs}
+    return RUNNING_S if State.RUNNING in states else WAITING_S if State.QUEUED in states else None
+
+
+def _cards(visitor: Submitter, pace: float | None) -> None:
+    with plain_errors():
+        if st.session_state.pop("form_changed", False):
+            st.rerun()
+        jobs, more = jobs_of(visitor)
+        if _pace(jobs) != pace:
+            st.rerun()
+        if pace is not None:
+            executor_missing()
+        if not jobs:
+            empty_state(
+                _("Nothing drawn yet"), _("Write what you want to see and press Generate. The picture forms here.")
+            )
+            return
+        files = files_of([job.id for job in jobs])
+        _newest_sheet(jobs)
+        with st.grid("auto", min_column_width=260, key="live_cards"):
+            for job in jobs:
+                with st.container(border=True, key=f"job_{job.id}", height="stretch"):
+                    _card(job, files[job.id], visitor)
+        if more:
+            st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
+            st.page_link(QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
+
+
+def _newest_sheet(jobs: list[Job]) -> None:
+    """The way to the sheet of the newest pictures that were asked for together."""
+    sheets = submissions.of_jobs(the_studio().db, [job.id for job in jobs])
+    if sheets:
+        newest = max(sheets.values(), key=lambda sheet: sheet.id)
+        st.page_link(
+            SHEETS,
+            label=label(
+                _(
+                    "All of “{prompt}” side by side, to rank and choose from",
+                    prompt=quoted(short(newest.prompt, 40)),
+                )
+            ),
+            icon=":material/grid_view:",
+            query_params={"sheet": newest.id},
+        )
+
+
+def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
+    data = load(files.get("picture") or files.get("preview"))
+    draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
+    share = job.step / job.total_steps if job.state in (State.RUNNING, State.SUCCEEDED) else 0
+    st.html(
+        f'<div class="t2i-prompt">{esc(short(job.prompt, 120))}</div>'
+        f'<div class="t2i-meta">{esc(status_line(job))}</div>{bar(share, job)}'
+    )
+    heard(job)
+    curve(job, height=56)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        _actions(job, visitor)
+
+
+def _instead(job: Job) -> str:
+    if makes(job.engine) == "result" and job.state != State.QUEUED:
+        return engine_title(job.engine)
+    return {
+        State.QUEUED: _("Waiting for its turn"),
+        State.RUNNING: _("The first picture is on its way"),
+        State.FAILED: _("Failed before there was a picture"),
+        State.CANCELLED: _("Cancelled before there was a picture"),
+        State.SUCCEEDED: _("The picture is no longer in the store"),
+    }[job.state]
+
+
+def status_line(job: Job) -> str:
+    """Where the job stands, in one line."""
+    if job.state == State.QUEUED:
+        found = place_of(job)
+        if found.position == 0:
+            return _("Starting")
+        place = (
+            _("Next in the queue") if found.position == 1 else _("Number {place} in the queue", place=found.position)
+        )
+        if found.wait is None:
+            return place
+        return f"{place} · {_('starts in about {duration}', duration=duration(found.wait))}"
+    if job.state == State.RUNNING:
+        if job.cancel_requested:
+            return _("Cancelling")
+        parts = [_("Step {step} of {total}", step=job.step, total=job.total_steps)]
+        left = time_left(job)
+        parts += [] if job.score is None else [_("score {score}", score=number(job.score, ".2f"))]
+        parts += [] if left is None else [_("{duration} left", duration=duration(left))]
+        return " · ".join(parts)
+    if job.state == State.SUCCEEDED:
+        score = "" if job.score is None else _("Score {score}", score=number(job.score, ".2f")) + " · "
+        return score + _("done in {duration}", duration=duration(taken(job)))
+    if job.state == State.FAILED:
+        return _("Failed. {reason}", reason=job.error or _("No reason was given."))
+    if not job.step:
+        return _("Cancelled")
+    return _("Cancelled at step {step} of {total}", step=job.step, total=job.total_steps)
+
+
+def heard(job: Job) -> None:
+    """For those who listen to the page: a word when a picture begins and when it ends, not at every step."""
+    said = {
+        State.QUEUED: _("Waiting for its turn"),
+        State.RUNNING: _("Being drawn"),
+        State.SUCCEEDED: _("Succeeded"),
+        State.FAILED: _("Failed"),
+        State.CANCELLED: _("Cancelled"),
+    }[job.state]
+    with st.container(key=f"heard_{job.id}"):
+        st.html(f'<div role="status">{esc(said)}: {esc(short(job.prompt, 120))}</div>')
+
+
+def place_of(job: Job) -> Place:
+    """Place and estimated wait of a waiting job. Raises UnknownJob."""
+    known = _places(the_settings().database_url).get(job.id)
+    return known or queue.places(the_studio().db, [job.id])[job.id]
+
+
+@st.cache_data(ttl=2.0, max_entries=4, show_spinner=False)
+def _places(database_url: str) -> dict[str, Place]:
+    # Shared by all visitors: an estimate plays the whole queue forward.
+    db = the_studio().db
+    return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MOST_WAITING)])
+
+
+def taken(job: Job) -> float:
+    """Seconds from the start of the last attempt to now or the end."""
+    return (job.finished_at or time.time()) - (job.started_at or job.created_at)
+
+
+def time_left(job: Job) -> float | None:
+    """Estimated s until a running job is done, None before its speed is known."""
+    return (job.total_steps - job.step) / job.steps_per_s if job.steps_per_s else None
+
+
+def bar(share: float, job: Job) -> str:
+    """HTML of a progress bar; it keeps its place, invisible, where nothing runs."""
+    percent = round(100 * min(max(share, 0.0), 1.0))
+    shown = "" if job.state == State.RUNNING else " none"
+    return (
+        f'<div class="t2i-bar{shown}" role="progressbar" aria-label="{esc(_("Progress"))}" aria-valuenow="{percent}" '
+        f'aria-valuemin="0" aria-valuemax="100"><i style="width: {percent}%"></i></div>'
+    )
+
+
+def curve(job: Job, *, height: int) -> None:
+    """The score by step as a small line; the same height is kept while there is none."""
+    with st.container(key=f"curve_{job.id}", height=height + 8, border=False):
+        if len(job.history) > 1:
+            st.html(_line(job, height))
+
+
+def _line(job: Job, height: int) -> str:
+    # Drawn here: these cards are drawn every second for everybody, and a chart takes a hundred times as long.
+    scores = [score for _step, score in job.history]
+    highest, span = max(scores), max(max(scores) - min(scores), 1e-9)
+    points = " ".join(
+        f"{WIDE * step / job.total_steps:.1f},{1 + (height - 2) * (highest - score) / span:.1f}"
+        for step, score in job.history
+    )
+    said = _("Score by step, now {score}", score=number(job.history[-1][1], ".2f"))
+    # st.html takes no SVG, but a style: the line is the mask of a box in the theme's colour.
+    drawing = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {height}" preserveAspectRatio="none">'
+        f'<polyline points="{points}" fill="none" stroke="#000" stroke-width="2" stroke-linejoin="round" '
+        'vector-effect="non-scaling-stroke"/></svg>'
+    )
+    mask = f"url(data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()})"
+    return (
+        f'<div class="t2i-curve" role="img" aria-label="{esc(said)}" '
+        f'style="height: {height}px; -webkit-mask-image: {mask}; mask-image: {mask}"></div>'
+    )
+
+
+def _actions(job: Job, visitor: Submitter) -> None:
+    if job.state in (State.QUEUED, State.RUNNING):
+        st.button(
+            _("Cancel"),
+            key=f"cancel_{job.id}",
+            icon=":material/close:",
+            disabled=job.cancel_requested,
+            on_click=cancel,
+            args=(job.id, visitor),
+        )
+    elif job.state == State.SUCCEEDED:
+        st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
+        if makes(job.engine) == "drawing":
+            st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+    elif makes(job.engine) == "drawing":
+        st.button(_("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+
+
+def cancel(job_id: str, visitor: Submitter) -> None:
+    """Ask for a job's end; what stands against it is shown as one sentence."""
+    with plain_errors():
+        submit.cancel(the_studio(), visitor, job_id)
+
+
+def _edit(job: Job) -> None:
+    form.preset_from(job)
+    st.session_state["form_changed"] = True

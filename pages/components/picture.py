@@ -1,0 +1,42 @@
+"""A picture that keeps its place, alone or in a line of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from db.artefacts import Artefact
+from pages.shared import kept_files
+from pages.shared.files import load
+from pages.shared.language import _
+from pages.shared.text import esc, short
+
+
+def draw_picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: int | None = None) -> None:
+    """A square that never changes its size: the picture enlarged to fit, or a few words instead.
+
+    side: in px; None: as wide as there is room.
+    """
+    with st.container(key=f"pic_{key}", width=side or "stretch"):
+        if data is None:
+            st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
+        else:
+            st.image(kept_files.as_sent(data), alt=alt or _("Picture"), width="stretch")
+
+
+def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:
+    """A line of a list of sheets or refinements; opened, its id is in the address as ?KIND=."""
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{one_id}"):
+        draw_picture(load(files.get("thumbnail") or files.get("preview")), key=f"{kind}_{one_id}", alt=prompt, side=56)
+        st.html(
+            f'<div class="t2i-prompt">{esc(short(prompt))}</div>'
+            f'<div class="t2i-meta">{" · ".join(esc(part) for part in about)}</div>'
+        )
+        st.button(
+            _("Open"),
+            icon=":material/arrow_forward:",
+            key=f"open_{one_id}",
+            on_click=st.query_params.update,
+            args=({kind: one_id},),
+        )

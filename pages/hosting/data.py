@@ -1,0 +1,106 @@
+"""Disk used, the evening as one zip, and the end of its data."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.hosting.queue import act
+from pages.hosting.sign_in import the_host
+from pages.shared.errors import plain_errors
+from pages.shared.files import forget_files
+from pages.shared.studio import the_studio
+from pages.shared.text import esc, label
+from studio import host
+
+SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
+MOST_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
+
+
+def data_section() -> None:
+    """Three parts: what is kept, export, delete."""
+    with plain_errors():
+        _kept()
+        st.header("Export", anchor=False)
+        _export()
+        st.header("Delete", anchor=False)
+        _delete()
+
+
+def _kept() -> None:
+    kept = host.usage(the_studio(), the_host())
+    st.header("Disk used", anchor=False)
+    rows = [("All files", f"{size(kept.files)}"), ("Database", size(kept.database))]
+    if kept.free is not None:
+        rows.append(("Free on this disk", size(kept.free)))
+    rows += [
+        (kind.capitalize() if kind.islower() and len(kind) > 4 else kind.upper(), f"{size(total)} in {count} files")
+        for kind, (count, total) in kept.kinds.items()
+    ]
+    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in rows)
+    st.html(f'<dl class="t2i-facts">{body}</dl>')
+
+
+def _export() -> None:
+    st.caption(
+        "One zip with every picture that is not hidden, its animation and settings, the votes, and a gallery that "
+        "opens without a server. Visitors are numbered in it; names they gave are shown."
+    )
+    with st.form("host_export", border=False):
+        title_cell, span_cell = st.columns(2)
+        with title_cell:
+            title = st.text_input("Title", value="Pictures of the evening", max_chars=host.LONGEST_TITLE)
+        with span_cell:
+            span = st.selectbox("Pictures of", list(SPANS))
+        pressed = st.form_submit_button("Export", icon=":material/archive:")
+    if pressed:
+        with plain_errors(), st.spinner("Writing the zip"):
+            path, done = host.export(the_studio(), the_host(), title, SPANS[span])
+            st.success(label(f"{done.pictures} pictures and {done.votes} votes in {path.name}, {size(done.size)}."))
+    for path in host.exports(the_studio(), the_host()):
+        length = path.stat().st_size
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{path.stem}"):
+            st.html(
+                f'<div class="t2i-prompt">{esc(path.name)}</div>'
+                f'<div class="t2i-meta">{size(length)} · {esc(path.resolve().parent)}</div>'
+            )
+            if length <= MOST_DOWNLOAD_BYTES:
+                st.download_button(
+                    "Download",
+                    host.read_export(the_studio(), the_host(), path.name),
+                    file_name=path.name,
+                    mime="application/zip",
+                    key=f"download_{path.stem}",
+                    icon=":material/download:",
+                    on_click="ignore",
+                )
+            st.button(
+                "Delete",
+                key=f"delete_{path.stem}",
+                icon=":material/delete:",
+                on_click=act,
+                args=(host.delete_export, path.name),
+                help="Delete this zip",
+            )
+
+
+def _delete() -> None:
+    st.caption(
+        "Deletes every job with its pictures, every upload, vote, sheet, name and ban. The rules and the exports above "
+        "are kept. The queue must be paused and nothing may run. This cannot be undone."
+    )
+    with st.form("host_forget", border=False, clear_on_submit=True):
+        typed = st.text_input(f"Type {host.CONFIRMATION} to confirm")
+        pressed = st.form_submit_button("Delete the event's data", icon=":material/delete_forever:")
+    if pressed:
+        with plain_errors():
+            gone = host.forget(the_studio(), the_host(), typed)
+            forget_files()
+            st.success(f"{gone.jobs} jobs and {gone.files} files were deleted.")
+
+
+def size(count: int) -> str:
+    """Bytes in words: 12 kB, 3.4 MB, 1.2 GB."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} bytes"

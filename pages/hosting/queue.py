@@ -1,0 +1,168 @@
+"""The host's view of the queue and of the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from db import queue
+from db.artefacts import Artefact
+from db.jobs import ENDED, Job, State
+from pages.components import job_card
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.hosting.sign_in import is_host, the_host
+from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
+from pages.shared.studio import house_rules, the_studio
+from pages.shared.text import ago, esc, short
+from pages.shared.visitor import names_of
+from studio import access, host
+from studio.context import Studio, Submitter
+from studio.engines import engine_title, engines_making
+
+REFRESH_S = 2.0
+SHOWN_WAITING = 40
+PAGE = 24
+
+Action = Callable[[Studio, Submitter, str], None]  # of the host, on one job
+
+
+def act(action: Callable[..., Any], *args: Any) -> None:
+    """From a button: the action, or one sentence that says why not."""
+    with plain_errors():
+        action(the_studio(), the_host(), *args)
+
+
+def queue_section() -> None:
+    """Refreshes by itself."""
+    st.fragment(_queue, run_every=REFRESH_S)()
+
+
+def _queue() -> None:
+    with plain_errors():
+        if not is_host():
+            st.rerun()
+        db = the_studio().db
+        counts, paused = queue.counts(db), house_rules().paused
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.html(
+                f'<div class="t2i-prompt">The queue is {"paused" if paused else "open"}</div>'
+                f'<div class="t2i-meta" role="status">{counts[State.RUNNING]} running · '
+                f"{counts[State.QUEUED]} waiting · {counts[State.SUCCEEDED]} finished · "
+                f"{counts[State.FAILED]} failed</div>",
+                width="content",
+            )
+            if paused:
+                st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(host.resume,))
+            else:
+                st.button("Pause", icon=":material/pause:", on_click=act, args=(host.pause,))
+        if paused and counts[State.RUNNING]:
+            st.caption("What runs is finished; nothing new is started.")
+        running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)
+        files, names = files_of([job.id for job in running]), names_of([*running, *waiting])
+        if running:
+            st.header("Running", anchor=False)
+        for job in running:
+            _row(job, names, job_card.status_line(job), files[job.id].get("preview"))
+        if waiting:
+            st.header("Waiting", anchor=False)
+        for place, job in enumerate(waiting, start=1):
+            _row(job, names, f"{place} · waiting since {ago(job.created_at)}", None, first=place == 1)
+        if counts[State.QUEUED] > len(waiting):
+            st.caption(f"{counts[State.QUEUED] - len(waiting)} more wait behind these.")
+
+
+def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, first: bool = True) -> None:
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_host_{job.id}"):
+        if job.state == State.RUNNING:
+            draw_picture(load(preview), key=f"host_{job.id}", alt=job.prompt, side=56)
+        hidden = "Hidden · " if job.hidden else ""
+        st.html(
+            f'<div class="t2i-prompt">{esc(short(job.prompt))}</div>'
+            f'<div class="t2i-meta">{hidden}{esc(called(job.submitter, names))} · '
+            f"{esc(engine_title(job.engine))} · {esc(line)}</div>"
+        )
+        if not first:
+            _button("Front", job, host.to_front, "vertical_align_top")
+        _hide_or_show(job)
+        _button("Cancel", job, host.cancel, "close", disabled=job.cancel_requested)
+
+
+def _button(label: str, job: Job, action: Action, icon: str, disabled: bool = False) -> None:
+    st.button(
+        label,
+        key=f"host_{label.lower()}_{job.id}",
+        icon=f":material/{icon}:",
+        disabled=disabled,
+        on_click=act,
+        args=(action, job.id),
+        help=f"{label} this job",
+    )
+
+
+def _hide_or_show(job: Job) -> None:
+    if job.hidden:
+        _button("Show", job, host.unhide, "visibility")
+    else:
+        _button("Hide", job, host.hide, "visibility_off")
+
+
+def called(visitor: str, names: dict[str, str]) -> str:
+    """The visitor's name, or the beginning of the id: whoever knows the whole could act in their name."""
+    return names.get(visitor) or f"visitor {visitor[:6]}"
+
+
+def pictures_section() -> None:
+    """All pictures, hidden ones and those that were never finished as well, newest first."""
+    search, only = st.columns([3, 1], vertical_alignment="bottom")
+    with search:
+        term = st.text_input("Search", key="host_search", placeholder="Words of a prompt", icon=":material/search:")
+    with only:
+        hidden = st.toggle("Hidden only", key="host_hidden")
+    trail: list[str] = st.session_state.setdefault("host_trail", [])
+    if st.session_state.get("host_filter") != (term, hidden):
+        st.session_state["host_filter"] = (term, hidden)
+        trail.clear()
+    found = access.jobs(
+        the_studio(),
+        the_host(),
+        before_id=trail[-1] if trail else None,
+        limit=PAGE + 1,
+        states=[State.RUNNING, *ENDED],
+        without=engines_making("result"),
+        search=term.strip() or None,
+        include_hidden=True,
+        only_hidden=hidden,
+    )
+    if not found:
+        empty_state("No pictures", "Nothing is hidden." if hidden else "There is nothing here yet.")
+        return
+    shown = found[:PAGE]
+    files, names = files_of([job.id for job in shown]), names_of(shown)
+    with st.grid("auto", min_column_width=150, key="host_pictures"):
+        for job in shown:
+            with st.container(key=f"host_picture_{job.id}", gap="xsmall"):
+                _picture(job, files[job.id], names)
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        st.button("Newer", icon=":material/arrow_back:", key="host_newer", disabled=not trail, on_click=_newer)
+        older = len(found) <= PAGE
+        st.button("Older", key="host_older", disabled=older, on_click=trail.append, args=(shown[-1].id,))
+
+
+def _newer() -> None:
+    st.session_state["host_trail"].pop()
+
+
+def _picture(job: Job, files: dict[str, Artefact], names: dict[str, str]) -> None:
+    data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
+    draw_picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead="No picture yet")
+    state = "Hidden · " if job.hidden else "" if job.state == State.SUCCEEDED else f"{job.state.capitalize()} · "
+    st.html(
+        f'<div class="t2i-prompt">{esc(short(job.prompt, 60))}</div>'
+        f'<div class="t2i-meta">{state}{esc(called(job.submitter, names))}</div>'
+    )
+    with st.container(horizontal=True, gap="xsmall"):
+        _hide_or_show(job)

@@ -1,0 +1,72 @@
+"""Votes and jobs as files. A file is made when it is asked for, once a minute for all visitors together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from db.evening import tables
+from pages.shared.language import N_, _, number
+from pages.shared.studio import the_studio
+
+TITLES = {"votes": N_("Votes"), "jobs": N_("Jobs")}
+
+
+def buttons() -> None:
+    """The four downloads, and what is in them."""
+    st.header(_("Take it home"), anchor=False)
+    with st.container(horizontal=True, gap="small", key="take_home"):
+        for name, make in FILES.items():
+            what, kind = name.split(".")
+            st.download_button(
+                f"{_(TITLES[what])} ({kind.upper()})",
+                partial(file, name),
+                file_name=name,
+                mime="text/csv" if make is _csv else "application/json",
+                key=f"take_{what}_{kind}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    st.caption(
+        _(
+            "The newest {votes} votes and {jobs} jobs, without hidden pictures. Visitors go by names that lead "
+            "nowhere.",
+            votes=number(tables.MOST_VOTES, ","),
+            jobs=number(tables.MOST_JOBS, ","),
+        )
+    )
+
+
+def file(name: str) -> bytes:
+    """The bytes of one of FILES, at most a minute old; what is hidden or deleted is gone from them at once."""
+    return _file(name, tables.withheld(the_studio().db))
+
+
+@st.cache_data(ttl=60.0, max_entries=4, show_spinner=False)
+def _file(name: str, withheld: str) -> bytes:
+    return FILES[name](name.split(".")[0])
+
+
+def _csv(what: str) -> bytes:
+    db = the_studio().db
+    votes = what == "votes"
+    rows = tables.votes(db) if votes else tables.jobs(db)
+    # With the mark in front, Excel reads the file as UTF-8.
+    return (
+        "\ufeff".encode() + "".join(tables.as_csv(tables.VOTE_COLUMNS if votes else tables.JOB_COLUMNS, rows)).encode()
+    )
+
+
+def _json(what: str) -> bytes:
+    db = the_studio().db
+    return "".join(tables.as_json(tables.votes(db) if what == "votes" else tables.jobs(db))).encode()
+
+
+FILES: dict[str, Callable[[str], bytes]] = {
+    "votes.csv": _csv,
+    "votes.json": _json,
+    "jobs.csv": _csv,
+    "jobs.json": _json,
+}

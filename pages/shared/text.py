@@ -1,0 +1,50 @@
+"""User text shown as plain text, and times in words."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+
+from pages.shared.language import _, ngettext
+
+
+def esc(text: object) -> str:
+    """Text for st.html: tags and quotes are inert."""
+    return html.escape(str(text))
+
+
+def label(text: str) -> str:
+    """Text for a label or message, which Streamlit reads as Markdown: every mark is shown as it was typed."""
+    escaped = re.sub(r"([\\\\`*_{}\[\]()#+.!|<>~$:&=^-])", r"\\\1", text.replace("\n", " "))
+    # An invisible word joiner keeps :heart:, ->, addresses and the like from being replaced after the parsing.
+    return re.sub(r"([:<>=@-]|www(?=\\\.))", "\\1\u2060", escaped, flags=re.IGNORECASE)
+
+
+def short(text: str, length: int = 80) -> str:
+    """The text, cut at a word where it is longer than `length` characters."""
+    if len(text) <= length:
+        return text
+    return text[:length].rsplit(" ", 1)[0].rstrip(" ,.;:") + "…"
+
+
+def quoted(text: str) -> str:
+    """Text that stands inside a sentence: marks in it that turn the direction of writing end with it."""
+    return f"\u2068{text}\u2069"
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words: 8 s, 3 min, 2 h."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    if seconds < 36 * 3600:
+        return f"{round(seconds / 3600)} h"
+    return ngettext("{n} day", "{n} days", round(seconds / 86400))
+
+
+def ago(at: float) -> str:
+    """How long ago a time in UTC s was: just now, 3 min ago."""
+    passed = time.time() - at
+    return _("just now") if passed < 5 else _("{duration} ago", duration=duration(passed))

@@ -1,0 +1,88 @@
+"""What may be seen, and by whom: what the host has hidden is there for the host alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db import artefacts, queue
+from db.artefacts import Artefact, sources
+from db.errors import UnknownArtefact, UnknownJob
+from db.jobs import Job
+from studio.context import Studio, Submitter
+from studio.errors import NotHost
+
+
+def may_see(submitter: Submitter, job: Job) -> bool:
+    """Whether the job, its prompt and its files are shown to them."""
+    return submitter.is_host or not job.hidden
+
+
+def owns(submitter: Submitter, job: Job) -> bool:
+    """Whether it is theirs: to be cancelled, and to be found among their own."""
+    return job.submitter == submitter.id
+
+
+def job(studio: Studio, submitter: Submitter, job_id: str) -> Job:
+    """The job with this id. Raises UnknownJob where there is none that they may see."""
+    found = queue.get(studio.db, job_id)
+    if not may_see(submitter, found):
+        raise UnknownJob(job_id)
+    return found
+
+
+def jobs(
+    studio: Studio,
+    submitter: Submitter,
+    *,
+    mine: bool = False,
+    include_hidden: bool = False,
+    only_hidden: bool = False,
+    **filters: Any,
+) -> list[Job]:
+    """A page of jobs, newest first; `filters` as db.queue.list_jobs takes them.
+
+    mine: their own alone. Raises NotHost where anybody else asks for hidden ones.
+    """
+    if (include_hidden or only_hidden) and not submitter.is_host:
+        raise NotHost
+    return queue.list_jobs(
+        studio.db,
+        submitter=submitter.id if mine else None,
+        include_hidden=include_hidden,
+        only_hidden=only_hidden,
+        **filters,
+    )
+
+
+def made_from(studio: Studio, submitter: Submitter, child: Job) -> Job | None:
+    """The job whose picture this one was made from; None where there is none that they may see."""
+    try:
+        return None if child.parent_id is None else job(studio, submitter, child.parent_id)
+    except UnknownJob:
+        return None
+
+
+def file(studio: Studio, submitter: Submitter, artefact: Artefact) -> bytes:
+    """The bytes of a job's file as it is asked for. Raises UnknownJob where the host has hidden the job by then."""
+    if artefact.job_id is not None:
+        job(studio, submitter, artefact.job_id)
+    return studio.store.get(artefact.key)
+
+
+def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact:
+    """The record of a file. Raises UnknownArtefact where there is none that they may see."""
+    found = artefacts.get(studio.db, artefact_id)
+    try:
+        if found.job_id is not None:
+            job(studio, submitter, found.job_id)
+    except UnknownJob:
+        raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.") from None
+    return found
+
+
+def source(studio: Studio, reference: str) -> bytes:
+    """A picture that a setting names by its key or by the id of its record, to be shown beside the setting.
+
+    Raises SourceHidden for everybody where the host took it out, and UnknownArtefact.
+    """
+    return studio.store.get(sources.key_of(studio.db, studio.store, reference))

@@ -1,0 +1,185 @@
+"""A comparison: one prompt over the values of one or two settings, every cell checked before anything is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from db.sheets.submissions import Submission
+from generator import registry
+from generator.params import BadParams, validate
+from studio.context import Studio, Submitter
+from studio.errors import BadWish, Term
+from studio.settings_form import OWN_WIDGET, Field
+from studio.settings_form import fields as fields_of
+from studio.submit import new_drawing, submit_sheet
+
+MOST_CELLS = 48
+ENGINE, PROMPT = "engine", "prompt"
+ANY = ("any", "none")  # as a style: none in particular
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting, or the engine itself, and the values it takes, as they were typed."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def layout(self) -> dict[str, Any]:
+        """As the sheet keeps it."""
+        return {"name": self.name, "values": list(self.values)}
+
+
+def compare(
+    studio: Studio, submitter: Submitter, engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
+) -> Submission:
+    """Queue every cell as one sheet, or none. Raises as `cells`, and TooManyQueued."""
+    made = cells(engine, base, rows, columns)
+    wanted = [(label, new_drawing(studio, its_engine, values)) for label, its_engine, values in made]
+    layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
+    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), (str(base["prompt"]),))
+    return submit_sheet(studio, submitter, "compare", "; ".join(prompts), wanted, layout)[0]
+
+
+def axis(name: str, typed: str) -> Axis:
+    """The values typed between commas, prompts between semicolons. Raises BadParams for none, an empty or a repeated
+    one."""
+    # Prompts have commas of their own.
+    between, what = (";", Term("semicolons")) if name == PROMPT else (",", Term("commas"))
+    values = tuple(value.strip() for value in typed.split(between))
+    if not typed.strip():
+        raise BadWish(
+            "Write the values of {name} with {what} between them, for example: {example}",
+            name=name,
+            what=what,
+            example=example(name),
+        )
+    if "" in values:
+        raise BadWish(
+            "The values of {name} have an empty place between two {what}: {typed}",
+            name=name,
+            what=what,
+            typed=typed.strip(),
+        )
+    repeated = next((value for value in values if values.count(value) > 1), None)
+    if repeated is not None:
+        raise BadWish("The value {value} of {name} is there twice.", value=repeated, name=name)
+    return Axis(name, values)
+
+
+def example(name: str) -> str:
+    """Values somebody might type for a setting."""
+    known = {
+        ENGINE: ", ".join(registry.drawing_engines()[:2]),
+        PROMPT: "a red heart; a blue car, from the side",
+        "seed": "1, 2, 3",
+        "style": ", ".join(list(registry.STYLES)[:3]),
+        "cutn": "8, 16",
+        "learning_rate": ".02, .05",
+        "steps": "10, 20, 40",
+    }
+    return known.get(name, "one, another")
+
+
+def _fields(engine: str) -> dict[str, Field]:
+    """What the form offers for any of the engine's checkpoints, by name."""
+    checkpoints = registry.ENGINES[engine].checkpoints
+    groups = [group for one in checkpoints for group in fields_of(engine, one, checkpoints).values()]
+    return {field.name: field for group in groups for field in group}
+
+
+def engines_in(engine: str, name: str, typed: str) -> list[str]:
+    """The engines to compare with: those typed where the axis `name` is the engine, else the one chosen."""
+    drawing = registry.drawing_engines()
+    named = [value.strip() for value in typed.split(",")] if name == ENGINE else []
+    return [value for value in dict.fromkeys(named) if value in drawing] or [engine]
+
+
+def settings_of(engines: Sequence[str]) -> list[str]:
+    """What can be compared with all of these engines: the engine, the seed, the style, and what each one's form offers
+    for some of its checkpoints, with a value that all permit."""
+    first = [ENGINE, PROMPT, "seed", "style"]
+    every = [_fields(engine) for engine in engines]
+    shared = [name for name in every[0] if all(name in fields for fields in every)]
+    return [*first, *(n for n in shared if n not in (*first, *OWN_WIDGET) and _permitted(every, n) is not None)]
+
+
+def permitted(engines: Sequence[str], name: str) -> str:
+    """The values of a setting that all of these engines permit, in words; empty where there is nothing to say."""
+    if name == "style":
+        return ", ".join([*registry.STYLES, ANY[0]])
+    every = [_fields(engine) for engine in engines]
+    return _permitted(every, name) or "" if all(name in fields for fields in every) else ""
+
+
+def _permitted(every: Sequence[Mapping[str, Field]], name: str) -> str | None:
+    """The same; None where the engines have no value in common."""
+    fields = [one[name] for one in every]
+    if fields[0].kind == "switch":
+        return "true, false"
+    if fields[0].choices:
+        shared = [str(choice) for choice in fields[0].choices if all(choice in field.choices for field in fields)]
+        return ", ".join(shared) or None
+    least = max((field.least for field in fields if field.least is not None), default=None)
+    most = min((field.most for field in fields if field.most is not None), default=None)
+    if least is not None and most is not None:
+        return f"{least:.10g} to {most:.10g}" if least <= most else None
+    return ""
+
+
+def cells(
+    engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """(label, engine, settings) of every cell, row by row.
+
+    base: the settings all cells have, prompt and seed among them. Raises BadParams, naming the cell, for the first
+    one that cannot be drawn, and for more than MOST_CELLS.
+    """
+    if columns is not None and columns.name == rows.name:
+        raise BadWish("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name)
+    count = len(rows.values) * (len(columns.values) if columns else 1)
+    if count > MOST_CELLS:
+        raise BadWish(
+            "This makes {count} pictures; at most {most} are allowed. Take some values away.",
+            count=count,
+            most=MOST_CELLS,
+        )
+    axes = [rows] if columns is None else [rows, columns]
+    made = []
+    for chosen in product(*(one.values for one in axes)):
+        named = dict(zip((one.name for one in axes), chosen, strict=True))
+        label = " · ".join(f"{name} {value}" for name, value in named.items())
+        its_engine = named.pop(ENGINE, engine)
+        try:
+            values = {**base, **{name: _value(its_engine, name, typed) for name, typed in named.items()}}
+            if "style" not in named and not _styled(its_engine, values):
+                values.pop("style", None)
+            validate(its_engine, values)
+        except (BadParams, registry.UnknownName) as error:
+            raise BadParams(f"{label}: {error}") from None
+        made.append((label, its_engine, values))
+    return made
+
+
+def _styled(engine: str, values: Mapping[str, Any]) -> bool:
+    try:
+        return registry.checkpoint_spec(values.get("checkpoint") or registry.first_checkpoint(engine, "")).styled
+    except registry.UnknownName:
+        return True  # the check says what is wrong with it
+
+
+def _value(engine: str, name: str, typed: str) -> Any:
+    """What was typed as the setting wants it; left as typed where it does not fit, so that the check explains it."""
+    if name == "style":
+        return None if typed.lower() in ANY else typed
+    field = _fields(engine).get(name)
+    if field is None:
+        return typed
+    if field.kind == "choices":
+        return tuple(part.strip() for part in typed.split("+"))
+    if field.kind == "choice":
+        return next((choice for choice in field.choices if str(choice) == typed), typed)
+    return typed  # whole numbers, numbers and switches are read out of text by the declaration

@@ -1,0 +1,64 @@
+"""The studio as a page or a program has it open, and who asks it for something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from db.artefacts import Store
+
+
+class Configuration(Protocol):
+    """What the studio reads of the configuration: settings.Settings has all of it."""
+
+    @property
+    def max_queued_per_submitter(self) -> int: ...
+    @property
+    def max_per_hour_per_submitter(self) -> int | None: ...
+    @property
+    def max_attempts(self) -> int: ...
+    @property
+    def max_upload_bytes(self) -> int: ...
+    @property
+    def default_engine(self) -> str: ...
+    @property
+    def default_checkpoint(self) -> str: ...
+    @property
+    def downloads(self) -> bool: ...
+    @property
+    def checkpoints_dir(self) -> Path: ...
+    @property
+    def exports_dir(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit."""
+
+    max_queued: int | None
+    max_per_hour: int | None
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What every function of this package needs: the configuration, the database and the artefact store."""
+
+    settings: Configuration
+    db: sa.Engine
+    store: Store
+
+    @property
+    def limits(self) -> Limits:
+        """As configured; the host's own come before these, see `limits.in_force`."""
+        return Limits(self.settings.max_queued_per_submitter, self.settings.max_per_hour_per_submitter)
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Who asks: the secret id of a visitor or of a key, and whether they have shown that they are the host."""
+
+    id: str
+    is_host: bool = False

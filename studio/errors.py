@@ -1,0 +1,44 @@
+"""Why the studio does not do what it was asked for: one sentence that may be shown to whoever asked."""
+
+from __future__ import annotations
+
+from db.errors import DbError
+from generator.params import BadParams
+from generator.registry import UnknownName
+
+
+class Term(str):
+    """A word inside a sentence that is translated with it."""
+
+
+class Refused(Exception):
+    """Base of the studio's own errors: an English sentence, and what goes into its {places}.
+
+    str() of it is the whole sentence; pages translate the sentence first.
+    """
+
+    def __init__(self, sentence: str, **values: object) -> None:
+        super().__init__(sentence.format(**values) if values else sentence)
+        self.sentence, self.values = sentence, values
+
+
+class BadWish(Refused, BadParams):
+    """What is asked for cannot be drawn, ranked or compared, and what is permitted."""
+
+
+class NotHost(Refused):
+    """Somebody who is not the host asks for what only the host may do."""
+
+    def __init__(self) -> None:
+        super().__init__("Only the host may do this; sign in on the Host page.")
+
+
+class DownloadsOff(Refused):
+    """Checkpoints are not downloaded for visitors here."""
+
+    def __init__(self) -> None:
+        super().__init__("Downloads are not allowed here; the host can allow them with T2I_DOWNLOADS=true.")
+
+
+# Whatever a function of this package raises because of what was asked for, or of the machine, is one of these.
+SENTENCES = (Refused, DbError, BadParams, UnknownName)

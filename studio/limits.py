@@ -1,0 +1,42 @@
+"""What the host lets visitors use, and how much of it."""
+
+from __future__ import annotations
+
+from db.rules import host_rules, visitors
+from generator import registry
+from generator.params.vary import takes_pictures
+from studio.context import Limits, Studio, Submitter
+
+
+def in_force(studio: Studio) -> Limits:
+    """The host's limits for each submitter as they are now; where the host has set none, as configured."""
+    host, configured = host_rules.get(studio.db), studio.limits
+    return Limits(host.max_queued or configured.max_queued, host.max_per_hour or configured.max_per_hour)
+
+
+def check_welcome(studio: Studio, submitter: Submitter) -> None:
+    """Raises Banned."""
+    visitors.check(studio.db, submitter.id)
+
+
+def is_offered(studio: Studio, engine: str) -> bool:
+    """Whether the host lets visitors use the engine."""
+    return engine not in host_rules.get(studio.db).withheld
+
+
+def offered_engines(studio: Studio) -> list[str]:
+    """The engines that draw and that the host lets visitors see."""
+    withheld = host_rules.get(studio.db).withheld
+    return [name for name in registry.drawing_engines() if name not in withheld]
+
+
+def engines_that_vary(studio: Studio) -> list[str]:
+    """The same, of those that can go on from a picture."""
+    offered = offered_engines(studio)
+    return [name for name in takes_pictures() if name in offered]
+
+
+def first_choice(studio: Studio) -> tuple[str, str]:
+    """The engine and the checkpoint that the host wants shown first, whether or not they can be had."""
+    host, configured = host_rules.get(studio.db), studio.settings
+    return host.default_engine or configured.default_engine, host.default_checkpoint or configured.default_checkpoint

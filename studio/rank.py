@@ -1,0 +1,42 @@
+"""Pictures of a sheet in the order in which CLIP sees a prompt in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from db.jobs import Job
+from db.sheets import submissions
+from db.sheets.submissions import Submission
+from generator.params import validate_job
+from studio.context import Studio, Submitter
+from studio.errors import BadWish
+from studio.submit import check_sources, new_job
+
+
+def rank(
+    studio: Studio,
+    submitter: Submitter,
+    sheet: Submission,
+    pictures: Sequence[str],
+    *,
+    prompt: str,
+    clip: Sequence[str],
+    once: bool = False,
+) -> Job:
+    """Rank pictures of a sheet, named by the ids of their artefacts. Raises BadParams, TooManyQueued.
+
+    once: a sheet that has been ranked is not ranked again, unless that failed a while ago.
+    """
+    if len(pictures) < 2:
+        raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
+    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
+    check_sources(studio, params)
+    return submissions.add_about(
+        studio.db,
+        sheet.id,
+        new_job(studio, "rank", params),
+        submitter=submitter.id,
+        label="ranking",
+        once=once,
+        **vars(studio.limits),
+    )

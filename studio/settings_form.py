@@ -1,0 +1,103 @@
+"""The settings of an engine as a form offers them, made from its parameter declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from generator import registry
+from generator.checkpoints.inventory import own_folders
+from generator.params import BadParams, params_class, validate
+from studio.context import Studio
+
+# What a form has its own widget for, or fills in from an upload.
+OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
+_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
+_CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting as the form shows it; bounds are inclusive, None where there is none."""
+
+    name: str
+    kind: Literal["choice", "choices", "switch", "whole", "number", "text"]
+    group: str
+    unit: str
+    help: str
+    choices: tuple[Any, ...] = ()  # texts, or whole numbers
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The name in words, for people."""
+        text = " ".join(_ACRONYMS.get(word, word) for word in self.name.split("_"))
+        return text[0].upper() + text[1:]
+
+
+def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str, list[Field]]:
+    """The settings of an engine that this checkpoint reads, by group, in the order of their declaration.
+
+    checkpoints: those to choose from. Raises registry.UnknownName.
+    """
+    groups: dict[str, list[Field]] = {}
+    spec = registry.checkpoint_spec(checkpoint)
+    for name, info in params_class(engine).model_fields.items():
+        if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
+            continue
+        field = _field(name, info, checkpoints)
+        groups.setdefault(field.group, []).append(field)
+    return groups
+
+
+def checkpoints(studio: Studio, engine: str) -> list[str]:
+    """Those of the tables, and the host's own that are there. Raises registry.UnknownName."""
+    own = [name for name in own_folders(studio.settings.checkpoints_dir) if registry.offers(engine, name)]
+    return [*registry.ENGINES[engine].checkpoints, *own]
+
+
+def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
+    """What each setting is before anybody changes it, for this checkpoint; the seed is random."""
+    # Asked of the declaration itself, since some settings follow from others.
+    return {**validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0}).model_dump(), "seed": None}
+
+
+def follows(engine: str, params: Mapping[str, Any], name: str) -> bool:
+    """Whether a setting of a job is what follows from the others."""
+    try:
+        others = {other: value for other, value in params.items() if other != name}
+        return bool(validate(engine, others).model_dump(mode="json")[name] == params[name])
+    except (BadParams, registry.UnknownName, KeyError):
+        return False
+
+
+def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
+    extra: Any = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    field = Field(name, "text", str(extra.get("group", "more")), str(extra.get("unit", "")), info.description or "")
+    kind: Any = info.annotation
+    if name == "checkpoint":
+        return replace(field, kind="choice", choices=tuple(checkpoints))
+    if name == "upscaler":
+        return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
+    if name in _CHOICES_OF:
+        return replace(field, kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"))
+    if get_origin(kind) is Literal:
+        return replace(field, kind="choice", choices=get_args(kind))
+    if kind is bool:
+        return replace(field, kind="switch")
+    if kind in (int, float):
+        least, most = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
+        return replace(field, kind="whole" if kind is int else "number", least=least, most=most)
+    return field
+
+
+def _bound(info: FieldInfo, *names: str) -> float | None:
+    for constraint in info.metadata:
+        for name in names:
+            if (value := getattr(constraint, name, None)) is not None:
+                return float(value)
+    return None

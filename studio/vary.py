@@ -1,0 +1,64 @@
+"""Variations of a finished picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db import queue
+from db.artefacts import Artefact
+from db.jobs import Job
+from db.queue import NewJob
+from db.sheets.submissions import Submission
+from generator import registry
+from generator.params import validate
+from generator.params.vary import varied
+from studio.context import Studio, Submitter
+from studio.engines import makes
+from studio.errors import BadWish
+from studio.submit import MAX_PICTURES, check_sources, new_job, seeds, submit_sheet
+
+
+def vary(
+    studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
+) -> Submission:
+    """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
+    wanted = variations_of(studio, job, picture, engine=engine, count=count, skip_rate=skip_rate)
+    layout = {"skip_rate": skip_rate, "parent": job.id}
+    return submit_sheet(studio, submitter, "variations", job.prompt, wanted, layout)[0]
+
+
+def variations_of(
+    studio: Studio, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
+) -> list[tuple[str, NewJob]]:
+    """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
+    if not 1 <= count <= MAX_PICTURES:
+        raise BadWish("{count} variations; 1 to {most} are allowed.", count=count, most=MAX_PICTURES)
+    values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
+    wanted: list[tuple[str, NewJob]] = []
+    for seed in seeds(None, count):
+        params = validate(engine, {**values, "seed": seed})
+        if not wanted:
+            check_sources(studio, params)
+        wanted.append((f"seed {seed}", new_job(studio, engine, params, parent_id=job.id, source=picture.id)))
+    return wanted
+
+
+def drawing_of(studio: Studio, job: Job) -> Job:
+    """The job that drew a picture: of one that was enlarged, the one it was made from."""
+    seen = {job.id}
+    while makes(job.engine) != "drawing" and job.parent_id is not None and job.parent_id not in seen:
+        job = queue.get(studio.db, job.parent_id)
+        seen.add(job.id)
+    return job
+
+
+def _kept(job: Job, engine: str) -> dict[str, Any]:
+    """What a variation takes over from the job: all settings where the engine is the same, else prompt and style."""
+    if job.engine == engine:
+        return dict(job.params)
+    values: dict[str, Any] = {"prompt": job.prompt}
+    style = job.params.get("style")
+    checkpoint = registry.checkpoint_spec(registry.ENGINES[engine].checkpoints[0])
+    if style in registry.STYLES and checkpoint.styled:  # elsewhere a style may be any words
+        values["style"] = style
+    return values

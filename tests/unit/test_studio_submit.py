@@ -1,0 +1,124 @@
+"""What a visitor may ask for, whoever passes it on: within the limits, of the host's engines, their own jobs alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from db import artefacts, queue
+from db.errors import Banned, EngineWithheld, NotYours, TooManyQueued, UnknownJob
+from db.jobs import State
+from db.rules import host_rules
+from generator.params import BadParams
+from studio import host, models
+from studio.context import Limits, Submitter
+from studio.errors import SENTENCES, BadWish, DownloadsOff
+from studio.limits import first_choice, in_force, offered_engines
+from studio.names import name_of, set_name
+from studio.submit import cancel, submit
+from studio.uploads import MAX_IMAGE_PROMPTS, MAX_SIDE, Upload, submit_with_pictures
+from tests.pages.visits import ME, SOMEBODY, Studio, picture_bytes
+
+ANNA, BEN, HOST = Submitter(ME), Submitter(SOMEBODY), Submitter("the-host-the-host", is_host=True)
+HEART = {"prompt": "a red heart", "seed": None}
+
+
+def test_a_visitor_beyond_the_limit_is_refused_whole_and_told_the_limit(visits: Studio) -> None:
+    studio = visits.opened(max_queued_per_submitter=2)
+    with pytest.raises(TooManyQueued, match="These 3 jobs were not queued") as refused:
+        submit(studio, ANNA, "vqgan-clip", HEART, pictures=3)
+    assert isinstance(refused.value, SENTENCES) and not queue.list_jobs(visits.db)
+    assert len(submit(studio, ANNA, "vqgan-clip", HEART, pictures=2)) == 2
+    with pytest.raises(TooManyQueued, match="wait or cancel one"):
+        submit(studio, ANNA, "vqgan-clip", HEART)
+    assert submit(studio, BEN, "vqgan-clip", HEART), "everybody has their own limit"
+
+
+def test_the_hosts_limits_come_before_the_configured_ones(visits: Studio) -> None:
+    studio = visits.opened(max_queued_per_submitter=50)
+    assert in_force(studio) == studio.limits == Limits(50, None)
+    host.set_limits(studio, HOST, 1, 7)
+    assert in_force(studio) == Limits(1, 7)
+    submit(studio, ANNA, "vqgan-clip", HEART)
+    with pytest.raises(TooManyQueued):
+        submit(studio, ANNA, "vqgan-clip", HEART)
+
+
+def test_what_the_host_withholds_is_neither_offered_nor_drawn(visits: Studio) -> None:
+    studio = visits.opened()
+    host.set_engines(studio, HOST, ["latent-diffusion", "rank"], "latent-diffusion", "mini-latent-diffusion")
+    assert offered_engines(studio) == ["latent-diffusion"]
+    assert first_choice(studio) == ("latent-diffusion", "mini-latent-diffusion")
+    with pytest.raises(EngineWithheld, match="choose another"):
+        submit(studio, ANNA, "vqgan-clip", HEART)
+
+
+def test_somebody_elses_job_cannot_be_cancelled(visits: Studio) -> None:
+    studio, job = visits.opened(), visits.enqueue("a red heart")
+    with pytest.raises(NotYours, match="submitted by somebody else"):
+        cancel(studio, BEN, job.id)
+    with pytest.raises(UnknownJob):
+        cancel(studio, ANNA, "guessed")
+    assert queue.get(visits.db, job.id).state == State.QUEUED
+    assert cancel(studio, ANNA, job.id).state == State.CANCELLED
+
+
+def test_a_banned_visitor_leaves_nothing_behind(visits: Studio) -> None:
+    studio = visits.opened()
+    visits.enqueue("a red heart")
+    host.ban(studio, HOST, ANNA.id)
+    picture = Upload("me.png", picture_bytes("PNG"))
+    with pytest.raises(Banned):
+        submit_with_pictures(studio, ANNA, "vqgan-clip", HEART, {"init_image": [picture]})
+    with pytest.raises(Banned):
+        set_name(studio, ANNA, "Ada")
+    assert len(queue.list_jobs(visits.db)) == 1
+
+
+def test_a_picture_sent_along_is_made_clean_and_started_from(visits: Studio) -> None:
+    sent = [Upload(f"{n}.jpg", picture_bytes("JPEG")) for n in range(MAX_IMAGE_PROMPTS)]
+    uploads = {"init_image": sent[:1], "image_prompts": sent[:2], "mask_image": []}
+    (job,) = submit_with_pictures(visits.opened(), ANNA, "vqgan-clip", {**HEART, "init": "random"}, uploads)
+    assert job.params["init"] == "image" and len(job.params["image_prompts"].split(" | ")) == 2
+    assert visits.store.get(job.params["init_image"]).startswith(b"\x89PNG") and MAX_SIDE >= 48
+
+
+@pytest.mark.parametrize(
+    ("values", "count", "data", "sentence"),
+    [
+        ({}, 1, b"<svg onload=alert(1)>", "'it.png': "),
+        ({}, MAX_IMAGE_PROMPTS + 1, None, "5 pictures to resemble; at most 4 are allowed."),
+        ({"width": 4096}, 1, None, "too large for mini"),
+    ],
+)
+def test_a_refused_wish_leaves_no_files(
+    visits: Studio, values: dict[str, int], count: int, data: bytes | None, sentence: str
+) -> None:
+    upload = Upload("it.png", picture_bytes("PNG") if data is None else data)
+    with pytest.raises(BadParams, match=sentence):
+        submit_with_pictures(
+            visits.opened(), ANNA, "vqgan-clip", {**HEART, **values}, {"image_prompts": [upload] * count}
+        )
+    assert not queue.list_jobs(visits.db)
+    assert artefacts.of_job(visits.db, "none") == {} and not visits.store.exists("uploads")
+
+
+def test_a_checkpoint_is_downloaded_once_and_only_where_the_host_allows_it(visits: Studio) -> None:
+    with pytest.raises(DownloadsOff, match="T2I_DOWNLOADS"):
+        models.fetch(visits.opened(), ANNA, "RN50")
+    studio = visits.opened(downloads=True)
+    assert models.fetch(studio, ANNA, "RN50") and models.fetch(studio, BEN, "RN50") is None
+    assert [job.engine for job in models.under_way(studio)] == ["download"]
+
+
+def test_a_name_is_a_visitors_own_and_may_hold_no_refused_word(visits: Studio) -> None:
+    studio = visits.opened()
+    assert set_name(studio, ANNA, " Ada ") == "Ada" == name_of(studio, ANNA) and name_of(studio, BEN) is None
+    host_rules.change(visits.db, refused_words=["gore"])
+    with pytest.raises(SENTENCES, match="does not allow"):
+        set_name(studio, ANNA, "G o r e")
+
+
+def test_a_refusal_is_a_whole_sentence_and_its_parts() -> None:
+    refused = BadWish("{count} candidates; 2 to {most} are allowed.", count=9, most=8)
+    assert str(refused) == "9 candidates; 2 to 8 are allowed." and refused.values == {"count": 9, "most": 8}
+    assert isinstance(refused, BadParams) and str(BadWish("No {braces}.")) == "No {braces}."
