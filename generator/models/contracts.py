@@ -48,10 +48,10 @@ class Quantised(Protocol):
 class Denoiser(Protocol):
     """What the engine asks of a diffusion model; x (B, 3, H, W), t and style (B,).
 
-    alphas_cumprod: (T,) alpha^2 at each timestep it was trained on; denoise gives x0 near [-1, 1] and eps, float32.
+    alphas_cumprod: (T,) alpha^2 at each timestep it was trained on; denoise gives x0, float32, near [-1, 1].
     """
 
     alphas_cumprod: Tensor
 
     def style_index(self, style: str | None) -> int: ...
-    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]: ...
+    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> Tensor: ...

@@ -133,11 +133,11 @@ class OpenAIUNet(nn.Module):
             raise UnknownStyle(f"no style {style!r}: this model knows none; write it into the prompt")
         return 0
 
-    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """x0 and eps as the network sees them in x, both (B, 3, H, W) float32; x0 near [-1, 1], not clamped."""
+    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> Tensor:
+        """x0 as the network sees it in x, (B, 3, H, W) float32 near [-1, 1], not clamped."""
         squared = self.alphas_cumprod[t].view(-1, 1, 1, 1)
-        eps = self(x, t)[:, :3]
-        return (x - (1 - squared).sqrt() * eps) / squared.sqrt(), eps
+        eps: Tensor = self(x, t)[:, :3]
+        return (x - (1 - squared).sqrt() * eps) / squared.sqrt()
 
 
 def linear_alphas_cumprod(timesteps: int) -> Tensor:
