@@ -28,6 +28,7 @@ from generator.download import FolderProblem
 from generator.output import BadImage, NoMetadata, Recorder
 from generator.params import BadParams, Params
 from generator.registry import UnknownName
+from generator.version import NAME, VERSION
 
 OWN_FLAGS = ("width", "height")  # set by --size
 
@@ -103,6 +104,7 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--webp", action="store_true", default=False, help="also write an animated WebP")
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
+    parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     checkpoints_dir_option(parser)
     _add_flags(parser, registry.drawing_class(engine))
     return parser

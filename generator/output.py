@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from generator import params as parameters
 from generator.params import Params
 from generator.sprite_sheet import sprite_sheet
+from generator.version import VERSION
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -117,7 +118,7 @@ def settings_of(engine: str, params: Params, size: tuple[int, int], score: float
         "size": list(size),
         "upscale": enlarged(params, size),
         "score": None if score is None or not math.isfinite(score) else round(score, 6),
-        "versions": {"format": 1, "torch": _version("torch"), "pillow": _version("pillow")},
+        "versions": {"format": 1, "studio": VERSION, "torch": _version("torch"), "pillow": _version("pillow")},
     }
 
 
