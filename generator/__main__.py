@@ -34,6 +34,7 @@ from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
 from generator.params import BadParams, Params, drawing_class
 from generator.registry import UnknownName
+from generator.version import NAME, VERSION
 
 OWN_FLAGS = ("width", "height")  # set by --size
 
@@ -109,6 +110,7 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--webp", action="store_true", default=False, help="also write an animated WebP")
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
+    parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     checkpoints_dir_option(parser)
     _add_flags(parser, drawing_class(engine))
     return parser

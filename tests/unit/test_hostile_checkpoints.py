@@ -20,8 +20,9 @@ import torch
 
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.download import DownloadFailed
+from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.state_dict import BadStateDict, read_state_dict
-from generator.checkpoints.store import CheckpointMissing, download, upscaler_file
+from generator.checkpoints.store import download, upscaler_file
 from generator.registry import PUBLISHED
 from tests.hostile_files import hostile_files, writing_program
 from tests.hostile_pickles import archive
