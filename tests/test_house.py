@@ -52,6 +52,7 @@ SHOWN: set[str] = {
 # Inside the generator each imports only what stands before it. Networks (models) know nothing of files; checkpoints
 # builds them from files; sampling is arithmetic between noise levels, which no network is needed for.
 LAYERS: tuple[str, ...] = (
+    "version",
     "registry",
     "prompts",
     "tiling",

@@ -15,7 +15,7 @@ import httpx
 
 from generator import registry
 from generator.checkpoints.download import TIMEOUT, DownloadFailed
-from generator.registry.engines import hub
+from generator.registry import hub
 from generator.registry.rows import Checkpoint, File
 
 LARGEST_LISTING = 5_000_000  # bytes

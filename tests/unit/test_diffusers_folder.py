@@ -22,8 +22,7 @@ from generator.checkpoints.stable_diffusion import build
 from generator.device import Host
 from generator.engines import loading
 from generator.images.convert import no_picture
-from generator.registry import PUBLISHED
-from generator.registry.engines import hub
+from generator.registry import PUBLISHED, hub
 from tests.real_formats import BadServer, bad_server, load_named
 from tests.tiny_diffusers import (
     REAL_TEXT,

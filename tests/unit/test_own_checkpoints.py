@@ -23,7 +23,7 @@ from generator.engines import loading
 from generator.engines.base import generate
 from generator.models.openai_unet import ARCHITECTURES, Architecture
 from generator.params import BadParams, validate
-from generator.registry.engines import hub
+from generator.registry import hub
 from tests.real_formats import (
     BadServer,
     bad_server,
