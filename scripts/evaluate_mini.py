@@ -33,7 +33,7 @@ from generator.engines import loading  # noqa: E402
 from generator.engines.base import generate, generate_all  # noqa: E402
 from generator.models.clip import load_judge, load_mini, load_robust  # noqa: E402
 from generator.params import validate  # noqa: E402
-from generator.training import data, perception  # noqa: E402
+from generator.training import dataset, perception  # noqa: E402
 from generator.training.scores import (  # noqa: E402
     FREE,
     Prompt,
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--untimed", action="store_true", help="do not time, on a busy machine")
     parser.add_argument("--fresh", action="store_true", help="draw and time again what is kept")
     arguments = parser.parse_args()
-    pictures = data.load(arguments.data)
+    pictures = dataset.load(arguments.data)
     prompts = prompts_of(pictures)
     arguments.kept.mkdir(parents=True, exist_ok=True)
     (arguments.output / "mini").mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def apart(work: Callable[..., None], *arguments: Any) -> None:
         raise SystemExit(f"{work.__name__} of {arguments[0].title} stopped with status {process.exitcode}.")
 
 
-def write(pictures: data.Pictures, prompts: list[Prompt], kept: Path, output: Path, lpips: Path) -> None:
+def write(pictures: dataset.Pictures, prompts: list[Prompt], kept: Path, output: Path, lpips: Path) -> None:
     """docs/mini.md and its contact sheets, from what was drawn."""
     judge = load_judge()
     rows = np.array([prompt.row for prompt in prompts if prompt.row is not None])

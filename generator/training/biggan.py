@@ -10,7 +10,7 @@ are made unit Gaussian by a matrix folded into the weights, and an MLP learns wh
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +21,57 @@ import torch.nn.functional as F
 from generator.models.biggan import MiniBigGAN
 from generator.models.biggan_deep import BigGANBatchNorm, BigGANConfig, GenBlock
 from generator.models.packing import pack
-from generator.training import data
+from generator.training import dataset, emoji_sets
 from generator.training.biggan_examples import Seen, prepare, subgroup_names
-from generator.training.layout import PROMPTS
-from generator.training.run import Average, Budget, Stateful, command_line, schedule, sheet, train, write
-from generator.training.text import Reader
-from generator.training.vqgan import edge_loss, psnr
+from generator.training.command_line import command_line, flag
+from generator.training.reconstruction import edge_loss, psnr
+from generator.training.run import Average, Budget, Stateful, schedule, sheet, train, write
+from generator.training.text_encoder import TextEncoder
+from generator.training.validation_prompts import PROMPTS
 
-SCALES: dict[str, dict[str, Any]] = {
-    "cpu": {"channel_width": 48, "batch": 16, "rate": 1.5e-3},
-    "gpu": {"channel_width": 96, "batch": 128, "rate": 1e-3},
-}
 LAYERS = [[True, 16, 8], [True, 8, 4], [True, 4, 2], [True, 2, 1]]  # 4 px to 64; upsampling, channels in and out
 STAGES = ((0.08, 4), (0.2, 3), (0.45, 2), (1.0, 1))  # 8, 16, 32, 64 px: until this progress, times the scale's batch
 SHAPING = 3  # blocks from which the z learn too; a picture of fewer px would shape numbers it does not show
-Z_RATE, REACH = 0.03, 1.25  # of each z's Adam; greatest |z| in units of sqrt(z_dim)
-TEXT_BATCH, TEXT_RATE, TEXT_NOISE, TEXT_HIDDEN = 256, 1e-3, 0.15, 512
+REACH = 1.25  # greatest |z| in units of sqrt(z_dim)
 
 
-def configuration(seen: Seen, channel_width: int, z_dim: int = 128, hidden: int = TEXT_HIDDEN) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the generator is trained, and within the same minutes what reads texts; `z_rate` is that of each z's Adam."""
+
+    budget: Budget = field(default=Budget(minutes=25))
+    text_budget: Budget = field(default=Budget(minutes=2), metadata=flag("of them, for what reads texts"))
+    z_dim: int = 128
+    channel_width: int = 48
+    batch: int = 16
+    rate: float = 1.5e-3
+    z_rate: float = 0.03
+    text_hidden: int = 512
+    text_noise: float = 0.15
+    text_batch: int = 256
+    text_rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+
+
+GPU = Recipe(channel_width=96, batch=128, rate=1e-3, device="cuda")
+
+
+def configuration(recipe: Recipe, seen: Seen) -> dict[str, Any]:
     """What MiniBigGAN is built from."""
     network = BigGANConfig(
         output_dim=seen.images.shape[-1],
-        z_dim=z_dim,
-        class_embed_dim=z_dim,
-        channel_width=channel_width,
+        z_dim=recipe.z_dim,
+        class_embed_dim=recipe.z_dim,
+        channel_width=recipe.channel_width,
         num_classes=seen.classes.shape[1],
         layers=LAYERS,
         attention_layer_position=-1,
         n_stats=2,
     )
     names = {"groups": seen.groups, "styles": seen.styles}
-    return {"biggan": asdict(network), **names, "text_width": seen.features.shape[1], "text_hidden": hidden}
+    text = {"text_width": seen.features.shape[1], "text_hidden": recipe.text_hidden}
+    return {"biggan": asdict(network), **names, **text}
 
 
 def first_z(seen: Seen, z_dim: int, seed: int) -> torch.Tensor:
@@ -60,9 +79,9 @@ def first_z(seen: Seen, z_dim: int, seed: int) -> torch.Tensor:
     less what its group and style have in common."""
     small = torch.cat([F.avg_pool2d(chunk.float() / 255, 2) for chunk in seen.images.split(512)]).flatten(1)
     root = seen.weight.sqrt()[:, None] * len(seen.weight) ** 0.5
-    pull = torch.eye(seen.classes.shape[1])
+    ridge = torch.eye(seen.classes.shape[1])
     known = root * seen.classes
-    shared = torch.linalg.solve(known.T @ known + pull, known.T @ (root * small))
+    shared = torch.linalg.solve(known.T @ known + ridge, known.T @ (root * small))
     rest = small - seen.classes @ shared
     torch.manual_seed(seed)
     kept = min(z_dim, *rest.shape)
@@ -80,7 +99,7 @@ def within(z: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def calm(model: MiniBigGAN) -> None:
+def zero_residuals(model: MiniBigGAN) -> None:
     """Every residual branch starts at zero and the picture white: such a network finds colours and shapes at once."""
     for module in model.network.modules():
         if isinstance(module, nn.Conv2d):
@@ -133,21 +152,14 @@ def draw(model: MiniBigGAN, z: torch.Tensor, classes: torch.Tensor) -> torch.Ten
 
 
 def train_generator(
-    seen: Seen,
-    config: dict[str, Any],
-    folder: Path,
-    budget: Budget,
-    batch: int,
-    rate: float,
-    device: str = "cpu",
-    seed: int = 0,
-    stop_after: int | None = None,
+    recipe: Recipe, seen: Seen, config: dict[str, Any], *, folder: Path
 ) -> tuple[MiniBigGAN, torch.Tensor]:
     """The generator, its moving average at the end, and the z (M, z_dim) of every picture."""
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
+    device = recipe.device
     model = MiniBigGAN(config)
-    calm(model)
-    table = nn.Embedding.from_pretrained(first_z(seen, model.z_dim, seed), freeze=False, sparse=True)
+    zero_residuals(model)
+    table = nn.Embedding.from_pretrained(first_z(seen, model.z_dim, recipe.seed), freeze=False, sparse=True)
     drawn = torch.multinomial(seen.weight, 256, replacement=True)
     model.measure(table.weight[drawn].detach(), seen.classes[drawn])
     model.to(device)
@@ -156,15 +168,15 @@ def train_generator(
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     average = Average(model.network, 0.995)
     weights = list(model.network.parameters())
-    optimiser = torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.98), fused=True)
-    lazy = torch.optim.SparseAdam(table.parameters(), lr=Z_RATE, betas=(0.8, 0.95))
+    optimiser = torch.optim.Adam(weights, lr=recipe.rate, betas=(0.9, 0.98), fused=True)
+    lazy = torch.optim.SparseAdam(table.parameters(), lr=recipe.z_rate, betas=(0.8, 0.95))
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
-        for moved, own in ((optimiser, rate), (lazy, Z_RATE)):
+        for moved, own in ((optimiser, recipe.rate), (lazy, recipe.z_rate)):
             for group in moved.param_groups:
                 group["lr"] = own * schedule(progress)
         blocks, times = next((at + 1, times) for at, (until, times) in enumerate(STAGES) if progress < until)
-        rows = torch.multinomial(seen.weight, min(batch * times, len(seen.weight)), generator=generator)
+        rows = torch.multinomial(seen.weight, min(recipe.batch * times, len(seen.weight)), generator=generator)
         newest = model.network.generator.layers[blocks - 1]
         assert isinstance(newest, GenBlock)
         if not newest.conv_3.weight.any():  # its statistics are those of what reaches it now
@@ -203,8 +215,8 @@ def train_generator(
         "lazy": lazy,
         "average": average,
     }
-    train(folder, "biggan", budget, parts, step, report, seed=seed, stop_after=stop_after)
-    if stop_after is None:
+    train(step, parts, name="biggan", folder=folder, budget=recipe.budget, seed=recipe.seed, report=report)
+    if recipe.budget.stop_after is None:
         model.network.load_state_dict(average.values)
     return model, table.weight.detach().clone()
 
@@ -222,21 +234,12 @@ def sensitivity(model: MiniBigGAN, z: torch.Tensor, classes: torch.Tensor) -> to
     return 0.1 + 0.9 * every / every.mean().clamp(min=1e-12)  # none is left out
 
 
-def train_start(
-    model: MiniBigGAN,
-    seen: Seen,
-    z: torch.Tensor,
-    folder: Path,
-    budget: Budget,
-    batch: int = TEXT_BATCH,
-    seed: int = 0,
-    stop_after: int | None = None,
-) -> None:
+def train_start(recipe: Recipe, model: MiniBigGAN, seen: Seen, *, z: torch.Tensor, folder: Path) -> None:
     """Teach `model.start` which z (M, z_dim) and which group a picture's captions mean."""
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     start = model.start.cpu()
     average = Average(start, 0.998)
-    optimiser = torch.optim.AdamW(start.parameters(), lr=TEXT_RATE, betas=(0.9, 0.98), weight_decay=0.02)
+    optimiser = torch.optim.AdamW(start.parameters(), lr=recipe.text_rate, betas=(0.9, 0.98), weight_decay=0.02)
     groups = seen.classes[:, : len(seen.groups)].argmax(dim=1)
     styles = seen.classes[:, len(seen.groups) :].argmax(dim=1)
     some = torch.multinomial(seen.weight, 16, generator=torch.Generator().manual_seed(3))
@@ -244,18 +247,18 @@ def train_start(
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = TEXT_RATE * schedule(progress)
-        rows = torch.multinomial(seen.weight, batch, replacement=True, generator=generator)
+            group["lr"] = recipe.text_rate * schedule(progress)
+        rows = torch.multinomial(seen.weight, recipe.text_batch, replacement=True, generator=generator)
         texts = torch.stack(
             [
                 seen.captions[row][torch.multinomial(seen.caption_weight[row], 1, generator=generator)[0]]
                 for row in rows.tolist()
             ]
         )
-        told = seen.features[texts].float()
-        told = told + TEXT_NOISE * told.shape[1] ** -0.5 * torch.randn(told.shape, generator=generator)
-        guess, logits = start(told, styles[rows])
-        gap = (matters * (guess - z[rows]).square()).mean()
+        text = seen.features[texts].float()
+        text = text + recipe.text_noise * text.shape[1] ** -0.5 * torch.randn(text.shape, generator=generator)
+        predicted, logits = start(text, styles[rows])
+        gap = (matters * (predicted - z[rows]).square()).mean()
         confusion = F.cross_entropy(logits, groups[rows])
         optimiser.zero_grad(set_to_none=True)
         (gap + 0.2 * confusion).backward()
@@ -264,8 +267,8 @@ def train_start(
         return {"z_gap": float(gap.detach()), "group": float(confusion.detach())}
 
     parts: dict[str, Stateful] = {"start": start, "optimiser": optimiser, "average": average}
-    train(folder, "biggan-text", budget, parts, step, seed=seed, stop_after=stop_after)
-    if stop_after is None:
+    train(step, parts, name="biggan-text", folder=folder, budget=recipe.text_budget, seed=recipe.seed)
+    if recipe.text_budget.stop_after is None:
         start.load_state_dict(average.values)
 
 
@@ -286,28 +289,24 @@ def export(model: MiniBigGAN, config: dict[str, Any], folder: Path, notes: dict[
 
 
 def main() -> None:
-    parser = command_line(__doc__, 25, SCALES)
-    parser.add_argument("--folder", type=Path, help="where runs are kept; by default runs in the data's folder")
-    parser.add_argument("--text-minutes", type=float, default=2, help="of them, for what reads texts")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, own_folder=True)
     torch.set_num_threads(1)
-    folder = arguments.folder or arguments.data / "runs"
+    folder = folders.run
     folder.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if arguments.scale == "gpu" and torch.cuda.is_available() else "cpu"
-    reader = Reader(arguments.data / "runs")
+    own = replace(recipe.budget, minutes=recipe.budget.minutes - recipe.text_budget.minutes)
+    recipe = replace(recipe, budget=own, device=recipe.device if torch.cuda.is_available() else "cpu")
+    encode = TextEncoder(folders.shared)
     kept = folder / "biggan-examples.pt"
     if not kept.is_file():
-        package = arguments.data / "packages" / data.LABELS / "package"
-        torch.save(vars(prepare(data.load(arguments.data), reader, subgroup_names(package))), kept)
+        names = subgroup_names(emoji_sets.unpacked(folders.data / "packages", emoji_sets.LABELS))
+        torch.save(vars(prepare(dataset.load(folders.data), encode, names)), kept)
     seen = Seen(**torch.load(kept, weights_only=True))
-    choice = SCALES[arguments.scale]
-    config = configuration(seen, choice["channel_width"])
+    config = configuration(recipe, seen)
     print(f"{len(seen.images)} pictures, {len(seen.features)} texts, {config['biggan']}", flush=True)
-    spent = Budget(minutes=arguments.minutes - arguments.text_minutes)
-    model, z = train_generator(seen, config, folder, spent, choice["batch"], choice["rate"], device)
+    model, z = train_generator(recipe, seen, config, folder=folder)
     z = fold_whitening(model, z, seen.weight)
-    train_start(model, seen, z, folder, Budget(minutes=arguments.text_minutes))
-    model.to(device)
+    train_start(recipe, model, seen, z=z, folder=folder)
+    model.to(recipe.device)
     some = torch.multinomial(seen.weight, 300, generator=torch.Generator().manual_seed(1))
     notes = {
         "psnr_trained_pictures": psnr(draw(model, z[some], seen.classes[some]), seen.images[some].float() / 255),
@@ -316,15 +315,13 @@ def main() -> None:
     }
     print("biggan", notes, flush=True)
     model.cpu()
-    told, any_z = (
-        reader(list(PROMPTS)).float(),
-        torch.randn(20, model.z_dim, generator=torch.Generator().manual_seed(2)),
-    )
+    text = encode(list(PROMPTS)).float()
+    any_z = torch.randn(20, model.z_dim, generator=torch.Generator().manual_seed(2))
     rows = [seen.images[some[:20]].float() / 255, draw(model, z[some[:20]], seen.classes[some[:20]])]
     rows += [draw(model, truncation * any_z, seen.classes[some[:20]]) for truncation in (0.5, 1.0)]
-    rows += [from_texts(model, told, style, noise) for style in (0, 1) for noise in (0.0, 0.3)]
+    rows += [from_texts(model, text, style, noise) for style in (0, 1) for noise in (0.0, 0.3)]
     sheet(rows, folder / "biggan-sheet.png")
-    export(model, config, arguments.output, notes)
+    export(model, config, folders.output, notes)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from generator.training import data
+from generator.training import dataset
 from generator.training.captions import captions_of, with_article
 from generator.training.codes import STYLE_WEIGHTS, concept_weight, recoloured
 
@@ -31,8 +31,8 @@ class Seen:
     styles: list[str]
 
 
-def prepare(pictures: data.Pictures, read: Callable[[list[str]], torch.Tensor], names: dict[int, str]) -> Seen:
-    """`read` gives the vectors (T, text_width) of texts; `names` those of emojibase's subgroups."""
+def prepare(pictures: dataset.Pictures, encode: Callable[[list[str]], torch.Tensor], names: dict[int, str]) -> Seen:
+    """`encode` gives the vectors (T, text_width) of texts; `names` those of emojibase's subgroups."""
     present = sorted({concept["subgroup"] for concept in pictures.concepts})
     styles = [style for style in STYLE_WEIGHTS if style in pictures.styles]
     wanted = np.array([concept_weight(concept) for concept in pictures.concepts])
@@ -52,7 +52,7 @@ def prepare(pictures: data.Pictures, read: Callable[[list[str]], torch.Tensor], 
     every = np.concatenate([rows, np.array(origin, dtype=int)])
     rgba = np.concatenate([pictures.rgba[rows], np.stack(made)]) if made else pictures.rgba[rows]
     whites = [
-        (data.composite(chunk, torch.ones(len(chunk), 3)) * 255).round().byte()
+        (dataset.composite(chunk, torch.ones(len(chunk), 3)) * 255).round().byte()
         for chunk in torch.from_numpy(rgba).split(512)
     ]
     groups = [pictures.concepts[concept]["subgroup"] for concept in pictures.concept[every]]
@@ -68,7 +68,7 @@ def prepare(pictures: data.Pictures, read: Callable[[list[str]], torch.Tensor], 
         torch.cat(whites),
         classes,
         torch.from_numpy(share).float(),
-        read(list(texts)).half(),
+        encode(list(texts)).half(),
         captions,
         shares,
         [names.get(group, str(group)) for group in present],

@@ -1,4 +1,4 @@
-"""What the prior learns from: which pictures, how often, their codes, their captions, and hue-rotated copies."""
+"""What the recipes on codes learn from: which pictures, how often, their codes, captions, and hue-rotated copies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from generator.training import data
+from generator.training import dataset
 from generator.training.captions import captions_of, common, plain, with_article
-from generator.training.patches import PatchCoder
+from generator.training.patches import PatchCoder, load_or_fit
+from generator.training.text_encoder import TextEncoder
+from generator.training.validation_prompts import PROMPTS
 
 STYLE_WEIGHTS = {  # how often a style is drawn; what the prior offers
     "noto": 0.28,
@@ -80,7 +82,7 @@ def rotate_hue(rgba: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def recoloured(
-    pictures: data.Pictures, rows: np.ndarray, each: int, seed: int = 0
+    pictures: dataset.Pictures, rows: np.ndarray, each: int, seed: int = 0
 ) -> tuple[list[np.ndarray], list[int], list[str]]:
     """Copies of one-hued things in other colours: pictures, the rows they come from and a caption that is true."""
     draw = np.random.default_rng(seed)
@@ -99,13 +101,13 @@ def recoloured(
 
 
 def prepare(
-    pictures: data.Pictures,
+    pictures: dataset.Pictures,
     coder: PatchCoder,
-    read: Callable[[list[str]], torch.Tensor],
+    encode: Callable[[list[str]], torch.Tensor],
     each: int = 2,
     recoloured_share: float = 0.08,
 ) -> tuple[Examples, Examples]:
-    """Examples to train on and unseen ones to watch the loss on; `read` gives the vectors (T, text_width) of texts."""
+    """Examples to train on and unseen ones to watch the loss on; `encode` gives vectors (T, text_width) of texts."""
     wanted = np.array([concept_weight(concept) for concept in pictures.concepts])
     style_weight = np.array([STYLE_WEIGHTS.get(style, 0.0) for style in pictures.styles])
     weight = wanted[pictures.concept] * style_weight[pictures.style]
@@ -113,7 +115,7 @@ def prepare(
     styles = np.array([number.get(style, 0) for style in pictures.styles])[pictures.style]
 
     def codes_of(rgba: np.ndarray) -> torch.Tensor:
-        images = data.composite(torch.from_numpy(rgba), torch.ones(len(rgba), 3))
+        images = dataset.composite(torch.from_numpy(rgba), torch.ones(len(rgba), 3))
         return coder.codes(images).to(torch.int16)
 
     parts = []
@@ -142,7 +144,7 @@ def prepare(
                 codes,
                 torch.from_numpy(style),
                 torch.from_numpy(weights),
-                read(list(texts)).half(),
+                encode(list(texts)).half(),
                 captions,
                 caption_weight,
                 list(texts),
@@ -188,20 +190,38 @@ def elsewhere(style: torch.Tensor, styles: int, generator: torch.Generator) -> t
     return torch.where(torch.rand(style.shape, generator=generator) < OTHER_STYLE, other, style)
 
 
-def noisy(vectors: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
-    """Each row of unit vectors (B, W) moved by noise of a random length up to `most`, most often little."""
-    strength = most * torch.rand(len(vectors), 1, generator=generator).square()
+def noisy(vectors: torch.Tensor, max_strength: float, generator: torch.Generator) -> torch.Tensor:
+    """Each row of unit vectors (B, W) moved by noise of a random length up to `max_strength`, most often little."""
+    strength = max_strength * torch.rand(len(vectors), 1, generator=generator).square()
     return vectors + strength * vectors.shape[1] ** -0.5 * torch.randn(vectors.shape, generator=generator)
 
 
 def load_or_prepare(
-    folder: Path, coder: PatchCoder, read: Callable[[list[str]], torch.Tensor]
+    folder: Path, coder: PatchCoder, encode: Callable[[list[str]], torch.Tensor]
 ) -> tuple[Examples, Examples]:
     """What `prepare` gives for the data in `folder`, kept in its runs/codes.pt."""
     kept = folder / "runs" / "codes.pt"
     if not kept.is_file():
-        examples = prepare(data.load(folder), coder, read)
+        examples = prepare(dataset.load(folder), coder, encode)
         torch.save([vars(part) for part in examples], kept.with_suffix(".tmp"))
         kept.with_suffix(".tmp").replace(kept)
     seen, unseen = torch.load(kept, weights_only=True)
     return Examples(**seen), Examples(**unseen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What layout, prior, restyler and latent diffusion learn from; `prompts` (P, text_width) are those of a sheet."""
+
+    coder: PatchCoder
+    seen: Examples
+    unseen: Examples | None
+    prompts: torch.Tensor
+
+
+def load_material(folder: Path) -> Material:
+    """The material of the data in `folder`; its runs hold a finished text encoder. Raises DataMissing."""
+    runs = folder / "runs"
+    coder, encode = load_or_fit(dataset.load(folder), runs / "patches.pt"), TextEncoder(runs)
+    seen, unseen = load_or_prepare(folder, coder, encode)
+    return Material(coder=coder, seen=seen, unseen=unseen, prompts=encode(list(PROMPTS)).float())

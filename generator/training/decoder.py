@@ -7,7 +7,7 @@ PatchGAN, hinge loss, weighed by both losses' gradients in the last layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,39 @@ from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import VQGAN, load_mini
-from generator.training import data, perception
+from generator.training import dataset, perception
+from generator.training.command_line import command_line
+from generator.training.degradation import disturb, neighbours_of
 from generator.training.patches import PatchCoder, load_or_fit
-from generator.training.run import Average, Budget, command_line, schedule, sheet, train
-from generator.training.vqgan import batch_of, disturb, export, neighbours_of, score, shape_loss
+from generator.training.reconstruction import batch_of, export, score, shape_loss
+from generator.training.run import Average, Budget, schedule, sheet, train
 
-BATCH, RATE = 12, 3e-4
-PERCEPTUAL, ADVERSARIAL, WARM = 1.0, 0.4, 200  # weights, and the steps before the critic has a say
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the decoder is trained: the weights of both losses, and the steps before the critic has a say."""
+
+    budget: Budget = field(default=Budget(minutes=40))
+    perceptual: float = 1.0
+    adversarial: float = 0.4
+    warmup_steps: int = 200
+    batch: int = 12
+    rate: float = 3e-4
+    seed: int = 0
 
 
 def run(
+    recipe: Recipe,
     model: VQGAN,
-    pictures: data.Pictures,
+    pictures: dataset.Pictures,
+    *,
     coder: PatchCoder,
     lpips: LPIPS,
     folder: Path,
-    budget: Budget,
-    batch: int = BATCH,
-    warm: int = WARM,
-    export_to: Callable[[VQGAN, dict[str, Any]], None] | None = None,
-    stop_after: int | None = None,
-    seed: int = 0,
+    output: Path | None = None,
 ) -> VQGAN:
-    """Train, or go on with, the decoder of a finished VQGAN."""
-    torch.manual_seed(seed)
+    """Train, or go on with, the decoder of a finished VQGAN; `output` is where exports go."""
+    torch.manual_seed(recipe.seed)
     critic = NLayerDiscriminator(3, ndf=32, n_layers=2).apply(weights_init)
     model.requires_grad_(False)
     parts = (model.decoder, model.post_quant_conv)
@@ -50,17 +59,17 @@ def run(
         part.requires_grad_(True)
     model.train()
     trained = [weight for part in parts for weight in part.parameters()]
-    makes = torch.optim.AdamW(trained, lr=RATE, betas=(0.5, 0.95), weight_decay=0)
-    judges = torch.optim.Adam(critic.parameters(), lr=RATE, betas=(0.5, 0.95))
+    optimiser = torch.optim.AdamW(trained, lr=recipe.rate, betas=(0.5, 0.95), weight_decay=0)
+    critic_optimiser = torch.optim.Adam(critic.parameters(), lr=recipe.rate, betas=(0.5, 0.95))
     average = Average(model, 0.998)
     rows = np.flatnonzero(pictures.train)
     neighbours = neighbours_of(coder.codebook)
     last = model.decoder.conv_out.weight
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
-        for group in (*makes.param_groups, *judges.param_groups):
-            group["lr"] = RATE * schedule(progress)
-        drawn = rows[torch.randint(len(rows), (batch,), generator=generator).numpy()]
+        for group in (*optimiser.param_groups, *critic_optimiser.param_groups):
+            group["lr"] = recipe.rate * schedule(progress)
+        drawn = rows[torch.randint(len(rows), (recipe.batch,), generator=generator).numpy()]
         wanted = batch_of(pictures, drawn, generator)
         codes = disturb(coder.codes(wanted), neighbours, generator)
         with torch.autocast("cpu", torch.bfloat16):
@@ -69,57 +78,66 @@ def run(
         made = (made.float() + 1) / 2
         with torch.autocast("cpu", torch.bfloat16):
             pair = [(side * 2 - 1).contiguous(memory_format=torch.channels_last) for side in (made, wanted)]
-            looks = lpips(*pair).float().mean()
+            perceptual = lpips(*pair).float().mean()
             real, fake = critic(wanted * 2 - 1).float(), critic(made.detach() * 2 - 1).float()
-        doubt = (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
-        judges.zero_grad(set_to_none=True)
-        doubt.backward()
-        judges.step()
-        near = shape_loss(made, wanted) + PERCEPTUAL * looks
-        weight, taken = made.new_zeros(()), made.new_zeros(())
-        if number >= warm:
+        critic_loss = (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+        critic_optimiser.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        critic_optimiser.step()
+        near = shape_loss(made, wanted) + recipe.perceptual * perceptual
+        weight, adversarial = made.new_zeros(()), made.new_zeros(())
+        if number >= recipe.warmup_steps:
             critic.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16):
-                taken = -critic(made * 2 - 1).float().mean()
+                adversarial = -critic(made * 2 - 1).float().mean()
             critic.requires_grad_(True)
-            pulls = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (near, taken)]
-            weight = ADVERSARIAL * (pulls[0] / (pulls[1] + 1e-4)).clamp(max=1e4).detach()
-        makes.zero_grad(set_to_none=True)
-        (near + weight * taken).backward()
+            norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (near, adversarial)]
+            weight = recipe.adversarial * (norms[0] / (norms[1] + 1e-4)).clamp(max=1e4).detach()
+        optimiser.zero_grad(set_to_none=True)
+        (near + weight * adversarial).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
-        makes.step()
+        optimiser.step()
         average.update()
-        named = (("near", near), ("looks", looks), ("critic", doubt), ("weight", weight))
+        named = (("near", near), ("perceptual", perceptual), ("critic", critic_loss), ("weight", weight))
         return {name: float(value.detach()) for name, value in named}
 
     def report(number: int) -> None:
         averaged = VQGAN(model.config)
         averaged.load_state_dict(average.values)
         notes, shown = score(averaged, coder, pictures)
-        notes |= {"steps": number, "samples": number * batch}
+        notes |= {"steps": number, "samples": number * recipe.batch}
         print("decoder", notes, flush=True)
         sheet(shown, folder / "decoder-sheet.png")
-        if export_to is not None:
-            export_to(averaged, notes)
+        if output is not None:
+            export(averaged, output, notes)
 
-    state: dict[str, Any] = {"model": model, "critic": critic, "average": average, "makes": makes, "judges": judges}
-    shown = report if pictures.unseen_concept.any() else None
-    train(folder, "decoder", budget, state, step, shown, report_minutes=7, seed=seed, stop_after=stop_after)
+    state: dict[str, Any] = {"model": model, "critic": critic, "average": average}
+    state |= {"makes": optimiser, "judges": critic_optimiser}
+    train(
+        step,
+        state,
+        name="decoder",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report if pictures.unseen_concept.any() else None,
+        report_minutes=7,
+    )
     return model
 
 
 def main() -> None:
-    arguments = command_line(__doc__, 40).parse_args()
+    recipe, folders = command_line(__doc__, Recipe())
     torch.set_num_threads(1)
-    pictures, folder = data.load(arguments.data), arguments.data / "runs"
+    pictures = dataset.load(folders.data)
     run(
+        recipe,
         load_mini(),
         pictures,
-        load_or_fit(pictures, folder / "patches.pt"),
-        perception.load(perception.fetch(arguments.data / "packages")),
-        folder,
-        Budget(minutes=arguments.minutes),
-        export_to=lambda model, notes: export(model, arguments.output, notes),
+        coder=load_or_fit(pictures, folders.shared / "patches.pt"),
+        lpips=perception.load(perception.fetch(folders.data / "packages")),
+        folder=folders.run,
+        output=folders.output,
     )
 
 

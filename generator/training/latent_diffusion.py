@@ -8,6 +8,7 @@ Every other draft is in another style, and most of these are redrawn by the rest
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,35 @@ from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alph
 from generator.models.layout import WEIGHTS, Layout
 from generator.models.packing import pack
 from generator.sampling.samplers import ddim
-from generator.training import codes
-from generator.training.codes import draw_batch, elsewhere, noisy
-from generator.training.layout import material
-from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
+from generator.training.codes import Material, draw_batch, elsewhere, load_material, noisy
+from generator.training.command_line import command_line, flag
+from generator.training.run import Average, Budget, schedule, sheet, train, write
 
-SCALES: dict[str, dict[str, Any]] = {
-    "cpu": {"block_out_channels": [64, 128, 192], "cross_width": 192, "batch": 32, "rate": 6e-4},
-    "gpu": {"block_out_channels": [192, 320, 448], "cross_width": 384, "batch": 256, "rate": 4e-4},
-}
 TEXT_NOISE, DRAFT_NOISE = 0.9, 0.6  # greatest, in units of a vector's and a z's own size
 REDRAWN = 0.7  # of the drafts in another style
 
 
-def configuration(scale: str, z_channels: int, grid: int, text_width: int, styles: int) -> dict[str, Any]:
-    choice = {key: SCALES[scale][key] for key in ("block_out_channels", "cross_width")}
-    return {"z_channels": z_channels, "grid": grid, "text_width": text_width, "styles": styles, **choice}
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the UNet is trained on drafts of a finished `layout`."""
+
+    budget: Budget = field(default=Budget(minutes=45))
+    layout: Path = field(default=WEIGHTS, metadata=flag("folder of mini-layout and mini-restyle"))
+    block_out_channels: tuple[int, ...] = (64, 128, 192)
+    cross_width: int = 192
+    batch: int = 32
+    rate: float = 6e-4
+    seed: int = 0
+
+
+GPU = Recipe(block_out_channels=(192, 320, 448), cross_width=384, batch=256, rate=4e-4)
+
+
+def configuration(recipe: Recipe, material: Material, styles: int) -> dict[str, Any]:
+    """What LatentDiffusionModel is built from."""
+    grid, text_width = material.seen.codes.shape[-1], material.seen.features.shape[1]
+    z = {"z_channels": material.coder.codebook.shape[1], "grid": grid, "text_width": text_width, "styles": styles}
+    return {**z, "block_out_channels": list(recipe.block_out_channels), "cross_width": recipe.cross_width}
 
 
 def v_loss(
@@ -50,13 +64,13 @@ def v_loss(
     """Mean squared error of v (Salimans and Ho 2022, arXiv:2202.00512, appendix D)."""
     wanted, text, style, drop = batch
     z = codebook[wanted].permute(0, 3, 1, 2)
-    read = noisy(text, TEXT_NOISE, generator)
-    read[drop] = 0.0
+    cond = noisy(text, TEXT_NOISE, generator)
+    cond[drop] = 0.0
     styles = len(drafter.layout.styles)
     before = elsewhere(style, styles, generator)
     redrawn = (torch.rand(len(z), generator=generator) < REDRAWN) & (style < styles) & (before != style)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        draft = drafter.layout(read, before).float()
+        draft = drafter.layout(cond, before).float()
         draft[redrawn] = drafter.restyler(draft[redrawn], before[redrawn], style[redrawn])
     spoilt = DRAFT_NOISE * torch.rand(len(z), 1, 1, 1, generator=generator).square()
     draft = draft + spoilt * torch.randn(z.shape, generator=generator)
@@ -64,8 +78,8 @@ def v_loss(
     a, b = signal[t].sqrt().view(-1, 1, 1, 1), (1 - signal[t]).sqrt().view(-1, 1, 1, 1)
     noise = torch.randn(z.shape, generator=generator)
     with torch.autocast("cpu", torch.bfloat16):
-        made = model(a * z + b * noise, t, draft, model.tokens(text, style, drop))
-    return F.mse_loss(made.float(), a * noise - b * z)
+        predicted = model(a * z + b * noise, t, draft, model.tokens(text, style, drop))
+    return F.mse_loss(predicted.float(), a * noise - b * z)
 
 
 @torch.no_grad()
@@ -80,40 +94,36 @@ def sample(model: LatentDiffusionModel, layout: Layout, text: torch.Tensor, styl
     for now, then in pairwise(times):
         step = now.expand(len(z))
         with torch.autocast("cpu", torch.bfloat16):
-            told = model(z, step, draft, model.tokens(text, style)).float()
-            free = model(z, step, blank, model.tokens(text, style, null)).float()
-        v = free + 2 * (told - free)
+            cond = model(z, step, draft, model.tokens(text, style)).float()
+            uncond = model(z, step, blank, model.tokens(text, style, null)).float()
+        v = uncond + 2 * (cond - uncond)
         level, following = ((float(signal[t].sqrt()), float((1 - signal[t]).sqrt())) for t in (now, then))
-        clean = level[0] * z - level[1] * v
-        z = ddim(z, clean, level, following, 0.0, None)
-    return clean
+        denoised = level[0] * z - level[1] * v
+        z = ddim(z, denoised, level, following, 0.0, None)
+    return denoised
 
 
 def run(
-    seen: codes.Examples,
+    recipe: Recipe,
+    material: Material,
     drafter: Drafter,
-    codebook: torch.Tensor,
-    config: dict[str, Any],
+    *,
     folder: Path,
-    budget: Budget,
-    batch: int = 32,
-    rate: float = 6e-4,
-    show_on: Callable[[LatentDiffusionModel, Path], None] | None = None,
     output: Path | None = None,
-    seed: int = 0,
-    stop_after: int | None = None,
+    show_on: Callable[[LatentDiffusionModel, Path], None] | None = None,
 ) -> LatentDiffusionModel:
-    """Train, or go on with, the UNet; `output` is where exports go."""
-    torch.manual_seed(seed)
+    """Train, or go on with, the UNet; `output` is where exports go, `show_on` draws a sheet."""
+    torch.manual_seed(recipe.seed)
+    config, codebook = configuration(recipe, material, len(drafter.layout.styles)), material.coder.codebook
     model = LatentDiffusionModel(config)
     average = Average(model, 0.998)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     signal = alphas()
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = rate * schedule(progress)
-        examples = draw_batch(seen, batch, config["styles"], generator)
+            group["lr"] = recipe.rate * schedule(progress)
+        examples = draw_batch(material.seen, recipe.batch, config["styles"], generator)
         loss = v_loss(model, drafter, codebook, examples, signal, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -126,7 +136,7 @@ def run(
         averaged = LatentDiffusionModel(config)
         averaged.load_state_dict(average.values)
         averaged.eval()
-        notes = {"steps": number, "samples": number * batch}
+        notes = {"steps": number, "samples": number * recipe.batch}
         print("latent-diffusion", notes, flush=True)
         if output is not None:
             write(output, "mini-latent-diffusion", pack(average.values), {**config, "notes": notes})
@@ -134,27 +144,23 @@ def run(
             show_on(averaged, folder / "latent-diffusion-sheet.png")
 
     train(
-        folder,
-        "latent-diffusion",
-        budget,
-        {"model": model, "average": average, "optimiser": optimiser},
         step,
-        report,
+        {"model": model, "average": average, "optimiser": optimiser},
+        name="latent-diffusion",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report,
         report_minutes=6,
-        seed=seed,
-        stop_after=stop_after,
     )
     return model
 
 
 def main() -> None:
-    parser = command_line(__doc__, 45, SCALES)
-    parser.add_argument("--layout", type=Path, default=WEIGHTS, help="folder of mini-layout and mini-restyle")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe(), gpu=GPU)
     torch.set_num_threads(1)
-    folder, drafter = arguments.data / "runs", load_drafter("cpu", arguments.layout)
-    layout = drafter.layout
-    coder, seen, _, prompts = material(arguments.data)
+    drafter, material = load_drafter("cpu", recipe.layout), load_material(folders.data)
+    layout, coder, prompts = drafter.layout, material.coder, material.prompts
 
     def show_on(model: LatentDiffusionModel, path: Path) -> None:
         rows = []
@@ -163,20 +169,7 @@ def main() -> None:
             rows.append(coder.pictures(coder.quantised(z)))
         sheet(rows, path)
 
-    choice, grid = SCALES[arguments.scale], seen.codes.shape[-1]
-    config = configuration(arguments.scale, coder.codebook.shape[1], grid, seen.features.shape[1], len(layout.styles))
-    run(
-        seen,
-        drafter,
-        coder.codebook,
-        config,
-        folder,
-        Budget(minutes=arguments.minutes),
-        choice["batch"],
-        choice["rate"],
-        show_on,
-        arguments.output,
-    )
+    run(recipe, material, drafter, folder=folders.run, output=folders.output, show_on=show_on)
 
 
 if __name__ == "__main__":

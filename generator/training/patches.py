@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.training import data
+from generator.training import dataset
 
 
 class PatchCoder(nn.Module):
@@ -54,12 +54,12 @@ class PatchCoder(nn.Module):
         flat = self.codebook[codes] @ torch.linalg.pinv(self.basis) + self.mean
         return F.pixel_shuffle(flat.permute(0, 3, 1, 2), self.factor).clamp(0, 1)
 
-    def fit(self, images: torch.Tensor, seed: int = 0, most: int = 120_000, rounds: int = 12) -> None:
+    def fit(self, images: torch.Tensor, seed: int = 0, max_patches: int = 120_000, rounds: int = 12) -> None:
         """Principal directions and codebook from training pictures; code 0 is plain white."""
         generator = torch.Generator().manual_seed(seed)
         rows = self.rows(images)
         rows = rows[(rows < 0.985).any(dim=1)]
-        rows = rows[torch.randperm(len(rows), generator=generator)[:most]]
+        rows = rows[torch.randperm(len(rows), generator=generator)[:max_patches]]
         self.mean.copy_(rows.mean(dim=0))
         directions = torch.linalg.svd(rows[:20_000] - self.mean, full_matrices=False).Vh[: self.basis.shape[1]]
         z = (rows - self.mean) @ directions.T
@@ -83,15 +83,21 @@ def nearest(rows: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
 
 
 def load_or_fit(
-    pictures: data.Pictures, path: Path, factor: int = 4, e_dim: int = 16, n_embed: int = 1024, most: int = 2500
+    pictures: dataset.Pictures,
+    path: Path,
+    *,
+    factor: int = 4,
+    e_dim: int = 16,
+    n_embed: int = 1024,
+    max_pictures: int = 2500,
 ) -> PatchCoder:
     """The coder saved at `path`, fitted first where there is none."""
     coder = PatchCoder(factor, e_dim, n_embed)
     if path.is_file():
         coder.load_state_dict(torch.load(path, weights_only=True))
         return coder
-    rows = np.random.default_rng(0).permutation(np.flatnonzero(pictures.train))[:most]
-    coder.fit(data.composite(torch.from_numpy(pictures.rgba[rows]), torch.ones(len(rows), 3)))
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(pictures.train))[:max_pictures]
+    coder.fit(dataset.composite(torch.from_numpy(pictures.rgba[rows]), torch.ones(len(rows), 3)))
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(coder.state_dict(), path)
     return coder

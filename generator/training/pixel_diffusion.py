@@ -6,6 +6,7 @@ It learns pictures and their styles, no texts: at inference CLIP says what is wa
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +18,58 @@ import torch.nn.functional as F
 from generator.models.packing import pack
 from generator.models.pixel_diffusion import PixelDiffusion
 from generator.sampling.samplers import ddim, timesteps_between
-from generator.training import codes, data
-from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
+from generator.training import codes, dataset
+from generator.training.command_line import command_line
+from generator.training.run import Average, Budget, schedule, sheet, train, write
 
-SCALES: dict[str, dict[str, Any]] = {
-    "cpu": {
-        "unshuffle": 4,
-        "channels": [128, 176],
-        "layers": 1,
-        "attention": [1],
-        "head_width": 44,
-        "batch": 32,
-        "rate": 1e-3,
-    },
-    "gpu": {
-        "unshuffle": 2,
-        "channels": [128, 192, 256],
-        "layers": 2,
-        "attention": [2],
-        "head_width": 64,
-        "batch": 256,
-        "rate": 5e-4,
-    },
-}
 DROP_STYLE = 0.15
 SHOWN_STYLES = ("noto", "fluent")
 
 
-def configuration(scale: str, styles: list[str]) -> dict[str, Any]:
-    """What PixelDiffusion reads, for one of SCALES."""
-    shape = {key: SCALES[scale][key] for key in ("unshuffle", "channels", "layers", "attention", "head_width")}
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the network is trained."""
+
+    budget: Budget = field(default=Budget(minutes=40))
+    unshuffle: int = 4
+    channels: tuple[int, ...] = (128, 176)
+    layers: int = 1
+    attention: tuple[int, ...] = (1,)
+    head_width: int = 44
+    batch: int = 32
+    rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+
+
+GPU = Recipe(
+    unshuffle=2,
+    channels=(128, 192, 256),
+    layers=2,
+    attention=(2,),
+    head_width=64,
+    batch=256,
+    rate=5e-4,
+    device="cuda",
+)
+
+
+def configuration(recipe: Recipe) -> dict[str, Any]:
+    """What PixelDiffusion is built from."""
+    levels = {"channels": list(recipe.channels), "layers": recipe.layers, "attention": list(recipe.attention)}
+    shape = {"unshuffle": recipe.unshuffle, **levels, "head_width": recipe.head_width}
     noise = {"prediction": "v", "schedule": "cosine", "timesteps": 1000}
-    return {**shape, "norm_groups": 8, **noise, "styles": styles}
+    return {**shape, "norm_groups": 8, **noise, "styles": list(codes.STYLE_WEIGHTS)}
 
 
-def calm(model: PixelDiffusion) -> None:
+def zero_residuals(model: PixelDiffusion) -> None:
     """Start every residual branch and the output at zero: a nearly linear network learns what noise is at once."""
     for name, parameter in model.named_parameters():
         if ".conv2." in name or ".to_out." in name or "conv_out." in name:
             nn.init.zeros_(parameter)
 
 
-def chances(pictures: data.Pictures, chosen: np.ndarray) -> torch.Tensor:
+def chances(pictures: dataset.Pictures, chosen: np.ndarray) -> torch.Tensor:
     """How often each picture is drawn, (N,), 0 where `chosen` (N,) bool is false."""
     concept = np.array([codes.concept_weight(concept) for concept in pictures.concepts])
     style = np.array([codes.STYLE_WEIGHTS.get(style, 0.0) for style in pictures.styles])
@@ -66,14 +77,14 @@ def chances(pictures: data.Pictures, chosen: np.ndarray) -> torch.Tensor:
 
 
 def draw_batch(
-    pictures: data.Pictures, weight: torch.Tensor, size: int, styles: list[str], generator: torch.Generator
+    pictures: dataset.Pictures, weight: torch.Tensor, size: int, styles: list[str], generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Augmented pictures (B, 3, R, R) in [-1, 1] and style numbers (B,), some of them any."""
     rows = torch.multinomial(weight, size, replacement=True, generator=generator).numpy()
     number = torch.tensor([styles.index(style) if style in styles else len(styles) for style in pictures.styles])
-    ground = data.backgrounds(size, generator, white=0.95)
+    ground = dataset.backgrounds(size, generator, white=0.95)
     rgba = torch.from_numpy(pictures.rgba[rows])
-    images = data.composite(rgba, ground, generator, scale=(0.9, 1.05), shift=0.03, flip=True)
+    images = dataset.composite(rgba, ground, generator, scale=(0.9, 1.05), shift=0.03, flip=True)
     style = number[torch.from_numpy(pictures.style[rows].astype(np.int64))]
     style[torch.rand(size, generator=generator) < DROP_STYLE] = len(styles)
     return images * 2 - 1, style
@@ -87,9 +98,9 @@ def v_loss(model: PixelDiffusion, x0: torch.Tensor, style: torch.Tensor, generat
     eps = torch.randn(x0.shape, generator=generator).to(x0.device)
     alpha, sigma = model.levels(t)
     with torch.autocast(x0.device.type, torch.bfloat16):
-        made = model(alpha * x0 + sigma * eps, t, style)
+        predicted = model(alpha * x0 + sigma * eps, t, style)
     wanted = alpha * eps - sigma * x0 if model.prediction == "v" else eps
-    return F.mse_loss(made.float(), wanted, reduction="none").mean(dim=(1, 2, 3))
+    return F.mse_loss(predicted.float(), wanted, reduction="none").mean(dim=(1, 2, 3))
 
 
 @torch.no_grad()
@@ -101,37 +112,33 @@ def sample(model: PixelDiffusion, style: torch.Tensor, side: int, steps: int, se
     levels = [(float(value**0.5), float((1 - value) ** 0.5)) for value in model.alphas_cumprod[times].cpu()]
     for t, level, following in zip(times, levels, [*levels[1:], (1.0, 0.0)], strict=True):
         with torch.autocast(device.type, torch.bfloat16):
-            x0 = model.denoise(x, torch.full((len(x),), t, device=device), style.to(device))
-        x = ddim(x, x0.clamp(-1, 1), level, following, 0.0, None)
+            denoised = model.denoise(x, torch.full((len(x),), t, device=device), style.to(device))
+        x = ddim(x, denoised.clamp(-1, 1), level, following, 0.0, None)
     return ((x + 1) / 2).cpu()
 
 
 def run(
-    pictures: data.Pictures,
-    config: dict[str, Any],
+    recipe: Recipe,
+    pictures: dataset.Pictures,
+    *,
     folder: Path,
-    budget: Budget,
-    batch: int,
-    rate: float = 1e-3,
-    show_on: Callable[[PixelDiffusion, Path], None] | None = None,
     output: Path | None = None,
-    device: str = "cpu",
-    seed: int = 0,
-    stop_after: int | None = None,
+    show_on: Callable[[PixelDiffusion, Path], None] | None = None,
 ) -> PixelDiffusion:
-    """Train, or go on with, the network; `output` is where its moving average is exported."""
-    torch.manual_seed(seed)
+    """Train, or go on with, the network; `output` is where its moving average is exported, `show_on` draws a sheet."""
+    torch.manual_seed(recipe.seed)
+    config, device = configuration(recipe), recipe.device
     model = PixelDiffusion(config).to(device)
-    calm(model)
+    zero_residuals(model)
     average = Average(model, 0.999)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     styles: list[str] = config["styles"]
     weight, unseen = chances(pictures, pictures.train), chances(pictures, pictures.unseen_concept)
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = rate * schedule(progress)
-        x0, style = draw_batch(pictures, weight, batch, styles, generator)
+            group["lr"] = recipe.rate * schedule(progress)
+        x0, style = draw_batch(pictures, weight, recipe.batch, styles, generator)
         loss = v_loss(model, x0.to(device), style.to(device), generator).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -144,7 +151,7 @@ def run(
         averaged = PixelDiffusion(config).to(device)
         averaged.load_state_dict(average.values)
         averaged.eval()
-        notes: dict[str, Any] = {"steps": number, "samples": number * batch}
+        notes: dict[str, Any] = {"steps": number, "samples": number * recipe.batch}
         for name, chance in (("seen", weight), ("unseen", unseen)):
             if float(chance.sum()) > 0:
                 draw = torch.Generator().manual_seed(1)
@@ -160,44 +167,30 @@ def run(
             show_on(averaged, folder / "diffusion-sheet.png")
 
     train(
-        folder,
-        "diffusion",
-        budget,
-        {"model": model, "average": average, "optimiser": optimiser},
         step,
-        report,
+        {"model": model, "average": average, "optimiser": optimiser},
+        name="diffusion",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report,
         report_minutes=6,
-        seed=seed,
-        stop_after=stop_after,
     )
     return model
 
 
 def main() -> None:
-    parser = command_line(__doc__, 40, SCALES)
-    parser.add_argument("--folder", type=Path, help="where the run is kept; default: runs in the data folder")
-    parser.add_argument("--steps", type=int, help="instead of minutes")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, own_folder=True)
     torch.set_num_threads(1)
-    pictures, choice = data.load(arguments.data), SCALES[arguments.scale]
-    styles, side = list(codes.STYLE_WEIGHTS), pictures.rgba.shape[1]
+    pictures = dataset.load(folders.data)
+    side = pictures.rgba.shape[1]
 
     def show_on(model: PixelDiffusion, path: Path) -> None:
         shown = [model.style_index(style) for style in SHOWN_STYLES]
         made = sample(model, torch.tensor(shown).repeat_interleave(16), side, 25, seed=0)
         sheet([made[:16], made[16:]], path)
 
-    run(
-        pictures,
-        configuration(arguments.scale, styles),
-        arguments.folder or arguments.data / "runs",
-        Budget(steps=arguments.steps) if arguments.steps else Budget(minutes=arguments.minutes),
-        choice["batch"],
-        choice["rate"],
-        show_on,
-        arguments.output,
-        "cuda" if arguments.scale == "gpu" else "cpu",
-    )
+    run(recipe, pictures, folder=folders.run, output=folders.output, show_on=show_on)
 
 
 if __name__ == "__main__":

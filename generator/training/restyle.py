@@ -9,7 +9,7 @@ Koyama 2018, arXiv:1802.05637; spectral norm, Miyato et al. 2018, arXiv:1802.059
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,32 @@ from torch.nn.utils.parametrizations import spectral_norm
 from generator.models.layout import WEIGHTS, Layout, load_layout
 from generator.models.packing import pack
 from generator.models.restyle import Restyler
-from generator.training import data
+from generator.training import dataset
 from generator.training.captions import plain, with_article
-from generator.training.codes import STYLE_WEIGHTS, concept_weight, noisy
-from generator.training.layout import material
+from generator.training.codes import STYLE_WEIGHTS, concept_weight, load_material, noisy
+from generator.training.command_line import command_line, flag
 from generator.training.patches import PatchCoder
-from generator.training.run import Average, Budget, command_line, schedule, sheet, train, write
-from generator.training.text import Reader
+from generator.training.run import Average, Budget, schedule, sheet, train, write
+from generator.training.text_encoder import TextEncoder
 
-BATCH, RATE = 32, 4e-4
-SHAPE = {"width": 64, "deep": 128, "blocks": 3, "told": 64}
 TEXT_NOISE = 0.5  # greatest, in units of a vector's own size
 SAME, DRAFT, MIRRORED = 0.15, 0.6, 0.5  # shares: redrawn in its own style, from a draft, flipped left to right
 LEVELLING = 0.3  # power of how often a thing is asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the restyler is trained on a finished `layout`; `deep` is the width at half size."""
+
+    budget: Budget = field(default=Budget(minutes=90))
+    layout: Path = field(default=WEIGHTS, metadata=flag("folder of mini-layout.safetensors and .json"))
+    width: int = 64
+    deep: int = 128
+    blocks: int = 3
+    cond_width: int = 64
+    batch: int = 32
+    rate: float = 4e-4
+    seed: int = 0
 
 
 @dataclass
@@ -51,11 +64,11 @@ class Shown:
 
 
 def shown(
-    pictures: data.Pictures,
+    pictures: dataset.Pictures,
     chosen: np.ndarray,
     targets: np.ndarray,
     coder: PatchCoder,
-    read: Callable[[list[str]], torch.Tensor],
+    encode: Callable[[list[str]], torch.Tensor],
 ) -> Shown:
     """What of the pictures `chosen` (M,) bool there is to learn from; `targets` (M,) bool of all may be asked for."""
     names = list(STYLE_WEIGHTS)
@@ -70,7 +83,7 @@ def shown(
     weight = share[style] * torch.from_numpy(wanted[rows]) ** LEVELLING * torch.from_numpy(targets[rows])
 
     def codes_of(rgba: np.ndarray) -> torch.Tensor:
-        images = data.composite(torch.from_numpy(np.ascontiguousarray(rgba)), torch.ones(len(rgba), 3))
+        images = dataset.composite(torch.from_numpy(np.ascontiguousarray(rgba)), torch.ones(len(rgba), 3))
         return coder.codes(images).to(torch.int16)
 
     return Shown(
@@ -78,7 +91,7 @@ def shown(
         style,
         torch.from_numpy(thing),
         table,
-        read([with_article(plain(pictures.concepts[concept]["label"])) for concept in things]).float(),
+        encode([with_article(plain(pictures.concepts[concept]["label"])) for concept in things]).float(),
         weight,
     )
 
@@ -144,62 +157,61 @@ def loose_gap(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def run(
+    recipe: Recipe,
     seen: Shown,
-    unseen: Shown | None,
     layout: Layout,
+    *,
     coder: PatchCoder,
     folder: Path,
-    budget: Budget,
-    batch: int = BATCH,
-    rate: float = RATE,
-    shape: dict[str, int] = SHAPE,
-    show_on: Callable[[Restyler, Path], None] | None = None,
+    unseen: Shown | None = None,
     output: Path | None = None,
-    seed: int = 0,
-    stop_after: int | None = None,
+    show_on: Callable[[Restyler, Path], None] | None = None,
 ) -> Restyler:
     """Train, or go on with, one restyler; `show_on` draws a sheet at intervals, `output` is where exports go."""
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     codebook, channels = coder.codebook, coder.codebook.shape[1]
+    shape = {"width": recipe.width, "deep": recipe.deep, "blocks": recipe.blocks, "told": recipe.cond_width}
     config = {"z_channels": channels, "styles": list(layout.styles), **shape}
     restyler = Restyler(config)
-    critic = Discriminator(channels, len(layout.styles), shape["width"] * 3 // 2)
+    critic = Discriminator(channels, len(layout.styles), recipe.width * 3 // 2)
     average = Average(restyler, 0.998)
-    makes, judges = (torch.optim.Adam(part.parameters(), lr=rate, betas=(0.5, 0.95)) for part in (restyler, critic))
+    optimiser, critic_optimiser = (
+        torch.optim.Adam(part.parameters(), lr=recipe.rate, betas=(0.5, 0.95)) for part in (restyler, critic)
+    )
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
-        for group in (*makes.param_groups, *judges.param_groups):
-            group["lr"] = rate * schedule(progress)
-        source, before, after, wanted = draw_pairs(seen, batch, layout, codebook, generator)
+        for group in (*optimiser.param_groups, *critic_optimiser.param_groups):
+            group["lr"] = recipe.rate * schedule(progress)
+        source, before, after, wanted = draw_pairs(seen, recipe.batch, layout, codebook, generator)
         with torch.autocast("cpu", torch.bfloat16):
             made = restyler(source, before, after)
         drawn = codebook[coder.quantised(made.detach())].permute(0, 3, 1, 2)
         straight = made + (drawn - made).detach()  # the critic sees codes, as the decoder will
         with torch.autocast("cpu", torch.bfloat16):
             real, fake = critic(wanted, after), critic(drawn, after)
-        doubt = sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))
-        assert isinstance(doubt, torch.Tensor)
-        judges.zero_grad(set_to_none=True)
-        doubt.backward()
-        judges.step()
+        critic_loss = sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))
+        assert isinstance(critic_loss, torch.Tensor)
+        critic_optimiser.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        critic_optimiser.step()
         critic.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16):
-            taken = critic(straight, after)
+            scores = critic(straight, after)
         critic.requires_grad_(True)
-        style = -torch.stack([scores.mean() for scores in taken]).sum()
+        adversarial = -torch.stack([score.mean() for score in scores]).sum()
         gap, off = loose_gap(made, wanted), (made - drawn).square().mean()
-        makes.zero_grad(set_to_none=True)
-        (min(1.0, number / 300) * style + 12 * gap + 2 * off).backward()
+        optimiser.zero_grad(set_to_none=True)
+        (min(1.0, number / 300) * adversarial + 12 * gap + 2 * off).backward()
         nn.utils.clip_grad_norm_(restyler.parameters(), 5.0)
-        makes.step()
+        optimiser.step()
         average.update()
-        return {name: float(value.detach()) for name, value in (("gap", gap), ("critic", doubt), ("off", off))}
+        return {name: float(value.detach()) for name, value in (("gap", gap), ("critic", critic_loss), ("off", off))}
 
     def report(number: int) -> None:
         averaged = Restyler(config)
         averaged.load_state_dict(average.values)
         averaged.eval()
-        notes: dict[str, Any] = {"steps": number, "samples": number * batch}
+        notes: dict[str, Any] = {"steps": number, "samples": number * recipe.batch}
         for name, examples in (("seen", seen), ("unseen", unseen)):
             if examples is None or not bool(examples.weight.sum() > 0):
                 continue
@@ -216,28 +228,28 @@ def run(
         if show_on is not None:
             show_on(averaged, folder / "restyle-sheet.png")
 
-    parts: dict[str, Any] = {
-        "restyler": restyler,
-        "critic": critic,
-        "average": average,
-        "makes": makes,
-        "judges": judges,
-    }
-    train(folder, "restyle", budget, parts, step, report, report_minutes=7, seed=seed, stop_after=stop_after)
+    parts: dict[str, Any] = {"restyler": restyler, "critic": critic, "average": average}
+    parts |= {"makes": optimiser, "judges": critic_optimiser}
+    train(
+        step,
+        parts,
+        name="restyle",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report,
+        report_minutes=7,
+    )
     return restyler
 
 
 def main() -> None:
-    parser = command_line(__doc__, 90)
-    parser.add_argument("--layout", type=Path, default=WEIGHTS, help="folder of mini-layout.safetensors and .json")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe())
     torch.set_num_threads(1)
-    folder, layout = arguments.data / "runs", load_layout("cpu", arguments.layout)
-    coder, _, _, prompts = material(arguments.data)
-    pictures, reader = data.load(arguments.data), Reader(folder)
-    seen = shown(pictures, pictures.train, pictures.train, coder, reader)
+    layout, material = load_layout("cpu", recipe.layout), load_material(folders.data)
+    coder, prompts = material.coder, material.prompts
+    pictures, encode = dataset.load(folders.data), TextEncoder(folders.shared)
     known = pictures.train | pictures.unseen_style
-    unseen = shown(pictures, known, pictures.unseen_style, coder, reader)
     styles = range(len(layout.styles))
 
     def show_on(restyler: Restyler, path: Path) -> None:
@@ -248,14 +260,14 @@ def main() -> None:
         sheet([coder.pictures(coder.quantised(drafts)), *rows], path)
 
     run(
-        seen,
-        unseen,
+        recipe,
+        shown(pictures, pictures.train, pictures.train, coder, encode),
         layout,
-        coder,
-        folder,
-        Budget(minutes=arguments.minutes),
+        coder=coder,
+        folder=folders.run,
+        unseen=shown(pictures, known, pictures.unseen_style, coder, encode),
+        output=folders.output,
         show_on=show_on,
-        output=arguments.output,
     )
 
 

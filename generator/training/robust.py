@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,25 @@ import torch.nn as nn
 
 from generator.models.clip import WEIGHTS, load_mini
 from generator.models.packing import pack
-from generator.training import data
-from generator.training.clip import STYLE_SHARE, ImageTower, Texts, augment, name_loss, score, texts_of
-from generator.training.run import Average, Budget, command_line, schedule, train, write
+from generator.training import dataset
+from generator.training.command_line import command_line
+from generator.training.image_tower import ImageTower
+from generator.training.run import Average, Budget, schedule, train, write
+from generator.training.zero_shot import STYLE_SHARE, Texts, augment, name_loss, score, texts_of
 
-BATCH, RATE = 64, 3e-4
-REACH = 4.0  # greatest Euclidean distance to the real picture, at 64 px and channels in [0, 1]
-EASY = 0.2  # share of the run with half of it
+EASY = 0.2  # share of the run with half of the reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the tower is taught; `reach` is the greatest Euclidean distance to the real picture, at 64 px and channels in
+    [0, 1]."""
+
+    budget: Budget = field(default=Budget(minutes=65))
+    reach: float = 4.0
+    batch: int = 64
+    rate: float = 3e-4
+    seed: int = 0
 
 
 def misleading(
@@ -50,30 +63,26 @@ def misleading(
 
 
 def run(
-    pictures: data.Pictures,
+    recipe: Recipe,
+    pictures: dataset.Pictures,
     vectors: dict[str, torch.Tensor],
+    *,
     tower: ImageTower,
     folder: Path,
-    budget: Budget,
-    batch: int = BATCH,
-    rate: float = RATE,
-    reach: float = REACH,
     export: Callable[[dict[str, torch.Tensor], dict[str, Any]], None] | None = None,
-    seed: int = 0,
-    stop_after: int | None = None,
 ) -> ImageTower:
     """Train `tower`, or go on with it, against the `vectors` of `texts_of`; `export` takes weights and figures."""
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     texts, rows = Texts(pictures, vectors), np.flatnonzero(pictures.train)
     tower.text_head.requires_grad_(False)
     average = Average(tower, 0.998)
     taught = [parameter for parameter in tower.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(taught, lr=rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+    optimiser = torch.optim.AdamW(taught, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = rate * schedule(progress)
-        drawn = rows[torch.randint(len(rows), (batch,), generator=generator).numpy()]
+            group["lr"] = recipe.rate * schedule(progress)
+        drawn = rows[torch.randint(len(rows), (recipe.batch,), generator=generator).numpy()]
         concept, style = torch.from_numpy(pictures.concept[drawn]), torch.from_numpy(pictures.style[drawn])
         images = augment(pictures, drawn, generator)
 
@@ -84,7 +93,7 @@ def run(
             return name_loss(seen, texts, concept, style, tower, again)
 
         tower.requires_grad_(False)
-        far = reach * (0.5 if progress < EASY else 1.0) * torch.rand(batch, generator=generator)
+        far = recipe.reach * (0.5 if progress < EASY else 1.0) * torch.rand(recipe.batch, generator=generator)
         images = misleading(images, lambda near: losses(near)[0], far, generator)
         for parameter in taught:
             parameter.requires_grad_(True)
@@ -99,20 +108,29 @@ def run(
     def report(number: int) -> None:
         averaged = copy.deepcopy(tower)
         averaged.load_state_dict(average.values)
-        notes = {"steps": number, "samples": number * batch, **score(averaged, pictures, texts)}
+        notes = {"steps": number, "samples": number * recipe.batch, **score(averaged, pictures, texts)}
         print("robust", notes, flush=True)
         if export is not None:
             export(average.values, notes)
 
     parts: dict[str, Any] = {"tower": tower, "average": average, "optimiser": optimiser}
-    train(folder, "robust", budget, parts, step, report, report_minutes=6, seed=seed, stop_after=stop_after)
+    train(
+        step,
+        parts,
+        name="robust",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report,
+        report_minutes=6,
+    )
     return tower
 
 
 def main() -> None:
-    arguments = command_line(__doc__, 65).parse_args()
+    recipe, folders = command_line(__doc__, Recipe())
     torch.set_num_threads(1)
-    pictures, clip = data.load(arguments.data), load_mini()
+    pictures, clip = dataset.load(folders.data), load_mini()
     everything = texts_of(pictures)
     with torch.no_grad():
         parts = [everything[start : start + 256] for start in range(0, len(everything), 256)]
@@ -124,16 +142,9 @@ def main() -> None:
 
     def export(values: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
         seeing = {key: value for key, value in values.items() if key.startswith("visual.")}
-        write(arguments.output, "mini-robust", pack(seeing), {**config, "notes": notes})
+        write(folders.output, "mini-robust", pack(seeing), {**config, "notes": notes})
 
-    run(
-        pictures,
-        vectors,
-        tower,
-        arguments.data / "runs",
-        Budget(minutes=arguments.minutes),
-        export=export,
-    )
+    run(recipe, pictures, vectors, tower=tower, folder=folders.run, export=export)
 
 
 if __name__ == "__main__":

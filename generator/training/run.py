@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,17 +18,6 @@ from safetensors.torch import save_file
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
-def command_line(about: str | None, minutes: float, scales: Iterable[str] = ()) -> argparse.ArgumentParser:
-    """What every recipe can be told: --data, --minutes, --output, and --scale where it has scales."""
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--minutes", type=float, default=minutes)
-    if scales:
-        parser.add_argument("--scale", choices=tuple(scales), default="cpu")
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the .safetensors and .json")
-    return parser
-
-
 class Stateful(Protocol):
     """What a checkpoint holds: modules, optimisers, averages."""
 
@@ -37,18 +25,19 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Any) -> Any: ...
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long to train: `minutes` of wall clock (summed over resumptions) or a number of `steps`."""
+    """How long to train: a number of `steps`, or `minutes` of wall clock, summed over resumptions. `stop_after` leaves
+    off after that many steps of this call, with a checkpoint written."""
 
-    minutes: float | None = None
+    minutes: float = math.inf
     steps: int | None = None
+    stop_after: int | None = None
 
     def progress(self, step: int, elapsed: float) -> float:
         """0 at the start, 1 when the budget is spent; `elapsed` in s."""
         if self.steps is not None:
             return step / self.steps
-        assert self.minutes is not None
         return elapsed / (60 * self.minutes)
 
 
@@ -85,20 +74,20 @@ class Average:
 
 
 def train(
-    folder: Path,
-    name: str,
-    budget: Budget,
-    parts: Mapping[str, Stateful],
     step: Callable[[int, float, torch.Generator], dict[str, float]],
+    parts: Mapping[str, Stateful],
+    *,
+    name: str,
+    folder: Path,
+    budget: Budget,
+    seed: int,
     report: Callable[[int], None] | None = None,
     report_minutes: float = 5.0,
-    seed: int = 0,
-    stop_after: int | None = None,
 ) -> int:
     """Call `step(number, progress, generator)` until the budget is spent; returns the steps done in all.
 
-    Each step's generator is seeded from (seed, number), so a resumed run draws what an uninterrupted one would have.
-    `stop_after` leaves off after that many steps of this call with a checkpoint written.
+    `parts` go into the checkpoint <name>.pt in `folder`, beside the log and the loss curve. Each step's generator is
+    seeded from (seed, number), so a resumed run draws what an uninterrupted one would have.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
@@ -120,7 +109,7 @@ def train(
         checkpoint.with_suffix(".tmp").replace(checkpoint)
 
     while (progress := budget.progress(number, before + time.monotonic() - start)) < 1:
-        if stop_after is not None and done_here >= stop_after:
+        if budget.stop_after is not None and done_here >= budget.stop_after:
             break
         losses = step(number, progress, torch.Generator().manual_seed(seed * 1_000_003 + number))
         number, done_here, counted = number + 1, done_here + 1, counted + 1
@@ -175,9 +164,9 @@ def curve(log: Path, output: Path) -> None:
     picture.save(output)
 
 
-def sheet(rows: list[torch.Tensor], output: Path, enlarge: int = 2) -> None:
+def sheet(rows: list[torch.Tensor], output: Path, upscale: int = 2) -> None:
     """Write rows of pictures, each (N, 3, H, W) in [0, 1], as one PNG."""
     lines = [torch.cat(list(row.float().clamp(0, 1).cpu()), dim=2) for row in rows]
     array = (torch.cat(lines, dim=1).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     picture = Image.fromarray(array)
-    picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST).save(output)
+    picture.resize((picture.width * upscale, picture.height * upscale), Image.Resampling.NEAREST).save(output)

@@ -13,7 +13,7 @@ from generator import registry
 from generator.models.clip import ClipModel
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import load_mini as load_vqgan
-from generator.training import data
+from generator.training import dataset
 from generator.training.captions import plain, with_article
 from generator.training.codes import concept_weight
 
@@ -59,7 +59,7 @@ class Prompt:
     row: int | None  # of the held-out picture; None for a free phrase
 
 
-def prompts_of(pictures: data.Pictures, seed: int = 0) -> list[Prompt]:
+def prompts_of(pictures: dataset.Pictures, seed: int = 0) -> list[Prompt]:
     """70 held-out pictures, the styles as even as they come and no concept twice, and the free phrases."""
     draw = random.Random(seed)
     rows = [
@@ -134,12 +134,12 @@ class Ruler:
         return found.values.clamp(min=0), found.indices
 
 
-def on_white(pictures: data.Pictures, rows: np.ndarray) -> torch.Tensor:
-    return data.composite(torch.from_numpy(pictures.rgba[rows]), torch.ones(len(rows), 3))
+def on_white(pictures: dataset.Pictures, rows: np.ndarray) -> torch.Tensor:
+    return dataset.composite(torch.from_numpy(pictures.rgba[rows]), torch.ones(len(rows), 3))
 
 
 @torch.no_grad()
-def retrieval(clip: ClipModel, pictures: data.Pictures, name: str) -> list[str]:
+def retrieval(clip: ClipModel, pictures: dataset.Pictures, name: str) -> list[str]:
     """Rows of the retrieval table: held-out pictures among 100 labels and among all."""
     labels = [plain(concept["label"]) for concept in pictures.concepts]
     known = torch.cat([clip.encode_text(labels[start : start + 256]) for start in range(0, len(labels), 256)])
@@ -161,7 +161,7 @@ def retrieval(clip: ClipModel, pictures: data.Pictures, name: str) -> list[str]:
                 others = others[others != concept][: among - 1]
                 places.append(int((score[row, others] > score[row, concept]).sum()))
             found = torch.tensor(places)
-            cells += [f"{float((found < most).float().mean()):.0%}" for most in (1, 5)]
+            cells += [f"{float((found < top).float().mean()):.0%}" for top in (1, 5)]
         right = float((styles == torch.from_numpy(pictures.style[rows])).float().mean())
         cells.append(f"{right:.0%}" if clip.styles else "")
         lines.append(f"| {name} | {what} ({len(rows)}) | {' | '.join(cells)} |")
@@ -169,17 +169,17 @@ def retrieval(clip: ClipModel, pictures: data.Pictures, name: str) -> list[str]:
 
 
 @torch.no_grad()
-def reconstruction(pictures: data.Pictures, lpips: LPIPS) -> tuple[float, float, int, int]:
+def reconstruction(pictures: dataset.Pictures, lpips: LPIPS) -> tuple[float, float, int, int]:
     """On unseen concepts through the encoder: mean PSNR in dB, mean LPIPS, codes in use, codes in all."""
     model = load_vqgan()
     wanted = on_white(pictures, np.flatnonzero(pictures.unseen_concept))
-    gaps, looks, used = [], [], []
+    gaps, distances, used = [], [], []
     for part in wanted.split(32):
         with torch.autocast("cpu", torch.bfloat16):
             z, codes = model.quantise(model.encode(part).float())
             made = model.decode(z).float()
         gaps.append((made - part).square().mean(dim=(1, 2, 3)))
-        looks.append(lpips(made.clamp(0, 1) * 2 - 1, part * 2 - 1))
+        distances.append(lpips(made.clamp(0, 1) * 2 - 1, part * 2 - 1))
         used.append(codes.flatten())
     psnr = float(-10 * torch.cat(gaps).clamp(min=1e-6).log10().mean())
-    return psnr, float(torch.cat(looks).mean()), int(torch.cat(used).unique().numel()), model.n_embed
+    return psnr, float(torch.cat(distances).mean()), int(torch.cat(used).unique().numel()), model.n_embed

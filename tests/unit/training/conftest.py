@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from generator.training import data, patches
+from generator.training import data, dataset, emoji_sets, patches
 
 SHAPES = {
     "circle": '<circle cx="16" cy="16" r="14" fill="{}"/>',
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chars[code.lower()] = f"{colour}-{shape}"
     entries.append({"label": "flag: Nowhere", "hexcode": "1F1E6-1F1E7", "tags": [], "group": 9, "subgroup": 98})
     entries.append({"label": "hand: dark", "hexcode": "1F44B-1F3FF", "tags": [], "group": 1, "subgroup": 15})
-    for name in (data.LABELS, *(source[1] for source in data.SOURCES)):
+    for name in (emoji_sets.LABELS, *(source[1] for source in emoji_sets.SOURCES)):
         package = output / "packages" / name.strip("@").replace("/", "-") / "package"
         package.mkdir(parents=True)
         (package / "package.json").write_text("{}")
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             icons["icons"] = {key.replace("-", ""): value for key, value in bodies.items()}
         (package / "icons.json").write_text(json.dumps(icons))
         (package / "chars.json").write_text(json.dumps(chars))
-        if name == data.LABELS:
+        if name == emoji_sets.LABELS:
             (package / "en" / "shortcodes").mkdir(parents=True)
             (package / "en" / "data.json").write_text(json.dumps(entries))
             (package / "en" / "shortcodes" / "github.json").write_text(json.dumps({"1F900": "red_ball"}))
@@ -51,10 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def pictures(folder: Path) -> data.Pictures:
-    return data.load(folder)
+def pictures(folder: Path) -> dataset.Pictures:
+    return dataset.load(folder)
 
 
 @pytest.fixture(scope="package")
-def coder(pictures: data.Pictures, folder: Path) -> patches.PatchCoder:
+def coder(pictures: dataset.Pictures, folder: Path) -> patches.PatchCoder:
     return patches.load_or_fit(pictures, folder / "patches.pt", n_embed=64)

@@ -8,40 +8,40 @@ import numpy as np
 import pytest
 import torch
 
-from generator.training import codes, data, patches, vqgan
+from generator.training import codes, dataset, emoji_sets, patches, reconstruction
 from generator.training.captions import captions_of, distillation_texts, with_article
 
 
-def test_every_set_is_rendered_and_flags_and_skin_tones_are_left_out(pictures: data.Pictures) -> None:
+def test_every_set_is_rendered_and_flags_and_skin_tones_are_left_out(pictures: dataset.Pictures) -> None:
     assert [concept["label"] for concept in pictures.concepts][:2] == ["red circle", "red square"]
     assert len(pictures.concepts) == 12
     assert pictures.rgba.shape == (12 * 6 + 1, 64, 64, 4) and pictures.rgba.dtype == np.uint8
-    assert pictures.styles == list(data.STYLES)
+    assert pictures.styles == list(emoji_sets.STYLES)
     assert not (pictures.train & (pictures.unseen_concept | pictures.unseen_style)).any()
 
 
 def test_training_without_data_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(data.DataMissing, match=r"generator\.training\.data"):
-        data.load(tmp_path)
+    with pytest.raises(dataset.DataMissing, match=r"generator\.training\.data"):
+        dataset.load(tmp_path)
 
 
-def test_a_picture_lies_on_the_background_asked_for(pictures: data.Pictures) -> None:
+def test_a_picture_lies_on_the_background_asked_for(pictures: dataset.Pictures) -> None:
     row = int(np.flatnonzero((pictures.concept == 0) & (pictures.style == 0))[0])
-    image = data.composite(torch.from_numpy(pictures.rgba[[row]]), torch.tensor([[0.2, 0.4, 0.6]]))[0]
+    image = dataset.composite(torch.from_numpy(pictures.rgba[[row]]), torch.tensor([[0.2, 0.4, 0.6]]))[0]
     assert torch.allclose(image[:, 0, 0], torch.tensor([0.2, 0.4, 0.6]), atol=1e-6)
     assert torch.allclose(image[:, 32, 32] * 255, torch.tensor([221.0, 34.0, 34.0]), atol=1)
 
 
-def test_placement_is_drawn_from_its_generator_only(pictures: data.Pictures) -> None:
+def test_placement_is_drawn_from_its_generator_only(pictures: dataset.Pictures) -> None:
     rgba, white = torch.from_numpy(pictures.rgba[:4]), torch.ones(4, 3)
     made = [
-        data.composite(rgba, white, torch.Generator().manual_seed(seed), (0.8, 1.1), 0.1, True, 0.3)
+        dataset.composite(rgba, white, torch.Generator().manual_seed(seed), (0.8, 1.1), 0.1, True, 0.3)
         for seed in (1, 1, 2)
     ]
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
-def test_captions_name_the_thing_and_their_weights_sum_to_one(pictures: data.Pictures) -> None:
+def test_captions_name_the_thing_and_their_weights_sum_to_one(pictures: dataset.Pictures) -> None:
     pairs = dict(captions_of(pictures.concepts[0]))
     assert {"red circle", "a red circle", "a photo of a red circle", "red ball", "circle"} <= set(pairs)
     assert sum(pairs.values()) == pytest.approx(1)
@@ -49,15 +49,15 @@ def test_captions_name_the_thing_and_their_weights_sum_to_one(pictures: data.Pic
     assert with_article("orange") == "an orange" and with_article("grapes") == "grapes"
 
 
-def test_texts_to_distil_on_are_distinct_and_reproducible(pictures: data.Pictures) -> None:
+def test_texts_to_distil_on_are_distinct_and_reproducible(pictures: dataset.Pictures) -> None:
     texts = distillation_texts(pictures.concepts, None, 900)
     assert len(set(texts)) == len(texts) >= 900
     assert texts == distillation_texts(pictures.concepts, None, 900)
 
 
-def test_patch_codes_alone_show_the_picture(pictures: data.Pictures, coder: patches.PatchCoder) -> None:
-    wanted = data.composite(torch.from_numpy(pictures.rgba[:12]), torch.ones(12, 3))
-    assert vqgan.psnr(coder.pictures(coder.codes(wanted)), wanted) > 22
+def test_patch_codes_alone_show_the_picture(pictures: dataset.Pictures, coder: patches.PatchCoder) -> None:
+    wanted = dataset.composite(torch.from_numpy(pictures.rgba[:12]), torch.ones(12, 3))
+    assert reconstruction.psnr(coder.pictures(coder.codes(wanted)), wanted) > 22
 
 
 def test_a_hue_is_found_and_turned() -> None:

@@ -9,29 +9,29 @@ import torch
 
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import VQGAN
-from generator.training import data, decoder, patches, vqgan
+from generator.training import dataset, decoder, patches, vqgan
 from generator.training.run import Budget
 
 
 def test_the_decoder_comes_nearer_to_what_the_eye_sees_with_its_codes_as_they_were_and_resumes_exactly(
-    pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path
+    pictures: dataset.Pictures, coder: patches.PatchCoder, tmp_path: Path
 ) -> None:
     torch.manual_seed(3)
     lpips = LPIPS().eval().requires_grad_(False)
     for number in range(5):
         lpips.get_parameter(f"lin{number}.model.1.weight").abs_()
-    first = vqgan.run(pictures, coder, tmp_path / "vqgan", Budget(steps=2), batch=2)
+    first = vqgan.run(vqgan.Recipe(budget=Budget(steps=2), batch=2), pictures, coder, folder=tmp_path / "vqgan")
 
     def go(folder: str, steps: int, stop: int | None = None) -> VQGAN:
-        to, budget = tmp_path / folder, Budget(steps=steps)
+        recipe = decoder.Recipe(budget=Budget(steps=steps, stop_after=stop), batch=2, warmup_steps=3)
         model = copy.deepcopy(first)
-        return decoder.run(model, pictures, coder, lpips, to, budget, batch=2, warm=3, stop_after=stop)
+        return decoder.run(recipe, model, pictures, coder=coder, lpips=lpips, folder=tmp_path / folder)
 
     whole = go("whole", 8)
     go("parts", 8, stop=5)
     for one, other in zip(go("parts", 8).parameters(), whole.parameters(), strict=True):
         assert torch.equal(one, other)
-    wanted = data.composite(torch.from_numpy(pictures.rgba[:6]), torch.ones(6, 3))
+    wanted = dataset.composite(torch.from_numpy(pictures.rgba[:6]), torch.ones(6, 3))
     with torch.no_grad():
         assert torch.equal(first.encode(wanted), whole.encode(wanted))
         made = [model.decode(model.codes_to_z(coder.codes(wanted))) for model in (first, whole)]

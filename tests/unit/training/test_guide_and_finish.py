@@ -13,16 +13,16 @@ import torch
 from generator.models import clip
 from generator.models.finisher import Finisher
 from generator.models.vqgan import load_mini as load_vqgan
-from generator.training import clip as clip_recipe
-from generator.training import data, finish, finish_examples, patches, robust, style_head
+from generator.training import dataset, degradation, finish, finish_examples, patches, robust, style_head, zero_shot
 from generator.training.codes import STYLE_WEIGHTS
+from generator.training.image_tower import ImageTower
 from generator.training.run import Budget
 
 SMALL = {"width": 16, "deep": 16, "blocks": 1, "told": 8}
 
 
-def whites(pictures: data.Pictures) -> torch.Tensor:
-    return data.composite(torch.from_numpy(pictures.rgba), torch.ones(len(pictures.rgba), 3))
+def whites(pictures: dataset.Pictures) -> torch.Tensor:
+    return dataset.composite(torch.from_numpy(pictures.rgba), torch.ones(len(pictures.rgba), 3))
 
 
 def test_misleading_pictures_are_within_reach_and_mislead() -> None:
@@ -40,27 +40,27 @@ def test_misleading_pictures_are_within_reach_and_mislead() -> None:
 
 
 def test_a_clip_is_misled_less_once_it_was_taught_and_its_teaching_resumes_exactly(
-    pictures: data.Pictures, tmp_path: Path
+    pictures: dataset.Pictures, tmp_path: Path
 ) -> None:
-    names = clip_recipe.texts_of(pictures)
+    names = zero_shot.texts_of(pictures)
     rows = [torch.randn(32, generator=torch.Generator().manual_seed(sum(map(ord, name)))) for name in names]
     vectors = dict(zip(names, torch.nn.functional.normalize(torch.stack(rows), dim=1), strict=True))
 
-    def go(folder: str, steps: int, stop: int | None = None) -> clip_recipe.ImageTower:
+    def go(folder: str, steps: int, stop: int | None = None) -> ImageTower:
         torch.manual_seed(5)
-        tower = clip_recipe.ImageTower("lite0", 32, 32)
-        to, budget = tmp_path / folder, Budget(steps=steps)
-        return robust.run(pictures, vectors, tower, to, budget, 24, 3e-3, stop_after=stop)
+        tower = ImageTower("lite0", 32, 32)
+        recipe = robust.Recipe(budget=Budget(steps=steps, stop_after=stop), batch=24, rate=3e-3)
+        return robust.run(recipe, pictures, vectors, tower=tower, folder=tmp_path / folder)
 
     whole, short = go("whole", 12), go("parts", 12, stop=1)
     for one, other in zip(go("parts", 12).parameters(), whole.parameters(), strict=True):
         assert torch.equal(one, other)
-    texts, images = clip_recipe.Texts(pictures, vectors), whites(pictures)
+    texts, images = zero_shot.Texts(pictures, vectors), whites(pictures)
     own, style = torch.from_numpy(pictures.concept), torch.from_numpy(pictures.style)
 
-    def misled(tower: clip_recipe.ImageTower) -> float:
+    def misled(tower: ImageTower) -> float:
         def loss(seen: torch.Tensor) -> torch.Tensor:
-            return clip_recipe.name_loss(tower(seen), texts, own, style, tower, torch.Generator().manual_seed(1))[0]
+            return zero_shot.name_loss(tower(seen), texts, own, style, tower, torch.Generator().manual_seed(1))[0]
 
         tower.requires_grad_(False)
         near = robust.misleading(images, loss, torch.full((len(images),), 2.0), torch.Generator().manual_seed(2))
@@ -70,7 +70,7 @@ def test_a_clip_is_misled_less_once_it_was_taught_and_its_teaching_resumes_exact
 
 
 def test_the_guide_learns_to_tell_styles_apart_and_is_otherwise_as_it_was(
-    pictures: data.Pictures, tmp_path: Path
+    pictures: dataset.Pictures, tmp_path: Path
 ) -> None:
     noto, fluent = (pictures.styles.index(style) for style in ("noto", "fluent"))
     rows = np.flatnonzero((pictures.style == noto) | (pictures.style == fluent))
@@ -82,7 +82,7 @@ def test_the_guide_learns_to_tell_styles_apart_and_is_otherwise_as_it_was(
     before = clip.load_robust()
     for ending in ("safetensors", "json"):
         shutil.copy(clip.WEIGHTS / f"mini-clip.{ending}", tmp_path)
-    style_head.run(both, before, None, 60, clip.WEIGHTS, tmp_path)
+    style_head.run(style_head.Recipe(steps=60), both, before, output=tmp_path)
     after = clip.load_robust(folder=tmp_path)
     assert after.styles == tuple(pictures.styles)
     images = torch.nn.functional.interpolate(whites(both), (after.resolution,) * 2, mode="bilinear", antialias=True)
@@ -91,14 +91,13 @@ def test_the_guide_learns_to_tell_styles_apart_and_is_otherwise_as_it_was(
 
 
 def test_what_clip_leaves_of_the_art_is_kept_and_gone_on_with_as_if_it_had_not_stopped(
-    pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: dataset.Pictures, coder: patches.PatchCoder, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(finish_examples, "SETTINGS", {**finish_examples.SETTINGS, "steps": 1, "cutn": 1})
-    monkeypatch.setattr(finish_examples, "KEEP_EVERY", 2)
     vqgan, clips = load_vqgan(), [clip.load_mini()]
 
     def drawn(name: str, count: int) -> dict[str, torch.Tensor]:
-        finish_examples.draw_examples(vqgan, clips, pictures, coder, count, tmp_path / name)
+        recipe = finish_examples.Recipe(pictures=count, steps=1, cutn=1, keep_every=2)
+        finish_examples.draw_examples(recipe, pictures, coder, vqgan=vqgan, clips=clips, output=tmp_path / name)
         return torch.load(tmp_path / name, weights_only=True)
 
     whole = drawn("whole.pt", 5)
@@ -110,18 +109,19 @@ def test_what_clip_leaves_of_the_art_is_kept_and_gone_on_with_as_if_it_had_not_s
 
 
 def test_the_finisher_gives_spoiled_art_back_and_resumes_exactly(
-    pictures: data.Pictures, coder: patches.PatchCoder, tmp_path: Path
+    pictures: dataset.Pictures, coder: patches.PatchCoder, tmp_path: Path
 ) -> None:
-    guide, vqgan, near = clip.load_mini(), load_vqgan(), finish.neighbours_of(coder.codebook)
+    guide, vqgan, near = clip.load_mini(), load_vqgan(), degradation.neighbours_of(coder.codebook)
     wanted, draw = whites(pictures), torch.Generator().manual_seed(3)
-    spoiled = finish.spoil(wanted, vqgan, coder, near, draw)
+    spoiled = degradation.spoil(wanted, vqgan, coder, near, draw)
     examples = {"images": (spoiled * 255).byte(), "rows": torch.arange(len(wanted))}
 
     def go(folder: str, steps: int, stop: int | None = None) -> Finisher:
         (tmp_path / folder).mkdir(exist_ok=True)
         torch.save(examples, tmp_path / folder / "finish-examples.pt")
-        to, budget = tmp_path / folder, Budget(steps=steps)
-        return finish.run(pictures, guide, vqgan, coder, to, budget, 1e-2, SMALL, stop_after=stop)
+        budget = Budget(steps=steps, stop_after=stop)
+        recipe = finish.Recipe(budget=budget, width=16, deep=16, blocks=1, cond_width=8, rate=1e-2)
+        return finish.run(recipe, pictures, coder, clip=guide, vqgan=vqgan, folder=tmp_path / folder)
 
     whole = go("whole", 20)
     go("parts", 20, stop=5)

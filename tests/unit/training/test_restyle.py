@@ -10,14 +10,13 @@ import torch
 
 from generator.models.layout import Layout
 from generator.models.restyle import Restyler
-from generator.training import data, patches, restyle
+from generator.training import dataset, patches, restyle
 from generator.training.run import Budget
 
 TEXT_WIDTH = 16
-SMALL = {"width": 16, "deep": 16, "blocks": 1, "told": 8}
 
 
-def read(texts: list[str]) -> torch.Tensor:
+def encode(texts: list[str]) -> torch.Tensor:
     rows = [torch.randn(TEXT_WIDTH, generator=torch.Generator().manual_seed(sum(map(ord, text)))) for text in texts]
     return torch.nn.functional.normalize(torch.stack(rows), dim=1)
 
@@ -30,19 +29,20 @@ def layout(coder: patches.PatchCoder) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def shown(pictures: data.Pictures, coder: patches.PatchCoder) -> restyle.Shown:
+def shown(pictures: dataset.Pictures, coder: patches.PatchCoder) -> restyle.Shown:
     """Silhouettes are black; the other sets draw alike."""
     rgba = pictures.rgba.copy()
     rgba[pictures.style == pictures.styles.index("silhouette"), :, :, :3] = 0
-    return restyle.shown(replace(pictures, rgba=rgba), pictures.train, pictures.train, coder, read)
+    return restyle.shown(replace(pictures, rgba=rgba), pictures.train, pictures.train, coder, encode)
 
 
 def test_what_is_redrawn_comes_nearer_to_what_it_should_become_and_resumes_exactly(
     shown: restyle.Shown, layout: Layout, coder: patches.PatchCoder, tmp_path: Path
 ) -> None:
     def go(folder: str, steps: int, stop: int | None = None) -> Restyler:
-        to, budget = tmp_path / folder, Budget(steps=steps)
-        return restyle.run(shown, None, layout, coder, to, budget, 4, 4e-3, SMALL, stop_after=stop)
+        small = {"width": 16, "deep": 16, "blocks": 1, "cond_width": 8}
+        recipe = restyle.Recipe(budget=Budget(steps=steps, stop_after=stop), batch=4, rate=4e-3, **small)
+        return restyle.run(recipe, shown, layout, coder=coder, folder=tmp_path / folder)
 
     whole = go("whole", 60)
     go("parts", 60, stop=11)
