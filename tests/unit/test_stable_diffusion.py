@@ -11,8 +11,10 @@ import torch
 from executor.engines import EngineKey, Engines
 from executor.memory import too_large
 from generator.checkpoints.memory import estimate_memory
+from generator.device import Host
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
+from generator.images.convert import no_picture
 from generator.models.clip import PromptTooLong
 from generator.params import BadParams, LatentDiffusionParams, validate
 from tests import tiny_engines
@@ -118,7 +120,7 @@ def test_a_network_that_ran_out_of_memory_leaves_the_gpu_where_memory_is_spared(
 
 
 def test_the_queue_takes_a_job_that_fits_with_memory_spared() -> None:
-    engines = Engines("cpu", Path(), lambda _: None)  # type: ignore[arg-type, return-value]
+    engines = Engines(Host("cpu", Path(), no_picture))
     needed = {m: engines.room_for(EngineKey.of("x", settings(memory=m)), settings(memory=m), 0)[0] for m in MEMORY}
     assert needed["auto"] == needed["low"] < needed["full"]
 
