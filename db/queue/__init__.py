@@ -7,7 +7,18 @@ They raise the errors of `db.errors`; DatabaseUnavailable may come from any of t
 from db.queue.claiming import claim, enqueue
 from db.queue.enqueueing import NewJob
 from db.queue.estimate import places, position_and_wait
-from db.queue.listing import Event, children, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.queue.listing import (
+    Event,
+    children,
+    counts,
+    events,
+    get,
+    list_jobs,
+    queued_jobs,
+    running_jobs,
+    set_hidden,
+    to_be_cancelled,
+)
 from db.queue.transitions import (
     cancel_now,
     fail,
@@ -41,5 +52,6 @@ __all__ = [
     "running_jobs",
     "set_hidden",
     "succeed",
+    "to_be_cancelled",
     "to_front",
 ]
