@@ -31,6 +31,7 @@ from executor.context import Station
 from executor.loop import Executor
 from generator import registry
 from generator.device import pick_device
+from generator.version import NAME, VERSION
 from settings import Settings
 
 WORK_DIR = Path("data/work")
@@ -74,6 +75,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="jobs in progress at once (default: 4)")
     parser.add_argument("--once", action="store_true", help="end when the queue is empty")
     parser.add_argument("--engines", default=",".join(registry.ENGINES), help="engines to serve (default: all)")
+    parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     args = parser.parse_args(argv)
     if not 1 <= args.batch <= MOST_PLACES:
         parser.error(f"--batch {args.batch}: 1 to {MOST_PLACES} is permitted.")

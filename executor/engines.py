@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from executor.memory import free_cached, free_memory
-from generator import registry
+from generator.checkpoints.memory import estimate_memory, weight_bytes
+from generator.device import Host
+from generator.engines import loading
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from generator.engines.base import Engine
     from generator.params import JobParams
 
@@ -35,12 +33,8 @@ class Engines:
     """The engines loaded last, at most `keep` of them unless jobs in progress need more: a chain from candidates to an
     enlarged picture goes through four. Where memory is short, those not in use go earlier."""
 
-    def __init__(
-        self, device: str, checkpoints_dir: Path, read_image: Callable[[str], Image.Image], *, keep: int = 4
-    ) -> None:
-        self.device = device
-        self._checkpoints_dir = checkpoints_dir
-        self._read_image = read_image
+    def __init__(self, host: Host, *, keep: int = 4) -> None:
+        self.host = host
         self._keep = keep
         self._loaded: OrderedDict[EngineKey, Engine] = OrderedDict()
 
@@ -50,19 +44,12 @@ class Engines:
     def get(self, key: EngineKey, in_use: set[EngineKey]) -> Engine:
         """The engine, loaded if it is not there; engines neither `in_use` nor recent make room.
 
-        Raises what registry.load raises.
+        Raises what loading.load raises.
         """
         if key not in self._loaded:
             while len(self._loaded) >= self._keep and self.drop_unused(in_use, most=1):
                 pass
-            self._loaded[key] = registry.load(
-                key.engine,
-                key.checkpoint,
-                key.clip,
-                device=self.device,
-                checkpoints_dir=str(self._checkpoints_dir),
-                read_image=self._read_image,
-            )
+            self._loaded[key] = loading.load(key.engine, key.checkpoint, key.clip, self.host)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
@@ -72,7 +59,7 @@ class Engines:
         for key in unused:
             del self._loaded[key]
         if unused:
-            free_cached(self.device)
+            free_cached(self.host.device)
         return len(unused)
 
     def room_for(self, key: EngineKey, params: JobParams, beside: int) -> tuple[int, int | None]:
@@ -81,7 +68,7 @@ class Engines:
         beside: jobs of the same batch that take the same step; between steps their activations are not held.
         """
         params = params.sparing  # what does not fit as a whole is drawn with less in memory, where it may be
-        whole = registry.estimate_memory(params, self._checkpoints_dir)
-        weights = registry.weight_bytes(params, self._checkpoints_dir)
+        whole = estimate_memory(params, self.host.checkpoints_dir)
+        weights = weight_bytes(params, self.host.checkpoints_dir)
         needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
-        return needed, free_memory(self.device)
+        return needed, free_memory(self.host.device)

@@ -38,7 +38,8 @@ from executor.memory import (
 from generator import params as parameters
 from generator import registry
 from generator.checkpoints.inventory import wrong_default
-from generator.images.encode import decode_image
+from generator.device import Host
+from generator.images.decode import decode_image
 from generator.tiling import MOST_PX
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Executor:
         self.held: list[Work] = []  # every claimed job, those whose files are still being written included
         self.active: list[Work] = []  # those with a place in a batch
         self.status = "starting"
-        self._engines = Engines(device, station.settings.checkpoints_dir, self.read_image)
+        self._engines = Engines(Host(device, station.settings.checkpoints_dir, self.read_image))
         self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False
@@ -106,7 +107,7 @@ class Executor:
             return
         self._warm = True
         name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
-        if not registry.checkpoint_spec(name).embedded:
+        if not registry.checkpoint(name).embedded:
             return
         try:
             params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})

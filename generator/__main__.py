@@ -21,17 +21,20 @@ from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
 from generator import params, registry
-from generator.checkpoints.__main__ import checkpoints_dir_option, listing
+from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import FolderProblem
-from generator.checkpoints.store import CheckpointMissing, upscaler_file
-from generator.device import DeviceUnavailable, pick_device
-from generator.images import encode
-from generator.images.encode import BadImage
+from generator.checkpoints.errors import CheckpointMissing
+from generator.checkpoints.store import upscaler_file
+from generator.device import DeviceUnavailable, Host, pick_device
+from generator.engines import loading
+from generator.images import decode, encode
+from generator.images.decode import BadImage
 from generator.output import metadata
 from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
-from generator.params import BadParams, Params
+from generator.params import BadParams, Params, drawing_class
 from generator.registry import UnknownName
+from generator.version import NAME, VERSION
 
 OWN_FLAGS = ("width", "height")  # set by --size
 
@@ -107,8 +110,9 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--webp", action="store_true", default=False, help="also write an animated WebP")
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
+    parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     checkpoints_dir_option(parser)
-    _add_flags(parser, registry.drawing_class(engine))
+    _add_flags(parser, drawing_class(engine))
     return parser
 
 
@@ -136,9 +140,9 @@ def show_list(directory: Path) -> str:
 def read_picture(path: str) -> Any:
     """A picture from a file named on the command line. Raises BadImage."""
     try:
-        if Path(path).stat().st_size > encode.MAX_BYTES:
-            raise BadImage(f"it has more than {encode.MAX_BYTES >> 20} MB")
-        return encode.decode_image(Path(path).read_bytes())
+        if Path(path).stat().st_size > decode.MAX_BYTES:
+            raise BadImage(f"it has more than {decode.MAX_BYTES >> 20} MB")
+        return decode.decode_image(Path(path).read_bytes())
     except OSError as error:
         raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
     except BadImage as error:
@@ -155,7 +159,7 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
             raise NoMetadata(f"Cannot read {given['from_png']}: {error.strerror}.") from None
         engine, repeated = metadata.read_metadata(data)
         base = repeated.model_dump()
-    fields = registry.drawing_class(engine).model_fields
+    fields = drawing_class(engine).model_fields
     changes = {name: given[name] for name in fields if name in given}
     if "size" in given:
         changes["width"], changes["height"] = given["size"]
@@ -252,14 +256,7 @@ def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder:
     """Runs the engine, each frame to disk; the last score."""
     from generator.engines.base import generate
 
-    engine = registry.load(
-        name,
-        wanted.checkpoint,
-        wanted.clip,
-        device=device,
-        checkpoints_dir=str(given["checkpoints_dir"]),
-        read_image=read_picture,
-    )
+    engine = loading.load(name, wanted.checkpoint, wanted.clip, Host(device, given["checkpoints_dir"], read_picture))
     score = float("nan")
     print(f"Preview: {recorder.last_path}")
     with tqdm(total=wanted.total_steps, unit="step", disable=None) as bar:

@@ -1,8 +1,28 @@
-"""Which device to compute on. Imports torch only when asked."""
+"""Which device to compute on, and what an engine is given of the machine it runs on. Imports torch only when asked."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where an engine runs. device: a name for torch.device; checkpoints_dir: where downloaded weights lie.
+
+    read_image turns a reference found in the parameters (an artefact key on a server, a path on the command line) into
+    a decoded picture; an engine never opens files itself.
+    """
+
+    device: str
+    checkpoints_dir: Path
+    read_image: Callable[[str], Image.Image]
 
 
 class DeviceUnavailable(ValueError):

@@ -82,8 +82,8 @@ def _style(engine: str) -> str | None:
     """The style of the embedded models, where the engine's first checkpoint has styles."""
     if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
         return None
-    usual = registry.CHECKPOINTS["mini"].defaults["style"]
-    return form.choose(_("Style"), "compare_style", list(registry.STYLES), usual, registry.STYLES.__getitem__)
+    styles = registry.STYLES
+    return form.choose(_("Style"), "compare_style", list(styles), registry.DEFAULT_STYLE, styles.__getitem__)
 
 
 def _engines(engine: str, axis_key: str) -> list[str]:

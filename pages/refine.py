@@ -54,7 +54,7 @@ def _begin(visitor: Submitter) -> None:
     style = None
     checkpoint = registry.first_checkpoint(engine, wanted)
     with style_cell:
-        if registry.checkpoint_spec(checkpoint).styled:
+        if registry.checkpoint(checkpoint).styled:
             any_style = _("Any")
             # Any, unlike on the first page: candidates should differ.
             style = st.selectbox(

@@ -9,7 +9,8 @@ import streamlit as st
 from db.queue import workers
 from generator import registry
 from generator.checkpoints.inventory import missing, wrong_default
-from generator.params import validate
+from generator.checkpoints.memory import estimate_memory
+from generator.params import params_class, validate
 from generator.prompts import parse_prompts
 from pages.components import form, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
@@ -72,9 +73,9 @@ def _draw_form(visitor: Submitter) -> None:
         st.caption(label(trouble))
     groups = settings_form.fields(engine, checkpoint, checkpoints)
     defaults = form.current_defaults(engine, checkpoint, _beside(engine))
-    if registry.checkpoint_spec(checkpoint).styled:
+    if registry.checkpoint(checkpoint).styled:
         values["style"] = _style()
-    elif registry.params_class(engine).style_is_text:
+    elif params_class(engine).style_is_text:
         values["style"] = _style_in_words()
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
     pictures, go = _how_many()
@@ -89,7 +90,7 @@ def _draw_form(visitor: Submitter) -> None:
 
 def _beside(engine: str) -> dict[str, Any]:
     """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
-    offered, found = registry.params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
+    offered, found = params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
     for name in ("init_image", "image_prompts"):
         there = st.session_state.get(f"upload_{name}") or form.remembered().get(f"set_{name}")
         if name in offered and there:
@@ -105,7 +106,7 @@ def _engine() -> str:
 
 
 def _style() -> str | None:
-    key = form.keep("set_style", registry.CHECKPOINTS["mini"].defaults["style"])
+    key = form.keep("set_style", registry.DEFAULT_STYLE)
     if st.session_state[key] not in registry.STYLES:
         st.session_state[key] = ANY_STYLE
     any_style = _("Any")
@@ -141,7 +142,7 @@ def _main_settings(
 ) -> None:
     """Draws the settings of the main group into two columns."""
     fields = [field for field in main if field.name not in OWN_WIDGET]
-    if registry.checkpoint_spec(checkpoint).only_side:
+    if registry.checkpoint(checkpoint).only_side:
         fields = [field for field in fields if field.name not in ("width", "height")]
     for field in fields:
         if field.kind == "choice" and len(field.choices) > 1:
@@ -223,9 +224,9 @@ def _more_settings(
                 for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
                     with cell:
                         values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
-    offered, kept = registry.params_class(engine).model_fields, form.remembered()
+    offered, kept = params_class(engine).model_fields, form.remembered()
     for name in ("init_image", "image_prompts", "mask_image"):
-        if name in offered and name not in registry.checkpoint_spec(checkpoint).unused and kept.get(f"set_{name}"):
+        if name in offered and name not in registry.checkpoint(checkpoint).unused and kept.get(f"set_{name}"):
             values[name] = kept[f"set_{name}"]
     return uploads
 
@@ -273,7 +274,7 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     except ValueError:
         return
     width, height = params.actual_size
-    memory = registry.estimate_memory(params, the_settings().checkpoints_dir) / 2**30
+    memory = estimate_memory(params, the_settings().checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
     if params.upscale > 1:
         large = (width * params.upscale, height * params.upscale)

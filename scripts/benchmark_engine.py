@@ -29,8 +29,11 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 from generator.checkpoints.loading import load_clip, load_vqgan  # noqa: E402
+from generator.checkpoints.resolve import resolve, resolve_clip  # noqa: E402
+from generator.device import Host  # noqa: E402
 from generator.engines.vqgan_clip import VqganClip  # noqa: E402
 from generator.guidance.targets import spherical_distance  # noqa: E402
+from generator.images.convert import no_picture  # noqa: E402
 from generator.models.clip import ClipModel, openai_clip  # noqa: E402
 from generator.models.vqgan import VQGAN  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
@@ -46,11 +49,9 @@ SMALL = ((64, 1024, SMALL_DETAILS), (128, 96, 6, 256, 16, 77, 49408, 64, 1, 1), 
 def models(arguments: argparse.Namespace) -> tuple[VQGAN, ClipModel]:
     """The same weights in every process: real ones by name, otherwise random from one seed."""
     if arguments.checkpoint:
-        directory = arguments.checkpoints_dir
-        return (
-            load_vqgan(arguments.checkpoint, directory, arguments.device),
-            load_clip(arguments.clip, directory, arguments.device),
-        )
+        host = Host(arguments.device, Path(arguments.checkpoints_dir), no_picture)
+        checkpoint = resolve(arguments.checkpoint, host.checkpoints_dir)
+        return load_vqgan(checkpoint, host), load_clip(resolve_clip(arguments.clip), host)
     torch.manual_seed(0)
     (e_dim, n_embed, details), clip, _, _ = REAL if arguments.real else SMALL
     common = {"double_z": False, "in_channels": 3, "out_ch": 3, "num_res_blocks": 2, "dropout": 0.0}
@@ -206,7 +207,8 @@ def ask(pipe: Connection, *order: Any) -> Any:
 
 def judged(pipes: dict[str, Connection], arguments: argparse.Namespace) -> dict[str, float]:
     """Mean cosine similarity of each loop's final pictures to their prompts under the CLIP that did not guide."""
-    judge = load_clip(arguments.judge, arguments.checkpoints_dir, arguments.device)
+    host = Host(arguments.device, Path(arguments.checkpoints_dir), no_picture)
+    judge = load_clip(resolve_clip(arguments.judge), host)
     scores = {}
     for loop, pipe in pipes.items():
         each = []

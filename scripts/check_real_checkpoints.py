@@ -18,23 +18,24 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import registry
-from generator.checkpoints import loading, store
+from generator.checkpoints import store
 from generator.engines.base import generate
 from generator.engines.biggan_clip import BigganClip
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.models.biggan import BigGAN
-from generator.models.clip import ClipModel
+from generator.models.clip import ClipModel, load_mini
 from generator.models.lpips import LPIPS, tensors_of
 from generator.models.openai_unet import ARCHITECTURES
 from generator.params import GuidedDiffusionParams, LatentDiffusionParams, validate
-from generator.registry.sources import TABLE
+from generator.registry import PUBLISHED
 from generator.upscaler.model import load_upscaler
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
     bad_server,
     biggan_config,
+    load_named,
     random_biggan,
     random_clip,
     random_openai_unet,
@@ -52,7 +53,7 @@ from tests.tiny_diffusers import save_at_full_size
 
 def make(name: str, folder: Path) -> dict[str, torch.Tensor]:
     """Files of that checkpoint as its publisher offers them; the weights a model must hold after loading them."""
-    entry = TABLE[name]
+    entry = PUBLISHED[name]
     path = folder / entry.files[-1].name
     if entry.kind == "clip":
         clip = random_clip(CLIP_ARCHITECTURES[name])
@@ -87,10 +88,10 @@ def check_stable_diffusion(name: str) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         save_at_full_size(Path(temporary) / name)
         began = time.monotonic()
-        models = loading.load_stable_diffusion(name, temporary)
+        models = load_named(name, Path(temporary))
         loaded = time.monotonic()
         parameters = sum(value.numel() for part in models.parts for value in part.parameters()) / 1e6
-        engine = StableDiffusion(models, [loading.load_clip("mini", temporary, "cpu")])
+        engine = StableDiffusion(models, [load_mini()])
         params = LatentDiffusionParams(
             prompt="a red heart", checkpoint=name, clip=("mini",), seed=0, steps=2, width=64, height=64
         )
@@ -107,7 +108,7 @@ def check_stable_diffusion(name: str) -> str:
 
 def serve(name: str, server: BadServer) -> None:
     """Points the table's row at the server: first a source that is gone, then one that drops and corrupts."""
-    entry = TABLE[name]
+    entry = PUBLISHED[name]
     files = []
     for file in entry.files:
         path = server.folder / file.name
@@ -118,7 +119,7 @@ def serve(name: str, server: BadServer) -> None:
     server.refuse = {"/gone": 404}
     server.drops = [size // 3, size // 4, 0, 100]
     server.corrupt = 1
-    TABLE[name] = dataclasses.replace(entry, files=tuple(files))
+    PUBLISHED[name] = dataclasses.replace(entry, files=tuple(files))
 
 
 def check(name: str) -> str:
@@ -132,37 +133,23 @@ def check(name: str) -> str:
             began = time.monotonic()
             store.download(name, target, pause=0.01)
             fetched = time.monotonic()
-            kind = TABLE[name].kind
-            loaded: torch.nn.Module
-            if kind == "clip":
-                loaded = loading.load_clip(name, target, "cpu").network
-            elif kind == "biggan":
-                biggan = loading.load_biggan(name, target, "cpu")
-                loaded = biggan.network
-            elif kind == "upscaler":
-                upscaler = load_upscaler(name, "cpu", target)
-                loaded = upscaler.network
-            elif kind == "guided-diffusion":
-                denoiser: Any = loading.load_diffusion(name, target, "cpu")
-                loaded = denoiser
-            elif kind == "lpips":
-                loaded = loading.load_lpips(name, target, "cpu")
-            else:
-                loaded = loading.load_vqgan(name, target, "cpu")
+            kind = PUBLISHED[name].kind
+            model: Any = load_upscaler(name, "cpu", target) if kind == "upscaler" else load_named(name, target)
+            loaded: torch.nn.Module = model.network if kind in ("clip", "biggan", "upscaler") else model
             done = time.monotonic()
         state = loaded.state_dict()
         for key, value in wanted.items():
             if not torch.equal(state[key], value):
                 raise SystemExit(f"{name}: {key} is not what was saved")
-        side = registry.CLIP_MODELS[name][0] if kind == "clip" else 0
+        side = registry.CLIP_MODELS[name].only_side if kind == "clip" else 0
         if kind == "clip" and loaded.visual.input_resolution != side:  # type: ignore[union-attr]
             raise SystemExit(f"{name}: input side {loaded.visual.input_resolution}, not {side}")  # type: ignore[union-attr]
         if kind == "biggan":
-            draw(name, biggan)
-        if kind == "upscaler" and upscaler.upscale(torch.rand(1, 3, 16, 16)).shape != (1, 3, 64, 64):
+            draw(name, model)
+        if kind == "upscaler" and model.upscale(torch.rand(1, 3, 16, 16)).shape != (1, 3, 64, 64):
             raise SystemExit(f"{name}: does not enlarge four times")
         if kind == "guided-diffusion":
-            two_steps(name, denoiser)
+            two_steps(name, model)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         parameters = sum(value.numel() for value in loaded.parameters()) / 1e6
         return (
@@ -202,8 +189,8 @@ def two_steps(name: str, denoiser: Any) -> None:
 
 def main() -> int:
     """Checks the names given, or all."""
-    for name in sys.argv[1:] or [name for name in TABLE if name != "stable-diffusion-xl"]:
-        stable = TABLE[name].kind == "diffusers"
+    for name in sys.argv[1:] or [name for name in PUBLISHED if name != "stable-diffusion-xl"]:
+        stable = PUBLISHED[name].kind == "diffusers"
         print(check_stable_diffusion(name) if stable else check(name), flush=True)
     return 0
 

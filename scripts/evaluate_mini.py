@@ -28,7 +28,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from generator import registry  # noqa: E402
+from generator.device import Host  # noqa: E402
+from generator.engines import loading  # noqa: E402
 from generator.engines.base import generate, generate_all  # noqa: E402
 from generator.models.clip import load_judge, load_mini, load_robust  # noqa: E402
 from generator.params import validate  # noqa: E402
@@ -95,9 +96,8 @@ def values_of(entry: Entry, prompts: list[Prompt], seed: int) -> list[Any]:
 
 def loaded(entry: Entry, params: Any) -> Any:
     """The engine of an entry, on the CPU."""
-    return registry.load(
-        entry.engine, params.checkpoint, params.clip, device="cpu", checkpoints_dir="data/checkpoints", read_image=_none
-    )
+    host = Host("cpu", Path("data/checkpoints"), _none)
+    return loading.load(entry.engine, params.checkpoint, params.clip, host)
 
 
 def draw_all(entry: Entry, prompts: list[Prompt], seeds: int, threads: int, output: Path) -> None:

@@ -13,7 +13,8 @@ sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
 from generator.checkpoints.inventory import Item, inventory  # noqa: E402
-from generator.params import validate_job  # noqa: E402
+from generator.checkpoints.memory import estimate_memory  # noqa: E402
+from generator.params import params_class, validate_job  # noqa: E402
 from settings import Settings  # noqa: E402
 
 PARAMETERS, ENGINES = ROOT / "docs" / "parameters.md", ROOT / "docs" / "engines.md"
@@ -47,7 +48,7 @@ def allowed(schema: dict[str, Any]) -> str:
 
 def table(engine: str) -> str:
     """One Markdown table: setting, default, allowed values, meaning."""
-    cls = registry.params_class(engine)
+    cls = params_class(engine)
     rows = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
     for name, schema in cls.model_json_schema()["properties"].items():
         default = schema.get("default", "drawn" if name == "seed" else "")
@@ -128,7 +129,7 @@ def engine_table(items: list[Item]) -> str:
 def used_for(item: Item) -> str:
     if item.kind == "lpips":
         return "`init_scale` of guided diffusion"
-    return f"guiding and ranking, at {registry.CLIP_MODELS[item.name][0]} px"
+    return f"guiding and ranking, at {registry.CLIP_MODELS[item.name].only_side} px"
 
 
 def memory(item: Item) -> str:
@@ -136,7 +137,7 @@ def memory(item: Item) -> str:
     if registry.CHECKPOINTS[item.name].defaults.get("memory") != "auto":
         return gigabytes(item.memory_bytes)
     params = validate_job(item.engines[0], {"prompt": "any", "checkpoint": item.name})
-    return f"{gigabytes(item.memory_bytes)}; {gigabytes(registry.estimate_memory(params.sparing))} where less is free"
+    return f"{gigabytes(item.memory_bytes)}; {gigabytes(estimate_memory(params.sparing))} where less is free"
 
 
 def size(item: Item) -> str:

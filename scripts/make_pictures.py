@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from generator import registry  # noqa: E402
-from generator.device import pick_device  # noqa: E402
-from generator.images.encode import decode_image, to_image  # noqa: E402
+from generator.device import Host, pick_device  # noqa: E402
+from generator.engines import loading  # noqa: E402
+from generator.images.decode import decode_image  # noqa: E402
+from generator.images.encode import to_image  # noqa: E402
 from generator.params import validate  # noqa: E402
 from generator.upscaler.model import enlarge  # noqa: E402
 
@@ -36,14 +38,8 @@ def draw(prompts: list[str], seeds: list[int], style: str | None, device: str) -
         for seed in seeds
     ]
     first = settings[0][0]
-    engine: Any = registry.load(
-        "vqgan-clip",
-        first.checkpoint,
-        first.clip,
-        device=device,
-        checkpoints_dir="data/checkpoints",
-        read_image=lambda path: decode_image(Path(path).read_bytes()),
-    )
+    host = Host(device, Path("data/checkpoints"), lambda path: decode_image(Path(path).read_bytes()))
+    engine: Any = loading.load("vqgan-clip", first.checkpoint, first.clip, host)
     pictures = []
     for number, row in enumerate(settings):
         started = time.perf_counter()

@@ -29,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import registry
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
+from generator.checkpoints.stable_diffusion import build
+from generator.device import Host
+from generator.engines import loading
 from generator.engines.biggan_clip import BigganClip
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.engines.stable_diffusion import StableDiffusion
@@ -37,7 +40,6 @@ from generator.images.convert import no_picture
 from generator.models import biggan
 from generator.models.clip import ClipModel
 from generator.models.openai_unet import ARCHITECTURES
-from generator.models.stable_diffusion import build
 from generator.params import validate
 from generator.upscaler.model import load_upscaler
 from tests import real_formats as real
@@ -80,9 +82,7 @@ def load(name: str, clip: tuple[str, ...], device: str) -> Any:
     torch.manual_seed(0)
     if registry.CHECKPOINTS[name].embedded:
         with tempfile.TemporaryDirectory() as folder:
-            return registry.load(
-                engine_of(name), name, clip, device=device, checkpoints_dir=folder, read_image=no_picture
-            )
+            return loading.load(engine_of(name), name, clip, Host(device, Path(folder), no_picture))
     clips = [ClipModel(real.random_clip(real.CLIP_ARCHITECTURES[one]), one) for one in clip]
     for one in clips:
         one.to(device)
@@ -158,9 +158,9 @@ def stepper(name: str, changes: dict[str, Any], device: str) -> tuple[Callable[[
 
 def real_file(name: str) -> str:
     """The name its publisher gave the weights."""
-    from generator.registry.sources import TABLE
+    from generator.registry import PUBLISHED
 
-    return TABLE[name].files[-1].name
+    return PUBLISHED[name].files[-1].name
 
 
 def measure(name: str, device: str, pipe: Connection) -> None:

@@ -33,6 +33,8 @@ from db import artefacts, queue  # noqa: E402
 from db.engine import connect  # noqa: E402
 from db.jobs import ENDED, Job, State  # noqa: E402
 from generator import registry  # noqa: E402
+from generator.device import Host  # noqa: E402
+from generator.engines import loading  # noqa: E402
 from scripts.full_studio import ask  # noqa: E402
 
 ENGINE = "vqgan-clip"
@@ -133,8 +135,8 @@ def enqueue(db: Any, n: int, steps: int, submitter: str) -> Job:
 
 def load_once() -> None:
     """Load the weights in this process: the executors forked from it have them, so that a kill meets work."""
-    engine = registry.load(ENGINE, "mini", ("mini",), device="cpu", checkpoints_dir="checkpoints", read_image=no_image)
-    registry.load = lambda *_, **__: engine
+    engine = loading.load(ENGINE, "mini", ("mini",), Host("cpu", Path("checkpoints"), no_image))
+    loading.load = lambda *_, **__: engine
 
 
 def no_image(reference: str) -> Image.Image:

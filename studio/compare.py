@@ -165,7 +165,7 @@ def cells(engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
 
 def _styled(engine: str, values: Mapping[str, Any]) -> bool:
     try:
-        return registry.checkpoint_spec(values.get("checkpoint") or registry.first_checkpoint(engine, "")).styled
+        return registry.checkpoint(values.get("checkpoint") or registry.first_checkpoint(engine, "")).styled
     except registry.UnknownName:
         return True  # the check says what is wrong with it
 

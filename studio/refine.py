@@ -58,7 +58,7 @@ def begin(
         raise BadWish("{count} candidates; 2 to {most} are allowed.", count=count, most=MAX_PICTURES)
     # Upscaling is a step of its own here, for the pictures that are worth it.
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
-    if registry.checkpoint_spec(checkpoint).styled:
+    if registry.checkpoint(checkpoint).styled:
         values["style"] = style
     wanted = candidates_of(studio, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
@@ -102,7 +102,8 @@ def row_of(studio: Studio, found: Refinement, stage: Stage) -> list[Member]:
     files = artefacts.of_jobs(studio.db, done)
     pictures = [one["picture"].id for one in files.values() if "picture" in one]
     try:
-        rank(studio, owner, stage.submission, pictures, prompt=found.prompt, clip=["mini"], once=True)
+        clip = [registry.TEXT_ENCODER.name]
+        rank(studio, owner, stage.submission, pictures, prompt=found.prompt, clip=clip, once=True)
     except DatabaseUnavailable:
         raise
     except (DbError, BadParams):  # no room, a limit, a rule of the host's: the row is there all the same

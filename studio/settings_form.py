@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from generator import registry
 from generator.checkpoints.inventory import own_folders
-from generator.params import BadParams, validate
+from generator.params import BadParams, params_class, validate
 from studio.context import Studio
 
 # What a form has its own widget for, or fills in from an upload.
@@ -45,8 +45,8 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     checkpoints: those to choose from. Raises registry.UnknownName.
     """
     groups: dict[str, list[Field]] = {}
-    spec = registry.checkpoint_spec(checkpoint)
-    for name, info in registry.params_class(engine).model_fields.items():
+    spec = registry.checkpoint(checkpoint)
+    for name, info in params_class(engine).model_fields.items():
         if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue
         field = _field(name, info, checkpoints)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from db import artefacts
-from generator.images.encode import BadImage, decode_image
+from generator.images.decode import BadImage, decode_image
 from generator.params import BadParams
 from studio.context import Studio
 from studio.errors import BadWish

@@ -17,6 +17,10 @@ from typing import Any
 
 import torch
 
+from generator.checkpoints.loading import LOADERS
+from generator.checkpoints.resolve import resolve
+from generator.device import Host
+from generator.images.convert import no_picture
 from generator.models.clip import openai_clip
 from generator.models.openai_unet import Architecture, OpenAIUNet
 from generator.models.vqgan import VQGAN
@@ -31,6 +35,12 @@ CLIP_ARCHITECTURES: dict[str, tuple[Any, ...]] = {
     "ViT-B/16": (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12),
     "ViT-L/14": (768, 224, 24, 1024, 14, 77, 49408, 768, 12, 12),
 }
+
+
+def load_named(name: str, directory: Path, say: Any = None) -> Any:
+    """The model of a checkpoint on the CPU, by its name, as an engine gets it."""
+    checkpoint = resolve(name, directory)
+    return LOADERS[checkpoint.kind](checkpoint, Host("cpu", directory, no_picture), **({"say": say} if say else {}))
 
 
 def taming_params(n_embed: int, *, gumbel: bool = False, ch: int = 128, dim: int = 256) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generator.engines.guided_diffusion import Denoiser, GuidedDiffusion
+from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
 from generator.models.clip import ClipModel, openai_clip
+from generator.models.contracts import Denoiser
 from generator.params import GuidedDiffusionParams
 from generator.registry import CHECKPOINTS
 
@@ -63,6 +64,6 @@ class Pulled(GuidedDiffusion):
             engine.advance([slot])
         return slot.x
 
-    def _judge(self, guess: Tensor, slots: Sequence[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
-        pull = 2 * self.SCALE * (guess - self.target(guess))
-        return torch.zeros(len(guess), 5), torch.zeros(len(guess)), pull
+    def _cond_fn(self, denoised: Tensor, slots: Sequence[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
+        gradient = 2 * self.SCALE * (denoised - self.target(denoised))
+        return torch.zeros(len(denoised), 5), torch.zeros(len(denoised)), gradient

@@ -11,15 +11,17 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from generator import registry
+from generator.device import Host
 from generator.engines.base import NotFinite, Step
 from generator.params import VqganClipParams
+from generator.registry.rows import Checkpoint
 from generator.upscaler import model as upscaler
 
 NAME = "small"
@@ -44,11 +46,9 @@ class SmallSlot:
 class SmallEngine:
     """Moves a 4 x 4 picture towards colours drawn from the prompt, with noise at every step."""
 
-    def __init__(
-        self, checkpoint: str, clip: tuple[str, ...], *, device: str, checkpoints_dir: str, read_image: Callable
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> None:
         self.micro_batch: int | None = None
-        self._read_image = read_image
+        self._read_image = host.read_image
         if weights := os.environ.get("SMALL_ENGINE_WEIGHTS"):
             upscaler.WEIGHTS = Path(weights)
 

@@ -74,3 +74,19 @@ def test_the_tmux_launcher_says_what_to_install_where_tmux_is_missing(tmp_path: 
     )
     assert answer.returncode == 1
     assert "install tmux" in answer.stderr
+
+
+def test_every_file_and_folder_that_contributing_names_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = {*re.findall(r"`([\w./-]+/[\w./-]*)`", text), *re.findall(r"\]\(([^)#]+)\)", text)}
+    paths = [path for path in named if not re.search(r"NAME|CODE", path)]
+    assert paths
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    rooms = re.search(r"```\nwebapp.*?```", text, re.S)
+    assert rooms
+    room = ""
+    for line in rooms[0].splitlines()[1:-1]:
+        nested = line.startswith(" ")
+        for name in re.findall(r"([a-z]+/)(?= |$)", line[: line.index("   ", 2)] if nested else line.split("   ")[0]):
+            room = room if nested else name
+            assert (ROOT / (room if nested else "") / name).is_dir(), name

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
+from generator.checkpoints.stable_diffusion import build
 from generator.models.clip_text import ClipText
-from generator.models.stable_diffusion import build
 from generator.models.torchvision_operators import declare
 
 # As Stable Diffusion 1 publishes it: no word of timestep_spacing.

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image, ImageDraw
 
-from generator.checkpoints.loading import load_stable_diffusion
 from generator.engines.base import Step, generate
 from generator.engines.biggan_clip import BigganClip
 from generator.engines.guided_diffusion import GuidedDiffusion
@@ -25,6 +24,7 @@ from generator.models.pixel_diffusion import PixelDiffusion
 from generator.models.restyle import Restyler
 from generator.models.vqgan import VQGAN
 from generator.params import BigganClipParams, GuidedDiffusionParams, LatentDiffusionParams, VqganClipParams
+from tests.real_formats import load_named
 from tests.small_diffusion import SMALL, SmallClip
 from tests.tiny_diffusers import save_stable_diffusion
 
@@ -177,7 +177,7 @@ def stable_diffusion(root: Path) -> StableDiffusion:
     """Its checkpoint is written below `root` as diffusers/tiny."""
     save_stable_diffusion(root / "diffusers" / "tiny")
     clip = seeded(lambda: SmallClip(32, 16, "mini"))
-    return StableDiffusion(load_stable_diffusion("diffusers/tiny", root), [clip], read_image=read_image, **EXACT)
+    return StableDiffusion(load_named("diffusers/tiny", root), [clip], read_image=read_image, **EXACT)
 
 
 def stable_settings(**changed: Any) -> LatentDiffusionParams:

@@ -106,6 +106,12 @@ class Store:
                 ) from error
             reason = error.strerror or str(error)
             raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {reason}.") from error
+        except Exception as error:
+            if self._folder is not None:
+                raise
+            # A client of a store elsewhere has errors of its own, e.g. botocore's where nobody answers.
+            reason = str(error).rstrip(".") or type(error).__name__
+            raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {reason}.") from error
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import DownloadFailed, FolderProblem
-from generator.checkpoints.inventory import inventory, own_upscalers
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loading import verify
-from generator.checkpoints.own import own_folders
-from generator.checkpoints.store import CheckpointDamaged, CheckpointMissing, download, find, remove
-from generator.registry import OWN, UnknownName, own_kind
-from generator.registry.sources import TABLE
-
-DEFAULT_DIR = "data/checkpoints"
-
-
-def checkpoints_dir_option(parser: argparse.ArgumentParser) -> None:
-    """Adds --checkpoints-dir, whose default is T2I_CHECKPOINTS_DIR or data/checkpoints."""
-    default = os.environ.get("T2I_CHECKPOINTS_DIR", DEFAULT_DIR)
-    parser.add_argument(
-        "--checkpoints-dir", type=Path, default=Path(default), help=f"folder of the downloaded weights [{default}]"
-    )
-
-
-def listing(directory: Path) -> str:
-    """One line per checkpoint: name, engines or clip, size, memory of a default job, state, licence."""
-    lines = []
-    for item in inventory(directory):
-        what = "clip" if item.kind == "clip" else ",".join(item.engines)
-        size = f"{item.download_bytes / 1e6:.0f} MB" if item.download_bytes else ""
-        memory = f"{item.memory_bytes / 1e9:.1f} GB" if item.memory_bytes > 1e8 else f"{item.memory_bytes / 1e6:.0f} MB"
-        state = "" if item.state == "embedded" else item.licence
-        lines.append(f"{item.name:<24} {what:<18} {size:>8} {memory:>8}  {item.state:<13}  {state}".rstrip())
-    lines += [f"{name:<24} {'upscale':<18} {'':>8} {'':>8}  your own file" for name in own_upscalers(directory)]
-    for name in own_folders(directory):
-        lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  your own folder")
-    head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
-    return "\n".join([head, *lines])
+from generator.checkpoints.resolve import resolve
+from generator.checkpoints.store import download, remove
+from generator.registry import PUBLISHED, UnknownName, own_kind
 
 
 class _Bar:
@@ -82,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(listing(args.checkpoints_dir))
         return 0
     if not args.names:
-        print(f"Name what to {args.action}: {', '.join(TABLE)}.", file=sys.stderr)
+        print(f"Name what to {args.action}: {', '.join(PUBLISHED)}.", file=sys.stderr)
         return 2
     bar = _Bar()
     try:
         for name in args.names:
-            own_kind(name) or find(name)
+            own_kind(name) or resolve(name, args.checkpoints_dir)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

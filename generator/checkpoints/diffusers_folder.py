@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-INDEX = "model_index.json"
-HUGGING_FACE = "https://huggingface.co"
+from generator.registry.hub import INDEX, tokenizer_of
+
 # _class_name in model_index.json -> its text encoders
 PIPELINES = {
     "StableDiffusionPipeline": ("text_encoder",),
@@ -21,64 +20,6 @@ LARGEST_HEADER = 16 << 20  # bytes; the format allows 100 MB, of which the large
 LARGEST_JSON = 1 << 20  # bytes
 MAX_LAYERS, MAX_BLOCKS = 256, 64  # of a network, far more than any has
 UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
-
-
-@dataclass(frozen=True)
-class HubFolder:
-    """A model on Hugging Face. mb: MB of each network's weights; kinds: which of their files, the first there is;
-    shapes: of a tensor of the UNet by which the model is told from others."""
-
-    repository: str
-    licence: str
-    mb: Mapping[str, int]
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    kinds: tuple[str, ...] = ("",)
-
-    def files(self, folder: str) -> list[tuple[str, tuple[str, ...], int]]:
-        """Of each file its name below `folder`, where it comes from, and its rough size in bytes."""
-        base = f"{HUGGING_FACE}/{self.repository}/resolve/main"
-        small = [INDEX, "scheduler/scheduler_config.json", *(f"{name}/config.json" for name in self.mb)]
-        small += [f"{_tokenizer(name)}/tokenizer_config.json" for name in self.mb if name.startswith("text_encoder")]
-        files: list[tuple[str, tuple[str, ...], int]] = [
-            (f"{folder}/{name}", (f"{base}/{name}",), 5000) for name in small
-        ]
-        for name, size in self.mb.items():
-            stem = f"{name}/{'model' if name.startswith('text_encoder') else 'diffusion_pytorch_model'}"
-            urls = tuple(f"{base}/{stem}{kind}.safetensors" for kind in self.kinds)
-            files.append((f"{folder}/{stem}.safetensors", urls, size * 1_000_000))
-        return files
-
-
-_TEXT_IN = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"
-_STABLE_MB = {"text_encoder": 492, "unet": 3438, "vae": 335}
-HUB = {
-    "stable-diffusion-1-5": HubFolder(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "CreativeML Open RAIL-M (Rombach, Esser; CompVis, Runway)",
-        _STABLE_MB,
-        {_TEXT_IN: (640, 768)},
-    ),
-    "stable-diffusion-1-4": HubFolder(
-        "CompVis/stable-diffusion-v1-4",
-        "CreativeML Open RAIL-M (Rombach, Esser; CompVis)",
-        _STABLE_MB,
-        {_TEXT_IN: (640, 768)},
-    ),
-    "stable-diffusion-xl": HubFolder(
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        "CreativeML Open RAIL++-M (Stability AI)",
-        {"text_encoder": 246, "text_encoder_2": 1390, "unet": 5135, "vae": 167},
-        {_TEXT_IN: (640, 2048)},
-        (".fp16",),
-    ),
-}
-
-
-def any_folder(repository: str, texts: tuple[str, ...]) -> HubFolder:
-    """A repository that is not in the table, with these text encoders; sizes are the greatest there are."""
-    most = {"text_encoder": 1400, "text_encoder_2": 2900, "unet": 11_000, "vae": 400}
-    mb = {part: size for part, size in most.items() if part in (*texts, "unet", "vae")}
-    return HubFolder(repository, "as its page on huggingface.co says", mb, kinds=("", ".fp16"))
 
 
 class BadFolder(ValueError):
@@ -123,7 +64,7 @@ def read_folder(folder: Path) -> DiffusersFolder:
             f"its UNet reads {unet.config.get('in_channels')} channels where the VAE has {latents}: a model made for "
             "inpainting or the like; take the text-to-image model it was made from, which redraws masks as well"
         )
-    texts = tuple(_network(folder / name, _pad(folder / _tokenizer(name))) for name in names)
+    texts = tuple(_network(folder / name, _pad(folder / tokenizer_of(name))) for name in names)
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
     zeros = bool(_json(folder / INDEX).get("force_zeros_for_empty_prompt", len(names) > 1))
     return DiffusersFolder(texts, unet, vae, scheduler, zeros)
@@ -171,10 +112,6 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise BadFolder(f"{path.parent.name}/{path.name} is no JSON object")
     return read
-
-
-def _tokenizer(text_encoder: str) -> str:
-    return text_encoder.replace("text_encoder", "tokenizer")
 
 
 def _pad(folder: Path) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from generator import registry
+from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders
 from generator.checkpoints.store import installed
-from generator.params import validate_job
-from generator.registry.sources import TABLE
+from generator.params import params_class, validate_job
+from generator.registry.rows import Checkpoint
 
 __all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
 
@@ -48,24 +49,20 @@ class Item:
 def inventory(directory: Path) -> list[Item]:
     """Every checkpoint in the order of the engines, then the CLIP models."""
     items = []
-    for name, spec in registry.CHECKPOINTS.items():
+    for name, row in registry.CHECKPOINTS.items():
         engines = tuple(engine for engine, e in registry.ENGINES.items() if name in e.checkpoints)
         if engines:
-            kind = TABLE[name].kind if name in TABLE else "engine"
-            items.append(_item(name, spec.title, kind, engines, directory, _memory(engines[0], name)))
-    for name, (title, weights, _) in registry.LOSS_NETWORKS.items():
-        items.append(_item(name, title, "lpips", ("guided-diffusion",), directory, weights))
+            items.append(_item(row, engines, directory, _memory(engines[0], name)))
+    items += [_item(row, ("guided-diffusion",), directory) for row in registry.LOSS_NETWORKS.values()]
     order = list(registry.ENGINES)
     items.sort(key=lambda item: order.index(item.engines[0]))
-    guided = tuple(name for name in registry.ENGINES if "clip" in registry.params_class(name).model_fields)
-    for name, (side, weights, _) in registry.CLIP_MODELS.items():
-        items.append(_item(name, f"CLIP {name} ({side} px)", "clip", guided, directory, weights))
-    return items
+    guided = tuple(name for name in registry.ENGINES if "clip" in params_class(name).model_fields)
+    return items + [_item(row, guided, directory) for row in registry.CLIP_MODELS.values()]
 
 
 def missing(name: str, directory: Path) -> bool:
     """Whether this checkpoint or CLIP model could be used but is not installed."""
-    return name in TABLE and not installed(name, directory)
+    return name in registry.PUBLISHED and not installed(registry.PUBLISHED[name], directory)
 
 
 def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
@@ -100,23 +97,24 @@ def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
 
 def own_upscalers(directory: Path) -> list[str]:
     """Files of the folder that the setting `upscaler` may name: the host's own."""
-    known = {Path(file.name).stem for entry in TABLE.values() for file in entry.files}
+    known = {Path(file.name).stem for row in registry.PUBLISHED.values() for file in row.files}
     found = directory.glob("*") if directory.is_dir() else ()
     names = [p.name for p in found if p.is_file() and re.fullmatch(registry.OWN_UPSCALER, p.name)]
     return sorted(name for name in names if Path(name).stem not in known)
 
 
-def _item(name: str, title: str, kind: str, engines: tuple[str, ...], directory: Path, memory: int) -> Item:
-    entry = TABLE.get(name)
-    if entry is None:
-        return Item(name, title, kind, engines, "embedded", 0, memory, "see generator/weights/")
-    state: Literal["installed", "not installed"] = "installed" if installed(name, directory) else "not installed"
-    return Item(name, title, kind, engines, state, entry.about, memory, entry.licence)
+def _item(row: Checkpoint, engines: tuple[str, ...], directory: Path, memory: int | None = None) -> Item:
+    """memory: None for what is no engine's own, whose weights alone count."""
+    state: Literal["embedded", "installed", "not installed"] = "embedded"
+    if not row.embedded:
+        state = "installed" if installed(row, directory) else "not installed"
+    bytes_needed = row.weight_bytes if memory is None else memory
+    return Item(row.name, row.title, row.kind, engines, state, row.about, bytes_needed, row.licence)
 
 
 def _memory(engine: str, checkpoint: str) -> int:
-    fields = registry.params_class(engine).model_fields
+    fields = params_class(engine).model_fields
     given: dict[str, Any] = {**_PICTURE, "prompt": "any", "checkpoint": checkpoint}
     if "picture" not in fields:
         given = {key: given[key] for key in ("prompt", "checkpoint")}
-    return registry.estimate_memory(validate_job(engine, {k: v for k, v in given.items() if k in fields}))
+    return estimate_memory(validate_job(engine, {k: v for k, v in given.items() if k in fields}))

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from generator import registry
-from generator.checkpoints.diffusers_folder import INDEX, read_folder
-from generator.checkpoints.download import DownloadFailed, FolderProblem, Say
-from generator.checkpoints.store import (
-    CheckpointDamaged,
-    CheckpointMissing,
-    damaged,
-    download,
-    find,
-    installed,
-    log,
-    remove,
-    require,
-    require_all,
-    weights_of,
-)
+from generator.checkpoints.diffusers_folder import read_folder
+from generator.checkpoints.download import Say
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.resolve import resolve
+from generator.checkpoints.store import damaged, log, require, weights_of
 from generator.checkpoints.taming_config import read_config
-from generator.registry.sources import TABLE
+from generator.device import Host
+from generator.registry.hub import INDEX
+from generator.registry.rows import Checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from generator.engines.guided_diffusion import Denoiser
     from generator.models.biggan import BigGAN, MiniBigGAN
     from generator.models.clip import ClipModel
+    from generator.models.contracts import Clip, Denoiser
     from generator.models.drafts import Drafter
     from generator.models.latent_unet import LatentDiffusionModel
     from generator.models.layout import Layout
@@ -42,40 +34,96 @@ if TYPE_CHECKING:
 
     Model = TypeVar("Model", VQGAN, ClipModel, Prior, Drafter, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
 
-__all__ = [
-    "TABLE",
-    "CheckpointDamaged",
-    "CheckpointMissing",
-    "DownloadFailed",
-    "FolderProblem",
-    "check_installed",
-    "download",
-    "installed",
-    "load_biggan",
-    "load_clip",
-    "load_diffusion",
-    "load_drafter",
-    "load_latent_diffusion",
-    "load_lpips",
-    "load_prior",
-    "load_stable_diffusion",
-    "load_vqgan",
-    "remove",
-    "require_all",
-    "upscaler_weights",
-    "verify",
-]
+
+def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQGAN:
+    """The VQGAN of a checkpoint in fp32, in eval mode, without gradients, on the host's device.
+
+    Raises CheckpointMissing, CheckpointDamaged.
+    """
+    import torch
+
+    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.models import vqgan
+
+    if checkpoint.embedded:
+        return _embedded(vqgan.load_mini).to(host.device)
+    paths = require(checkpoint, host.checkpoints_dir, say)
+    weights, at = weights_of(paths), next(path for suffix, path in paths.items() if suffix in (".yaml", ".yml"))
+    try:
+        config = read_config(at)
+    except ValueError as error:
+        raise damaged(checkpoint, at, str(error)) from None
+    try:
+        tensors = _model_part(read_state_dict(weights))
+        _check_shapes(tensors, checkpoint.shapes)
+        with torch.device("meta"):  # no memory is taken on the word of a configuration
+            model = vqgan.VQGAN(config)
+        if model.factor != checkpoint.factor:
+            raise ValueError(
+                f"it draws {model.factor} px per code, not {checkpoint.factor}: its folder belongs under "
+                f"vqgan-f{model.factor}/"
+            )
+        _load_strictly(model, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(checkpoint, weights, _sentence(error)) from None
+    return model.eval().requires_grad_(False).to(host.device)
 
 
-def check_installed(names: Sequence[str], directory: Path) -> None:
-    """Raises CheckpointMissing with the one command for all of them where more than one is not there."""
-    listed = [name for name in names if name in TABLE and not installed(name, directory)]
-    if len(listed) > 1:
-        about = sum(find(name).about for name in listed) / 1e6
-        raise CheckpointMissing(
-            f"Checkpoints {' and '.join(listed)} are not installed in {directory}. "
-            f"Get them ({about:.0f} MB) with: python -m generator.checkpoints download {' '.join(listed)}"
-        )
+def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> ClipModel:
+    """A CLIP in eval mode, without gradients, on the host's device; fp16 weights are widened to fp32.
+
+    Raises CheckpointMissing, CheckpointDamaged.
+    """
+    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.models import clip
+
+    if checkpoint.embedded:
+        load = clip.load_robust if checkpoint is registry.STYLE_CLASSIFIER else clip.load_mini
+        return _embedded(load).to(host.device)
+    paths = require(checkpoint, host.checkpoints_dir, say)
+    weights = weights_of(paths)
+    try:
+        tensors = read_state_dict(weights, torchscript=weights.suffix == ".pt")
+        for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
+            tensors.pop(key, None)
+        tensors = {key: value.float() for key, value in tensors.items()}
+        _check_shapes(tensors, checkpoint.shapes)
+        _check_finite(tensors)
+        model = clip.from_state_dict(tensors, checkpoint.name)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(checkpoint, weights, _sentence(error)) from None
+    return model.float().eval().requires_grad_(False).to(host.device)
+
+
+def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> StableDiffusionModels:
+    """Text encoders, UNet and VAE of a checkpoint or of a diffusers folder, in fp32, in eval mode, on the CPU.
+
+    Raises CheckpointMissing, CheckpointDamaged.
+    """
+    from generator.checkpoints import stable_diffusion
+    from generator.checkpoints.state_dict import BadStateDict
+
+    folder = host.checkpoints_dir / checkpoint.name
+    at = folder / INDEX
+    if not checkpoint.own:
+        require(checkpoint, host.checkpoints_dir, say)
+    elif not at.is_file():
+        raise _missing_folder(checkpoint.name, folder)
+    try:
+        layout = read_folder(folder)
+        models = stable_diffusion.build(layout)
+        for part, file, tensors in stable_diffusion.weights(models, layout):
+            at = file
+            if part is models.unet:
+                _check_shapes(tensors, checkpoint.shapes)
+            _load_strictly(part, tensors)
+    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if checkpoint.own:
+            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {_sentence(error)}.") from None
+        raise damaged(checkpoint, at, _sentence(error)) from None
+    for part in models.parts:
+        part.eval().requires_grad_(False)
+    return models
 
 
 def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
@@ -88,165 +136,50 @@ def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
     )
 
 
-def verify(name: str, directory: Path, say: Say = log.info) -> None:
-    """Checks hashes, configuration and every key and shape. Raises CheckpointMissing, CheckpointDamaged."""
-    kind = find(name, directory).kind
-    if kind == "clip":
-        load_clip(name, directory, "cpu", say=say)
-    elif kind == "biggan":
-        load_biggan(name, directory, "cpu", say=say)
-    elif kind == "upscaler":
-        upscaler_weights(name, directory, say=say)
-    elif kind == "guided-diffusion":
-        load_diffusion(name, directory, "cpu", say=say)
-    elif kind == "lpips":
-        load_lpips(name, directory, "cpu", say=say)
-    elif kind == "diffusers":
-        load_stable_diffusion(name, directory, say=say)
-    else:
-        load_vqgan(name, directory, "cpu", say=say)
+def load_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Denoiser:
+    """A denoising network in fp32, in eval mode, without gradients, on the host's device.
 
-
-def load_vqgan(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> VQGAN:
-    """The VQGAN of a checkpoint in fp32, in eval mode, without gradients, on `device`.
-
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
-    """
-    import torch
-
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
-    from generator.models import vqgan
-
-    if name == "mini":
-        return _embedded(vqgan.load_mini).to(device)
-    if find(name).kind != "vqgan":
-        raise registry.UnknownName("VQGAN", name, ["mini", *(n for n, e in TABLE.items() if e.kind == "vqgan")])
-    paths = require(name, Path(checkpoints_dir), say)
-    weights, at = weights_of(paths), next(path for suffix, path in paths.items() if suffix in (".yaml", ".yml"))
-    try:
-        config = read_config(at)
-    except ValueError as error:
-        raise damaged(name, at, str(error)) from None
-    try:
-        tensors = _model_part(read_state_dict(weights))
-        _check_shapes(tensors, find(name).shapes)
-        with torch.device("meta"):  # no memory is taken on the word of a configuration
-            model = vqgan.VQGAN(config)
-        factor = registry.checkpoint_spec(name).factor
-        if model.factor != factor:
-            raise ValueError(
-                f"it draws {model.factor} px per code, not {factor}: its folder belongs under vqgan-f{model.factor}/"
-            )
-        _load_strictly(model, tensors)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(name, weights, _sentence(error)) from None
-    return model.eval().requires_grad_(False).to(device)
-
-
-def load_clip(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> ClipModel:
-    """The CLIP of that name in eval mode, without gradients, on `device`; fp16 weights are widened to fp32.
-
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
-    """
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
-    from generator.models import clip
-
-    embedded = {"mini": clip.load_mini, "mini-robust": clip.load_robust}
-    if name in embedded:
-        return _embedded(embedded[name]).to(device)
-    if find(name).kind != "clip":
-        raise registry.UnknownName("CLIP model", name, [*embedded, *(n for n, e in TABLE.items() if e.kind == "clip")])
-    paths = require(name, Path(checkpoints_dir), say)
-    weights = weights_of(paths)
-    try:
-        tensors = read_state_dict(weights, torchscript=weights.suffix == ".pt")
-        for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
-            tensors.pop(key, None)
-        tensors = {key: value.float() for key, value in tensors.items()}
-        _check_shapes(tensors, find(name).shapes)
-        _check_finite(tensors)
-        model = clip.from_state_dict(tensors, name)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(name, weights, _sentence(error)) from None
-    return model.float().eval().requires_grad_(False).to(device)
-
-
-def load_stable_diffusion(name: str, checkpoints_dir: str | Path, *, say: Say = log.info) -> StableDiffusionModels:
-    """Text encoders, UNet and VAE of a checkpoint or of a diffusers folder, in fp32, in eval mode, on the CPU.
-
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
-    """
-    from generator.checkpoints.state_dict import BadStateDict
-    from generator.models import stable_diffusion as diffusers
-
-    folder = Path(checkpoints_dir) / name
-    own = registry.own_kind(name) is not None
-    if not own:
-        require(name, Path(checkpoints_dir), say)
-    elif not (folder / INDEX).is_file():
-        raise _missing_folder(name, folder)
-    at = folder / INDEX
-    try:
-        layout = read_folder(folder)
-        models = diffusers.build(layout)
-        for part, file, tensors in diffusers.weights(models, layout):
-            at = file
-            if part is models.unet and not own:
-                _check_shapes(tensors, find(name).shapes)
-            _load_strictly(part, tensors)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        if own:
-            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {_sentence(error)}.") from None
-        raise damaged(name, at, _sentence(error)) from None
-    for part in models.parts:
-        part.eval().requires_grad_(False)
-    return models
-
-
-def load_diffusion(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> Denoiser:
-    """The denoising network of that name in fp32, in eval mode, without gradients, on `device`.
-
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    Raises CheckpointMissing, CheckpointDamaged.
     """
     import torch
 
     from generator.checkpoints.state_dict import BadStateDict, read_state_dict
     from generator.models import openai_unet, pixel_diffusion
 
-    if name == "mini-diffusion":
-        return _embedded(pixel_diffusion.load_mini).to(device)
-    kind = registry.own_kind(name) or name
-    if kind not in openai_unet.ARCHITECTURES:
-        raise registry.UnknownName("diffusion model", name, ["mini-diffusion", *openai_unet.ARCHITECTURES])
-    (weights,) = require(name, Path(checkpoints_dir), say).values()
+    if checkpoint.embedded:
+        return _embedded(pixel_diffusion.load_mini).to(host.device)
+    (weights,) = require(checkpoint, host.checkpoints_dir, say).values()
     try:
         tensors = read_state_dict(weights)
-        _check_shapes(tensors, find(name).shapes)
+        _check_shapes(tensors, checkpoint.shapes)
         with torch.device("meta"):
-            model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[kind])
+            model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[str(checkpoint.architecture)])
         _load_strictly(model, tensors)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(name, weights, _sentence(error)) from None
-    return model.eval().requires_grad_(False).to(device)
+        raise damaged(checkpoint, weights, _sentence(error)) from None
+    return model.eval().requires_grad_(False).to(host.device)
 
 
-def load_lpips(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> LPIPS:
-    """LPIPS in fp32, in eval mode, without gradients, on `device`. Raises CheckpointMissing, CheckpointDamaged."""
+def load_lpips(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LPIPS:
+    """LPIPS in fp32, in eval mode, without gradients, on the host's device.
+
+    Raises CheckpointMissing, CheckpointDamaged.
+    """
     import torch
 
     from generator.checkpoints.state_dict import BadStateDict, read_state_dict
     from generator.models import lpips
 
-    paths = require(name, Path(checkpoints_dir), say)
+    paths = require(checkpoint, host.checkpoints_dir, say)
     try:
         tensors = lpips.tensors_of(*(read_state_dict(path) for path in paths.values()))
         with torch.device("meta"):
             model = lpips.LPIPS()
         _load_strictly(model, tensors)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(name, weights_of(paths), _sentence(error)) from None
+        raise damaged(checkpoint, weights_of(paths), _sentence(error)) from None
     model.mean, model.spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (lpips.MEAN, lpips.SPREAD))
-    return model.eval().requires_grad_(False).to(device)
+    return model.eval().requires_grad_(False).to(host.device)
 
 
 def load_prior(device: str, layout: Layout) -> Prior:
@@ -263,66 +196,97 @@ def load_drafter(device: str) -> Drafter:
     return _embedded(drafts.load_drafter).to(device)
 
 
-def load_latent_diffusion(device: str) -> LatentDiffusionModel:
-    """The embedded latent diffusion on `device`. Raises CheckpointDamaged."""
+def load_latent_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LatentDiffusionModel:
+    """The embedded latent diffusion on the host's device. Raises CheckpointDamaged."""
     from generator.models import latent_unet
 
-    return _embedded(latent_unet.load_mini).to(device)
+    return _embedded(latent_unet.load_mini).to(host.device)
 
 
-def load_biggan(name: str, checkpoints_dir: str | Path, device: str, *, say: Say = log.info) -> BigGAN:
-    """The BigGAN of that name in fp32, in eval mode, without gradients, on `device`; spectral norms folded in.
+def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> BigGAN:
+    """A BigGAN in fp32, in eval mode, without gradients, on the host's device; spectral norms folded in.
 
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    Raises CheckpointMissing, CheckpointDamaged.
     """
     from generator.checkpoints.state_dict import BadStateDict, read_state_dict
     from generator.models import biggan
     from generator.registry.class_names import imagenet_classes
 
-    if name == "mini-biggan":
-        return _embedded(biggan.load_mini).to(device)
-    if find(name).kind != "biggan":
-        raise registry.UnknownName(
-            "BigGAN", name, ["mini-biggan", *(n for n, e in TABLE.items() if e.kind == "biggan")]
-        )
-    paths = require(name, Path(checkpoints_dir), say)
-    weights, side, classes = weights_of(paths), registry.checkpoint_spec(name).only_side, list(imagenet_classes())
+    if checkpoint.embedded:
+        return _embedded(biggan.load_mini).to(host.device)
+    paths = require(checkpoint, host.checkpoints_dir, say)
+    weights, classes = weights_of(paths), list(imagenet_classes())
     try:
-        config = biggan.read_config(paths[".json"].read_text(encoding="utf-8"), side or 0)
+        config = biggan.read_config(paths[".json"].read_text(encoding="utf-8"), checkpoint.only_side or 0)
         if config["num_classes"] != len(classes):
             raise ValueError(
                 f"num_classes is {config['num_classes']}; the {len(classes)} classes of ImageNet are needed"
             )
     except ValueError as error:
-        raise damaged(name, paths[".json"], str(error)) from None
+        raise damaged(checkpoint, paths[".json"], str(error)) from None
     try:
         tensors = read_state_dict(weights)
-        _check_shapes(tensors, find(name).shapes)
+        _check_shapes(tensors, checkpoint.shapes)
         _check_finite(tensors)
         model = biggan.from_published(config, tensors, classes)
     except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(name, weights, _sentence(error)) from None
-    return model.to(device)
+        raise damaged(checkpoint, weights, _sentence(error)) from None
+    return model.to(host.device)
 
 
-def upscaler_weights(name: str, checkpoints_dir: str | Path, *, say: Say = log.info) -> dict[str, Tensor]:
-    """The tensors of an upscaler of the table, as spandrel takes them.
-
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
-    """
+def upscaler_weights(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> dict[str, Tensor]:
+    """The tensors of a published upscaler, as spandrel takes them. Raises CheckpointMissing, CheckpointDamaged."""
     from generator.checkpoints.state_dict import BadStateDict, read_state_dict
 
-    if find(name).kind != "upscaler":
-        raise registry.UnknownName("upscaler", name, [n for n, e in TABLE.items() if e.kind == "upscaler"])
-    paths = require(name, Path(checkpoints_dir), say)
+    paths = require(checkpoint, host.checkpoints_dir, say)
     weights = weights_of(paths)
     try:
         tensors = read_state_dict(weights)
-        _check_shapes(tensors, find(name).shapes)
+        _check_shapes(tensors, checkpoint.shapes)
         _check_finite(tensors)
     except (BadStateDict, ValueError) as error:
-        raise damaged(name, weights, _sentence(error)) from None
+        raise damaged(checkpoint, weights, _sentence(error)) from None
     return tensors
+
+
+LOADERS: dict[str, Callable[..., Any]] = {
+    "vqgan": load_vqgan,
+    "clip": load_clip,
+    "diffusers": load_stable_diffusion,
+    "guided-diffusion": load_diffusion,
+    "latent-diffusion": load_latent_diffusion,
+    "biggan": load_biggan,
+    "lpips": load_lpips,
+    "upscaler": upscaler_weights,
+}
+
+
+def verify(name: str, directory: Path, say: Say = log.info) -> None:
+    """Checks hashes, configuration and every key and shape.
+
+    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
+    """
+    from generator.images.convert import no_picture
+
+    checkpoint = resolve(name, directory)
+    LOADERS[checkpoint.kind](checkpoint, Host("cpu", directory, no_picture), say=say)
+
+
+def text_encoder_of(clips: Iterable[Clip], host: Host) -> ClipModel:
+    """The CLIP that reads texts for the embedded models, whatever guides: the one among `clips`, or loaded now."""
+    return _one_of(clips, registry.TEXT_ENCODER, host)
+
+
+def style_classifier_of(clips: Iterable[Clip], host: Host) -> ClipModel:
+    """The CLIP with a head that tells the styles apart, as text_encoder_of finds its own."""
+    return _one_of(clips, registry.STYLE_CLASSIFIER, host)
+
+
+def _one_of(clips: Iterable[Clip], wanted: Checkpoint, host: Host) -> ClipModel:
+    from generator.models.clip import ClipModel
+
+    found = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == wanted.name), None)
+    return found or load_clip(wanted, host)
 
 
 def _embedded(load: Callable[[], Model]) -> Model:

@@ -8,15 +8,15 @@ the network.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import httpx
 
 from generator import registry
-from generator.checkpoints import diffusers_folder
 from generator.checkpoints.download import TIMEOUT, DownloadFailed
-from generator.registry.sources import Checkpoint, File
+from generator.registry import hub
+from generator.registry.rows import Checkpoint, File
 
 LARGEST_LISTING = 5_000_000  # bytes
 LEFTOVERS = (".part", ".sha256")
@@ -28,36 +28,34 @@ class FolderUnclear(ValueError):
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies in such a folder. kind: as in Checkpoint; configs, weights: suffixes, the ones preferred first."""
+    """What lies in such a folder. configs, weights: suffixes, the ones preferred first."""
 
-    kind: str
     configs: tuple[str, ...]
     weights: tuple[str, ...]
     what: str
 
 
-_VQGAN = Layout(
-    "vqgan", (".yaml", ".yml"), (".safetensors", ".ckpt"), "taming's model.yaml and its weights (.safetensors or .ckpt)"
-)
-_BIGGAN = Layout(
-    "biggan",
-    (".json",),
-    (".safetensors", ".bin"),
-    "config.json and the weights (.safetensors or .bin) as pytorch-pretrained-biggan writes them",
-)
-_DIFFUSION = Layout(
-    "guided-diffusion",
-    (),
-    (".safetensors", ".pt"),
-    "the weights (.safetensors or .pt) of OpenAI's unconditional network of that size",
-)
+# By the kind of the checkpoint.
+LAYOUTS: dict[str, Layout] = {
+    "vqgan": Layout(
+        (".yaml", ".yml"), (".safetensors", ".ckpt"), "taming's model.yaml and its weights (.safetensors or .ckpt)"
+    ),
+    "biggan": Layout(
+        (".json",),
+        (".safetensors", ".bin"),
+        "config.json and the weights (.safetensors or .bin) as pytorch-pretrained-biggan writes them",
+    ),
+    "guided-diffusion": Layout(
+        (),
+        (".safetensors", ".pt"),
+        "the weights (.safetensors or .pt) of OpenAI's unconditional network of that size",
+    ),
+}
 
 
-def layout_of(name: str) -> Layout | None:
-    """What belongs into the folder of that name; None where it is no name of such a folder."""
-    kind = registry.own_kind(name) or ""
-    layouts = {"vqgan": _VQGAN, "biggan": _BIGGAN, "guided": _DIFFUSION}
-    return layouts.get(kind.partition("-")[0])
+def is_folder_of_files(checkpoint: Checkpoint) -> bool:
+    """Whether it is one of one's own whose files are to be found; a diffusers folder names its own."""
+    return checkpoint.own and checkpoint.kind in LAYOUTS
 
 
 def published(name: str) -> bool:
@@ -73,15 +71,15 @@ def own_folders(checkpoints_dir: str | Path) -> list[str]:
         for pattern in (f"{kind}/*", f"{kind}/*/*"):
             for folder in root.glob(pattern):
                 name = folder.relative_to(root).as_posix()
-                if registry.own_kind(name) and _holds_a_model(name, folder):
+                if registry.own_kind(name) and _holds_a_model(registry.checkpoint(name), folder):
                     found.add(name)
     return sorted(found)
 
 
-def _holds_a_model(name: str, folder: Path) -> bool:
-    layout = layout_of(name)
+def _holds_a_model(checkpoint: Checkpoint, folder: Path) -> bool:
+    layout = LAYOUTS.get(checkpoint.kind)
     if layout is None:
-        return (folder / diffusers_folder.INDEX).is_file()
+        return (folder / hub.INDEX).is_file()
     try:
         config, weights = choose(layout, _files_in(folder))
         return weights is not None and (config is not None or not layout.configs)
@@ -89,35 +87,31 @@ def _holds_a_model(name: str, folder: Path) -> bool:
         return True  # said when it is used
 
 
-def row(name: str, directory: Path) -> Checkpoint:
-    """The row of such a folder: the files that are there, or where none are, those that belong there.
-
-    Raises FolderUnclear.
-    """
-    layout = layout_of(name)
-    assert layout is not None
-    chosen = choose(layout, _files_in(directory / name))
+def files_of(checkpoint: Checkpoint, directory: Path) -> tuple[File, ...]:
+    """The files that are in such a folder, or where none are, those that belong there. Raises FolderUnclear."""
+    layout = LAYOUTS[checkpoint.kind]
+    chosen = choose(layout, _files_in(directory / checkpoint.name))
     usual = (f"model{layout.configs[0]}" if layout.configs else None, f"model{layout.weights[0]}")
     names = [there or instead for there, instead in zip(chosen, usual, strict=True) if there or instead]
-    return Checkpoint(layout.kind, "as its publisher says", tuple(File(f"{name}/{n}", (), 0) for n in names), {})
+    return tuple(File(f"{checkpoint.name}/{name}", (), 0) for name in names)
 
 
-def advice(name: str) -> str:
+def advice(checkpoint: Checkpoint) -> str:
     """How to get what is not there, as a sentence."""
-    layout = layout_of(name)
+    layout, name = LAYOUTS.get(checkpoint.kind), checkpoint.name
     what = layout.what if layout else "what save_pretrained writes with safe_serialization=True"
     fetched = f", or get it from Hugging Face with: python -m generator.checkpoints download {name}"
     return f"Put {what} there{fetched if published(name) else ''}"
 
 
-def listed(name: str) -> Checkpoint:
+def listed(checkpoint: Checkpoint) -> Checkpoint:
     """The files of KIND/OWNER/MODEL as Hugging Face lists them, with their sizes and hashes.
 
     Raises DownloadFailed, FolderUnclear.
     """
-    layout, repository = layout_of(name), name.partition("/")[2]
-    assert layout is not None
-    url = f"{diffusers_folder.HUGGING_FACE}/api/models/{repository}?blobs=true"
+    layout, name = LAYOUTS[checkpoint.kind], checkpoint.name
+    repository = name.partition("/")[2]
+    url = f"{hub.HUGGING_FACE}/api/models/{repository}?blobs=true"
     try:
         answer = httpx.get(url, follow_redirects=True, timeout=TIMEOUT)
         answer.raise_for_status()
@@ -133,10 +127,10 @@ def listed(name: str) -> Checkpoint:
             continue
         stored, size = known[path].get("lfs") or {}, known[path].get("size")
         sha256 = stored.get("sha256") if re.fullmatch("[0-9a-f]{64}", str(stored.get("sha256"))) else None
-        source = f"{diffusers_folder.HUGGING_FACE}/{repository}/resolve/main/{path}"
+        source = f"{hub.HUGGING_FACE}/{repository}/resolve/main/{path}"
         exact = size if isinstance(size, int) else None
         files.append(File(f"{name}/{PurePosixPath(path).name}", (source,), exact or 5_000_000_000, sha256, exact))
-    return Checkpoint(layout.kind, f"as https://huggingface.co/{repository} says", tuple(files), {})
+    return replace(checkpoint, files=tuple(files), licence=f"as https://huggingface.co/{repository} says")
 
 
 def choose(layout: Layout, names: list[str], *, published: bool = False) -> tuple[str | None, str | None]:

@@ -12,43 +12,13 @@ from pathlib import Path
 
 from generator import registry
 from generator.checkpoints import own
-from generator.checkpoints.diffusers_folder import INDEX, BadFolder, any_folder, text_encoders
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.resolve import resolve
 from generator.checkpoints.taming_config import read_config
-from generator.registry.sources import TABLE, Checkpoint, File, diffusers
+from generator.registry.rows import Checkpoint, File
 
 log = logging.getLogger(__name__)
-
-
-class CheckpointMissing(RuntimeError):
-    """Weights that are not on this machine; the message gives the one command that gets them and the size."""
-
-
-class CheckpointDamaged(RuntimeError):
-    """Weights that are there but cannot be used; the message says what is wrong and what to do."""
-
-
-def find(name: str, directory: Path | None = None) -> Checkpoint:
-    """The table's row, or that of a checkpoint of one's own; raises UnknownName, CheckpointDamaged.
-
-    directory: where its folder lies, which says what belongs to it.
-    """
-    if own.layout_of(name):
-        try:
-            return own.row(name, directory or Path())
-        except own.FolderUnclear as error:
-            raise CheckpointDamaged(f"{(directory or Path()) / name} cannot be used: {error}.") from None
-    if registry.own_kind(name):
-        texts: tuple[str, ...] = ("text_encoder",)
-        index = (directory or Path()) / name / INDEX
-        if index.is_file():
-            try:
-                texts = text_encoders(index)
-            except BadFolder as error:
-                raise CheckpointDamaged(f"{name} cannot be used: {error}.") from None
-        return diffusers(name, any_folder(name.partition("/")[2], texts))
-    found: Checkpoint = registry.lookup("checkpoint", TABLE, name)
-    return found
 
 
 def _other_names(file: File) -> list[str]:
@@ -61,10 +31,9 @@ def _locate(file: File, directory: Path) -> Path | None:
     return next((directory / n for n in (file.name, *_other_names(file)) if (directory / n).is_file()), None)
 
 
-def installed(name: str, directory: Path) -> bool:
-    """Whether all files of a checkpoint are there (not whether they are sound: see `verify`)."""
-    spec = registry.CHECKPOINTS.get(name)
-    return (spec is not None and spec.embedded) or all(_locate(f, directory) for f in find(name, directory).files)
+def installed(checkpoint: Checkpoint, directory: Path) -> bool:
+    """Whether all its files are there (not whether they are sound: see loading.verify)."""
+    return checkpoint.embedded or all(_locate(file, directory) for file in checkpoint.files)
 
 
 def download(
@@ -81,24 +50,24 @@ def download(
     say: gets one sentence for each thing the user should know. mirror: a base URL tried before the sources.
     Raises UnknownName, DownloadFailed, FolderProblem.
     """
-    if registry.own_kind(name) and not own.published(name):
+    kind = registry.own_kind(name)
+    if kind and not own.published(name):
         raise DownloadFailed(
-            f"{name} is a folder of your own, {directory / name}. {own.advice(name)}. From Hugging Face: "
-            f"python -m generator.checkpoints download {registry.own_kind(name)}/OWNER/MODEL"
+            f"{name} is a folder of your own, {directory / name}. {own.advice(registry.checkpoint(name))}. "
+            f"From Hugging Face: python -m generator.checkpoints download {kind}/OWNER/MODEL"
         )
-    if own.layout_of(name):
+    checkpoint = resolve(name, directory)
+    if own.is_folder_of_files(checkpoint):
         try:
-            entry = own.listed(name)
+            checkpoint = own.listed(checkpoint)
         except own.FolderUnclear as error:
             raise DownloadFailed(f"{name.partition('/')[2]} on Hugging Face cannot be used: {error}.") from None
-    else:
-        entry = find(name, directory)
-    listed = name in TABLE or own.layout_of(name) is not None
-    say(f"{name}: {f'{entry.about / 1e6:.0f} MB. ' if listed else ''}Licence: {entry.licence}.")
-    first, *others = entry.files
+    listed = not checkpoint.own or own.is_folder_of_files(checkpoint)
+    say(f"{name}: {f'{checkpoint.about / 1e6:.0f} MB. ' if listed else ''}Licence: {checkpoint.licence}.")
+    first, *others = checkpoint.files
     _fetch([first], directory, progress, say, mirror, pause)
     # Of a folder that is not in the table, its first file says what others there are.
-    _fetch(others if listed else find(name, directory).files, directory, progress, say, mirror, pause)
+    _fetch(others if listed else resolve(name, directory).files, directory, progress, say, mirror, pause)
 
 
 def _fetch(
@@ -157,17 +126,18 @@ def _record_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _check_hash(name: str, file: File, path: Path, say: Say) -> None:
+def _check_hash(checkpoint: Checkpoint, file: File, path: Path, say: Say) -> None:
     """Against the published sha256, or the recorded one, which is made now if need be. Raises CheckpointDamaged."""
     digest = sha256_of(path)
     record = _record_path(path)
     if file.sha256 and path.name == file.name:
         if digest != file.sha256:
-            raise damaged(name, path, f"its sha256 is {digest[:12]}..., not {file.sha256[:12]}... as published")
+            raise damaged(checkpoint, path, f"its sha256 is {digest[:12]}..., not {file.sha256[:12]}... as published")
     elif record.is_file():
         recorded = record.read_text(encoding="utf-8", errors="replace").partition(" ")[0].strip()
         if digest != recorded:
-            raise damaged(name, path, f"its sha256 is {digest[:12]}..., but {recorded[:12]}... was recorded for it")
+            what = f"its sha256 is {digest[:12]}..., but {recorded[:12]}... was recorded for it"
+            raise damaged(checkpoint, path, what)
     else:
         try:
             _record(path, digest)
@@ -176,49 +146,53 @@ def _check_hash(name: str, file: File, path: Path, say: Say) -> None:
             say(f"{path.name}: no sha256 is published for it, and none can be recorded: the folder is read-only.")
 
 
-def damaged(name: str, path: Path, what: str) -> CheckpointDamaged:
+def damaged(checkpoint: Checkpoint, path: Path, what: str) -> CheckpointDamaged:
     """The error to raise: what is wrong with a file, and the command that repairs it."""
-    layout = own.layout_of(name)
-    if layout:
-        return CheckpointDamaged(f"{path} cannot be used: {what}. What belongs in that folder: {layout.what}.")
+    if own.is_folder_of_files(checkpoint):
+        belongs = own.LAYOUTS[checkpoint.kind].what
+        return CheckpointDamaged(f"{path} cannot be used: {what}. What belongs in that folder: {belongs}.")
+    name = checkpoint.name
     return CheckpointDamaged(
         f"{path.name} of checkpoint {name} cannot be used: {what}. Get it again with: "
         f"python -m generator.checkpoints remove {name} && python -m generator.checkpoints download {name}"
     )
 
 
-def require_all(names: Sequence[str], directory: Path) -> None:
+def require_all(checkpoints: Sequence[Checkpoint], directory: Path) -> None:
     """Raises CheckpointMissing, with one command for all of them, unless every checkpoint's files are there."""
-    missing = [name for name in dict.fromkeys(names) if not installed(name, directory)]
+    missing = list({one.name: one for one in checkpoints if not installed(one, directory)}.values())
     if missing:
-        are = f"Checkpoint {missing[0]} is" if len(missing) == 1 else f"Checkpoints {' and '.join(missing)} are"
-        size = sum(find(name, directory).about for name in missing) / 1e6
+        names = [one.name for one in missing]
+        are = f"Checkpoint {names[0]} is" if len(names) == 1 else f"Checkpoints {' and '.join(names)} are"
         raise CheckpointMissing(
             f"{are} not installed in {directory}. "
-            f"Get {'it' if len(missing) == 1 else 'them'} ({size:.0f} MB) with: "
-            f"python -m generator.checkpoints download {' '.join(missing)}"
+            f"Get {'it' if len(names) == 1 else 'them'} ({sum(one.about for one in missing) / 1e6:.0f} MB) with: "
+            f"python -m generator.checkpoints download {' '.join(names)}"
         )
 
 
-def require(name: str, directory: Path, say: Say | None = None) -> dict[str, Path]:
+def require(checkpoint: Checkpoint, directory: Path, say: Say | None = None) -> dict[str, Path]:
     """Paths of a checkpoint's files by suffix (".yaml", ".ckpt", ".pt", ".safetensors", ...).
 
-    say: their hashes are checked as well, and it gets what the user should know. Raises UnknownName,
-    CheckpointMissing, CheckpointDamaged.
+    say: their hashes are checked as well, and it gets what the user should know. Raises CheckpointMissing,
+    CheckpointDamaged.
     """
-    entry, paths = find(name, directory), {}
-    for file in entry.files:
+    paths, name = {}, checkpoint.name
+    found = own.is_folder_of_files(checkpoint)
+    for file in checkpoint.files:
         path = _locate(file, directory)
-        if path is None and own.layout_of(name):
-            raise CheckpointMissing(f"There is no {Path(file.name).name} in {directory / name}. {own.advice(name)}.")
+        if path is None and found:
+            raise CheckpointMissing(
+                f"There is no {Path(file.name).name} in {directory / name}. {own.advice(checkpoint)}."
+            )
         if path is None:
             raise CheckpointMissing(
                 f"Checkpoint {name} is not installed ({file.name} is not in {directory}). "
-                f"Get it ({entry.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
+                f"Get it ({checkpoint.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
             )
         # Whoever trains a model writes its file anew; only what was downloaded must stay what it was.
-        if say is not None and (own.layout_of(name) is None or _record_path(path).is_file()):
-            _check_hash(name, file, path, say)
+        if say is not None and (not found or _record_path(path).is_file()):
+            _check_hash(checkpoint, file, path, say)
         paths[path.suffix] = path
     return paths
 
@@ -233,16 +207,15 @@ def upscaler_file(name: str, directory: Path) -> Path | None:
 
     Raises CheckpointMissing.
     """
-    if name in registry.CHECKPOINTS and registry.CHECKPOINTS[name].embedded:
-        return None
-    if name not in TABLE:
-        path = directory / name
-        if Path(name).name != name or not path.is_file():
-            raise CheckpointMissing(
-                f"There is no upscaler {name!r} in {directory}. Put the file there, or use mini-upscaler."
-            )
-        return path
-    return next(iter(require(name, directory).values()))
+    row = registry.PUBLISHED.get(name) or registry.CHECKPOINTS.get(name)
+    if row is not None and row.kind == "upscaler":
+        return None if row.embedded else next(iter(require(row, directory).values()))
+    path = directory / name
+    if Path(name).name != name or not path.is_file():
+        raise CheckpointMissing(
+            f"There is no upscaler {name!r} in {directory}. Put the file there, or use mini-upscaler."
+        )
+    return path
 
 
 def remove(name: str, directory: Path) -> list[Path]:
@@ -251,14 +224,15 @@ def remove(name: str, directory: Path) -> list[Path]:
     Raises UnknownName, FolderProblem for a folder of one's own that no download made.
     """
     gone = []
-    if own.layout_of(name) or (registry.own_kind(name) and not own.published(name)):
+    kind = registry.own_kind(name)
+    if kind and (registry.OWN[kind].row.kind in own.LAYOUTS or not own.published(name)):
         fetched = own.fetched_files(directory / name)
         if not fetched and (directory / name).exists():
             raise FolderProblem(f"{directory / name} was not downloaded; remove that folder yourself.")
         for path in fetched:
             path.unlink()
         return fetched
-    for file in find(name, directory).files:
+    for file in resolve(name, directory).files:
         for base in (file.name, *_other_names(file)):
             for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):
                 if path.is_file():

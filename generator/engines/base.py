@@ -1,6 +1,6 @@
 """The contract of an engine: batch-first, slots that join and leave between any two steps.
 
-engine = registry.load("vqgan-clip", "mini", ("mini",), device="cpu", ...)
+engine = load("vqgan-clip", "mini", ("mini",), Host("cpu", folder, read_image))
 slot = engine.open(params)                   # one picture in progress
 steps = engine.advance([slot, other])        # one step of each, in one batched forward and backward
 state = slot.state_dict(); slot = engine.resume(params, state)

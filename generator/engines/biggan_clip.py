@@ -17,19 +17,22 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generator.checkpoints.loading import load_biggan, load_clip
+from generator.checkpoints.loading import load_biggan, load_clip, text_encoder_of
+from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import compare, look
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, Targets, prompt_targets
+from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import no_picture
 from generator.models.biggan import BigGAN, MiniBigGAN
 from generator.models.clip import ClipModel
+from generator.models.contracts import Clip
 from generator.params import BigganClipParams
 from generator.precision import Precision, repeatable
 from generator.prompts import parse_prompts
+from generator.registry.rows import Checkpoint
 
 LIKELIEST, LEAST = 0.99, 0.001  # share a class starts with at most and at least: a share of 0 could never rise again
 MOST_Z, MOST_LOGIT = 3.0, 10.0
@@ -74,22 +77,14 @@ class BigganClip:
         self._kinds = [biggan.num_classes - styles, styles] if styles else [biggan.num_classes]
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> BigganClip:
+    def load(cls, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> BigganClip:
         """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
+        guides = [load_clip(clip, host) for clip in clips]
+        biggan = load_biggan(checkpoint, host)
+        styles = load_style_guide(guides, host) if checkpoint.styled else None
         # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
-        reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
-        biggan = load_biggan(checkpoint, checkpoints_dir, device)
-        styles = load_style_guide(clips, device) if isinstance(biggan, MiniBigGAN) else None
-        return cls(biggan, clips, reader=reader, style_guide=styles, device=device, read_image=read_image)
+        reader = text_encoder_of(guides, host)
+        return cls(biggan, guides, reader=reader, style_guide=styles, device=host.device, read_image=host.read_image)
 
     def open(self, params: BigganClipParams) -> LatentSlot[BigganClipParams]:
         """Embeds the prompts and makes the start.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from generator.checkpoints import store
+from generator.checkpoints.resolve import resolve
+from generator.device import Host
 from generator.engines.base import Step
 from generator.params import DownloadParams
+from generator.registry.rows import Checkpoint
 
 WAIT_S = 0.1  # at most, for the next percent: pictures in progress on the same device wait as long
 
@@ -31,8 +32,9 @@ class Transfer:
         self.error: Exception | None = None
         self.percent = 0
         self.stop, self.moved, self.ended = threading.Event(), threading.Event(), threading.Event()
-        self._files = [file.name for file in store.find(name).files]
-        self._whole = max(store.find(name).about, 1)
+        checkpoint = resolve(name, directory)
+        self._files = [file.name for file in checkpoint.files]
+        self._whole = max(checkpoint.about, 1)
         self._arrived: dict[str, int] = {}
         threading.Thread(target=self._fetch, name=f"download-{name}", daemon=True).start()
 
@@ -79,16 +81,8 @@ class Download:
 
     name = "download"
 
-    def __init__(
-        self,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> None:
-        self._directory = Path(checkpoints_dir)
+    def __init__(self, checkpoint: None, clips: Sequence[Checkpoint], host: Host) -> None:
+        self._directory = host.checkpoints_dir
         self.micro_batch: int | None = None
 
     def open(self, params: DownloadParams) -> DownloadSlot:

@@ -1,61 +1,51 @@
 """CLIP-guided diffusion (Crowson 2021; Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2).
 
-Per step and batch: the network guesses every x0, CLIP looks at cutouts of the guesses, its gradient is carried back
-to the guesses ("x0") or through the network to the noisy pictures ("unet"; "x_in" where CLIP sees guess and noisy
-picture mixed), the guesses are bent, and a sampler moves every picture to its next noise level.
+Per step and batch: denoised = model(x, t); the guidance around it shows cutouts of the denoised pictures to CLIP, takes
+the gradient of the losses at them ("x0") or through the network at x ("unet"; "x_in" where CLIP sees denoised and noisy
+picture mixed) and moves them against it; a sampler moves every x to its next noise level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from generator.checkpoints.loading import CheckpointMissing, load_clip, load_diffusion, load_lpips
+from generator import registry
+from generator.checkpoints.errors import CheckpointMissing
+from generator.checkpoints.loading import load_clip, load_diffusion, load_lpips
 from generator.checkpoints.store import require_all
+from generator.device import Host
 from generator.engines.base import Step, not_finite
 from generator.engines.batching import advance_by_shape
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
 from generator.guidance.clip_loss import draw_plain, look
 from generator.guidance.cutouts import Plan, draw_scheduled
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, prompt_targets, total_variation
+from generator.guidance.targets import prompt_targets, total_variation
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip, Denoiser, Lpips
 from generator.params import GuidedDiffusionParams
 from generator.precision import Precision, repeatable
+from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
-from generator.starts.latents import MiniPictures
+from generator.starts.drafts import MiniPictures
 from generator.starts.perlin import perlin_picture
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 TERMS = ("prompts", "style", "tv", "range", "sat", "init")  # of the loss
 
 
-class Denoiser(Protocol):
-    """What the engine asks of a diffusion model; x (B, 3, H, W), t and style (B,).
-
-    alphas_cumprod: (T,) alpha^2 at each timestep it was trained on; denoise gives x0 near [-1, 1] and eps, float32.
-    """
-
-    alphas_cumprod: Tensor
-
-    def style_index(self, style: str | None) -> int: ...
-    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-Lpips = Callable[[Tensor, Tensor], Tensor]  # pictures (B, 3, H, W) in [-1, 1], twice -> distances (B,)
-
-
 class GuidedDiffusion:
     """The engine: weights on a device, slots advanced together.
 
     The first Step of a slot has index 0 and shows what the network sees in the noise; the last has index == total and
-    done=True and shows the finished picture. The picture of a Step is the guess at x0 that CLIP scored (with
-    grad_through="x_in", the guess in the mixture that it scored).
+    done=True and shows the finished picture. The picture of a Step is the denoised one that CLIP scored (with
+    grad_through="x_in", the denoised part of the mixture that it scored).
     micro_batch: cutouts per CLIP pass, None for all; may be changed between any two steps.
     """
 
@@ -69,7 +59,7 @@ class GuidedDiffusion:
         drafts: MiniPictures | None = None,
         style_guide: StyleGuide | None = None,
         lpips: Lpips | None = None,
-        checkpoints_dir: str = "",
+        checkpoints_dir: Path = Path(),
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
@@ -92,24 +82,18 @@ class GuidedDiffusion:
         )
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> GuidedDiffusion:
+    def load(cls, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> GuidedDiffusion:
         """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
-        require_all((checkpoint, *clip), Path(checkpoints_dir))
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        model = load_diffusion(checkpoint, checkpoints_dir, device)
-        common: Any = {"checkpoints_dir": checkpoints_dir, "device": device, "read_image": read_image}
-        if checkpoint != "mini-diffusion":
-            return cls(model, clips, **common)
-        drafts, styles = MiniPictures(Precision.best(torch.device(device)), clips), load_style_guide(clips, device)
-        return cls(model, clips, drafts=drafts, style_guide=styles, **common)
+        require_all((checkpoint, *clips), host.checkpoints_dir)
+        guides = [load_clip(clip, host) for clip in clips]
+        model = load_diffusion(checkpoint, host)
+        common: Any = {
+            "checkpoints_dir": host.checkpoints_dir, "device": host.device, "read_image": host.read_image
+        }  # fmt: skip
+        if not checkpoint.embedded:
+            return cls(model, guides, **common)
+        drafts = MiniPictures(Precision.best(torch.device(host.device)), guides, host)
+        return cls(model, guides, drafts=drafts, style_guide=load_style_guide(guides, host), **common)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
@@ -168,54 +152,73 @@ class GuidedDiffusion:
 
     def _advance(self, slots: list[GuidedDiffusionSlot]) -> list[Step]:
         """As `advance`, for slots of one size."""
-        moving = [b for b, slot in enumerate(slots) if slot.moves]
-        deep = any(slots[b].params.through_unet for b in moving)
-        times = {b: self._times(slots[b].params)[slots[b].index] for b in moving}
-        guess = torch.cat([slot.x for slot in slots])  # where no noise is left, x is x0
-        noisy, judged, carried = guess[moving].requires_grad_(deep), guess, None
-        if moving:
-            t = torch.tensor([times[b] for b in moving], device=self.device)
-            style = [self.model.style_index(slots[b].params.known_style) for b in moving]
-            if hasattr(self.model, "recompute"):
-                self.model.recompute = any(slots[b].params.checkpoint_activations for b in moving)
-            with torch.set_grad_enabled(deep), self.precision.autocast():
-                made, _ = self.model.denoise(noisy, t, torch.tensor(style, device=self.device))
-            guess[moving] = made.detach()
-            # x_in = f x0 + (1 - f) x with f = sigma: what the guess leaves open, CLIP sees as it is.
-            shares = [self._levels[times[b]][1] if slots[b].params.mixes_noise else 1.0 for b in moving]
-            share = torch.tensor(shares, device=self.device).view(-1, 1, 1, 1)
-            judged = guess.clone()
-            judged[moving] = torch.where(share < 1, share * guess[moving] + (1 - share) * noisy.detach(), guess[moving])
-        terms, scores, pull = self._judge(judged, slots)
-        if deep:
-            made.backward(share * pull[moving])
-            assert noisy.grad is not None
-            carried = noisy.grad + (1 - share) * pull[moving]
-        bent = guess.clone()
-        for row, b in enumerate(moving):
-            bent[b] = self._bend(guess[b], slots[b], pull[b], None if carried is None else carried[row], times[b])
-        finite = (guess.isfinite() & bent.isfinite()).flatten(1).all(1)
+        denoised, guided, terms, scores = self._guided(torch.cat([slot.x for slot in slots]), slots)
+        finite = (denoised.isfinite() & guided.isfinite()).flatten(1).all(1)
         table = torch.cat([terms, scores[:, None], finite[:, None].float()], 1).tolist()
         steps = []
         for b, (slot, row) in enumerate(zip(slots, table, strict=True)):
             if not row[-1] or not all(abs(value) < float("inf") for value in row):
-                scale, most = slot.params.clip_guidance_scale, slot.params.clamp_max
-                settings = f"clip_guidance_scale {scale:g}, clamp_max {most:g}"
+                scale, limit = slot.params.clip_guidance_scale, slot.params.clamp_max
+                settings = f"clip_guidance_scale {scale:g}, clamp_max {limit:g}"
                 steps.append(not_finite(slot, settings, "clip_guidance_scale"))
                 continue
             slot.done = not slot.moves
             due = slot.done or slot.index % slot.params.save_every == 0
-            image = ((guess[b] + 1) / 2).clamp(0, 1).cpu().contiguous() if due else None
+            image = ((denoised[b] + 1) / 2).clamp(0, 1).cpu().contiguous() if due else None
             losses = dict(zip(TERMS, row, strict=False))
             steps.append(Step(slot.index, slot.params.total_steps, image, row[len(TERMS)], losses, slot.done))
             if not slot.done:
-                self._move(slot, bent[b : b + 1])
+                self._move(slot, guided[b : b + 1])
         return steps
 
-    def _judge(self, guess: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
+    def _model(self, x: Tensor, times: Sequence[int], slots: Sequence[GuidedDiffusionSlot]) -> Tensor:
+        """The denoiser: x (B, 3, H, W), a slot and its timestep for each -> x0 as the network sees it, float32.
+
+        The level is a timestep, not a sigma: the last timesteps of a clamped schedule share one sigma.
+        """
+        t = torch.tensor(times, device=self.device)
+        style = torch.tensor([self.model.style_index(slot.params.known_style) for slot in slots], device=self.device)
+        if hasattr(self.model, "recompute"):
+            self.model.recompute = any(slot.params.checkpoint_activations for slot in slots)
+        with self.precision.autocast():
+            return self.model.denoise(x, t, style)
+
+    def _guided(self, x: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The guidance around the denoiser: denoised and guided x0 (B, 3, H, W), loss terms (B, TERMS), scores (B,).
+
+        Where no noise is left, x (B, 3, H, W) is x0: the network is not asked, and nothing is guided.
+        """
+        moving = [b for b, slot in enumerate(slots) if slot.moves]
+        if not moving:
+            terms, scores, _ = self._cond_fn(x, slots)
+            return x, x, terms, scores
+        noisy_slots = [slots[b] for b in moving]
+        times = [self._times(slot.params)[slot.index] for slot in noisy_slots]
+        through = [slot.params.through_unet for slot in noisy_slots]
+        noisy = x[moving].requires_grad_(any(through))
+        with torch.set_grad_enabled(any(through)):
+            x0 = self._model(noisy, times, noisy_slots)
+        denoised, seen, guided = x.clone(), x.clone(), x.clone()
+        denoised[moving] = x0.detach()
+        # x_in = f x0 + (1 - f) x with f = sigma: what the network leaves open, CLIP sees as it is.
+        mixing = zip(times, noisy_slots, strict=True)
+        shares = [self._levels[t][1] if slot.params.mixes_noise else 1.0 for t, slot in mixing]
+        share, of_x = (torch.tensor(values, device=self.device).view(-1, 1, 1, 1) for values in (shares, through))
+        seen[moving] = torch.where(share < 1, share * x0.detach() + (1 - share) * noisy.detach(), x0.detach())
+        terms, scores, gradient = self._cond_fn(seen, slots)
+        if any(through):
+            x0.backward(share * gradient[moving])
+            assert noisy.grad is not None
+            at_x = noisy.grad + (1 - share) * gradient[moving]
+            gradient[moving] = torch.where(of_x, at_x, gradient[moving])
+        for b, t in zip(moving, times, strict=True):
+            guided[b] = self._moved_against(gradient[b], denoised[b], t, slots[b].params)
+        return denoised, guided, terms, scores
+
+    def _cond_fn(self, denoised: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
         """Loss terms (B, TERMS), scores (B,), and the gradient of their scaled sum.
 
-        guess: (B, 3, H, W), what CLIP is to look at.
+        denoised: (B, 3, H, W), what CLIP is to look at.
 
         Every term is as it was before its scale, the style's with its weight beside the prompts'; the gradient is
         (B, 3, H, W), zero where a slot no longer moves.
@@ -223,42 +226,43 @@ class GuidedDiffusion:
         terms = torch.zeros(len(slots), len(TERMS), device=self.device)
         scores = torch.zeros(len(slots), device=self.device)
         guided = [slot.moves and slot.params.clip_guidance_scale > 0 for slot in slots]
-        gradient = torch.zeros_like(guess)
+        clip_grad = torch.zeros_like(denoised)
         rounds = torch.tensor([slot.params.cutn_batches for slot in slots], device=self.device)
         for turn in range(int(rounds.max())):
             # A slot that is content with fewer rounds leaves the later ones out.
             rows = [b for b, slot in enumerate(slots) if turn < slot.params.cutn_batches]
             pulled = [guided[b] for b in rows]
-            seen = ((guess[rows] + 1) / 2).requires_grad_(any(pulled))
+            seen = ((denoised[rows] + 1) / 2).requires_grad_(any(pulled))
             losses, score = look(
                 seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch, self._cuts
             )
             terms[rows, 0] += losses
             scores[rows] += score
             if seen.grad is not None:
-                gradient[rows] += seen.grad
+                clip_grad[rows] += seen.grad
         terms[:, 0] /= rounds
         if self._style_guide:  # it draws nothing at random: one look stands for all rounds
-            seen = ((guess + 1) / 2).requires_grad_(any(guided))
+            seen = ((denoised + 1) / 2).requires_grad_(any(guided))
             terms[:, 1] = self._style_guide.pull(seen, slots, guided)
             if seen.grad is not None:
-                gradient += seen.grad * rounds.view(-1, 1, 1, 1)
-        pull = torch.zeros_like(guess)
+                clip_grad += seen.grad * rounds.view(-1, 1, 1, 1)
+        gradient = torch.zeros_like(denoised)
         for b, slot in enumerate(slots):
             if not slot.moves:
                 continue
             params = slot.params
             if guided[b]:
-                pull[b] = gradient[b] * (params.clip_guidance_scale / 2 / params.cutn_batches)  # x0 spans 2, seen 1
-            x0 = guess[b].detach().requires_grad_()
+                scale = params.clip_guidance_scale / 2 / params.cutn_batches  # x0 spans 2, seen 1
+                gradient[b] = clip_grad[b] * scale
+            x0 = denoised[b].detach().requires_grad_()
             beyond = (x0 - x0.clamp(-1, 1)).square().mean()
             extreme = (x0.abs() - 1).clamp(min=0).mean()
             away = self._away(x0, slot)
             own = torch.stack([total_variation(x0), beyond, extreme, away])
             scales = own.new_tensor([params.tv_scale, params.range_scale, params.sat_scale, params.init_scale])
-            pull[b] += torch.autograd.grad((own * scales).sum(), x0)[0]
+            gradient[b] += torch.autograd.grad((own * scales).sum(), x0)[0]
             terms[b, 2:] = own.detach()
-        return terms, scores / rounds, pull
+        return terms, scores / rounds, gradient
 
     def _away(self, x0: Tensor, slot: GuidedDiffusionSlot) -> Tensor:
         """How far x0 (3, H, W) is from the start, as init_loss says: ()."""
@@ -273,7 +277,8 @@ class GuidedDiffusion:
         if self._lpips is not None:
             return
         try:
-            self._lpips = load_lpips(params.loss_networks[0], self._checkpoints_dir, str(self.device))
+            host = Host(str(self.device), self._checkpoints_dir, self._read_image)
+            self._lpips = load_lpips(registry.LOSS_NETWORKS[params.loss_networks[0]], host)
         except CheckpointMissing as error:
             raise CheckpointMissing(f"{error}. Or set init_loss to mse, or init_scale to 0.") from None
 
@@ -285,23 +290,21 @@ class GuidedDiffusion:
         done = last - self._times(params)[slot.index] if slot.moves else last
         return draw_scheduled(params, params.cuts_at(done, last + 1), width, height, side, slot.generator)
 
-    def _bend(self, x0: Tensor, slot: GuidedDiffusionSlot, pull: Tensor, carried: Tensor | None, time: int) -> Tensor:
-        """The guess (3, H, W) moved against the gradient, and kept in [-1, 1] if asked.
+    def _moved_against(self, gradient: Tensor, denoised: Tensor, time: int, params: GuidedDiffusionParams) -> Tensor:
+        """x0 (3, H, W) moved against the gradient of the losses, and kept in [-1, 1] if asked.
 
-        carried: the gradient at x. Then x0 - sigma^2 / alpha * gradient is what eps + sigma * gradient means. Without
-        the network the spread of x0 given x is taken as that of unit variance: x0 - sigma^2 * gradient.
+        With the gradient at x, x0 - sigma^2 / alpha * gradient is what eps + sigma * gradient means. With that at x0,
+        without the network, the spread of x0 given x is taken as that of unit variance: x0 - sigma^2 * gradient.
         """
         alpha, sigma = self._levels[time]
-        if not slot.params.through_unet:
-            carried = None
-        gradient, reach = (pull, sigma**2) if carried is None else (carried, sigma**2 / alpha)
+        reach = sigma**2 / alpha if params.through_unet else sigma**2
         # CLIP's gradient may have no value where its loss has one; such a step goes unguided.
         gradient = torch.where(gradient.isfinite().all(), gradient, torch.zeros_like(gradient))
-        if slot.params.clamp_grad:
+        if params.clamp_grad:
             size = gradient.square().mean().sqrt()
-            gradient = gradient * (size.clamp(max=slot.params.clamp_max) / size.clamp(min=1e-12))
-        bent = x0 - gradient * reach
-        return bent.clamp(-1, 1) if slot.params.clip_denoised else bent
+            gradient = gradient * (size.clamp(max=params.clamp_max) / size.clamp(min=1e-12))
+        guided = denoised - gradient * reach
+        return guided.clamp(-1, 1) if params.clip_denoised else guided
 
     def _move(self, slot: GuidedDiffusionSlot, x0: Tensor) -> None:
         """One step of the sampler towards the guided x0 (1, 3, H, W)."""

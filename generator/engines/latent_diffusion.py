@@ -16,19 +16,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.checkpoints.loading import load_clip, load_drafter, load_latent_diffusion, load_vqgan
+from generator import registry
+from generator.checkpoints.loading import load_clip, load_drafter, load_latent_diffusion, load_vqgan, text_encoder_of
+from generator.device import Host
 from generator.engines.base import Step, not_finite, saved_generator
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import pull
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, Targets, prompt_targets
+from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.clip import ClipModel
+from generator.models.contracts import Clip
 from generator.models.drafts import Drafter
 from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.models.vqgan import VQGAN
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable
+from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 
 STATE_VERSION = 1
@@ -116,21 +120,16 @@ class LatentDiffusion:
         self._levels = list(zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True))
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> LatentDiffusion:
+    def load(cls, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> LatentDiffusion:
         """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        reader = next((c for c in clips if c.name == "mini"), None) or load_clip("mini", checkpoints_dir, device)
-        models = load_latent_diffusion(device), load_drafter(device), load_vqgan("mini", checkpoints_dir, device)
-        styles = load_style_guide(clips, device)
-        return cls(*models, reader, clips, style_guide=styles, device=device, read_image=read_image)
+        guides = [load_clip(clip, host) for clip in clips]
+        model, drafter = load_latent_diffusion(checkpoint, host), load_drafter(host.device)
+        vqgan, text_encoder = load_vqgan(registry.EMBEDDED_VQGAN, host), text_encoder_of(guides, host)
+        styles = load_style_guide(guides, host)
+        return cls(
+            model, drafter, vqgan, text_encoder, guides, style_guide=styles, device=host.device,
+            read_image=host.read_image,
+        )  # fmt: skip
 
     @torch.no_grad()
     def open(self, params: LatentDiffusionParams) -> LatentDiffusionSlot:

@@ -10,11 +10,14 @@ import torch
 from PIL import Image
 
 from generator.checkpoints.loading import load_clip
+from generator.device import Host
 from generator.engines.base import NotFinite, Step
-from generator.guidance.targets import Clip, Targets, guide, prompt_targets
+from generator.guidance.targets import Targets, guide, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip
 from generator.params import RankParams
 from generator.precision import Precision, repeatable
+from generator.registry.rows import Checkpoint
 
 STATE_VERSION = 1
 
@@ -59,18 +62,9 @@ class Rank:
         self.micro_batch: int | None = None
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> Rank:
+    def load(cls, checkpoint: None, clips: Sequence[Checkpoint], host: Host) -> Rank:
         """On the weights of these CLIPs. Raises CheckpointMissing, CheckpointDamaged."""
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        return cls(clips, device=device, read_image=read_image)
+        return cls([load_clip(clip, host) for clip in clips], device=host.device, read_image=host.read_image)
 
     def open(self, params: RankParams) -> RankSlot:
         """Embeds the prompts. Raises PromptTooLong."""

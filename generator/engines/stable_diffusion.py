@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,18 +17,21 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator import registry
-from generator.checkpoints.loading import check_installed, load_clip, load_stable_diffusion
-from generator.device import free_memory
+from generator.checkpoints.loading import load_clip, load_stable_diffusion
+from generator.checkpoints.memory import estimate_memory, weight_bytes
+from generator.checkpoints.store import require_all
+from generator.device import Host, free_memory
 from generator.engines.base import Step, not_finite
 from generator.engines.stable_diffusion_slot import StableDiffusionSlot
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import pull
-from generator.guidance.targets import Clip, prompt_targets
+from generator.guidance.targets import prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.contracts import Clip
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable, repeatable_forward
+from generator.registry.rows import Checkpoint
 from generator.sampling import noise_schedule
 from generator.sampling.samplers import ddim, dpm_solver_2m, linear_multistep
 
@@ -85,20 +87,12 @@ class StableDiffusion:
         self._ran_out = False
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> StableDiffusion:
+    def load(cls, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> StableDiffusion:
         """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
-        check_installed((checkpoint, *clip), Path(checkpoints_dir))
-        models = load_stable_diffusion(checkpoint, checkpoints_dir)
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        return cls(models, clips, device=device, read_image=read_image)
+        require_all([one for one in (checkpoint, *clips) if not one.own], host.checkpoints_dir)
+        models = load_stable_diffusion(checkpoint, host)
+        guides = [load_clip(clip, host) for clip in clips]
+        return cls(models, guides, device=host.device, read_image=host.read_image)
 
     @contextmanager
     def _using(self, part: Any) -> Iterator[None]:
@@ -119,8 +113,8 @@ class StableDiffusion:
         free = free_memory(str(self.device))
         sizes = [(p.nbytes, p.device) for part in self.models.parts for p in part.parameters()]
         lacking = sum(size for size, device in sizes if device != self.device)
-        weights = registry.weight_bytes(jobs[0])
-        needed = sum(registry.estimate_memory(params) - weights for params in jobs) + lacking
+        weights = weight_bytes(jobs[0])
+        needed = sum(estimate_memory(params) - weights for params in jobs) + lacking
         return self._ran_out or (free is not None and free < needed)
 
     def _set_low(self, low: bool) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 
+from generator.device import Host
 from generator.engines.base import NotFinite, Step
 from generator.images.convert import to_tensor
 from generator.params import UpscaleParams
 from generator.precision import repeatable
+from generator.registry.rows import Checkpoint
 from generator.upscaler.model import Progress, Upscaler, load_upscaler
 
 
@@ -43,24 +44,16 @@ class Upscale:
 
     name = "upscale"
 
-    def __init__(
-        self,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> None:
         """Raises UnsupportedUpscaler, CheckpointMissing, CheckpointDamaged."""
-        self._upscaler = self.upscaler_of(checkpoint, checkpoints_dir, device)
-        self._read_image = read_image
+        self._upscaler = self.upscaler_of(checkpoint, host)
+        self._read_image = host.read_image
         self.micro_batch: int | None = None
 
     @staticmethod
-    def upscaler_of(checkpoint: str, checkpoints_dir: str, device: str) -> Upscaler:
+    def upscaler_of(checkpoint: Checkpoint, host: Host) -> Upscaler:
         """The model of a checkpoint. Raises as the engine does."""
-        return load_upscaler(checkpoint, device, checkpoints_dir)
+        return load_upscaler(checkpoint.name, host.device, host.checkpoints_dir)
 
     def open(self, params: UpscaleParams) -> UpscaleSlot:
         """Reads the picture. Raises OtherSize, and what `read_image` raises."""

@@ -18,17 +18,21 @@ from PIL import Image
 from torch import Tensor
 
 from generator.checkpoints.loading import load_clip, load_vqgan
+from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import compare, look
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import Clip, prompt_targets, total_variation
+from generator.guidance.targets import prompt_targets, total_variation
 from generator.images.convert import no_picture
+from generator.models.contracts import Clip, Quantised
 from generator.params import VqganClipParams
 from generator.params.vqgan_clip import TRIAL
 from generator.precision import Precision, recomputed, repeatable
-from generator.starts.latents import DraftCodes, MiniDrafts, Quantised, start_z
+from generator.registry.rows import Checkpoint
+from generator.starts.drafts import DraftCodes, MiniDrafts
+from generator.starts.latents import start_z
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 
@@ -68,22 +72,17 @@ class VqganClip:
         self._high = codebook.amax(0).view(1, -1, 1, 1)
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: str,
-        clip: tuple[str, ...],
-        *,
-        device: str,
-        checkpoints_dir: str,
-        read_image: Callable[[str], Image.Image],
-    ) -> VqganClip:
+    def load(cls, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> VqganClip:
         """On the weights of a checkpoint. Raises CheckpointMissing, CheckpointDamaged."""
-        vqgan = load_vqgan(checkpoint, checkpoints_dir, device)
-        clips = [load_clip(name, checkpoints_dir, device) for name in clip]
-        if checkpoint != "mini":
-            return cls(vqgan, clips, device=device, read_image=read_image)
-        drafts, styles = MiniDrafts(Precision.best(torch.device(device)), clips), load_style_guide(clips, device)
-        return cls(vqgan, clips, draft_codes=drafts, style_guide=styles, device=device, read_image=read_image)
+        vqgan = load_vqgan(checkpoint, host)
+        guides = [load_clip(clip, host) for clip in clips]
+        if not checkpoint.embedded:
+            return cls(vqgan, guides, device=host.device, read_image=host.read_image)
+        drafts = MiniDrafts(Precision.best(torch.device(host.device)), guides, host)
+        styles = load_style_guide(guides, host)
+        return cls(
+            vqgan, guides, draft_codes=drafts, style_guide=styles, device=host.device, read_image=host.read_image
+        )
 
     def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
         """Embeds the prompts and makes the start.

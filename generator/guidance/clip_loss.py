@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator.guidance.cutouts import Plan, cut, draw
-from generator.guidance.targets import Clip, Targets, guide
+from generator.guidance.targets import Targets, guide
+from generator.models.contracts import Clip
 from generator.precision import Precision
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from generator.guidance.clip_loss import look
 from generator.guidance.style import StyleGuide
-from generator.guidance.targets import Clip, Targets
+from generator.guidance.targets import Targets
+from generator.models.contracts import Clip
 from generator.params import Cutouts
 from generator.precision import Precision
 

@@ -13,13 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generator.checkpoints.loading import load_clip
+from generator.checkpoints.loading import style_classifier_of
+from generator.device import Host
 from generator.guidance.clip_loss import Watched
-from generator.guidance.targets import Clip
 from generator.models.clip import ClipModel
+from generator.models.contracts import Clip
 from generator.precision import Precision
-
-TELLS = "mini-robust"
 
 
 class StyleGuide:
@@ -56,11 +55,9 @@ class StyleGuide:
         return terms
 
 
-def load_style_guide(clips: Sequence[Clip], device: str) -> StyleGuide:
+def load_style_guide(clips: Sequence[Clip], host: Host) -> StyleGuide:
     """On the embedded CLIP, or on that of `clips` which it is. Raises CheckpointDamaged."""
-    own = next((clip for clip in clips if clip.name == TELLS), None)
-    clip = own if isinstance(own, ClipModel) else load_clip(TELLS, "", device)
-    return StyleGuide(clip, Precision.best(torch.device(device)))
+    return StyleGuide(style_classifier_of(clips, host), Precision.best(torch.device(host.device)))
 
 
 def _resized(images: Tensor, side: int) -> Tensor:

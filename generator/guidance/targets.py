@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,21 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator.images.convert import cover, to_tensor
+from generator.models.contracts import Clip
 from generator.precision import Precision
 from generator.prompts import parse_prompts
-
-
-class Clip(Protocol):
-    """What guidance asks of a CLIP: unit embeddings (N, D) of texts, and of images (N, 3, R, R) in [0, 1]."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def resolution(self) -> int: ...
-    @property
-    def network(self) -> Any: ...
-    def encode_text(self, texts: list[str]) -> Tensor: ...
-    def encode_image(self, images: Tensor) -> Tensor: ...
 
 
 @dataclass

@@ -17,13 +17,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from generator.models.contracts import UnknownStyle
 from generator.models.packing import unpack
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-
-
-class UnknownStyle(ValueError):
-    """A style the embedded models were not trained on."""
 
 
 class Residual(nn.Module):

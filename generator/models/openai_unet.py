@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from generator.models.layout import UnknownStyle
+from generator.models.contracts import UnknownStyle
 
 TIMESTEPS = 1000
 
@@ -48,7 +48,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 class OpenAIUNet(nn.Module):
-    """A denoiser as generator.engines.guided_diffusion.Denoiser wants it. It knows no styles.
+    """A denoiser as generator.models.contracts.Denoiser wants it. It knows no styles.
 
     recompute: keep only the input of each block for the backward pass and compute the rest again, which needs a
     fraction of the memory and a third more time.
@@ -133,11 +133,11 @@ class OpenAIUNet(nn.Module):
             raise UnknownStyle(f"no style {style!r}: this model knows none; write it into the prompt")
         return 0
 
-    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """x0 and eps as the network sees them in x, both (B, 3, H, W) float32; x0 near [-1, 1], not clamped."""
+    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> Tensor:
+        """x0 as the network sees it in x, (B, 3, H, W) float32 near [-1, 1], not clamped."""
         squared = self.alphas_cumprod[t].view(-1, 1, 1, 1)
-        eps = self(x, t)[:, :3]
-        return (x - (1 - squared).sqrt() * eps) / squared.sqrt(), eps
+        eps: Tensor = self(x, t)[:, :3]
+        return (x - (1 - squared).sqrt() * eps) / squared.sqrt()
 
 
 def linear_alphas_cumprod(timesteps: int) -> Tensor:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from generator.models.layout import UnknownStyle
+from generator.models.contracts import UnknownStyle
 from generator.models.packing import unpack
 from generator.models.torchvision_operators import declare
 
@@ -64,13 +64,13 @@ class PixelDiffusion(nn.Module):
         blocks = F.pixel_unshuffle(x, self.unshuffle)
         return F.pixel_shuffle(self.network(blocks, t, class_labels=style, return_dict=False)[0], self.unshuffle)
 
-    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """x0 and eps as the network sees them in x, both (B, 3, H, W) float32; x0 near [-1, 1], not clamped."""
+    def denoise(self, x: Tensor, t: Tensor, style: Tensor) -> Tensor:
+        """x0 as the network sees it in x, (B, 3, H, W) float32 near [-1, 1], not clamped."""
         alpha, sigma = self.levels(t)
-        made = self(x, t, style).float()
+        predicted: Tensor = self(x, t, style).float()
         if self.prediction == "v":
-            return alpha * x - sigma * made, alpha * made + sigma * x
-        return (x - sigma * made) / alpha, made
+            return alpha * x - sigma * predicted
+        return (x - sigma * predicted) / alpha
 
 
 def alphas_cumprod(schedule: str, timesteps: int) -> Tensor:

@@ -12,8 +12,10 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from generator import params as parameters
-from generator.images.encode import MAX_BYTES, encode
+from generator.images.decode import MAX_BYTES
+from generator.images.encode import encode
 from generator.params import Params
+from generator.version import VERSION
 
 METADATA_KEY = "text2image"
 
@@ -42,7 +44,7 @@ def settings_of(engine: str, params: Params, size: tuple[int, int], score: float
         "size": list(size),
         "upscale": enlarged(params, size),
         "score": None if score is None or not math.isfinite(score) else round(score, 6),
-        "versions": {"format": 1, "torch": _version("torch"), "pillow": _version("pillow")},
+        "versions": {"format": 1, "studio": VERSION, "torch": _version("torch"), "pillow": _version("pillow")},
     }
 
 

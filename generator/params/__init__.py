@@ -1,7 +1,7 @@
 """What can be set, declared once: the form, the CLI flags, the tables in the docs and the metadata in a
 picture are all derived from these frozen classes. Importing this package does not import torch."""
 
-from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting, validate, validate_job
+from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting
 from generator.params.biggan_clip import BigganClipParams
 from generator.params.cutouts import Cutouts
 from generator.params.download import DownloadParams
@@ -10,6 +10,7 @@ from generator.params.job import JobParams
 from generator.params.latent_diffusion import LatentDiffusionParams
 from generator.params.rank import RankParams
 from generator.params.upscale import UpscaleParams
+from generator.params.validation import drawing_class, params_class, validate, validate_job
 from generator.params.vqgan_clip import VqganClipParams
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "Setting",
     "UpscaleParams",
     "VqganClipParams",
+    "drawing_class",
+    "params_class",
     "validate",
     "validate_job",
 ]

@@ -1,4 +1,4 @@
-"""What every engine can be told, and how its values are checked."""
+"""What every engine that draws can be told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import unicodedata
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from generator import registry
 from generator.params.job import JobParams
@@ -82,14 +82,14 @@ class Params(JobParams):
             return data
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
         try:
-            spec = registry.checkpoint_spec(name) if isinstance(name, str) else None
+            spec = registry.checkpoint(name) if isinstance(name, str) else None
         except registry.UnknownName:
             spec = None  # said below, in the name of the setting
         return {**(spec.defaults if spec else {}), **data}
 
     @model_validator(mode="after")
     def _known_names(self) -> Params:
-        spec = registry.checkpoint_spec(self.checkpoint)
+        spec = registry.checkpoint(self.checkpoint)
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
         if self.style is not None and (spec.styled or not self.style_is_text):
@@ -157,7 +157,7 @@ class Params(JobParams):
     @property
     def actual_size(self) -> tuple[int, int]:
         """(width, height) in px of the picture that is made: floored to the checkpoint's factor."""
-        factor = registry.checkpoint_spec(self.checkpoint).factor  # the finished picture is `upscale` times as large
+        factor = registry.checkpoint(self.checkpoint).factor  # the finished picture is `upscale` times as large
         return self.width // factor * factor, self.height // factor * factor
 
     @property
@@ -205,39 +205,3 @@ def check_pictures(prompt: str, image_prompts: str) -> None:
             parse_prompts(image_prompts, avoid_only=bool(prompt))
     except PromptError as error:
         raise ValueError(f"The image_prompts {error}") from None
-
-
-def validate(engine: str, values: dict[str, Any]) -> Params:
-    """Parameters of an engine that draws, from plain values.
-
-    Raises registry.UnknownName for the engine, BadParams naming each setting, its value and what is allowed.
-    """
-    registry.drawing_class(engine)
-    params = validate_job(engine, values)
-    assert isinstance(params, Params)
-    return params
-
-
-def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
-    """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
-    cls: Any = registry.params_class(engine)
-    name = values.get("checkpoint")
-    if isinstance(name, str) and not registry.offers(engine, name):
-        raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine))))
-    try:
-        return cls(**values)
-    except ValidationError as error:
-        raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
-
-
-def _sentence(error: Any, cls: type[JobParams]) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"Unknown setting {name!r}. Settings: {', '.join(cls.model_fields)}."
-    if error["type"] == "missing":
-        return f"The {name} is missing."
-    if error["type"] == "value_error":
-        return f"The {name} {message}" if name else message
-    value = error.get("input")
-    return f"{name} = {str(value)[:80]!r}: {message[0].lower()}{message[1:]}."

@@ -68,7 +68,7 @@ class BigganClipParams(Optimised, Params):
             raise ValueError("init=class needs an init_class, such as animal-bird.")
         if self.init == "text" and not self.prompt:
             raise ValueError("init=text starts from the prompt, and that is empty. Write one or use class or random.")
-        if not registry.checkpoint_spec(self.checkpoint).embedded:
+        if not registry.checkpoint(self.checkpoint).embedded:
             if self.init == "text":
                 raise ValueError("init=text needs the embedded BigGAN; use class or random.")
             if self.init == "class":

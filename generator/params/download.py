@@ -16,11 +16,7 @@ class DownloadParams(JobParams):
 
     @model_validator(mode="after")
     def _can_be_fetched(self) -> DownloadParams:
-        known = [name for name, spec in registry.CHECKPOINTS.items() if not spec.embedded]
-        known += [name for name in registry.CLIP_MODELS if name not in registry.EMBEDDED_CLIPS] + list(
-            registry.LOSS_NETWORKS
-        )
-        registry.lookup("checkpoint to download", dict.fromkeys(known), self.name)
+        registry.lookup("checkpoint to download", registry.PUBLISHED, self.name)
         return self
 
     @property

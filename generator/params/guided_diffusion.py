@@ -122,7 +122,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
             merged["eta"] = 0.0
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
         known = isinstance(name, str) and registry.offers("guided-diffusion", name)
-        preset = registry.checkpoint_spec(str(name)).defaults if known else {}
+        preset = registry.checkpoint(str(name)).defaults if known else {}
         if "init" not in merged and preset.get("init") == "prior" and not data.get("prompt"):
             merged["init"] = "noise"  # nothing to draw a draft from
         # Clouds are to leave a trace, not to stay: a few steps, as Disco Diffusion skips. A draft is to be redrawn, of
@@ -140,7 +140,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     def _consistent(self) -> GuidedDiffusionParams:
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
-        if self.init == "prior" and self.checkpoint != "mini-diffusion":
+        if self.init == "prior" and not registry.checkpoint(self.checkpoint).embedded:
             raise ValueError("init=prior needs the checkpoint mini-diffusion; use noise, image or perlin here.")
         if self.init == "prior" and not self.prompt:
             raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use noise or image.")
@@ -151,7 +151,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} draws no noise, so set eta to 0.")
         check_pictures(self.prompt, self.image_prompts)
-        styled = registry.checkpoint_spec(self.checkpoint).styled
+        styled = registry.checkpoint(self.checkpoint).styled
         if self.artist and styled:
             raise ValueError("artist applies to real checkpoints only; the mini models know styles, not artists.")
         if not self.prompt and (self.artist or (self.style and not styled)):
@@ -192,7 +192,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     @property
     def known_style(self) -> str | None:
         """The style the network is told; None where it knows none, and `style` is words of the prompt."""
-        return self.style if registry.checkpoint_spec(self.checkpoint).styled else None
+        return self.style if registry.checkpoint(self.checkpoint).styled else None
 
     @property
     def mirrored_at(self) -> int | None:
@@ -238,5 +238,5 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
 
     @property
     def activation_share(self) -> float:
-        real = not registry.checkpoint_spec(self.checkpoint).styled
+        real = not registry.checkpoint(self.checkpoint).styled
         return 0.35 if self.checkpoint_activations and real else 1.0

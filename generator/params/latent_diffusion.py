@@ -80,7 +80,7 @@ class LatentDiffusionParams(Params):
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} takes none, so set eta to 0.")
         if self.mask_image and not self.init_image:
             raise ValueError("mask_image needs an init_image, the picture whose white parts are drawn anew.")
-        embedded = registry.checkpoint_spec(self.checkpoint).embedded
+        embedded = registry.checkpoint(self.checkpoint).embedded
         if embedded and self.sampler == "pndm":
             raise ValueError(f"sampler=pndm is for Stable Diffusion; {self.checkpoint} takes ddim or dpm-solver-2m.")
         if not embedded and self.steps > MAX_STEPS:
@@ -114,7 +114,7 @@ class LatentDiffusionParams(Params):
 
     @property
     def memory_advice(self) -> str:
-        sparing = registry.checkpoint_spec(self.checkpoint).least_weight_bytes and self.memory == "full"
+        sparing = registry.checkpoint(self.checkpoint).least_weight_bytes and self.memory == "full"
         return "lower width and height or candidates" + (", or set memory to low" if sparing else "")
 
     @property

@@ -41,7 +41,7 @@ class UpscaleParams(JobParams):
     @property
     def scale(self) -> int:
         """How many times wider and higher the result is."""
-        spec: registry.CheckpointSpec = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
+        spec: registry.Checkpoint = registry.lookup("checkpoint", registry.CHECKPOINTS, self.checkpoint)
         return spec.scale
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from generator import registry
 from generator.params.base import NOTHING_YET, BadParams
+from generator.params.validation import drawing_class, params_class
 
 LEAST_STRENGTH = 0.05
 RANDOM_CODES = 0.15  # of the codes at skip_rate 0: enough for variety, few enough for the picture to stay itself
@@ -14,7 +15,7 @@ RANDOM_CODES = 0.15  # of the codes at skip_rate 0: enough for variety, few enou
 
 def takes_pictures() -> list[str]:
     """The engines that can start from a picture."""
-    return [name for name in registry.drawing_engines() if "init_image" in registry.params_class(name).model_fields]
+    return [name for name in registry.drawing_engines() if "init_image" in params_class(name).model_fields]
 
 
 def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: float) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
     optimised, fewer places of the picture are replaced by random codes and z is held to the picture harder.
     Raises UnknownName, or BadParams for an engine that cannot start from a picture or a rate out of range.
     """
-    fields = registry.drawing_class(engine).model_fields
+    fields = drawing_class(engine).model_fields
     if engine not in takes_pictures():
         raise BadParams(f"{engine} cannot start from a picture. Choose one of: {', '.join(takes_pictures())}.")
     if not 0 <= skip_rate <= 1:
@@ -47,6 +48,6 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
 
 
 def _default(engine: str, values: Mapping[str, Any], name: str) -> Any:
-    fields = registry.params_class(engine).model_fields
+    fields = params_class(engine).model_fields
     checkpoint = str(values.get("checkpoint") or fields["checkpoint"].default)
-    return registry.checkpoint_spec(checkpoint).defaults.get(name, fields[name].default)
+    return registry.checkpoint(checkpoint).defaults.get(name, fields[name].default)

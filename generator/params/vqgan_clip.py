@@ -53,7 +53,7 @@ class VqganClipParams(Optimised, Params):
         merged = dict(data)
         if data.get("init_image") and "init" not in data:
             merged["init"] = "image"
-        name = data.get("checkpoint", "mini")
+        name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
         spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
         init = merged.get("init", spec.defaults.get("init") if spec else "prior")
         if init == "prior" and "init" not in merged and data.get("image_prompts") and not data.get("prompt"):
@@ -68,9 +68,10 @@ class VqganClipParams(Optimised, Params):
 
     @model_validator(mode="after")
     def _consistent(self) -> VqganClipParams:
-        if self.init == "prior" and self.checkpoint != "mini":
+        embedded = registry.checkpoint(self.checkpoint).embedded
+        if self.init == "prior" and not embedded:
             raise ValueError("init=prior needs the mini checkpoint; use random, gradient or image here.")
-        if self.init == "components" and (self.checkpoint != "mini" or self.actual_size != (64, 64)):
+        if self.init == "components" and (not embedded or self.actual_size != (64, 64)):
             raise ValueError("init=components needs the mini checkpoint at 64 x 64 px; use random or gradient here.")
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")

@@ -1,56 +1,67 @@
 """What engines, checkpoints and styles there are: literal tables. Importing this package does not import torch."""
 
-from generator.registry.checkpoints import CHECKPOINTS, OWN, CheckpointSpec, OwnKind
-from generator.registry.engines import (
+from generator.registry.checkpoints import (
+    CHECKPOINTS,
     CLIP_MODELS,
-    EMBEDDED_CLIPS,
-    ENGINES,
     LOSS_NETWORKS,
+    OWN,
+    PUBLISHED,
+    checkpoint,
+    own_kind,
+)
+from generator.registry.embedded import (
+    DEFAULT_STYLE,
+    EMBEDDED_VQGAN,
+    STYLE_CLASSIFIER,
+    STYLES,
+    TEXT_ENCODER,
+)
+from generator.registry.engines import (
+    ENGINES,
     NO_CHECKPOINT,
     OWN_UPSCALER,
     STYLED_ONLY,
-    STYLES,
     EngineSpec,
-    UnknownName,
-    checkpoint_spec,
     choices,
-    drawing_class,
     drawing_engines,
-    estimate_memory,
     first_checkpoint,
-    load,
-    lookup,
+    imported,
     offers,
-    own_kind,
-    params_class,
-    weight_bytes,
+)
+from generator.registry.names import (
+    UnknownName,
+    lookup,
+)
+from generator.registry.rows import (
+    Checkpoint,
+    File,
 )
 
 __all__ = [
     "CHECKPOINTS",
     "CLIP_MODELS",
-    "EMBEDDED_CLIPS",
+    "DEFAULT_STYLE",
+    "EMBEDDED_VQGAN",
     "ENGINES",
     "LOSS_NETWORKS",
     "NO_CHECKPOINT",
     "OWN",
     "OWN_UPSCALER",
+    "PUBLISHED",
     "STYLED_ONLY",
     "STYLES",
-    "CheckpointSpec",
+    "STYLE_CLASSIFIER",
+    "TEXT_ENCODER",
+    "Checkpoint",
     "EngineSpec",
-    "OwnKind",
+    "File",
     "UnknownName",
-    "checkpoint_spec",
+    "checkpoint",
     "choices",
-    "drawing_class",
     "drawing_engines",
-    "estimate_memory",
     "first_checkpoint",
-    "load",
+    "imported",
     "lookup",
     "offers",
     "own_kind",
-    "params_class",
-    "weight_bytes",
 ]

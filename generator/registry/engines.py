@@ -1,36 +1,16 @@
-"""What engines, checkpoints and styles there are: literal tables, and the one function that loads an engine.
-
-Importing this module does not import torch; `load` does.
-"""
+"""What engines there are: a literal table. Importing this module does not import torch."""
 
 from __future__ import annotations
 
 import importlib
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from generator.checkpoints import diffusers_folder
-from generator.registry.checkpoints import CHECKPOINTS, MIB, OWN, CheckpointSpec
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from generator.engines.base import Engine
-    from generator.params import JobParams, Params
+from generator.registry.checkpoints import OWN, own_kind
+from generator.registry.names import lookup
 
 NO_CHECKPOINT = "none"  # of an engine that needs none
-
-
-class UnknownName(ValueError):
-    """An engine, checkpoint, CLIP model or style that is not in the tables; the message lists the valid ones."""
-
-    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"Unknown {kind} {name!r}. Choose one of: {', '.join(valid)}.")
-        self.kind, self.name, self.valid = kind, name, valid
 
 
 @dataclass(frozen=True)
@@ -46,16 +26,6 @@ class EngineSpec:
     # picture: one picture made from another. result: a JSON document.
     makes: Literal["drawing", "picture", "result"] = "drawing"
 
-
-STYLES: dict[str, str] = {
-    "noto": "Noto",
-    "twemoji": "Twemoji",
-    "fluent": "Fluent",
-    "3d": "Fluent 3D",
-    "silhouette": "Silhouette",
-    "blob": "Blob",
-    "fx": "Fx",
-}
 
 STYLED_ONLY = ("style_weight", "finish")  # settings that only models which know these styles read
 
@@ -121,61 +91,19 @@ ENGINES: dict[str, EngineSpec] = {
     ),
 }
 
-_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
-_OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")
-
-# name -> (input side in px, weight bytes in fp32, activation bytes per cutout kept for the backward pass)
-CLIP_MODELS: dict[str, tuple[int, int, int]] = {
-    "mini": (96, 40 * MIB, 9 * MIB),
-    "mini-robust": (96, 40 * MIB, 9 * MIB),
-    "RN50": (224, 390 * MIB, 110 * MIB),
-    "RN101": (224, 460 * MIB, 150 * MIB),
-    "RN50x4": (288, 680 * MIB, 250 * MIB),
-    "ViT-B/32": (224, 577 * MIB, 45 * MIB),
-    "ViT-B/16": (224, 571 * MIB, 170 * MIB),
-    "ViT-L/14": (224, 1631 * MIB, 480 * MIB),
-}
-EMBEDDED_CLIPS = ("mini", "mini-robust")  # shipped with the code
-# Networks by which an engine compares pictures: name -> (title, weight bytes, activation bytes per px)
-LOSS_NETWORKS: dict[str, tuple[str, int, int]] = {"lpips-vgg": ("LPIPS (VGG16)", 57 * MIB, 5_000)}
-
-
 # What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
 OWN_UPSCALER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(safetensors|pth|pt|bin)"
-
-
-def lookup(kind: str, table: Mapping[str, Any], name: str) -> Any:
-    """`table[name]`; raises UnknownName with the valid names."""
-    try:
-        return table[name]
-    except KeyError:
-        raise UnknownName(kind, name, list(table)) from None
 
 
 def first_checkpoint(engine: str, wanted: str) -> str:
     """The checkpoint to begin with: the one wanted where the engine has it, else its first. Raises UnknownName."""
     offered = lookup("engine", ENGINES, engine).checkpoints
-    return wanted if offers(engine, wanted) else str(offered[0])
+    return wanted if offers(engine, wanted) else offered[0]
 
 
 def drawing_engines() -> list[str]:
     """The engines that draw a picture from a prompt, in the order of the table."""
     return [name for name, spec in ENGINES.items() if spec.makes == "drawing"]
-
-
-def own_kind(name: str) -> str | None:
-    """The kind, a key of OWN, of a checkpoint of one's own (KIND/NAME or KIND/OWNER/MODEL); None for other names."""
-    match = _OWN_FOLDER.fullmatch(name)
-    return match[1] if match else None
-
-
-def checkpoint_spec(name: str) -> CheckpointSpec:
-    """The row of a checkpoint; one of one's own has that of its kind. Raises UnknownName."""
-    kind = own_kind(name)
-    if kind:
-        return OWN[kind].spec
-    spec: CheckpointSpec = lookup("checkpoint", CHECKPOINTS, name)
-    return spec
 
 
 def offers(engine: str, checkpoint: str) -> bool:
@@ -190,80 +118,7 @@ def choices(engine: str) -> list[str]:
     return [*lookup("engine", ENGINES, engine).checkpoints, *own]
 
 
-def _attribute(path: str) -> Any:
+def imported(path: str) -> Any:
+    """What "module:name" names in the tables; it is imported only now."""
     module, _, name = path.partition(":")
     return attrgetter(name)(importlib.import_module(module))
-
-
-def params_class(engine: str) -> type[JobParams]:
-    """The frozen parameter class of an engine. Does not import torch."""
-    return _attribute(lookup("engine", ENGINES, engine).params)
-
-
-def drawing_class(engine: str) -> type[Params]:
-    """The same, of an engine that draws. Raises UnknownName with the names of those."""
-    drawing = {name: spec for name, spec in ENGINES.items() if spec.makes == "drawing"}
-    return _attribute(lookup("engine", drawing, engine).params)
-
-
-def load(
-    engine: str,
-    checkpoint: str,
-    clip: tuple[str, ...],
-    *,
-    device: str,
-    checkpoints_dir: str,
-    read_image: Callable[[str], Image.Image],
-) -> Engine:
-    """Loads an engine's weights onto a device.
-
-    `read_image` turns a reference found in the parameters (an artefact key on a server, a path on the
-    command line) into a decoded picture; the engine never opens files itself.
-    Raises UnknownName, CheckpointMissing, CheckpointDamaged.
-    """
-    spec = lookup("engine", ENGINES, engine)
-    if not offers(engine, checkpoint):
-        raise UnknownName(f"checkpoint for {engine}", checkpoint, choices(engine))
-    for name in clip:
-        lookup("CLIP model", CLIP_MODELS, name)
-    own = None if checkpoint == NO_CHECKPOINT else checkpoint_spec(checkpoint)
-    loaded: Engine = _attribute((own and own.engine) or spec.engine)(
-        checkpoint, clip, device=device, checkpoints_dir=checkpoints_dir, read_image=read_image
-    )
-    if own and own.styled:
-        loaded = _attribute("generator.engines.finishing:finished")(loaded, device)
-    return loaded
-
-
-def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
-    """Bytes of the weights a job needs on the device, shared with every other job of the same engine.
-
-    checkpoints_dir: where a folder of one's own is measured; without it, it counts as Stable Diffusion 1.5.
-    """
-    checkpoint, clip = params.loads
-    own = 0
-    if checkpoint in CHECKPOINTS or own_kind(checkpoint):
-        spec = checkpoint_spec(checkpoint)
-        low = getattr(params, "memory", None) == "low"
-        own = spec.least_weight_bytes if low and spec.least_weight_bytes else spec.weight_bytes
-        if checkpoints_dir is not None and own_kind(checkpoint) == "diffusers":
-            measured = diffusers_folder.weight_bytes(Path(checkpoints_dir) / checkpoint)
-            own = own if measured is None else measured[low]
-    return own + sum(CLIP_MODELS[name][1] for name in clip) + sum(LOSS_NETWORKS[n][1] for n in params.loss_networks)
-
-
-def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:
-    """Bytes of device memory one job of its own needs, weights included: an upper estimate, torch not needed.
-
-    checkpoints_dir: as in weight_bytes.
-    """
-    checkpoint, clip = params.loads
-    activations = 0
-    if params.pixels_at_once:
-        spec = checkpoint_spec(checkpoint)
-        guided = spec.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
-        share = params.activation_share * (spec.activation_bytes_per_px + guided)
-        activations = int(params.pixels_at_once * share)
-        activations += params.pixels_at_once * sum(LOSS_NETWORKS[name][2] for name in params.loss_networks)
-    cutouts = sum(CLIP_MODELS[name][2] for name in clip) * params.cutouts_per_step
-    return 300 * MIB + weight_bytes(params, checkpoints_dir) + activations + cutouts

@@ -15,9 +15,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.engines.finishing import Finisher
 from generator.models.clip import ClipModel, load_mini
 from generator.models.efficientnet import same
+from generator.models.finisher import Finisher
 from generator.models.packing import pack
 from generator.models.vqgan import VQGAN
 from generator.models.vqgan import load_mini as load_vqgan

@@ -101,7 +101,7 @@ def sample(model: PixelDiffusion, style: torch.Tensor, side: int, steps: int, se
     levels = [(float(value**0.5), float((1 - value) ** 0.5)) for value in model.alphas_cumprod[times].cpu()]
     for t, level, following in zip(times, levels, [*levels[1:], (1.0, 0.0)], strict=True):
         with torch.autocast(device.type, torch.bfloat16):
-            x0, _ = model.denoise(x, torch.full((len(x),), t, device=device), style.to(device))
+            x0 = model.denoise(x, torch.full((len(x),), t, device=device), style.to(device))
         x = ddim(x, x0.clamp(-1, 1), level, following, 0.0, None)
     return ((x + 1) / 2).cpu()
 

@@ -13,21 +13,22 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from generator.checkpoints.__main__ import checkpoints_dir_option
-from generator.checkpoints.store import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.command_line import checkpoints_dir_option
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.device import DeviceUnavailable, pick_device
-from generator.images import encode
+from generator.images import decode, encode
 from generator.images.convert import to_tensor
-from generator.images.encode import BadImage
+from generator.images.decode import BadImage
 from generator.output.inherited import with_settings
 from generator.tiling import GRID, TILE, TILES
 from generator.upscaler.model import (
-    EMBEDDED,
+    ALIASES,
     PictureTooLarge,
     Progress,
     UnsupportedUpscaler,
     UpscalerMissing,
     load_upscaler,
+    upscaler_row,
 )
 
 
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
     made.add_argument(
         "--model",
-        default="mini",
+        default=next(iter(ALIASES)),
         metavar="NAME|FILE",
         help="mini (embedded), swinir-l, or weights spandrel knows [mini]",
     )
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         source = args.picture.read_bytes()
-        small = encode.decode_image(source)
+        small = decode.decode_image(source)
         device = pick_device(args.device)
         upscaler = load_upscaler(args.model, device, args.checkpoints_dir)
     except OSError as error:  # UpscalerMissing is one too
@@ -81,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bar.update(progress.done - bar.n)
         large = progress.image
         assert large is not None
-        encode.write_whole(target, with_settings(large, source, args.model in EMBEDDED))
+        row = upscaler_row(args.model)
+        encode.write_whole(target, with_settings(large, source, row is not None and row.embedded))
     except PictureTooLarge as error:
         print(error, file=sys.stderr)
         return 2

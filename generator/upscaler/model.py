@@ -27,15 +27,16 @@ from generator import registry
 from generator.checkpoints.loading import upscaler_weights
 from generator.checkpoints.state_dict import read_state_dict
 from generator.checkpoints.store import upscaler_file
-from generator.images.convert import to_tensor
+from generator.device import Host
+from generator.images.convert import no_picture, to_tensor
 from generator.images.encode import to_image
 from generator.models.torchvision_operators import declare
 from generator.precision import Precision
-from generator.registry.sources import TABLE
+from generator.registry.rows import Checkpoint
 from generator.tiling import GRID, MOST_PX, TILE, blends, overlap_of, spans
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-EMBEDDED = ("mini", "mini-upscaler")  # the second is its name in the table of checkpoints
+ALIASES = {"mini": "mini-upscaler"}  # as the command line calls it
 
 
 class UpscalerMissing(FileNotFoundError):
@@ -133,28 +134,35 @@ _lock = threading.Lock()
 _kept: dict[tuple[str, str, str], Upscaler] = {}  # by name, folder and device
 
 
+def upscaler_row(name: str) -> Checkpoint | None:
+    """The upscaler of that name in the tables; None for what may be a file."""
+    name = ALIASES.get(name, name)
+    row = registry.PUBLISHED.get(name) or registry.CHECKPOINTS.get(name)
+    return row if row and row.kind == "upscaler" else None
+
+
 def load_upscaler(
-    name_or_path: str = "mini", device: torch.device | str = "cpu", checkpoints_dir: str | Path = "data/checkpoints"
-) -> Upscaler:
-    """The embedded upscaler ("mini", "mini-upscaler"), one of the table, or a file of weights that spandrel knows.
+    name_or_path: str = "mini-upscaler", device: torch.device | str = "cpu",
+    checkpoints_dir: str | Path = "data/checkpoints",
+) -> Upscaler:  # fmt: skip
+    """An upscaler of the tables, or a file of weights that spandrel knows.
 
     Raises UpscalerMissing, UnsupportedUpscaler, CheckpointMissing, CheckpointDamaged.
     """
-    if name_or_path in TABLE:
-        return Upscaler(_rgb(_described(upscaler_weights(name_or_path, checkpoints_dir)), name_or_path), device)
-    path = WEIGHTS / "mini-upscaler.safetensors" if name_or_path in EMBEDDED else Path(name_or_path)
+    row = upscaler_row(name_or_path)
+    if row and not row.embedded:
+        weights = upscaler_weights(row, Host(str(device), Path(checkpoints_dir), no_picture))
+        return Upscaler(_rgb(_described(weights), row.name), device)
+    path = WEIGHTS / "mini-upscaler.safetensors" if row else Path(name_or_path)
     if not path.is_file():
-        known = ", ".join(["mini", *(name for name, entry in TABLE.items() if entry.kind == "upscaler")])
+        known = ", ".join([*ALIASES, *(name for name in registry.PUBLISHED if upscaler_row(name))])
         raise UpscalerMissing(
             f"There is no upscaler {name_or_path!r}. Write {known}, or the path of a file of weights."
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.meshgrid")  # SwinIR as spandrel builds it
         try:
-            if name_or_path in EMBEDDED:
-                model = swinir().SwinIRArch().load(load_file(path))
-            else:
-                model = _described(read_state_dict(path))
+            model = swinir().SwinIRArch().load(load_file(path)) if row else _described(read_state_dict(path))
         except Exception as error:  # spandrel, torch and safetensors each have their own for a file they do not know
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
             raise UnsupportedUpscaler(f"{path.name} holds no upscaler that spandrel knows: {reason}") from None
@@ -212,13 +220,15 @@ def enlarging(
     the caller can keep the picture as it is.
     """
     try:
-        key = (name, str(WEIGHTS), "cpu") if name in EMBEDDED else (name, str(checkpoints_dir), device)
+        row = upscaler_row(name)
+        embedded = row is not None and row.embedded
+        key = (name, str(WEIGHTS), "cpu") if embedded else (name, str(checkpoints_dir), device)
         upscaler = _kept.get(key)
         if upscaler is None:
-            own = name not in registry.CHECKPOINTS and upscaler_file(name, Path(checkpoints_dir))
+            own = row is None and upscaler_file(name, Path(checkpoints_dir))
             upscaler = _kept.setdefault(key, load_upscaler(str(own or name), key[2], checkpoints_dir))
         if upscaler.scale != factor:
-            what = "The embedded upscaler" if name in EMBEDDED else f"The upscaler {name}"
+            what = "The embedded upscaler" if embedded else f"The upscaler {name}"
             raise UnsupportedUpscaler(f"{what} enlarges {upscaler.scale} times, not {factor} times.")
         yield from upscaler.steps(to_tensor(image)[None])
     except (MemoryError, torch.OutOfMemoryError):

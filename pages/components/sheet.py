@@ -113,7 +113,7 @@ def _actions(
             clip = st.multiselect(
                 _("CLIP models that judge"),
                 list(registry.CLIP_MODELS),
-                default=["mini"],
+                default=[registry.TEXT_ENCODER.name],
                 max_selections=4,
                 key=f"rank_clip_{sheet.id}",
             )

@@ -139,7 +139,7 @@ def _engines() -> None:
                 "and the checkpoint",
                 names,
                 index=names.index(wanted) if wanted in names else 0,
-                format_func=lambda name: registry.checkpoint_spec(name).title,
+                format_func=lambda name: registry.checkpoint(name).title,
             )
         if st.button("Save engines"):
             with plain_errors():

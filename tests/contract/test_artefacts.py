@@ -127,6 +127,23 @@ def test_a_store_that_is_a_file_says_so(tmp_path: Path) -> None:
         Store(f"file://{tmp_path}/artefacts").put("jobs/1/picture.png", b"x")
 
 
+def test_a_store_elsewhere_that_nobody_answers_for_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NobodyAnswers(Exception):
+        """As botocore's EndpointConnectionError, which is no OSError."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NobodyAnswers('Could not connect to the endpoint URL: "http://store:8333/"')
+
+    store = Store("memory://nobody")
+    for call in ("pipe_file", "cat_file", "exists", "rm_file"):
+        monkeypatch.setattr(store._fs, call, refuse, raising=True)
+    for action in (lambda: store.put("a.png", b"x"), lambda: store.get("a.png"), lambda: store.exists("a.png")):
+        with pytest.raises(StoreUnavailable, match=r"memory://nobody cannot be used: Could not connect"):
+            action()
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        store.delete("a.png")
+
+
 def test_an_unknown_kind_of_store_is_refused() -> None:
     with pytest.raises(StoreUnavailable, match="nonsense"):
         Store("nonsense://x")

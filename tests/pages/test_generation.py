@@ -9,7 +9,7 @@ from db import artefacts, queue
 from db.jobs import State
 from db.queue import workers
 from generator import registry
-from generator.params import validate
+from generator.params import params_class, validate
 from pages.components import form
 from pages.shared.navigation import GENERATION, QUEUE
 from studio import settings_form
@@ -84,7 +84,7 @@ def test_the_form_has_every_declared_setting(studio: Studio, open_page: OpenPage
     drawn = {
         w.key for kind in ("number_input", "selectbox", "toggle", "multiselect", "text_input") for w in app.get(kind)
     }
-    declared = registry.params_class("vqgan-clip").model_fields
+    declared = params_class("vqgan-clip").model_fields
     expected = {form.key_of("vqgan-clip", "mini", name) for name in declared if name not in settings_form.OWN_WIDGET}
     assert expected <= drawn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +14,16 @@ from pytorch_pretrained_biggan.config import BigGANConfig as PublishedConfig
 from pytorch_pretrained_biggan.model import BigGAN as Published
 
 from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, load_biggan
+from generator.checkpoints.errors import CheckpointDamaged
 from generator.engines.base import generate
 from generator.engines.biggan_clip import BigganClip, class_loss, class_shares, latent_loss
 from generator.guidance.cutouts import draw
 from generator.models.biggan import BigGAN
 from generator.models.clip import ClipModel, openai_clip
 from generator.params import BadParams, BigganClipParams, validate
+from generator.registry import PUBLISHED
 from generator.registry.class_names import UnknownClass, class_index, imagenet_classes
-from generator.registry.sources import TABLE
-from tests.real_formats import biggan_config, random_biggan, save_biggan
+from tests.real_formats import biggan_config, load_named, random_biggan, save_biggan
 
 NAME, WIDTH = "biggan-deep-128", 4
 
@@ -36,15 +37,15 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         torch.manual_seed(0)
         model = random_biggan(config)
         save_biggan(folder, 128, config, model)
-        row = TABLE[NAME]
+        row = PUBLISHED[NAME]
         shapes = {"embeddings.weight": (128, 1000), "generator.gen_z.weight_orig": (256 * WIDTH, 256)}
-        patched.setitem(TABLE, NAME, type(row)(row.kind, row.licence, row.files, shapes))
+        patched.setitem(PUBLISHED, NAME, dataclasses.replace(row, shapes=shapes))
         yield folder, model
 
 
 @pytest.fixture(scope="module")
 def model(published: tuple[Path, torch.nn.Module]) -> BigGAN:
-    return load_biggan(NAME, published[0], "cpu")
+    return load_named(NAME, published[0])
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_the_real_configurations_have_the_shapes_the_table_expects(side: int, la
     assert made.layers == layers and made.resolution == registry.CHECKPOINTS[name].only_side == side
     assert all(tuple(keys[key].shape) == shape for key, shape in shapes.items())
     stored = sum(value.numel() * 4 for value in keys.values())
-    assert stored == pytest.approx(TABLE[name].about, rel=0.02)
+    assert stored == pytest.approx(PUBLISHED[name].about, rel=0.02)
 
 
 @pytest.mark.parametrize("side", [128, 256, 512])
@@ -111,7 +112,7 @@ def test_a_configuration_that_does_not_fit_is_named(
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / f"{NAME}-config.json").write_text(json.dumps(biggan_config(128, WIDTH) | change))
     with pytest.raises(CheckpointDamaged, match=says):
-        load_biggan(NAME, tmp_path, "cpu")
+        load_named(NAME, tmp_path)
 
 
 def test_weights_must_match_to_the_last_key(published: tuple[Path, torch.nn.Module], tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_weights_must_match_to_the_last_key(published: tuple[Path, torch.nn.Modu
     (tmp_path / f"{NAME}-config.json").write_text(json.dumps(biggan_config(128, WIDTH)))
     torch.save(weights, tmp_path / f"{NAME}-pytorch_model.bin")
     with pytest.raises(CheckpointDamaged, match=r"generator\.layers\.3\.bn_1\.running_means"):
-        load_biggan(NAME, tmp_path, "cpu")
+        load_named(NAME, tmp_path)
 
 
 def test_the_defaults_are_big_sleeps_and_start_where_it_starts(engine: BigganClip) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from db import queue
 from db.jobs import Job
 from generator import registry
+from generator.device import Host
 from generator.engines.base import generate
 from generator.engines.rank import Rank
 from generator.engines.upscale import OtherSize, Upscale
@@ -213,7 +215,7 @@ def test_a_ranking_that_was_interrupted_ends_as_if_it_had_not_been() -> None:
 
 def test_an_upscale_job_checks_the_picture_it_was_told_of() -> None:
     engine = Upscale(
-        "mini-upscaler", (), device="cpu", checkpoints_dir="", read_image=lambda _: Image.new("RGB", (20, 12), "red")
+        registry.checkpoint("mini-upscaler"), (), Host("cpu", Path(), lambda _: Image.new("RGB", (20, 12), "red"))
     )
     params = validate_job("upscale", {"picture": "a", "width": 20, "height": 12})
     (step,) = generate(engine, params)
@@ -224,7 +226,7 @@ def test_an_upscale_job_checks_the_picture_it_was_told_of() -> None:
 
 def test_the_number_of_tiles_told_before_is_the_number_made() -> None:
     engine = Upscale(
-        "mini-upscaler", (), device="cpu", checkpoints_dir="", read_image=lambda _: Image.new("RGB", (70, 40), "red")
+        registry.checkpoint("mini-upscaler"), (), Host("cpu", Path(), lambda _: Image.new("RGB", (70, 40), "red"))
     )
     params = validate_job("upscale", {"picture": "a", "width": 70, "height": 40, "tile": 32})
     steps = list(generate(engine, params))

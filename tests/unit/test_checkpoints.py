@@ -15,13 +15,15 @@ from safetensors.torch import save_file
 from generator import registry
 from generator.checkpoints import download, store
 from generator.checkpoints.__main__ import main
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_clip, load_vqgan
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.resolve import resolve
 from generator.models.vqgan import VQGAN
-from generator.registry.sources import TABLE
+from generator.registry import PUBLISHED
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
     Scripted,
+    load_named,
     openai_clip,
     random_clip,
     random_vqgan,
@@ -38,7 +40,7 @@ NARROW_CLIP = (32, 32, 2, 64, 16, 77, 49408, 64, 1, 2)
 
 def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **changes: Any) -> None:
     """The table's row, with its files fetched from the local server and its size and hash those of what is there."""
-    row = TABLE[name]
+    row = PUBLISHED[name]
     files = []
     for file in row.files:
         path = server.folder / file.name
@@ -46,12 +48,12 @@ def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **chang
         size = path.stat().st_size if file.size else None
         urls = (f"{server.url}/{file.name}",)
         files.append(dataclasses.replace(file, urls=urls, sha256=sha256, size=size, about=path.stat().st_size))
-    monkeypatch.setitem(TABLE, name, dataclasses.replace(row, files=tuple(files), **changes))
+    monkeypatch.setitem(PUBLISHED, name, dataclasses.replace(row, files=tuple(files), **changes))
 
 
 def narrow_vqgan(folder: Path, name: str, *, gumbel: bool = False, **options: Any) -> tuple[VQGAN, str]:
     """The real architecture with narrow layers, in the files of that checkpoint; the model and its codebook's key."""
-    ckpt = next(f.name for f in TABLE[name].files if f.name.endswith(".ckpt"))
+    ckpt = next(f.name for f in PUBLISHED[name].files if f.name.endswith(".ckpt"))
     params = taming_params(64, gumbel=gumbel, ch=32, dim=32)
     model = random_vqgan(params, gumbel=gumbel)
     save_yaml((folder / ckpt).with_suffix(".yaml"), params, gumbel=gumbel)
@@ -72,7 +74,7 @@ def test_the_real_configurations_have_the_shapes_the_table_expects(name: str) ->
         model = random_vqgan(taming_params(REAL_CODES[name], gumbel=gumbel), gumbel=gumbel)
     keys = model.state_dict()
     assert model.factor == registry.CHECKPOINTS[name].factor
-    assert all(tuple(keys[k].shape) == shape for k, shape in TABLE[name].shapes.items())
+    assert all(tuple(keys[k].shape) == shape for k, shape in PUBLISHED[name].shapes.items())
     if name == "imagenet-f16-16384":
         assert len(keys) == 343 and round(sum(p.numel() for p in model.parameters()) / 1e5) == 761
 
@@ -80,20 +82,19 @@ def test_the_real_configurations_have_the_shapes_the_table_expects(name: str) ->
 @pytest.mark.parametrize("name", CLIP_ARCHITECTURES)
 def test_the_real_clips_have_the_shapes_and_input_side_the_tables_expect(name: str) -> None:
     side = CLIP_ARCHITECTURES[name][1]
-    assert registry.CLIP_MODELS[name][0] == side
+    assert registry.CLIP_MODELS[name].only_side == side
     model = openai_clip("model")
     with torch.device("meta"):
         *rest, heads, _ = CLIP_ARCHITECTURES[name]
         keys = model.CLIP(*rest, heads, 1).state_dict()
-    assert all(tuple(keys[k].shape) == shape for k, shape in TABLE[name].shapes.items())
+    assert all(tuple(keys[k].shape) == shape for k, shape in PUBLISHED[name].shapes.items())
 
 
 def test_every_name_a_person_can_choose_has_files_and_a_licence() -> None:
-    embedded = {name for name, spec in registry.CHECKPOINTS.items() if spec.embedded} | set(registry.EMBEDDED_CLIPS)
-    assert (
-        set(TABLE) == (set(registry.CHECKPOINTS) | set(registry.CLIP_MODELS) | set(registry.LOSS_NETWORKS)) - embedded
-    )
-    for row in TABLE.values():
+    tables = (registry.CHECKPOINTS, registry.CLIP_MODELS, registry.LOSS_NETWORKS)
+    embedded = {name for table in tables for name, row in table.items() if row.embedded}
+    assert set(PUBLISHED) == {name for table in tables for name in table} - embedded
+    for row in PUBLISHED.values():
         assert row.licence and row.files
         for file in row.files:
             assert all(url.startswith("https://") for url in file.urls)
@@ -116,7 +117,7 @@ def test_a_vqgan_arrives_whole_over_a_line_that_keeps_dropping(
     assert not list(tmp_path.glob("*.part*"))
     assert "Licence: MIT" in said[0]
     assert any("no sha256 is published" in line and "recorded" in line for line in said)
-    loaded = load_vqgan("imagenet-f16-1024", tmp_path, "cpu")
+    loaded = load_named("imagenet-f16-1024", tmp_path)
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded.encode(image), model.encode(image))
@@ -130,7 +131,7 @@ def test_the_gumbel_vqgan_keeps_its_codes_under_embed(
 ) -> None:
     model = narrow(monkeypatch, server, "openimages-f8-8192", gumbel=True)
     store.download("openimages-f8-8192", tmp_path)
-    loaded = load_vqgan("openimages-f8-8192", tmp_path, "cpu")
+    loaded = load_named("openimages-f8-8192", tmp_path)
     assert loaded.gumbel and loaded.factor == 8
     assert torch.equal(loaded.codebook, model.codebook)
 
@@ -158,14 +159,14 @@ def test_the_mirror_is_used_when_the_source_is_gone(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
     narrow(monkeypatch, server, "wikiart-f16-1024")
-    row = TABLE["wikiart-f16-1024"]
+    row = PUBLISHED["wikiart-f16-1024"]
     gone = tuple(dataclasses.replace(f, urls=(f"{server.url}/gone", *f.urls)) for f in row.files)
-    monkeypatch.setitem(TABLE, "wikiart-f16-1024", dataclasses.replace(row, files=gone))
+    monkeypatch.setitem(PUBLISHED, "wikiart-f16-1024", dataclasses.replace(row, files=gone))
     server.refuse = {"/gone": 404}
     said: list[str] = []
     store.download("wikiart-f16-1024", tmp_path, say=said.append)
     assert any("answered 404" in line for line in said)
-    assert store.installed("wikiart-f16-1024", tmp_path)
+    assert store.installed(resolve("wikiart-f16-1024", tmp_path), tmp_path)
 
 
 def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
@@ -175,7 +176,7 @@ def test_a_web_page_in_place_of_a_checkpoint_is_no_checkpoint(
     (server.folder / "vqgan_wikiart_1024.ckpt").write_text("<html>Sorry, this link has expired.</html>")
     with pytest.raises(download.DownloadFailed, match="wrong or damaged file"):
         store.download("wikiart-f16-1024", tmp_path, pause=0.001)
-    assert not store.installed("wikiart-f16-1024", tmp_path)
+    assert not store.installed(resolve("wikiart-f16-1024", tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("architecture", [NARROW_CLIP, (32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)])
@@ -189,7 +190,7 @@ def test_openais_archive_loads_like_the_model_it_was_made_of(
     said: list[str] = []
     store.download("ViT-B/32", tmp_path, say=said.append)
     assert any("sha256 is the published one" in line for line in said)
-    loaded = load_clip("ViT-B/32", tmp_path, "cpu")
+    loaded = load_named("ViT-B/32", tmp_path)
     assert all(
         value.dtype == torch.float32 for value in loaded.network.state_dict().values() if value.is_floating_point()
     )
@@ -202,18 +203,18 @@ def test_openais_archive_loads_like_the_model_it_was_made_of(
 def test_a_clip_saved_as_safetensors_beside_it_is_taken_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = random_clip(NARROW_CLIP)
     save_file(dict(model.state_dict()), tmp_path / "ViT-B-32.safetensors")
-    row = TABLE["ViT-B/32"]
-    monkeypatch.setitem(TABLE, "ViT-B/32", dataclasses.replace(row, shapes={"text_projection": (64, 32)}))
+    row = PUBLISHED["ViT-B/32"]
+    monkeypatch.setitem(PUBLISHED, "ViT-B/32", dataclasses.replace(row, shapes={"text_projection": (64, 32)}))
     said: list[str] = []
-    assert load_clip("ViT-B/32", tmp_path, "cpu", say=said.append).embed_dim == 32
+    assert load_named("ViT-B/32", tmp_path, say=said.append).embed_dim == 32
     assert "recorded" in said[0]
 
 
 def test_a_missing_checkpoint_says_the_command_that_gets_it_and_the_size(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing, match=r"\(980 MB\) with: .*checkpoints download imagenet-f16-16384"):
-        load_vqgan("imagenet-f16-16384", tmp_path, "cpu")
+        load_named("imagenet-f16-16384", tmp_path)
     with pytest.raises(CheckpointMissing, match=r"\(354 MB\) with: .*checkpoints download ViT-B/32"):
-        load_clip("ViT-B/32", tmp_path, "cpu")
+        load_named("ViT-B/32", tmp_path)
 
 
 def test_a_file_that_changed_since_it_was_recorded_is_refused(
@@ -226,13 +227,13 @@ def test_a_file_that_changed_since_it_was_recorded_is_refused(
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(CheckpointDamaged, match=r"was recorded for it. Get it again with: .*remove wikiart-f16-1024"):
-        load_vqgan("wikiart-f16-1024", tmp_path, "cpu")
+        load_named("wikiart-f16-1024", tmp_path)
 
 
 def test_a_clip_with_another_hash_than_the_published_is_not_even_opened(tmp_path: Path) -> None:
     save_jit(tmp_path / "ViT-B-32.pt", Scripted())
     with pytest.raises(CheckpointDamaged, match="not 40d365715913"):
-        load_clip("ViT-B/32", tmp_path, "cpu")
+        load_named("ViT-B/32", tmp_path)
 
 
 def _without_a_key(weights: dict[str, Any]) -> None:
@@ -269,13 +270,13 @@ def test_weights_must_match_to_the_last_key_and_shape(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: Any, sentence: str
 ) -> None:
     model, key = narrow_vqgan(tmp_path, "wikiart-f16-1024")
-    row = TABLE["wikiart-f16-1024"]
-    monkeypatch.setitem(TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
+    row = PUBLISHED["wikiart-f16-1024"]
+    monkeypatch.setitem(PUBLISHED, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
     weights = dict(model.state_dict())
     damage(weights)
     torch.save({"state_dict": weights}, tmp_path / "vqgan_wikiart_1024.ckpt")
     with pytest.raises(CheckpointDamaged, match=sentence):
-        load_vqgan("wikiart-f16-1024", tmp_path, "cpu")
+        load_named("wikiart-f16-1024", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_a_broken_configuration_is_one_sentence(
     narrow_vqgan(tmp_path, "wikiart-f16-1024")
     (tmp_path / "vqgan_wikiart_1024.yaml").write_text(text)
     with pytest.raises(CheckpointDamaged, match=sentence):
-        load_vqgan("wikiart-f16-1024", tmp_path, "cpu")
+        load_named("wikiart-f16-1024", tmp_path)
 
 
 def test_the_first_stage_of_a_transformers_checkpoint_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -310,9 +311,9 @@ def test_the_first_stage_of_a_transformers_checkpoint_is_found(monkeypatch: pyte
     OmegaConf.save(outer, tmp_path / "vqgan_wikiart_1024.yaml")
     weights = {f"first_stage_model.{k}": v for k, v in model.state_dict().items()}
     save_lightning(tmp_path / "vqgan_wikiart_1024.ckpt", weights | {"transformer.head.weight": torch.zeros(2)})
-    row = TABLE["wikiart-f16-1024"]
-    monkeypatch.setitem(TABLE, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
-    assert torch.equal(load_vqgan("wikiart-f16-1024", tmp_path, "cpu").codebook, model.codebook)
+    row = PUBLISHED["wikiart-f16-1024"]
+    monkeypatch.setitem(PUBLISHED, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
+    assert torch.equal(load_named("wikiart-f16-1024", tmp_path).codebook, model.codebook)
 
 
 def test_the_commands_list_fetch_check_and_remove(
@@ -335,7 +336,7 @@ def test_the_commands_list_fetch_check_and_remove(
     assert not list((tmp_path / "weights").iterdir())
     assert main(["download", "no-such", *folder]) == 2
     assert "Choose one of: imagenet-f16-1024" in capsys.readouterr().err
-    server.refuse = {f"/{file.name}": 404 for file in TABLE["wikiart-f16-1024"].files}
+    server.refuse = {f"/{file.name}": 404 for file in PUBLISHED["wikiart-f16-1024"].files}
     assert main(["download", "wikiart-f16-1024", *folder]) == 1
     assert "404" in capsys.readouterr().err
 

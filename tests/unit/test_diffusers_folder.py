@@ -11,15 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from generator.checkpoints import diffusers_folder, loading, store
+from generator.checkpoints import store
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_stable_diffusion
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loading import verify
 from generator.checkpoints.own import own_folders
-from generator.engines.stable_diffusion import StableDiffusion
-from generator.models.stable_diffusion import build
-from generator.registry.sources import TABLE
-from tests.real_formats import BadServer, bad_server
+from generator.checkpoints.resolve import resolve
+from generator.checkpoints.stable_diffusion import build
+from generator.device import Host
+from generator.engines import loading
+from generator.images.convert import no_picture
+from generator.registry import PUBLISHED, hub
+from tests.real_formats import BadServer, bad_server, load_named
 from tests.tiny_diffusers import (
     REAL_TEXT,
     REAL_TEXT_2,
@@ -60,7 +64,7 @@ def test_the_real_architectures_have_the_keys_and_sizes_that_are_published() -> 
     assert counted == [(196 + 517, 817.7), (1680, 2567.5), (248, 83.7)]
     for name, models in (("stable-diffusion-1-5", one), ("stable-diffusion-1-4", one), ("stable-diffusion-xl", xl)):
         keys = models.unet.state_dict()
-        assert all(tuple(keys[key].shape) == shape for key, shape in TABLE[name].shapes.items())
+        assert all(tuple(keys[key].shape) == shape for key, shape in PUBLISHED[name].shapes.items())
 
 
 def test_stable_diffusion_arrives_whole_over_a_bad_line_and_loads_as_it_was_published(
@@ -69,76 +73,70 @@ def test_stable_diffusion_arrives_whole_over_a_bad_line_and_loads_as_it_was_publ
     folder = save_stable_diffusion(server.folder / "stable-diffusion-1-5")
     named = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     rename_vae_as_published(folder / "vae" / "diffusion_pytorch_model.safetensors")
-    row = TABLE["stable-diffusion-1-5"]
+    row = PUBLISHED["stable-diffusion-1-5"]
     files = tuple(dataclasses.replace(file, urls=(f"{server.url}/{file.name}",)) for file in row.files)
-    monkeypatch.setitem(TABLE, "stable-diffusion-1-5", dataclasses.replace(row, files=files, shapes={}))
+    monkeypatch.setitem(PUBLISHED, "stable-diffusion-1-5", dataclasses.replace(row, files=files, shapes={}))
     server.drops, server.corrupt = [100_000, 5, 70_000], 0
     target = ["--checkpoints-dir", str(tmp_path / "got")]
     with pytest.raises(CheckpointMissing, match=r"\(4265 MB\) with: .* download stable-diffusion-1-5$"):
-        load_stable_diffusion("stable-diffusion-1-5", tmp_path / "got")
+        load_named("stable-diffusion-1-5", tmp_path / "got")
     assert main(["download", "stable-diffusion-1-5", *target]) == 0
     assert main(["verify", "stable-diffusion-1-5", *target]) == 0
     assert "hashes, keys and shapes are right" in capsys.readouterr().out
-    models = load_stable_diffusion("stable-diffusion-1-5", tmp_path / "got")
+    models = load_named("stable-diffusion-1-5", tmp_path / "got")
     assert all(torch.equal(value, named[key]) for key, value in models.vae.state_dict().items())
     unet = load_file(folder / OLD_UNET)
     assert all(torch.equal(value, unet[key]) for key, value in models.unet.state_dict().items())
     weights = tmp_path / "got" / "stable-diffusion-1-5" / OLD_UNET
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CheckpointDamaged, match="its sha256 is"):
-        load_stable_diffusion("stable-diffusion-1-5", tmp_path / "got")
+        load_named("stable-diffusion-1-5", tmp_path / "got")
     assert main(["remove", "stable-diffusion-1-5", *target]) == 0
-    assert not store.installed("stable-diffusion-1-5", tmp_path / "got")
+    assert not store.installed(resolve("stable-diffusion-1-5", tmp_path / "got"), tmp_path / "got")
 
 
 def test_a_model_of_hugging_face_is_fetched_by_its_name_with_all_that_its_index_asks_for(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(hub, "HUGGING_FACE", server.url)
     source = save_stable_diffusion(server.folder / "some" / "xl-model" / "resolve" / "main", xl=True)
     (source / OLD_UNET).rename(source / "unet" / "diffusion_pytorch_model.fp16.safetensors")
     server.refuse = {f"/some/xl-model/resolve/main/{OLD_UNET}": 404}
     with pytest.raises(CheckpointMissing, match="download diffusers/some/xl-model"):
-        load_stable_diffusion("diffusers/some/xl-model", tmp_path)
+        load_named("diffusers/some/xl-model", tmp_path)
     store.download("diffusers/some/xl-model", tmp_path, pause=0.001)
-    models = load_stable_diffusion("diffusers/some/xl-model", tmp_path)
+    models = load_named("diffusers/some/xl-model", tmp_path)
     assert len(models.texts.networks) == 2
     assert own_folders(tmp_path) == ["diffusers/some/xl-model"]
-    loading.verify("diffusers/some/xl-model", tmp_path)
+    verify("diffusers/some/xl-model", tmp_path)
     assert store.remove("diffusers/some/xl-model", tmp_path) and own_folders(tmp_path) == []
 
 
 def test_one_command_is_named_for_all_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing, match=r"4619 MB.* download stable-diffusion-1-5 ViT-B/32$"):
-        StableDiffusion.load(
-            "stable-diffusion-1-5",
-            ("ViT-B/32",),
-            device="cpu",
-            checkpoints_dir=str(tmp_path),
-            read_image=lambda _: None,
-        )  # type: ignore[arg-type]
+        loading.load("latent-diffusion", "stable-diffusion-1-5", ("ViT-B/32",), Host("cpu", tmp_path, no_picture))
 
 
 def test_a_folder_of_ones_own_is_found_and_one_that_is_not_there_is_explained(mine: Path, tmp_path: Path) -> None:
     assert own_folders(tmp_path) == ["diffusers/mine"]
     with pytest.raises(CheckpointMissing, match=r"There is no diffusers folder at .*yours \(model_index.json"):
-        load_stable_diffusion("diffusers/yours", tmp_path)
+        load_named("diffusers/yours", tmp_path)
 
 
 def test_weights_that_may_run_code_are_refused_in_a_sentence(mine: Path, tmp_path: Path) -> None:
     (mine / OLD_UNET).rename(mine / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(CheckpointDamaged, match=r"diffusion_pytorch_model.bin only.*may run code.*safe_serialization"):
-        load_stable_diffusion("diffusers/mine", tmp_path)
+        load_named("diffusers/mine", tmp_path)
 
 
 def test_a_tensor_that_is_missing_or_too_many_is_named(mine: Path, tmp_path: Path) -> None:
     weights = load_file(mine / OLD_UNET)
     save_file({k: v for k, v in weights.items() if k != "conv_in.bias"}, mine / OLD_UNET)
     with pytest.raises(CheckpointDamaged, match=r"1 of .* tensors are missing, the first is conv_in.bias"):
-        load_stable_diffusion("diffusers/mine", tmp_path)
+        load_named("diffusers/mine", tmp_path)
     save_file(weights | {"lora.weight": torch.zeros(1)}, mine / OLD_UNET)
     with pytest.raises(CheckpointDamaged, match=r"1 tensors do not belong to the model, the first is lora.weight"):
-        load_stable_diffusion("diffusers/mine", tmp_path)
+        load_named("diffusers/mine", tmp_path)
 
 
 def test_weights_in_several_files_are_put_together_and_files_elsewhere_are_left_alone(
@@ -151,7 +149,7 @@ def test_weights_in_several_files_are_put_together_and_files_elsewhere_are_left_
     save_file({k: v for k, v in weights.items() if k not in half}, mine / "unet" / "two.safetensors")
     where = {key: "one.safetensors" if key in half else "../unet/two.safetensors" for key in weights}
     write(mine / f"{OLD_UNET}.index.json", {"weight_map": where})
-    models = load_stable_diffusion("diffusers/mine", tmp_path)
+    models = load_named("diffusers/mine", tmp_path)
     assert all(torch.equal(value, weights[key]) for key, value in models.unet.state_dict().items())
 
 
@@ -179,4 +177,4 @@ def test_models_of_another_kind_are_refused_in_a_sentence(
 ) -> None:
     write(mine / file, json.loads((mine / file).read_text()) | changes)
     with pytest.raises(CheckpointDamaged, match=says):
-        load_stable_diffusion("diffusers/mine", tmp_path)
+        load_named("diffusers/mine", tmp_path)

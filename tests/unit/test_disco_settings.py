@@ -204,8 +204,8 @@ def test_a_gradient_without_a_value_leaves_the_step_unguided(
     engine: GuidedDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = drawn(engine, clip_guidance_scale=0.0, range_scale=0.0)
-    judge = engine._judge
-    monkeypatch.setattr(engine, "_judge", lambda *args: (*judge(*args)[:2], judge(*args)[2] * torch.nan))
+    cond_fn = engine._cond_fn
+    monkeypatch.setattr(engine, "_cond_fn", lambda *args: (*cond_fn(*args)[:2], cond_fn(*args)[2] * torch.nan))
     step = last(engine, range_scale=0.0)
     assert step.error is None and step.image is not None and torch.equal(step.image, free)
 

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from generator.checkpoints import download, store
+from generator.checkpoints.resolve import resolve
+from generator.device import Host
 from generator.engines.base import generate
 from generator.engines.download import Download
+from generator.images.convert import no_picture
 from generator.params import BadParams, validate_job
-from generator.registry.sources import TABLE
+from generator.registry import PUBLISHED
 from tests.chain_studio import ChainStudio
 from tests.real_formats import BadServer, bad_server
 
@@ -27,12 +30,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServe
     """Serves a small file in place of the real one."""
     folder = tmp_path / "server"
     folder.mkdir()
-    row = TABLE[NAME]
+    row = PUBLISHED[NAME]
     path = folder / row.files[0].name
     torch.save({"params_ema": {"w": torch.rand(500_000)}}, path)
     with bad_server(folder) as running:
         file = dataclasses.replace(row.files[0], urls=(f"{running.url}/{path.name}",), about=path.stat().st_size)
-        monkeypatch.setitem(TABLE, NAME, dataclasses.replace(row, files=(file,)))
+        monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(row, files=(file,)))
         yield running
 
 
@@ -48,13 +51,13 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChainStu
 def test_a_checkpoint_arrives_as_a_job(studio: ChainStudio, server: BadServer, tmp_path: Path) -> None:
     (job,) = studio.run(studio.add("download", name=NAME))
     assert (job.state, job.error, job.step, job.total_steps, job.score) == ("succeeded", None, 100, 100, None)
-    assert store.installed(NAME, tmp_path / "weights")
+    assert store.installed(resolve(NAME, tmp_path / "weights"), tmp_path / "weights")
     said = studio.result(job)["said"]
     assert any("Licence" in line for line in said) and any("recorded" in line for line in said)
 
 
 def test_a_failed_download_is_a_readable_failure(studio: ChainStudio, server: BadServer) -> None:
-    server.refuse = {f"/{TABLE[NAME].files[0].name}": 404}
+    server.refuse = {f"/{PUBLISHED[NAME].files[0].name}": 404}
     (job,) = studio.run(studio.add("download", name=NAME))
     assert job.state == "failed" and "could not be downloaded: 127.0.0.1: answered 404" in str(job.error)
 
@@ -84,7 +87,7 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
         return real(*arguments, progress=told, **options)
 
     monkeypatch.setattr(store, "fetch", slow)
-    engine = Download("none", (), device="cpu", checkpoints_dir=str(tmp_path / "w"), read_image=lambda _: None)
+    engine = Download(None, (), Host("cpu", tmp_path / "w", no_picture))
     slot = engine.open(validate_job("download", {"name": NAME}))
     transfer = slot.transfer
     assert started.wait(10)
@@ -93,12 +96,12 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
     del slot
     go_on.set()
     assert transfer.ended.wait(10) and "was stopped" in str(transfer.error)
-    assert not store.installed(NAME, tmp_path / "w")
+    assert not store.installed(resolve(NAME, tmp_path / "w"), tmp_path / "w")
     assert list((tmp_path / "w").glob("*.part")), "the next attempt goes on from what is there"
     began = time.monotonic()
     *_, last = generate(engine, validate_job("download", {"name": NAME}))
     assert last.done and last.index == 100 and time.monotonic() - began < 10
-    assert store.installed(NAME, tmp_path / "w")
+    assert store.installed(resolve(NAME, tmp_path / "w"), tmp_path / "w")
 
 
 @pytest.mark.parametrize("name", ["mini", "../x", "no-such"])

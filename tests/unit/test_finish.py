@@ -7,8 +7,9 @@ import torch
 
 from generator import registry
 from generator.engines.base import generate
-from generator.engines.finishing import Finished, Finisher, on_white_paper
+from generator.engines.finishing import Finished, on_white_paper
 from generator.images.flatten import FLATNESS, flattened
+from generator.models.finisher import Finisher
 from generator.params import BadParams, validate
 from tests import tiny_engines
 

@@ -1,11 +1,13 @@
 """What guided diffusion promises beyond tests/contract/test_engines.py: its guidance, its starts, its samplers."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from generator import registry
+from generator.device import Host
+from generator.engines import loading
 from generator.images.convert import no_picture
 from generator.params import BadParams, validate
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
@@ -111,8 +113,7 @@ def test_sizes_are_floored_to_eight_px_and_share_a_batch():
 @pytest.fixture(scope="module")
 def embedded():
     torch.set_num_threads(1)
-    where = {"device": "cpu", "checkpoints_dir": "none", "read_image": no_picture}
-    return registry.load("guided-diffusion", "mini-diffusion", ("mini",), **where)
+    return loading.load("guided-diffusion", "mini-diffusion", ("mini",), Host("cpu", Path("none"), no_picture))
 
 
 def test_a_draft_of_the_prompt_is_nearer_to_it_than_noise_and_the_same_from_the_same_seed(embedded):

@@ -20,13 +20,22 @@ import torch
 
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.download import DownloadFailed
-from generator.checkpoints.loading import load_vqgan
+from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.state_dict import BadStateDict, read_state_dict
-from generator.checkpoints.store import CheckpointMissing, download, upscaler_file
-from generator.registry.sources import TABLE
+from generator.checkpoints.store import download, upscaler_file
+from generator.registry import PUBLISHED
 from tests.hostile_files import hostile_files, writing_program
 from tests.hostile_pickles import archive
-from tests.real_formats import BadServer, Scripted, bad_server, biggan_config, save_jit, save_yaml, taming_params
+from tests.real_formats import (
+    BadServer,
+    Scripted,
+    bad_server,
+    biggan_config,
+    load_named,
+    save_jit,
+    save_yaml,
+    taming_params,
+)
 from tests.tiny_diffusers import save_stable_diffusion
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,17 +65,17 @@ WAYS = {
     "read_state_dict": lambda path: read_state_dict(path),
     "check_whole": lambda path: check_whole(path),
     "upscaler": lambda path: load_upscaler(str(path)),
-    "vqgan": lambda path: place(path, "vqgan-f16/mine/last.ckpt", load_vqgan, "cpu"),
-    "guided": lambda path: place(path, "guided-diffusion-256/mine/model.pt", load_diffusion, "cpu"),
-    "biggan": lambda path: place(path, "biggan-deep-128/mine/pytorch_model.bin", load_biggan, "cpu"),
-    "diffusers": lambda path: place(path, UNET, load_stable_diffusion),
+    "vqgan": lambda path: place(path, "vqgan-f16/mine/last.ckpt"),
+    "guided": lambda path: place(path, "guided-diffusion-256/mine/model.pt"),
+    "biggan": lambda path: place(path, "biggan-deep-128/mine/pytorch_model.bin"),
+    "diffusers": lambda path: place(path, UNET),
 }
 
-def place(path, name, load, *more):
+def place(path, name):
     there = checkpoints / name
     there.unlink(missing_ok=True)
     there.symlink_to(path)
-    return load("/".join(name.split("/")[:2]), checkpoints, *more)
+    verify("/".join(name.split("/")[:2]), checkpoints)
 
 def attempt(way, path):
     global watching
@@ -194,7 +203,7 @@ def test_what_is_no_file_of_weights_is_no_upscaler_and_no_checkpoint(tmp_path: P
         with pytest.raises(CheckpointMissing, match="There is no upscaler"):
             upscaler_file(name, tmp_path)
     with pytest.raises(CheckpointMissing, match=r"There is no model\.yaml"):
-        load_vqgan("vqgan-f16/mine", tmp_path, "cpu")
+        load_named("vqgan-f16/mine", tmp_path)
 
 
 @pytest.fixture
@@ -207,10 +216,10 @@ def server(tmp_path: Path) -> Iterator[BadServer]:
 def test_a_download_or_a_check_of_a_hostile_file_is_one_sentence_and_runs_nothing(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = TABLE["swinir-l"]
+    row = PUBLISHED["swinir-l"]
     name = row.files[0].name
     file = dataclasses.replace(row.files[0], urls=(f"{server.url}/{name}",))
-    monkeypatch.setitem(TABLE, "swinir-l", dataclasses.replace(row, files=(file,)))
+    monkeypatch.setitem(PUBLISHED, "swinir-l", dataclasses.replace(row, files=(file,)))
     target = ["--checkpoints-dir", str(tmp_path / "got")]
     plain, program = archive(b"\x80\x02}."), writing_program(tmp_path / "owned")
     for data in (plain + program, program + plain, program[:-30], gzip.compress(program)):

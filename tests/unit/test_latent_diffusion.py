@@ -1,12 +1,16 @@
 """What latent diffusion promises beyond tests/contract/test_engines.py: its starts, its styles, what it refuses."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from generator import registry
+from generator.device import Host
+from generator.engines import loading
 from generator.engines.base import generate
 from generator.guidance.clip_loss import compare
-from generator.models.layout import UnknownStyle
+from generator.images.convert import no_picture
+from generator.models.contracts import UnknownStyle
 from generator.params import BadParams, validate
 from tests import tiny_engines
 from tests.tiny_engines import last
@@ -21,8 +25,8 @@ def engine():
 @pytest.fixture(scope="module")
 def embedded():
     """Before the finisher."""
-    where = {"device": "cpu", "checkpoints_dir": "", "read_image": None}
-    return registry.load("latent-diffusion", "mini-latent-diffusion", ("mini",), **where).engine
+    host = Host("cpu", Path(), no_picture)
+    return loading.load("latent-diffusion", "mini-latent-diffusion", ("mini",), host).engine
 
 
 def test_a_picture_to_start_from_leaves_only_the_last_part_of_the_way(engine):

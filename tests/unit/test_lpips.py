@@ -11,15 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_lpips
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.memory import estimate_memory
+from generator.device import Host
+from generator.engines import loading
 from generator.engines.base import generate
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.models.lpips import LPIPS, tensors_of
 from generator.models.pixel_diffusion import PixelDiffusion
 from generator.params import GuidedDiffusionParams, validate_job
-from generator.registry.sources import TABLE
-from tests.real_formats import random_vgg
+from generator.registry import PUBLISHED
+from tests.real_formats import load_named, random_vgg
 from tests.small_diffusion import SMALL, SmallClip
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -101,30 +103,24 @@ def test_the_published_files_load_to_the_last_key(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    row = TABLE["lpips-vgg"]
+    row = PUBLISHED["lpips-vgg"]
     unknown = tuple(dataclasses.replace(file, sha256=None, size=None) for file in row.files)
-    monkeypatch.setitem(TABLE, "lpips-vgg", dataclasses.replace(row, files=unknown))
+    monkeypatch.setitem(PUBLISHED, "lpips-vgg", dataclasses.replace(row, files=unknown))
     for file, tensors in zip(row.files, files, strict=True):
         torch.save(tensors, tmp_path / file.name, _use_new_zipfile_serialization=False)
-    loaded = load_lpips("lpips-vgg", tmp_path, "cpu")
+    loaded = load_named("lpips-vgg", tmp_path)
     one, other = torch.rand(2, 1, 3, 16, 16) * 2 - 1
     assert torch.equal(loaded(one, other), lpips(one, other))
     (tmp_path / "lpips_vgg.pt.sha256").unlink()
     torch.save({k: v for k, v in files[1].items() if "lin4" not in k}, tmp_path / "lpips_vgg.pt")
     with pytest.raises(CheckpointDamaged, match=r"the first is lin4\.model\.1\.weight"):
-        load_lpips("lpips-vgg", tmp_path, "cpu")
+        load_named("lpips-vgg", tmp_path)
 
 
 def test_without_its_files_the_one_command_and_the_way_round_are_named(tmp_path: Path) -> None:
     def engine_of(params: GuidedDiffusionParams) -> Any:
-        return registry.load(
-            "guided-diffusion",
-            params.checkpoint,
-            params.clip,
-            device="cpu",
-            checkpoints_dir=str(tmp_path),
-            read_image=lambda _: Image.new("RGB", (64, 64)),
-        )
+        host = Host("cpu", tmp_path, lambda _: Image.new("RGB", (64, 64)))
+        return loading.load("guided-diffusion", params.checkpoint, params.clip, host)
 
     wanted = settings(width=64, height=64)
     with pytest.raises(CheckpointMissing, match=r"\(553 MB\) with: .* download lpips-vgg\. Or set init_loss to mse"):
@@ -138,5 +134,5 @@ def test_real_checkpoints_start_from_lpips_and_it_is_counted_only_where_it_is_us
     plain, started = GuidedDiffusionParams(**real), GuidedDiffusionParams(**real, init_image="a.png")
     assert plain.loss_networks == () and started.loss_networks == ("lpips-vgg",)
     by_colours = GuidedDiffusionParams(**real, init_image="a.png", init_loss="mse")
-    assert registry.estimate_memory(started) > registry.estimate_memory(by_colours) == registry.estimate_memory(plain)
+    assert estimate_memory(started) > estimate_memory(by_colours) == estimate_memory(plain)
     assert validate_job("download", {"name": "lpips-vgg"}).title == "download lpips-vgg"

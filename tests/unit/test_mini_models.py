@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator.models import clip, layout, prior, vqgan
+from generator.models import clip, contracts, prior, vqgan
 from generator.models.drafts import Drafter, Drafts, load_drafter
 from generator.training import data, robust
 
@@ -264,5 +264,5 @@ def test_a_thing_never_shown_as_a_silhouette_is_drawn_as_one(
 
 def test_an_unknown_style_is_answered_with_those_there_are(mini_prior: prior.Prior) -> None:
     assert mini_prior.layout.style_index("any") == mini_prior.layout.style_index(None) == len(mini_prior.layout.styles)
-    with pytest.raises(layout.UnknownStyle, match=r"crayon.*noto"):
+    with pytest.raises(contracts.UnknownStyle, match=r"crayon.*noto"):
         mini_prior.layout.style_index("crayon")

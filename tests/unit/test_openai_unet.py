@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from generator import registry
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_diffusion
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.memory import estimate_memory
+from generator.device import Host
+from generator.engines import loading
 from generator.engines.guided_diffusion import GuidedDiffusion
+from generator.images.convert import no_picture
 from generator.models import openai_unet
 from generator.models.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
 from generator.params import BadParams, GuidedDiffusionParams, validate
-from generator.registry.sources import TABLE
-from tests.real_formats import random_openai_unet
+from generator.registry import PUBLISHED
+from tests.real_formats import load_named, random_openai_unet
 from tests.small_diffusion import Pulled, SmallClip, disco
 
 SMALL = Architecture((0.5, 1, 1), (2, 4), channels=64, head_channels=16)
@@ -43,12 +47,12 @@ def folder(tmp_path: Path, unet: OpenAIUNet, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def publish(folder: Path, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    row = TABLE[NAME]
+    row = PUBLISHED[NAME]
     path = folder / row.files[0].name
     torch.save(weights, path)
     file = dataclasses.replace(row.files[0], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     shapes = {"input_blocks.0.0.weight": (32, 3, 3, 3)}
-    monkeypatch.setitem(TABLE, NAME, dataclasses.replace(row, files=(file,), shapes=shapes))
+    monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(row, files=(file,), shapes=shapes))
     monkeypatch.setitem(openai_unet.ARCHITECTURES, NAME, SMALL)
 
 
@@ -75,7 +79,7 @@ def test_the_real_models_have_the_published_layout(name: str) -> None:
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     published = {"guided-diffusion-256": (566, 552.8), "guided-diffusion-512": (644, 558.0)}
     assert (len(shapes), round(sum(p.numel() for p in model.parameters()) / 1e6, 1)) == published[name]
-    assert all(shapes[key] == shape for key, shape in TABLE[name].shapes.items())
+    assert all(shapes[key] == shape for key, shape in PUBLISHED[name].shapes.items())
     assert registry.CHECKPOINTS[name].factor % model.factor == 0
     assert registry.CHECKPOINTS[name].weight_bytes >= sum(p.numel() for p in model.parameters()) * 4
     assert float(model.alphas_cumprod[999]) == pytest.approx(4.036e-5, rel=1e-3)
@@ -86,7 +90,7 @@ def test_a_published_file_loads_to_the_last_key(
     dtype: torch.dtype, tmp_path: Path, unet: OpenAIUNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(tmp_path, {key: value.to(dtype) for key, value in unet.state_dict().items()}, monkeypatch)
-    loaded = load_diffusion(NAME, tmp_path, "cpu")
+    loaded = load_named(NAME, tmp_path)
     assert isinstance(loaded, OpenAIUNet) and all(p.dtype == torch.float32 for p in loaded.parameters())
     assert made_by(loaded) == pytest.approx(ORIGINAL, abs=1e-4 if dtype == torch.float32 else 0.02)
 
@@ -97,28 +101,26 @@ def test_a_file_with_a_key_too_few_or_too_many_is_refused(
     weights = dict(unet.state_dict())
     publish(tmp_path, {**weights, "label_emb.weight": torch.zeros(2, 2)}, monkeypatch)
     with pytest.raises(CheckpointDamaged, match=r"1 tensors do not belong to the model, the first is label_emb.weight"):
-        load_diffusion(NAME, tmp_path, "cpu")
+        load_named(NAME, tmp_path)
     del weights["out.2.bias"]
     publish(tmp_path, weights, monkeypatch)
     with pytest.raises(CheckpointDamaged, match=f"out.2.bias. Get it again with: .*download {NAME}"):
-        load_diffusion(NAME, tmp_path, "cpu")
+        load_named(NAME, tmp_path)
 
 
 def test_a_missing_checkpoint_says_the_command_that_gets_it_and_the_size(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMissing, match=r"\(2211 MB\) with: .*checkpoints download guided-diffusion-256"):
-        load_diffusion("guided-diffusion-256", tmp_path, "cpu")
+        load_named("guided-diffusion-256", tmp_path)
 
 
 def test_what_is_missing_is_got_by_one_command(tmp_path: Path) -> None:
     wanted = r"guided-diffusion-256 and RN50 are not .*\(2467 MB\) with: .*download guided-diffusion-256 RN50$"
     with pytest.raises(CheckpointMissing, match=wanted):
-        GuidedDiffusion.load(
-            "guided-diffusion-256", ("RN50",), device="cpu", checkpoints_dir=str(tmp_path), read_image=open
-        )
+        loading.load("guided-diffusion", "guided-diffusion-256", ("RN50",), Host("cpu", tmp_path, no_picture))
 
 
 def test_two_guided_steps_with_the_settings_of_disco_diffusion(folder: Path) -> None:
-    engine = GuidedDiffusion(load_diffusion(NAME, folder, "cpu"), [SmallClip()], precision=torch.float32)
+    engine = GuidedDiffusion(load_named(NAME, folder), [SmallClip()], precision=torch.float32)
     values = {"prompt": "a castle", "checkpoint": NAME, "width": 64, "height": 64, "cutn_batches": 1}
     params = validate("guided-diffusion", values)
     assert isinstance(params, GuidedDiffusionParams)
@@ -157,6 +159,6 @@ def test_what_the_real_checkpoints_start_from_is_what_disco_diffusion_starts_fro
     params = validate("guided-diffusion", {"prompt": "a castle", "checkpoint": NAME})
     assert params.clip == ("RN50",) and params.steps == 250 and params.total_steps == 250
     assert params.actual_size == (512, 512) and params.cutouts_per_step == 16
-    needed = registry.estimate_memory(params)
+    needed = estimate_memory(params)
     assert 4e9 < needed < 12e9
-    assert registry.estimate_memory(params.model_copy(update={"checkpoint_activations": False})) > needed * 1.5
+    assert estimate_memory(params.model_copy(update={"checkpoint_activations": False})) > needed * 1.5

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from generator.images.encode import BadImage, decode_image, encode_preview, encode_thumbnail, to_image
+from generator.images.decode import BadImage, decode_image
+from generator.images.encode import encode_preview, encode_thumbnail, to_image
 from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata, encode_png, read_metadata
 from generator.params import BadParams, Params, validate

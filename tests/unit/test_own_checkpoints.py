@@ -12,18 +12,23 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generator import registry
-from generator.checkpoints import diffusers_folder, store
+from generator.checkpoints import store
 from generator.checkpoints.__main__ import main
-from generator.checkpoints.loading import CheckpointDamaged, CheckpointMissing, load_biggan, load_diffusion, load_vqgan
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders
+from generator.checkpoints.resolve import resolve
+from generator.device import Host
+from generator.engines import loading
 from generator.engines.base import generate
 from generator.models.openai_unet import ARCHITECTURES, Architecture
 from generator.params import BadParams, validate
+from generator.registry import hub
 from tests.real_formats import (
     BadServer,
     bad_server,
     biggan_config,
+    load_named,
     random_biggan,
     random_openai_unet,
     random_vqgan,
@@ -61,16 +66,9 @@ def test_a_vqgan_one_has_trained_draws_from_its_folder(tmp_path: Path, weights: 
     values = {"prompt": "a castle", "checkpoint": "vqgan-f16/mine", "clip": ["mini"], "steps": 1, "cutn": 2}
     params = validate("vqgan-clip", {**values, "width": 40, "height": 32})
     assert params.actual_size == (32, 32) and params.learning_rate == 0.1
-    loaded = load_vqgan("vqgan-f16/mine", tmp_path, "cpu").state_dict()
+    loaded = load_named("vqgan-f16/mine", tmp_path).state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
-    engine = registry.load(
-        "vqgan-clip",
-        params.checkpoint,
-        params.clip,
-        device="cpu",
-        checkpoints_dir=str(tmp_path),
-        read_image=_no_picture,
-    )
+    engine = loading.load("vqgan-clip", params.checkpoint, params.clip, Host("cpu", tmp_path, _no_picture))
     *_, last = generate(engine, params)
     assert last.image is not None and last.image.shape == (3, 32, 32) and last.done
 
@@ -82,10 +80,10 @@ def _no_picture(reference: str) -> Any:
 def test_a_model_trained_further_is_taken_as_it_is_now(tmp_path: Path) -> None:
     folder = tmp_path / "vqgan-f16" / "mine"
     save_own_vqgan(folder, "model.safetensors")
-    load_vqgan("vqgan-f16/mine", tmp_path, "cpu")
+    load_named("vqgan-f16/mine", tmp_path)
     newer = random_vqgan(PARAMS).state_dict()
     save_file(newer, folder / "model.safetensors")
-    loaded = load_vqgan("vqgan-f16/mine", tmp_path, "cpu").state_dict()
+    loaded = load_named("vqgan-f16/mine", tmp_path).state_dict()
     assert torch.equal(loaded["decoder.conv_in.weight"], newer["decoder.conv_in.weight"])
 
 
@@ -97,12 +95,12 @@ def test_a_biggan_and_a_guided_diffusion_of_ones_own_load_to_the_last_key(
     config = biggan_config(128, 8)
     (folder / "config.json").write_text(json.dumps(config))
     torch.save(random_biggan(config).state_dict(), folder / "pytorch_model.bin")
-    assert load_biggan("biggan-deep-128/mine", tmp_path, "cpu").resolution == 128
+    assert load_named("biggan-deep-128/mine", tmp_path).resolution == 128
     params = validate("biggan-clip", {"prompt": "a castle", "checkpoint": "biggan-deep-128/mine"})
     assert params.actual_size == (128, 128)
     (folder / "config.json").write_text(json.dumps(config | {"num_classes": 10}))
     with pytest.raises(CheckpointDamaged, match="num_classes is 10; the 1000 classes of ImageNet are needed"):
-        load_biggan("biggan-deep-128/mine", tmp_path, "cpu")
+        load_named("biggan-deep-128/mine", tmp_path)
 
     small = Architecture((0.5, 1, 1), (2, 4), channels=64, head_channels=16)
     monkeypatch.setitem(ARCHITECTURES, "guided-diffusion-256", small)
@@ -110,21 +108,21 @@ def test_a_biggan_and_a_guided_diffusion_of_ones_own_load_to_the_last_key(
     folder.mkdir(parents=True)
     network = random_openai_unet(small)
     torch.save(network.state_dict(), folder / "ema_0.9999_008100.pt")
-    loaded: Any = load_diffusion("guided-diffusion-256/mine", tmp_path, "cpu")
+    loaded: Any = load_named("guided-diffusion-256/mine", tmp_path)
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in loaded.state_dict().items())
     assert own_folders(tmp_path) == ["biggan-deep-128/mine", "guided-diffusion-256/mine"]
 
 
 def test_what_is_wrong_with_a_folder_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CheckpointMissing, match=r"There is no model.yaml in .*Put taming's model.yaml and its weights"):
-        load_vqgan("vqgan-f16/mine", tmp_path, "cpu")
+        load_named("vqgan-f16/mine", tmp_path)
     save_own_vqgan(tmp_path / "vqgan-f8" / "mine")
     with pytest.raises(CheckpointDamaged, match=r"draws 16 px per code, not 8: its folder belongs under vqgan-f16/"):
-        load_vqgan("vqgan-f8/mine", tmp_path, "cpu")
+        load_named("vqgan-f8/mine", tmp_path)
     (tmp_path / "vqgan-f8" / "mine" / "epoch=3.ckpt").write_bytes(b"x")
     (tmp_path / "vqgan-f8" / "mine" / "last.ckpt").rename(tmp_path / "vqgan-f8" / "mine" / "epoch=2.ckpt")
     with pytest.raises(CheckpointDamaged, match=r"epoch=2.ckpt, epoch=3.ckpt\); leave one, or call .* model.ckpt"):
-        load_vqgan("vqgan-f8/mine", tmp_path, "cpu")
+        load_named("vqgan-f8/mine", tmp_path)
     target = ["--checkpoints-dir", str(tmp_path)]
     assert main(["remove", "vqgan-f8/mine", *target]) == 1
     assert main(["download", "vqgan-f8/mine", *target]) == 1
@@ -168,30 +166,32 @@ def publish(server: BadServer, hashed: bool = True) -> dict[str, torch.Tensor]:
 def test_a_vqgan_of_hugging_face_is_fetched_by_its_name_and_checked_by_its_listed_hash(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(hub, "HUGGING_FACE", server.url)
     state = publish(server)
     target, name = ["--checkpoints-dir", str(tmp_path / "got")], "vqgan-f16/some/vqgan"
     with pytest.raises(CheckpointMissing, match=r"or get it from Hugging Face with: .* download vqgan-f16/some/vqgan"):
-        load_vqgan(name, tmp_path / "got", "cpu")
+        load_named(name, tmp_path / "got")
     server.drops = [10_000]  # of the listing nothing is lost: it is small
     assert main(["download", name, *target]) == 0, capsys.readouterr().err
     assert "sha256 is the published one" in capsys.readouterr().out
-    loaded = load_vqgan(name, tmp_path / "got", "cpu").state_dict()
+    loaded = load_named(name, tmp_path / "got").state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
     assert main(["verify", name, *target]) == 0
     assert main(["list", *target]) == 0 and f"{name}     vqgan-clip" in capsys.readouterr().out
     weights = tmp_path / "got" / name / "last.ckpt"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CheckpointDamaged, match="its sha256 is"):
-        load_vqgan(name, tmp_path / "got", "cpu")
+        load_named(name, tmp_path / "got")
     assert main(["remove", name, *target]) == 0
-    assert own_folders(tmp_path / "got") == [] and not store.installed(name, tmp_path / "got")
+    assert own_folders(tmp_path / "got") == [] and not store.installed(
+        resolve(name, tmp_path / "got"), tmp_path / "got"
+    )
 
 
 def test_a_repository_that_has_something_else_or_is_not_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, server: BadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(diffusers_folder, "HUGGING_FACE", server.url)
+    monkeypatch.setattr(hub, "HUGGING_FACE", server.url)
     listing = server.folder / "api" / "models" / "some" / "flax?blobs=true"
     listing.parent.mkdir(parents=True)
     listing.write_text(json.dumps({"siblings": [{"rfilename": "flax_model.msgpack", "size": 5}]}))
@@ -219,8 +219,8 @@ def test_the_memory_of_a_folder_of_ones_own_is_that_of_its_networks(tmp_path: Pa
     for memory in ("full", "low"):
         values = {"prompt": "a heart", "memory": memory, "width": 512, "height": 512}
         mine = validate("latent-diffusion", {**values, "checkpoint": "diffusers/mine"})
-        known = registry.estimate_memory(validate("latent-diffusion", {**values, "checkpoint": table}))
-        assert registry.estimate_memory(mine, tmp_path) == pytest.approx(known, rel=0.1)
-        assert registry.estimate_memory(mine, tmp_path / "elsewhere") == registry.estimate_memory(mine)
+        known = estimate_memory(validate("latent-diffusion", {**values, "checkpoint": table}))
+        assert estimate_memory(mine, tmp_path) == pytest.approx(known, rel=0.1)
+        assert estimate_memory(mine, tmp_path / "elsewhere") == estimate_memory(mine)
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 64)
-    assert registry.estimate_memory(mine, tmp_path) == registry.estimate_memory(mine), "loading it says what is wrong"
+    assert estimate_memory(mine, tmp_path) == estimate_memory(mine), "loading it says what is wrong"

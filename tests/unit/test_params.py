@@ -2,8 +2,9 @@
 
 import pytest
 
+from generator.checkpoints.memory import estimate_memory
 from generator.params import BadParams, VqganClipParams, validate
-from generator.registry import CHECKPOINTS, UnknownName, estimate_memory
+from generator.registry import CHECKPOINTS, UnknownName
 
 
 def made(**values):

@@ -10,13 +10,13 @@ import torch
 
 from executor.engines import EngineKey, Engines
 from executor.memory import too_large
-from generator.checkpoints.loading import load_stable_diffusion
+from generator.checkpoints.memory import estimate_memory
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.models.clip import PromptTooLong
 from generator.params import BadParams, LatentDiffusionParams, validate
-from generator.registry import estimate_memory
 from tests import tiny_engines
+from tests.real_formats import load_named
 from tests.tiny_engines import stable_settings as settings
 
 SAMPLERS = ["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
@@ -130,7 +130,7 @@ def test_a_job_that_does_not_fit_is_told_what_to_lower() -> None:
 
 
 def test_in_bfloat16_the_picture_is_nearly_the_same(engine: StableDiffusion, checkpoints: Path) -> None:
-    models = load_stable_diffusion("diffusers/tiny", checkpoints)
+    models = load_named("diffusers/tiny", checkpoints)
     narrow = StableDiffusion(models, engine.clips, precision=torch.bfloat16)
     assert (last(narrow, settings()) - last(engine, settings())).abs().mean() < 0.02
 

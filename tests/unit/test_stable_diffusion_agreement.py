@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from generator.checkpoints.loading import load_stable_diffusion
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.models.clip import ClipModel, openai_clip, tokenizer
 from generator.models.torchvision_operators import declare
 from generator.params import LatentDiffusionParams
+from tests.real_formats import load_named
 from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion, write
 
 SCHEDULERS = {
@@ -111,7 +111,7 @@ def test_the_picture_is_that_of_diffusers_own_pipeline(
 ) -> None:
     name = f"diffusers/{'xl' if xl else 'plain'}"
     write(checkpoints / name / "scheduler" / "scheduler_config.json", scheduler)
-    models = load_stable_diffusion(name, checkpoints)
+    models = load_named(name, checkpoints)
     clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")
     engine = StableDiffusion(models, [clip], precision=torch.float32)
     params = LatentDiffusionParams(

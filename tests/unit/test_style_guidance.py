@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from generator import registry
+from generator.device import Host
+from generator.engines import loading
 from generator.engines.base import Engine, generate
 from generator.guidance.style import StyleGuide, _resized
 from generator.images.convert import no_picture
@@ -28,7 +30,7 @@ FEW: dict[str, dict[str, Any]] = {
 @functools.cache
 def embedded(name: str) -> Engine:
     checkpoint = settings(name).checkpoint
-    return registry.load(name, checkpoint, ("mini",), device="cpu", checkpoints_dir="", read_image=no_picture)
+    return loading.load(name, checkpoint, ("mini",), Host("cpu", Path(), no_picture))
 
 
 def settings(name: str, **changed: Any) -> Any:

@@ -22,7 +22,7 @@ from generator.__main__ import main as draw
 from generator.images.encode import to_image
 from generator.output.metadata import METADATA_KEY, encode_png, read_metadata
 from generator.params import BadParams, validate
-from generator.registry.sources import TABLE
+from generator.registry import PUBLISHED
 from generator.training.upscaler import export
 from generator.upscaler import model as upscaler
 from generator.upscaler.__main__ import main as enlarge
@@ -247,11 +247,11 @@ def test_the_picture_of_a_job_is_enlarged_and_never_lost(tmp_path: Path) -> None
 @pytest.fixture
 def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a narrow SwinIR-L under the name and in the layout of the published one."""
-    row = TABLE["swinir-l"]
+    row = PUBLISHED["swinir-l"]
     torch.manual_seed(0)
     network = save_swinir(tmp_path / row.files[0].name, embed_dim=16, depths=[2, 2], num_heads=[2, 2])
     shapes = {key: tuple(network.state_dict()[key].shape) for key in ("conv_first.weight", "conv_up1.weight")}
-    monkeypatch.setitem(TABLE, "swinir-l", dataclasses.replace(row, shapes=shapes))
+    monkeypatch.setitem(PUBLISHED, "swinir-l", dataclasses.replace(row, shapes=shapes))
     return tmp_path
 
 

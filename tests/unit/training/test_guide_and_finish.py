@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from generator.engines.finishing import Finisher
 from generator.models import clip
+from generator.models.finisher import Finisher
 from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import clip as clip_recipe
 from generator.training import data, finish, finish_examples, patches, robust, style_head

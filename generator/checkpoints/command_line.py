@@ -1,0 +1,37 @@
+"""What the command lines of the generator have in common: the folder of the checkpoints, and what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from generator.checkpoints.inventory import inventory, own_upscalers
+from generator.checkpoints.own import own_folders
+from generator.registry import OWN, own_kind
+
+DEFAULT_DIR = "data/checkpoints"
+
+
+def checkpoints_dir_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoints-dir, whose default is T2I_CHECKPOINTS_DIR or data/checkpoints."""
+    default = os.environ.get("T2I_CHECKPOINTS_DIR", DEFAULT_DIR)
+    parser.add_argument(
+        "--checkpoints-dir", type=Path, default=Path(default), help=f"folder of the downloaded weights [{default}]"
+    )
+
+
+def listing(directory: Path) -> str:
+    """One line per checkpoint: name, engines or clip, size, memory of a default job, state, licence."""
+    lines = []
+    for item in inventory(directory):
+        what = "clip" if item.kind == "clip" else ",".join(item.engines)
+        size = f"{item.download_bytes / 1e6:.0f} MB" if item.download_bytes else ""
+        memory = f"{item.memory_bytes / 1e9:.1f} GB" if item.memory_bytes > 1e8 else f"{item.memory_bytes / 1e6:.0f} MB"
+        state = "" if item.state == "embedded" else item.licence
+        lines.append(f"{item.name:<24} {what:<18} {size:>8} {memory:>8}  {item.state:<13}  {state}".rstrip())
+    lines += [f"{name:<24} {'upscale':<18} {'':>8} {'':>8}  your own file" for name in own_upscalers(directory)]
+    for name in own_folders(directory):
+        lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  your own folder")
+    head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
+    return "\n".join([head, *lines])

@@ -1,0 +1,56 @@
+"""A checkpoint's name into the object that says everything about it: asked once, at the border, and passed on.
+
+Nothing is loaded and nothing goes to the network. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from generator import registry
+from generator.checkpoints import own
+from generator.checkpoints.diffusers_folder import BadFolder, text_encoders
+from generator.checkpoints.errors import CheckpointDamaged
+from generator.registry.hub import ANY_MB, INDEX, hub_files
+from generator.registry.rows import Checkpoint
+
+
+def resolve(name: str, directory: Path) -> Checkpoint:
+    """A checkpoint, or whatever else can be downloaded, by its name; of a folder of one's own in `directory` with the
+    files that are there. Raises UnknownName, CheckpointDamaged for a folder that does not say which of them to take."""
+    if name in registry.PUBLISHED:
+        return registry.PUBLISHED[name]
+    if registry.own_kind(name):
+        row = registry.checkpoint(name)
+        return _diffusers(row, directory) if row.kind == "diffusers" else _own(row, directory)
+    embedded = {key: row for key, row in registry.CHECKPOINTS.items() if row.embedded}
+    if name in embedded:
+        return embedded[name]
+    raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED))
+
+
+def resolve_clip(name: str) -> Checkpoint:
+    """A CLIP model by its name, published or embedded. Raises UnknownName."""
+    return registry.PUBLISHED.get(name) or registry.lookup("CLIP model", registry.CLIP_MODELS, name)
+
+
+def _own(row: Checkpoint, directory: Path) -> Checkpoint:
+    try:
+        return replace(row, files=own.files_of(row, directory))
+    except own.FolderUnclear as error:
+        raise CheckpointDamaged(f"{directory / row.name} cannot be used: {error}.") from None
+
+
+def _diffusers(row: Checkpoint, directory: Path) -> Checkpoint:
+    """Which files belong to it, its first file says; where that is not there, as for Stable Diffusion 1."""
+    texts: tuple[str, ...] = ("text_encoder",)
+    index = directory / row.name / INDEX
+    if index.is_file():
+        try:
+            texts = text_encoders(index)
+        except BadFolder as error:
+            raise CheckpointDamaged(f"{row.name} cannot be used: {error}.") from None
+    mb = {part: size for part, size in ANY_MB.items() if part in (*texts, "unet", "vae")}
+    files = hub_files(row.name, row.name.partition("/")[2], mb, kinds=("", ".fp16"))
+    return replace(row, files=files, licence="as its page on huggingface.co says")

@@ -1,0 +1,58 @@
+"""Plain values into the frozen parameters of an engine, or one readable sentence per problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from generator import registry
+from generator.params.base import BadParams, Params
+from generator.params.job import JobParams
+
+
+def params_class(engine: str) -> type[JobParams]:
+    """The frozen parameter class of an engine. Does not import torch."""
+    return registry.imported(registry.lookup("engine", registry.ENGINES, engine).params)
+
+
+def drawing_class(engine: str) -> type[Params]:
+    """The same, of an engine that draws. Raises UnknownName with the names of those."""
+    drawing = {name: spec for name, spec in registry.ENGINES.items() if spec.makes == "drawing"}
+    return registry.imported(registry.lookup("engine", drawing, engine).params)
+
+
+def validate(engine: str, values: dict[str, Any]) -> Params:
+    """Parameters of an engine that draws, from plain values.
+
+    Raises registry.UnknownName for the engine, BadParams naming each setting, its value and what is allowed.
+    """
+    drawing_class(engine)
+    params = validate_job(engine, values)
+    assert isinstance(params, Params)
+    return params
+
+
+def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
+    """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
+    cls: Any = params_class(engine)
+    name = values.get("checkpoint")
+    if isinstance(name, str) and not registry.offers(engine, name):
+        raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine))))
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
+
+
+def _sentence(error: Any, cls: type[JobParams]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"Unknown setting {name!r}. Settings: {', '.join(cls.model_fields)}."
+    if error["type"] == "missing":
+        return f"The {name} is missing."
+    if error["type"] == "value_error":
+        return f"The {name} {message}" if name else message
+    value = error.get("input")
+    return f"{name} = {str(value)[:80]!r}: {message[0].lower()}{message[1:]}."

@@ -1,0 +1,133 @@
+"""Drafts of a prompt by the embedded prior, of which the one goes on that CLIP finds nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from generator import registry
+from generator.checkpoints.loading import load_drafter, load_prior, load_vqgan, text_encoder_of
+from generator.device import Host
+from generator.guidance.clip_loss import compare
+from generator.guidance.targets import Targets
+from generator.models.clip import ClipModel
+from generator.models.contracts import Clip, Quantised
+from generator.models.drafts import Drafter
+from generator.models.layout import Layout
+from generator.models.prior import Prior
+from generator.params import GuidedDiffusionParams
+from generator.precision import Precision
+from generator.prompts import parse_prompts
+from generator.starts.pictures import contain
+
+VARIETY = 0.35  # how far a seed may turn the text that the layout reads
+
+# z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)
+Distance = Callable[[Tensor], Tensor]
+
+
+class DraftCodes(Protocol):
+    """What draws codes from a text, and knows the principal components of such pictures."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
+        """One seed per draft -> codes (drafts, h, w)."""
+        ...
+
+
+class MiniDrafts:
+    """Codes drawn by the embedded prior; it is loaded when it is first asked."""
+
+    def __init__(self, precision: Precision, clips: Sequence[Clip], host: Host) -> None:
+        self._precision, self._clips, self._host = precision, clips, host
+        self._text_encoder: ClipModel | None = None
+        self._drawers: tuple[Drafter, Prior] | None = None
+
+    @property
+    def _drawing(self) -> tuple[Drafter, Prior]:
+        if self._drawers is None:
+            drafter = load_drafter(str(self._precision.device))
+            self._drawers = drafter, load_prior(str(self._precision.device), drafter.layout)
+        return self._drawers
+
+    @property
+    def layout(self) -> Layout:
+        """Of the drafts; it holds the principal components of what pictures the VQGAN was made for.
+
+        Raises CheckpointDamaged.
+        """
+        return self._drawing[0].layout
+
+    @torch.no_grad()
+    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
+        """As DraftCodes. Raises UnknownStyle, CheckpointDamaged."""
+        if self._text_encoder is None:
+            self._text_encoder = text_encoder_of(self._clips, self._host)
+        drafter, prior = self._drawing
+        with self._precision.autocast():
+            (features,) = self._text_encoder.text_features([text]).float()
+            return prior.sample(drafter(features, seeds, style, VARIETY, distance), seeds)
+
+
+class MiniPictures:
+    """Pictures drawn by the embedded prior, for an engine that works on pixels; loaded when it is first asked."""
+
+    def __init__(self, precision: Precision, clips: Sequence[Clip], host: Host) -> None:
+        self._precision, self._clips, self._host = precision, clips, host
+        self._draft_codes = MiniDrafts(precision, clips, host)
+        self._vqgan: Quantised | None = None
+
+    @torch.no_grad()
+    def __call__(
+        self, params: GuidedDiffusionParams, prompts: str, targets: Targets, generator: torch.Generator
+    ) -> Tensor:
+        """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1]; raises as MiniDrafts."""
+        if self._vqgan is None:
+            self._vqgan = load_vqgan(registry.EMBEDDED_VQGAN, self._host)
+        vqgan = self._vqgan
+        z = best_draft(
+            self._draft_codes,
+            vqgan,
+            prior_text(prompts),
+            params.known_style,
+            params.candidates,
+            generator,
+            lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision),
+        )
+        with self._precision.autocast():
+            drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
+        return contain(drawn, *params.actual_size)[0].clamp(0, 1)
+
+
+def best_draft(
+    draft_codes: DraftCodes,
+    vqgan: Quantised,
+    text: str,
+    style: str | None,
+    candidates: int,
+    generator: torch.Generator,
+    distance: Distance,
+) -> Tensor:
+    """Of so many drafts the one that comes nearest to the prompts: z (1, e_dim, h, w)."""
+    seeds = torch.randint(2**62, (candidates,), generator=generator).tolist()
+    z = vqgan.codes_to_z(draft_codes(text, style, seeds, distance).to(vqgan.codebook.device))
+    return z[distance(z).argmin()][None] if len(z) > 1 else z
+
+
+def distances(
+    z: Tensor, vqgan: Quantised, clips: Sequence[Clip], targets: Targets, loss: str, precision: Precision
+) -> Tensor:
+    """z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)."""
+    with precision.autocast():
+        images = vqgan.decode(vqgan.quantise(z)[0]).float()
+    return compare(images, clips, targets, loss, precision)[0]
+
+
+def prior_text(prompts: str) -> str:
+    """The text prompt with the greatest weight: the one the prior draws from."""
+    return max(parse_prompts(prompts), key=lambda prompt: prompt.weight).text
