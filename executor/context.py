@@ -13,11 +13,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from db import artefacts, queue
-from db.engine import reading
 from db.errors import DatabaseUnavailable, UnknownJob
 from db.jobs import ENDED
-from db.schema import artefacts as artefacts_table
-from db.schema import jobs as jobs_table
 from settings import Settings
 
 DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
@@ -73,14 +70,5 @@ def sweep(station: Station) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except UnknownJob:
             continue  # another studio's: two may share a folder
-    states, jobs = artefacts_table, jobs_table
-    useless = (
-        sa.select(states.c.job_id)
-        .join(jobs, jobs.c.id == states.c.job_id)
-        .where(states.c.kind == "state", jobs.c.state.in_(ENDED))
-        .limit(SWEPT_AT_ONCE)
-    )
-    with reading(station.db) as conn:
-        job_ids = list(conn.scalars(useless))
-    for job_id in job_ids:
+    for job_id in artefacts.left_by_ended_jobs(station.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(station.db, station.store, job_id=job_id, kind="state")

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from db import queue
-from db.engine import reading
 from db.errors import DbError, StoreUnavailable
 from db.jobs import Job
 from db.queue import workers
-from db.schema import jobs as jobs_table
+from db.queue.fair_order import SAME_BATCH_S
 from executor.context import DATABASE_DOWN, Station
 from executor.engines import EngineKey, Engines
 from executor.failures import is_ours, sentence_for
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from generator.engines.base import Step
 
 IDLE_S = 0.5
-SAME_BATCH_S = 5.0  # free places go to jobs that fit the running batch for so long, then to whose turn it is
 CANCEL_LOOK_S = 0.02
 LIMIT_FORGOTTEN_S = 600.0  # after running out of memory, a full batch is tried again so much later
 STOP_S = 5.0  # how long files being written are awaited when the executor stops
@@ -171,11 +169,8 @@ class Executor:
         self.held = [work for work in self.held if not work.ended.is_set()]
 
     def _asked_to_cancel(self) -> set[str]:
-        ids = [work.job.id for work in self.active]
-        asked = sa.select(jobs_table.c.id).where(jobs_table.c.id.in_(ids), jobs_table.c.cancel_requested)
         try:
-            with reading(self.station.db) as conn:
-                return set(conn.scalars(asked))
+            return queue.to_be_cancelled(self.station.db, [work.job.id for work in self.active])
         except DATABASE_DOWN:
             return set()  # the heartbeat asks again
 

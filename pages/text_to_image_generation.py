@@ -27,8 +27,8 @@ from studio.context import Submitter
 from studio.engines import engine_title
 from studio.limits import first_choice, offered_engines
 from studio.settings_form import OWN_WIDGET, Field
-from studio.submit import MAX_PICTURES
-from studio.uploads import TYPES, Upload, starting, submit_with_pictures
+from studio.submit import MAX_PICTURES, Wish, starting, submit
+from studio.uploads import TYPES, Upload
 
 EXAMPLES = (
     "a red heart",
@@ -80,11 +80,11 @@ def _draw_form(visitor: Submitter) -> None:
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
     pictures, go = _how_many()
     answer = st.container()
-    init_image, image_prompts, mask = _more_settings(groups, engine, checkpoint, defaults, values)
+    uploads = _more_settings(groups, engine, checkpoint, defaults, values)
     values["prompt"] = st.session_state["set_prompt"]
     with answer, plain_errors():
         if go:
-            _submit(visitor, engine, values, pictures, init_image, image_prompts, mask)
+            _submit(visitor, _wish(engine, values, pictures, uploads))
         _what_it_takes(engine, values)
 
 
@@ -195,26 +195,28 @@ def _more_settings(
     checkpoint: str,
     defaults: dict[str, Any],
     values: dict[str, Any],
-) -> tuple[Any, list[Any], Any]:
-    """Draws the folded settings; returns the picture to start from, those to resemble, and the mask, as uploaded."""
-    init_image, image_prompts, mask = None, [], None
+) -> dict[str, list[Any]]:
+    """Draws the folded settings; returns what was uploaded, by the setting it is for."""
+    uploads: dict[str, list[Any]] = {}
     with st.expander(_("More settings"), icon=":material/tune:"):
         for group, fields in groups.items():
             st.markdown(f"**{_(group.capitalize())}**")
             names = {field.name for field in fields}
             if "init_image" in names:
-                init_image = _upload("init_image", _("Picture to start from"), _("Starts from this picture."))
+                uploads["init_image"] = _upload(
+                    "init_image", _("Picture to start from"), _("Starts from this picture.")
+                )
             if "mask_image" in names:
-                mask = _upload(
+                uploads["mask_image"] = _upload(
                     "mask_image", _("Mask: its white part is drawn anew"), _("What is white here is drawn anew.")
                 )
             if "image_prompts" in names:
                 resemble = _("Pictures to resemble")
-                image_prompts = st.file_uploader(
+                uploads["image_prompts"] = st.file_uploader(
                     resemble, TYPES, accept_multiple_files=True, key="upload_image_prompts"
                 )
                 kept_prompts = form.remembered().get("set_image_prompts")
-                if kept_prompts and not image_prompts:
+                if kept_prompts and not uploads["image_prompts"]:
                     named = [one.text for one in parse_prompts(kept_prompts, avoid_only=True)]
                     _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
             drawn = [field for field in fields if field.name not in OWN_WIDGET]
@@ -226,16 +228,16 @@ def _more_settings(
     for name in ("init_image", "image_prompts", "mask_image"):
         if name in offered and name not in registry.checkpoint(checkpoint).unused and kept.get(f"set_{name}"):
             values[name] = kept[f"set_{name}"]
-    return init_image, image_prompts, mask
+    return uploads
 
 
-def _upload(name: str, label: str, said: str) -> Any:
+def _upload(name: str, label: str, said: str) -> list[Any]:
     """One picture, new or kept from before; returns what was uploaded."""
     uploaded = st.file_uploader(label, TYPES, key=f"upload_{name}")
     kept = form.remembered().get(f"set_{name}")
     if kept and uploaded is None:
         _kept(name, label, said, [kept])
-    return uploaded
+    return [] if uploaded is None else [uploaded]
 
 
 def _kept(name: str, label: str, said: str, references: list[str]) -> None:
@@ -249,33 +251,16 @@ def _kept(name: str, label: str, said: str, references: list[str]) -> None:
         st.button(_("Remove"), key=key, icon=":material/close:", on_click=form.preset, args=forget)
 
 
-def _submit(
-    visitor: Submitter,
-    engine: str,
-    values: dict[str, Any],
-    pictures: int,
-    init_image: Any,
-    image_prompts: list[Any],
-    mask: Any,
-) -> None:
-    sent = {
-        "init_image": [init_image] if init_image is not None else [],
-        "mask_image": [mask] if mask is not None else [],
-        "image_prompts": image_prompts,
-    }
-    parent_id, source_artefact_id = None, None
-    if init_image is None and values.get("init_image"):
-        parent_id, source_artefact_id = form.remembered().get("set_lineage") or (None, None)
-    jobs = submit_with_pictures(
-        the_studio(),
-        visitor,
-        engine,
-        values,
-        {name: [Upload(one.name, one.getvalue()) for one in some] for name, some in sent.items()},
-        pictures=pictures,
-        parent_id=parent_id,
-        source_artefact_id=source_artefact_id,
-    )
+def _wish(engine: str, values: dict[str, Any], pictures: int, uploads: dict[str, list[Any]]) -> Wish:
+    lineage: tuple[str | None, str | None] = (None, None)
+    if values.get("init_image") and not uploads.get("init_image"):
+        lineage = form.remembered().get("set_lineage") or lineage
+    sent = {name: [Upload(one.name, one.getvalue()) for one in some] for name, some in uploads.items()}
+    return Wish(engine, values, pictures, sent, *lineage)
+
+
+def _submit(visitor: Submitter, wish: Wish) -> None:
+    jobs = submit(the_studio(), visitor, wish)
     st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
     scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(the_studio().db):

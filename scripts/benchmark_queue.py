@@ -41,17 +41,10 @@ def studio(path: str, n: int) -> dict[str, Callable[[int], Any]]:
 
     def enqueue(count: int) -> None:
         for _ in range(count):
-            queue.enqueue(
-                db,
-                engine="vqgan-clip",
-                checkpoint="mini",
-                batch_key="b",
-                prompt=PROMPT,
-                params=PARAMS,
-                total_steps=200,
-                submitter=f"visitor-{n}",
-                max_queued=1_000_000,
+            new = queue.NewJob(
+                engine="vqgan-clip", checkpoint="mini", batch_key="b", prompt=PROMPT, params=PARAMS, total_steps=200
             )
+            queue.enqueue(db, new, submitter=f"visitor-{n}", limits=queue.Limits(max_queued=1_000_000))
 
     def claim(count: int, limit: int = 1) -> None:
         wanted = len(held) + count

@@ -42,21 +42,15 @@ def fill(db: sa.Engine, pictures: int, cast: int) -> None:
     rows = []
     for engine, checkpoint in zip(ENGINES, CHECKPOINTS, strict=True):
         params = validate(engine, {"prompt": "a red heart", "checkpoint": checkpoint})
-        rows.append(
-            vars(
-                queue.enqueue(
-                    db,
-                    engine=engine,
-                    checkpoint=checkpoint,
-                    batch_key="b",
-                    prompt="a red heart",
-                    params=params.model_dump(mode="json"),
-                    total_steps=1,
-                    submitter="host",
-                )
-            )
-            | {"state": "succeeded"}
+        new = queue.NewJob(
+            engine=engine,
+            checkpoint=checkpoint,
+            batch_key="b",
+            prompt="a red heart",
+            params=params.model_dump(mode="json"),
+            total_steps=1,
         )
+        rows.append(vars(queue.enqueue(db, new, submitter="host")) | {"state": "succeeded"})
     ids = [f"{10**15 + n:014x}{n:012x}" for n in range(pictures)]
     theta = rng.normal(0, 1, pictures)
     first = rng.integers(0, pictures, cast)

@@ -45,19 +45,18 @@ POINTS = 60  # of the score's curve of each
 
 
 def ask(db: sa.Engine, engine: str, submitter: str, values: dict[str, Any], **how: Any) -> Job:
-    """A drawing with these settings, queued; `how` as db.queue.enqueue takes it. Raises BadParams."""
+    """A drawing with these settings, queued; `how`: further fields of its NewJob. Raises BadParams."""
     params = validate(engine, values)
-    return queue.enqueue(
-        db,
+    new = queue.NewJob(
         engine=engine,
         checkpoint=params.checkpoint,
         batch_key=params.batch_key,
         prompt=params.prompt,
         params=params.model_dump(mode="json"),
         total_steps=params.total_steps,
-        submitter=submitter,
         **how,
     )
+    return queue.enqueue(db, new, submitter=submitter)
 
 
 def fill(folder: Path, pictures: int, votes_cast: int) -> None:

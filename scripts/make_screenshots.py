@@ -39,7 +39,7 @@ from db.votes import pairs  # noqa: E402
 from settings import Settings  # noqa: E402
 from studio import refine  # noqa: E402
 from studio.context import Studio, Submitter  # noqa: E402
-from studio.submit import submit  # noqa: E402
+from studio.submit import Wish, submit  # noqa: E402
 
 VISITOR, PASSWORD = Submitter("screenshots-visitor"), "screenshots"
 PROMPTS = (
@@ -146,8 +146,7 @@ def _wait(condition: Any, longest_s: float = 1200.0) -> None:
 
 
 def _draw(studio: Studio, prompt: str, steps: int, pictures: int = 1) -> list[Job]:
-    values = {"prompt": prompt, "steps": steps}
-    return submit(studio, VISITOR, "vqgan-clip", values, pictures=pictures)
+    return submit(studio, VISITOR, Wish("vqgan-clip", {"prompt": prompt, "steps": steps}, pictures))
 
 
 def _finish(db: sa.Engine) -> None:

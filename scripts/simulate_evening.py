@@ -34,11 +34,13 @@ from db import queue
 from db.errors import TooManyQueued
 from db.jobs import Job
 from db.queue import workers
-from db.queue.enqueueing import NewJob
+from db.queue.enqueueing import Limits, NewJob
+from db.queue.fair_order import SAME_BATCH_S
 from db.sheets import submissions
+from db.sheets.submissions import NewSheet
 
 PLACES = 4
-SAME_BATCH_S, IDLE_S = 5.0, 0.5  # as executor/loop.py
+IDLE_S = 0.5  # as executor/loop.py
 BEAT_S = 5.0
 LOOK_S = 60.0
 STORING_S = 1.5  # enlarging, the film, the files; the place is free meanwhile
@@ -133,9 +135,8 @@ class Evening:
         )
         wanted = [(str(n), new) for n in range(count)]
         try:
-            made = submissions.submit(
-                self.base, kind="candidates", prompt=new.prompt, submitter=visitor, wanted=wanted, max_queued=50
-            )[1]
+            sheet = NewSheet(kind="candidates", prompt=new.prompt, wanted=wanted)
+            made = submissions.submit(self.base, sheet, submitter=visitor, limits=Limits(max_queued=50))[1]
         except TooManyQueued:
             self.refused += 1
             made = []

@@ -121,18 +121,16 @@ def check(db: sa.Engine, asked: Sequence[str]) -> Counter[str]:
 def _ask(db: sa.Engine, asked: list[str], draw: random.Random, at_least: int) -> None:
     waiting = queue.counts(db)[State.QUEUED]
     for _ in range(at_least - waiting):
-        job = queue.enqueue(
-            db,
+        new = queue.NewJob(
             engine="none",
             checkpoint="none",
             batch_key=draw.choice("ab"),
             prompt="",
             params={},
             total_steps=STEPS,
-            submitter=draw.choice(["ada", "bob", "eve"]),
             max_attempts=1000,
         )
-        asked.append(job.id)
+        asked.append(queue.enqueue(db, new, submitter=draw.choice(["ada", "bob", "eve"])).id)
 
 
 def _busy(db: sa.Engine, running: Sequence[BaseProcess]) -> list[BaseProcess]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from db.sheets.submissions import Submission
+from db.sheets.submissions import NewSheet, Submission
 from generator import registry
-from generator.params import BadParams, validate
+from generator.params import BadParams, Params, validate
 from studio.context import Studio, Submitter
 from studio.errors import BadWish, Term
 from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
-from studio.submit import new_drawing, submit_sheet
+from studio.submit import new_job, submit_sheet
 
 MOST_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
@@ -38,10 +38,11 @@ def compare(
 ) -> Submission:
     """Queue every cell as one sheet, or none. Raises as `cells`, and TooManyQueued."""
     made = cells(engine, base, rows, columns)
-    wanted = [(label, new_drawing(studio, its_engine, values)) for label, its_engine, values in made]
+    wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
     prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), (str(base["prompt"]),))
-    return submit_sheet(studio, submitter, "compare", "; ".join(prompts), wanted, layout)[0]
+    sheet = NewSheet(kind="compare", prompt="; ".join(prompts), wanted=wanted, layout=layout)
+    return submit_sheet(studio, submitter, sheet)[0]
 
 
 def axis(name: str, typed: str) -> Axis:
@@ -130,10 +131,8 @@ def _permitted(every: Sequence[Mapping[str, Field]], name: str) -> str | None:
     return ""
 
 
-def cells(
-    engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
-) -> list[tuple[str, str, dict[str, Any]]]:
-    """(label, engine, settings) of every cell, row by row.
+def cells(engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None) -> list[tuple[str, str, Params]]:
+    """(label, engine, parameters) of every cell, row by row.
 
     base: the settings all cells have, prompt and seed among them. Raises BadParams, naming the cell, for the first
     one that cannot be drawn, and for more than MOST_CELLS.
@@ -157,10 +156,10 @@ def cells(
             values = {**base, **{name: _value(its_engine, name, typed) for name, typed in named.items()}}
             if "style" not in named and not _styled(its_engine, values):
                 values.pop("style", None)
-            validate(its_engine, values)
+            params = validate(its_engine, values)
         except (BadParams, registry.UnknownName) as error:
             raise BadParams(f"{label}: {error}") from None
-        made.append((label, its_engine, values))
+        made.append((label, its_engine, params))
     return made
 
 

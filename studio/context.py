@@ -9,6 +9,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from db.artefacts import Store
+from db.queue import Limits
 
 
 class Configuration(Protocol):
@@ -32,14 +33,6 @@ class Configuration(Protocol):
     def checkpoints_dir(self) -> Path: ...
     @property
     def exports_dir(self) -> Path: ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit."""
-
-    max_queued: int | None
-    max_per_hour: int | None
 
 
 @dataclass(frozen=True)

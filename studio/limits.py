@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from db.queue import Limits
 from db.rules import host_rules, visitors
 from generator import registry
 from generator.params.vary import takes_pictures
-from studio.context import Limits, Studio, Submitter
+from studio.context import Studio, Submitter
 
 
 def in_force(studio: Studio) -> Limits:
     """The host's limits for each submitter as they are now; where the host has set none, as configured."""
-    host, configured = host_rules.get(studio.db), studio.limits
-    return Limits(host.max_queued or configured.max_queued, host.max_per_hour or configured.max_per_hour)
+    return studio.limits.under(host_rules.get(studio.db))
 
 
 def check_welcome(studio: Studio, submitter: Submitter) -> None:

@@ -31,12 +31,7 @@ def rank(
         raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
     params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
     check_sources(studio, params)
+    new = new_job(studio, "rank", params)
     return submissions.add_about(
-        studio.db,
-        sheet.id,
-        new_job(studio, "rank", params),
-        submitter=submitter.id,
-        label="ranking",
-        once=once,
-        **vars(studio.limits),
+        studio.db, sheet.id, new, submitter=submitter.id, label="ranking", once=once, limits=studio.limits
     )

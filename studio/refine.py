@@ -15,7 +15,7 @@ from db.jobs import Job, State
 from db.queue import NewJob
 from db.sheets import refinements, submissions
 from db.sheets.refinements import Refinement, Stage
-from db.sheets.submissions import Member
+from db.sheets.submissions import Member, NewSheet
 from generator import registry
 from generator.params import BadParams
 from generator.params.vary import takes_pictures
@@ -25,7 +25,7 @@ from studio.errors import BadWish
 from studio.limits import engines_that_vary
 from studio.rank import rank
 from studio.sheets import is_live, pictures_of
-from studio.submit import MAX_PICTURES, candidates_of
+from studio.submit import MAX_PICTURES, Wish, candidates_of
 from studio.upscale import upscaling
 from studio.vary import drawing_of, variations_of
 
@@ -60,10 +60,9 @@ def begin(
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
     if registry.checkpoint(checkpoint).styled:
         values["style"] = style
-    wanted = candidates_of(studio, engine, values, count)
-    return refinements.start(
-        studio.db, prompt=wanted[0][1].prompt, submitter=submitter.id, wanted=wanted, **vars(studio.limits)
-    )
+    wanted = candidates_of(studio, Wish(engine, values, count))
+    row = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
+    return refinements.start(studio.db, row, submitter=submitter.id, limits=studio.limits)
 
 
 def refinement(
@@ -143,14 +142,16 @@ def vary_marked(
     Raises BadParams, UnknownName, TooManyQueued.
     """
     _check_some(marked)
-    wanted, engines = [], engines_that_vary(studio) or takes_pictures()  # where there is none, the queue says so
+    wanted: list[tuple[str, NewJob]] = []
+    engines = engines_that_vary(studio) or takes_pictures()  # where there is none, the queue says so
     for number, (job, picture) in enumerate(marked):
         share = max(count // len(marked) + (number < count % len(marked)), 1)
         drawn_by = drawing_of(studio, job).engine
         engine = drawn_by if drawn_by in engines else engines[0]
         wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
-    return _add(studio, submitter, refinement_id, "variations", wanted, layout)
+    row = NewSheet(kind="variations", wanted=wanted, layout=layout)
+    return refinements.add_stage(studio.db, refinement_id, row, submitter=submitter.id, limits=studio.limits)
 
 
 def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, source: Stage, marked: Marked) -> Stage:
@@ -160,34 +161,15 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
     label = f"enlarged {registry.CHECKPOINTS[checkpoint].scale} times"
     wanted = [(label, upscaling(studio, *one, checkpoint=checkpoint)) for one in marked]
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "checkpoint": checkpoint}
-    return _add(studio, submitter, refinement_id, "enlarged", wanted, layout, marked=True)
+    row = NewSheet(kind="enlarged", wanted=wanted, layout=layout)
+    return refinements.add_stage(
+        studio.db, refinement_id, row, submitter=submitter.id, marked=True, limits=studio.limits
+    )
 
 
 def _check_some(marked: Marked) -> None:
     if not marked:
         raise BadWish("Nothing is marked in this row that is finished; tap the pictures you like first.")
-
-
-def _add(
-    studio: Studio,
-    submitter: Submitter,
-    refinement_id: str,
-    kind: str,
-    wanted: Sequence[tuple[str, NewJob]],
-    layout: Mapping[str, Any],
-    *,
-    marked: bool = False,
-) -> Stage:
-    return refinements.add_stage(
-        studio.db,
-        refinement_id,
-        kind=kind,
-        submitter=submitter.id,
-        wanted=wanted,
-        layout=layout,
-        marked=marked,
-        **vars(studio.limits),
-    )
 
 
 def packed(studio: Studio, submitter: Submitter, marked: Marked) -> bytes:

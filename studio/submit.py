@@ -4,62 +4,81 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from db import queue
+from db import artefacts, queue
 from db.artefacts import sources
 from db.errors import SourceHidden
-from db.jobs import Job
+from db.jobs import Job, new_id
 from db.queue import NewJob
 from db.sheets import submissions
-from db.sheets.submissions import Submission
+from db.sheets.submissions import NewSheet, Submission
 from generator.params import JobParams, Params, validate, validate_job
 from studio.context import Studio, Submitter
+from studio.limits import check_welcome
+from studio.uploads import Upload, check_count, keep
 
 MAX_PICTURES = 8
 
-Wanted = Sequence[tuple[str, NewJob]]  # jobs of one sheet, each with its label, not yet queued
+Labelled = Sequence[tuple[str, NewJob]]  # jobs of one sheet, each with its label, not yet queued
 
 
-def submit(
-    studio: Studio,
-    submitter: Submitter,
-    engine: str,
-    values: Mapping[str, Any],
-    *,
-    pictures: int = 1,
-    parent_id: str | None = None,
-    source_artefact_id: str | None = None,
-) -> list[Job]:
-    """Enqueue one job per picture: the given seed and those that follow it, or a random seed each.
+@dataclass(frozen=True)
+class Wish:
+    """Drawings as somebody asks for them; nothing of it is checked yet.
 
-    values: settings by name, seed None for random. Several are candidates of one sheet, and all of them find room in
-    the queue or none does. Raises BadParams, UnknownName, TooManyQueued; UnknownArtefact or SourceHidden where a
-    picture to start from is not there any more. So do the others that start from one.
+    values: settings by name, seed None for random. pictures: how many: the given seed and those that follow it, or a
+    random seed each. uploads: pictures sent along, by the setting they are for: one for init_image and mask_image, up
+    to MAX_IMAGE_PROMPTS for image_prompts. parent_id, source_artefact_id: the job and the picture it goes on from.
     """
-    of = {"parent_id": parent_id, "source_artefact_id": source_artefact_id}
-    wanted = candidates_of(studio, engine, values, pictures, **of)
-    if pictures == 1:
+
+    engine: str
+    values: Mapping[str, Any]
+    pictures: int = 1
+    uploads: Mapping[str, Sequence[Upload]] = field(default_factory=dict)
+    parent_id: str | None = None
+    source_artefact_id: str | None = None
+
+
+def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
+    """Queue one job per picture. Several are candidates of one sheet: all of them find room in the queue or none does.
+
+    All is checked before anything is stored, so that a refused wish leaves no files behind. Raises BadParams,
+    UnknownName, TooManyQueued, StoreFull; UnknownArtefact or SourceHidden where a picture to start from is not there
+    any more. So do the others that start from one.
+    """
+    check_welcome(studio, submitter)
+    wanted = candidates_of(studio, wish)
+    if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
-    return submit_sheet(studio, submitter, "candidates", wanted[0][1].prompt, wanted)[1]
+    sheet = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
+    return submit_sheet(studio, submitter, sheet)[1]
 
 
-def candidates_of(
-    studio: Studio,
-    engine: str,
-    values: Mapping[str, Any],
-    pictures: int,
-    *,
-    parent_id: str | None = None,
-    source_artefact_id: str | None = None,
-) -> list[tuple[str, NewJob]]:
-    """Pictures of one prompt with their labels, a seed each, not yet queued. Raises BadParams, UnknownName."""
-    made = [validate(engine, {**values, "seed": seed}) for seed in seeds(values.get("seed"), pictures)]
+def candidates_of(studio: Studio, wish: Wish) -> Labelled:
+    """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses."""
+    given = {name: some for name, some in wish.uploads.items() if some}
+    check_count(given)
+    # The keys are made first: the wish is checked once, with all it names, before anything is kept under them.
+    ids = {name: [new_id() for _ in some] for name, some in given.items()}
+    named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
+    made = drawings(wish.engine, starting({**wish.values, **named}), wish.pictures)
+    keep(studio, given, ids)
     check_sources(studio, made[0])
-    return [
-        (f"seed {params.seed}", new_job(studio, engine, params, parent_id=parent_id, source=source_artefact_id))
-        for params in made
-    ]
+    of = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
+    return [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
+
+
+def drawings(engine: str, values: Mapping[str, Any], count: int = 1) -> list[Params]:
+    """So many drawings of one wish: the given seed and those that follow it, or a random seed each.
+
+    Checked once, since nothing else follows from the seed. Raises BadParams, UnknownName.
+    """
+    given = {name: value for name, value in values.items() if name != "seed" or value is not None}
+    first = validate(engine, given)
+    seeds = [(first.seed + n) % 2**32 if "seed" in given else secrets.randbelow(2**32) for n in range(1, count)]
+    return [first, *(first.model_copy(update={"seed": seed}) for seed in seeds)]
 
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:
@@ -72,9 +91,10 @@ def run_again(studio: Studio, submitter: Submitter, job: Job) -> Job:
     if queue.get(studio.db, job.id).hidden:  # by now, and for its owner as well: it would be there again
         raise SourceHidden
     params = validate_job(job.engine, job.params)
-    if isinstance(params, Params):
-        return submit(studio, submitter, job.engine, {**job.params, "seed": None}, parent_id=job.id)[0]
     check_sources(studio, params)
+    if isinstance(params, Params):
+        params = params.model_copy(update={"seed": secrets.randbelow(2**32)})
+        return enqueue(studio, submitter, new_job(studio, job.engine, params, parent_id=job.id))
     new = new_job(studio, job.engine, params, title=job.prompt, parent_id=job.parent_id, source=job.source_artefact_id)
     return enqueue(studio, submitter, new)
 
@@ -82,11 +102,6 @@ def run_again(studio: Studio, submitter: Submitter, job: Job) -> Job:
 def cancel(studio: Studio, submitter: Submitter, job_id: str) -> Job:
     """Their own job ends: at once where it waits. Raises UnknownJob, and NotYours for a job of somebody else's."""
     return queue.request_cancel(studio.db, job_id, submitter=submitter.id)
-
-
-def new_drawing(studio: Studio, engine: str, values: Mapping[str, Any]) -> NewJob:
-    """A drawing with these settings, not yet queued. Raises BadParams, UnknownName."""
-    return new_job(studio, engine, validate(engine, dict(values)))
 
 
 def new_job(
@@ -114,34 +129,19 @@ def new_job(
 
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
     """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour."""
-    return queue.enqueue(studio.db, submitter=submitter.id, **vars(new), **vars(studio.limits))
+    return queue.enqueue(studio.db, new, submitter=submitter.id, limits=studio.limits)
 
 
-def submit_sheet(
-    studio: Studio,
-    submitter: Submitter,
-    kind: str,
-    prompt: str,
-    wanted: Wanted,
-    layout: Mapping[str, Any] | None = None,
-) -> tuple[Submission, list[Job]]:
-    """Queue labelled jobs as one sheet, all of them or none. Raises TooManyQueued."""
-    return submissions.submit(
-        studio.db,
-        kind=kind,
-        prompt=prompt,
-        submitter=submitter.id,
-        wanted=wanted,
-        layout=layout,
-        **vars(studio.limits),
-    )
+def submit_sheet(studio: Studio, submitter: Submitter, new: NewSheet) -> tuple[Submission, list[Job]]:
+    """Queue the jobs of a sheet, all of them or none. Raises as `enqueue`."""
+    return submissions.submit(studio.db, new, submitter=submitter.id, limits=studio.limits)
+
+
+def starting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with init=image where a picture to start from was given: that is what giving one means."""
+    return {**values, "init": "image"} if values.get("init_image") and "init" in values else dict(values)
 
 
 def check_sources(studio: Studio, params: JobParams) -> None:
     """Raises UnknownArtefact, SourceHidden where a picture that a job starts from is not there any more."""
     sources.check(studio.db, studio.store, params.sources)
-
-
-def seeds(first: int | None, count: int) -> list[int]:
-    """This many seeds: the first one and those that follow it, or random ones."""
-    return [secrets.randbelow(2**32) if first is None else (first + i) % 2**32 for i in range(count)]

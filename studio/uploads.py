@@ -5,17 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from db import artefacts
-from db.artefacts import Artefact
-from db.jobs import Job
 from generator.images.decode import BadImage, decode_image
-from generator.params import BadParams, validate
-from studio.context import Studio, Submitter
+from generator.params import BadParams
+from studio.context import Studio
 from studio.errors import BadWish
-from studio.limits import check_welcome
-from studio.submit import submit
 
 TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
 MAX_SIDE = 2048
@@ -39,46 +34,36 @@ class Cleaned:
     height: int
 
 
-def submit_with_pictures(
-    studio: Studio,
-    submitter: Submitter,
-    engine: str,
-    values: Mapping[str, Any],
-    uploads: Mapping[str, Sequence[Upload]],
-    *,
-    pictures: int = 1,
-    parent_id: str | None = None,
-    source_artefact_id: str | None = None,
-) -> list[Job]:
-    """As `submit.submit`, with pictures sent along.
+def check_count(uploads: Mapping[str, Sequence[Upload]]) -> None:
+    """Raises BadParams for more pictures to resemble than are allowed. uploads: by the setting they are for."""
+    given = len(uploads.get("image_prompts", ()))
+    if given > MAX_IMAGE_PROMPTS:
+        raise BadWish("{given} pictures to resemble; at most {most} are allowed.", given=given, most=MAX_IMAGE_PROMPTS)
 
-    uploads: by the setting they are for: one for init_image and mask_image, up to MAX_IMAGE_PROMPTS for image_prompts.
-    All is checked before anything is stored, so that a refused wish leaves no files behind. Raises StoreFull as well.
+
+def keep(studio: Studio, uploads: Mapping[str, Sequence[Upload]], ids: Mapping[str, Sequence[str]]) -> None:
+    """Store pictures under the keys that these ids make; one that is broken, and none is stored.
+
+    Raises BadParams as `cleaned`, StoreFull, StoreUnavailable.
     """
-    check_welcome(studio, submitter)
-    given = {name: some for name, some in uploads.items() if some}
-    validate(engine, {**starting({**values, **dict.fromkeys(given, "upload")}), "seed": values.get("seed") or 0})
-    for name, some in given.items():
-        if name == "image_prompts" and len(some) > MAX_IMAGE_PROMPTS:
-            raise BadWish(
-                "{given} pictures to resemble; at most {most} are allowed.", given=len(some), most=MAX_IMAGE_PROMPTS
-            )
-    clean = {name: [cleaned(studio, one) for one in some] for name, some in given.items()}
-    kept = {name: [keep(studio, one).key for one in some] for name, some in clean.items()}
-    return submit(
-        studio,
-        submitter,
-        engine,
-        starting({**values, **{name: " | ".join(keys) for name, keys in kept.items()}}),
-        pictures=pictures,
-        parent_id=parent_id,
-        source_artefact_id=source_artefact_id,
-    )
-
-
-def starting(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with init=image where a picture to start from was given: that is what giving one means."""
-    return {**values, "init": "image"} if values.get("init_image") and "init" in values else dict(values)
+    clean = [
+        (artefact_id, cleaned(studio, one))
+        for name, some in uploads.items()
+        for one, artefact_id in zip(some, ids[name], strict=True)
+    ]
+    for artefact_id, picture in clean:
+        artefacts.save(
+            studio.db,
+            studio.store,
+            artefact_id=artefact_id,
+            job_id=None,
+            kind="upload",
+            data=picture.png,
+            media_type="image/png",
+            ext="png",
+            width=picture.width,
+            height=picture.height,
+        )
 
 
 def cleaned(studio: Studio, upload: Upload) -> Cleaned:
@@ -91,18 +76,3 @@ def cleaned(studio: Studio, upload: Upload) -> Cleaned:
     out = io.BytesIO()
     image.save(out, "PNG")
     return Cleaned(out.getvalue(), *image.size)
-
-
-def keep(studio: Studio, picture: Cleaned) -> Artefact:
-    """Store a picture; its key is what the settings refer to. Raises StoreFull, StoreUnavailable."""
-    return artefacts.save(
-        studio.db,
-        studio.store,
-        job_id=None,
-        kind="upload",
-        data=picture.png,
-        media_type="image/png",
-        ext="png",
-        width=picture.width,
-        height=picture.height,
-    )

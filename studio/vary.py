@@ -7,15 +7,13 @@ from typing import Any
 from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job
-from db.queue import NewJob
-from db.sheets.submissions import Submission
+from db.sheets.submissions import NewSheet, Submission
 from generator import registry
-from generator.params import validate
 from generator.params.vary import varied
 from studio.context import Studio, Submitter
 from studio.engines import makes
 from studio.errors import BadWish
-from studio.submit import MAX_PICTURES, check_sources, new_job, seeds, submit_sheet
+from studio.submit import MAX_PICTURES, Labelled, check_sources, drawings, new_job, submit_sheet
 
 
 def vary(
@@ -24,23 +22,22 @@ def vary(
     """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
     wanted = variations_of(studio, job, picture, engine=engine, count=count, skip_rate=skip_rate)
     layout = {"skip_rate": skip_rate, "parent": job.id}
-    return submit_sheet(studio, submitter, "variations", job.prompt, wanted, layout)[0]
+    sheet = NewSheet(kind="variations", prompt=job.prompt, wanted=wanted, layout=layout)
+    return submit_sheet(studio, submitter, sheet)[0]
 
 
 def variations_of(
     studio: Studio, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
-) -> list[tuple[str, NewJob]]:
+) -> Labelled:
     """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
     if not 1 <= count <= MAX_PICTURES:
         raise BadWish("{count} variations; 1 to {most} are allowed.", count=count, most=MAX_PICTURES)
     values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
-    wanted: list[tuple[str, NewJob]] = []
-    for seed in seeds(None, count):
-        params = validate(engine, {**values, "seed": seed})
-        if not wanted:
-            check_sources(studio, params)
-        wanted.append((f"seed {seed}", new_job(studio, engine, params, parent_id=job.id, source=picture.id)))
-    return wanted
+    made = drawings(engine, {**values, "seed": None}, count)
+    check_sources(studio, made[0])
+    return [
+        (f"seed {params.seed}", new_job(studio, engine, params, parent_id=job.id, source=picture.id)) for params in made
+    ]
 
 
 def drawing_of(studio: Studio, job: Job) -> Job:

@@ -17,7 +17,7 @@ from db.engine import connect
 from db.jobs import Job
 from db.queue import NewJob
 from db.sheets import submissions
-from db.sheets.submissions import Submission
+from db.sheets.submissions import NewSheet, Submission
 from executor.context import Station
 from executor.loop import Executor
 from generator import registry
@@ -44,15 +44,15 @@ class ChainStudio:
     def add(
         self, engine: str, submitter: str = "anna", parent: Job | None = None, source: str | None = None, **values: Any
     ) -> Job:
-        new = self._new(engine, values, parent, source)
-        return queue.enqueue(self.db, submitter=submitter, **vars(new))
+        return queue.enqueue(self.db, self._new(engine, values, parent, source), submitter=submitter)
 
     def submit(
         self, kind: str, engine: str, values: list[dict[str, Any]], parent: Job | None = None
     ) -> tuple[Submission, list[Job]]:
         """Several drawings asked for together."""
         wanted = [(f"number {n}", self._new(engine, one, parent, None)) for n, one in enumerate(values)]
-        return submissions.submit(self.db, kind=kind, prompt=values[0]["prompt"], submitter="anna", wanted=wanted)
+        sheet = NewSheet(kind=kind, prompt=values[0]["prompt"], wanted=wanted)
+        return submissions.submit(self.db, sheet, submitter="anna")
 
     def best_of(self, sheet: Submission, made: list[Job]) -> Job:
         """The sheet is ranked; the job whose picture comes first."""

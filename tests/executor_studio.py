@@ -112,16 +112,15 @@ class Studio:
     def add_raw(
         self, params: dict[str, Any], batch_key: str = "small", submitter: str = "anna", engine: str = small_engine.NAME
     ) -> Job:
-        return queue.enqueue(
-            self.db,
+        new = queue.NewJob(
             engine=engine,
             checkpoint="mini",
             batch_key=batch_key,
             prompt=str(params.get("prompt")),
             params=params,
             total_steps=params.get("steps") or 1,
-            submitter=submitter,
         )
+        return queue.enqueue(self.db, new, submitter=submitter)
 
     def job(self, job_id: str) -> Job:
         return queue.get(self.db, job_id)

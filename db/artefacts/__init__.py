@@ -1,6 +1,18 @@
 """Files that jobs have made and visitors have uploaded: bytes under a key, and a row that describes them."""
 
-from db.artefacts.records import KINDS, Artefact, discard, get, key_for, of_job, of_jobs, record, save, upload_key
+from db.artefacts.records import (
+    KINDS,
+    Artefact,
+    discard,
+    get,
+    key_for,
+    left_by_ended_jobs,
+    of_job,
+    of_jobs,
+    record,
+    save,
+    upload_key,
+)
 from db.artefacts.store import Store
 
 __all__ = [
@@ -10,6 +22,7 @@ __all__ = [
     "discard",
     "get",
     "key_for",
+    "left_by_ended_jobs",
     "of_job",
     "of_jobs",
     "record",

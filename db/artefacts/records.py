@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownArtefact
-from db.jobs import new_id
+from db.jobs import ENDED, new_id
 from db.queue.transitions import check_held
-from db.schema import artefacts
+from db.schema import artefacts, jobs
 
 KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "sheet")
 
@@ -58,15 +58,17 @@ def save(
     ext: str,
     width: int | None = None,
     height: int | None = None,
+    artefact_id: str | None = None,
     held_by: str | None = None,
 ) -> Artefact:
     """Put the bytes under the key made from the ids, then record them. The usual way to keep a file.
 
-    held_by: the executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more:
-    nothing is recorded then, and nothing is put unless the job was lost during this very call.
+    artefact_id: where the key of an upload was made from it already. held_by: the executor that keeps a file of a job
+    it holds. Raises LeaseLost where it does not hold it any more: nothing is recorded then, and nothing is put unless
+    the job was lost during this very call.
     """
     _check_kind(kind)
-    artefact_id = new_id()
+    artefact_id = artefact_id or new_id()
     key = upload_key(artefact_id, ext) if job_id is None else key_for(job_id, kind, ext)
     if job_id is not None and held_by is not None:
         with reading(db) as conn:
@@ -159,6 +161,13 @@ def of_jobs(db: sa.Engine, job_ids: list[str]) -> dict[str, dict[str, Artefact]]
         for row in conn.execute(sa.select(*artefacts.c).where(artefacts.c.job_id.in_(job_ids))):
             found[row.job_id][row.kind] = Artefact(**row._mapping)
     return found
+
+
+def left_by_ended_jobs(db: sa.Engine, kind: str, *, limit: int) -> list[str]:
+    """The ids of jobs that have ended and still have a file of this kind."""
+    with reading(db) as conn:
+        left = sa.select(artefacts.c.job_id).join(jobs, jobs.c.id == artefacts.c.job_id)
+        return list(conn.scalars(left.where(artefacts.c.kind == kind, jobs.c.state.in_(ENDED)).limit(limit)))
 
 
 def discard(db: sa.Engine, store: Store, *, job_id: str, kind: str) -> None:

@@ -4,10 +4,21 @@ All calls take the engine of `db.engine.connect` first and are safe with any num
 They raise the errors of `db.errors`; DatabaseUnavailable may come from any of them.
 """
 
-from db.queue.claiming import claim, enqueue
-from db.queue.enqueueing import NewJob
+from db.queue.claiming import claim
+from db.queue.enqueueing import NO_LIMITS, Limits, NewJob, enqueue
 from db.queue.estimate import places, position_and_wait
-from db.queue.listing import Event, children, counts, events, get, list_jobs, queued_jobs, running_jobs, set_hidden
+from db.queue.listing import (
+    Event,
+    children,
+    counts,
+    events,
+    get,
+    list_jobs,
+    queued_jobs,
+    running_jobs,
+    set_hidden,
+    to_be_cancelled,
+)
 from db.queue.transitions import (
     cancel_now,
     fail,
@@ -20,7 +31,9 @@ from db.queue.transitions import (
 )
 
 __all__ = [
+    "NO_LIMITS",
     "Event",
+    "Limits",
     "NewJob",
     "cancel_now",
     "children",
@@ -41,5 +54,6 @@ __all__ = [
     "running_jobs",
     "set_hidden",
     "succeed",
+    "to_be_cancelled",
     "to_front",
 ]

@@ -1,16 +1,15 @@
-"""A job joins the queue, and an executor claims it."""
+"""An executor claims the jobs whose turn it is."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
-from db.jobs import Job, State, check_text, check_transition, from_row
-from db.queue.enqueueing import NewJob, add
+from db.jobs import Job, State, check_transition, from_row
 from db.queue.fair_order import heads
 from db.rules import host_rules
 from db.schema import events as events_table
@@ -18,47 +17,6 @@ from db.schema import jobs
 
 # Statements are made once: making one takes longer than running it.
 _WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)
-
-
-def enqueue(
-    db: sa.Engine,
-    *,
-    engine: str,
-    checkpoint: str,
-    batch_key: str,
-    prompt: str,
-    params: Mapping[str, Any],
-    total_steps: int,
-    submitter: str,
-    priority: int = 0,
-    parent_id: str | None = None,
-    source_artefact_id: str | None = None,
-    max_attempts: int = 3,
-    max_queued: int | None = None,
-    max_per_hour: int | None = None,
-) -> Job:
-    """Add a job at the end of its submitter's line.
-
-    batch_key: jobs with the same key can share a batch. max_queued, max_per_hour: most jobs the submitter may have
-    waiting, and may ask for in an hour, unless the host has set other limits. Raises BadValue and what
-    `db.queue.enqueueing.add` raises.
-    """
-    check_text("submitter", submitter, 128)
-    new = NewJob(
-        engine=engine,
-        checkpoint=checkpoint,
-        batch_key=batch_key,
-        prompt=prompt,
-        params=params,
-        total_steps=total_steps,
-        priority=priority,
-        parent_id=parent_id,
-        source_artefact_id=source_artefact_id,
-        max_attempts=max_attempts,
-    )
-    new.check()
-    with writing(db) as conn:
-        return add(conn, [new], submitter, max_queued, max_per_hour)[0]
 
 
 def claim(

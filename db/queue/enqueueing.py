@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock
+from db.engine import clock, writing
 from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
 from db.queue.transitions import note
@@ -53,6 +53,20 @@ class NewJob:
             raise BadValue(f"The parameters are no JSON: {error}.") from None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit."""
+
+    max_queued: int | None = None
+    max_per_hour: int | None = None
+
+    def under(self, host: host_rules.Rules) -> Limits:
+        """The host's own where there are any, else these."""
+        return Limits(host.max_queued or self.max_queued, host.max_per_hour or self.max_per_hour)
+
+
+NO_LIMITS = Limits()
+
 # Statements are made once: making one takes longer than running it.
 _ADD = sa.insert(jobs)
 _WAITING_OF = sa.select(sa.func.count()).where(
@@ -67,26 +81,28 @@ _SINCE_OF = sa.select(sa.func.count()).where(
 )
 
 
-def add(
-    conn: sa.Connection,
-    wanted: Sequence[NewJob],
-    submitter: str,
-    max_queued: int | None,
-    max_per_hour: int | None = None,
-) -> list[Job]:
+def enqueue(db: sa.Engine, new: NewJob, *, submitter: str, limits: Limits = NO_LIMITS) -> Job:
+    """Add a job at the end of its submitter's line. Raises BadValue and what `add` raises."""
+    check_text("submitter", submitter, 128)
+    new.check()
+    with writing(db) as conn:
+        return add(conn, [new], submitter, limits)[0]
+
+
+def add(conn: sa.Connection, wanted: Sequence[NewJob], submitter: str, limits: Limits) -> list[Job]:
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
-    max_queued, max_per_hour: most jobs the submitter may have waiting, and may ask for in an hour, unless the host has
-    set other limits; None: no limit. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, and
-    for a parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
+    limits: unless the host has set others. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour,
+    and for a parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
     """
     lock(conn, submitter)
     check_welcome(conn, submitter)
     host = host_rules.read(conn)
     for new in wanted:
         host.check_job(new.engine, [new.prompt, *_texts(new.params)])
-    _check_room(conn, submitter, host.max_queued or max_queued, len(wanted))
-    _check_hour(conn, submitter, host.max_per_hour or max_per_hour, len(wanted))
+    limits = limits.under(host)
+    _check_room(conn, submitter, limits.max_queued, len(wanted))
+    _check_hour(conn, submitter, limits.max_per_hour, len(wanted))
     for parent_id in {new.parent_id for new in wanted} - {None}:
         assert parent_id is not None
         hidden = conn.scalar(sa.select(jobs.c.hidden).where(jobs.c.id == parent_id))

@@ -20,6 +20,9 @@ import sqlalchemy as sa
 from db.jobs import State
 from db.schema import jobs
 
+# An executor fills its places with jobs of the batch that runs for so long, then with whose turn it is.
+SAME_BATCH_S = 5.0
+
 
 def heads(
     conn: sa.Connection,

@@ -86,36 +86,42 @@ def page_query(
     only_hidden: bool = False,
 ) -> sa.Select[Any]:
     """The statement that finds the ids of a page: each part reads an index from its new end, and stops."""
-    where = []
+    page = sa.select(jobs.c.id).where(*_shown(include_hidden, only_hidden)).order_by(jobs.c.id.desc()).limit(limit)
     if before_id is not None:
-        where.append(jobs.c.id < before_id)
-    if only_hidden:
-        where.append(jobs.c.hidden == sa.true())
-    elif not include_hidden:
-        where.append(jobs.c.hidden == sa.false())
+        page = page.where(jobs.c.id < before_id)
     if without:
-        where.append(_plain(jobs.c.engine).not_in(sorted(without)))
-    wanted = None if states is None else sorted({State(state) for state in states})
+        page = page.where(_plain(jobs.c.engine).not_in(sorted(without)))
+    of = [
+        (column, value)
+        for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
+        if value is not None
+    ]
     term = normalise(search) if search else ""
-    page = sa.select(jobs.c.id).where(*where).order_by(jobs.c.id.desc()).limit(limit)
     if term:
         # The search index is read; the other filters are kept from drawing SQLite to an index it must sort.
         page = page.where(jobs.c.prompt_search.contains(term, autoescape=True))
-        if wanted is not None:
-            page = page.where(_plain(jobs.c.state).in_(wanted))
-        if engine is not None:
-            page = page.where(_plain(jobs.c.engine) == engine)
-        return page if submitter is None else page.where(_plain(jobs.c.submitter) == submitter)
-    if wanted is None and engine is None and submitter is None:
+        page = page.where(*(_plain(column) == value for column, value in of))
+        return page if states is None else page.where(_plain(jobs.c.state).in_(_each(states)))
+    if states is None and not of:
         return page
-    if submitter is not None:
-        page = page.where(jobs.c.submitter == submitter)
-        if engine is not None:
-            page = page.where(_plain(jobs.c.engine) == engine)
-    elif engine is not None:
-        page = page.where(jobs.c.engine == engine)
-    # State stands in front of id in these indexes: take a page of each state, then the newest of those.
-    parts = [page.where(jobs.c.state == state) for state in (State if wanted is None else wanted)]
+    # There is an index of each of these, with state and id behind it; one of them is read.
+    page = page.where(*((_plain(column) if n else column) == value for n, (column, value) in enumerate(of)))
+    return _newest_of_each(page, list(State) if states is None else _each(states), limit)
+
+
+def _shown(include_hidden: bool, only_hidden: bool) -> list[sa.ColumnElement[bool]]:
+    if only_hidden:
+        return [jobs.c.hidden == sa.true()]
+    return [] if include_hidden else [jobs.c.hidden == sa.false()]
+
+
+def _each(states: Collection[State | str]) -> list[State]:
+    return sorted({State(state) for state in states})
+
+
+def _newest_of_each(page: sa.Select[Any], states: Sequence[State], limit: int) -> sa.Select[Any]:
+    """State stands in front of id in the indexes: a page of each state is taken, then the newest of those."""
+    parts = [page.where(jobs.c.state == state) for state in states]
     if not parts:
         return page.where(sa.false())
     if len(parts) == 1:
@@ -154,6 +160,12 @@ def queued_jobs(db: sa.Engine, *, limit: int = 100) -> list[Job]:
     """The first `limit` waiting jobs in the order in which they will be served: the n-th has position n."""
     with reading(db) as conn:
         return _in_order(conn, list(islice(service_order(conn), limit)))
+
+
+def to_be_cancelled(db: sa.Engine, job_ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that have been asked to stop."""
+    with reading(db) as conn:
+        return set(conn.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.cancel_requested)))
 
 
 def counts(db: sa.Engine) -> dict[State, int]:

@@ -8,8 +8,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-# An executor fills its places with jobs of the batch that runs for so long, then with whose turn it is.
-SAME_BATCH_S = 5.0
+from db.queue.fair_order import SAME_BATCH_S
+
 LIKELY_SHARE = 0.5
 SHARES = [n / 10 for n in range(13)]
 

@@ -6,20 +6,20 @@ what each row is set to, so that every device with its id shows the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownJob, UnknownRefinement, UnknownSubmission
-from db.jobs import Job, new_id
-from db.queue.enqueueing import NewJob
+from db.jobs import check_text, new_id
+from db.queue.enqueueing import NO_LIMITS, Limits
 from db.schema import jobs, marks, members, refinements, stages
 from db.schema import submissions as submissions_table
 from db.sheets import submissions
-from db.sheets.submissions import Submission
+from db.sheets.submissions import NewSheet, Submission
 
 MOST_STAGES = 24
 
@@ -44,68 +44,53 @@ class Refinement:
     created_at: float
 
 
-def start(
-    db: sa.Engine,
-    *,
-    prompt: str,
-    submitter: str,
-    wanted: Sequence[tuple[str, NewJob]],
-    max_queued: int | None = None,
-    max_per_hour: int | None = None,
-) -> Refinement:
-    """A new refinement whose first row are these (label, job) candidates. Raises TooManyQueued, BadValue."""
-    submissions.check("candidates", prompt, submitter, wanted, None)
+def start(db: sa.Engine, first: NewSheet, *, submitter: str, limits: Limits = NO_LIMITS) -> Refinement:
+    """A new refinement of the prompt of its first row. Raises TooManyQueued, BadValue."""
+    check_text("submitter", submitter, 128)
+    first.check()
     with writing(db) as conn:
-        made = Refinement(new_id(), prompt, submitter, 1, clock(conn))
+        made = Refinement(new_id(), first.prompt, submitter, 1, clock(conn))
         conn.execute(sa.insert(refinements).values(**vars(made)))
-        _add_row(
-            conn,
-            made.id,
-            1,
-            submissions.put(conn, "candidates", prompt, submitter, wanted, None, max_queued, max_per_hour),
-        )
+        _add_row(conn, made.id, 1, submissions.put(conn, first, submitter, limits)[0])
     return made
 
 
 def add_stage(
     db: sa.Engine,
     refinement_id: str,
+    new: NewSheet,
     *,
-    kind: str,
     submitter: str,
-    wanted: Sequence[tuple[str, NewJob]],
-    layout: Mapping[str, Any],
     marked: bool = False,
-    max_queued: int | None = None,
-    max_per_hour: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Stage:
-    """Queue one more row, all of its jobs or none. marked: its pictures are favourites from the start.
+    """Queue one more row, all of its jobs or none; its prompt is the refinement's.
 
-    Raises UnknownRefinement, TooManyQueued, or BadValue where there are MOST_STAGES rows.
+    marked: its pictures are favourites from the start. Raises UnknownRefinement, TooManyQueued, or BadValue where there
+    are MOST_STAGES rows.
     """
-    submissions.check(kind, "", submitter, wanted, layout)
+    check_text("submitter", submitter, 128)
+    new.check()
     with writing(db) as conn:
         _changed(conn, refinement_id)
-        prompt = conn.scalar(sa.select(refinements.c.prompt).where(refinements.c.id == refinement_id))
         counted = sa.select(sa.func.count()).where(stages.c.refinement_id == refinement_id)
         place = (conn.scalar(counted) or 0) + 1
         if place > MOST_STAGES:
             raise BadValue(f"A refinement has at most {MOST_STAGES} rows; start a new one from the same prompt.")
-        made = submissions.put(conn, kind, str(prompt), submitter, wanted, layout, max_queued, max_per_hour)
-        _add_row(conn, refinement_id, place, made)
+        prompt = conn.scalar(sa.select(refinements.c.prompt).where(refinements.c.id == refinement_id))
+        row, made = submissions.put(conn, replace(new, prompt=str(prompt)), submitter, limits)
+        _add_row(conn, refinement_id, place, row)
         if marked:
             now = clock(conn)
             conn.execute(
                 sa.insert(marks),
-                [{"job_id": job.id, "refinement_id": refinement_id, "at": now} for job in made[1]],
+                [{"job_id": job.id, "refinement_id": refinement_id, "at": now} for job in made],
             )
-    return Stage(place, made[0], {})
+    return Stage(place, row, {})
 
 
-def _add_row(conn: sa.Connection, refinement_id: str, place: int, made: tuple[Submission, list[Job]]) -> None:
-    conn.execute(
-        sa.insert(stages).values(submission_id=made[0].id, refinement_id=refinement_id, place=place, settings={})
-    )
+def _add_row(conn: sa.Connection, refinement_id: str, place: int, row: Submission) -> None:
+    conn.execute(sa.insert(stages).values(submission_id=row.id, refinement_id=refinement_id, place=place, settings={}))
 
 
 def get(db: sa.Engine, refinement_id: str) -> Refinement:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownSubmission
 from db.jobs import Job, State, check_text, from_row, new_id
-from db.queue.enqueueing import NewJob, add
+from db.queue.enqueueing import NO_LIMITS, Limits, NewJob, add
 from db.schema import jobs, members, submissions
 
 KINDS = ("candidates", "variations", "compare", "enlarged")
@@ -46,69 +46,56 @@ class Member:
     label: str
 
 
-def submit(
-    db: sa.Engine,
-    *,
-    kind: str,
-    prompt: str,
-    submitter: str,
-    wanted: Sequence[tuple[str, NewJob]],
-    layout: Mapping[str, Any] | None = None,
-    max_queued: int | None = None,
-    max_per_hour: int | None = None,
-) -> tuple[Submission, list[Job]]:
-    """Queue all of these (label, job) in one transaction, or none of them.
+@dataclass(frozen=True, kw_only=True)
+class NewSheet:
+    """Jobs to be asked for together, in the order of their sheet, each with its label.
+
+    prompt: left out of a refinement's further rows, which have its own. layout: as a Submission's.
+    """
+
+    kind: str
+    prompt: str = ""
+    wanted: Sequence[tuple[str, NewJob]]
+    layout: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises BadValue for what no submission can be."""
+        if self.kind not in KINDS:
+            raise BadValue(f"{self.kind!r} is no kind of submission; permitted: {', '.join(KINDS)}.")
+        if not 1 <= len(self.wanted) <= MOST_JOBS:
+            raise BadValue(f"A submission has 1 to {MOST_JOBS} jobs, not {len(self.wanted)}.")
+        check_text("prompt", self.prompt)
+        try:
+            json.dumps(dict(self.layout), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise BadValue(f"The layout is no JSON: {error}.") from None
+        for label, new in self.wanted:
+            check_text("label", label)
+            new.check()
+
+
+def submit(db: sa.Engine, new: NewSheet, *, submitter: str, limits: Limits = NO_LIMITS) -> tuple[Submission, list[Job]]:
+    """Queue all jobs of a sheet in one transaction, or none of them.
 
     Raises TooManyQueued where not all would fit, BadValue, and what `db.queue.enqueueing.add` raises.
     """
-    check(kind, prompt, submitter, wanted, layout)
-    with writing(db) as conn:
-        return put(conn, kind, prompt, submitter, wanted, layout, max_queued, max_per_hour)
-
-
-def check(
-    kind: str,
-    prompt: str,
-    submitter: str,
-    wanted: Sequence[tuple[str, NewJob]],
-    layout: Mapping[str, Any] | None,
-) -> None:
-    """Raises BadValue for what no submission can be."""
-    if kind not in KINDS:
-        raise BadValue(f"{kind!r} is no kind of submission; permitted: {', '.join(KINDS)}.")
-    if not 1 <= len(wanted) <= MOST_JOBS:
-        raise BadValue(f"A submission has 1 to {MOST_JOBS} jobs, not {len(wanted)}.")
     check_text("submitter", submitter, 128)
-    check_text("prompt", prompt)
-    try:
-        json.dumps(dict(layout or {}), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BadValue(f"The layout is no JSON: {error}.") from None
-    for label, new in wanted:
-        check_text("label", label)
-        new.check()
+    new.check()
+    with writing(db) as conn:
+        return put(conn, new, submitter, limits)
 
 
-def put(
-    conn: sa.Connection,
-    kind: str,
-    prompt: str,
-    submitter: str,
-    wanted: Sequence[tuple[str, NewJob]],
-    layout: Mapping[str, Any] | None,
-    max_queued: int | None,
-    max_per_hour: int | None,
-) -> tuple[Submission, list[Job]]:
-    """Queue what `check` has passed, in the caller's transaction. Raises what `db.queue.enqueueing.add` raises."""
-    submission = Submission(new_id(), kind, prompt, submitter, dict(layout or {}), clock(conn))
+def put(conn: sa.Connection, new: NewSheet, submitter: str, limits: Limits) -> tuple[Submission, list[Job]]:
+    """Queue a checked sheet in the caller's transaction. Raises what `db.queue.enqueueing.add` raises."""
+    submission = Submission(new_id(), new.kind, new.prompt, submitter, dict(new.layout), clock(conn))
     # Before the jobs: everybody locks the tables in the order of db.evening.erasing.
     conn.execute(sa.insert(submissions).values(**vars(submission)))
-    made = add(conn, [new for _, new in wanted], submitter, max_queued, max_per_hour)
+    made = add(conn, [job for _, job in new.wanted], submitter, limits)
     conn.execute(
         sa.insert(members),
         [
             {"job_id": job.id, "submission_id": submission.id, "cell": cell, "label": label[:255]}
-            for cell, (job, (label, _)) in enumerate(zip(made, wanted, strict=True))
+            for cell, (job, (label, _)) in enumerate(zip(made, new.wanted, strict=True))
         ],
     )
     return submission, made
@@ -121,9 +108,8 @@ def add_about(
     *,
     submitter: str,
     label: str = "",
-    max_queued: int | None = None,
-    max_per_hour: int | None = None,
     once: bool = False,
+    limits: Limits = NO_LIMITS,
 ) -> Job:
     """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `enqueueing.add`.
 
@@ -139,7 +125,7 @@ def add_about(
             raise UnknownSubmission(submission_id)
         if once and not to_be_tried(there := _about(conn, submission_id, label), clock(conn)):
             return there[-1]
-        (job,) = add(conn, [new], submitter, max_queued, max_per_hour)
+        (job,) = add(conn, [new], submitter, limits)
         conn.execute(
             sa.insert(members).values(job_id=job.id, submission_id=submission_id, cell=None, label=label[:255])
         )

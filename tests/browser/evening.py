@@ -11,11 +11,12 @@ from db import artefacts, queue, votes
 from db.jobs import Job
 from db.rules import visitors
 from db.sheets import refinements, submissions
+from db.sheets.submissions import NewSheet
 from studio import context, refine
 from studio.compare import axis, compare
 from studio.context import Submitter
 from studio.rank import rank
-from studio.submit import candidates_of, submit, submit_sheet
+from studio.submit import Wish, candidates_of, submit, submit_sheet
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio
 
 VOTERS = 4
@@ -45,9 +46,9 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
         for cutn in (8, 32):
             settings = {"prompt": prompt, "steps": 40, "seed": None}
             settings |= {"cutn": cutn} if engine == "vqgan-clip" else {"cfg_scale": cutn / 8}
-            submit(opened, Submitter(owner), engine, settings)
-    two = candidates_of(opened, "vqgan-clip", {"prompt": prompt}, 2)
-    sheet, _ = submit_sheet(opened, me, "candidates", prompt, two)
+            submit(opened, Submitter(owner), Wish(engine, settings))
+    two = candidates_of(opened, Wish("vqgan-clip", {"prompt": prompt}, pictures=2))
+    sheet, _ = submit_sheet(opened, me, NewSheet(kind="candidates", prompt=prompt, wanted=two))
     grid = axis("seed", "1, 2"), axis("steps", "10, 20")
     comparison = compare(opened, me, "vqgan-clip", {"prompt": prompt}, *grid)
     begun = refine.begin(opened, me, prompt=prompt, engine="vqgan-clip", checkpoint="mini", style=None, count=4)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from db import queue
 from db.jobs import Job, State, new_id
+from db.queue import Limits, NewJob
 
 
 def add(db: sa.Engine, submitter: str = "ada", **fields: Any) -> Job:
@@ -20,7 +21,8 @@ def add(db: sa.Engine, submitter: str = "ada", **fields: Any) -> Job:
         "params": {"seed": 1},
         "total_steps": 10,
     }
-    return queue.enqueue(db, submitter=submitter, **(usual | fields))
+    limits = Limits(**{name: fields.pop(name) for name in ("max_queued", "max_per_hour") if name in fields})
+    return queue.enqueue(db, NewJob(**(usual | fields)), submitter=submitter, limits=limits)
 
 
 def take(db: sa.Engine, worker_id: str = "w1", limit: int = 1, lease_s: float = 60.0, **fields: Any) -> list[Job]:

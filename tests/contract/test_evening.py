@@ -24,6 +24,7 @@ from db.queue.enqueueing import NewJob
 from db.rules import host_rules, visitors
 from db.schema import host_settings, metadata
 from db.sheets import refinements, submissions
+from db.sheets.submissions import NewSheet
 from tests.contract.queue_steps import add, take
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' &lt; [a](javascript:1) \u202egnp.exe \u200b"
@@ -136,8 +137,9 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     one, two = picture(database, store), picture(database, store)
     child = picture(database, store, parent_id=one.id)
     new = NewJob(engine="e", checkpoint="c", batch_key="b", prompt="p", params={}, total_steps=1)
-    submissions.submit(database, kind="candidates", prompt="p", submitter="bob", wanted=[("1", new), ("2", new)])
-    made = refinements.start(database, prompt="p", submitter="bob", wanted=[("1", new), ("2", new)])
+    both = NewSheet(kind="candidates", prompt="p", wanted=[("1", new), ("2", new)])
+    submissions.submit(database, both, submitter="bob")
+    made = refinements.start(database, both, submitter="bob")
     (row,) = refinements.stages_of(database, made.id)
     refinements.mark(database, made.id, submissions.jobs_of(database, row.submission.id)[0].job.id, True)
     artefacts.save(database, store, job_id=None, kind="upload", data=b"photo", media_type="image/png", ext="png")

@@ -26,6 +26,7 @@ from db.queue.enqueueing import NewJob
 from db.rules import host_rules, visitors
 from db.schema import jobs
 from db.sheets import submissions
+from db.sheets.submissions import NewSheet
 from tests.contract.queue_steps import add, in_state, take
 
 
@@ -34,7 +35,7 @@ def a_set(db: sa.Engine, count: int, submitter: str = "ada", prompt: str = "a re
         engine="vqgan-clip", checkpoint="mini", batch_key="b", prompt=prompt, params={"prompt": prompt}, total_steps=1
     )
     wanted = [(str(n), new) for n in range(count)]
-    submissions.submit(db, kind="candidates", prompt=prompt, submitter=submitter, wanted=wanted)
+    submissions.submit(db, NewSheet(kind="candidates", prompt=prompt, wanted=wanted), submitter=submitter)
 
 
 def test_a_paused_queue_gives_nothing_out_and_lets_what_runs_end(database: sa.Engine) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,15 @@ from db.errors import DbError
 from db.evening import moderation
 from db.evening.erasing import LOCKED, forget_everything
 from db.jobs import Job, State
-from db.queue.enqueueing import NewJob
+from db.queue.enqueueing import Limits, NewJob
 from db.rules import host_rules
 from db.schema import metadata
 from db.sheets import refinements, submissions
+from db.sheets.submissions import NewSheet
 from tests.contract.queue_steps import add, address, in_state
 
 NEW = NewJob(engine="e", checkpoint="c", batch_key="b", prompt="p", params={}, total_steps=1)
-TWO = [("1", NEW), ("2", NEW)]
+TWO = NewSheet(kind="candidates", prompt="p", wanted=[("1", NEW), ("2", NEW)])
 HELD = "SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid() AND mode IN ('RowShareLock', %s)"
 
 
@@ -47,8 +48,8 @@ def an_event(db: sa.Engine, store: Store) -> Event:
     host_rules.change(db, paused=False)
     pictures = [in_state(db, State.SUCCEEDED) for _ in range(2)]
     running = in_state(db, State.RUNNING)
-    sheet, _ = submissions.submit(db, kind="candidates", prompt="p", submitter="ada", wanted=TWO)
-    refinement = refinements.start(db, prompt="p", submitter="ada", wanted=TWO).id
+    sheet, _ = submissions.submit(db, TWO, submitter="ada")
+    refinement = refinements.start(db, TWO, submitter="ada").id
     (row,) = refinements.stages_of(db, refinement)
     candidate = submissions.jobs_of(db, row.submission.id)[0].job.id
     host_rules.change(db, paused=True)
@@ -65,9 +66,8 @@ def _keep(e: Event) -> None:
 
 
 def _next_row(e: Event) -> None:
-    refinements.add_stage(
-        e.db, e.refinement, kind="enlarged", submitter="ada", wanted=TWO, layout={}, marked=True, max_queued=99
-    )
+    row = replace(TWO, kind="enlarged", prompt="")
+    refinements.add_stage(e.db, e.refinement, row, submitter="ada", marked=True, limits=Limits(max_queued=99))
 
 
 WRITERS: dict[str, Callable[[Event], object]] = {
@@ -75,9 +75,9 @@ WRITERS: dict[str, Callable[[Event], object]] = {
     "keeps a picture": _keep,
     "finishes it": lambda e: queue.succeed(e.db, worker_id="w1", job_id=e.running.id),
     "asks for a picture": lambda e: add(e.db, "bob"),
-    "asks for a sheet": lambda e: submissions.submit(e.db, kind="candidates", prompt="p", submitter="bob", wanted=TWO),
+    "asks for a sheet": lambda e: submissions.submit(e.db, TWO, submitter="bob"),
     "has a sheet ranked": lambda e: submissions.add_about(e.db, e.sheet, NEW, submitter="ada", label="ranking"),
-    "begins a refinement": lambda e: refinements.start(e.db, prompt="p", submitter="bob", wanted=TWO),
+    "begins a refinement": lambda e: refinements.start(e.db, TWO, submitter="bob"),
     "goes on with a refinement": _next_row,
     "marks a favourite": lambda e: refinements.mark(e.db, e.refinement, e.candidate, True),
     "bans a visitor": lambda e: moderation.ban(e.db, "ada", hide=True),

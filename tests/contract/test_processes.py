@@ -72,8 +72,8 @@ def test_every_job_is_claimed_exactly_once(database: sa.Engine) -> None:
 ENQUEUE = f"""
 for n in range(20):
     try:
-        job = queue.enqueue(db, engine="e", checkpoint="c", batch_key="b", prompt="", params={{}}, total_steps=1,
-                            submitter="ada", max_queued=30)
+        new = queue.NewJob(engine="e", checkpoint="c", batch_key="b", prompt="", params={{}}, total_steps=1)
+        job = queue.enqueue(db, new, submitter="ada", limits=queue.Limits(max_queued=30))
         print(job.id)
     except {TooManyQueued.__name__}:
         pass

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
 from db import queue
 from db.errors import BadValue, TooManyQueued, UnknownJob, UnknownRefinement, UnknownSubmission
 from db.jobs import Job
+from db.queue import Limits
 from db.sheets import refinements, submissions
 from db.sheets.refinements import MOST_STAGES, Refinement
+from db.sheets.submissions import NewSheet
 from tests.contract.queue_steps import add
 from tests.contract.test_submissions import new, several
 
 
+def row_of(count: int, kind: str = "candidates", **fields: Any) -> NewSheet:
+    return NewSheet(kind=kind, wanted=several(count), **fields)
+
+
 def start(db: sa.Engine, count: int = 3) -> tuple[Refinement, list[Job]]:
-    made = refinements.start(db, prompt="a red heart", submitter="ada", wanted=several(count))
+    made = refinements.start(db, row_of(count, prompt="a red heart"), submitter="ada")
     (row,) = refinements.stages_of(db, made.id)
     return made, [member.job for member in submissions.jobs_of(db, row.submission.id)]
 
@@ -25,12 +33,10 @@ def test_rows_marks_and_settings_are_found_again_by_the_id(database: sa.Engine) 
     refinements.mark(database, made.id, first[0].id, True)
     refinements.mark(database, made.id, first[2].id, True)
     refinements.mark(database, made.id, first[2].id, False)
-    row = refinements.add_stage(
-        database, made.id, kind="variations", submitter="bob", wanted=several(2), layout={"skip_rate": 0.5, "from": 1}
-    )
-    larger = refinements.add_stage(
-        database, made.id, kind="enlarged", submitter="ada", wanted=several(1), layout={"from": 2}, marked=True
-    )
+    varied = row_of(2, "variations", layout={"skip_rate": 0.5, "from": 1})
+    row = refinements.add_stage(database, made.id, varied, submitter="bob")
+    enlarged = row_of(1, "enlarged", layout={"from": 2})
+    larger = refinements.add_stage(database, made.id, enlarged, submitter="ada", marked=True)
     refinements.set_up(database, made.id, row.submission.id, skip_rate=0.9)
     refinements.set_up(database, made.id, row.submission.id, count=6)
 
@@ -51,7 +57,7 @@ def test_rows_marks_and_settings_are_found_again_by_the_id(database: sa.Engine) 
 
 def test_a_list_of_refinements_is_read_in_two_queries_however_long_it_is(database: sa.Engine) -> None:
     made = [start(database, count)[0].id for count in (2, 3, 1, 4)]
-    refinements.add_stage(database, made[1], kind="variations", submitter="ada", wanted=several(2), layout={})
+    refinements.add_stage(database, made[1], row_of(2, "variations"), submitter="ada")
     asked: list[str] = []
 
     def note(_conn: sa.Connection, _cursor: object, text: str, *_: object) -> None:
@@ -93,21 +99,19 @@ def test_only_pictures_and_rows_of_the_refinement_can_be_changed_from_it(databas
 def test_a_row_that_does_not_fit_is_not_added(database: sa.Engine) -> None:
     made, _ = start(database)
     with pytest.raises(TooManyQueued):
-        refinements.add_stage(
-            database, made.id, kind="variations", submitter="ada", wanted=several(4), layout={}, max_queued=5
-        )
+        refinements.add_stage(database, made.id, row_of(4, "variations"), submitter="ada", limits=Limits(5))
     with pytest.raises(TooManyQueued):
-        refinements.start(database, prompt="x", submitter="ada", wanted=several(4), max_queued=5)
+        refinements.start(database, row_of(4, prompt="x"), submitter="ada", limits=Limits(5))
     assert len(refinements.stages_of(database, made.id)) == 1 == len(refinements.of_submitter(database, "ada"))
     assert len(queue.list_jobs(database)) == 3
     for _ in range(MOST_STAGES - 1):
-        refinements.add_stage(database, made.id, kind="enlarged", submitter="ada", wanted=several(1), layout={})
+        refinements.add_stage(database, made.id, row_of(1, "enlarged"), submitter="ada")
     with pytest.raises(BadValue, match="at most 24 rows; start a new one"):
-        refinements.add_stage(database, made.id, kind="enlarged", submitter="ada", wanted=several(1), layout={})
+        refinements.add_stage(database, made.id, row_of(1, "enlarged"), submitter="ada")
 
 
 def test_a_set_is_ranked_once_however_many_look_at_it(database: sa.Engine) -> None:
-    sheet, _ = submissions.submit(database, kind="candidates", prompt="x", submitter="ada", wanted=several(2))
+    sheet, _ = submissions.submit(database, row_of(2, prompt="x"), submitter="ada")
     asked = [
         submissions.add_about(database, sheet.id, new(engine="rank"), submitter=who, label="ranking", once=True)
         for who in ("ada", "bob")

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from db import queue
 from db.engine import connect, reading, upgrade, writing
 from db.errors import BadValue, TooManyQueued, UnknownJob, UnknownSubmission
-from db.queue import NewJob
+from db.queue import Limits, NewJob
 from db.schema import REVISION
 from db.sheets import submissions
+from db.sheets.submissions import NewSheet
 from tests.contract.queue_steps import add, take
 
 
@@ -33,8 +34,9 @@ def several(count: int, **fields: Any) -> list[tuple[str, NewJob]]:
 
 
 def ask(db: sa.Engine, wanted: list[tuple[str, NewJob]], submitter: str = "ada", **fields: Any) -> Any:
-    usual: dict[str, Any] = {"kind": "candidates", "prompt": "a red heart"}
-    return submissions.submit(db, submitter=submitter, wanted=wanted, **(usual | fields))
+    limits = Limits(fields.pop("max_queued", None))
+    usual: dict[str, Any] = {"kind": "candidates", "prompt": "a red heart", "wanted": wanted}
+    return submissions.submit(db, NewSheet(**(usual | fields)), submitter=submitter, limits=limits)
 
 
 def test_jobs_asked_for_together_are_found_together(database: sa.Engine) -> None:
@@ -95,11 +97,12 @@ def test_a_large_set_does_not_keep_other_visitors_waiting(database: sa.Engine) -
 def test_a_ranking_belongs_to_the_set_without_a_place_on_its_sheet(database: sa.Engine) -> None:
     submission, made = ask(database, several(2))
     rank = new(engine="rank", checkpoint="none", batch_key="rank mini", params={})
-    job = submissions.add_about(database, submission.id, rank, submitter="bob", label="ranking", max_queued=1)
+    asked: dict[str, Any] = {"submitter": "bob", "limits": Limits(max_queued=1)}
+    job = submissions.add_about(database, submission.id, rank, label="ranking", **asked)
     found = submissions.jobs_of(database, submission.id)
     assert [(m.job.id, m.cell) for m in found] == [(made[0].id, 0), (made[1].id, 1), (job.id, None)]
     with pytest.raises(TooManyQueued, match="1 jobs waiting"):
-        submissions.add_about(database, submission.id, rank, submitter="bob", max_queued=1)
+        submissions.add_about(database, submission.id, rank, **asked)
     with pytest.raises(UnknownSubmission):
         submissions.add_about(database, "nothing", rank, submitter="eve")
 

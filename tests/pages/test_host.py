@@ -13,6 +13,7 @@ from db.jobs import State
 from db.queue.enqueueing import NewJob
 from db.rules import host_rules, visitors
 from db.sheets import submissions
+from db.sheets.submissions import NewSheet
 from pages.hosting import sign_in as signing_in
 from pages.hosting.sign_in import (
     FREE_TRIES,
@@ -151,9 +152,8 @@ def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_pag
     new = NewJob(
         engine="vqgan-clip", checkpoint="mini", batch_key="b", prompt="the hidden candidate", params={}, total_steps=1
     )
-    sheet, _ = submissions.submit(
-        hosted.db, kind="candidates", prompt="the secret sheet", submitter=ME, wanted=[("1", new), ("2", new)]
-    )
+    two = NewSheet(kind="candidates", prompt="the secret sheet", wanted=[("1", new), ("2", new)])
+    sheet, _ = submissions.submit(hosted.db, two, submitter=ME)
     app = sign_in(open_page, "Pictures")
     app.button(key=f"host_hide_{secret.id}").click().run()
     assert queue.get(hosted.db, secret.id).hidden and "Hidden" in everything_shown(app)
@@ -175,17 +175,16 @@ def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_pag
 
 def test_an_enlarged_copy_is_hidden_with_its_picture(hosted: Studio, open_page: OpenPage) -> None:
     secret = hosted.draw("the secret one", SOMEBODY)
-    queue.enqueue(
-        hosted.db,
+    new = NewJob(
         engine="upscale",
         checkpoint="mini-upscaler",
         batch_key="b",
         prompt=secret.prompt,
         params={"width": 64, "height": 64},
         total_steps=1,
-        submitter=ME,
         parent_id=secret.id,
     )
+    queue.enqueue(hosted.db, new, submitter=ME)
     (copy,) = queue.list_jobs(hosted.db, engine="upscale")
     hosted.enlarge(copy)
     variation = hosted.draw("a variation", ME, parent_id=secret.id)

@@ -25,7 +25,7 @@ def test_a_grid_goes_row_by_row_and_names_every_cell() -> None:
     assert [label for label, _, _ in made] == [
         f"cutn {cutn} · learning_rate {rate}" for cutn in (8, 16) for rate in (".02", ".05")
     ]
-    params = [validate(engine, values) for _, engine, values in made]
+    params = [params for _, _, params in made]
     assert [(p.cutn, p.learning_rate, p.seed) for p in params] == [
         (8, 0.02, 7),
         (8, 0.05, 7),
@@ -36,7 +36,7 @@ def test_a_grid_goes_row_by_row_and_names_every_cell() -> None:
 
 def test_every_kind_of_setting_can_be_compared() -> None:
     def chosen(name: str, typed: str) -> list[Any]:
-        return [getattr(validate(engine, values), name) for _, engine, values in grid((name, typed))]
+        return [getattr(params, name) for _, _, params in grid((name, typed))]
 
     assert chosen("clip", "mini, RN50+ViT-B/32") == [("mini",), ("RN50", "ViT-B/32")]
     assert chosen("augment", "true, no") == [True, False]
@@ -48,25 +48,25 @@ def test_every_kind_of_setting_can_be_compared() -> None:
 
 def test_several_prompts_are_drawn_with_several_seeds_each() -> None:
     made = grid(("prompt", "a red heart; a castle, at night"), ("seed", "1, 2"), prompt="")
-    drawn = [(validate(engine, values).prompt, values["seed"]) for _, engine, values in made]
-    assert drawn == [(prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in ("1", "2")]
+    drawn = [(params.prompt, params.seed) for _, _, params in made]
+    assert drawn == [(prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in (1, 2)]
     with pytest.raises(BadParams, match="an empty place between two semicolons"):
         axis("prompt", "a red heart;; a castle")
 
 
 def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
     made = grid(("checkpoint", "mini, wikiart-f16-1024, vqgan-f16/mine"))
-    assert [validate(engine, values).style for _, engine, values in made] == ["noto", None, None]
+    assert [params.style for _, _, params in made] == ["noto", None, None]
 
 
 def test_what_can_be_compared_is_what_some_checkpoint_of_the_engine_reads() -> None:
     offered = settings_of(["latent-diffusion"])
     assert {"variety", "memory", "checkpoint"} <= set(offered), "one of the embedded model, one of Stable Diffusion"
     made = cells("latent-diffusion", BASE, axis("checkpoint", "mini-latent-diffusion, diffusers/mine"), None)
-    params = [validate(engine, values) for _, engine, values in made]
+    params = [params for _, _, params in made]
     assert [(p.checkpoint, p.style) for p in params] == [("mini-latent-diffusion", "noto"), ("diffusers/mine", None)]
     made = cells("latent-diffusion", {**BASE, "checkpoint": "stable-diffusion-1-5"}, axis("memory", "full, low"), None)
-    assert [values["memory"] for _, _, values in made] == ["full", "low"]
+    assert [params.memory for _, _, params in made] == ["full", "low"]
     with pytest.raises(BadParams, match=r"variety 1: variety means nothing to stable-diffusion-1-5"):
         cells("latent-diffusion", {**BASE, "checkpoint": "stable-diffusion-1-5"}, axis("variety", "1"), None)
 

@@ -14,7 +14,7 @@ from db.sheets import submissions
 from studio import access, refine, sheets, vote
 from studio.context import Submitter
 from studio.errors import NotHost
-from studio.submit import run_again, submit
+from studio.submit import Wish, run_again, submit
 from tests.pages.visits import ME, SOMEBODY, Studio
 
 ANNA, BEN, HOST = Submitter(ME), Submitter(SOMEBODY), Submitter("the-host-the-host", is_host=True)
@@ -56,7 +56,7 @@ def test_ones_own_jobs_are_found_among_all(visits: Studio) -> None:
 
 def test_a_sheet_shows_and_packs_what_may_be_seen(visits: Studio) -> None:
     studio = visits.opened()
-    jobs = submit(studio, ANNA, "vqgan-clip", {"prompt": "a red heart", "seed": None}, pictures=2)
+    jobs = submit(studio, ANNA, Wish("vqgan-clip", {"prompt": "a red heart", "seed": None}, pictures=2))
     for _ in jobs:
         visits.finish(visits.run())
     ((sheet, ids),) = sheets.own_sheets(studio, ANNA, limit=9)

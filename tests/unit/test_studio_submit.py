@@ -7,15 +7,16 @@ import pytest
 from db import artefacts, queue
 from db.errors import Banned, EngineWithheld, NotYours, TooManyQueued, UnknownJob
 from db.jobs import State
+from db.queue import Limits
 from db.rules import host_rules
 from generator.params import BadParams
 from studio import host, models
-from studio.context import Limits, Submitter
+from studio.context import Submitter
 from studio.errors import SENTENCES, BadWish, DownloadsOff
 from studio.limits import first_choice, in_force, offered_engines
 from studio.names import name_of, set_name
-from studio.submit import cancel, submit
-from studio.uploads import MAX_IMAGE_PROMPTS, MAX_SIDE, Upload, submit_with_pictures
+from studio.submit import Wish, cancel, submit
+from studio.uploads import MAX_IMAGE_PROMPTS, MAX_SIDE, Upload
 from tests.pages.visits import ME, SOMEBODY, Studio, picture_bytes
 
 ANNA, BEN, HOST = Submitter(ME), Submitter(SOMEBODY), Submitter("the-host-the-host", is_host=True)
@@ -25,12 +26,22 @@ HEART = {"prompt": "a red heart", "seed": None}
 def test_a_visitor_beyond_the_limit_is_refused_whole_and_told_the_limit(visits: Studio) -> None:
     studio = visits.opened(max_queued_per_submitter=2)
     with pytest.raises(TooManyQueued, match="These 3 jobs were not queued") as refused:
-        submit(studio, ANNA, "vqgan-clip", HEART, pictures=3)
+        submit(studio, ANNA, Wish("vqgan-clip", HEART, pictures=3))
     assert isinstance(refused.value, SENTENCES) and not queue.list_jobs(visits.db)
-    assert len(submit(studio, ANNA, "vqgan-clip", HEART, pictures=2)) == 2
+    assert len(submit(studio, ANNA, Wish("vqgan-clip", HEART, pictures=2))) == 2
     with pytest.raises(TooManyQueued, match="wait or cancel one"):
-        submit(studio, ANNA, "vqgan-clip", HEART)
-    assert submit(studio, BEN, "vqgan-clip", HEART), "everybody has their own limit"
+        submit(studio, ANNA, Wish("vqgan-clip", HEART))
+    assert submit(studio, BEN, Wish("vqgan-clip", HEART)), "everybody has their own limit"
+
+
+def test_pictures_of_one_wish_follow_its_seed_and_differ_in_nothing_else(visits: Studio) -> None:
+    studio = visits.opened()
+    jobs = submit(studio, ANNA, Wish("vqgan-clip", {**HEART, "seed": 2**32 - 1}, pictures=3))
+    assert [job.params.pop("seed") for job in jobs] == [2**32 - 1, 0, 1]
+    assert jobs[0].params == jobs[1].params == jobs[2].params
+    assert len({job.params["seed"] for job in submit(studio, ANNA, Wish("vqgan-clip", HEART, pictures=3))}) == 3
+    with pytest.raises(BadParams, match="seed = '-1'"):
+        submit(studio, ANNA, Wish("vqgan-clip", {**HEART, "seed": -1}, pictures=3))
 
 
 def test_the_hosts_limits_come_before_the_configured_ones(visits: Studio) -> None:
@@ -38,9 +49,9 @@ def test_the_hosts_limits_come_before_the_configured_ones(visits: Studio) -> Non
     assert in_force(studio) == studio.limits == Limits(50, None)
     host.set_limits(studio, HOST, 1, 7)
     assert in_force(studio) == Limits(1, 7)
-    submit(studio, ANNA, "vqgan-clip", HEART)
+    submit(studio, ANNA, Wish("vqgan-clip", HEART))
     with pytest.raises(TooManyQueued):
-        submit(studio, ANNA, "vqgan-clip", HEART)
+        submit(studio, ANNA, Wish("vqgan-clip", HEART))
 
 
 def test_what_the_host_withholds_is_neither_offered_nor_drawn(visits: Studio) -> None:
@@ -49,7 +60,7 @@ def test_what_the_host_withholds_is_neither_offered_nor_drawn(visits: Studio) ->
     assert offered_engines(studio) == ["latent-diffusion"]
     assert first_choice(studio) == ("latent-diffusion", "mini-latent-diffusion")
     with pytest.raises(EngineWithheld, match="choose another"):
-        submit(studio, ANNA, "vqgan-clip", HEART)
+        submit(studio, ANNA, Wish("vqgan-clip", HEART))
 
 
 def test_somebody_elses_job_cannot_be_cancelled(visits: Studio) -> None:
@@ -68,7 +79,7 @@ def test_a_banned_visitor_leaves_nothing_behind(visits: Studio) -> None:
     host.ban(studio, HOST, ANNA.id)
     picture = Upload("me.png", picture_bytes("PNG"))
     with pytest.raises(Banned):
-        submit_with_pictures(studio, ANNA, "vqgan-clip", HEART, {"init_image": [picture]})
+        submit(studio, ANNA, Wish("vqgan-clip", HEART, uploads={"init_image": [picture]}))
     with pytest.raises(Banned):
         set_name(studio, ANNA, "Ada")
     assert len(queue.list_jobs(visits.db)) == 1
@@ -77,7 +88,8 @@ def test_a_banned_visitor_leaves_nothing_behind(visits: Studio) -> None:
 def test_a_picture_sent_along_is_made_clean_and_started_from(visits: Studio) -> None:
     sent = [Upload(f"{n}.jpg", picture_bytes("JPEG")) for n in range(MAX_IMAGE_PROMPTS)]
     uploads = {"init_image": sent[:1], "image_prompts": sent[:2], "mask_image": []}
-    (job,) = submit_with_pictures(visits.opened(), ANNA, "vqgan-clip", {**HEART, "init": "random"}, uploads)
+    wish = Wish("vqgan-clip", {**HEART, "init": "random"}, uploads=uploads)
+    (job,) = submit(visits.opened(), ANNA, wish)
     assert job.params["init"] == "image" and len(job.params["image_prompts"].split(" | ")) == 2
     assert visits.store.get(job.params["init_image"]).startswith(b"\x89PNG") and MAX_SIDE >= 48
 
@@ -95,9 +107,8 @@ def test_a_refused_wish_leaves_no_files(
 ) -> None:
     upload = Upload("it.png", picture_bytes("PNG") if data is None else data)
     with pytest.raises(BadParams, match=sentence):
-        submit_with_pictures(
-            visits.opened(), ANNA, "vqgan-clip", {**HEART, **values}, {"image_prompts": [upload] * count}
-        )
+        wish = Wish("vqgan-clip", {**HEART, **values}, uploads={"image_prompts": [upload] * count})
+        submit(visits.opened(), ANNA, wish)
     assert not queue.list_jobs(visits.db)
     assert artefacts.of_job(visits.db, "none") == {} and not visits.store.exists("uploads")
 
