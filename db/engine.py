@@ -148,7 +148,8 @@ def revision(conn: sa.Connection) -> str | None:
     """The migration this database is at, None if it is empty."""
     if not sa.inspect(conn).has_table("alembic_version"):
         return None
-    return conn.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    revision: str | None = conn.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def _migrate(db: sa.Engine) -> None:

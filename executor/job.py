@@ -123,8 +123,9 @@ class Work:
         if self.state is None:
             return None
         try:
-            saved = torch.load(io.BytesIO(self.state), weights_only=True, map_location="cpu")
-            self.history, slot_state = saved["history"], saved["slot"]
+            saved: dict[str, Any] = torch.load(io.BytesIO(self.state), weights_only=True, map_location="cpu")
+            slot_state: dict[str, Any] = saved["slot"]
+            self.history = saved["history"]
         except Exception as error:  # whatever damaged bytes make torch raise
             self._forget_state(error)
             return None

@@ -34,7 +34,8 @@ class NotConverged(ArithmeticError):
 
 def points(theta: Array) -> Array:
     """Strengths in logits as points: 1000 is the middle, 100 more win 64 % of the time."""
-    return MIDDLE + POINTS_PER_LOGIT * theta
+    shown: Array = MIDDLE + POINTS_PER_LOGIT * theta
+    return shown
 
 
 def fit(

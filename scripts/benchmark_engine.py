@@ -127,7 +127,8 @@ class PooledCutouts(nn.Module):
         cutouts = torch.cat([(self.average(image) + self.greatest(image)) / 2 for _ in range(self.cutn)])
         cutouts = self.augment(cutouts)
         strength = torch.rand(self.cutn, 1, 1, 1, device=image.device) * 0.1
-        return cutouts + strength * torch.randn_like(cutouts)
+        noisy: torch.Tensor = cutouts + strength * torch.randn_like(cutouts)
+        return noisy
 
 
 def reference_loop(

@@ -67,9 +67,10 @@ def huey(path: str, n: int) -> dict[str, Callable[[int], Any]]:
     app = SqliteHuey(filename=path, timeout=120)
     app.storage.sql("pragma synchronous=1")
 
-    @app.task()
-    def draw(prompt: str, params: dict[str, Any]) -> float:
+    def half(prompt: str, params: dict[str, Any]) -> float:
         return 0.5
+
+    draw = app.task()(half)
 
     held: list[Any] = []
 

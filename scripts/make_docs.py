@@ -41,9 +41,8 @@ def allowed(schema: dict[str, Any]) -> str:
     if low is not None and high is not None:
         from_, to = "above " * ("exclusiveMinimum" in schema), "below " * ("exclusiveMaximum" in schema)
         return f"{from_}{low:g} to {to}{high:,.10g}"
-    return {"boolean": "yes or no", "string": "text", "array": "a list of names", "null": "nothing"}.get(
-        schema.get("type", ""), schema.get("type", "")
-    )
+    kind = str(schema.get("type", ""))
+    return {"boolean": "yes or no", "string": "text", "array": "a list of names", "null": "nothing"}.get(kind, kind)
 
 
 def table(engine: str) -> str:

@@ -117,7 +117,8 @@ def drawn(shaped: torch.Tensor, key: str, noise: torch.Tensor) -> torch.Tensor:
     if shaped.ndim == 1 and key.endswith("weight"):
         return torch.ones(shaped.shape)
     count = -(-shaped.numel() // len(noise))
-    return noise.repeat(count)[: shaped.numel()].view(shaped.shape) * shaped[0].numel() ** -0.5
+    filled: torch.Tensor = noise.repeat(count)[: shaped.numel()].view(shaped.shape) * shaped[0].numel() ** -0.5
+    return filled
 
 
 def stepper(name: str, changes: dict[str, Any], device: str) -> tuple[Callable[[], Any], dict[str, Any]]:

@@ -226,7 +226,8 @@ class LatentDiffusion:
             tokens = torch.cat([self.model.tokens(text, style), self.model.tokens(avoided, style, null)])
             both = self.model(torch.cat([z, z]), torch.cat([time, time]), torch.cat([draft, blank]), tokens)
         told, free = both.float().chunk(2)
-        return free + scale.view(-1, 1, 1, 1) * (told - free)
+        guided: Tensor = free + scale.view(-1, 1, 1, 1) * (told - free)
+        return guided
 
     def _guess(self, slot: LatentDiffusionSlot, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What each candidate is becoming: z (n, C, g, g), the pictures (n, 3, H, W), CLIP's losses and scores (n,)."""

@@ -70,7 +70,8 @@ class LatentSlot(Generic[P]):
             "targets": self.targets.state_dict(),
             "patience": [self.smoothed, self.best, float(self.stale)],
         }
-        return _on_cpu(state)
+        saved: dict[str, Any] = _on_cpu(state)
+        return saved
 
     @property
     def shape(self) -> torch.Size:

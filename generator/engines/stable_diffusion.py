@@ -225,7 +225,7 @@ class StableDiffusion:
             extra = {"text_embeds": torch.stack([pooled for _, pooled in texts]), "time_ids": sizes}
         hidden = torch.stack([text for text, _ in texts])
         with self.precision.autocast():
-            answer = self.models.unet(z, times.float(), hidden, added_cond_kwargs=extra, return_dict=False)[0]
+            answer: Tensor = self.models.unet(z, times.float(), hidden, added_cond_kwargs=extra, return_dict=False)[0]
         return answer.float()
 
     def _move(self, slot: StableDiffusionSlot, out: Tensor) -> _Moved:

@@ -8,7 +8,7 @@ the device nor on which other pictures share the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -237,7 +237,8 @@ def _sample(atlas: Tensor, grid: Tensor, counts: list[int]) -> Tensor:
     tall = torch.zeros(len(counts), max(counts), side, side, 2, device=grid.device)
     for b, part in enumerate(grid.split(counts)):
         tall[b, : len(part)] = part
-    out = _Resample.apply(atlas, tall.view(len(counts), -1, side, 2)).unflatten(2, (-1, side))
+    resample: Callable[[Tensor, Tensor], Tensor] = _Resample.apply
+    out = resample(atlas, tall.view(len(counts), -1, side, 2)).unflatten(2, (-1, side))
     return torch.cat([out[b, :, :n].transpose(0, 1) for b, n in enumerate(counts)])
 
 

@@ -72,7 +72,7 @@ def tokenize(texts: list[str], context_length: int = CONTEXT) -> torch.Tensor:
 
 def _words_beyond(text: str, bpe: Any, permitted: int) -> str:
     """The words of `text` from the first that no longer fits whole."""
-    words = re.findall(r"\S+", text)
+    words: list[str] = re.findall(r"\S+", text)
     used = 0
     for number, word in enumerate(words):
         used += len(bpe.encode(word))
@@ -134,7 +134,8 @@ class ClipModel(nn.Module):
         """images as for `encode_image` -> scores of `styles` (N, styles); for the embedded CLIPs only."""
         if self.style_head is None:
             raise ValueError(f"the CLIP {self.name!r} was not taught to tell styles apart.")
-        return self.style_head(self.network.visual.textures((images - self.mean) / self.std))
+        scores: torch.Tensor = self.style_head(self.network.visual.textures((images - self.mean) / self.std))
+        return scores
 
 
 def from_state_dict(weights: dict[str, torch.Tensor], name: str) -> ClipModel:

@@ -39,7 +39,8 @@ def same(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """A convolution padded as TensorFlow pads, which adds an odd pixel at the end."""
     (size, _), (stride, _) = conv.kernel_size, conv.stride
     down, across = (max((math.ceil(n / stride) - 1) * stride + size - n, 0) for n in x.shape[2:])
-    return conv(F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2)))
+    result: torch.Tensor = conv(F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2)))
+    return result
 
 
 class MBConv(nn.Module):
@@ -56,7 +57,8 @@ class MBConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x))
         y = self.project(F.relu6(same(self.depthwise, y)))
-        return x + y if self.skips else y
+        result: torch.Tensor = x + y if self.skips else y
+        return result
 
 
 class EfficientNet(nn.Module):

@@ -188,7 +188,8 @@ class _Residual(nn.Module):
         for layer in rest:
             h = layer(h)
         skipped: Tensor = self.skip_connection(self._resized(x))
-        return skipped + h
+        result: Tensor = skipped + h
+        return result
 
     def _resized(self, h: Tensor) -> Tensor:
         if self.resize == "down":
@@ -210,4 +211,5 @@ class _Attention(nn.Module):
         flat = x.flatten(2)
         qkv = self.qkv(self.norm(flat)).unflatten(1, (self.heads, -1)).transpose(2, 3)  # (B, heads, H W, 3 * channels)
         seen = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))
-        return (flat + self.proj_out(seen.transpose(2, 3).flatten(1, 2))).view_as(x)
+        result: Tensor = (flat + self.proj_out(seen.transpose(2, 3).flatten(1, 2))).view_as(x)
+        return result

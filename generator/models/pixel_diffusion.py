@@ -92,7 +92,7 @@ def _unet(config: dict[str, Any]) -> nn.Module:
 
     places, channels = 3 * config["unshuffle"] ** 2, tuple(config["channels"])
     attention = [level in config["attention"] for level in range(len(channels))]
-    network = UNet2DModel(
+    network: nn.Module = UNet2DModel(
         in_channels=places,
         out_channels=places,
         block_out_channels=channels,

@@ -43,7 +43,8 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm_1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         weights = (q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5).softmax(dim=-1)
         x = x + self.out((weights.to(v.dtype) @ v).transpose(1, 2).reshape(batch, length, width))
-        return x + self.down(F.silu(self.up(self.norm_2(x))))
+        result: torch.Tensor = x + self.down(F.silu(self.up(self.norm_2(x))))
+        return result
 
 
 class Prior(nn.Module):
@@ -110,7 +111,8 @@ class Prior(nn.Module):
         x = self.patch_out(self.norm(x[:, PREFIX:])).view(batch, half, half, 2, 2, wide)
         y = torch.cat([x.permute(0, 5, 1, 3, 2, 4).reshape(batch, wide, self.grid, self.grid), local], dim=1)
         y = self.norm_out(F.silu(self.conv_out(F.silu(y))).permute(0, 2, 3, 1))
-        return suggested + self.logits(y)
+        logits: torch.Tensor = suggested + self.logits(y)
+        return logits
 
     @torch.no_grad()
     def sample(

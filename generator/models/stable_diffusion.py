@@ -28,7 +28,8 @@ class StableDiffusionModels:
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures (n, 3, H, W) in [0, 1] -> z (n, C, H / 8, W / 8), the mean of what the VAE says, scaled."""
         z: Tensor = self.vae.encode(pictures * 2 - 1).latent_dist.mode()
-        return (z - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
+        scaled: Tensor = (z - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
+        return scaled
 
     def decode(self, z: Tensor) -> Tensor:
         """z (n, C, H / 8, W / 8) -> pictures (n, 3, H, W) near [0, 1]; one after the other, to need less memory."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class _Clamp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         (image,) = ctx.saved_tensors
-        return gradient * (gradient * (image - image.clamp(0, 1)) >= 0)
+        result: torch.Tensor = gradient * (gradient * (image - image.clamp(0, 1)) >= 0)
+        return result
 
 
 class VQGAN(nn.Module):
@@ -71,7 +73,7 @@ class VQGAN(nn.Module):
 
     def encode(self, image: torch.Tensor) -> torch.Tensor:
         """image (B, 3, H, W) in [0, 1], sides divisible by `factor` -> z (B, e_dim, H / factor, W / factor)."""
-        z = self.quant_conv(self.encoder(image * 2 - 1))
+        z: torch.Tensor = self.quant_conv(self.encoder(image * 2 - 1))
         if not self.gumbel:
             return z
         logits = self.quantize.proj(z)  # type: ignore[operator]
@@ -93,8 +95,8 @@ class VQGAN(nn.Module):
     def decode(self, z_q: torch.Tensor) -> torch.Tensor:
         """z_q (B, e_dim, h, w) -> image (B, 3, h * factor, w * factor) in [0, 1]."""
         image: torch.Tensor = self.decoder(self.post_quant_conv(z_q))
-        clamped: torch.Tensor = _Clamp.apply((image + 1) / 2)
-        return clamped
+        clamp: Callable[[torch.Tensor], torch.Tensor] = _Clamp.apply
+        return clamp((image + 1) / 2)
 
 
 def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> VQGAN:

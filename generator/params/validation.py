@@ -13,13 +13,15 @@ from generator.params.job import JobParams
 
 def params_class(engine: str) -> type[JobParams]:
     """The frozen parameter class of an engine. Does not import torch."""
-    return registry.imported(registry.lookup("engine", registry.ENGINES, engine).params)
+    found: type[JobParams] = registry.imported(registry.lookup("engine", registry.ENGINES, engine).params)
+    return found
 
 
 def drawing_class(engine: str) -> type[Params]:
     """The same, of an engine that draws. Raises UnknownName with the names of those."""
     drawing = {name: spec for name, spec in registry.ENGINES.items() if spec.makes == "drawing"}
-    return registry.imported(registry.lookup("engine", drawing, engine).params)
+    found: type[Params] = registry.imported(registry.lookup("engine", drawing, engine).params)
+    return found
 
 
 def validate(engine: str, values: dict[str, Any]) -> Params:
@@ -40,7 +42,8 @@ def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
     if isinstance(name, str) and not registry.offers(engine, name):
         raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine))))
     try:
-        return cls(**values)
+        params: JobParams = cls(**values)
+        return params
     except ValidationError as error:
         raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 from generator.registry.embedded import EMBEDDED, EMBEDDED_CLIPS
 from generator.registry.generators import GENERATORS, STABLE, VQGAN
-from generator.registry.guides import LOSS_NETWORKS, PUBLISHED_CLIPS
+from generator.registry.guides import NETWORKS, PUBLISHED_CLIPS
 from generator.registry.names import lookup
 from generator.registry.rows import Checkpoint
 
 CHECKPOINTS: dict[str, Checkpoint] = EMBEDDED | GENERATORS
 CLIP_MODELS: dict[str, Checkpoint] = EMBEDDED_CLIPS | PUBLISHED_CLIPS
+LOSS_NETWORKS: dict[str, Checkpoint] = NETWORKS
 # What can be downloaded, by the name it is asked for.
 PUBLISHED: dict[str, Checkpoint] = GENERATORS | PUBLISHED_CLIPS | LOSS_NETWORKS
 

@@ -98,7 +98,7 @@ PUBLISHED_CLIPS = table(
     ),
 )
 
-LOSS_NETWORKS = table(
+NETWORKS = table(
     Checkpoint(
         name="lpips-vgg",
         kind="lpips",

@@ -31,8 +31,10 @@ def ddim(
     (alpha, sigma), (alpha_next, sigma_next) = level, following
     eps = (x - alpha * x0) / max(sigma, 1e-8)
     fresh = eta * sigma_next / max(sigma, 1e-8) * max(1 - (alpha / alpha_next) ** 2, 0.0) ** 0.5
-    moved = alpha_next * x0 + max(sigma_next**2 - fresh**2, 0.0) ** 0.5 * eps
-    return moved if noise is None or fresh == 0 else moved + fresh * noise
+    moved: Tensor = alpha_next * x0 + max(sigma_next**2 - fresh**2, 0.0) ** 0.5 * eps
+    if noise is not None and fresh != 0:
+        moved = moved + fresh * noise
+    return moved
 
 
 def dpm_solver_2m(

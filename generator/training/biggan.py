@@ -95,7 +95,8 @@ def first_z(seen: Seen, z_dim: int, seed: int) -> torch.Tensor:
 def within(z: torch.Tensor) -> torch.Tensor:
     """Rows of z longer than a Gaussian's would be, shortened (the paper's ball)."""
     longest = REACH * z.shape[1] ** 0.5
-    return z * (longest / z.norm(dim=1, keepdim=True)).clamp(max=1)
+    within: torch.Tensor = z * (longest / z.norm(dim=1, keepdim=True)).clamp(max=1)
+    return within
 
 
 @torch.no_grad()
@@ -136,7 +137,8 @@ def fold_whitening(model: MiniBigGAN, z: torch.Tensor, weight: torch.Tensor) -> 
     for module in model.network.generator.modules():
         if isinstance(module, nn.Linear):
             module.weight[:, : model.z_dim] = module.weight[:, : model.z_dim] @ root
-    return z @ torch.linalg.inv(root)
+    gaussian: torch.Tensor = z @ torch.linalg.inv(root)
+    return gaussian
 
 
 @torch.no_grad()

@@ -193,7 +193,8 @@ def elsewhere(style: torch.Tensor, styles: int, generator: torch.Generator) -> t
 def noisy(vectors: torch.Tensor, max_strength: float, generator: torch.Generator) -> torch.Tensor:
     """Each row of unit vectors (B, W) moved by noise of a random length up to `max_strength`, most often little."""
     strength = max_strength * torch.rand(len(vectors), 1, generator=generator).square()
-    return vectors + strength * vectors.shape[1] ** -0.5 * torch.randn(vectors.shape, generator=generator)
+    noise: torch.Tensor = strength * vectors.shape[1] ** -0.5 * torch.randn(vectors.shape, generator=generator)
+    return vectors + noise
 
 
 def load_or_prepare(

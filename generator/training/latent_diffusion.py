@@ -98,7 +98,7 @@ def sample(model: LatentDiffusionModel, layout: Layout, text: torch.Tensor, styl
             uncond = model(z, step, blank, model.tokens(text, style, null)).float()
         v = uncond + 2 * (cond - uncond)
         level, following = ((float(signal[t].sqrt()), float((1 - signal[t]).sqrt())) for t in (now, then))
-        denoised = level[0] * z - level[1] * v
+        denoised: torch.Tensor = level[0] * z - level[1] * v
         z = ddim(z, denoised, level, following, 0.0, None)
     return denoised
 

@@ -79,7 +79,8 @@ def sharpness(layout: Layout, codebook: torch.Tensor, examples: codes.Examples) 
     """One over the variance of what the layout misses in z, on these examples."""
     chosen, text, style, _ = draw_batch(examples, 256, len(layout.styles), torch.Generator().manual_seed(2))
     missed = layout(text, style).permute(0, 2, 3, 1) - codebook[chosen]
-    return 1 / missed.square().mean()
+    precision: torch.Tensor = 1 / missed.square().mean()
+    return precision
 
 
 def run(

@@ -59,7 +59,8 @@ def misleading(
     (up,) = torch.autograd.grad(loss(near), near)
     away = away + far * up / up.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
     away = away * (far / away.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)).clamp(max=1.0)
-    return (images + away).clamp(0, 1).detach()
+    misleading: torch.Tensor = (images + away).clamp(0, 1).detach()
+    return misleading
 
 
 def run(

@@ -49,7 +49,8 @@ class TextTower(nn.Module):
             block.attn_mask = torch.full((longest, longest), float("-inf")).triu_(1)
         x = self.token_embedding(self.row[short]) + self.positional_embedding[:longest]
         x = self.ln_final(self.transformer(x.permute(1, 0, 2)).permute(1, 0, 2))
-        return x[torch.arange(len(x)), (short != 0).sum(dim=1) - 1]
+        result: torch.Tensor = x[torch.arange(len(x)), (short != 0).sum(dim=1) - 1]
+        return result
 
 
 def tokenize_all(texts: list[str]) -> torch.Tensor:
