@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DatabaseTooNew, DatabaseUnavailable, StoreUnavailable
-from executor.context import Station
+from executor.context import Context
 from executor.loop import Executor
 from generator import registry
 from generator.device import pick_device
@@ -38,7 +38,7 @@ WORK_DIR = Path("data/work")
 BUSY_TIMEOUT_S = 5.0
 ABANDON_S, EXIT_S = 7.5, 9.5  # after SIGTERM: a loop stuck in a long step is not awaited any longer; the end
 SAME_SIGNAL_S = 0.5
-MOST_PLACES = 64
+MAX_PLACES = 64
 
 
 class KeyValueLines(logging.Formatter):
@@ -77,8 +77,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engines", default=",".join(registry.ENGINES), help="engines to serve (default: all)")
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     args = parser.parse_args(argv)
-    if not 1 <= args.batch <= MOST_PLACES:
-        parser.error(f"--batch {args.batch}: 1 to {MOST_PLACES} is permitted.")
+    if not 1 <= args.batch <= MAX_PLACES:
+        parser.error(f"--batch {args.batch}: 1 to {MAX_PLACES} is permitted.")
     args.engines = [name.strip() for name in args.engines.split(",") if name.strip()]
     try:
         for name in args.engines:
@@ -90,14 +90,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def connect_patiently(settings: Settings, log: logging.Logger) -> Station:
+def connect_with_retry(settings: Settings, log: logging.Logger) -> Context:
     """The database and the store, waited for if they cannot be reached now. Raises DatabaseTooNew."""
     wait = 0.5
     while True:
         try:
             db = connect(settings.database_url, busy_timeout_s=BUSY_TIMEOUT_S)
             worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-            return Station(worker_id, db, Store(settings.store_url), settings, WORK_DIR, log)
+            return Context(worker_id, db, Store(settings.store_url), settings, WORK_DIR, log)
         except DatabaseUnavailable as error:
             if wait == 0.5:
                 log.warning("database_unavailable", extra={"fields": {"error": error}})
@@ -125,7 +125,7 @@ def heed_signals(executor: Executor) -> None:
 
     def listen() -> None:
         os.read(read_end, 1)
-        executor.station.event("stopping", worker=executor.station.worker_id)
+        executor.context.event("stopping", worker=executor.context.worker_id)
         executor.stop.set()
         later(ABANDON_S, abandon)
         later(EXIT_S, os._exit, 0)
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings()
         device = pick_device(args.device)
-        station = connect_patiently(settings, log)
+        context = connect_with_retry(settings, log)
     except ValidationError as error:
         for problem in error.errors():
             name = "T2I_" + "_".join(str(part) for part in problem["loc"]).upper()
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, DatabaseTooNew, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
-    executor = Executor(station, device, args.batch, args.engines, args.once)
+    executor = Executor(context, device, args.batch, args.engines, args.once)
     heed_signals(executor)
     return executor.run()
 

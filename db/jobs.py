@@ -115,7 +115,7 @@ def normalise(prompt: str) -> str:
     return " ".join(prompt.casefold().split())[:SEARCH_LENGTH]
 
 
-def check_text(name: str, text: str, longest: int | None = None) -> None:
+def check_text(name: str, text: str, max_length: int | None = None) -> None:
     """Raise BadValue for text that a database cannot hold."""
     if "\x00" in text:
         raise BadValue(f"The {name} holds a NUL character; remove it.")
@@ -123,8 +123,8 @@ def check_text(name: str, text: str, longest: int | None = None) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise BadValue(f"The {name} holds half of a character (a lone surrogate); type it again.") from None
-    if longest is not None and not 1 <= len(text) <= longest:
-        raise BadValue(f"The {name} has {len(text)} characters; 1 to {longest} are permitted.")
+    if max_length is not None and not 1 <= len(text) <= max_length:
+        raise BadValue(f"The {name} has {len(text)} characters; 1 to {max_length} are permitted.")
 
 
 def finite(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What all jobs of one executor share: its identity, its database and store, its log, and patience with both."""
+"""What all jobs of one executor share: its identity, its database and store, its log, and the waiting for both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Station:
+class Context:
     """What all jobs of one executor share: who it is, where it reads and writes, what it logs to."""
 
     worker_id: str
@@ -46,7 +46,7 @@ class Station:
         """
         return reference if "/" in reference else artefacts.get(self.db, reference).key
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def retry(self, call: Callable[[], T]) -> T:
         """The call's answer; while the database is down it waits, longer each time, and says so once."""
         wait = 0.2
         while True:
@@ -59,16 +59,16 @@ class Station:
                 wait = min(wait * 2, 10.0)
 
 
-def sweep(station: Station) -> None:
+def sweep(context: Context) -> None:
     """Remove what jobs that have ended left behind: frames on this machine, and states nobody will go on from.
 
     An executor that is killed just after its job succeeded leaves them, and so does a job cancelled while it waits.
     """
-    for folder in station.work_dir.glob("*"):
+    for folder in context.work_dir.glob("*"):
         try:
-            if queue.get(station.db, folder.name).state in ENDED:
+            if queue.get(context.db, folder.name).state in ENDED:
                 shutil.rmtree(folder, ignore_errors=True)
         except UnknownJob:
             continue  # another studio's: two may share a folder
-    for job_id in artefacts.left_by_ended_jobs(station.db, "state", limit=SWEPT_AT_ONCE):
-        artefacts.discard(station.db, station.store, job_id=job_id, kind="state")
+    for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
+        artefacts.discard(context.db, context.store, job_id=job_id, kind="state")

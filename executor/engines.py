@@ -31,7 +31,7 @@ class EngineKey:
 
 class Engines:
     """The engines loaded last, at most `keep` of them unless jobs in progress need more: a chain from candidates to an
-    enlarged picture goes through four. Where memory is short, those not in use go earlier."""
+    upscaled picture goes through four. Where memory is short, those not in use go earlier."""
 
     def __init__(self, host: Host, *, keep: int = 4) -> None:
         self.host = host
@@ -47,15 +47,15 @@ class Engines:
         Raises what loading.load raises.
         """
         if key not in self._loaded:
-            while len(self._loaded) >= self._keep and self.drop_unused(in_use, most=1):
+            while len(self._loaded) >= self._keep and self.drop_unused(in_use, limit=1):
                 pass
             self._loaded[key] = loading.load(key.engine, key.checkpoint, key.clip, self.host)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
-    def drop_unused(self, in_use: set[EngineKey], most: int | None = None) -> int:
+    def drop_unused(self, in_use: set[EngineKey], limit: int | None = None) -> int:
         """Free the engines that no job needs, the one used longest ago first; returns how many there were."""
-        unused = [key for key in self._loaded if key not in in_use][:most]
+        unused = [key for key in self._loaded if key not in in_use][:limit]
         for key in unused:
             del self._loaded[key]
         if unused:

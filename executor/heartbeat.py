@@ -11,19 +11,19 @@ from collections.abc import Callable
 from db import queue
 from db.errors import LeaseLost, StoreUnavailable
 from db.queue import workers
-from executor.context import DATABASE_DOWN, Station, sweep
+from executor.context import DATABASE_DOWN, Context, sweep
 from executor.job import Work
 
 SWEEP_EVERY_S = 600.0
 BEAT_S = 1.0  # a page that watches a job sees it move at least so often
 
 
-class Heart(threading.Thread):
+class Heartbeat(threading.Thread):
     """Beats until `end()`. held: the jobs whose leases it keeps; status: a few words for the Queue page."""
 
-    def __init__(self, station: Station, held: Callable[[], list[Work]], status: Callable[[], str]) -> None:
+    def __init__(self, context: Context, held: Callable[[], list[Work]], status: Callable[[], str]) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._station, self._held, self._status = station, held, status
+        self._context, self._held, self._status = context, held, status
         self._end = threading.Event()
         self._said, self._said_at = "", 0.0
         self._requeued_at = self._swept_at = 0.0
@@ -34,7 +34,7 @@ class Heart(threading.Thread):
         self.join(1.0)
 
     def run(self) -> None:
-        settings = self._station.settings
+        settings = self._context.settings
         every = min(BEAT_S, settings.heartbeat_s, settings.lease_s / 4)
         wait = every
         while not self._end.wait(wait):
@@ -42,19 +42,19 @@ class Heart(threading.Thread):
                 self._beat()
             except DATABASE_DOWN as error:
                 if wait <= every:
-                    self._station.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])
+                    self._context.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])
                 wait = min(2 * wait, max(every, settings.lease_s / 4))
             except Exception as error:
                 # Whatever it is, jobs whose leases nobody renews would be done twice.
-                self._station.log.error("heartbeat_failed", exc_info=error)
+                self._context.log.error("heartbeat_failed", exc_info=error)
             else:
                 if wait > every:
-                    self._station.event("database_back")
+                    self._context.event("database_back")
                 wait = every
 
     def _beat(self) -> None:
         # Wall-clock time: what passes while a laptop's lid is closed counts against leases.
-        station, settings, now = self._station, self._station.settings, time.time()
+        context, settings, now = self._context, self._context.settings, time.time()
         silent_s = min(settings.heartbeat_s, settings.lease_s / 4)
         for work in self._held():
             step, at = work.reported
@@ -62,17 +62,17 @@ class Heart(threading.Thread):
                 self._report(work, now)
         status = self._status()
         if status != self._said or now - self._said_at >= settings.heartbeat_s:
-            workers.beat(station.db, station.worker_id, status)
+            workers.beat(context.db, context.worker_id, status)
             self._said, self._said_at = status, now
         if now - self._requeued_at >= min(5.0, settings.lease_s / 4):
             self._requeued_at = now
-            lapsed = queue.requeue_expired(station.db)
+            lapsed = queue.requeue_expired(context.db)
             if lapsed:
-                station.event("requeued", logging.WARNING, jobs=lapsed)
+                context.event("requeued", logging.WARNING, jobs=lapsed)
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
             try:
-                sweep(station)
+                sweep(context)
             except StoreUnavailable:
                 return  # tried again next time
 
@@ -80,14 +80,14 @@ class Heart(threading.Thread):
         step = work.step
         try:
             cancel = queue.heartbeat(
-                self._station.db,
-                worker_id=self._station.worker_id,
+                self._context.db,
+                worker_id=self._context.worker_id,
                 job_id=work.job.id,
                 step=step,
                 score=work.score,
                 steps_per_s=work.steps_per_s,
                 history=list(work.history),
-                lease_s=self._station.settings.lease_s,
+                lease_s=self._context.settings.lease_s,
             )
         except LeaseLost:
             # A job whose files are stored has ended just now; any other is somebody else's.

@@ -22,7 +22,7 @@ from db import artefacts, queue
 from db.artefacts import sources
 from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
-from executor.context import DATABASE_DOWN, Station
+from executor.context import DATABASE_DOWN, Context
 from executor.engines import EngineKey
 from executor.outputs import TYPES, File, Files
 from generator.checkpoints.store import upscaler_file
@@ -48,8 +48,8 @@ class Work:
     cancel, lost and broken are set by other threads and looked at between two steps.
     """
 
-    def __init__(self, job: Job, station: Station) -> None:
-        self.job, self.station = job, station
+    def __init__(self, job: Job, context: Context) -> None:
+        self.job, self.context = job, context
         self.params: JobParams
         self.key: EngineKey
         self.engine: Engine
@@ -91,12 +91,12 @@ class Work:
         DownloadsOff where this executor must not fetch any, UnknownArtefact or SourceHidden where a picture it starts
         from is gone."""
         self.params, self.key = params, EngineKey.of(self.job.engine, params)
-        station = self.station
-        station.patiently(lambda: sources.check(station.db, station.store, params.sources))
-        folder = self.station.settings.checkpoints_dir
+        context = self.context
+        context.retry(lambda: sources.check(context.db, context.store, params.sources))
+        folder = self.context.settings.checkpoints_dir
         if isinstance(params, Params) and params.upscale > 1:  # said before the picture is drawn
             upscaler_file(params.upscaler, folder)
-        if isinstance(params, DownloadParams) and not self.station.settings.downloads:
+        if isinstance(params, DownloadParams) and not self.context.settings.downloads:
             raise DownloadsOff(
                 "Downloads from the page are switched off here. The host can set T2I_DOWNLOADS=1, or run: "
                 f"python -m generator.checkpoints download {params.name}"
@@ -107,12 +107,12 @@ class Work:
 
     def read_state(self) -> dict[str, Any] | None:
         """The slot state saved by whoever ran this job before, its score curve taken over; None: start anew."""
-        station = self.station
-        saved = station.patiently(lambda: artefacts.of_job(station.db, self.job.id)).get("state")
+        context = self.context
+        saved = context.retry(lambda: artefacts.of_job(context.db, self.job.id)).get("state")
         if saved is None:
             return None
         try:
-            self.state = station.store.get(saved.key)
+            self.state = context.store.get(saved.key)
         except UnknownArtefact:
             return None
         return self.unpack_state()
@@ -147,7 +147,7 @@ class Work:
         self.state, self.history = None, []
         self._say("state_unusable", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
-    def took(self, step: Step) -> None:
+    def on_step(self, step: Step) -> None:
         """A step was made: note the progress, hand its picture over."""
         now = time.monotonic()
         if step.index != self.step or not self._step_times:  # a download is asked more often than it moves
@@ -157,16 +157,16 @@ class Work:
         if len(self.history) > 2 * HISTORY_POINTS:
             self.history = thin(self.history)
         files, image = self.files, step.image
-        files.took(step)
+        files.on_step(step)
         if image is not None and files.makes == "drawing":
             self._tasks.put(lambda: self._frame(step.index, image))
             if now - self._preview_at >= PREVIEW_EVERY_S and self._tasks.qsize() <= 2:
                 self._preview_at = now
                 self._tasks.put(lambda: self._preview(image))
-        if now - self._logged_at >= self.station.settings.heartbeat_s:
+        if now - self._logged_at >= self.context.settings.heartbeat_s:
             self._logged_at = now
             self._say("step", total=step.total, score=step.score, steps_per_s=self.steps_per_s)
-        if now - self._state_at >= self.station.settings.state_every_s and not step.done:
+        if now - self._state_at >= self.context.settings.state_every_s and not step.done:
             self.save_state()
 
     def save_state(self) -> None:
@@ -244,12 +244,12 @@ class Work:
     def _describe(self, error: Exception) -> tuple[str, str]:
         """(kind, sentence) of what went wrong while writing."""
         if isinstance(error, StoreUnavailable):
-            self.station.store_trouble = str(error)
+            self.context.store_trouble = str(error)
             return ("store_full" if isinstance(error, StoreFull) else "store_unavailable"), str(error)
         if isinstance(error, OSError):
-            self.station.store_trouble = str(error)
-            return "disk", f"The executor's folder {self.station.work_dir} cannot be written: {error.strerror}."
-        self.station.log.error("writing", exc_info=error, extra={"fields": {"job": self.job.id}})
+            self.context.store_trouble = str(error)
+            return "disk", f"The executor's folder {self.context.work_dir} cannot be written: {error.strerror}."
+        self.context.log.error("writing", exc_info=error, extra={"fields": {"job": self.job.id}})
         return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
 
     def _frame(self, index: int, image: torch.Tensor) -> None:
@@ -267,7 +267,7 @@ class Work:
 
     def _keep_lease(self) -> None:
         """After a pause (a laptop's lid) the job may be somebody else's already: ask before writing."""
-        if time.time() - self.reported[1] > self.station.settings.lease_s / 2:
+        if time.time() - self.reported[1] > self.context.settings.lease_s / 2:
             self._hold()
 
     def _save(self, file: File) -> None:
@@ -276,8 +276,8 @@ class Work:
         media_type, ext = TYPES[file.kind]
         width, height = file.size or (None, None)
         artefacts.save(
-            self.station.db,
-            self.station.store,
+            self.context.db,
+            self.context.store,
             job_id=self.job.id,
             kind=file.kind,
             data=file.data,
@@ -285,21 +285,21 @@ class Work:
             ext=ext,
             width=width,
             height=height,
-            held_by=self.station.worker_id,
+            held_by=self.context.worker_id,
         )
 
     def _succeed(self) -> None:
         if self.broken:
             return self._fail(*self.broken)
-        final = None if self.cancel else self.files.enlarged(lambda: self.cancel or self.lost, self._tell)
+        final = None if self.cancel else self.files.upscaled(lambda: self.cancel or self.lost, self._tell)
         if self.cancel:
             return self._cancelled()
         for file in self.files.finished(self.score, final, self._tell):
             self._store(file)
         self._hold()
-        self.station.patiently(
+        self.context.retry(
             lambda: queue.succeed(
-                self.station.db, worker_id=self.station.worker_id, job_id=self.job.id, score=self.score
+                self.context.db, worker_id=self.context.worker_id, job_id=self.job.id, score=self.score
             )
         )
         self._say("succeeded", score=self.score)
@@ -310,7 +310,7 @@ class Work:
         for attempt in range(1, STORE_TRIES + 1):
             self._hold()
             try:
-                return self.station.patiently(lambda: self._save(file))
+                return self.context.retry(lambda: self._save(file))
             except StoreUnavailable:
                 if attempt == STORE_TRIES:
                     raise
@@ -319,17 +319,17 @@ class Work:
     def _hold(self) -> None:
         """Raises LeaseLost unless the job is still this executor's; its lease is renewed."""
         if self.lost:
-            raise LeaseLost(self.job.id, self.station.worker_id)
+            raise LeaseLost(self.job.id, self.context.worker_id)
         now = time.time()
-        self.station.patiently(
+        self.context.retry(
             lambda: queue.heartbeat(
-                self.station.db,
-                worker_id=self.station.worker_id,
+                self.context.db,
+                worker_id=self.context.worker_id,
                 job_id=self.job.id,
                 step=self.step,
                 score=self.score,
                 history=list(self.history),
-                lease_s=self.station.settings.lease_s,
+                lease_s=self.context.settings.lease_s,
             )
         )
         self.reported = (self.step, now)
@@ -341,10 +341,10 @@ class Work:
                 self._store(file)
         except (OSError, StoreUnavailable) as error:
             self._say("last_picture_lost", logging.WARNING, error=str(error))
-        self.station.patiently(
+        self.context.retry(
             lambda: queue.fail(
-                self.station.db,
-                worker_id=self.station.worker_id,
+                self.context.db,
+                worker_id=self.context.worker_id,
                 job_id=self.job.id,
                 kind=kind,
                 message=message,
@@ -354,16 +354,14 @@ class Work:
         self._clean()
 
     def _cancelled(self) -> None:
-        self.station.patiently(
-            lambda: queue.cancel_now(self.station.db, worker_id=self.station.worker_id, job_id=self.job.id)
+        self.context.retry(
+            lambda: queue.cancel_now(self.context.db, worker_id=self.context.worker_id, job_id=self.job.id)
         )
         self._say("cancelled")
         self._clean()
 
     def _release(self, reason: str) -> None:
-        self.station.patiently(
-            lambda: queue.release(self.station.db, worker_id=self.station.worker_id, job_id=self.job.id)
-        )
+        self.context.retry(lambda: queue.release(self.context.db, worker_id=self.context.worker_id, job_id=self.job.id))
         self._say("given_back", reason=reason)
 
     def _clean(self) -> None:
@@ -371,18 +369,18 @@ class Work:
         if self._files:
             self._files.discard()
         try:
-            artefacts.discard(self.station.db, self.station.store, job_id=self.job.id, kind="state")
+            artefacts.discard(self.context.db, self.context.store, job_id=self.job.id, kind="state")
         except (StoreUnavailable, *DATABASE_DOWN) as error:
             self._say("state_left", logging.WARNING, error=str(error).splitlines()[0])
 
     def _say(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
-        self.station.event(event, level, job=self.job.id, step=self.step, **fields)
+        self.context.event(event, level, job=self.job.id, step=self.step, **fields)
 
     def _tell(self, event: str, error: BaseException) -> None:
         self._say(event, logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
     def _read_source(self, reference: str) -> bytes:
-        return self.station.store.get(self.station.key_of(reference))
+        return self.context.store.get(self.context.key_of(reference))
 
     @property
     def files(self) -> Files:
@@ -392,4 +390,4 @@ class Work:
 
     @property
     def _folder(self) -> Path:
-        return self.station.work_dir / self.job.id
+        return self.context.work_dir / self.job.id

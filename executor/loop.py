@@ -22,10 +22,10 @@ from db.errors import DbError, StoreUnavailable
 from db.jobs import Job
 from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
-from executor.context import DATABASE_DOWN, Station
+from executor.context import DATABASE_DOWN, Context
 from executor.engines import EngineKey, Engines
 from executor.failures import is_ours, sentence_for
-from executor.heartbeat import Heart
+from executor.heartbeat import Heartbeat
 from executor.job import Work
 from executor.memory import (
     free_cached,
@@ -40,7 +40,7 @@ from generator import registry
 from generator.checkpoints.inventory import wrong_default
 from generator.device import Host
 from generator.images.decode import decode_image
-from generator.tiling import MOST_PX
+from generator.tiling import MAX_PX
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,20 +51,20 @@ IDLE_S = 0.5
 CANCEL_LOOK_S = 0.02
 LIMIT_FORGOTTEN_S = 600.0  # after running out of memory, a full batch is tried again so much later
 STOP_S = 5.0  # how long files being written are awaited when the executor stops
-LONGEST_WAIT_S = 30.0
-MOST_BYTES = 512 << 20  # of a picture in the store: what the studio enlarged itself may be larger than an upload
+MAX_WAIT_S = 30.0
+MAX_BYTES = 512 << 20  # of a picture in the store: what the studio upscaled itself may be larger than an upload
 
 
 class Executor:
     """One process that works on up to `places` jobs at once, on one device, until `stop` is set."""
 
-    def __init__(self, station: Station, device: str, places: int, engines: Sequence[str], once: bool = False) -> None:
-        self.station, self.device, self.places, self.names, self.once = station, device, places, list(engines), once
+    def __init__(self, context: Context, device: str, places: int, engines: Sequence[str], once: bool = False) -> None:
+        self.context, self.device, self.places, self.names, self.once = context, device, places, list(engines), once
         self.stop = threading.Event()
         self.held: list[Work] = []  # every claimed job, those whose files are still being written included
         self.active: list[Work] = []  # those with a place in a batch
         self.status = "starting"
-        self._engines = Engines(Host(device, station.settings.checkpoints_dir, self.read_image))
+        self._engines = Engines(Host(device, context.settings.checkpoints_dir, self.read_image))
         self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False
@@ -73,16 +73,16 @@ class Executor:
 
     def run(self) -> int:
         """Work until told to stop, or with `once` until the queue is empty; the exit status."""
-        station = self.station
-        station.patiently(self._register)
-        heart = Heart(station, lambda: list(self.held), lambda: self.status)
-        heart.start()
-        station.event(
-            "ready", worker=station.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
+        context = self.context
+        context.retry(self._register)
+        heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
+        heartbeat.start()
+        context.event(
+            "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
         )
-        settings = station.settings
+        settings = context.settings
         if trouble := wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir):
-            station.event("wrong_default", logging.WARNING, error=trouble)
+            context.event("wrong_default", logging.WARNING, error=trouble)
         while not self.stop.is_set():
             self._leave()
             self._refill()
@@ -95,14 +95,14 @@ class Executor:
                 self._warm_up()
                 self.stop.wait(0.05 if self.held else IDLE_S * random.uniform(0.7, 1.3))
         self._hand_back()
-        heart.end()
-        station.patiently(lambda: workers.stop(station.db, station.worker_id))
-        station.event("stopped", worker=station.worker_id)
+        heartbeat.end()
+        context.retry(lambda: workers.stop(context.db, context.worker_id))
+        context.event("stopped", worker=context.worker_id)
         return 0
 
     def _warm_up(self) -> None:
         """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
-        settings = self.station.settings
+        settings = self.context.settings
         if self._warm or settings.default_engine not in {*self.names} & {*registry.drawing_engines()}:
             return
         self._warm = True
@@ -113,9 +113,9 @@ class Executor:
             params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
             self._engines.get(EngineKey.of(settings.default_engine, params), set())
         except Exception as error:  # the first job will fail with the same, in its own name
-            self.station.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+            self.context.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
         else:
-            self.station.event("loaded", engine=settings.default_engine, checkpoint=name)
+            self.context.event("loaded", engine=settings.default_engine, checkpoint=name)
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""
@@ -123,20 +123,20 @@ class Executor:
             if not work.ended.is_set():
                 work.lost = True
                 try:
-                    queue.release(self.station.db, worker_id=self.station.worker_id, job_id=work.job.id)
-                    self.station.event("given_back", job=work.job.id, reason="stopping in the middle of a step")
+                    queue.release(self.context.db, worker_id=self.context.worker_id, job_id=work.job.id)
+                    self.context.event("given_back", job=work.job.id, reason="stopping in the middle of a step")
                 except (DbError, sa.exc.SQLAlchemyError):
                     continue  # not this executor's any more, or its lease will expire
-        workers.stop(self.station.db, self.station.worker_id)
+        workers.stop(self.context.db, self.context.worker_id)
 
     def read_image(self, reference: str) -> Image.Image:
         """A picture named in a job's parameters: its key in the store, or the id of its record."""
-        return decode_image(self.station.store.get(self.station.key_of(reference)), MOST_BYTES, MOST_PX)
+        return decode_image(self.context.store.get(self.context.key_of(reference)), MAX_BYTES, MAX_PX)
 
     def _register(self) -> None:
         workers.register(
-            self.station.db,
-            worker_id=self.station.worker_id,
+            self.context.db,
+            worker_id=self.context.worker_id,
             device=self.device,
             engines=self.names,
             places=self.places,
@@ -147,7 +147,7 @@ class Executor:
     def _describe(self) -> str:
         if self.active:
             return f"{len(self.active)} of {self.places} places taken"
-        return self.station.store_trouble or ("storing" if self.held else "idle")
+        return self.context.store_trouble or ("storing" if self.held else "idle")
 
     # Places: who leaves, who comes
 
@@ -170,7 +170,7 @@ class Executor:
 
     def _asked_to_cancel(self) -> set[str]:
         try:
-            return queue.to_be_cancelled(self.station.db, [work.job.id for work in self.active])
+            return queue.to_be_cancelled(self.context.db, [work.job.id for work in self.active])
         except DATABASE_DOWN:
             return set()  # the heartbeat asks again
 
@@ -191,18 +191,18 @@ class Executor:
         self._drain = False
         self._claim_at = now + IDLE_S
         try:
-            if self.station.store_trouble:
+            if self.context.store_trouble:
                 # Nothing is claimed that could not be kept, so jobs wait instead of failing one by one.
                 self._try_store()
             claimed = self._claim(free)
         except (StoreUnavailable, *DATABASE_DOWN) as error:
             if self._wait == IDLE_S:
-                self.station.event("waiting", logging.WARNING, error=str(error).splitlines()[0])
-            self._wait = min(2 * self._wait, LONGEST_WAIT_S)
+                self.context.event("waiting", logging.WARNING, error=str(error).splitlines()[0])
+            self._wait = min(2 * self._wait, MAX_WAIT_S)
             self._claim_at = now + self._wait
             return
         self._wait = IDLE_S
-        newcomers = [Work(job, self.station) for job in claimed]
+        newcomers = [Work(job, self.context) for job in claimed]
         self.held += newcomers
         for work in newcomers:
             if self.stop.is_set():
@@ -211,21 +211,21 @@ class Executor:
                 self._open(work)
 
     def _try_store(self) -> None:
-        key = f"executors/{self.station.worker_id}.txt"
-        self.station.store.put(key, b"Can this store be written?")
-        self.station.store.delete(key)
-        self.station.store_trouble = None
-        self.station.event("store_back")
+        key = f"executors/{self.context.worker_id}.txt"
+        self.context.store.put(key, b"Can this store be written?")
+        self.context.store.delete(key)
+        self.context.store_trouble = None
+        self.context.event("store_back")
 
     def _claim(self, free: int) -> list[Job]:
         def claim(batch_key: str | None) -> list[Job]:
             return queue.claim(
-                self.station.db,
-                worker_id=self.station.worker_id,
+                self.context.db,
+                worker_id=self.context.worker_id,
                 limit=free,
                 engines=self.names,
                 batch_key=batch_key,
-                lease_s=self.station.settings.lease_s,
+                lease_s=self.context.settings.lease_s,
             )
 
         if self.active and time.monotonic() - self._open_turn_at < SAME_BATCH_S:
@@ -259,14 +259,14 @@ class Executor:
                 return
             if work.key not in self._engines:
                 self.status = f"loading {job.engine} {work.key.checkpoint}"
-                self.station.event("loading", engine=job.engine, checkpoint=work.key.checkpoint)
+                self.context.event("loading", engine=job.engine, checkpoint=work.key.checkpoint)
             work.engine = self._engines.get(work.key, {other.key for other in self.active})
             work.open(work.read_state())
         except Exception as error:
             trouble = error
         else:
             self.active.append(work)
-            self.station.event("opened", job=job.id, attempt=job.attempt, step=work.step, batch=work.params.batch_key)
+            self.context.event("opened", job=job.id, attempt=job.attempt, step=work.step, batch=work.params.batch_key)
             return
         if is_device_lost(trouble):
             raise trouble
@@ -316,7 +316,7 @@ class Executor:
                 if step.error is not None:
                     self._fail_with(work, step.error)
                     continue
-                work.took(step)
+                work.on_step(step)
                 if step.done:
                     self._end(work, work.finish)
                 else:
@@ -333,7 +333,7 @@ class Executor:
         else:
             # One of them made the whole batch fail. Each makes its steps up to there and that one alone: this shows
             # which, and whoever is still there has got past it.
-            self.station.event("batch_failed", logging.ERROR, jobs=len(batch), error=f"{trouble}")
+            self.context.event("batch_failed", logging.ERROR, jobs=len(batch), error=f"{trouble}")
             for work, index in zip(batch, began, strict=True):
                 work.alone_past = index
                 self._rewind(work)
@@ -343,7 +343,7 @@ class Executor:
         if len(batch) > 1:
             keep = len(batch) // 2
             self._limit(batch[0].batch, keep)
-            self.station.event("out_of_memory", logging.WARNING, batch=len(batch), batch_now=keep)
+            self.context.event("out_of_memory", logging.WARNING, batch=len(batch), batch_now=keep)
             for work in batch[keep:]:
                 self._end(work, lambda work=work: work.give_back("out of memory"))
             for work in batch[:keep]:
@@ -352,7 +352,7 @@ class Executor:
         work = batch[0]
         micro_batch = halve_micro_batch(work.engine, work.params.cutouts_per_step)
         if micro_batch is not None:
-            self.station.event("out_of_memory", logging.WARNING, job=work.job.id, micro_batch_now=micro_batch)
+            self.context.event("out_of_memory", logging.WARNING, job=work.job.id, micro_batch_now=micro_batch)
             self._rewind(work)
             return
         self._fail(work, "out_of_memory", too_large_even_alone(work.params, self.device))
@@ -370,9 +370,9 @@ class Executor:
 
     def _fail_with(self, work: Work, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
-            self.station.store_trouble = str(error)
+            self.context.store_trouble = str(error)
         if not is_ours(error) and not is_out_of_memory(error):
-            self.station.log.error("engine_error", exc_info=error, extra={"fields": {"job": work.job.id}})
+            self.context.log.error("engine_error", exc_info=error, extra={"fields": {"job": work.job.id}})
         self._fail(work, *sentence_for(error, step=work.step, size=work.size, device=self.device))
 
     def _fail(self, work: Work, kind: str, message: str) -> None:

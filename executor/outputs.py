@@ -16,7 +16,7 @@ from generator.output.film import Recorder
 from generator.output.inherited import settings_in, with_settings
 from generator.output.metadata import encode_png
 from generator.params import JobParams, Params
-from generator.upscaler.model import NotEnlarged, enlarging
+from generator.upscaler.model import NotUpscaled, upscale_steps
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class File:
 
 
 class Files:
-    """What one job has made so far. Used by one thread, but for `took`."""
+    """What one job has made so far. Used by one thread, but for `on_step`."""
 
     def __init__(
         self, engine: str, params: JobParams, folder: Path, read: Callable[[str], bytes], **upscaling: Any
@@ -67,7 +67,7 @@ class Files:
         self._last: torch.Tensor | None = None
         self._result: dict[str, Any] | None = None
 
-    def took(self, step: Step) -> None:
+    def on_step(self, step: Step) -> None:
         """Keeps what the newest step has made."""
         if step.image is not None:
             self._last = step.image
@@ -82,18 +82,18 @@ class Files:
             self._recorder = Recorder(self.folder, self.params, self.engine)
         self._recorder.add(index, image)
 
-    def enlarged(self, stop: Callable[[], bool], say: Say) -> Image.Image | None:
+    def upscaled(self, stop: Callable[[], bool], say: Say) -> Image.Image | None:
         """The finished drawing as large as `upscale` says; None where it stays as drawn or `stop` says so."""
         drawn = self._recorder.last() if self._recorder else None
         final = None
         if isinstance(self.params, Params) and self.params.upscale > 1 and drawn is not None:
             try:
-                for progress in enlarging(drawn, self.params.upscale, self.params.upscaler, **self._upscaling):
+                for progress in upscale_steps(drawn, self.params.upscale, self.params.upscaler, **self._upscaling):
                     if stop():
                         return None
                     final = progress.image
-            except NotEnlarged as error:
-                say("not_enlarged", error)
+            except NotUpscaled as error:
+                say("not_upscaled", error)
         return final
 
     def finished(self, score: float | None, final: Image.Image | None, say: Say) -> Iterator[File]:

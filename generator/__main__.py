@@ -218,7 +218,7 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
     score: float | None = None
     try:
         score = _steps(given, engine, wanted, device, recorder)
-        final = _enlarged(recorder, wanted, device, given["checkpoints_dir"])
+        final = _upscaled(recorder, wanted, device, given["checkpoints_dir"])
         _store(target, recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"]))
         if given["frames"]:
             recorder.frames_to(target.with_name(target.name + "-frames"))
@@ -269,17 +269,17 @@ def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder:
     return score
 
 
-def _enlarged(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: Path) -> Image.Image | None:
+def _upscaled(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: Path) -> Image.Image | None:
     """The finished picture as large as `upscale` says; None, and a line that says why, where it stays as drawn."""
     drawn = recorder.last()
     if wanted.upscale == 1 or drawn is None:
         return None
-    from generator.upscaler.model import NotEnlarged, enlarge
+    from generator.upscaler.model import NotUpscaled, upscale
 
     try:
-        return enlarge(drawn, wanted.upscale, wanted.upscaler, device=device, checkpoints_dir=checkpoints_dir)
-    except NotEnlarged as error:
-        print(f"The picture is not enlarged: {error}", file=sys.stderr)
+        return upscale(drawn, wanted.upscale, wanted.upscaler, device=device, checkpoints_dir=checkpoints_dir)
+    except NotUpscaled as error:
+        print(f"The picture is not upscaled: {error}", file=sys.stderr)
         return None
 
 

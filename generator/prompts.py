@@ -23,7 +23,7 @@ class PromptError(ValueError):
 class Prompt:
     """One text (or picture reference), its weight (negative avoids) and its stop.
 
-    stop: a spherical distance below which this prompt no longer pulls (-inf: never).
+    stop: a spherical distance below which this prompt no longer guides (-inf: never).
     """
 
     text: str
@@ -31,7 +31,7 @@ class Prompt:
     stop: float = -math.inf
 
 
-def parse_prompts(prompts: str, *, avoid_only: bool = False) -> tuple[Prompt, ...]:
+def parse_prompts(prompts: str, *, negative_only: bool = False) -> tuple[Prompt, ...]:
     """`"a red heart:2 | blurry:-1"` -> two Prompts.
 
     A colon belongs to the text unless what follows it looks like a number or nothing but a number was meant
@@ -44,7 +44,7 @@ def parse_prompts(prompts: str, *, avoid_only: bool = False) -> tuple[Prompt, ..
     if len(parts) > MAX_PROMPTS:
         raise PromptError(f"has {len(parts)} parts; at most {MAX_PROMPTS} are allowed.")
     parsed = tuple(_parse_one(part) for part in parts)
-    if not avoid_only and all(p.weight <= 0 for p in parsed):
+    if not negative_only and all(p.weight <= 0 for p in parsed):
         raise PromptError("has no part with a weight above 0, so there is nothing to draw.")
     return parsed
 

@@ -14,7 +14,7 @@ GRID = 8  # px: tiles start on the grid of the attention windows, so that a tile
 TILE = 128  # px of the small picture
 TILES = (32, 1024)  # px, the least and the greatest tile one may choose
 OVERLAP = 48  # px
-MOST_PX = 64_000_000  # of the large picture: 768 MB while it is put together
+MAX_PX = 64_000_000  # of the large picture: 768 MB while it is put together
 
 
 def overlap_of(tile: int) -> int:
@@ -31,7 +31,7 @@ def spans(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def blends(parts: list[tuple[int, int]], side: int, overlap: int, scale: int) -> Tensor:
-    """(tiles, scale * side): what each tile counts at each px of the enlarged side; sums to 1 over the tiles.
+    """(tiles, scale * side): what each tile counts at each px of the large side; sums to 1 over the tiles.
 
     A tile counts nothing in the outer third of an overlap, where it lacks what lies around, and more and more in the
     middle third.

@@ -41,7 +41,7 @@ def _queue(visitor: Submitter) -> None:
     with plain_errors():
         db = the_studio().db
         running = [job for job in queue.running_jobs(db) if _wanted(job, visitor)]
-        waiting = queue.queued_jobs(db, limit=job_card.MOST_WAITING)
+        waiting = queue.queued_jobs(db, limit=job_card.MAX_WAITING)
         if running or waiting:
             executor_missing()
         else:
@@ -76,7 +76,7 @@ def _running(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
 
 
 def _waiting_list(waiting: list[Job], visitor: Submitter) -> None:
-    total = len(waiting) if len(waiting) < job_card.MOST_WAITING else queue.counts(the_studio().db)[State.QUEUED]
+    total = len(waiting) if len(waiting) < job_card.MAX_WAITING else queue.counts(the_studio().db)[State.QUEUED]
     st.header(_("Waiting ({count})", count=total), anchor=False)
     # What is hidden keeps its place in the line.
     placed = [(n, job) for n, job in enumerate(waiting, start=1) if _wanted(job, visitor)]

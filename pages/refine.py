@@ -1,4 +1,4 @@
-"""Refine: candidates of a prompt, marked, varied and enlarged in rows; one refinement under ?refinement=<id>."""
+"""Refine: candidates of a prompt, marked, varied and upscaled in rows; one refinement under ?refinement=<id>."""
 
 from __future__ import annotations
 

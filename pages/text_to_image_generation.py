@@ -217,7 +217,7 @@ def _more_settings(
                 )
                 kept_prompts = form.remembered().get("set_image_prompts")
                 if kept_prompts and not uploads["image_prompts"]:
-                    named = [one.text for one in parse_prompts(kept_prompts, avoid_only=True)]
+                    named = [one.text for one in parse_prompts(kept_prompts, negative_only=True)]
                     _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
             drawn = [field for field in fields if field.name not in OWN_WIDGET]
             for at in range(0, len(drawn), 2):
@@ -278,12 +278,12 @@ def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))
     if params.upscale > 1:
         large = (width * params.upscale, height * params.upscale)
-        sizes = _("{size} px, enlarged to {large} px", size=f"{width} × {height}", large="{} × {}".format(*large))
+        sizes = _("{size} px, upscaled to {large} px", size=f"{width} × {height}", large="{} × {}".format(*large))
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
-    folder, enlarger = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
-    absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *enlarger)]
+    folder, upscalers = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
+    absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *upscalers)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:
         st.caption(_("Not installed on this machine yet:"))

@@ -32,10 +32,10 @@ from studio.engines import engine_title
 
 _HERE = Path(__file__).resolve().parent
 SHAPES = ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3))  # columns and rows, the smallest that holds all pictures
-MOST = 15
-MOST_RUNNING = 5
-MOST_VOTED = 5
-MOST_BYTES = 600_000  # larger pictures are shown by their thumbnails
+MAX_PICTURES = 15
+MAX_RUNNING = 5
+MAX_VOTED = 5
+MAX_BYTES = 600_000  # larger pictures are shown by their thumbnails
 # No sign of the server for this long, in s and in refreshes: the page is loaded again as soon as the server answers.
 SILENT_S, SILENT_REFRESHES = 4.0, 5
 FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something of every picture that was there
@@ -101,10 +101,10 @@ def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
     db, engines, visitor = the_studio().db, registry.drawing_engines(), the_visitor()
     others = [name for name in registry.ENGINES if name not in engines]
     running = [job for job in queue.running_jobs(db) if may_see(visitor, job) and job.engine in engines]
-    best = wall.best_voted(db, standings.best_first(db), engines, limit=MOST_VOTED)
-    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=MOST)
-    jobs = {job.id: job for job in [*running[:MOST_RUNNING], *(job for job, _ in best), *newest]}
-    return dict(list(jobs.items())[:MOST]), {job.id: tally for job, tally in best}, len(running)
+    best = wall.best_voted(db, standings.best_first(db), engines, limit=MAX_VOTED)
+    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=MAX_PICTURES)
+    jobs = {job.id: job for job in [*running[:MAX_RUNNING], *(job for job, _ in best), *newest]}
+    return dict(list(jobs.items())[:MAX_PICTURES]), {job.id: tally for job, tally in best}, len(running)
 
 
 def arrange(before: Sequence[str | None], wanted: Sequence[str], places: int) -> list[str | None]:
@@ -134,7 +134,7 @@ def _data(job: Job, files: dict[str, Artefact]) -> bytes | None:
     if job.state == State.RUNNING:
         return load(files.get("preview"))
     picture = files.get("picture")
-    if picture is None or picture.size > MOST_BYTES:
+    if picture is None or picture.size > MAX_BYTES:
         picture = files.get("thumbnail")
     return load(picture)
 

@@ -20,7 +20,7 @@ from scipy import sparse
 from ratings.bradley_terry import PRIOR_SD, Array, fit
 
 LEVEL = 0.95
-FEWEST_VOTERS = 20
+MIN_VOTERS = 20
 
 # Numbers in the arrays of the replicates that are fitted together; there are some twenty such arrays of 8 bytes each.
 _AT_ONCE = 1_000_000
@@ -54,7 +54,7 @@ def rate(
     """
     items = design.shape[1]
     family = np.zeros(items, np.int64) if family is None else family
-    unit = voter if len(np.unique(voter)) >= FEWEST_VOTERS else np.arange(len(voter))
+    unit = voter if len(np.unique(voter)) >= MIN_VOTERS else np.arange(len(voter))
     design, row = _distinct(design)
     cells = (row, unit)
     shape = (design.shape[0], int(unit.max(initial=-1)) + 1)
@@ -82,8 +82,8 @@ def rate(
 def _looseness(design: sparse.csr_array, played: Array, theta: Array) -> float:
     """n / (n - p), p being the strengths that the votes rather than the prior decide; at most 4."""
     chance = 1 / (1 + np.exp(-(design @ theta)))
-    told = abs(design).T @ (played * chance * (1 - chance))
-    fitted = float((told / (told + PRIOR_SD**-2)).sum())
+    information = abs(design).T @ (played * chance * (1 - chance))
+    fitted = float((information / (information + PRIOR_SD**-2)).sum())
     votes = float(played.sum())
     return min(4.0, votes / max(votes - fitted, 1e-9)) if votes else 1.0
 

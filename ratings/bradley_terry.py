@@ -25,7 +25,7 @@ PRIOR_SD = 1.0
 POINTS_PER_LOGIT = 400 / np.log(10)
 MIDDLE = 1000
 
-_LONGEST = 100
+_MAX_ITERATIONS = 100
 
 
 class NotConverged(ArithmeticError):
@@ -67,7 +67,7 @@ def fit(
 
     margin = design @ theta
     now = cost(theta, margin)
-    for _ in range(_LONGEST):
+    for _ in range(_MAX_ITERATIONS):
         chance = 1 / (1 + np.exp(-margin))
         slope = backward @ (played * chance - won) + precision * (theta - anchor)
         if not np.isfinite(slope).all():
@@ -97,7 +97,7 @@ def _solve(design: sparse.csr_array, backward: sparse.csr_array, curve: Array, d
     direction = scaled.copy()
     energy = (left * scaled).sum(0)
     enough = 1e-6 * energy
-    for _ in range(4 * _LONGEST):
+    for _ in range(4 * _MAX_ITERATIONS):
         if (energy <= enough).all():
             break
         bent = backward @ (curve * (design @ direction)) + PRIOR_SD**-2 * direction

@@ -17,9 +17,9 @@ from scipy import sparse
 from ratings.bootstrap import rate
 from ratings.bradley_terry import Array
 
-FEWEST_VOTES = 10  # between pictures that differ in the setting, one of which has the value
-MOST_VALUES = 8
-MOST_SETTINGS = 8
+MIN_VOTES = 10  # between pictures that differ in the setting, one of which has the value
+MAX_VALUES = 8
+MAX_SETTINGS = 8
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def effects(
     names = sorted({name for settings in (*first[:1000], *second[:1000]) for name in settings})
     found = [setting for name in names if (setting := _setting(name, first, second)) is not None]
     found.sort(key=lambda setting: -int((setting.first >= 0).sum()))
-    chosen = _together(found)[:MOST_SETTINGS]
+    chosen = _together(found)[:MAX_SETTINGS]
     if not chosen:
         return []
     items = [(n, value) for n, setting in enumerate(chosen) for value in setting.values]
@@ -64,15 +64,15 @@ def effects(
     columns, rows, signs = [], [], []
     for (n, setting), sign in product(enumerate(chosen), (1.0, -1.0)):
         side = setting.first if sign > 0 else setting.second
-        told = np.flatnonzero(side >= 0)
-        columns.append(side[told] + offsets[n])
-        rows.append(told)
-        signs.append(np.full(len(told), sign))
+        known = np.flatnonzero(side >= 0)
+        columns.append(side[known] + offsets[n])
+        rows.append(known)
+        signs.append(np.full(len(known), sign))
     place = (np.concatenate(rows), np.concatenate(columns))
     design = sparse.csr_array((np.concatenate(signs), place), shape=(len(share), len(items)))
-    told = np.flatnonzero(np.diff(design.indptr))
+    known = np.flatnonzero(np.diff(design.indptr))
     family = np.array([n for n, _ in items])
-    rated = rate(design[told], share[told], weight[told], voter[told], family=family)
+    rated = rate(design[known], share[known], weight[known], voter[known], family=family)
     return [
         Effect(
             chosen[n].name, value, float(rated.theta[i]), float(rated.low[i]), float(rated.high[i]), int(rated.votes[i])
@@ -89,10 +89,10 @@ def _setting(name: str, first: Sequence[Mapping[str, str]], second: Sequence[Map
         if one != other and one is not None and other is not None:
             count[one] = count.get(one, 0) + 1
             count[other] = count.get(other, 0) + 1
-    often = sorted((value for value in count if count[value] >= FEWEST_VOTES), key=lambda value: -count[value])
+    often = sorted((value for value in count if count[value] >= MIN_VOTES), key=lambda value: -count[value])
     if len(often) < 2:
         return None
-    values = sorted(often[:MOST_VALUES], key=_in_order)
+    values = sorted(often[:MAX_VALUES], key=_in_order)
     place = {value: n for n, value in enumerate(values)}
     sides = np.array([(place.get(a or "", -1), place.get(b or "", -1)) for a, b in pairs], np.int64)
     sides[(sides.min(1) < 0) | (sides[:, 0] == sides[:, 1])] = -1

@@ -17,7 +17,7 @@ from ratings.setting_effects import Effect, effects
 
 BEST = 24
 SCATTERED = 600
-MOST_BINS = 60
+MAX_BINS = 60
 _BINS_S = (60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
 _MANY = 5000  # contests; from here on fewer replicates do: the interval of one picture matters less
 
@@ -131,14 +131,14 @@ def _groups(names: Sequence[str], b: Ballots, weight: Array) -> tuple[Rated, ...
     numbers = {name: n for n, name in enumerate(groups)}
     group = np.array([numbers[name] for name in names], np.int64)
     first, second = group[b.first], group[b.second]
-    told = first != second
-    known = np.unique(np.concatenate([first[told], second[told]]))
+    between = first != second
+    known = np.unique(np.concatenate([first[between], second[between]]))
     if len(known) < 2:
         return ()
     place = np.full(len(groups), -1)
     place[known] = np.arange(len(known))
-    design = contests(place[first[told]], place[second[told]], len(known))
-    rated = rate(design, b.share[told], weight[told], b.voter[told])
+    design = contests(place[first[between]], place[second[between]], len(known))
+    rated = rate(design, b.share[between], weight[between], b.voter[between])
     rating, low, high = points(rated.theta), points(rated.low), points(rated.high)
     size = np.bincount(group, minlength=len(groups))
     found = []
@@ -166,8 +166,8 @@ def _clip(b: Ballots, weight: Array) -> Share | None:
     prompt = np.array([hash((p.prompt, p.clip)) for p in b.pictures], np.int64)
     score = np.array([np.nan if p.score is None else p.score for p in b.pictures])
     ahead = score[b.first] - score[b.second]
-    told = (prompt[b.first] == prompt[b.second]) & (b.share != 0.5) & np.isfinite(ahead) & (ahead != 0)
-    return share(((ahead > 0) == (b.share == 1))[told].astype(float), weight[told])
+    comparable = (prompt[b.first] == prompt[b.second]) & (b.share != 0.5) & np.isfinite(ahead) & (ahead != 0)
+    return share(((ahead > 0) == (b.share == 1))[comparable].astype(float), weight[comparable])
 
 
 def _points(pictures: Sequence[Picture], rating: Array, votes: NDArray[Any]) -> tuple[Point, ...]:
@@ -185,7 +185,7 @@ def _points(pictures: Sequence[Picture], rating: Array, votes: NDArray[Any]) -> 
 def _by_time(at: Array) -> tuple[int, tuple[tuple[float, int], ...]]:
     if not len(at):
         return _BINS_S[0], ()
-    bin_s = next((s for s in _BINS_S if at.max() // s - at.min() // s < MOST_BINS), _BINS_S[-1])
+    bin_s = next((s for s in _BINS_S if at.max() // s - at.min() // s < MAX_BINS), _BINS_S[-1])
     number = (at // bin_s).astype(np.int64)
     count = np.bincount(number - number.min())
     start = int(number.min())

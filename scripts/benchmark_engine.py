@@ -35,7 +35,7 @@ from generator.engines.vqgan_clip import VqganClip  # noqa: E402
 from generator.guidance.targets import spherical_distance  # noqa: E402
 from generator.images.convert import no_picture  # noqa: E402
 from generator.models.clip import ClipModel, openai_clip  # noqa: E402
-from generator.models.vqgan import VQGAN  # noqa: E402
+from generator.models.vqgan import VQModel  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
 
 LOOPS = ("ours", "z+quantize notebook", "nerdyrodent style")
@@ -46,7 +46,7 @@ REAL = ((256, 1024, REAL_DETAILS), (512, 224, 12, 768, 32, 77, 49408, 512, 8, 12
 SMALL = ((64, 1024, SMALL_DETAILS), (128, 96, 6, 256, 16, 77, 49408, 64, 1, 1), 128, 16)
 
 
-def models(arguments: argparse.Namespace) -> tuple[VQGAN, ClipModel]:
+def models(arguments: argparse.Namespace) -> tuple[VQModel, ClipModel]:
     """The same weights in every process: real ones by name, otherwise random from one seed."""
     if arguments.checkpoint:
         host = Host(arguments.device, Path(arguments.checkpoints_dir), no_picture)
@@ -55,7 +55,7 @@ def models(arguments: argparse.Namespace) -> tuple[VQGAN, ClipModel]:
     torch.manual_seed(0)
     (e_dim, n_embed, details), clip, _, _ = REAL if arguments.real else SMALL
     common = {"double_z": False, "in_channels": 3, "out_ch": 3, "num_res_blocks": 2, "dropout": 0.0}
-    vqgan = VQGAN({"embed_dim": e_dim, "n_embed": n_embed, "ddconfig": {**common, **details}})
+    vqgan = VQModel({"embed_dim": e_dim, "n_embed": n_embed, "ddconfig": {**common, **details}})
     return vqgan.eval().to(arguments.device), ClipModel(openai_clip("model").CLIP(*clip), "random").to(arguments.device)
 
 

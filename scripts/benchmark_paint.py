@@ -152,12 +152,12 @@ def main() -> int:
     print("| page | content, ms | times the empty app | server, ms | its CPU, ms |\n|---|---:|---:|---:|---:|")
     floor = statistics.median(seen["nothing"])
     for name, times in seen.items():
-        script = f"{told(ran[name])} | {used[name]:.0f}" if name in ran else " | "
-        print(f"| {name} | {told(times)} | {statistics.median(times) / floor:.2f} | {script} |")
+        script = f"{shown(ran[name])} | {used[name]:.0f}" if name in ran else " | "
+        print(f"| {name} | {shown(times)} | {statistics.median(times) / floor:.2f} | {script} |")
     return 0
 
 
-def told(times: list[float]) -> str:
+def shown(times: list[float]) -> str:
     """The median, and the least in brackets."""
     return f"{statistics.median(times):.0f} ({min(times):.0f})"
 

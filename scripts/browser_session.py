@@ -20,7 +20,7 @@ from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-LONGEST_S = 60.0
+TIMEOUT_S = 60.0
 FULL = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
 COOKIE = "t2i_visitor"
 
@@ -39,13 +39,13 @@ class Widget:
 
 
 class Session:
-    """One visitor. `errors` collects what went wrong: error boxes, exceptions, runs that did not end in LONGEST_S."""
+    """One visitor. `errors` collects what went wrong: error boxes, exceptions, runs that did not end in TIMEOUT_S."""
 
     def __init__(self, address: str, visitor: str) -> None:
         self._address = address
         self._visitor = visitor
         limits = httpx.Limits(max_connections=6)  # as a browser
-        self._http = httpx.AsyncClient(timeout=LONGEST_S, limits=limits, verify=False, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, verify=False, trust_env=False)
         self._seen: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refreshes: dict[str, asyncio.Task[None]] = {}
@@ -66,7 +66,7 @@ class Session:
             subprotocols=[websockets.Subprotocol("streamlit")],
             additional_headers={"Cookie": f"{COOKIE}={self._visitor}"},
             max_size=None,
-            open_timeout=LONGEST_S,
+            open_timeout=TIMEOUT_S,
         )
         self._keep(self._read())
         return self
@@ -130,12 +130,12 @@ class Session:
                 self._finished.get_nowait()
             await self._socket.send(message.SerializeToString())
             try:
-                async with asyncio.timeout(LONGEST_S):
+                async with asyncio.timeout(TIMEOUT_S):
                     ends = FULL if not fragment else (*FULL, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
                     while await self._finished.get() not in ends:
                         pass
             except TimeoutError:
-                self.errors.append(f"no answer in {LONGEST_S:.0f} s")
+                self.errors.append(f"no answer in {TIMEOUT_S:.0f} s")
         return time.monotonic() - started
 
     async def _read(self) -> None:

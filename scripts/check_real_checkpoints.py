@@ -147,7 +147,7 @@ def check(name: str) -> str:
         if kind == "biggan":
             draw(name, model)
         if kind == "upscaler" and model.upscale(torch.rand(1, 3, 16, 16)).shape != (1, 3, 64, 64):
-            raise SystemExit(f"{name}: does not enlarge four times")
+            raise SystemExit(f"{name}: does not upscale four times")
         if kind == "guided-diffusion":
             two_steps(name, model)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

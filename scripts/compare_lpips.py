@@ -39,10 +39,10 @@ def main() -> int:
         one, other = (torch.rand(2, 3, 48, 80, generator=generator) * 2 - 1 for _ in range(2))
         one.requires_grad_()
         made, wanted = ours(one, other), theirs(one, other).flatten()
-        pulls = [torch.autograd.grad(distance.sum(), one, retain_graph=True)[0] for distance in (made, wanted)]
+        gradients = [torch.autograd.grad(distance.sum(), one, retain_graph=True)[0] for distance in (made, wanted)]
         print(f"seed {seed}: ours {made.tolist()}, theirs {wanted.tolist()}")
         worst = max(worst, float((made.detach() / wanted.detach() - 1).abs().max()))
-        worst = max(worst, float((pulls[0] - pulls[1]).abs().max() / pulls[1].abs().max()))
+        worst = max(worst, float((gradients[0] - gradients[1]).abs().max() / gradients[1].abs().max()))
     print(f"greatest relative difference of distances and gradients: {worst:.2g}")
     return int(worst > ALLOWED)
 

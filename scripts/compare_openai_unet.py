@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from generator.models.openai_unet import ARCHITECTURES, Architecture
 from generator.sampling.samplers import timesteps_between
 from tests.real_formats import random_openai_unet
-from tests.small_diffusion import Pulled
+from tests.small_diffusion import TargetGuided
 
 SMALL = Architecture(
     (0.5, 1, 1), (2, 4), channels=64, head_channels=16
@@ -63,13 +63,13 @@ def original_guided_run(theirs: Any, steps: int = 5, seed: int = 0) -> torch.Ten
     def gradient(x: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            guess = diffusion.p_mean_variance(theirs, x, at, clip_denoised=False)["pred_xstart"]
+            denoised = diffusion.p_mean_variance(theirs, x, at, clip_denoised=False)["pred_xstart"]
             share = float(diffusion.sqrt_one_minus_alphas_cumprod[int(at)])
-            mixed = guess * share + x * (1 - share)
-            loss = Pulled.SCALE * (mixed - Pulled.target(mixed)).square().sum()
-            pull = -torch.autograd.grad(loss, x)[0]
-        size = pull.square().mean().sqrt()
-        return pull * size.clamp(max=0.05) / size
+            mixed = denoised * share + x * (1 - share)
+            loss = TargetGuided.SCALE * (mixed - TargetGuided.target(mixed)).square().sum()
+            cond_grad = -torch.autograd.grad(loss, x)[0]
+        size = cond_grad.square().mean().sqrt()
+        return cond_grad * size.clamp(max=0.05) / size
 
     torch.manual_seed(seed)
     x = torch.randn(1, 3, 16, 16)
@@ -99,7 +99,7 @@ def main() -> int:
         if architecture is SMALL:
             print("  of the original:", [round(v, 5) for v in wanted[:, :, 5, 9].flatten().tolist()])
             with torch.enable_grad():
-                made, wanted = Pulled.run(ours), original_guided_run(theirs)
+                made, wanted = TargetGuided.run(ours), original_guided_run(theirs)
             # Random weights take no noise off: the numbers of the picture run into the hundreds.
             gap = float((wanted - made).abs().max() / wanted.abs().max())
             worst = max(worst, gap)

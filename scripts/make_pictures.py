@@ -22,7 +22,7 @@ from generator.engines import loading  # noqa: E402
 from generator.images.decode import decode_image  # noqa: E402
 from generator.images.encode import to_image  # noqa: E402
 from generator.params import validate  # noqa: E402
-from generator.upscaler.model import enlarge  # noqa: E402
+from generator.upscaler.model import upscale  # noqa: E402
 
 PROMPTS = (
     "a red heart|a smiling face with sunglasses|a green tree|a banana|a blue car|a slice of pizza|a house|a dog|"
@@ -51,14 +51,14 @@ def draw(prompts: list[str], seeds: list[int], style: str | None, device: str) -
                     raise step.error
                 last[i] = step.image if step.image is not None else last[i]
         drawn = [to_image(image) for image in last]
-        pictures.append([enlarge(image, first.upscale) if first.upscale > 1 else image for image in drawn])
+        pictures.append([upscale(image, first.upscale) if first.upscale > 1 else image for image in drawn])
         seconds = time.perf_counter() - started
         print(f"seed {seeds[number]}: {len(row)} pictures in {seconds:.1f} s", flush=True)
     return pictures
 
 
 def sheet(prompts: list[str], rows: list[list[Image.Image]]) -> Image.Image:
-    """The pictures enlarged to CELL px, prompts above them."""
+    """The pictures scaled to CELL px, prompts above them."""
     width = len(prompts) * (CELL + GAP) + GAP
     page = Image.new("RGB", (width, CAPTION + len(rows) * (CELL + GAP) + GAP), "white")
     pen = ImageDraw.Draw(page)

@@ -137,8 +137,8 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _wait(condition: Any, longest_s: float = 1200.0) -> None:
-    deadline = time.monotonic() + longest_s
+def _wait(condition: Any, timeout_s: float = 1200.0) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise SystemExit("The studio did not get ready; is there an embedded model in generator/weights/?")

@@ -43,7 +43,7 @@ PLACES = 4
 IDLE_S = 0.5  # as executor/loop.py
 BEAT_S = 5.0
 LOOK_S = 60.0
-STORING_S = 1.5  # enlarging, the film, the files; the place is free meanwhile
+STORING_S = 1.5  # upscaling, the film, the files; the place is free meanwhile
 
 # engine: its share of the requests, steps, s a step of one job takes, share of that which each further job adds.
 ENGINES = {

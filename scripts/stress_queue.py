@@ -103,10 +103,10 @@ def check(db: sa.Engine, asked: Sequence[str]) -> Counter[str]:
     """Every job that was asked for succeeded, once, after a legal life. Returns how often each event occurred."""
     with reading(db) as conn:
         found = conn.execute(sa.select(jobs.c.id, jobs.c.state, jobs.c.attempt).order_by(jobs.c.id)).all()
-        told = conn.execute(sa.select(events.c.job_id, events.c.kind).order_by(events.c.id)).all()
+        log = conn.execute(sa.select(events.c.job_id, events.c.kind).order_by(events.c.id)).all()
     assert [row.id for row in found] == sorted(asked), "jobs were lost or made up"
     lives: dict[str, list[str]] = {row.id: [] for row in found}
-    for job_id, kind in told:
+    for job_id, kind in log:
         lives[job_id].append(kind)
     for row in found:
         life = lives[row.id]
@@ -115,7 +115,7 @@ def check(db: sa.Engine, asked: Sequence[str]) -> Counter[str]:
         assert life[0] == "queued" and life.count("succeeded") == 1, f"lost or doubled: {story}"
         assert all(b in FOLLOWS[a] for a, b in itertools.pairwise(life)), f"illegal life: {story}"
         assert row.attempt == 1 + life.count("lease_expired"), f"attempts miscounted: {story}"
-    return Counter(kind for _, kind in told)
+    return Counter(kind for _, kind in log)
 
 
 def _ask(db: sa.Engine, asked: list[str], draw: random.Random, at_least: int) -> None:

@@ -16,7 +16,7 @@ from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
 from studio.submit import new_job, submit_sheet
 
-MOST_CELLS = 48
+MAX_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
 ANY = ("any", "none")  # as a style: none in particular
 
@@ -124,10 +124,10 @@ def _permitted(every: Sequence[Mapping[str, Field]], name: str) -> str | None:
     if fields[0].choices:
         shared = [str(choice) for choice in fields[0].choices if all(choice in field.choices for field in fields)]
         return ", ".join(shared) or None
-    least = max((field.least for field in fields if field.least is not None), default=None)
-    most = min((field.most for field in fields if field.most is not None), default=None)
-    if least is not None and most is not None:
-        return f"{least:.10g} to {most:.10g}" if least <= most else None
+    minimum = max((field.minimum for field in fields if field.minimum is not None), default=None)
+    maximum = min((field.maximum for field in fields if field.maximum is not None), default=None)
+    if minimum is not None and maximum is not None:
+        return f"{minimum:.10g} to {maximum:.10g}" if minimum <= maximum else None
     return ""
 
 
@@ -135,16 +135,16 @@ def cells(engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
     """(label, engine, parameters) of every cell, row by row.
 
     base: the settings all cells have, prompt and seed among them. Raises BadParams, naming the cell, for the first
-    one that cannot be drawn, and for more than MOST_CELLS.
+    one that cannot be drawn, and for more than MAX_CELLS.
     """
     if columns is not None and columns.name == rows.name:
         raise BadWish("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name)
     count = len(rows.values) * (len(columns.values) if columns else 1)
-    if count > MOST_CELLS:
+    if count > MAX_CELLS:
         raise BadWish(
             "This makes {count} pictures; at most {most} are allowed. Take some values away.",
             count=count,
-            most=MOST_CELLS,
+            most=MAX_CELLS,
         )
     axes = [rows] if columns is None else [rows, columns]
     made = []

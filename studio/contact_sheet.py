@@ -12,8 +12,8 @@ SIDE = 256  # px of a picture
 GAP = 16
 LINE = 22
 INK, QUIET, PAPER, MAT = "#1a1a1a", "#5c5c5c", "#ffffff", "#ececec"
-MOST_COLUMNS = 8
-MOST_FRAMES = 60  # of a merged film
+MAX_COLUMNS = 8
+MAX_FRAMES = 60  # of a merged film
 FRAME_MS, HOLD_MS = 100, 1500
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -44,7 +44,7 @@ def contact_sheet(title: str, cells: Sequence[Cell], columns: int) -> bytes:
 
 def lay_out(title: str, cells: Sequence[Cell], columns: int, side: int = SIDE) -> tuple[Image.Image, list[Place]]:
     """The page with all its words and a mat where there is no picture, and each picture's left upper corner in px."""
-    columns = max(1, min(columns, MOST_COLUMNS, len(cells)))
+    columns = max(1, min(columns, MAX_COLUMNS, len(cells)))
     rows = -(-len(cells) // columns)
     width = GAP + columns * (side + GAP)
     tall = side + 2 * LINE + GAP
@@ -84,10 +84,10 @@ def merged_film(title: str, cells: Sequence[Cell], columns: int) -> bytes:
 
 
 def _frames(data: bytes, place: Place, side: int) -> list[tuple[Image.Image, Place]]:
-    """At most MOST_FRAMES of a GIF's frames, first and last among them, and where each goes."""
+    """At most MAX_FRAMES of a GIF's frames, first and last among them, and where each goes."""
     with Image.open(io.BytesIO(data)) as film:
         there = getattr(film, "n_frames", 1)
-        count = min(there, MOST_FRAMES)
+        count = min(there, MAX_FRAMES)
         made = []
         for number in range(count):
             film.seek(round(number * (there - 1) / max(count - 1, 1)))

@@ -22,7 +22,7 @@ from studio.engines import engine_title, engines_making
 from studio.errors import NotHost
 
 CONFIRMATION = "DELETE"
-LONGEST_TITLE = 100
+MAX_TITLE_LENGTH = 100
 _EXPORT = re.compile(r"evening-[0-9-]+\.zip")
 
 
@@ -132,7 +132,7 @@ def export(studio: Studio, submitter: Submitter, title: str, hours: float | None
     titles = {name: spec.title for name, spec in registry.ENGINES.items()}
     since = None if hours is None else time.time() - hours * 3600
     target = studio.settings.exports_dir / time.strftime("evening-%Y%m%d-%H%M%S.zip", time.gmtime())
-    wanted = Wanted(title.strip()[:LONGEST_TITLE] or "Pictures", titles, tuple(engines_making("result")), since)
+    wanted = Wanted(title.strip()[:MAX_TITLE_LENGTH] or "Pictures", titles, tuple(engines_making("result")), since)
     return target, write_evening(studio.db, studio.store, target, wanted)
 
 

@@ -8,7 +8,7 @@ from studio.context import Studio, Submitter
 from studio.errors import DownloadsOff
 from studio.submit import ask
 
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 
 
 def fetch(studio: Studio, submitter: Submitter, name: str) -> Job | None:
@@ -25,5 +25,5 @@ def fetch(studio: Studio, submitter: Submitter, name: str) -> Job | None:
 
 def under_way(studio: Studio) -> list[Job]:
     """Downloads that run or wait."""
-    live = [*queue.running_jobs(studio.db), *queue.queued_jobs(studio.db, limit=MOST_WAITING)]
+    live = [*queue.running_jobs(studio.db), *queue.queued_jobs(studio.db, limit=MAX_WAITING)]
     return [job for job in live if job.engine == "download"]

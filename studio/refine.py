@@ -158,7 +158,7 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
     """A row of the marked pictures upscaled; they stay favourites. Raises BadParams, TooManyQueued."""
     _check_some(marked)
     checkpoint = registry.ENGINES["upscale"].checkpoints[0]
-    label = f"enlarged {registry.CHECKPOINTS[checkpoint].scale} times"
+    label = f"upscaled {registry.CHECKPOINTS[checkpoint].scale} times"
     wanted = [(label, upscaling(studio, *one, checkpoint=checkpoint)) for one in marked]
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "checkpoint": checkpoint}
     row = NewSheet(kind="enlarged", wanted=wanted, layout=layout)

@@ -29,8 +29,8 @@ class Field:
     unit: str
     help: str
     choices: tuple[Any, ...] = ()  # texts, or whole numbers
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
     @property
     def title(self) -> str:
@@ -84,14 +84,14 @@ def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
     if name == "upscaler":
         return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
     if name in _CHOICES_OF:
-        return replace(field, kind="choices", choices=_CHOICES_OF[name], most=_bound(info, "max_length"))
+        return replace(field, kind="choices", choices=_CHOICES_OF[name], maximum=_bound(info, "max_length"))
     if get_origin(kind) is Literal:
         return replace(field, kind="choice", choices=get_args(kind))
     if kind is bool:
         return replace(field, kind="switch")
     if kind in (int, float):
-        least, most = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
-        return replace(field, kind="whole" if kind is int else "number", least=least, most=most)
+        minimum, maximum = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
+        return replace(field, kind="whole" if kind is int else "number", minimum=minimum, maximum=maximum)
     return field
 
 

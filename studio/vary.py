@@ -41,7 +41,7 @@ def variations_of(
 
 
 def drawing_of(studio: Studio, job: Job) -> Job:
-    """The job that drew a picture: of one that was enlarged, the one it was made from."""
+    """The job that drew a picture: of one that was upscaled, the one it was made from."""
     seen = {job.id}
     while makes(job.engine) != "drawing" and job.parent_id is not None and job.parent_id not in seen:
         job = queue.get(studio.db, job.parent_id)

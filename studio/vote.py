@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def pool(studio: Studio) -> Pool:
     """Pictures to deal pairs from; it serves everybody and may be kept for some seconds."""
-    # What was enlarged is the same picture again, and a ranking is none.
+    # What was upscaled is the same picture again, and a ranking is none.
     return pairs.pool(studio.db, registry.drawing_engines())
 
 

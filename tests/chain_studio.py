@@ -18,7 +18,7 @@ from db.jobs import Job
 from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
-from executor.context import Station
+from executor.context import Context
 from executor.loop import Executor
 from generator import registry
 from generator.params import validate_job
@@ -37,8 +37,8 @@ class ChainStudio:
         settings = Settings(database_url="", default_engine="rank")
         log = logging.getLogger("chain")
         log.propagate = False
-        station = Station("w1", self.db, self.store, settings, folder / "work", log)
-        self._executor = Executor(station, "cpu", 4, list(registry.ENGINES), once=True)
+        context = Context("w1", self.db, self.store, settings, folder / "work", log)
+        self._executor = Executor(context, "cpu", 4, list(registry.ENGINES), once=True)
         self._executor._warm = True  # nothing is loaded that no test asks for
 
     def add(

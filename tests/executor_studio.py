@@ -24,7 +24,7 @@ from db.jobs import ENDED, Job
 from generator.params import validate
 from tests import small_engine
 
-LONGEST_S = 90.0
+TIMEOUT_S = 90.0
 
 
 @cache
@@ -59,7 +59,7 @@ class Executor:
         """The exit status, minus the signal where one ended it; None while it runs."""
         return int(self._status.read_text()) if self._status.exists() else None
 
-    def wait(self, timeout: float = LONGEST_S) -> int:
+    def wait(self, timeout: float = TIMEOUT_S) -> int:
         deadline = time.monotonic() + timeout
         while (status := self.poll()) is None:
             if time.monotonic() > deadline:
@@ -135,7 +135,7 @@ class Studio:
         self.until(lambda: self.job(job.id).step >= step and self.job(job.id).state == "running")
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not condition():
             assert time.monotonic() < deadline, f"it did not happen; the log:\n{self.log.read_text()[-6000:]}"
             time.sleep(0.02)

@@ -23,7 +23,7 @@ from generator.device import Host
 from generator.images.convert import no_picture
 from generator.models.clip import openai_clip
 from generator.models.openai_unet import Architecture, OpenAIUNet
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 
 # OpenAI's own: embed_dim, image_resolution, vision_layers, vision_width, patch, context, vocabulary, text width, heads,
 # text layers.
@@ -72,8 +72,8 @@ def save_yaml(path: Path, params: dict[str, Any], *, gumbel: bool = False) -> No
     OmegaConf.save({"model": {"base_learning_rate": 4.5e-6, "target": target, "params": params}}, path)
 
 
-def random_vqgan(params: dict[str, Any], *, gumbel: bool = False) -> VQGAN:
-    return VQGAN({**params, "gumbel": gumbel}).eval()
+def random_vqgan(params: dict[str, Any], *, gumbel: bool = False) -> VQModel:
+    return VQModel({**params, "gumbel": gumbel}).eval()
 
 
 def save_lightning(path: Path, weights: dict[str, torch.Tensor], *, extra: Any = None, moments: bool = False) -> None:

@@ -46,7 +46,7 @@ def disco(**values: Any) -> GuidedDiffusionParams:
     return GuidedDiffusionParams(**{**real, **start, **small, **values})
 
 
-class Pulled(GuidedDiffusion):
+class TargetGuided(GuidedDiffusion):
     """Guided by the squared distance to one picture in place of CLIP, which another program can compute as well."""
 
     SCALE = 0.01

@@ -77,23 +77,23 @@ class SmallEngine:
         if any("long at 4" in slot.params.prompt and slot.index == 4 for slot in slots):
             time.sleep(30)
         for slot in slots:
-            self._as_told(slot, len(slots))
+            self._as_asked(slot, len(slots))
         loss = torch.stack([(slot.z - slot.target).square().mean() for slot in slots])
         loss.sum().backward()
         return [self._step(slot, float(-value)) for slot, value in zip(slots, loss.detach(), strict=True)]
 
-    def _as_told(self, slot: SmallSlot, batch: int) -> None:
+    def _as_asked(self, slot: SmallSlot, batch: int) -> None:
         # Drawn first, so that a step that breaks off has moved the noise on.
         slot.drawn = torch.randn(slot.z.shape, generator=slot.noise)
         prompt = slot.params.prompt
-        if told := re.search(r"memory for (\d+) cutouts", prompt):
-            if (self.micro_batch or slot.params.cutn) > int(told[1]):
+        if found := re.search(r"memory for (\d+) cutouts", prompt):
+            if (self.micro_batch or slot.params.cutn) > int(found[1]):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        elif (told := re.search(r"memory for (\d+)", prompt)) and batch > int(told[1]):
+        elif (found := re.search(r"memory for (\d+)", prompt)) and batch > int(found[1]):
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
-        if (told := re.search(r"broken at (\d+)", prompt)) and slot.index == int(told[1]):
+        if (found := re.search(r"broken at (\d+)", prompt)) and slot.index == int(found[1]):
             raise RuntimeError("shapes of a and b do not match")
-        if (told := re.search(r"nan at (\d+)", prompt)) and slot.index == int(told[1]):
+        if (found := re.search(r"nan at (\d+)", prompt)) and slot.index == int(found[1]):
             with torch.no_grad():
                 slot.z.fill_(float("nan"))
 

@@ -22,7 +22,7 @@ from generator.models.latent_unet import LatentDiffusionModel
 from generator.models.layout import Layout
 from generator.models.pixel_diffusion import PixelDiffusion
 from generator.models.restyle import Restyler
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.params import BigganClipParams, GuidedDiffusionParams, LatentDiffusionParams, VqganClipParams
 from tests.real_formats import load_named
 from tests.small_diffusion import SMALL, SmallClip
@@ -73,7 +73,7 @@ def last(engine: Any, params: Any) -> Step:
     return list(generate(engine, params))[-1]
 
 
-def vqgan(z_channels: int, n_embed: int, attention: list[int]) -> VQGAN:
+def vqgan(z_channels: int, n_embed: int, attention: list[int]) -> VQModel:
     """Codes of 4 x 4 px, of 4 numbers."""
     details = {
         "double_z": False,
@@ -87,7 +87,7 @@ def vqgan(z_channels: int, n_embed: int, attention: list[int]) -> VQGAN:
         "attn_resolutions": attention,
         "dropout": 0.0,
     }
-    return VQGAN({"embed_dim": 4, "n_embed": n_embed, "ddconfig": details})
+    return VQModel({"embed_dim": 4, "n_embed": n_embed, "ddconfig": details})
 
 
 def layout() -> Layout:
@@ -137,7 +137,7 @@ def mini_biggan() -> MiniBigGAN:
 
 def biggan_clip() -> BigganClip:
     clip, model = seeded(lambda: (SmallClip(reads=True), mini_biggan()))
-    return BigganClip(model, [clip], reader=clip, read_image=read_image, **EXACT)
+    return BigganClip(model, [clip], text_encoder=clip, read_image=read_image, **EXACT)
 
 
 def biggan_settings(**changed: Any) -> BigganClipParams:

@@ -18,8 +18,8 @@ from db.queue.listing import list_jobs
 from db.schema import jobs as jobs_table
 from db.votes import history
 
-MOST_VOTES = 100_000
-MOST_JOBS = 20_000
+MAX_VOTES = 100_000
+MAX_JOBS = 20_000
 _PAGE = 500
 
 VOTE_COLUMNS = ("id", "at", "voter", "left_id", "right_id", "choice")
@@ -54,7 +54,7 @@ def withheld(db: sa.Engine) -> str:
     return hashlib.sha256(" ".join([str(oldest), *sorted(hidden)]).encode()).hexdigest()
 
 
-def votes(db: sa.Engine, limit: int = MOST_VOTES) -> Iterator[dict[str, Any]]:
+def votes(db: sa.Engine, limit: int = MAX_VOTES) -> Iterator[dict[str, Any]]:
     """The newest votes as VOTE_COLUMNS; choice is left, right or tie."""
     for page in history.in_pages(db, limit):
         for vote in page:
@@ -64,7 +64,7 @@ def votes(db: sa.Engine, limit: int = MOST_VOTES) -> Iterator[dict[str, Any]]:
             yield dict(zip(VOTE_COLUMNS, row, strict=True))
 
 
-def jobs(db: sa.Engine, limit: int = MOST_JOBS) -> Iterator[dict[str, Any]]:
+def jobs(db: sa.Engine, limit: int = MAX_JOBS) -> Iterator[dict[str, Any]]:
     """The newest jobs as JOB_COLUMNS, in whatever state."""
     before, left = None, limit
     while left > 0 and (page := list_jobs(db, before_id=before, limit=min(_PAGE, left), states=list(State))):

@@ -37,13 +37,13 @@ class NewJob:
 
     def check(self) -> None:
         """Raises BadValue for what no database can hold."""
-        for name, text, longest in (
+        for name, text, max_length in (
             ("engine", self.engine, 64),
             ("checkpoint", self.checkpoint, 128),
             ("batch_key", self.batch_key, 255),
             ("prompt", self.prompt, None),
         ):
-            check_text(name, text, longest)
+            check_text(name, text, max_length)
         for name, number in (("total_steps", self.total_steps), ("max_attempts", self.max_attempts)):
             if number < 1:
                 raise BadValue(f"{name} is {number}; at least 1 is needed.")

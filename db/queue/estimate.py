@@ -25,10 +25,10 @@ from db.rules import host_rules
 from db.schema import jobs
 
 RECENT_JOBS = 20
-MOST_AROUND = 200  # others that are looked at for who shared the device
+MAX_AROUND = 200  # others that are looked at for who shared the device
 NEWCOMERS_S = 600.0  # the rate of requests is that of so long
 NEW_LINES = 0.25  # the share of them that has nothing waiting yet; fits scripts/simulate_evening.py best
-MOST_NEWCOMERS = 0.5  # of all places they may be thought to take
+MAX_NEWCOMERS = 0.5  # of all places they may be thought to take
 
 
 @dataclass(frozen=True)
@@ -95,21 +95,21 @@ def _waits(
     running = [from_row(row) for row in conn.execute(sa.select(*jobs.c).where(jobs.c.state == State.RUNNING))]
     engines = {job.engine for job in line} | {job.engine for job in running}
     paces = {engine: pace for engine in engines if (pace := _pace(conn, engine, workers, running)) is not None}
-    told = {job_id for job_id, job in wanted.items() if job.engine in served and job.engine in paces}
-    if not told:
+    known = {job_id for job_id, job in wanted.items() if job.engine in served and job.engine in paces}
+    if not known:
         return {}
     usual = Pace(statistics.median(p.alone for p in paces.values()), statistics.median(p.share for p in paces.values()))
     paces |= {engine: usual for engine in engines if engine not in paces}
     now = clock(conn)
     lanes = [_lane(worker, running, paces, now) for worker in workers]
     last = last_served(conn, sorted({job.submitter for job in line}))
-    starts = play(line, lanes, paces, told, last, now)
+    starts = play(line, lanes, paces, known, last, now)
     (requests, size), ahead = _newcomers(conn, now), _ahead_of_own(line)
     waits = {}
     for job_id, (wait, before) in starts.items():
         # Newcomers pass the half of one's own jobs, on average: the line is worked off meanwhile.
         passing = min(size, ahead[job_id] / 2)
-        taken = min(NEW_LINES * requests * passing * wait / max(before, 1), MOST_NEWCOMERS)
+        taken = min(NEW_LINES * requests * passing * wait / max(before, 1), MAX_NEWCOMERS)
         waits[job_id] = wait / (1 - taken)
     return waits
 
@@ -166,7 +166,7 @@ def _pace(conn: sa.Connection, engine: str, workers: list[Worker], running: list
         sa.select(jobs.c.worker_id, jobs.c.started_at, jobs.c.finished_at)
         .where(jobs.c.engine.in_(sorted(others)), jobs.c.state == State.SUCCEEDED, jobs.c.finished_at >= since)
         .order_by(jobs.c.finished_at.desc())
-        .limit(MOST_AROUND)
+        .limit(MAX_AROUND)
     ).all()
     around = [(o.worker_id, o.started_at, o.finished_at) for o in ended]
     around += [(o.worker_id, o.started_at, math.inf) for o in running]

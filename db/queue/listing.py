@@ -188,7 +188,7 @@ def events(db: sa.Engine, job_id: str) -> list[Event]:
 def set_hidden(db: sa.Engine, job_id: str, hidden: bool = True, copies: Collection[str] = ()) -> Job:
     """Take a job out of the public lists and votes, or bring it back. Raises UnknownJob.
 
-    copies: engines that make the same picture again, as enlarging does; what they made from it goes along.
+    copies: engines that make the same picture again, as upscaling does; what they made from it goes along.
     """
     with writing(db) as conn:
         made = copies_of(conn, {job_id}, copies)

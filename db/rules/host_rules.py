@@ -18,8 +18,8 @@ from db.jobs import check_text
 from db.rules.word_filter import letters_of, refused
 from db.schema import host_settings
 
-MOST_QUEUED, MOST_PER_HOUR = 10_000, 100_000
-MOST_WORDS, LONGEST_WORD = 2_000, 80
+MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
+MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
 
 # The settings of a job in which visitors write words of their own.
 TEXTS = ("prompt", "negative_prompt", "style", "artist")
@@ -103,7 +103,7 @@ def _checked(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in ("max_queued", "max_per_hour"):
-        return _whole(name, value, MOST_QUEUED if name == "max_queued" else MOST_PER_HOUR)
+        return _whole(name, value, MAX_QUEUED if name == "max_queued" else MAX_PER_HOUR)
     if name == "refused_words":
         return _words(value)
     if name == "withheld":
@@ -111,9 +111,9 @@ def _checked(name: str, value: Any) -> Any:
     return _named(name, value)
 
 
-def _whole(name: str, value: Any, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise BadValue(f"{name} is {value!r}; a whole number from 1 to {most} is permitted.")
+def _whole(name: str, value: Any, maximum: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
+        raise BadValue(f"{name} is {value!r}; a whole number from 1 to {maximum} is permitted.")
     return value
 
 
@@ -123,10 +123,10 @@ def _named(name: str, value: Any) -> str:
 
 
 def _words(value: Sequence[str]) -> list[str]:
-    if len(value) > MOST_WORDS:
-        raise BadValue(f"{len(value)} refused words; at most {MOST_WORDS} are permitted.")
+    if len(value) > MAX_WORDS:
+        raise BadValue(f"{len(value)} refused words; at most {MAX_WORDS} are permitted.")
     for word in value:
-        check_text("refused word", word, LONGEST_WORD)
+        check_text("refused word", word, MAX_WORD_LENGTH)
         if not letters_of(word):
             raise BadValue(f"The refused word {word!r} has no letter or digit; nothing could be found by it.")
     return list(value)

@@ -13,7 +13,7 @@ from db.jobs import check_text
 from db.rules import host_rules
 from db.schema import visitors
 
-LONGEST_NAME = 40
+MAX_NAME_LENGTH = 40
 
 
 def clean_name(name: str) -> str:
@@ -23,8 +23,8 @@ def clean_name(name: str) -> str:
     # Controls, bidi marks and zero-width characters (Cc, Cf), private ones and what no font has are left out.
     seen = "".join(c if not unicodedata.category(c).startswith("C") else " " * c.isspace() for c in composed)
     cleaned = " ".join(seen.split())
-    if len(cleaned) > LONGEST_NAME:
-        raise BadValue(f"The name has {len(cleaned)} characters; at most {LONGEST_NAME} are permitted.")
+    if len(cleaned) > MAX_NAME_LENGTH:
+        raise BadValue(f"The name has {len(cleaned)} characters; at most {MAX_NAME_LENGTH} are permitted.")
     return cleaned
 
 

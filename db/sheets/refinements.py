@@ -21,7 +21,7 @@ from db.schema import submissions as submissions_table
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 
-MOST_STAGES = 24
+MAX_STAGES = 24
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def add_stage(
     """Queue one more row, all of its jobs or none; its prompt is the refinement's.
 
     marked: its pictures are favourites from the start. Raises UnknownRefinement, TooManyQueued, or BadValue where there
-    are MOST_STAGES rows.
+    are MAX_STAGES rows.
     """
     check_text("submitter", submitter, 128)
     new.check()
@@ -75,8 +75,8 @@ def add_stage(
         _changed(conn, refinement_id)
         counted = sa.select(sa.func.count()).where(stages.c.refinement_id == refinement_id)
         place = (conn.scalar(counted) or 0) + 1
-        if place > MOST_STAGES:
-            raise BadValue(f"A refinement has at most {MOST_STAGES} rows; start a new one from the same prompt.")
+        if place > MAX_STAGES:
+            raise BadValue(f"A refinement has at most {MAX_STAGES} rows; start a new one from the same prompt.")
         prompt = conn.scalar(sa.select(refinements.c.prompt).where(refinements.c.id == refinement_id))
         row, made = submissions.put(conn, replace(new, prompt=str(prompt)), submitter, limits)
         _add_row(conn, refinement_id, place, row)

@@ -20,9 +20,9 @@ from db.queue.enqueueing import NO_LIMITS, Limits, NewJob, add
 from db.schema import jobs, members, submissions
 
 KINDS = ("candidates", "variations", "compare", "enlarged")
-MOST_JOBS = 256
+MAX_JOBS = 256
 # A job about the set that failed is tried again: so many in all, and not at once, since what was wrong may pass.
-MOST_TRIES, AGAIN_S = 3, 30.0
+MAX_TRIES, AGAIN_S = 3, 30.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class NewSheet:
         """Raises BadValue for what no submission can be."""
         if self.kind not in KINDS:
             raise BadValue(f"{self.kind!r} is no kind of submission; permitted: {', '.join(KINDS)}.")
-        if not 1 <= len(self.wanted) <= MOST_JOBS:
-            raise BadValue(f"A submission has 1 to {MOST_JOBS} jobs, not {len(self.wanted)}.")
+        if not 1 <= len(self.wanted) <= MAX_JOBS:
+            raise BadValue(f"A submission has 1 to {MAX_JOBS} jobs, not {len(self.wanted)}.")
         check_text("prompt", self.prompt)
         try:
             json.dumps(dict(self.layout), allow_nan=False)
@@ -134,7 +134,7 @@ def add_about(
 
 def to_be_tried(before: Sequence[Job], now: float) -> bool:
     """Whether a job about a set is to be asked for, after these. now: UTC s."""
-    if any(job.state != State.FAILED for job in before) or len(before) >= MOST_TRIES:
+    if any(job.state != State.FAILED for job in before) or len(before) >= MAX_TRIES:
         return False
     return all(now - (job.finished_at or now) >= AGAIN_S for job in before)
 

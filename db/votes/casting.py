@@ -19,7 +19,7 @@ Choice = Literal["left", "right", "tie"]
 CHOICES = ("left", "right", "tie")
 
 # Nobody who looks at both pictures votes faster than this for long.
-MOST_VOTES = 20
+MAX_VOTES = 20
 IN_S = 20.0
 
 
@@ -54,8 +54,8 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
                 raise BadValue(f"Job {job_id} is {states[job_id]}; only finished pictures can be compared.")
         now = clock(conn)
         lately = conn.scalar(sa.select(sa.func.count()).where(votes.c.voter == voter, votes.c.at > now - IN_S))
-        if (lately or 0) >= MOST_VOTES:
-            raise TooFast(MOST_VOTES, IN_S)
+        if (lately or 0) >= MAX_VOTES:
+            raise TooFast(MAX_VOTES, IN_S)
         try:
             conn.execute(
                 sa.insert(votes).values(

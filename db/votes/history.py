@@ -13,7 +13,7 @@ from db.jobs import Job, State, from_row
 from db.schema import jobs, votes
 
 # The newest are rated: an evening gives some thousand.
-MOST = 100_000
+MAX_VOTES = 100_000
 _AT_ONCE = 5000
 _VOTES = (
     votes.c.id,
@@ -51,7 +51,7 @@ class Shown:
     params: dict[str, Any]
 
 
-def newest(db: sa.Engine, limit: int = MOST) -> tuple[list[Vote], dict[str, Shown]]:
+def newest(db: sa.Engine, limit: int = MAX_VOTES) -> tuple[list[Vote], dict[str, Shown]]:
     """The newest votes, oldest first, and the pictures they are about. Votes on what the host hid are left out."""
     with reading(db) as conn:
         rows = [Vote(*row) for row in conn.execute(sa.select(*_VOTES).order_by(votes.c.id.desc()).limit(limit))]

@@ -16,8 +16,8 @@ PIPELINES = {
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
-LARGEST_HEADER = 16 << 20  # bytes; the format allows 100 MB, of which the largest models use 2
-LARGEST_JSON = 1 << 20  # bytes
+MAX_HEADER_BYTES = 16 << 20  # bytes; the format allows 100 MB, of which the largest models use 2
+MAX_JSON_BYTES = 1 << 20  # bytes
 MAX_LAYERS, MAX_BLOCKS = 256, 64  # of a network, far more than any has
 UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 
@@ -37,7 +37,7 @@ class Network:
 
 @dataclass(frozen=True)
 class DiffusersFolder:
-    """zeros_for_nothing: whether an empty negative prompt is told as zeros."""
+    """zeros_for_nothing: whether an empty negative prompt is zeros."""
 
     texts: tuple[Network, ...]
     unet: Network
@@ -92,7 +92,7 @@ def _numbers_in(path: Path, changed: int) -> int:
     """How many numbers a safetensors file holds, by its header: its length in 8 bytes, then JSON."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > LARGEST_HEADER:
+        if length > MAX_HEADER_BYTES:
             raise ValueError(f"{path} is no safetensors file")
         header = json.loads(file.read(length))
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
@@ -100,7 +100,7 @@ def _numbers_in(path: Path, changed: int) -> int:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_JSON:
+        if path.stat().st_size > MAX_JSON_BYTES:
             raise BadFolder(f"{path.parent.name}/{path.name} is too large for a configuration")
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -19,7 +19,7 @@ from generator.registry.rows import Checkpoint
 
 __all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
 
-_PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what enlarging takes
+_PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what upscaling takes
 SOME = 3  # checkpoints named as examples
 
 

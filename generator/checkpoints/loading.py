@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from generator.models.pixel_diffusion import PixelDiffusion
     from generator.models.prior import Prior
     from generator.models.stable_diffusion import StableDiffusionModels
-    from generator.models.vqgan import VQGAN
+    from generator.models.vqgan import VQModel
 
-    Model = TypeVar("Model", VQGAN, ClipModel, Prior, Drafter, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
+    Model = TypeVar("Model", VQModel, ClipModel, Prior, Drafter, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
 
 
-def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQGAN:
+def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQModel:
     """The VQGAN of a checkpoint in fp32, in eval mode, without gradients, on the host's device.
 
     Raises CheckpointMissing, CheckpointDamaged.
@@ -57,7 +57,7 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
         tensors = _model_part(read_state_dict(weights))
         _check_shapes(tensors, checkpoint.shapes)
         with torch.device("meta"):  # no memory is taken on the word of a configuration
-            model = vqgan.VQGAN(config)
+            model = vqgan.VQModel(config)
         if model.factor != checkpoint.factor:
             raise ValueError(
                 f"it draws {model.factor} px per code, not {checkpoint.factor}: its folder belongs under "
@@ -110,9 +110,9 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
     elif not at.is_file():
         raise _missing_folder(checkpoint.name, folder)
     try:
-        layout = read_folder(folder)
-        models = stable_diffusion.build(layout)
-        for part, file, tensors in stable_diffusion.weights(models, layout):
+        networks = read_folder(folder)
+        models = stable_diffusion.build(networks)
+        for part, file, tensors in stable_diffusion.weights(models, networks):
             at = file
             if part is models.unet:
                 _check_shapes(tensors, checkpoint.shapes)

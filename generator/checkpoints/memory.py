@@ -20,7 +20,7 @@ def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -
     if checkpoint != registry.NO_CHECKPOINT:
         row = registry.checkpoint(checkpoint)
         low = getattr(params, "memory", None) == "low"
-        own = row.least_weight_bytes if low and row.least_weight_bytes else row.weight_bytes
+        own = row.min_weight_bytes if low and row.min_weight_bytes else row.weight_bytes
         if checkpoints_dir is not None and row.own and row.kind == "diffusers":
             measured = diffusers_folder.weight_bytes(Path(checkpoints_dir) / checkpoint)
             own = own if measured is None else measured[low]

@@ -18,7 +18,7 @@ from generator.checkpoints.download import TIMEOUT, DownloadFailed
 from generator.registry import hub
 from generator.registry.rows import Checkpoint, File
 
-LARGEST_LISTING = 5_000_000  # bytes
+MAX_LISTING_BYTES = 5_000_000  # bytes
 LEFTOVERS = (".part", ".sha256")
 
 
@@ -115,7 +115,7 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
     try:
         answer = httpx.get(url, follow_redirects=True, timeout=TIMEOUT)
         answer.raise_for_status()
-        if len(answer.content) > LARGEST_LISTING:
+        if len(answer.content) > MAX_LISTING_BYTES:
             raise ValueError("the answer is too large")
         known = {str(one["rfilename"]): one for one in answer.json()["siblings"]}
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -38,7 +38,7 @@ def build(folder: DiffusersFolder) -> StableDiffusionModels:
     if len(vae.config.block_out_channels) != 4 or vae.config.latents_mean is not None:
         raise ValueError("its VAE is of another kind than Stable Diffusion's, which draws 8 x 8 px per latent")
     if unet.config.addition_embed_type not in (None, "text_time") or unet.config.class_embed_type:
-        raise ValueError("its UNet is told more than text and size, which is not supported")
+        raise ValueError("its UNet is conditioned on more than text and size, which is not supported")
     if (unet.config.addition_embed_type is None) != (len(folder.texts) == 1):
         raise ValueError("its UNet and its text encoders do not belong together")
     return StableDiffusionModels(texts, unet, vae, schedule)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-LARGEST = 1 << 16  # bytes, thirty times what the published ones have
+MAX_BYTES = 1 << 16  # bytes, thirty times what the published ones have
 LIMITS = {"num_res_blocks": 32}  # others: 65536
 _ANCHOR = re.compile(r"(?:^|[\s\[{,])[&*]\w", re.MULTILINE)
 
@@ -18,7 +18,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    if path.stat().st_size > LARGEST:
+    if path.stat().st_size > MAX_BYTES:
         raise ValueError("it is too large for a configuration")
     try:
         text = path.read_text(encoding="utf-8")

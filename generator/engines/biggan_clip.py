@@ -22,7 +22,7 @@ from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
-from generator.guidance.clip_loss import compare, look
+from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import no_picture
@@ -34,8 +34,8 @@ from generator.precision import Precision, repeatable
 from generator.prompts import parse_prompts
 from generator.registry.rows import Checkpoint
 
-LIKELIEST, LEAST = 0.99, 0.001  # share a class starts with at most and at least: a share of 0 could never rise again
-MOST_Z, MOST_LOGIT = 3.0, 10.0
+MAX_SHARE, MIN_SHARE = 0.99, 0.001  # of a class at the start: a share of 0 could never rise again
+MAX_Z, MAX_LOGIT = 3.0, 10.0
 STARTS_AT_ONCE = 64 * 64 * 64  # px of candidates drawn together
 
 
@@ -54,7 +54,7 @@ class BigganClip:
         biggan: BigGAN,
         clips: Sequence[Clip],
         *,
-        reader: ClipModel | None = None,
+        text_encoder: ClipModel | None = None,
         style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
@@ -64,7 +64,7 @@ class BigganClip:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
-        self.biggan, self.clips, self._reader, self._read_image = biggan, clips, reader, read_image
+        self.biggan, self.clips, self._text_encoder, self._read_image = biggan, clips, text_encoder, read_image
         self._style_guide = style_guide
         biggan.requires_grad_(False).eval().to(self.device)
         for part in biggan.modules():
@@ -83,8 +83,15 @@ class BigganClip:
         biggan = load_biggan(checkpoint, host)
         styles = load_style_guide(guides, host) if checkpoint.styled else None
         # Another CLIP may guide, but texts are read for the start as the embedded one reads them.
-        reader = text_encoder_of(guides, host)
-        return cls(biggan, guides, reader=reader, style_guide=styles, device=host.device, read_image=host.read_image)
+        text_encoder = text_encoder_of(guides, host)
+        return cls(
+            biggan,
+            guides,
+            text_encoder=text_encoder,
+            style_guide=styles,
+            device=host.device,
+            read_image=host.read_image,
+        )
 
     def open(self, params: BigganClipParams) -> LatentSlot[BigganClipParams]:
         """Embeds the prompts and makes the start.
@@ -150,7 +157,7 @@ class BigganClip:
             named = model.class_vector(params.init_class)
             kind = slice(0, self._kinds[0]) if named[: self._kinds[0]].any() else slice(self._kinds[0], None)
             shares[:, kind] = named[kind]
-        shares = shares.clamp(LEAST, LIKELIEST)
+        shares = shares.clamp(MIN_SHARE, MAX_SHARE)
         return z, (shares.log() if params.max_classes else shares.logit())[:, None]
 
     def _published_start(
@@ -164,18 +171,18 @@ class BigganClip:
         if params.init == "class":
             named = model.class_vector(params.init_class).bool()
             # Of a thousand classes each must start so low that all others together count little.
-            high = MOST_LOGIT if params.max_classes else math.log(LIKELIEST / (1 - LIKELIEST))
-            logits = torch.where(named, high, -MOST_LOGIT).expand(count, layers, -1)
+            high = MAX_LOGIT if params.max_classes else math.log(MAX_SHARE / (1 - MAX_SHARE))
+            logits = torch.where(named, high, -MAX_LOGIT).expand(count, layers, -1)
         elif params.init == "text":
             raise ValueError("init=text needs the embedded BigGAN; use class or random.")
         return z, logits
 
     def _suggested(self, model: MiniBigGAN, text: str, style: int) -> tuple[Tensor, Tensor]:
         """z (1, 1, z_dim) and class shares (1, classes) that a text means in one style, on the CPU."""
-        if self._reader is None:
+        if self._text_encoder is None:
             raise ValueError("init=text needs the embedded CLIP to read texts; use class or random.")
         styles = torch.tensor([style], device=self.device)
-        z, logits = model.start(self._reader.text_features([text]).float().to(self.device), styles)
+        z, logits = model.start(self._text_encoder.text_features([text]).float().to(self.device), styles)
         return z[:, None].cpu(), model.start.classes(logits, styles).cpu()
 
     def _advance(self, slots: list[LatentSlot[BigganClipParams]]) -> list[Step]:
@@ -186,13 +193,15 @@ class BigganClip:
             z = torch.cat([slot.z if moves else slot.z.detach() for slot, moves in zip(slots, moving, strict=True)])
             images = self._decode(z, [slot.params for slot in slots])
             seen = images.detach().requires_grad_(learn)
-            prompts, scores = look(seen, slots, moving, self.clips, self.precision, self.micro_batch)
-            styles = self._style_guide.pull(seen, slots, moving) if self._style_guide else torch.zeros_like(scores)
+            prompts, scores = clip_loss(seen, slots, moving, self.clips, self.precision, self.micro_batch)
+            styles = (
+                self._style_guide.style_loss(seen, slots, moving) if self._style_guide else torch.zeros_like(scores)
+            )
             if learn:
                 images.backward(seen.grad)
             terms = [self._keep(slot, moves) for slot, moves in zip(slots, moving, strict=True)]
-        pull, latent, classes = torch.stack(terms).unbind(dim=1)
-        own = {"prompts": prompts, "style": styles, "pull": pull, "latent": latent, "classes": classes}
+        init_loss, latent, classes = torch.stack(terms).unbind(dim=1)
+        own = {"prompts": prompts, "style": styles, "pull": init_loss, "latent": latent, "classes": classes}
         steps = settled(slots, images, scores, own)
         steps = show(slots, steps, images, self._averages)
         for slot in slots:
@@ -224,7 +233,7 @@ class BigganClip:
         return self._decode(averages, [slot.params for slot in slots])
 
     def _keep(self, slot: LatentSlot[BigganClipParams], moves: bool) -> Tensor:
-        """Adds the gradient of what holds a latent back to slot.z.grad; the terms (3,): pull, latent, classes."""
+        """Adds the gradient of what holds a latent back to slot.z.grad; the terms (3,): of the start, z, classes."""
         params, x = slot.params, slot.z
         terms = x.new_zeros(3)
         if params.init_weight:
@@ -244,9 +253,9 @@ class BigganClip:
 
     def _bounds(self, params: BigganClipParams) -> tuple[Tensor, Tensor]:
         """Least and greatest value of every number of a latent, (z_dim + classes,); z of the published is not bound."""
-        most = MOST_Z * params.truncation if isinstance(self.biggan, MiniBigGAN) else math.inf
-        reach = torch.full((self.biggan.z_dim,), most)
-        high = torch.cat([reach, torch.full((self.biggan.num_classes,), MOST_LOGIT)]).to(self.device)
+        max_z = MAX_Z * params.truncation if isinstance(self.biggan, MiniBigGAN) else math.inf
+        reach = torch.full((self.biggan.z_dim,), max_z)
+        high = torch.cat([reach, torch.full((self.biggan.num_classes,), MAX_LOGIT)]).to(self.device)
         return -high, high
 
 

@@ -1,8 +1,9 @@
 """The finishing touch of the embedded models: a drawn picture redrawn by the hand of one style.
 
 What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
-arXiv:1505.04597), told the style, has learnt what pictures spoilt in that way were before: it makes edges sharp and
-areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened. Paper is white.
+arXiv:1505.04597), conditioned on the style, has learnt what pictures spoilt in that way were before: it makes edges
+sharp and areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened. Paper is
+white.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Finished:
 
 
 def on_white_paper(image: torch.Tensor) -> torch.Tensor:
-    """image (3, H, W) in [0, 1] made lighter where its edge is all but white, so that the edge is white; the pull
+    """image (3, H, W) in [0, 1] made lighter where its edge is all but white, so that the edge is white; guidance
     towards a prompt or a style tints it a little."""
     edge = torch.cat([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], dim=1).median(dim=1).values
     return image if edge.min() < PAPER else (image / (edge - SHADE).view(3, 1, 1)).clamp(max=1.0)

@@ -23,7 +23,7 @@ from generator.device import Host
 from generator.engines.base import Step, not_finite
 from generator.engines.batching import advance_by_shape
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
-from generator.guidance.clip_loss import draw_plain, look
+from generator.guidance.clip_loss import clip_loss, draw_plain
 from generator.guidance.cutouts import Plan, draw_scheduled
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import prompt_targets, total_variation
@@ -231,19 +231,19 @@ class GuidedDiffusion:
         for turn in range(int(rounds.max())):
             # A slot that is content with fewer rounds leaves the later ones out.
             rows = [b for b, slot in enumerate(slots) if turn < slot.params.cutn_batches]
-            pulled = [guided[b] for b in rows]
-            seen = ((denoised[rows] + 1) / 2).requires_grad_(any(pulled))
-            losses, score = look(
-                seen, [slots[b] for b in rows], pulled, self.clips, self.precision, self.micro_batch, self._cuts
+            guided_rows = [guided[b] for b in rows]
+            seen = ((denoised[rows] + 1) / 2).requires_grad_(any(guided_rows))
+            losses, score = clip_loss(
+                seen, [slots[b] for b in rows], guided_rows, self.clips, self.precision, self.micro_batch, self._cuts
             )
             terms[rows, 0] += losses
             scores[rows] += score
             if seen.grad is not None:
                 clip_grad[rows] += seen.grad
         terms[:, 0] /= rounds
-        if self._style_guide:  # it draws nothing at random: one look stands for all rounds
+        if self._style_guide:  # it draws nothing at random: once stands for all rounds
             seen = ((denoised + 1) / 2).requires_grad_(any(guided))
-            terms[:, 1] = self._style_guide.pull(seen, slots, guided)
+            terms[:, 1] = self._style_guide.style_loss(seen, slots, guided)
             if seen.grad is not None:
                 clip_grad += seen.grad * rounds.view(-1, 1, 1, 1)
         gradient = torch.zeros_like(denoised)

@@ -1,8 +1,8 @@
 """Latent diffusion (Rombach et al. 2022, arXiv:2112.10752): noise is taken off z step by step, steered by the text.
 
 Per step and batch: one pass of the UNet over every candidate of every slot, with and without its text (classifier-free
-guidance), in the later steps CLIP's pull on what each candidate is becoming, one step of the sampler, and a look by
-CLIP at them all; the best is shown.
+guidance), in the later steps CLIP's gradient at what each candidate is becoming, one step of the sampler, and
+CLIP's scores of them all; the best is shown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from generator.checkpoints.loading import load_clip, load_drafter, load_latent_d
 from generator.device import Host
 from generator.engines.base import Step, not_finite, saved_generator
 from generator.guidance.clip_loss import compare
-from generator.guidance.cond_fn import pull
+from generator.guidance.cond_fn import cond_fn
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
@@ -29,50 +29,51 @@ from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
 from generator.models.drafts import Drafter
 from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable
 from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 
 STATE_VERSION = 1
-TENSORS = ("z", "clean", "draft", "blank", "text", "avoided", "style")  # of a slot
+TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style")  # of a slot
+SAVED_AS = {"denoised": "clean", "negative": "avoided"}  # in a saved state, where that is another name
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
-PULLED_FROM = 0.5  # share of the steps after which there is something for CLIP to see
-CUTOUTS = 2  # of each candidate that CLIP pulls at
+GUIDED_FROM = 0.5  # share of the steps after which there is something for CLIP to see
+CUTOUTS = 2  # of each candidate that CLIP guides
 
 
 @dataclass
 class LatentDiffusionSlot:
     """One picture in progress, with all its candidates (n).
 
-    z, clean, draft, blank: (n, C, g, g) float32, clean the last step's prediction; text: (n, W) unit vectors turned a
-    little by the seed; avoided: (n, W) or None; style: (n,) their numbers; index: steps made.
+    z, denoised, draft, blank: (n, C, g, g) float32, denoised the last step's x0; text: (n, W) unit vectors turned a
+    little by the seed; negative: (n, W) or None; style: (n,) their numbers; index: steps made.
     """
 
     params: LatentDiffusionParams
     targets: Targets
     generator: torch.Generator
     z: Tensor
-    clean: Tensor
+    denoised: Tensor
     draft: Tensor
     blank: Tensor
     text: Tensor
-    avoided: Tensor | None
+    negative: Tensor | None
     style: Tensor
     index: int = 0
     done: bool = False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
-        tensors = {name: getattr(self, name) for name in TENSORS}
+        tensors = {SAVED_AS.get(name, name): getattr(self, name) for name in TENSORS}
         return {
             "version": STATE_VERSION,
             "index": self.index,
             "done": self.done,
             "rng": self.generator.get_state(),
             "targets": self.targets.state_dict(),
-            **{name: None if value is None else value.detach().cpu().clone() for name, value in tensors.items()},
+            **{key: None if value is None else value.detach().cpu().clone() for key, value in tensors.items()},
         }
 
     @property
@@ -98,8 +99,8 @@ class LatentDiffusion:
         self,
         model: LatentDiffusionModel,
         drafter: Drafter,
-        vqgan: VQGAN,
-        reader: ClipModel,
+        vqgan: VQModel,
+        text_encoder: ClipModel,
         clips: Sequence[Clip],
         *,
         style_guide: StyleGuide | None = None,
@@ -112,9 +113,10 @@ class LatentDiffusion:
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.clips: list[Any] = list(clips)
-        self.model, self.drafter, self.vqgan, self.reader, self._read_image = model, drafter, vqgan, reader, read_image
+        self.model, self.drafter, self.vqgan = model, drafter, vqgan
+        self.text_encoder, self._read_image = text_encoder, read_image
         self._style_guide = style_guide
-        for part in (model, drafter, vqgan, reader, *self.clips):
+        for part in (model, drafter, vqgan, text_encoder, *self.clips):
             part.requires_grad_(False).eval().to(self.device)
         squared = alphas().double()
         self._levels = list(zip(squared.sqrt().tolist(), (1 - squared).sqrt().tolist(), strict=True))
@@ -141,8 +143,8 @@ class LatentDiffusion:
         seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
-            wanted = self._read([p for p in params.prompts if p.weight > 0])
-            avoided = [p for p in params.prompts if p.weight < 0]
+            wanted = self._encode_prompt([p for p in params.prompts if p.weight > 0])
+            negative = [p for p in params.prompts if p.weight < 0]
 
             def distance(z: Tensor) -> Tensor:
                 return compare(self._decode(z), self.clips, targets, "spherical", self.precision)[0]
@@ -150,7 +152,7 @@ class LatentDiffusion:
             drafts = self.drafter(wanted, seeds, params.style, params.variety, distance)
             blank = self.drafter.layout(torch.zeros_like(drafts.text), drafts.style)
             z = torch.randn(drafts.z.shape, generator=generator).to(self.device)
-            not_this = self._read(avoided).expand(len(seeds), -1) if avoided else None
+            negative_text = self._encode_prompt(negative).expand(len(seeds), -1) if negative else None
             slot = LatentDiffusionSlot(
                 params,
                 targets,
@@ -160,7 +162,7 @@ class LatentDiffusion:
                 drafts.z,
                 blank,
                 drafts.text,
-                not_this,
+                negative_text,
                 drafts.style,
             )
             if params.init_image:
@@ -170,9 +172,9 @@ class LatentDiffusion:
                 slot.z = alpha * start + sigma * z
         return slot
 
-    def _read(self, prompts: Sequence[Any]) -> Tensor:
+    def _encode_prompt(self, prompts: Sequence[Any]) -> Tensor:
         """The weighted mean of the prompts' vectors, of unit length: (W,)."""
-        vectors = self.reader.text_features([p.text for p in prompts]).to(self.device)
+        vectors = self.text_encoder.text_features([p.text for p in prompts]).to(self.device)
         weights = torch.tensor([abs(p.weight) for p in prompts], device=self.device)
         return F.normalize((weights[:, None] * vectors).sum(dim=0), dim=0)
 
@@ -180,7 +182,8 @@ class LatentDiffusion:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
         generator = saved_generator(state, STATE_VERSION)
         targets = Targets.from_state(state["targets"], self.device)
-        tensors: Any = {name: None if state[name] is None else state[name].to(self.device) for name in TENSORS}
+        saved = {name: state[SAVED_AS.get(name, name)] for name in TENSORS}
+        tensors: Any = {name: None if value is None else value.to(self.device) for name, value in saved.items()}
         place = {name: state[name] for name in ("index", "done")}
         return LatentDiffusionSlot(params, targets, generator, **tensors, **place)
 
@@ -197,17 +200,21 @@ class LatentDiffusion:
             chunk = self.micro_batch or sum(counts)
             parts = zip(*(values.split(chunk) for values in self._rows(slots)), strict=True)
             v = torch.cat([self._v(*part) for part in parts]).split(counts)
-            guesses = [self._guess(slot, part) for slot, part in zip(slots, v, strict=True)]
+            predictions = [self._denoise(slot, part) for slot, part in zip(slots, v, strict=True)]
             # Only now does a slot move: whoever runs out of memory before may take the step again in smaller parts.
-            return [self._step(slot, *guess) for slot, guess in zip(slots, guesses, strict=True)]
+            return [self._step(slot, *prediction) for slot, prediction in zip(slots, predictions, strict=True)]
 
     def _rows(self, slots: Sequence[LatentDiffusionSlot]) -> list[Tensor]:
         """What `_v` takes, with a row for every candidate of every slot."""
         names = ("z", "draft", "blank", "text", "style")
         own = [torch.cat([getattr(slot, name) for slot in slots]) for name in names]
-        avoided = torch.cat([torch.zeros_like(slot.text) if slot.avoided is None else slot.avoided for slot in slots])
-        told = [(slot.times[slot.index], slot.params.cfg_scale, slot.avoided is None) for slot in slots for _ in slot.z]
-        return [*own, avoided, *(torch.tensor(values, device=self.device) for values in zip(*told, strict=True))]
+        negative = torch.cat(
+            [torch.zeros_like(slot.text) if slot.negative is None else slot.negative for slot in slots]
+        )
+        per_row = [
+            (slot.times[slot.index], slot.params.cfg_scale, slot.negative is None) for slot in slots for _ in slot.z
+        ]
+        return [*own, negative, *(torch.tensor(values, device=self.device) for values in zip(*per_row, strict=True))]
 
     def _v(
         self,
@@ -216,36 +223,36 @@ class LatentDiffusion:
         blank: Tensor,
         text: Tensor,
         style: Tensor,
-        avoided: Tensor,
+        negative: Tensor,
         time: Tensor,
         scale: Tensor,
         null: Tensor,
     ) -> Tensor:
-        """Guided v of some candidates, (n, C, g, g); null: where nothing is to be avoided."""
+        """Guided v of some candidates, (n, C, g, g); null: where there is no negative text."""
         with self.precision.autocast():
-            tokens = torch.cat([self.model.tokens(text, style), self.model.tokens(avoided, style, null)])
+            tokens = torch.cat([self.model.tokens(text, style), self.model.tokens(negative, style, null)])
             both = self.model(torch.cat([z, z]), torch.cat([time, time]), torch.cat([draft, blank]), tokens)
-        told, free = both.float().chunk(2)
-        guided: Tensor = free + scale.view(-1, 1, 1, 1) * (told - free)
+        cond, uncond = both.float().chunk(2)
+        guided: Tensor = uncond + scale.view(-1, 1, 1, 1) * (cond - uncond)
         return guided
 
-    def _guess(self, slot: LatentDiffusionSlot, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _denoise(self, slot: LatentDiffusionSlot, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What each candidate is becoming: z (n, C, g, g), the pictures (n, 3, H, W), CLIP's losses and scores (n,)."""
         alpha, sigma = self._levels[slot.times[slot.index]]
-        clean = alpha * slot.z - sigma * v
-        if slot.params.clip_guidance_scale and slot.index >= PULLED_FROM * slot.total:
-            clean = clean - self._pull(slot, clean)
-        images = self._decode(clean)
-        return clean, images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
+        denoised = alpha * slot.z - sigma * v
+        if slot.params.clip_guidance_scale and slot.index >= GUIDED_FROM * slot.total:
+            denoised = denoised - self._clip_grad(slot, denoised)
+        images = self._decode(denoised)
+        return denoised, images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
 
-    def _pull(self, slot: LatentDiffusionSlot, clean: Tensor) -> Tensor:
-        """CLIP's pull on each candidate, as strong in the last step as in the first: what follows is only the decoder.
+    def _clip_grad(self, slot: LatentDiffusionSlot, denoised: Tensor) -> Tensor:
+        """CLIP's gradient at each candidate, as strong in the last step as in the first: only the decoder follows.
 
         A step that is taken again, in smaller parts, has the same cutouts.
         """
         generator = torch.Generator().manual_seed(slot.params.seed * slot.total + slot.index)
-        return pull(
-            clean,
+        return cond_fn(
+            denoised,
             self._decode,
             slot.targets,
             self.clips,
@@ -259,18 +266,20 @@ class LatentDiffusion:
             style_weight=slot.params.style_weight,
         )
 
-    def _step(self, slot: LatentDiffusionSlot, clean: Tensor, images: Tensor, losses: Tensor, scores: Tensor) -> Step:
+    def _step(
+        self, slot: LatentDiffusionSlot, denoised: Tensor, images: Tensor, losses: Tensor, scores: Tensor
+    ) -> Step:
         """Moves the slot to its next level; its Step shows the candidate that CLIP likes best."""
         levels = [*(self._levels[time] for time in slot.times), END]
         level, following = levels[slot.index], levels[slot.index + 1]
         if slot.params.sampler != "dpm-solver-2m":
             eta = slot.params.fresh_noise
             fresh = torch.randn(slot.z.shape, generator=slot.generator).to(self.device) if eta else None
-            z = ddim(slot.z, clean, level, following, eta, fresh)
+            z = ddim(slot.z, denoised, level, following, eta, fresh)
         else:
-            before = (slot.clean, levels[slot.index - 1]) if slot.index else None
-            z = dpm_solver_2m(slot.z, clean, level, following, before)
-        slot.z, slot.clean, slot.index = z, clean, slot.index + 1
+            before = (slot.denoised, levels[slot.index - 1]) if slot.index else None
+            z = dpm_solver_2m(slot.z, denoised, level, following, before)
+        slot.z, slot.denoised, slot.index = z, denoised, slot.index + 1
         slot.done = slot.index >= slot.total
         if not bool(z.isfinite().all()):
             return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
@@ -279,8 +288,8 @@ class LatentDiffusion:
         picture = images[best].cpu().contiguous() if due else None
         return Step(slot.index, slot.total, picture, float(scores[best]), {"prompts": float(losses[best])}, slot.done)
 
-    def _decode(self, clean: Tensor) -> Tensor:
+    def _decode(self, denoised: Tensor) -> Tensor:
         """(n, C, g, g) -> pictures (n, 3, H, W) float32 in [0, 1], from the nearest codes."""
-        z_q = self.vqgan.quantise(clean)[0]
+        z_q = self.vqgan.quantise(denoised)[0]
         with self.precision.autocast():
             return self.vqgan.decode(z_q).float().clamp(0, 1)

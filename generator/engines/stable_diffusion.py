@@ -1,7 +1,7 @@
 """Stable Diffusion (Rombach et al. 2022, arXiv:2112.10752; XL: Podell et al. 2023, arXiv:2307.01952).
 
-Per step and batch: one pass of the UNet over every candidate of every slot, with the text and with what is to be
-avoided (classifier-free guidance), CLIP's pull on what is becoming of it where asked for, and one move of the sampler.
+Per step and batch: one pass of the UNet over every candidate of every slot, with the text and with the
+negative one (classifier-free guidance), CLIP's gradient where asked for, and one move of the sampler.
 The VAE decodes a frame now and then, and CLIP says which candidate is shown.
 """
 
@@ -24,7 +24,7 @@ from generator.device import Host, free_memory
 from generator.engines.base import Step, not_finite
 from generator.engines.stable_diffusion_slot import StableDiffusionSlot
 from generator.guidance.clip_loss import compare
-from generator.guidance.cond_fn import pull
+from generator.guidance.cond_fn import cond_fn
 from generator.guidance.targets import prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.contracts import Clip
@@ -35,16 +35,16 @@ from generator.registry.rows import Checkpoint
 from generator.sampling import noise_schedule
 from generator.sampling.samplers import ddim, dpm_solver_2m, linear_multistep
 
-CUTOUTS = 8  # of each candidate that CLIP pulls at
+CUTOUTS = 8  # of each candidate that CLIP guides
 
 
 @dataclass(frozen=True)
 class _Moved:
-    """What a step makes of a slot: z, clean, held (n, C, h, w), history, and where a frame is due the pictures
+    """What a step makes of a slot: z, denoised, held (n, C, h, w), history, and where a frame is due the pictures
     (n, 3, H, W) and CLIP's losses and scores (n,)."""
 
     z: Tensor
-    clean: Tensor
+    denoised: Tensor
     held: Tensor
     history: list[Tensor]
     frame: tuple[Tensor, Tensor, Tensor] | None
@@ -140,12 +140,12 @@ class StableDiffusion:
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
             with self._using(self.models.texts):
-                wanted = self.models.texts.read([p for p in params.prompts if p.weight > 0])
-                avoided = self.models.texts.read([p for p in params.prompts if p.weight < 0])
+                wanted = self.models.texts.encode_prompt([p for p in params.prompts if p.weight > 0])
+                negative = self.models.texts.encode_prompt([p for p in params.prompts if p.weight < 0])
             shape = (params.candidates, self.models.unet.config.in_channels, height // 8, width // 8)
             noise = torch.randn(shape, generator=generator).to(self.device)
             path = self._path(params)
-            slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *avoided)
+            slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *negative)
             if params.init_image:
                 picture = to_tensor(cover(self._read_image(params.init_image), width, height)).to(self.device)
                 with self._using(self.models.vae):
@@ -207,19 +207,19 @@ class StableDiffusion:
                 times = torch.tensor([self._path(slot.params).times[slot.index] for slot in rows], device=self.device)
                 both = [(slot.text, slot.pooled) for slot in rows]
                 if any(slot.params.cfg_scale != 1 for slot in rows):
-                    both += [(slot.avoided, slot.avoided_pooled) for slot in rows]
+                    both += [(slot.negative, slot.negative_pooled) for slot in rows]
                 twice = len(both) // len(rows)
-                told = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
+                out = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
                 if twice == 2:
                     scale = torch.tensor([slot.params.cfg_scale for slot in rows], device=self.device)
-                    told, free = told.chunk(2)
-                    told = free + scale.view(-1, 1, 1, 1) * (told - free)
-                made.append(told)
+                    cond, uncond = out.chunk(2)
+                    out = uncond + scale.view(-1, 1, 1, 1) * (cond - uncond)
+                made.append(out)
         return list(torch.cat(made).split(counts))
 
     def _unet(self, z: Tensor, times: Tensor, texts: list[tuple[Tensor, Tensor]]) -> Tensor:
         extra = {}
-        if self.models.unet.config.addition_embed_type:  # XL is told the size as well, and that nothing is cut off
+        if self.models.unet.config.addition_embed_type:  # XL is given the size as well, and that nothing is cut off
             height, width = z.shape[2] * 8, z.shape[3] * 8
             sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device).repeat(len(z), 1)
             extra = {"text_embeds": torch.stack([pooled for _, pooled in texts]), "time_ids": sizes}
@@ -234,34 +234,34 @@ class StableDiffusion:
         level, following = path.levels[slot.index], path.levels[slot.index + 1]
         (alpha, sigma), z = level, slot.z
         if self.models.schedule.prediction == "epsilon":
-            clean = (z - sigma * out) / alpha
+            denoised = (z - sigma * out) / alpha
         elif self.models.schedule.prediction == "v_prediction":
-            clean = alpha * z - sigma * out
+            denoised = alpha * z - sigma * out
         else:
-            clean = out
+            denoised = out
         if params.clip_guidance_scale:
-            clean = self._pulled(slot, clean, sigma)
+            denoised = self._guided(slot, denoised, sigma)
         history, held = slot.history, z
         if params.sampler == "dpm-solver-2m":
-            last = None if slot.clean is None else (slot.clean, path.levels[slot.index - 1])
-            z = dpm_solver_2m(z, clean, level, following, last)
+            last = None if slot.denoised is None else (slot.denoised, path.levels[slot.index - 1])
+            z = dpm_solver_2m(z, denoised, level, following, last)
         elif params.sampler == "pndm":
-            eps = (z - alpha * clean) / sigma
+            eps = (z - alpha * denoised) / sigma
             history = history if slot.index == 1 else [*history[-3:], eps]
-            if slot.index == 1 and slot.held is not None:  # the second look at the level the first step came to
+            if slot.index == 1 and slot.held is not None:  # the second step at the level the first came to
                 eps, z, level = (eps + history[-1]) / 2, slot.held, path.levels[0]
             else:
                 eps = linear_multistep(history)
             z = ddim(z, (z - level[1] * eps) / level[0], level, following, 0.0, None)
         else:
             fresh = torch.randn(z.shape, generator=slot.generator).to(self.device) if params.fresh_noise else None
-            z = ddim(z, clean, level, following, params.fresh_noise, fresh)
+            z = ddim(z, denoised, level, following, params.fresh_noise, fresh)
         if slot.mask is not None and slot.known is not None and slot.noise is not None:
             redrawn = F.adaptive_max_pool2d(slot.mask[None], z.shape[2:])
             z = redrawn * z + (1 - redrawn) * (following[0] * slot.known + following[1] * slot.noise)
         last_step, number = slot.index + 1 == params.total_steps, slot.index + 1
         due = last_step or number == 1 or number % params.save_every == 0
-        return _Moved(z, clean, held, history, self._frame(slot, z if last_step else clean) if due else None)
+        return _Moved(z, denoised, held, history, self._frame(slot, z if last_step else denoised) if due else None)
 
     def _frame(self, slot: StableDiffusionSlot, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with repeatable(), self._using(self.models.vae):
@@ -270,14 +270,14 @@ class StableDiffusion:
                 images = slot.mask * images + (1 - slot.mask) * slot.picture.float() / 255
             return images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
 
-    def _pulled(self, slot: StableDiffusionSlot, clean: Tensor, sigma: float) -> Tensor:
-        """x0 moved by CLIP's pull through the VAE's decoder, one candidate after the other for the memory's sake.
+    def _guided(self, slot: StableDiffusionSlot, denoised: Tensor, sigma: float) -> Tensor:
+        """x0 moved against CLIP's gradient through the VAE's decoder, one candidate at a time to save memory.
 
         The spread of x0 given x is taken as sigma.
         """
 
-        def pull_at(one: Tensor) -> Tensor:
-            return pull(
+        def clip_grad(one: Tensor) -> Tensor:
+            return cond_fn(
                 one,
                 self.models.decode,
                 slot.targets,
@@ -290,14 +290,14 @@ class StableDiffusion:
             )
 
         with repeatable(), self._using(self.models.vae):
-            pulls = [pull_at(one) for one in clean.split(1)]
-        return clean - sigma**2 * torch.cat(pulls)
+            clip_grads = [clip_grad(one) for one in denoised.split(1)]
+        return denoised - sigma**2 * torch.cat(clip_grads)
 
 
 def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:
     """The slot at its next level, and what is to be shown of it: the candidate that CLIP likes best."""
     total = slot.params.total_steps
-    slot.z, slot.clean, slot.history = moved.z, moved.clean, moved.history
+    slot.z, slot.denoised, slot.history = moved.z, moved.denoised, moved.history
     slot.held = moved.held if slot.params.sampler == "pndm" else None
     slot.index += 1
     slot.done = slot.index >= total

@@ -13,14 +13,17 @@ from generator.guidance.targets import Targets
 from generator.params import LatentDiffusionParams
 
 STATE_VERSION = 1
-_TENSORS = ("z", "text", "pooled", "avoided", "avoided_pooled", "clean", "held", "noise", "known", "picture", "mask")
+_TENSORS = {  # of a slot, by the keys of a saved state
+    **{name: name for name in ("z", "text", "pooled", "held", "noise", "known", "picture", "mask")},
+    **{"clean": "denoised", "avoided": "negative", "avoided_pooled": "negative_pooled"},
+}
 
 
 @dataclass
 class StableDiffusionSlot:
     """One picture with all its candidates (n), C channels of h x w latents.
 
-    z, noise (the first one), clean (the last x0): (n, C, h, w) float32; text, avoided: (77, W); pooled: (P,) each.
+    z, noise (the first one), denoised (the last x0): (n, C, h, w) float32; text, negative: (77, W); pooled: (P,).
     history: the last three noise predictions, and held: the z before the last step, both for PNDM.
     known, (1, C, h, w), picture, (3, H, W) uint8, and mask, (1, H, W) in [0, 1]: where only a part is drawn anew.
     score, loss, best: of the last frame, and which candidate it was.
@@ -32,9 +35,9 @@ class StableDiffusionSlot:
     z: Tensor
     text: Tensor
     pooled: Tensor
-    avoided: Tensor
-    avoided_pooled: Tensor
-    clean: Tensor | None = None
+    negative: Tensor
+    negative_pooled: Tensor
+    denoised: Tensor | None = None
     held: Tensor | None = None
     noise: Tensor | None = None
     known: Tensor | None = None
@@ -48,14 +51,14 @@ class StableDiffusionSlot:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
-        tensors = {name: getattr(self, name) for name in _TENSORS}
+        tensors = {key: getattr(self, name) for key, name in _TENSORS.items()}
         return {
             "version": STATE_VERSION,
             "place": {name: getattr(self, name) for name in ("score", "loss", "index", "done")},
             "rng": self.generator.get_state(),
             "targets": self.targets.state_dict(),
             "history": [eps.cpu().clone() for eps in self.history],
-            "tensors": {name: None if value is None else value.cpu().clone() for name, value in tensors.items()},
+            "tensors": {key: None if value is None else value.cpu().clone() for key, value in tensors.items()},
         }
 
     @classmethod
@@ -65,7 +68,8 @@ class StableDiffusionSlot:
         """The slot that `state_dict` was taken of, on `device`. Raises ValueError for a state of another version."""
         generator = saved_generator(state, STATE_VERSION)
         tensors: dict[str, Any] = {
-            name: None if value is None else value.to(device, copy=True) for name, value in state["tensors"].items()
+            _TENSORS[key]: None if value is None else value.to(device, copy=True)
+            for key, value in state["tensors"].items()
         }
         history = [eps.to(device, copy=True) for eps in state["history"]]
         targets = Targets.from_state(state["targets"], device)

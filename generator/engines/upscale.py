@@ -1,4 +1,4 @@
-"""Upscaling as a job: the engine whose every step enlarges one tile of each picture."""
+"""Upscaling as a job: the engine whose every step upscales one tile of each picture."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UpscaleSlot:
 class Upscale:
     """The engine: one upscaler on a device.
 
-    The pictures of a batch may differ in size, so their tiles are enlarged one after the other within a step.
+    The pictures of a batch may differ in size, so their tiles are upscaled one after the other within a step.
     The last Step of a slot, and only that, has the picture. There is no score.
     """
 

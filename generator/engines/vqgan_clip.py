@@ -22,7 +22,7 @@ from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
-from generator.guidance.clip_loss import compare, look
+from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import prompt_targets, total_variation
 from generator.images.convert import no_picture
@@ -128,12 +128,12 @@ class VqganClip:
             images = self._decode(z, any(slot.params.checkpoint_activations for slot in slots))
             seen = images.detach().requires_grad_(learn)
             smooth = self._smooth(seen, rows, moving)
-            prompts, scores = look(seen, rows, moving, self.clips, self.precision, self.micro_batch)
-            styles = self._style_guide.pull(seen, rows, moving) if self._style_guide else torch.zeros_like(scores)
+            prompts, scores = clip_loss(seen, rows, moving, self.clips, self.precision, self.micro_batch)
+            styles = self._style_guide.style_loss(seen, rows, moving) if self._style_guide else torch.zeros_like(scores)
             if learn:
                 images.backward(seen.grad)
-        pulls = torch.cat([self._pull(slot) for slot in slots])
-        images, terms = images.detach(), {"prompts": prompts, "style": styles, "tv": smooth, "pull": pulls}
+        init_losses = torch.cat([self._init_loss(slot) for slot in slots])
+        images, terms = images.detach(), {"prompts": prompts, "style": styles, "tv": smooth, "pull": init_losses}
         if starts > 1:
             self._lead(slots, images, prompts)
             shown = [b * starts + slot.leading for b, slot in enumerate(slots)]
@@ -183,7 +183,7 @@ class VqganClip:
                     term.backward()
         return terms
 
-    def _pull(self, slot: LatentSlot[VqganClipParams]) -> Tensor:
+    def _init_loss(self, slot: LatentSlot[VqganClipParams]) -> Tensor:
         """Adds the gradient of init_weight * mean((z - start)^2) / 2 to z where it moves; the term of each start."""
         weight = slot.params.init_weight * (1 - slot.params.init_weight_decay) ** slot.index
         if not weight:

@@ -1,4 +1,4 @@
-"""Pictures shown to CLIP: what it thinks of them, and the gradient that would please it."""
+"""CLIP's loss: how far pictures are from their prompts, and its gradient at them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from generator.precision import Precision
 
 
 class Watched(Protocol):
-    """A slot whose picture CLIP looks at. `params` has the fields of generator.params.Cutouts and `loss`."""
+    """A slot whose picture CLIP sees. `params` has the fields of generator.params.Cutouts and `loss`."""
 
     params: Any
     generator: torch.Generator
@@ -30,7 +30,7 @@ def draw_plain(slot: Watched, width: int, height: int, side: int) -> Plan:
     return draw(slot.params, width, height, side, slot.generator)
 
 
-def look(
+def clip_loss(
     seen: Tensor,
     slots: Sequence[Watched],
     moving: Sequence[bool],

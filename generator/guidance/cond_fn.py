@@ -1,4 +1,4 @@
-"""CLIP's pull on what a diffusion's picture is becoming (Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2)."""
+"""CLIP's gradient at what a diffusion is drawing (Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generator.guidance.clip_loss import look
+from generator.guidance.clip_loss import clip_loss
 from generator.guidance.style import StyleGuide
 from generator.guidance.targets import Targets
 from generator.models.contracts import Clip
 from generator.params import Cutouts
 from generator.precision import Precision
 
-GREATEST = 0.1  # root mean square of a pull at z, which has a standard deviation of about 1
+MAX_GRAD = 0.1  # root mean square of the gradient at z, which has a standard deviation of about 1
 
 
-class _Looks(Cutouts):
-    """How CLIP looks at a picture it pulls at."""
+class _Guidance(Cutouts):
+    """How CLIP sees a picture that it guides."""
 
     loss: str = "spherical"
     style: str | None = None
@@ -34,7 +34,7 @@ class _Watched:
     generator: torch.Generator
 
 
-def pull(
+def cond_fn(
     x0: Tensor,
     decode: Callable[[Tensor], Tensor],
     targets: Targets,
@@ -49,7 +49,7 @@ def pull(
     style: str | None = None,
     style_weight: float = 0.0,
 ) -> Tensor:
-    """`scale` times the gradient of CLIP's distance to the prompts at each x0 (n, C, h, w), at most GREATEST.
+    """`scale` times the gradient of CLIP's distance to the prompts at each x0 (n, C, h, w), at most MAX_GRAD.
 
     decode: x0 -> pictures (n, 3, H, W). CLIP sees `cutn` cutouts of each, `micro_batch` at a time, None: all at once;
     they are drawn from the CPU `generator`. With a `style_guide` the distance to the style counts beside the prompts'.
@@ -58,12 +58,12 @@ def pull(
         x0 = x0.detach().requires_grad_()
         pictures = decode(x0)
         seen = pictures.detach().clamp(0, 1).requires_grad_()
-        looks = _Looks(cutn=cutn, style=style, style_weight=style_weight)
-        watched, moving = [_Watched(looks, targets, generator)] * len(x0), [True] * len(x0)
-        look(seen, watched, moving, clips, precision, micro_batch)
+        guidance = _Guidance(cutn=cutn, style=style, style_weight=style_weight)
+        watched, moving = [_Watched(guidance, targets, generator)] * len(x0), [True] * len(x0)
+        clip_loss(seen, watched, moving, clips, precision, micro_batch)
         if style_guide is not None:
-            style_guide.pull(seen, watched, moving)
+            style_guide.style_loss(seen, watched, moving)
         assert seen.grad is not None
         gradient = torch.autograd.grad(pictures, x0, seen.grad)[0] * scale
     size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
-    return gradient * (size.clamp(max=GREATEST) / size.clamp(min=1e-12))
+    return gradient * (size.clamp(max=MAX_GRAD) / size.clamp(min=1e-12))

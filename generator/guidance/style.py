@@ -1,4 +1,4 @@
-"""What pulls a picture towards the style that was asked for: classifier guidance (Dhariwal and Nichol 2021,
+"""What guides a picture towards the style that was asked for: classifier guidance (Dhariwal and Nichol 2021,
 arXiv:2105.05233, section 4) by the head of the embedded CLIP "mini-robust" that tells the styles apart.
 
 Its tower was trained against the patterns that mislead it, so that its gradient changes how a picture is drawn rather
@@ -32,7 +32,7 @@ class StyleGuide:
         precision.freeze(clip)
         precision.narrow(clip.network.visual)
 
-    def pull(self, seen: Tensor, slots: Sequence[Watched], moving: Sequence[bool]) -> Tensor:
+    def style_loss(self, seen: Tensor, slots: Sequence[Watched], moving: Sequence[bool]) -> Tensor:
         """Adds the gradient of style_weight * cross-entropy of the style asked for to seen.grad of every slot that
         moves; the terms, (B,), zero where no style was asked for.
 

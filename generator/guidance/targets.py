@@ -1,4 +1,4 @@
-"""What pulls the picture: prompts as CLIP embeddings, and the distances to them (Crowson et al. 2022, section 3.2)."""
+"""What guides the picture: prompts as CLIP embeddings, and the distances to them (Crowson et al. 2022, section 3.2)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prompt_targets(
     Raises PromptTooLong, and whatever `read_image` raises for a picture it cannot read.
     """
     texts = parse_prompts(prompt) if prompt else ()
-    pictures = parse_prompts(image_prompts, avoid_only=bool(texts)) if image_prompts else ()
+    pictures = parse_prompts(image_prompts, negative_only=bool(texts)) if image_prompts else ()
     images = [read_image(picture.text) for picture in pictures]
     device, embeddings = precision.device, []
     for clip in clips:
@@ -89,9 +89,9 @@ def guide(images: Tensor, targets: Targets, which: int, loss: str) -> tuple[Tens
     cosine = images @ prompts.T
     spherical = spherical_distance(images, prompts)
     distance = spherical if loss == "spherical" else 1 - cosine
-    pulls = (spherical.detach() * weights.sign() > targets.stops).to(distance.dtype)
+    active = (spherical.detach() * weights.sign() > targets.stops).to(distance.dtype)
     held = distance.detach()
-    terms = weights * (held + pulls * (distance - held))
+    terms = weights * (held + active * (distance - held))
     return terms.sum(1), (cosine.detach() * weights).sum(1) / weights.abs().sum().clamp(min=1e-12)
 
 

@@ -34,11 +34,11 @@ def encode_thumbnail(image: Image.Image, side: int = 256) -> bytes:
     return encode(image.resize(size, Image.Resampling.LANCZOS), "WEBP", quality=85, method=4)
 
 
-def fitted(image: Image.Image, least: int, most: int) -> Image.Image:
+def fitted(image: Image.Image, min_side: int, max_side: int) -> Image.Image:
     """Scaled up by a whole factor until the shorter side has `least` px, or down until the longer has `most`."""
-    factor: float = max(1, math.ceil(least / min(image.size)))
-    if max(image.size) * factor > most:
-        factor = min(1.0, most / max(image.size)) if factor == 1 else max(1, most // max(image.size))
+    factor: float = max(1, math.ceil(min_side / min(image.size)))
+    if max(image.size) * factor > max_side:
+        factor = min(1.0, max_side / max(image.size)) if factor == 1 else max(1, max_side // max(image.size))
     if factor == 1:
         return image
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))

@@ -20,7 +20,7 @@ FLATNESS: dict[str | None, float] = {
     "fx": 0.004,
 }
 ANY = 0.003  # where no style was asked for
-GROWTH, GREATEST = 2.0, 1e5  # of the weight that ties the picture's differences to those that are kept
+GROWTH, MAX_WEIGHT = 2.0, 1e5  # of the weight that ties the picture's differences to those that are kept
 BORDER = 8  # px that are added all round, since the transform joins opposite edges
 
 
@@ -35,7 +35,7 @@ def flattened(image: torch.Tensor, flatness: float) -> torch.Tensor:
     across[0, -1] = down[-1, 0] = 1.0
     differences = torch.fft.rfft2(across).abs().square() + torch.fft.rfft2(down).abs().square()
     given, made, tie = torch.fft.rfft2(padded), padded, 2 * flatness
-    while tie < GREATEST:
+    while tie < MAX_WEIGHT:
         right, below = made.roll(-1, 2) - made, made.roll(-1, 1) - made
         kept = (right.square() + below.square()).sum(dim=0) >= flatness / tie
         right, below = right * kept, below * kept

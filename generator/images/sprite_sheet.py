@@ -8,13 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-MOST = 30  # pictures
+MAX_FRAMES = 30  # pictures
 SIDE = 256  # px, the longer side of each
 
 
-def sprite_sheet(frames: list[Path], most: int = MOST, side: int = SIDE) -> bytes:
+def sprite_sheet(frames: list[Path], max_frames: int = MAX_FRAMES, side: int = SIDE) -> bytes:
     """A WebP of at most `most` of the frames, evenly chosen, first and last among them, row by row, all of one size."""
-    count = min(len(frames), most)
+    count = min(len(frames), max_frames)
     chosen = [frames[round(i * (len(frames) - 1) / max(count - 1, 1))] for i in range(count)]
     columns = math.ceil(math.sqrt(count))
     sheet: Image.Image | None = None

@@ -88,8 +88,8 @@ class BigGAN(nn.Module):
         with torch.autocast(z.device.type, enabled=False):  # small products; rounded ones would move every pixel
             embedded = self.network.embeddings(classes)
             z, embedded = (part[:, None] if part.dim() == 2 else part for part in (z, embedded))
-            told = torch.cat([part.expand(-1, self.layers, -1) for part in (z, embedded)], dim=2)
-            first, *blocks = told.unbind(dim=1)
+            cond = torch.cat([part.expand(-1, self.layers, -1) for part in (z, embedded)], dim=2)
+            first, *blocks = cond.unbind(dim=1)
             # The weights come from TensorFlow, where channels are last.
             x = generator.gen_z(first).view(len(first), 4, 4, -1).permute(0, 3, 1, 2)
         if torch.is_autocast_enabled(z.device.type):

@@ -100,15 +100,15 @@ class ClipText(nn.Module):
 
 
 class TextEncoders(nn.Module):
-    """What the UNet is told: one encoder's last states (Stable Diffusion), or two encoders' states before the last
-    layer side by side and the second's projection (XL; Podell et al. 2023, arXiv:2307.01952)."""
+    """What the UNet is conditioned on: one encoder's last states (Stable Diffusion), or two encoders' states before the
+    last layer side by side and the second's projection (XL; Podell et al. 2023, arXiv:2307.01952)."""
 
     def __init__(self, networks: Sequence[ClipText], *, zeros_for_nothing: bool) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self._zeros_for_nothing = zeros_for_nothing
 
-    def read(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """Weighted means over the prompts, the empty text for none: hidden (77, W), pooled (P,), P 0 without one.
 
         Raises PromptTooLong.

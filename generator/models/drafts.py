@@ -23,7 +23,7 @@ CLEAR, LOSS = 0.8, 0.4
 
 @dataclass(frozen=True)
 class Drafts:
-    """z (N, C, g, g) of the drafts, the text each was told (N, W), and the style to draw it in (N,)."""
+    """z (N, C, g, g) of the drafts, the text vector of each (N, W), and the style to draw it in (N,)."""
 
     z: Tensor
     text: Tensor
@@ -51,12 +51,12 @@ class Drafter(nn.Module):
         rows = [torch.randn(len(text), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         turns = torch.stack(rows).to(device) * len(text) ** -0.5
         turns[0] = 0.0
-        told = text.float() + variety * turns
+        vectors = text.float() + variety * turns
         # One text at a time: products of more rows round otherwise, and a draft must not depend on how many there are.
         number = None if style is None else self.layout.style_index(style)
-        drawn = [self._nearest(one.expand(styles, -1), number, distance) for one in told]
+        drawn = [self._nearest(one.expand(styles, -1), number, distance) for one in vectors]
         z, chosen = torch.stack([z for z, _ in drawn]), [style for _, style in drawn]
-        return Drafts(z, told, torch.tensor(chosen, device=device))
+        return Drafts(z, vectors, torch.tensor(chosen, device=device))
 
     def _nearest(self, text: Tensor, asked: int | None, distance: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
         """text (S, W), a row for every style -> the draft (C, g, g), and the number of the style to draw it in."""

@@ -1,7 +1,7 @@
 """The network that redraws a drawn picture by the hand of one style.
 
-A small U-Net over pixels (Ronneberger et al. 2015, arXiv:1505.04597), told the style, that has learnt what pictures
-spoilt by codes and CLIP were before.
+A small U-Net over pixels (Ronneberger et al. 2015, arXiv:1505.04597), conditioned on the style, that has learnt
+what pictures spoilt by codes and CLIP were before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from generator.models.film_unet import ToldUnet
+from generator.models.film_unet import FiLMUNet
 from generator.models.packing import unpack
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -24,7 +24,7 @@ COLOURLESS = ("silhouette",)  # styles without colours
 COLOUR = 0.04  # mean span of the channels from which a picture has colours
 
 
-class Finisher(ToldUnet):
+class Finisher(FiLMUNet):
     """Pictures and the style they are to be finished in -> pictures.
 
     `config`: styles (list of names), width at half size, deep (width at a quarter), blocks per part, told (numbers that
@@ -32,11 +32,11 @@ class Finisher(ToldUnet):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        width, deep, blocks, told = (config[key] for key in ("width", "deep", "blocks", "told"))
-        super().__init__(width, deep, blocks, told)
+        width, deep, blocks, cond_width = (config[key] for key in ("width", "deep", "blocks", "told"))
+        super().__init__(width, deep, blocks, cond_width)
         self.config = config
         self.styles: tuple[str, ...] = tuple(config["styles"])
-        self.after = nn.Embedding(len(self.styles) + 1, told)
+        self.after = nn.Embedding(len(self.styles) + 1, cond_width)
         self.conv_in = nn.Conv2d(12, width, 3, padding=1)
         self.widen = nn.Conv2d(width, 4 * FINE, 3, padding=1)
         self.fine, self.conv_out = nn.Conv2d(FINE + 3, FINE, 3, padding=1), nn.Conv2d(FINE, 3, 3, padding=1)
@@ -56,8 +56,8 @@ class Finisher(ToldUnet):
     def forward(self, images: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         """images (B, 3, H, W) in [0, 1] with H and W divisible by 4, style numbers (B,) -> the same shape, fp32; a
         little beyond [0, 1] here and there."""
-        told = F.silu(self.after(after))
-        x = self.body(self.conv_in(F.pixel_unshuffle(images * 2 - 1, 2)), told)
+        cond = F.silu(self.after(after))
+        x = self.body(self.conv_in(F.pixel_unshuffle(images * 2 - 1, 2)), cond)
         fine = F.pixel_shuffle(self.widen(F.silu(x)), 2)
         fine = self.fine(F.silu(torch.cat([fine, images.to(fine.dtype) * 2 - 1], dim=1)))
         changed: torch.Tensor = self.conv_out(F.silu(fine))

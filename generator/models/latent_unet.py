@@ -59,8 +59,8 @@ class LatentDiffusionModel(nn.Module):
         scaled = text * text.shape[1] ** 0.5
         if drop is not None:
             scaled = torch.where(drop[:, None], self.null_text.to(scaled.dtype), scaled)
-        told = self.text_in(scaled).view(len(text), TOKENS, -1)
-        return torch.cat([told, self.style_embedding(style)[:, None].to(told.dtype)], dim=1)
+        cond = self.text_in(scaled).view(len(text), TOKENS, -1)
+        return torch.cat([cond, self.style_embedding(style)[:, None].to(cond.dtype)], dim=1)
 
     def forward(self, z: torch.Tensor, t: torch.Tensor, draft: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """z, draft (B, z_channels, g, g), t (B,) in 0 .. 999 -> v (B, z_channels, g, g)."""

@@ -1,6 +1,6 @@
 """The UNet of OpenAI's guided diffusion, unconditional (Dhariwal and Nichol 2021, arXiv:2105.05233, section 3).
 
-Residual blocks that also shrink and enlarge, scale-shift norm by the timestep, attention in heads of 64 channels. It
+Residual blocks that also down- and upsample, scale-shift norm by the timestep, attention in heads of 64 channels. It
 predicts eps and, in three more channels, how much noise to draw (not read here). The names of the layers are those of
 the published files, so that these load to the last key.
 """
@@ -117,8 +117,8 @@ class OpenAIUNet(nn.Module):
         for block in self.output_blocks:
             h = self._run(block, torch.cat([h, kept.pop()], 1), embedded)
         with torch.autocast(x.device.type, enabled=False):
-            made: Tensor = self.out(h.float())
-        return made
+            predicted: Tensor = self.out(h.float())
+        return predicted
 
     def _run(self, block: nn.Module, h: Tensor, embedded: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
@@ -155,7 +155,7 @@ def timestep_embedding(t: Tensor, channels: int) -> Tensor:
 
 
 class _Layers(nn.Sequential):
-    """Layers one after the other; residual blocks are also told the timestep."""
+    """Layers one after the other; residual blocks are also given the timestep."""
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:

@@ -23,7 +23,7 @@ from generator.models.packing import unpack
 from generator.models.torchvision_operators import declare
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-LEAST = 1e-4  # of alpha^2 at the last timestep, so that x0 can be told from eps everywhere
+MIN_ALPHA_SQUARED = 1e-4  # of alpha^2 at the last timestep, so that x0 can be told from eps everywhere
 
 
 class PixelDiffusion(nn.Module):
@@ -78,10 +78,10 @@ def alphas_cumprod(schedule: str, timesteps: int) -> Tensor:
     if schedule == "linear":
         scale = 1000 / timesteps
         betas = torch.linspace(scale * 1e-4, min(scale * 0.02, 0.999), timesteps, dtype=torch.float64)
-        return (1 - betas).cumprod(0).clamp(min=LEAST).float()
+        return (1 - betas).cumprod(0).clamp(min=MIN_ALPHA_SQUARED).float()
     time = torch.arange(1, timesteps + 1, dtype=torch.float64) / timesteps
     falling = ((time + 0.008) / 1.008 * math.pi / 2).cos().square() / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
-    return falling.clamp(min=LEAST).float()
+    return falling.clamp(min=MIN_ALPHA_SQUARED).float()
 
 
 def _unet(config: dict[str, Any]) -> nn.Module:

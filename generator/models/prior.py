@@ -103,9 +103,9 @@ class Prior(nn.Module):
         local = local + self.conv_in(F.silu(local))
         patches = local.reshape(batch, wide, half, 2, half, 2).permute(0, 2, 4, 3, 5, 1)
         x = self.patch_in(patches.reshape(batch, half * half, 4 * wide))
-        told = self.text_in(text * text.shape[1] ** 0.5).view(batch, PREFIX + 1, -1)
-        x = x + told[:, -1:] + self.style_embedding(style)[:, None].to(x.dtype)
-        x = torch.cat([told[:, :-1].to(x.dtype), x], dim=1) + self.position
+        cond = self.text_in(text * text.shape[1] ** 0.5).view(batch, PREFIX + 1, -1)
+        x = x + cond[:, -1:] + self.style_embedding(style)[:, None].to(x.dtype)
+        x = torch.cat([cond[:, :-1].to(x.dtype), x], dim=1) + self.position
         for block in self.blocks:
             x = block(x)
         x = self.patch_out(self.norm(x[:, PREFIX:])).view(batch, half, half, 2, 2, wide)
@@ -164,8 +164,8 @@ class Prior(nn.Module):
         for step in range(steps):
             done = (step + 1) / steps
             both = codes.view(1, self.grid, self.grid).expand(2, -1, -1)
-            with_text, without = self(both, suggested, pair, chosen_style).float().view(2, total, self.n_embed)
-            guided = without + cfg_scale * (with_text - without)
+            cond, uncond = self(both, suggested, pair, chosen_style).float().view(2, total, self.n_embed)
+            guided = uncond + cfg_scale * (cond - uncond)
             logp = (guided / max(temperature, 1e-4)).log_softmax(dim=-1)
             noise = _gumbel((total, self.n_embed), generator).to(device)
             drawn = (logp + noise).argmax(dim=-1) if temperature > 0 else logp.argmax(dim=-1)

@@ -15,13 +15,13 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from generator.models.film_unet import GROUPS, ToldUnet
+from generator.models.film_unet import GROUPS, FiLMUNet
 from generator.models.packing import unpack
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
-class Restyler(ToldUnet):
+class Restyler(FiLMUNet):
     """z of a picture, its style and the style asked for -> z of the picture in that style.
 
     `config`: z_channels, styles (list of names), width at full size, deep (width at half size), blocks per part, told
@@ -29,12 +29,14 @@ class Restyler(ToldUnet):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        channels, width, deep, blocks, told = (config[key] for key in ("z_channels", "width", "deep", "blocks", "told"))
-        super().__init__(width, deep, blocks, told)
+        channels, width, deep, blocks, cond_width = (
+            config[key] for key in ("z_channels", "width", "deep", "blocks", "told")
+        )
+        super().__init__(width, deep, blocks, cond_width)
         self.config = config
         self.styles = len(config["styles"])
-        self.before, self.after = nn.Embedding(self.styles, told), nn.Embedding(self.styles, told)
-        self.both = nn.Embedding(self.styles**2, told)
+        self.before, self.after = nn.Embedding(self.styles, cond_width), nn.Embedding(self.styles, cond_width)
+        self.both = nn.Embedding(self.styles**2, cond_width)
         self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
         self.conv_out = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.zeros_(self.both.weight)
@@ -42,8 +44,8 @@ class Restyler(ToldUnet):
 
     def forward(self, z: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         """z (B, z_channels, h, w) with h and w even; before, after: style numbers (B,) -> z fp32 of the same shape."""
-        told = F.silu(self.before(before) + self.after(after) + self.both(before * self.styles + after))
-        x = self.body(self.conv_in(z), told)
+        cond = F.silu(self.before(before) + self.after(after) + self.both(before * self.styles + after))
+        x = self.body(self.conv_in(z), cond)
         changed: torch.Tensor = self.conv_out(F.silu(F.group_norm(x, GROUPS)))
         return z + changed.float()
 

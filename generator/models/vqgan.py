@@ -32,7 +32,7 @@ class _Clamp(torch.autograd.Function):
         return result
 
 
-class VQGAN(nn.Module):
+class VQModel(nn.Module):
     """Pictures to codes and back; `config` is `model.params` of a taming yaml plus `gumbel: bool`.
 
     `norm_groups` replaces taming's 32 groups: with 32 channels each would be a group of its own, and lose its mean.
@@ -99,9 +99,9 @@ class VQGAN(nn.Module):
         return clamp((image + 1) / 2)
 
 
-def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> VQGAN:
+def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> VQModel:
     """The embedded VQGAN, fp32, in eval mode, without gradients for its weights."""
-    model = VQGAN(json.loads((folder / "mini-vqgan.json").read_text()))
+    model = VQModel(json.loads((folder / "mini-vqgan.json").read_text()))
     weights = {key: value.float() for key, value in load_file(folder / "mini-vqgan.safetensors").items()}
     model.load_state_dict(weights, strict=True)
     return model.to(device).eval().requires_grad_(False)

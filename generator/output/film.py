@@ -103,7 +103,7 @@ class Recorder:
     ) -> dict[str, bytes]:
         """File contents by kind: png, thumbnail, json, gif, mp4 and webp as asked, sheet if the parameters ask for it.
 
-        `final`: the finished picture enlarged, for png and thumbnail; films stay as large as their frames.
+        `final`: the finished picture upscaled, for png and thumbnail; films stay as large as their frames.
         Raises ValueError before the first frame, OSError when the disk is full.
         """
         with self._lock:
@@ -150,10 +150,10 @@ def _frame_ms(count: int) -> int:
     return max(40, min(120, 6000 // count // 10 * 10))
 
 
-def _read(paths: list[Path], most: int) -> Iterator[Image.Image]:
+def _read(paths: list[Path], max_side: int) -> Iterator[Image.Image]:
     for path in paths:
         with Image.open(path) as image:
-            yield fitted(image.convert("RGB"), SHORT_SIDE, most)
+            yield fitted(image.convert("RGB"), SHORT_SIDE, max_side)
 
 
 def _timing(count: int) -> dict[str, Any]:

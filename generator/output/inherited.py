@@ -15,7 +15,7 @@ from generator.registry import UnknownName
 
 
 def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
-    """A PNG of the enlarged picture with the settings of the picture it was made from, if that had any.
+    """A PNG of the upscaled picture with the settings of the picture it was made from, if that had any.
 
     embedded: the embedded upscaler made it, so `upscale` among the settings makes it again.
     """

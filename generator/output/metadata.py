@@ -42,14 +42,14 @@ def settings_of(engine: str, params: Params, size: tuple[int, int], score: float
         "params": params.model_dump(mode="json"),
         "seed": params.seed,
         "size": list(size),
-        "upscale": enlarged(params, size),
+        "upscale": upscale_factor(params, size),
         "score": None if score is None or not math.isfinite(score) else round(score, 6),
         "versions": {"format": 1, "studio": VERSION, "torch": _version("torch"), "pillow": _version("pillow")},
     }
 
 
-def enlarged(params: Params, size: tuple[int, int]) -> int:
-    """How many times larger than drawn a picture of this size is; 1 also where it could not be enlarged."""
+def upscale_factor(params: Params, size: tuple[int, int]) -> int:
+    """How many times larger than drawn a picture of this size is; 1 also where it could not be upscaled."""
     drawn = params.actual_size
     factor = size[0] // drawn[0]
     return factor if factor > 1 and size == (factor * drawn[0], factor * drawn[1]) else 1
@@ -77,7 +77,7 @@ def read_metadata(data: bytes) -> tuple[str, Params]:
 
 def _parameters_text(engine: str, params: Params, size: tuple[int, int]) -> str:
     """Prompt, then `Key: value` pairs on one line, values with a comma, colon or newline quoted as JSON."""
-    factor = enlarged(params, size)
+    factor = upscale_factor(params, size)
     values: dict[str, Any] = {
         "Steps": params.steps,
         "Sampler": getattr(params, "optimiser", engine),

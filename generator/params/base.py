@@ -25,13 +25,13 @@ def Setting(default: Any = ..., *, group: str, unit: str = "", **constraints: An
     return Field(default, json_schema_extra={"group": group, "unit": unit}, **constraints)
 
 
-# Starts in which nothing of the picture is to be seen yet: a pull towards a style comes before there is anything to
+# Starts in which nothing of the picture is to be seen yet: guidance towards a style comes before there is anything to
 # draw in it, and fewer pictures show what was asked for. (A BigGAN draws something from its first step on.)
 NOTHING_YET = ("components", "random", "gradient", "noise", "perlin")
 
 
 class Params(JobParams):
-    """What every engine that draws needs: what, how large, how long, from which seed, and which CLIP looks at it."""
+    """What every engine that draws needs: what, how large, how long, from which seed, and which CLIP guides it."""
 
     prompt: str = Setting(
         group="main",
@@ -53,7 +53,7 @@ class Params(JobParams):
     height: int = Setting(64, group="main", unit="px", ge=16, le=4096, description="Floored to the model's factor.")
     steps: int = Setting(24, group="main", ge=0, le=20_000, description="Optimisation steps.")
     style_weight: float = Setting(
-        0.0, group="guidance", ge=0, le=10, description="Mini models: pull of the style asked for, where CLIP pulls."
+        0.0, group="guidance", ge=0, le=10, description="Mini models: weight of the style asked for, where CLIP guides."
     )
     finish: float = Setting(
         0.0,
@@ -62,12 +62,12 @@ class Params(JobParams):
         le=1,
         description="Mini models: how much edges are sharpened and areas cleaned in the hand of the style.",
     )
-    upscale: Literal[1, 4] = Setting(4, group="output", description="Enlarge the finished picture so many times.")
+    upscale: Literal[1, 4] = Setting(4, group="output", description="Upscale the finished picture so many times.")
     upscaler: str = Setting(
         "mini-upscaler",
         group="output",
         max_length=140,
-        description="What enlarges it: mini-upscaler, swinir-l, or a file of the host's in the checkpoints folder.",
+        description="What upscales it: mini-upscaler, swinir-l, or a file of the host's in the checkpoints folder.",
     )
 
     @field_validator("prompt")
@@ -117,7 +117,7 @@ class Params(JobParams):
         if spec.only_side and {self.width, self.height} != {spec.only_side}:
             raise ValueError(
                 f"size {self.width} x {self.height} px: {self.checkpoint} draws {spec.only_side} x {spec.only_side} px "
-                "only; enlarge the picture afterwards."
+                "only; upscale the picture afterwards."
             )
         if max(self.width, self.height) > spec.max_side:
             raise ValueError(
@@ -165,7 +165,7 @@ class Params(JobParams):
         """The pictures to start from, to paint over and to resemble, where the engine takes any."""
         named = [name for field in ("init_image", "mask_image") if (name := getattr(self, field, None))]
         if pictures := getattr(self, "image_prompts", ""):
-            named += [one.text for one in parse_prompts(pictures, avoid_only=True)]
+            named += [one.text for one in parse_prompts(pictures, negative_only=True)]
         return tuple(named)
 
     @property
@@ -202,6 +202,6 @@ def check_pictures(prompt: str, image_prompts: str) -> None:
         raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
     try:
         if image_prompts:
-            parse_prompts(image_prompts, avoid_only=bool(prompt))
+            parse_prompts(image_prompts, negative_only=bool(prompt))
     except PromptError as error:
         raise ValueError(f"The image_prompts {error}") from None

@@ -25,7 +25,7 @@ class BigganClipParams(Optimised, Params):
     init_noise: float = Setting(
         0.3, group="start", ge=0, le=2, description="How far the seed may bend what the text suggests; 0 not at all."
     )
-    init_weight: float = Setting(2.0, group="start", ge=0, le=100, description="Pull of z and classes to the start.")
+    init_weight: float = Setting(2.0, group="start", ge=0, le=100, description="Weight of the distance from the start.")
     candidates: int = Setting(8, group="start", ge=1, le=64, description="Starts drawn; CLIP picks the best.")
     latents: Literal["shared", "per-layer"] = Setting(
         "shared", group="optimisation", description="One z and class vector for all layers, or one for each."
@@ -52,7 +52,7 @@ class BigganClipParams(Optimised, Params):
         0.0, group="optimisation", ge=0, le=100, description="Keeps z like the Gaussian it was trained with."
     )
     class_weight: float = Setting(
-        0.0, group="optimisation", ge=0, le=100, description="Pull towards a single class instead of a mixture."
+        0.0, group="optimisation", ge=0, le=100, description="Weight of a single class instead of a mixture."
     )
 
     @model_validator(mode="before")

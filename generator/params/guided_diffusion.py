@@ -56,7 +56,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         20, group="start", ge=0, le=999, description="Of a start picture: noisy steps left out, so that it is kept."
     )
     init_scale: float = Setting(
-        0.0, group="start", ge=0, le=1e6, description="Of a start picture: pull towards it in every step."
+        0.0, group="start", ge=0, le=1e6, description="Of a start picture: weight of the distance from it."
     )
     init_loss: Literal["lpips", "mse"] = Setting(
         "mse",
@@ -67,7 +67,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         "", group="guidance", max_length=2000, description="Pictures to resemble: reference:weight, several with |."
     )
     clip_guidance_scale: float = Setting(
-        1000.0, group="guidance", ge=0, le=1e6, description="How hard CLIP pulls; 0 leaves the picture to chance."
+        1000.0, group="guidance", ge=0, le=1e6, description="Scale of CLIP's gradient; 0 leaves the picture to chance."
     )
     loss: Literal["spherical", "cosine"] = Setting(
         "spherical", group="guidance", description="Distance between picture and prompt embeddings."
@@ -75,21 +75,21 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     grad_through: Literal["unet", "x0", "x_in"] = Setting(
         "unet",
         group="guidance",
-        description="unet: changes the network can draw; x0: changes of its guess, in a third of the time; x_in: as "
-        "unet, with CLIP seeing guess and noisy picture mixed, as Disco Diffusion does.",
+        description="unet: changes the network can draw; x0: changes of the denoised picture, in a third of the "
+        "time; x_in: as unet, with CLIP seeing denoised and noisy picture mixed, as Disco Diffusion does.",
     )
     clamp_grad: bool = Setting(True, group="guidance", description="Limit the gradient to clamp_max.")
     clamp_max: float = Setting(
         0.15, group="guidance", gt=0, le=100, description="Greatest root mean square of the gradient."
     )
-    tv_scale: float = Setting(0.0, group="guidance", ge=0, le=1e6, description="Pull towards smoothness.")
-    range_scale: float = Setting(150.0, group="guidance", ge=0, le=1e6, description="Pull of colours into range.")
-    sat_scale: float = Setting(0.0, group="guidance", ge=0, le=1e6, description="Pull away from extreme colours.")
+    tv_scale: float = Setting(0.0, group="guidance", ge=0, le=1e6, description="Weight of smoothness.")
+    range_scale: float = Setting(150.0, group="guidance", ge=0, le=1e6, description="Weight of colours out of range.")
+    sat_scale: float = Setting(0.0, group="guidance", ge=0, le=1e6, description="Weight of extreme colours.")
     cutn_batches: int = Setting(
         1, group="cutouts", ge=1, le=64, description="Times per step that cutn cutouts are drawn, one after the other."
     )
     clip_denoised: bool = Setting(
-        True, group="sampling", description="Keep every guess in the range of colours; Disco Diffusion does not."
+        True, group="sampling", description="Keep denoised pictures in the range of colours; Disco Diffusion does not."
     )
     use_horizontal_symmetry: bool = Setting(
         False, group="symmetry", description="Mirror the left half onto the right, once during the run."
@@ -191,7 +191,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
 
     @property
     def known_style(self) -> str | None:
-        """The style the network is told; None where it knows none, and `style` is words of the prompt."""
+        """The style the network is conditioned on; None where it knows none, and `style` is words of the prompt."""
         return self.style if registry.checkpoint(self.checkpoint).styled else None
 
     @property
@@ -208,7 +208,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
 
     @property
     def mixes_noise(self) -> bool:
-        """Whether CLIP sees the guess mixed with the noisy picture."""
+        """Whether CLIP sees the denoised picture mixed with the noisy one."""
         return self.grad_through == "x_in" and self.clip_guidance_scale > 0
 
     @property
@@ -224,12 +224,12 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
 
     @property
     def cutouts_per_step(self) -> int:
-        return self.most_cuts if self.cuts_scheduled else self.cutn
+        return self.max_cuts if self.cuts_scheduled else self.cutn
 
     @property
     def loss_networks(self) -> tuple[str, ...]:
-        pulled = self.init in ("image", "perlin") and self.init_scale > 0
-        return ("lpips-vgg",) if pulled and self.init_loss == "lpips" else ()
+        held_to_start = self.init in ("image", "perlin") and self.init_scale > 0
+        return ("lpips-vgg",) if held_to_start and self.init_loss == "lpips" else ()
 
     @property
     def memory_advice(self) -> str:

@@ -22,10 +22,10 @@ class LatentDiffusionParams(Params):
         "", group="guidance", max_length=1000, description="What to keep away from, as one text; empty: nothing."
     )
     cfg_scale: float = Setting(
-        2.0, group="guidance", ge=0, le=30, description="Pull of the prompt; 1 as trained, 0 ignores it."
+        2.0, group="guidance", ge=0, le=30, description="Scale of the prompt; 1 as trained, 0 ignores it."
     )
     clip_guidance_scale: float = Setting(
-        0.0, group="guidance", ge=0, le=1e6, description="How hard CLIP pulls as well; 0 not at all."
+        0.0, group="guidance", ge=0, le=1e6, description="Scale of CLIP's gradient beside it; 0: none."
     )
     candidates: int = Setting(
         4, group="start", ge=1, le=16, description="Pictures drawn side by side; CLIP picks the best."
@@ -90,8 +90,8 @@ class LatentDiffusionParams(Params):
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         """All texts with their weights; negative_prompt is one of weight -1."""
-        avoided = (Prompt(self.negative_prompt, -1.0),) if self.negative_prompt else ()
-        return parse_prompts(self.prompt) + avoided
+        negative = (Prompt(self.negative_prompt, -1.0),) if self.negative_prompt else ()
+        return parse_prompts(self.prompt) + negative
 
     @property
     def fresh_noise(self) -> float:
@@ -114,7 +114,7 @@ class LatentDiffusionParams(Params):
 
     @property
     def memory_advice(self) -> str:
-        sparing = registry.checkpoint(self.checkpoint).least_weight_bytes and self.memory == "full"
+        sparing = registry.checkpoint(self.checkpoint).min_weight_bytes and self.memory == "full"
         return "lower width and height or candidates" + (", or set memory to low" if sparing else "")
 
     @property

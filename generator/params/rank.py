@@ -9,7 +9,7 @@ from generator.params.base import Setting, clean_prompt
 from generator.params.job import JobParams
 from generator.prompts import PromptError, parse_prompts
 
-MOST_PICTURES = 64
+MAX_PICTURES = 64
 
 
 class RankParams(JobParams):
@@ -19,7 +19,7 @@ class RankParams(JobParams):
         group="main", description="What the pictures should show. Several prompts with |, each text:weight."
     )
     pictures: tuple[str, ...] = Setting(
-        group="main", min_length=2, max_length=MOST_PICTURES, description="The pictures to rank."
+        group="main", min_length=2, max_length=MAX_PICTURES, description="The pictures to rank."
     )
     clip: tuple[str, ...] = Setting(
         ("mini",), group="guidance", min_length=1, max_length=4, description="CLIP models that judge, averaged."

@@ -56,7 +56,7 @@ class ScheduledCuts(BaseModel):
         return bool(self.cut_overview.strip() or self.cut_innercut.strip())
 
     @property
-    def most_cuts(self) -> int:
+    def max_cuts(self) -> int:
         """The greatest number of cutouts at any moment of the schedules."""
         return max(cuts.overview + cuts.inner for _, cuts in self._moments())
 
@@ -71,15 +71,15 @@ class ScheduledCuts(BaseModel):
         return Cuts(int(overview), int(inner), power, grey)
 
     def _schedule(self, name: str) -> Schedule:
-        least, most, whole = _BOUNDS[name]
-        return parse_schedule(getattr(self, name).strip() or "0", least=least, most=most, whole=whole)
+        minimum, maximum, whole = _BOUNDS[name]
+        return parse_schedule(getattr(self, name).strip() or "0", minimum=minimum, maximum=maximum, whole=whole)
 
     def check_cuts(self) -> None:
         """Raises ValueError that names the schedule and shows where it cannot be read."""
-        for name, (least, most, _) in _BOUNDS.items():
+        for name, (minimum, maximum, _) in _BOUNDS.items():
             empty = not getattr(self, name).strip()
             if empty and name not in ("cut_overview", "cut_innercut"):
-                raise ValueError(f"{name} is empty. Write a number from {least:g} to {most:g}, or a schedule.")
+                raise ValueError(f"{name} is empty. Write a number from {minimum:g} to {maximum:g}, or a schedule.")
             try:
                 self._schedule(name)
             except ScheduleError as error:

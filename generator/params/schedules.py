@@ -50,13 +50,13 @@ class Schedule:
 
 
 @lru_cache(maxsize=256)
-def parse_schedule(text: str, *, least: float, most: float, whole: bool = False) -> Schedule:
+def parse_schedule(text: str, *, minimum: float, maximum: float, whole: bool = False) -> Schedule:
     """A schedule whose values lie from `least` to `most`. Raises ScheduleError."""
     runs = _Reader(text).schedule()
     for value, _ in runs:
-        if not least <= value <= most or (whole and value != int(value)):
+        if not minimum <= value <= maximum or (whole and value != int(value)):
             kind = "a whole number" if whole else "a number"
-            raise ScheduleError(f"{text!r}: {value:g} is not {kind} from {least:g} to {most:g}.")
+            raise ScheduleError(f"{text!r}: {value:g} is not {kind} from {minimum:g} to {maximum:g}.")
     return Schedule(tuple(runs))
 
 

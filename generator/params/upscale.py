@@ -7,16 +7,16 @@ from pydantic import model_validator
 from generator import registry
 from generator.params.base import Setting
 from generator.params.job import JobParams
-from generator.tiling import GRID, MOST_PX, TILE, TILES, overlap_of, spans
+from generator.tiling import GRID, MAX_PX, TILE, TILES, overlap_of, spans
 
 
 class UpscaleParams(JobParams):
     """A finished picture made larger by SwinIR (Liang et al. 2021, arXiv:2108.10257) or a model of that kind."""
 
-    picture: str = Setting(group="main", min_length=1, max_length=255, description="The picture to enlarge.")
-    width: int = Setting(group="main", unit="px", ge=1, le=16_384, description="Of the picture to enlarge.")
-    height: int = Setting(group="main", unit="px", ge=1, le=16_384, description="Of the picture to enlarge.")
-    checkpoint: str = Setting("mini-upscaler", group="main", description="The model that enlarges.")
+    picture: str = Setting(group="main", min_length=1, max_length=255, description="The picture to upscale.")
+    width: int = Setting(group="main", unit="px", ge=1, le=16_384, description="Of the picture to upscale.")
+    height: int = Setting(group="main", unit="px", ge=1, le=16_384, description="Of the picture to upscale.")
+    checkpoint: str = Setting("mini-upscaler", group="main", description="The model that upscales.")
     tile: int = Setting(
         TILE,
         group="output",
@@ -24,16 +24,16 @@ class UpscaleParams(JobParams):
         ge=TILES[0],
         le=TILES[1],
         multiple_of=GRID,
-        description="Side of the parts enlarged one after the other; smaller needs less memory.",
+        description="Side of the parts upscaled one after the other; smaller needs less memory.",
     )
 
     @model_validator(mode="after")
     def _not_too_large(self) -> UpscaleParams:
         width, height = self.actual_size
-        if width * height > MOST_PX:
-            side = int(MOST_PX**0.5 / self.scale)
+        if width * height > MAX_PX:
+            side = int(MAX_PX**0.5 / self.scale)
             raise ValueError(
-                f"The picture has {self.width} x {self.height} px, too large to be enlarged {self.scale} times; "
+                f"The picture has {self.width} x {self.height} px, too large to be upscaled {self.scale} times; "
                 f"at most {side} x {side} px."
             )
         return self
@@ -46,7 +46,7 @@ class UpscaleParams(JobParams):
 
     @property
     def title(self) -> str:
-        return f"enlarged {self.scale} times"
+        return f"upscaled {self.scale} times"
 
     @property
     def loads(self) -> tuple[str, tuple[str, ...]]:

@@ -36,7 +36,7 @@ def validate(engine: str, values: dict[str, Any]) -> Params:
 
 
 def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
-    """Parameters of any engine, those that enlarge, rank or fetch included. Raises as `validate`."""
+    """Parameters of any engine, those that upscale, rank or fetch included. Raises as `validate`."""
     cls: Any = params_class(engine)
     name = values.get("checkpoint")
     if isinstance(name, str) and not registry.offers(engine, name):

@@ -9,7 +9,7 @@ from generator import registry
 from generator.params.base import NOTHING_YET, BadParams
 from generator.params.validation import drawing_class, params_class
 
-LEAST_STRENGTH = 0.05
+MIN_STRENGTH = 0.05
 RANDOM_CODES = 0.15  # of the codes at skip_rate 0: enough for variety, few enough for the picture to stay itself
 
 
@@ -40,7 +40,7 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
         steps = int(made.get("steps") or _default(engine, made, "steps"))
         made["skip_steps"] = min(round(steps * skip_rate), steps - 1)
     elif "strength" in fields:
-        made["strength"] = max(round(1 - skip_rate, 4), LEAST_STRENGTH)
+        made["strength"] = max(round(1 - skip_rate, 4), MIN_STRENGTH)
     elif "init_strength" in fields:
         made["init_strength"] = round(1 - RANDOM_CODES * (1 - skip_rate), 4)
         made["init_weight"] = round(2 * skip_rate, 4)

@@ -28,9 +28,9 @@ class VqganClipParams(Optimised, Params):
     init_strength: float = Setting(
         1.0, group="start", ge=0, le=1, description="1 starts from the picture itself, 0 from random codes."
     )
-    init_weight: float = Setting(6.0, group="start", ge=0, le=100, description="Pull of z towards the start.")
+    init_weight: float = Setting(6.0, group="start", ge=0, le=100, description="Weight of z's distance from the start.")
     init_weight_decay: float = Setting(
-        0.0, group="start", ge=0, le=1, description="Share of the pull lost per step; 0 keeps it."
+        0.0, group="start", ge=0, le=1, description="Share of init_weight lost per step; 0 keeps it."
     )
     candidates: int = Setting(
         4,

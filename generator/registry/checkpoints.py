@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from generator.registry.embedded import EMBEDDED, EMBEDDED_CLIPS
-from generator.registry.generators import GENERATORS, STABLE, VQGAN
+from generator.registry.generators import GENERATORS, STABLE, VQModel
 from generator.registry.guides import NETWORKS, PUBLISHED_CLIPS
 from generator.registry.names import lookup
 from generator.registry.rows import Checkpoint
@@ -40,7 +40,7 @@ OWN: dict[str, Own] = {
     **{
         f"vqgan-f{factor}": Own(
             "vqgan-clip",
-            _own(f"vqgan-f{factor}", Checkpoint(name="", title=f"VQGAN f{factor}", factor=factor, **VQGAN)),
+            _own(f"vqgan-f{factor}", Checkpoint(name="", title=f"VQGAN f{factor}", factor=factor, **VQModel)),
         )
         for factor in (4, 8, 16, 32)
     },

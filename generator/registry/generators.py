@@ -34,7 +34,7 @@ _REAL_DEFAULTS: dict[str, Any] = {
     "upscale": 1,
 }
 # Memory and size of taming's f16 decoders, and of an f8 one, which works on as many places at half the side.
-VQGAN: dict[str, Any] = {
+VQModel: dict[str, Any] = {
     "kind": "vqgan",
     "max_side": 1600,
     "activation_bytes_per_px": 24_000,
@@ -121,7 +121,7 @@ STABLE: dict[str, Any] = {
     "max_side": 2048,
     "activation_bytes_per_px": 12_000,
     "weight_bytes": 2450 * MIB,
-    "least_weight_bytes": 1640 * MIB,
+    "min_weight_bytes": 1640 * MIB,
     "guided_bytes_per_px": 24_000,
     "engine": "generator.engines.stable_diffusion:StableDiffusion.load",
     "unused": ("variety",),
@@ -129,7 +129,7 @@ STABLE: dict[str, Any] = {
 }
 _STABLE_XL: dict[str, Any] = STABLE | {
     "weight_bytes": 8500 * MIB,
-    "least_weight_bytes": 4900 * MIB,
+    "min_weight_bytes": 4900 * MIB,
     "defaults": _STABLE_DEFAULTS | {"width": 1024, "height": 1024},
 }
 _STABLE_MB = {"text_encoder": 492, "unet": 3438, "vae": 335}
@@ -173,7 +173,7 @@ GENERATORS = table(
         files=_taming("vqgan_imagenet_f16_1024", (_heibox("8088892a516d4e3baf92"),), 957_954_257, size=957_954_257),
         shapes={_CODES: (1024, 256)},
         factor=16,
-        **VQGAN,
+        **VQModel,
     ),
     Checkpoint(
         name="imagenet-f16-16384",
@@ -186,7 +186,7 @@ GENERATORS = table(
         ),
         shapes={_CODES: (16384, 256)},
         factor=16,
-        **VQGAN,
+        **VQModel,
     ),
     Checkpoint(
         name="wikiart-f16-1024",
@@ -195,7 +195,7 @@ GENERATORS = table(
         files=_taming("vqgan_wikiart_1024", (_release(_PIXRAY, "vqgan_wikiart_1024"),), 958_000_000),
         shapes={_CODES: (1024, 256)},
         factor=16,
-        **VQGAN,
+        **VQModel,
     ),
     Checkpoint(
         name="wikiart-f16-16384",
@@ -204,7 +204,7 @@ GENERATORS = table(
         files=_taming("vqgan_wikiart_16384", (_release(_PIXRAY, "vqgan_wikiart_16384"),), 1_000_000_000),
         shapes={_CODES: (16384, 256)},
         factor=16,
-        **VQGAN,
+        **VQModel,
     ),
     Checkpoint(
         name="openimages-f8-8192",
@@ -213,7 +213,7 @@ GENERATORS = table(
         files=_taming("vqgan_openimages_f8_8192", (_heibox("2e5662443a6b4307b470"),), 376_000_000),
         shapes={"quantize.embed.weight": (8192, 256)},
         factor=8,
-        **VQGAN | {"defaults": _REAL_DEFAULTS | {"width": 256, "height": 256}},
+        **VQModel | {"defaults": _REAL_DEFAULTS | {"width": 256, "height": 256}},
     ),
     Checkpoint(
         name="stable-diffusion-1-5",

@@ -39,7 +39,7 @@ class Checkpoint:
     own: bool = False  # a folder of one's own below the checkpoints' folder
 
     weight_bytes: int  # of the embedded models, with those of the CLIP that tells styles apart
-    least_weight_bytes: int | None = None  # with memory=low: the largest network alone
+    min_weight_bytes: int | None = None  # with memory=low: the largest network alone
     activation_bytes_per_px: int = 0  # of a generator, kept for the backward pass
     guided_bytes_per_px: int = 0  # more of them where CLIP guides what need not be guided
     activation_bytes_per_cutout: int = 0  # of a CLIP model

@@ -16,7 +16,7 @@ from torch import Tensor
 
 SPACINGS = ("leading", "linspace", "trailing")
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-LEAST_ALPHA = 2.0**-24  # squared; a schedule that ends in nothing but noise has 0
+MIN_ALPHA_SQUARED = 2.0**-24  # squared; a schedule that ends in nothing but noise has 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Schedule:
             raise ValueError(f"its timestep_spacing is {self._spacing!r}; one of {', '.join(SPACINGS)} is supported")
         self._offset = int(config.get("steps_offset", 0))
         self._alpha_one = bool(config.get("set_alpha_to_one", "PNDM" not in kind))
-        self.squared = _alphas_cumprod(config).clamp(min=LEAST_ALPHA).numpy()
+        self.squared = _alphas_cumprod(config).clamp(min=MIN_ALPHA_SQUARED).numpy()
 
     def path(self, sampler: str, steps: int, left: int) -> Path:
         """The last `left` of `steps` noise levels. Steps up to 500."""
@@ -63,8 +63,8 @@ class Schedule:
         ratio = np.sqrt((1 - self.squared) / self.squared)
         noise = np.interp(times, np.arange(total), ratio)
         alpha = (1 + noise**2) ** -0.5
-        ends_clean = sampler not in ("ddim", "pndm") or self._alpha_one
-        end = (1.0, 0.0) if ends_clean else (float(self.squared[0] ** 0.5), float((1 - self.squared[0]) ** 0.5))
+        ends_at_zero = sampler not in ("ddim", "pndm") or self._alpha_one
+        end = (1.0, 0.0) if ends_at_zero else (float(self.squared[0] ** 0.5), float((1 - self.squared[0]) ** 0.5))
         start = float(noise[0] * alpha[0]) if sampler.startswith("euler") and spacing != "leading" else 1.0
         levels = (*zip(alpha.tolist(), (noise * alpha).tolist(), strict=True), end)
         return Path(tuple(times.tolist()), levels, start)

@@ -1,4 +1,4 @@
-"""From one noise level to the next: the moves that turn a denoiser's guesses into a picture.
+"""From one noise level to the next: the moves that turn what a denoiser predicts into a picture.
 
 x = alpha x0 + sigma eps with alpha^2 + sigma^2 = 1. A move takes x at one level, what x0 is thought to be there, and
 the next level; at the last level alpha is 1, sigma 0 and x is x0.
@@ -44,7 +44,7 @@ def dpm_solver_2m(
     following: tuple[float, float],
     before: tuple[Tensor, tuple[float, float]] | None,
 ) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order from the last two guesses.
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order from the last two x0.
 
     before: the x0 and the level of the move before, None on the first move, which is first order, as the last is.
     """

@@ -62,7 +62,7 @@ def start_z(
             lambda z: distances(z, vqgan, clips, targets, params.loss, precision),
         )
         if z.shape[2:] != noise.shape[2:]:
-            # The prior draws one size; a larger picture starts from that draft enlarged, on its own edge colours.
+            # The prior draws one size; a larger picture starts from that draft scaled up, on its own edge colours.
             with precision.autocast():
                 small = vqgan.decode(z)
             z = vqgan.encode(contain(small, width, height))

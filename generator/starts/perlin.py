@@ -26,8 +26,8 @@ def _clouds(width: int, height: int, cells: int, octaves: int, channels: int, ge
             break
         total += FADING**-octave * _octave(width, height, cells, channels, generator)
         cells *= 2
-    least, most = total.amin((1, 2), keepdim=True), total.amax((1, 2), keepdim=True)
-    return (total - least) / (most - least).clamp(min=1e-8)
+    low, high = total.amin((1, 2), keepdim=True), total.amax((1, 2), keepdim=True)
+    return (total - low) / (high - low).clamp(min=1e-8)
 
 
 def _octave(width: int, height: int, cells: int, channels: int, generator: torch.Generator) -> Tensor:

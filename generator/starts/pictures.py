@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def contain(image: Tensor, width: int, height: int) -> Tensor:
-    """Enlarged to fit within width x height px, the edge continued where the shape differs: (1, 3, H, W)."""
+    """Scaled up to fit within width x height px, the edge continued where the shape differs: (1, 3, H, W)."""
     scale = min(width / image.shape[3], height / image.shape[2])
     inner = round(image.shape[2] * scale), round(image.shape[3] * scale)
     image = F.interpolate(image.float(), inner, mode="bicubic", antialias=True).clamp(0, 1)

@@ -18,7 +18,7 @@ import torch.nn as nn
 
 from generator.models.clip import CONTEXT
 from generator.models.packing import pack
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import dataset
 from generator.training.command_line import command_line, flag
@@ -98,7 +98,7 @@ def run(
     text_encoder: TextEncoder | None = None,
     output: Path | None = None,
     backbone: dict[str, torch.Tensor] | None = None,
-    vqgan: VQGAN | None = None,
+    vqgan: VQModel | None = None,
 ) -> ImageTower:
     """Train, or go on with, the image tower against the `vectors` of `texts_of`; `vqgan` is for the judge's styles.
     With a text encoder and an `output` both are exported."""

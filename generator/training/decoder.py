@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 
 from generator.models.lpips import LPIPS
-from generator.models.vqgan import VQGAN, load_mini
+from generator.models.vqgan import VQModel, load_mini
 from generator.training import dataset, perception
 from generator.training.command_line import command_line
 from generator.training.degradation import disturb, neighbours_of
@@ -42,14 +42,14 @@ class Recipe:
 
 def run(
     recipe: Recipe,
-    model: VQGAN,
+    model: VQModel,
     pictures: dataset.Pictures,
     *,
     coder: PatchCoder,
     lpips: LPIPS,
     folder: Path,
     output: Path | None = None,
-) -> VQGAN:
+) -> VQModel:
     """Train, or go on with, the decoder of a finished VQGAN; `output` is where exports go."""
     torch.manual_seed(recipe.seed)
     critic = NLayerDiscriminator(3, ndf=32, n_layers=2).apply(weights_init)
@@ -102,7 +102,7 @@ def run(
         return {name: float(value.detach()) for name, value in named}
 
     def report(number: int) -> None:
-        averaged = VQGAN(model.config)
+        averaged = VQModel(model.config)
         averaged.load_state_dict(average.values)
         notes, shown = score(averaged, coder, pictures)
         notes |= {"steps": number, "samples": number * recipe.batch}

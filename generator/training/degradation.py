@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.training.patches import PatchCoder
 
 DISTURBED, NEIGHBOURS = 0.06, 12  # share of codes replaced by a near one, and how many are near
@@ -25,7 +25,7 @@ def disturb(
 
 
 def spoil(
-    images: torch.Tensor, vqgan: VQGAN, coder: PatchCoder, neighbours: torch.Tensor, generator: torch.Generator
+    images: torch.Tensor, vqgan: VQModel, coder: PatchCoder, neighbours: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """images (B, 3, R, R) in [0, 1] as drafts are: blurred, through codes of which some are near ones instead."""
     soft, again = torch.rand(2, len(images), 1, 1, 1, generator=generator)

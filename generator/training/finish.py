@@ -20,7 +20,7 @@ from generator.models.clip import ClipModel, load_mini
 from generator.models.efficientnet import same
 from generator.models.finisher import Finisher
 from generator.models.packing import pack
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import dataset
 from generator.training.codes import STYLE_WEIGHTS, concept_weight
@@ -80,7 +80,7 @@ def run(
     coder: PatchCoder,
     *,
     clip: ClipModel,
-    vqgan: VQGAN,
+    vqgan: VQModel,
     folder: Path,
     output: Path | None = None,
     show_on: Callable[[Finisher, Path], None] | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.training import dataset
 from generator.training.patches import PatchCoder
 from generator.training.run import write
@@ -45,7 +45,7 @@ def psnr(made: torch.Tensor, wanted: torch.Tensor) -> float:
     return round(float(-10 * torch.log10(gaps).mean()), 2)
 
 
-def score(model: VQGAN, coder: PatchCoder, pictures: dataset.Pictures) -> tuple[dict[str, float], list[torch.Tensor]]:
+def score(model: VQModel, coder: PatchCoder, pictures: dataset.Pictures) -> tuple[dict[str, float], list[torch.Tensor]]:
     """On unseen concepts: PSNR in dB (mean over pictures) from the coder's and from the encoder's codes, the share of
     codes the two agree on; and rows of pictures to look at."""
     model.eval()
@@ -67,7 +67,7 @@ def score(model: VQGAN, coder: PatchCoder, pictures: dataset.Pictures) -> tuple[
     return notes, [part[shown][:20] for part in (wanted, coder.pictures(codes), made, again)]
 
 
-def export(model: VQGAN, folder: Path, notes: dict[str, Any]) -> None:
+def export(model: VQModel, folder: Path, notes: dict[str, Any]) -> None:
     """Write mini-vqgan.safetensors (fp16) and .json."""
     weights = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
     write(folder, "mini-vqgan", weights, {**model.config, "notes": notes})

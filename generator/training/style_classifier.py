@@ -10,7 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from generator.models.clip import style_head
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.training import dataset
 from generator.training.image_tower import ImageTower
 from generator.training.run import schedule
@@ -18,7 +18,7 @@ from generator.training.run import schedule
 STEPS = 1200
 
 
-def redrawn(vqgan: VQGAN, images: torch.Tensor, softness: torch.Tensor) -> torch.Tensor:
+def redrawn(vqgan: VQModel, images: torch.Tensor, softness: torch.Tensor) -> torch.Tensor:
     """images (B, 3, R, R) in [0, 1] through the codes of a VQGAN, blurred before by `softness` (B,) in [0, 1]: the
     hand of every embedded generator."""
     blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
@@ -29,7 +29,7 @@ def redrawn(vqgan: VQGAN, images: torch.Tensor, softness: torch.Tensor) -> torch
 def fit_style_head(
     tower: ImageTower,
     pictures: dataset.Pictures,
-    vqgan: VQGAN | None,
+    vqgan: VQModel | None,
     *,
     steps: int = STEPS,
     width: int = 192,

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from generator.models.clip import WEIGHTS, ClipModel, load_robust
 from generator.models.packing import pack
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.models.vqgan import load_mini as load_vqgan
 from generator.training import dataset
 from generator.training.command_line import command_line
@@ -42,7 +42,7 @@ def run(
     clip: ClipModel,
     *,
     output: Path,
-    vqgan: VQGAN | None = None,
+    vqgan: VQModel | None = None,
     source: Path = WEIGHTS,
 ) -> None:
     """Fit a head to `clip`, and write its weights of folder `source` with the head, and how often it is right, to

@@ -19,7 +19,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.models.vqgan import VQGAN, load_mini
+from generator.models.vqgan import VQModel, load_mini
 from generator.training import dataset, emoji_sets
 from generator.training.command_line import command_line
 from generator.training.degradation import disturb, neighbours_of
@@ -101,7 +101,7 @@ def shrink(high: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def redraw(model: VQGAN, codes: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+def redraw(model: VQModel, codes: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
     """Pictures (B, 3, H, W) the VQGAN draws from codes (B, h, w), `share` of them replaced by a near one."""
     codes = disturb(codes, neighbours_of(model.codebook), generator, share)
     with torch.autocast("cpu", torch.bfloat16):
@@ -113,7 +113,7 @@ def to_bytes(images: torch.Tensor) -> np.ndarray:
     return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def pairs_of(rgba: np.ndarray, coder: PatchCoder, model: VQGAN, generator: torch.Generator) -> tuple[np.ndarray, ...]:
+def pairs_of(rgba: np.ndarray, coder: PatchCoder, model: VQModel, generator: torch.Generator) -> tuple[np.ndarray, ...]:
     """Drawings (B, 256, 256, 4) uint8 -> rows of Pairs' `high` and `low`, each shifted by up to 3 px at random."""
     shifts = torch.randint(FACTOR, (len(rgba), 2), generator=generator).tolist()
     rolled = np.stack([np.roll(picture, shift, (0, 1)) for picture, shift in zip(rgba, shifts, strict=True)])
@@ -124,14 +124,14 @@ def pairs_of(rgba: np.ndarray, coder: PatchCoder, model: VQGAN, generator: torch
     return to_bytes(high), np.stack([to_bytes(images) for images in low], axis=1)
 
 
-def nearest_codes(coder: PatchCoder, model: VQGAN, images: torch.Tensor) -> torch.Tensor:
+def nearest_codes(coder: PatchCoder, model: VQModel, images: torch.Tensor) -> torch.Tensor:
     """Codes (B, h, w) int64 of images (B, 3, H, W) in the model's own codebook."""
     z = coder.z(images).permute(0, 2, 3, 1)
     return nearest(z.reshape(-1, z.shape[-1]), model.codebook).view(z.shape[:3])
 
 
 def load_or_prepare(
-    source: Path, folder: Path, coder: PatchCoder, model: VQGAN, seen: int = 2500, unseen: int = 120
+    source: Path, folder: Path, coder: PatchCoder, model: VQModel, seen: int = 2500, unseen: int = 120
 ) -> Pairs:
     """The pairs kept in `folder`, rendered from the packages in `source` first where there are none."""
     paths = [folder / f"upscaler-{name}.npy" for name in ("high", "low", "unseen")]
@@ -143,7 +143,7 @@ def load_or_prepare(
     return Pairs(high, low, marks)
 
 
-def prepare(source: Path, coder: PatchCoder, model: VQGAN, seen: int, unseen: int) -> tuple[np.ndarray, ...]:
+def prepare(source: Path, coder: PatchCoder, model: VQModel, seen: int, unseen: int) -> tuple[np.ndarray, ...]:
     """Render `seen` training pictures and `unseen` of unseen concepts, drawn from every style."""
     index = json.loads((source / "index.json").read_text())
     concepts, styles = index["concepts"], index["styles"]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.training import dataset
 from generator.training.command_line import command_line
 from generator.training.degradation import disturb, neighbours_of
@@ -57,7 +57,7 @@ def configuration(recipe: Recipe, n_embed: int = 1024, embed_dim: int = 16) -> d
     return {"embed_dim": embed_dim, "n_embed": n_embed, "ddconfig": details, "gumbel": False, "norm_groups": 1}
 
 
-def zero_residuals(model: VQGAN) -> None:
+def zero_residuals(model: VQModel) -> None:
     """Start every residual branch at zero: a nearly linear network finds colours and shapes at once."""
     for name, parameter in model.named_parameters():
         if ".conv2." in name or ".proj_out." in name:
@@ -66,10 +66,10 @@ def zero_residuals(model: VQGAN) -> None:
 
 def run(
     recipe: Recipe, pictures: dataset.Pictures, coder: PatchCoder, *, folder: Path, output: Path | None = None
-) -> VQGAN:
+) -> VQModel:
     """Train, or go on with, encoder and decoder around the coder's codebook; `output` is where exports go."""
     torch.manual_seed(recipe.seed)
-    model = VQGAN(configuration(recipe, len(coder.codebook), coder.codebook.shape[1]))
+    model = VQModel(configuration(recipe, len(coder.codebook), coder.codebook.shape[1]))
     zero_residuals(model)
     with torch.no_grad():
         model.codebook.copy_(coder.codebook)

@@ -1,4 +1,4 @@
-"""python -m generator.upscaler IN.png [OUT.png]: one picture, enlarged, its settings kept.
+"""python -m generator.upscaler IN.png [OUT.png]: one picture, upscaled, its settings kept.
 
 Exit status: 0, 1 when it failed, 2 for bad input, 130 after Ctrl-C.
 """
@@ -40,7 +40,7 @@ def _tile(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Enlarges a picture four times.")
+    made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Upscales a picture four times.")
     made.add_argument("picture", type=Path, metavar="IN", help="a PNG, JPEG, WebP or GIF")
     made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
     made.add_argument(

@@ -1,7 +1,7 @@
 """Finished pictures, four times as wide and high: `python -m generator.upscaler IN.png OUT.png`.
 
 The embedded upscaler is a small SwinIR (Liang et al. 2021, arXiv:2108.10257) trained on what the embedded generators
-draw; SwinIR-L and any RGB model that spandrel knows are read from files as well. Large pictures are enlarged tile by
+draw; SwinIR-L and any RGB model that spandrel knows are read from files as well. Large pictures are upscaled tile by
 tile, so that the network needs memory for one tile only.
 """
 
@@ -33,7 +33,7 @@ from generator.images.encode import to_image
 from generator.models.torchvision_operators import declare
 from generator.precision import Precision
 from generator.registry.rows import Checkpoint
-from generator.tiling import GRID, MOST_PX, TILE, blends, overlap_of, spans
+from generator.tiling import GRID, MAX_PX, TILE, blends, overlap_of, spans
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 ALIASES = {"mini": "mini-upscaler"}  # as the command line calls it
@@ -44,15 +44,15 @@ class UpscalerMissing(FileNotFoundError):
 
 
 class UnsupportedUpscaler(ValueError):
-    """A file that holds no model which enlarges RGB pictures."""
+    """A file that holds no model which upscales RGB pictures."""
 
 
 class PictureTooLarge(ValueError):
-    """The enlarged picture would not fit into memory; the message says what would."""
+    """The upscaled picture would not fit into memory; the message says what would."""
 
 
-class NotEnlarged(RuntimeError):
-    """A picture could not be enlarged; the message says why. The picture itself is unharmed."""
+class NotUpscaled(RuntimeError):
+    """A picture could not be upscaled; the message says why. The picture itself is unharmed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Progress:
 
 
 class Upscaler:
-    """One model that enlarges pictures `scale` times. Safe from any thread."""
+    """One model that upscales pictures `scale` times. Safe from any thread."""
 
     def __init__(self, model: Any, device: torch.device | str = "cpu") -> None:
         """`model`: what spandrel's loader gives."""
@@ -98,10 +98,10 @@ class Upscaler:
                 "the tile wider than two overlaps."
             )
         batch, _, height, width = images.shape
-        if batch * height * width * self.scale**2 > MOST_PX:
-            side = int((MOST_PX / batch) ** 0.5 / self.scale)
+        if batch * height * width * self.scale**2 > MAX_PX:
+            side = int((MAX_PX / batch) ** 0.5 / self.scale)
             raise PictureTooLarge(
-                f"A picture of {width} x {height} px is too large to be enlarged {self.scale} times; "
+                f"A picture of {width} x {height} px is too large to be upscaled {self.scale} times; "
                 f"at most {side} x {side} px."
             )
         rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
@@ -112,13 +112,13 @@ class Upscaler:
         for (top, bottom), y_share in zip(rows, down, strict=True):
             for (left, right), x_share in zip(columns, across, strict=True):
                 ys, xs = (slice(a * self.scale, b * self.scale) for a, b in ((top, bottom), (left, right)))
-                made = self._enlarge(images[:, :, top:bottom, left:right])
+                made = self._upscale(images[:, :, top:bottom, left:right])
                 large[:, :, ys, xs] += made * y_share[ys, None] * x_share[xs]
                 done += 1
                 yield Progress(done, total, large if done == total else None)
 
     @torch.no_grad()
-    def _enlarge(self, images: Tensor) -> Tensor:
+    def _upscale(self, images: Tensor) -> Tensor:
         """One tile, padded to whole windows with its own border: networks mirror it, which narrow pictures cannot."""
         height, width = images.shape[2:]
         right, below = (max(2 * GRID, -(-side // GRID) * GRID) - side for side in (width, height))
@@ -205,7 +205,7 @@ def swinir() -> Any:
                 del sys.modules[loaded]
 
 
-def enlarging(
+def upscale_steps(
     image: Image.Image,
     factor: int,
     name: str = "mini-upscaler",
@@ -213,7 +213,7 @@ def enlarging(
     device: str = "cpu",
     checkpoints_dir: str | Path = "data/checkpoints",
 ) -> Iterator[Progress]:
-    """Enlarges a finished picture, tile by tile; the last Progress has the picture.
+    """Upscales a finished picture, tile by tile; the last Progress has the picture.
 
     name: as the setting `upscaler`. The embedded one works on the CPU whatever the device, so that it makes the same
     picture everywhere and takes no memory from pictures in progress. Raises NotEnlarged, whatever the reason, so that
@@ -229,15 +229,15 @@ def enlarging(
             upscaler = _kept.setdefault(key, load_upscaler(str(own or name), key[2], checkpoints_dir))
         if upscaler.scale != factor:
             what = "The embedded upscaler" if embedded else f"The upscaler {name}"
-            raise UnsupportedUpscaler(f"{what} enlarges {upscaler.scale} times, not {factor} times.")
+            raise UnsupportedUpscaler(f"{what} upscales {upscaler.scale} times, not {factor} times.")
         yield from upscaler.steps(to_tensor(image)[None])
     except (MemoryError, torch.OutOfMemoryError):
-        raise NotEnlarged("There is not enough memory to enlarge the picture.") from None
-    except Exception as error:  # of drawing and driver libraries too: the picture is worth more than its enlargement
-        raise NotEnlarged(" ".join(str(error).split()) or type(error).__name__) from error
+        raise NotUpscaled("There is not enough memory to upscale the picture.") from None
+    except Exception as error:  # of drawing and driver libraries too: the picture is worth more than a larger one
+        raise NotUpscaled(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def enlarge(
+def upscale(
     image: Image.Image,
     factor: int,
     name: str = "mini-upscaler",
@@ -246,6 +246,6 @@ def enlarge(
     checkpoints_dir: str | Path = "data/checkpoints",
 ) -> Image.Image:
     """The same at once."""
-    *_, last = enlarging(image, factor, name, device=device, checkpoints_dir=checkpoints_dir)
+    *_, last = upscale_steps(image, factor, name, device=device, checkpoints_dir=checkpoints_dir)
     assert last.image is not None
     return last.image

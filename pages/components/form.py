@@ -118,8 +118,8 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
     keep(key, default)
     value = st.session_state[key]
     if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
-        least, most = (bound if bound is not None else value for bound in (field.least, field.most))
-        value = (int if field.kind == "whole" else float)(min(max(value, least), most))
+        minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
+        value = (int if field.kind == "whole" else float)(min(max(value, minimum), maximum))
         if st.session_state[key] != value:
             st.session_state[key] = value
     value = _widget(field, key, value, default)
@@ -141,30 +141,30 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             accept_new_options=free,
         )
     if field.kind == "choices":
-        most = None if field.most is None else int(field.most)
+        maximum = None if field.maximum is None else int(field.maximum)
         return st.multiselect(
             _label(field),
             field.choices,
             default=[name for name in value if name in field.choices],
             key=key,
             help=field.help,
-            max_selections=most,
+            max_selections=maximum,
             format_func=lambda name: _shown(field, name),
         )
     if field.kind == "switch":
         return st.toggle(_label(field), value, key=key, help=field.help)
     if field.kind == "whole":
-        least = None if field.least is None else int(field.least)
-        most = None if field.most is None else int(field.most)
+        minimum = None if field.minimum is None else int(field.minimum)
+        maximum = None if field.maximum is None else int(field.maximum)
         return st.number_input(
-            _label(field), min_value=least, max_value=most, value=value, step=1, key=key, help=field.help
+            _label(field), min_value=minimum, max_value=maximum, value=value, step=1, key=key, help=field.help
         )
     if field.kind == "number":
         step = 0.01 if 0 < default < 0.1 else 0.1
         return st.number_input(
             _label(field),
-            min_value=field.least,
-            max_value=field.most,
+            min_value=field.minimum,
+            max_value=field.maximum,
             value=value,
             step=step,
             format="%g",

@@ -27,7 +27,7 @@ from studio.engines import engine_title, makes
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 WIDE = 200  # units of a curve from the first step to the last; it is as wide as its card
 RUNNING_S, WAITING_S = 1.0, 2.0
 TOGETHER_S = 2.0  # jobs of one submission are made within this time
@@ -198,7 +198,7 @@ def place_of(job: Job) -> Place:
 def _places(database_url: str) -> dict[str, Place]:
     # Shared by all visitors: an estimate plays the whole queue forward.
     db = the_studio().db
-    return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MOST_WAITING)])
+    return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MAX_WAITING)])
 
 
 def taken(job: Job) -> float:

@@ -191,15 +191,15 @@ def _edit(job: Job, picture: Artefact | None = None) -> None:
 
 
 def _size(params: JobParams, picture: Artefact | None) -> str | None:
-    """As large as the file is, and what became of enlarging it; None where there is no picture."""
+    """As large as the file is, and what became of upscaling it; None where there is no picture."""
     if params.actual_size is None:
         return None
     drawn = "{} × {} px".format(*params.actual_size)
     if not isinstance(params, Params) or params.upscale == 1 or picture is None or picture.width is None:
         return drawn
     if (picture.width, picture.height) == params.actual_size:
-        return _("{size}, could not be enlarged", size=drawn)
-    return _("{large} px, enlarged from {size}", large=f"{picture.width} × {picture.height}", size=drawn)
+        return _("{size}, could not be upscaled", size=drawn)
+    return _("{large} px, upscaled from {size}", large=f"{picture.width} × {picture.height}", size=drawn)
 
 
 def _facts(job: Job, files: dict[str, Artefact]) -> None:

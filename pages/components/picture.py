@@ -14,7 +14,7 @@ from pages.shared.text import esc, short
 
 
 def draw_picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: int | None = None) -> None:
-    """A square that never changes its size: the picture enlarged to fit, or a few words instead.
+    """A square that never changes its size: the picture scaled to fit, or a few words instead.
 
     side: in px; None: as wide as there is room.
     """

@@ -198,7 +198,7 @@ def _next_step(found: Refinement, row: Row, visitor: Submitter) -> None:
         if st.session_state.get(key) != value:
             st.session_state[key] = value
     many = f" {len(marked)}" if len(marked) > 1 else ""
-    varied, enlarged = bool(engines_that_vary(the_studio())), is_offered(the_studio(), "upscale")
+    varied, may_upscale = bool(engines_that_vary(the_studio())), is_offered(the_studio(), "upscale")
     with st.container(key=f"next_{stage.place}", gap="small"):
         if varied:
             _how_far_and_many(found, sheet_id, rate_key, count_key)
@@ -213,7 +213,7 @@ def _next_step(found: Refinement, row: Row, visitor: Submitter) -> None:
                     on_click=_vary,
                     args=(found, stage, marked, visitor),
                 )
-            if enlarged:
+            if may_upscale:
                 st.button(
                     _("Upscale") + many,
                     key=f"upscale_{sheet_id}",
@@ -223,7 +223,7 @@ def _next_step(found: Refinement, row: Row, visitor: Submitter) -> None:
                     args=(found, stage, marked, visitor),
                 )
             _download(stage, marked, many, visitor)
-        if not marked and varied and enlarged:
+        if not marked and varied and may_upscale:
             st.caption(_("Tap the pictures you like; then vary, upscale or download them."))
         elif not marked:
             st.caption(_("Tap the pictures you like; then choose what becomes of them."))

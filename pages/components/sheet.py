@@ -31,7 +31,7 @@ KINDS = {
     "candidates": N_("Candidates"),
     "variations": N_("Variations"),
     "compare": N_("Comparison"),
-    "enlarged": N_("Enlarged"),
+    "enlarged": N_("Upscaled"),
 }
 Files = dict[str, dict[str, Artefact]]
 

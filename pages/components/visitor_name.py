@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db.rules.visitors import LONGEST_NAME
+from db.rules.visitors import MAX_NAME_LENGTH
 from pages.shared.errors import plain_errors
 from pages.shared.language import _
 from pages.shared.studio import the_studio
@@ -20,7 +20,7 @@ def popover(visitor: Submitter) -> None:
         st.text_input(
             _("Name shown with your pictures"),
             value=name or "",
-            max_chars=LONGEST_NAME,
+            max_chars=MAX_NAME_LENGTH,
             key="visitor_name",
             placeholder=_("none"),
         )

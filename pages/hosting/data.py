@@ -13,7 +13,7 @@ from pages.shared.text import esc, label
 from studio import host
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
-MOST_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
+MAX_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
 
 
 def data_section() -> None:
@@ -48,7 +48,7 @@ def _export() -> None:
     with st.form("host_export", border=False):
         title_cell, span_cell = st.columns(2)
         with title_cell:
-            title = st.text_input("Title", value="Pictures of the evening", max_chars=host.LONGEST_TITLE)
+            title = st.text_input("Title", value="Pictures of the evening", max_chars=host.MAX_TITLE_LENGTH)
         with span_cell:
             span = st.selectbox("Pictures of", list(SPANS))
         pressed = st.form_submit_button("Export", icon=":material/archive:")
@@ -63,7 +63,7 @@ def _export() -> None:
                 f'<div class="t2i-prompt">{esc(path.name)}</div>'
                 f'<div class="t2i-meta">{size(length)} · {esc(path.resolve().parent)}</div>'
             )
-            if length <= MOST_DOWNLOAD_BYTES:
+            if length <= MAX_DOWNLOAD_BYTES:
                 st.download_button(
                     "Download",
                     host.read_export(the_studio(), the_host(), path.name),

@@ -82,7 +82,7 @@ def _limits() -> None:
             most_queued = st.number_input(
                 "Jobs waiting at once",
                 min_value=1,
-                max_value=host_rules.MOST_QUEUED,
+                max_value=host_rules.MAX_QUEUED,
                 value=now.max_queued,
                 placeholder=f"{settings.max_queued_per_submitter}, as configured",
             )
@@ -90,7 +90,7 @@ def _limits() -> None:
             most_hourly = st.number_input(
                 "Jobs in an hour",
                 min_value=1,
-                max_value=host_rules.MOST_PER_HOUR,
+                max_value=host_rules.MAX_PER_HOUR,
                 value=now.max_per_hour,
                 placeholder="no limit" if configured is None else f"{configured}, as configured",
             )

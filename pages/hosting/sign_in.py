@@ -25,9 +25,9 @@ from studio.context import Submitter
 
 GRANTED_S = 12 * 3600.0  # an evening
 FREE_TRIES = 3
-LONGEST_PAUSE_S = 60.0
+MAX_PAUSE_S = 60.0
 FORGOTTEN_S = 3600.0
-MOST_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
 
 
 class Tries:
@@ -54,12 +54,12 @@ class Tries:
         count, last = self._wrong.get(address, (0, 0.0))
         if count < FREE_TRIES:
             return 0.0
-        return max(last + min(2.0 ** (count - FREE_TRIES + 1), LONGEST_PAUSE_S) - now, 0.0)
+        return max(last + min(2.0 ** (count - FREE_TRIES + 1), MAX_PAUSE_S) - now, 0.0)
 
     def _count(self, address: str, now: float) -> None:
         count, last = self._wrong.pop(address, (0, now))
         self._wrong[address] = (1 if now - last > FORGOTTEN_S else count + 1, now)
-        while len(self._wrong) > MOST_ADDRESSES:
+        while len(self._wrong) > MAX_ADDRESSES:
             del self._wrong[next(iter(self._wrong))]
 
     def right(self, address: str) -> None:

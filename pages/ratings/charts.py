@@ -35,7 +35,7 @@ def ratings(rows: Sequence[tuple[str, Rated]]) -> None:
         for name, rated in rows
     ]
     words = _in_words(values, "")
-    more = [_told("votes", _("votes"), ","), _told("pictures", _("pictures"), ",")]
+    more = [_tooltip("votes", _("votes"), ","), _tooltip("pictures", _("pictures"), ",")]
     _intervals(values, axis=_("Rating"), middle=MIDDLE, more=more, words=_("Ratings: {ratings}", ratings=words))
 
 
@@ -54,7 +54,7 @@ def effects(found: Sequence[Effect]) -> None:
         ]
         st.html(f'<div class="t2i-prompt">{esc(setting)}</div>')
         words = _in_words(values, "+")
-        more = [_told("votes", _("votes"), ",")]
+        more = [_tooltip("votes", _("votes"), ",")]
         _intervals(values, axis=_("Points added"), middle=0, more=more, words=f"{setting}: {words}")
 
 
@@ -69,11 +69,11 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
         **{"field": "name", "type": "nominal", "sort": [value["name"] for value in values], "title": None},
         "axis": {"labelLimit": _LABEL_PX, "grid": False, "ticks": False},
     }
-    told = [
+    tooltips = [
         {"field": "name", "type": "nominal", "title": " "},
-        _told("rating", axis.lower()),
-        _told("low", _("at least")),
-        _told("high", _("at most")),
+        _tooltip("rating", axis.lower()),
+        _tooltip("low", _("at least")),
+        _tooltip("high", _("at most")),
         *more,
     ]
     scale = {"zero": False, "nice": True}
@@ -90,11 +90,11 @@ def _intervals(values: list[dict[str, Any]], *, axis: str, middle: int, more: li
             {
                 # A thin bar: the theme gives it a colour for light and for dark, which it does not for a rule.
                 "mark": {"type": "bar", "height": 4, "opacity": 0.45},
-                "encoding": {"x": low, "x2": {"field": "high"}, "y": name, "tooltip": told},
+                "encoding": {"x": low, "x2": {"field": "high"}, "y": name, "tooltip": tooltips},
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
-                "encoding": {"x": rating, "y": name, "tooltip": told},
+                "encoding": {"x": rating, "y": name, "tooltip": tooltips},
             },
         ],
         "height": _AXIS_PX + _ROW_PX * len(values),
@@ -106,7 +106,7 @@ def _number(field: str, title: str) -> dict[str, Any]:
     return {"field": field, "type": "quantitative", "title": title}
 
 
-def _told(field: str, title: str, form: str | None = None) -> dict[str, Any]:
+def _tooltip(field: str, title: str, form: str | None = None) -> dict[str, Any]:
     """A line of a tooltip: a number in this format."""
     return _number(field, title) | ({"format": form} if form else {})
 
@@ -137,9 +137,9 @@ def scatter(found: Sequence[Point]) -> None:
             "shape": engine,
             "tooltip": [
                 {"field": "engine", "type": "nominal", "title": _("engine")},
-                _told("score", _("score")),
-                _told("rating", _("rating")),
-                _told("votes", _("votes")),
+                _tooltip("score", _("score")),
+                _tooltip("rating", _("rating")),
+                _tooltip("votes", _("votes")),
             ],
         },
         "height": 340,
@@ -172,7 +172,7 @@ def by_time(found: Standings) -> None:
             "tooltip": [
                 _time("from", _("from"), "%d %b, %H:%M"),
                 _time("to", _("until"), "%d %b, %H:%M"),
-                _told("votes", _("votes")),
+                _tooltip("votes", _("votes")),
             ],
         },
         "height": 200,

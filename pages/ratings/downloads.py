@@ -33,8 +33,8 @@ def buttons() -> None:
         _(
             "The newest {votes} votes and {jobs} jobs, without hidden pictures. Visitors go by names that lead "
             "nowhere.",
-            votes=number(tables.MOST_VOTES, ","),
-            jobs=number(tables.MOST_JOBS, ","),
+            votes=number(tables.MAX_VOTES, ","),
+            jobs=number(tables.MAX_JOBS, ","),
         )
     )
 

@@ -28,7 +28,7 @@ NEWER_WAIT_S = 0.3
 
 # What differs between any two pictures, and names of files.
 _NO_SETTINGS = {"prompt", "seed"}
-_LONGEST_VALUE = 40
+_MAX_VALUE_LENGTH = 40
 
 
 class Keeper:
@@ -140,7 +140,7 @@ def _value(value: Any) -> str:
         return "none"
     if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
         value = "+".join(value)
-    if isinstance(value, (str, int, float)) and 0 < len(str(value)) <= _LONGEST_VALUE:
+    if isinstance(value, (str, int, float)) and 0 < len(str(value)) <= _MAX_VALUE_LENGTH:
         return f"{value:g}" if isinstance(value, float) else str(value)
     return ""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 import streamlit as st
 from PIL import Image
 
-MOST_BYTES = 16 << 20  # some hundred thumbnails
+MAX_BYTES = 16 << 20  # some hundred thumbnails
 WIDEST = 1460  # px; st.image makes wider ones narrower at every run
 QUALITY = 90  # of JPEG, as st.image has it
 
@@ -19,8 +19,8 @@ QUALITY = 90  # of JPEG, as st.image has it
 class Kept:
     """Bytes by key; the least recently used are dropped once all of them are more than `most_bytes`."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._most = most_bytes
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._most = max_bytes
         self._lock = threading.Lock()
         self._there: OrderedDict[Hashable, bytes] = OrderedDict()
         self.bytes = 0

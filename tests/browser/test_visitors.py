@@ -52,7 +52,7 @@ def test_a_thumb_refines_a_picture_and_another_device_goes_on(hosted: Hosted, br
     assert fits(page)
     page.get_by_role("button", name="Upscale").click()
     until(page, lambda: queue.list_jobs(studio.db, states=[State.QUEUED], engine="upscale"))
-    studio.enlarge(queue.list_jobs(studio.db, states=[State.QUEUED], engine="upscale")[0])
+    studio.upscale(queue.list_jobs(studio.db, states=[State.QUEUED], engine="upscale")[0])
     expect(page.get_by_text("1 of 1 done")).to_be_visible()
     with page.expect_download() as download:
         page.locator(".st-key-next_2").get_by_role("button", name="Download").click()

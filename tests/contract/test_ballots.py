@@ -66,12 +66,12 @@ def test_what_the_host_hides_is_gone_from_ratings_pairs_and_downloads(database: 
 
 
 def test_nobody_votes_faster_than_one_can_look(database: sa.Engine) -> None:
-    made = [picture(database) for _ in range(casting.MOST_VOTES + 2)]
+    made = [picture(database) for _ in range(casting.MAX_VOTES + 2)]
     for job in made[1:-1]:
         cast(database, made[0], job)
     with pytest.raises(TooFast, match="at most 20 votes count in 20 s"):
         cast(database, made[0], made[-1])
-    assert votes.cast_by(database, "eve") == casting.MOST_VOTES
+    assert votes.cast_by(database, "eve") == casting.MAX_VOTES
     cast(database, made[0], made[-1], voter="bob")
     with writing(database) as conn:
         conn.execute(sa.update(votes_table).values(at=votes_table.c.at - casting.IN_S))
@@ -87,8 +87,8 @@ def test_no_prompt_becomes_a_formula_in_a_spreadsheet(database: sa.Engine) -> No
     assert shown == ["'" + prompt for prompt in HOSTILE[:-1]] + HOSTILE[-1:]
     # Numbers stay numbers, negative ones too; the settings are JSON.
     assert float(rows[0]["score"]) == -0.25 and json.loads(rows[0]["params"]) == {"seed": 1}
-    told = json.loads("".join(tables.as_json(tables.jobs(database))))
-    assert [row["prompt"] for row in reversed(told)] == HOSTILE
+    exported = json.loads("".join(tables.as_json(tables.jobs(database))))
+    assert [row["prompt"] for row in reversed(exported)] == HOSTILE
 
 
 def test_downloads_name_no_visitor(database: sa.Engine) -> None:

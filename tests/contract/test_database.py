@@ -145,7 +145,8 @@ def as_nobody(code: str, *args: str) -> str:
 REFUSED = """
 import sys
 import alembic.command, sqlalchemy.dialects.sqlite.pysqlite
-from db import queue, workers
+from db import queue
+from db.queue import workers
 from db.engine import connect
 from db.errors import DatabaseUnavailable
 #drop

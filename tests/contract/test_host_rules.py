@@ -90,11 +90,11 @@ def test_a_banned_visitor_can_neither_queue_nor_vote_nor_take_a_name(database: s
 
 def test_a_ban_can_take_all_pictures_of_a_visitor_out(database: sa.Engine) -> None:
     mine, theirs = in_state(database, State.SUCCEEDED), add(database, "bob")
-    enlarged = add(database, "bob", engine="upscale", parent_id=mine.id)
+    upscaled = add(database, "bob", engine="upscale", parent_id=mine.id)
     visitors.set_name(database, "ada", "Ada")
     moderation.ban(database, "ada", hide=True, copies=["upscale"])
     assert [job.id for job in queue.list_jobs(database)] == [theirs.id]
-    assert queue.get(database, mine.id).hidden and queue.get(database, enlarged.id).hidden
+    assert queue.get(database, mine.id).hidden and queue.get(database, upscaled.id).hidden
     assert visitors.names(database, ["ada"]) == {}
     who = {visitor.id: visitor for visitor in moderation.recent(database)}
     assert who["ada"].banned_at and who["ada"].asked == 1 and not who["bob"].banned_at and who["bob"].live == 2

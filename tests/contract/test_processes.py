@@ -105,6 +105,6 @@ def test_a_vote_sent_many_times_at_once_counts_once(database: sa.Engine) -> None
 
 def test_processes_killed_at_random_lose_and_double_no_job(database: sa.Engine) -> None:
     run = [sys.executable, "scripts/stress_queue.py", "--kills", "5", "--processes", "2"]
-    told = subprocess.run([*run, "--database-url", address(database)], cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.startswith("5 kills") and "none lost, none doubled" in told.stdout
+    ended = subprocess.run([*run, "--database-url", address(database)], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("5 kills") and "none lost, none doubled" in ended.stdout

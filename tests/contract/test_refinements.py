@@ -12,7 +12,7 @@ from db.errors import BadValue, TooManyQueued, UnknownJob, UnknownRefinement, Un
 from db.jobs import Job
 from db.queue import Limits
 from db.sheets import refinements, submissions
-from db.sheets.refinements import MOST_STAGES, Refinement
+from db.sheets.refinements import MAX_STAGES, Refinement
 from db.sheets.submissions import NewSheet
 from tests.contract.queue_steps import add
 from tests.contract.test_submissions import new, several
@@ -35,8 +35,8 @@ def test_rows_marks_and_settings_are_found_again_by_the_id(database: sa.Engine) 
     refinements.mark(database, made.id, first[2].id, False)
     varied = row_of(2, "variations", layout={"skip_rate": 0.5, "from": 1})
     row = refinements.add_stage(database, made.id, varied, submitter="bob")
-    enlarged = row_of(1, "enlarged", layout={"from": 2})
-    larger = refinements.add_stage(database, made.id, enlarged, submitter="ada", marked=True)
+    upscaled = row_of(1, "enlarged", layout={"from": 2})
+    larger = refinements.add_stage(database, made.id, upscaled, submitter="ada", marked=True)
     refinements.set_up(database, made.id, row.submission.id, skip_rate=0.9)
     refinements.set_up(database, made.id, row.submission.id, count=6)
 
@@ -48,8 +48,8 @@ def test_rows_marks_and_settings_are_found_again_by_the_id(database: sa.Engine) 
     ]
     assert [s.settings for s in found] == [{}, {"skip_rate": 0.9, "count": 6}, {}]
     assert refinements.settings_of(database, row.submission.id) == {"skip_rate": 0.9, "count": 6}
-    enlarged = submissions.jobs_of(database, larger.submission.id)[0].job
-    assert refinements.marks_of(database, made.id) == {first[0].id, enlarged.id}
+    upscaled = submissions.jobs_of(database, larger.submission.id)[0].job
+    assert refinements.marks_of(database, made.id) == {first[0].id, upscaled.id}
     assert refinements.get(database, made.id).version == 8, "every change is counted"
     assert [one.id for one in refinements.of_submitter(database, "ada")] == [made.id]
     assert refinements.of_submitter(database, "bob") == []
@@ -104,7 +104,7 @@ def test_a_row_that_does_not_fit_is_not_added(database: sa.Engine) -> None:
         refinements.start(database, row_of(4, prompt="x"), submitter="ada", limits=Limits(5))
     assert len(refinements.stages_of(database, made.id)) == 1 == len(refinements.of_submitter(database, "ada"))
     assert len(queue.list_jobs(database)) == 3
-    for _ in range(MOST_STAGES - 1):
+    for _ in range(MAX_STAGES - 1):
         refinements.add_stage(database, made.id, row_of(1, "enlarged"), submitter="ada")
     with pytest.raises(BadValue, match="at most 24 rows; start a new one"):
         refinements.add_stage(database, made.id, row_of(1, "enlarged"), submitter="ada")

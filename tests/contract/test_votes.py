@@ -34,10 +34,10 @@ def test_the_same_prompt_is_compared_first_then_the_same_engine(database: sa.Eng
     picture(database, prompt="a blue star")
     picture(database, prompt="a red heart", engine="biggan")
     picture(database, prompt="A  Red HEART")
-    for told in ("prompt", "engine"):
+    for same in ("prompt", "engine"):
         pair = votes.next_pair(database, "eve")
         assert pair is not None
-        if told == "prompt":
+        if same == "prompt":
             assert {job.prompt for job in pair} == {"a red heart", "A  Red HEART"}
         else:
             assert {job.engine for job in pair} == {"vqgan-clip"}

@@ -70,7 +70,7 @@ def test_variations_are_children_that_start_from_the_picture(studio: Studio, ope
     assert app.title[0].value == "Sheets" and "Variations · 0 of 3 done" in everything_shown(app)
 
 
-def test_a_picture_is_enlarged_as_a_child_and_each_shows_the_other(studio: Studio, open_page: OpenPage) -> None:
+def test_a_picture_is_upscaled_as_a_child_and_each_shows_the_other(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart", SOMEBODY)
     app = press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     assert not app.error
@@ -84,18 +84,18 @@ def test_a_picture_is_enlarged_as_a_child_and_each_shows_the_other(studio: Studi
     assert "Made from it" in everything_shown(back) and f"open_child_{child.id}" in {b.key for b in back.button}
 
 
-def test_an_enlarged_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:
+def test_an_upscaled_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart", cutn=5)
     press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     studio.start_executor()
     (child,) = (job for job in jobs(studio) if job.engine == "upscale")
-    studio.enlarge(child)
+    studio.upscale(child)
     press(open_page(INFERENCES, job=child.id), "Make variations")
     made = [job for job in jobs(studio) if job.parent_id == child.id]
     assert {(job.engine, job.params["cutn"]) for job in made} == {("vqgan-clip", 5)} and len(made) == 4
 
 
-def test_too_large_a_picture_is_not_queued_to_be_enlarged(studio: Studio, open_page: OpenPage) -> None:
+def test_too_large_a_picture_is_not_queued_to_be_upscaled(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart")
     picture = artefacts.of_job(studio.db, parent.id)["picture"]
     artefacts.record(
@@ -111,7 +111,7 @@ def test_too_large_a_picture_is_not_queued_to_be_enlarged(studio: Studio, open_p
     )
     studio.store.put(picture.key, studio.store.get(picture.key))
     app = press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
-    assert "too large to be enlarged 4 times" in app.error[0].value
+    assert "too large to be upscaled 4 times" in app.error[0].value
     assert jobs(studio) == [parent]
 
 
@@ -195,10 +195,10 @@ def test_nothing_is_made_from_a_picture_that_is_gone(
 def test_what_the_host_has_hidden_is_not_run_again_by_its_owner(studio: Studio, open_page: OpenPage) -> None:
     drawn = studio.draw("a red heart")
     press(open_page(INFERENCES, job=drawn.id), "Upscale", f"upscale_{drawn.id}")
-    (enlarged,) = (job for job in jobs(studio) if job.engine == "upscale")
+    (upscaled,) = (job for job in jobs(studio) if job.engine == "upscale")
     studio.start_executor()
-    studio.enlarge(enlarged)
-    for job in (enlarged, drawn):
+    studio.upscale(upscaled)
+    for job in (upscaled, drawn):
         app = open_page(INFERENCES, job=job.id)
         queue.set_hidden(studio.db, job.id)
         app = press(app, "Run again")
@@ -232,7 +232,7 @@ def test_a_sheet_with_a_hidden_picture_is_not_ranked_behind_its_back(studio: Stu
     assert "taken out by the host" in app.error[0].value and len(jobs(studio)) == 2
 
 
-def test_the_last_picture_of_a_failed_job_can_be_enlarged(studio: Studio, open_page: OpenPage) -> None:
+def test_the_last_picture_of_a_failed_job_can_be_upscaled(studio: Studio, open_page: OpenPage) -> None:
     studio.enqueue("a red heart")
     job = studio.run()
     studio._put(job, "picture", "png", "image/png")
@@ -244,7 +244,7 @@ def test_the_last_picture_of_a_failed_job_can_be_enlarged(studio: Studio, open_p
 def test_a_job_that_is_its_own_parent_is_shown(studio: Studio, open_page: OpenPage) -> None:
     parent = studio.draw("a red heart")
     press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
-    job = studio.enlarge(jobs(studio)[0])
+    job = studio.upscale(jobs(studio)[0])
     with studio.db.begin() as conn:
         conn.execute(sa.text("UPDATE jobs SET parent_id = id WHERE id = :id"), {"id": job.id})
     app = open_page(INFERENCES, job=job.id)

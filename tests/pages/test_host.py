@@ -17,8 +17,8 @@ from db.sheets.submissions import NewSheet
 from pages.hosting import sign_in as signing_in
 from pages.hosting.sign_in import (
     FREE_TRIES,
-    LONGEST_PAUSE_S,
-    MOST_ADDRESSES,
+    MAX_ADDRESSES,
+    MAX_PAUSE_S,
     Tries,
     is_hosts_account,
     same,
@@ -82,7 +82,7 @@ def test_wrong_tries_are_slowed_down(hosted: Studio, open_page: OpenPage) -> Non
     for n in range(12):
         assert tries.take("a", 100.0 * n) == 0.0
         pauses.append(tries.pause_s("a", 100.0 * n))
-    assert pauses[:5] == [0.0, 0.0, 2.0, 4.0, 8.0] and pauses[-1] == LONGEST_PAUSE_S
+    assert pauses[:5] == [0.0, 0.0, 2.0, 4.0, 8.0] and pauses[-1] == MAX_PAUSE_S
     tries.right("a")
     assert tries.take("a", 1100.0) == 0.0
     at_once = [tries.take("b", 1100.0) for _ in range(FREE_TRIES + 2)]
@@ -100,9 +100,9 @@ def test_wrong_passwords_from_elsewhere_do_not_keep_the_host_waiting(
     monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")
     assert "The queue is open" in everything_shown(sign_in(open_page))
     tries = Tries()
-    for n in range(MOST_ADDRESSES + 50):
+    for n in range(MAX_ADDRESSES + 50):
         tries.take(f"address {n}", 0.0)
-    assert len(tries._wrong) == MOST_ADDRESSES
+    assert len(tries._wrong) == MAX_ADDRESSES
 
 
 def test_there_is_no_host_page_without_a_password(studio: Studio, open_page: OpenPage) -> None:
@@ -173,7 +173,7 @@ def test_what_the_host_hides_is_gone_everywhere_at_once(hosted: Studio, open_pag
     assert not queue.get(hosted.db, secret.id).hidden
 
 
-def test_an_enlarged_copy_is_hidden_with_its_picture(hosted: Studio, open_page: OpenPage) -> None:
+def test_an_upscaled_copy_is_hidden_with_its_picture(hosted: Studio, open_page: OpenPage) -> None:
     secret = hosted.draw("the secret one", SOMEBODY)
     new = NewJob(
         engine="upscale",
@@ -186,7 +186,7 @@ def test_an_enlarged_copy_is_hidden_with_its_picture(hosted: Studio, open_page: 
     )
     queue.enqueue(hosted.db, new, submitter=ME)
     (copy,) = queue.list_jobs(hosted.db, engine="upscale")
-    hosted.enlarge(copy)
+    hosted.upscale(copy)
     variation = hosted.draw("a variation", ME, parent_id=secret.id)
     app = sign_in(open_page, "Pictures")
     app = app.button(key=f"host_hide_{secret.id}").click().run()

@@ -98,10 +98,10 @@ def test_a_picture_opens_with_all_there_is_to_know(studio: Studio, open_page: Op
 
 def test_the_size_is_that_of_the_file_and_says_how_it_was_drawn(studio: Studio, open_page: OpenPage) -> None:
     job = studio.draw("a red heart", upscale=4)
-    assert "256 × 256 px, enlarged from 64 × 64 px" in everything_shown(open_page(PAGE, job=job.id))
+    assert "256 × 256 px, upscaled from 64 × 64 px" in everything_shown(open_page(PAGE, job=job.id))
     studio.enqueue("a blue heart", upscale=4)
     job = studio.finish(studio.run(), factor=1)
-    assert "64 × 64 px, could not be enlarged" in everything_shown(open_page(PAGE, job=job.id))
+    assert "64 × 64 px, could not be upscaled" in everything_shown(open_page(PAGE, job=job.id))
 
 
 def test_a_job_has_an_address_that_can_be_shared(studio: Studio, open_page: OpenPage) -> None:

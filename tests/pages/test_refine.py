@@ -133,17 +133,17 @@ def test_one_goes_back_to_a_row_and_on_from_it_with_its_own_marks(studio: Studio
     assert {job.parent_id for job in found[3][1]} == {jobs[1].id}
 
 
-def test_what_was_enlarged_is_marked_and_downloaded(studio: Studio, open_page: OpenPage) -> None:
+def test_what_was_upscaled_is_marked_and_downloaded(studio: Studio, open_page: OpenPage) -> None:
     address, stage, jobs = drawn(studio, open_page)
     app = open_page(REFINE, refinement=address)
     for job in jobs[:2]:
         app = app.button(key=f"mark_{job.id}").click().run()
     app = app.button(key=f"upscale_{stage.submission.id}").click().run()
-    _, (row, enlarged) = rows(studio, address)
-    for job in enlarged:
-        studio.enlarge(job)
+    _, (row, upscaled) = rows(studio, address)
+    for job in upscaled:
+        studio.upscale(job)
     app = open_page(REFINE, refinement=address)
-    assert {app.button(key=f"mark_{job.id}").label for job in enlarged} == {"Marked 1", "Marked 2"}
+    assert {app.button(key=f"mark_{job.id}").label for job in upscaled} == {"Marked 1", "Marked 2"}
     labels = {str(one.proto.id).rsplit("-", 1)[-1]: one.proto.label for one in app.get("download_button")}
     assert labels[f"download_{row.submission.id}"] == "Download 2"
 

@@ -89,7 +89,7 @@ def test_who_votes_too_fast_is_told_and_keeps_the_pair(
 ) -> None:
     for _ in range(4):
         studio.draw("a red heart", SOMEBODY)
-    monkeypatch.setattr(casting, "MOST_VOTES", 2)
+    monkeypatch.setattr(casting, "MAX_VOTES", 2)
     app = open_page(PAGE)
     for _ in range(2):
         app.button(key="choose_left").click().run()

@@ -13,7 +13,7 @@ from pages.shared import address
 from pages.shared.address import for_visitors
 from pages.shared.navigation import WALL
 from pages.shared.studio import the_studio
-from pages.wall import MOST, arrange
+from pages.wall import MAX_PICTURES, arrange
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import SOMEBODY, Studio, everything_shown
 
@@ -54,11 +54,11 @@ def test_best_voted_pictures_stay_when_newer_ones_come(studio: Studio, open_page
     best, worse = studio.draw("a red heart"), studio.draw("a blue car")
     for voter in ("anna", "bob"):
         votes.cast(studio.db, voter=voter, left_id=best.id, right_id=worse.id, choice="left")
-    for number in range(MOST):
+    for number in range(MAX_PICTURES):
         studio.draw(f"number {number}")
     standings.keeper().current(studio.db)
     app = open_page(WALL)
-    assert len(alts(app)) == MOST and "a red heart" in alts(app) and "a blue car" not in alts(app)
+    assert len(alts(app)) == MAX_PICTURES and "a red heart" in alts(app) and "a blue car" not in alts(app)
     assert "preferred 2 of 2 times" in everything_shown(app)
 
 

@@ -70,7 +70,7 @@ class Studio:
         return queue.get(self.db, job.id)
 
     def finish(self, job: Job, factor: int | None = None) -> Job:
-        """The executor is done; it could enlarge the picture only `factor` times, None: as wanted."""
+        """The executor is done; it could upscale the picture only `factor` times, None: as wanted."""
         for kind in ("picture", "thumbnail"):
             self._put(job, kind, "png", "image/png", job.params["upscale"] if factor is None else factor)
         self._put(job, "gif", "gif", "image/gif")
@@ -85,7 +85,7 @@ class Studio:
         )
         return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id, score=0.42)
 
-    def enlarge(self, job: Job) -> Job:
+    def upscale(self, job: Job) -> Job:
         """An upscale job from the queue to its picture."""
         queue.claim(self.db, worker_id=EXECUTOR, limit=1, engines=["upscale"], lease_s=600)
         self._put(job, "picture", "png", "image/png", 4)

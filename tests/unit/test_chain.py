@@ -63,7 +63,7 @@ def test_a_ranking_is_a_job_that_leaves_scores_and_no_picture(studio: ChainStudi
     assert job.score == pytest.approx(scores[0], abs=1e-5)
 
 
-def test_a_picture_is_enlarged_as_a_job_and_keeps_its_settings(studio: ChainStudio, pictures: list[Job]) -> None:
+def test_a_picture_is_upscaled_as_a_job_and_keeps_its_settings(studio: ChainStudio, pictures: list[Job]) -> None:
     source = studio.files(pictures[0])["picture"]
     asked = studio.add("upscale", picture=source.id, width=source.width, height=source.height, tile=32)
     assert asked.total_steps > 4, "one step for each tile"
@@ -75,12 +75,12 @@ def test_a_picture_is_enlarged_as_a_job_and_keeps_its_settings(studio: ChainStud
     assert np.abs(np.asarray(small, float) - np.asarray(studio.image(job), float)).mean() < 20
     engine, params = read_metadata(studio.bytes(job))
     assert (engine, params.prompt, params.seed, params.upscale) == ("latent-diffusion", "a red heart", 1, 4)
-    told = json.loads(studio.bytes(job, "json"))
-    assert (told["engine"], told["params"]["picture"], told["size"]) == ("upscale", source.id, [256, 256])
-    assert told["made_from"]["params"]["seed"] == 1
+    metadata = json.loads(studio.bytes(job, "json"))
+    assert (metadata["engine"], metadata["params"]["picture"], metadata["size"]) == ("upscale", source.id, [256, 256])
+    assert metadata["made_from"]["params"]["seed"] == 1
 
 
-def test_the_best_of_candidates_is_varied_and_its_best_variation_enlarged(studio: ChainStudio) -> None:
+def test_the_best_of_candidates_is_varied_and_its_best_variation_upscaled(studio: ChainStudio) -> None:
     sheet, asked = studio.submit("candidates", "latent-diffusion", [{**HEART, "seed": seed} for seed in (11, 12)])
     made = studio.run(*asked)
     best = studio.best_of(sheet, made)
@@ -162,7 +162,7 @@ def test_a_picture_hidden_or_deleted_while_the_jobs_waited_is_said_in_each(studi
     ("engine", "values", "says"),
     [
         ("upscale", {"width": 64, "height": 64}, "The picture is missing"),
-        ("upscale", {"picture": "a", "width": 4000, "height": 4000}, "too large to be enlarged 4 times; at most 2000"),
+        ("upscale", {"picture": "a", "width": 4000, "height": 4000}, "too large to be upscaled 4 times; at most 2000"),
         ("upscale", {"picture": "a", "width": 64, "height": 64, "tile": 33}, "tile = '33'.*multiple of 8"),
         ("upscale", {"picture": "a", "width": 64, "height": 64, "checkpoint": "big"}, "Choose one of: mini-upscaler"),
         ("rank", {"prompt": "", "pictures": ["a", "b"]}, "The prompt"),

@@ -17,7 +17,7 @@ from generator.checkpoints import download, store
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.resolve import resolve
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.registry import PUBLISHED
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
@@ -51,7 +51,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **chang
     monkeypatch.setitem(PUBLISHED, name, dataclasses.replace(row, files=tuple(files), **changes))
 
 
-def narrow_vqgan(folder: Path, name: str, *, gumbel: bool = False, **options: Any) -> tuple[VQGAN, str]:
+def narrow_vqgan(folder: Path, name: str, *, gumbel: bool = False, **options: Any) -> tuple[VQModel, str]:
     """The real architecture with narrow layers, in the files of that checkpoint; the model and its codebook's key."""
     ckpt = next(f.name for f in PUBLISHED[name].files if f.name.endswith(".ckpt"))
     params = taming_params(64, gumbel=gumbel, ch=32, dim=32)
@@ -61,7 +61,7 @@ def narrow_vqgan(folder: Path, name: str, *, gumbel: bool = False, **options: An
     return model, "quantize.embed.weight" if gumbel else "quantize.embedding.weight"
 
 
-def narrow(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **options: Any) -> VQGAN:
+def narrow(monkeypatch: pytest.MonkeyPatch, server: BadServer, name: str, **options: Any) -> VQModel:
     model, key = narrow_vqgan(server.folder, name, **options)
     serve(monkeypatch, server, name, shapes={key: (64, 32)})
     return model

@@ -21,7 +21,7 @@ from generator.params import VqganClipParams, validate
 from tests import small_engine
 
 ROOT = Path(__file__).resolve().parents[2]
-NATIVE = ["--device", "cpu", "--upscale", "1"]  # test_upscaler.py has the enlarged ones
+NATIVE = ["--device", "cpu", "--upscale", "1"]  # test_upscaler.py has the upscaled ones
 needs_mini = pytest.mark.skipif(
     not (ROOT / "generator/weights/mini-clip.safetensors").is_file(), reason="the mini CLIP is not trained yet"
 )

@@ -59,11 +59,11 @@ def drawn(engine: GuidedDiffusion, **values: Any) -> torch.Tensor:
 
 
 def test_a_schedule_holds_for_the_whole_way_however_many_steps_there_are() -> None:
-    schedule = parse_schedule(" [12]*400 + [4]*600", least=0, most=99)
+    schedule = parse_schedule(" [12]*400 + [4]*600", minimum=0, maximum=99)
     assert [schedule.at(done, 1000) for done in (0, 399, 400, 999)] == [12, 12, 4, 4]
     assert [schedule.at(done, 10) for done in (0, 3, 4, 9)] == [12, 12, 4, 4]
-    assert parse_schedule("2.5", least=0, most=9).at(7, 10) == 2.5
-    assert [parse_schedule("[1,2]*2", least=0, most=9).at(i, 4) for i in range(4)] == [1, 2, 1, 2]
+    assert parse_schedule("2.5", minimum=0, maximum=9).at(7, 10) == 2.5
+    assert [parse_schedule("[1,2]*2", minimum=0, maximum=9).at(i, 4) for i in range(4)] == [1, 2, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_style_and_artist_are_added_to_the_prompt_of_every_stage() -> None:
         (0, "a tree,oil:2 | fog:-1"),
         (3, "2001: a space odyssey,oil"),
     ]
-    assert settings(style="noto").stages[0].prompts == "a red heart", "a mini model is told the style itself"
+    assert settings(style="noto").stages[0].prompts == "a red heart", "a mini model is given the style itself"
     assert settings(prompt="2001: a space odyssey").stages[0].prompts == "2001: a space odyssey"
 
 
@@ -203,23 +203,23 @@ def test_perlin_clouds_are_smooth_repeatable_and_of_the_colours_asked_for(engine
 def test_a_gradient_without_a_value_leaves_the_step_unguided(
     engine: GuidedDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = drawn(engine, clip_guidance_scale=0.0, range_scale=0.0)
+    unguided = drawn(engine, clip_guidance_scale=0.0, range_scale=0.0)
     cond_fn = engine._cond_fn
     monkeypatch.setattr(engine, "_cond_fn", lambda *args: (*cond_fn(*args)[:2], cond_fn(*args)[2] * torch.nan))
     step = last(engine, range_scale=0.0)
-    assert step.error is None and step.image is not None and torch.equal(step.image, free)
+    assert step.error is None and step.image is not None and torch.equal(step.image, unguided)
 
 
 def test_the_gradient_is_limited_unless_told_otherwise(engine: GuidedDiffusion) -> None:
     calm, wild = (drawn(engine, clamp_grad=clamp, clip_guidance_scale=1e5, clamp_max=0.01) for clamp in (True, False))
-    free = drawn(engine, clip_guidance_scale=0.0)
-    assert float((calm - free).abs().mean()) < 0.3 * float((wild - free).abs().mean())
+    unguided = drawn(engine, clip_guidance_scale=0.0)
+    assert float((calm - unguided).abs().mean()) < 0.3 * float((wild - unguided).abs().mean())
 
 
 def test_mixing_noise_into_what_clip_sees_still_brings_the_picture_nearer(engine: GuidedDiffusion) -> None:
     calm = {"augment": False, "noise": 0.0, "steps": 12, "clamp_max": 1.0, "grad_through": "x_in"}
-    free, guided = (last(engine, clip_guidance_scale=scale, **calm).score for scale in (0.0, 1000.0))
-    assert guided > free + 0.05
+    unguided, guided = (last(engine, clip_guidance_scale=scale, **calm).score for scale in (0.0, 1000.0))
+    assert guided > unguided + 0.05
 
 
 def test_the_pictures_on_the_way_are_kept_as_a_sprite_sheet_where_asked_for(tmp_path: Path) -> None:

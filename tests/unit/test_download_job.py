@@ -79,12 +79,12 @@ def test_a_download_nobody_waits_for_ends_within_a_chunk(
     real = download.fetch
 
     def slow(*arguments, progress, **options):
-        def told(*now):
+        def heard(*now):
             started.set()
             go_on.wait(10)
             progress(*now)
 
-        return real(*arguments, progress=told, **options)
+        return real(*arguments, progress=heard, **options)
 
     monkeypatch.setattr(store, "fetch", slow)
     engine = Download(None, (), Host("cpu", tmp_path / "w", no_picture))

@@ -1,4 +1,4 @@
-"""Guidance: what pulls the picture and what it avoids."""
+"""Guidance: what a picture is to come near to, and what it is not."""
 
 import math
 
@@ -62,11 +62,11 @@ def test_the_gradient_stays_finite_for_equal_and_for_opposite_embeddings():
 def test_a_prompt_that_has_come_as_near_as_its_stop_lets_go_but_still_counts(loss):
     prompts, images = unit(1, 16, seed=1), unit(3, 16, seed=2)
     distance = float(spherical_distance(images, prompts).max())
-    for stop, pulls in ((distance + 0.1, False), (0.01, True)):
+    for stop, guides in ((distance + 0.1, False), (0.01, True)):
         seen = images.clone().requires_grad_()
         value, _ = guide(seen, targets(prompts, [1.0], [stop]), 0, loss)
         value.sum().backward()
-        assert bool(seen.grad.abs().sum() > 0) is pulls
+        assert bool(seen.grad.abs().sum() > 0) is guides
         assert (value > 0).all()
 
 

@@ -31,8 +31,8 @@ def test_a_style_is_another_picture_and_an_unknown_one_is_refused(engine):
 @pytest.mark.parametrize("through", ["unet", "x0"])
 def test_guidance_brings_the_picture_nearer_to_the_prompt_than_chance(engine, through):
     calm = {"augment": False, "noise": 0.0, "steps": 12, "grad_through": through, "clamp_max": 1.0}
-    free, guided = (last(engine, settings(clip_guidance_scale=scale, **calm)).score for scale in (0.0, 1000.0))
-    assert guided > free + 0.05
+    unguided, guided = (last(engine, settings(clip_guidance_scale=scale, **calm)).score for scale in (0.0, 1000.0))
+    assert guided > unguided + 0.05
 
 
 def test_a_start_picture_is_kept_the_more_steps_are_skipped(engine):
@@ -65,7 +65,7 @@ def test_timesteps_fall_evenly_from_the_first_to_just_above_none():
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpm-solver-2m"])
 def test_a_sampler_follows_a_known_distribution_to_its_end(sampler):
-    """Of normal data with deviation s the best guess is known: x0 = alpha s^2 x / (alpha^2 s^2 + sigma^2)."""
+    """Of normal data with deviation s the best x0 is known: x0 = alpha s^2 x / (alpha^2 s^2 + sigma^2)."""
     spread, x = 0.5, torch.linspace(-2, 2, 9)
     levels = [(math.cos(angle), math.sin(angle)) for angle in torch.linspace(1.56, 0.02, 60).tolist()]
     now, before = x.clone(), None

@@ -22,7 +22,7 @@ def picture(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> b
 
 
 def test_a_thousand_files_take_no_more_room_than_there_is() -> None:
-    kept = Kept(most_bytes=10_000)
+    kept = Kept(max_bytes=10_000)
     for number in range(1000):
         assert kept.get(number, lambda: bytes(900)) == bytes(900)
         assert kept.bytes <= 10_000
@@ -34,7 +34,7 @@ def test_a_thousand_files_take_no_more_room_than_there_is() -> None:
 
 
 def test_a_file_larger_than_the_room_is_given_and_not_kept() -> None:
-    kept = Kept(most_bytes=100)
+    kept = Kept(max_bytes=100)
     assert kept.get("large", lambda: bytes(101)) == bytes(101)
     assert kept.bytes == 0
 
@@ -59,7 +59,7 @@ def test_a_picture_goes_to_browsers_in_a_format_that_is_not_made_anew_at_every_r
     assert _as_sent(_as_sent(picture(form, mode))) == _as_sent(picture(form, mode))
 
 
-def test_an_enlarged_picture_is_as_wide_as_a_page_can_be_and_an_animation_stays_one() -> None:
+def test_an_upscaled_picture_is_as_wide_as_a_page_can_be_and_an_animation_stays_one() -> None:
     assert Image.open(io.BytesIO(_as_sent(picture("PNG", size=(2920, 1460))))).size == (WIDEST, 730)
     moving = picture("GIF", "P")
     assert _as_sent(moving) is moving

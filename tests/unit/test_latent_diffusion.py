@@ -51,11 +51,11 @@ def test_the_picture_is_nearer_to_its_prompt_than_the_noise_it_started_from(embe
 def test_clip_pulls_the_picture_towards_the_prompt(embedded):
     for prompt in ("a blue car", "a house at night"):
         values = {"prompt": prompt, "seed": 1, "steps": 6, "candidates": 1}
-        free, pulled = (
+        unguided, guided = (
             last(embedded, validate("latent-diffusion", {**values, "clip_guidance_scale": scale}))
             for scale in (0, 1000)
         )
-        assert pulled.losses["prompts"] < free.losses["prompts"]
+        assert guided.losses["prompts"] < unguided.losses["prompts"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ FACE = (
 
 
 @pytest.fixture(scope="module")
-def mini_vqgan() -> vqgan.VQGAN:
+def mini_vqgan() -> vqgan.VQModel:
     return vqgan.load_mini()
 
 
@@ -74,7 +74,7 @@ def test_each_model_has_a_card_naming_its_data_and_licences() -> None:
             assert needed in card, f"mini-{name}.md does not name {needed}"
 
 
-def test_vqgan_keeps_the_shapes_it_declares(mini_vqgan: vqgan.VQGAN) -> None:
+def test_vqgan_keeps_the_shapes_it_declares(mini_vqgan: vqgan.VQModel) -> None:
     z = mini_vqgan.encode(drawn(HEART, FACE))
     assert z.shape == (2, mini_vqgan.e_dim, 64 // mini_vqgan.factor, 64 // mini_vqgan.factor)
     z_q, codes = mini_vqgan.quantise(z)
@@ -84,7 +84,7 @@ def test_vqgan_keeps_the_shapes_it_declares(mini_vqgan: vqgan.VQGAN) -> None:
     assert torch.equal(again, codes), "a codebook row is its own nearest code"
 
 
-def test_vqgan_reconstructs_an_emoji_like_picture(mini_vqgan: vqgan.VQGAN) -> None:
+def test_vqgan_reconstructs_an_emoji_like_picture(mini_vqgan: vqgan.VQModel) -> None:
     wanted = drawn(HEART, FACE)
     with torch.no_grad():
         made = mini_vqgan.decode(mini_vqgan.quantise(mini_vqgan.encode(wanted))[0])
@@ -93,7 +93,7 @@ def test_vqgan_reconstructs_an_emoji_like_picture(mini_vqgan: vqgan.VQGAN) -> No
     assert (psnr > 22).all(), f"PSNR {psnr.tolist()} dB"
 
 
-def test_vqgan_passes_a_gradient_to_z_through_codes_and_clamp(mini_vqgan: vqgan.VQGAN) -> None:
+def test_vqgan_passes_a_gradient_to_z_through_codes_and_clamp(mini_vqgan: vqgan.VQModel) -> None:
     z = mini_vqgan.encode(drawn(HEART)).detach().requires_grad_()
     mini_vqgan.decode(mini_vqgan.quantise(z)[0]).square().mean().backward()
     assert z.grad is not None and z.grad.abs().max() > 0
@@ -113,7 +113,7 @@ def test_a_gumbel_vqgan_has_tamings_keys_and_encodes_to_codebook_rows() -> None:
         "dropout": 0.0,
     }
     torch.manual_seed(0)
-    model = vqgan.VQGAN({"embed_dim": 32, "n_embed": 20, "ddconfig": details, "gumbel": True})
+    model = vqgan.VQModel({"embed_dim": 32, "n_embed": 20, "ddconfig": details, "gumbel": True})
     assert {"quantize.proj.weight", "quantize.proj.bias", "quantize.embed.weight"} <= set(model.state_dict())
     with torch.no_grad():
         z = model.encode(torch.rand(1, 3, 32, 32))
@@ -193,15 +193,15 @@ def test_clip_reads_a_text_alike_alone_and_beside_others(mini_clip: clip.ClipMod
     assert hidden.shape[:2] == mask.shape == (1, 77) and int(mask.sum()) == 5
 
 
-def drafted(mini_prior: prior.Prior, told: torch.Tensor, styles: list[int]) -> Drafts:
+def drafted(mini_prior: prior.Prior, texts: torch.Tensor, styles: list[int]) -> Drafts:
     style = torch.tensor(styles)
     return Drafts(
-        torch.cat([mini_prior.layout(t[None], s[None]) for t, s in zip(told, style, strict=True)]), told, style
+        torch.cat([mini_prior.layout(t[None], s[None]) for t, s in zip(texts, style, strict=True)]), texts, style
     )
 
 
 def test_clip_knows_a_heart_that_the_prior_drew(
-    mini_clip: clip.ClipModel, mini_prior: prior.Prior, mini_vqgan: vqgan.VQGAN
+    mini_clip: clip.ClipModel, mini_prior: prior.Prior, mini_vqgan: vqgan.VQModel
 ) -> None:
     texts = ["a red heart", "a green tree", "a blue car", "a penguin", "a slice of pizza"]
     codes = mini_prior.sample(drafted(mini_prior, mini_clip.text_features(texts[:1]), [0]), [1])
@@ -231,29 +231,29 @@ def test_what_a_row_becomes_does_not_depend_on_its_batch(mini_clip: clip.ClipMod
 
 
 def test_a_draft_does_not_depend_on_how_many_are_drawn(mini_clip: clip.ClipModel, mini_drafter: Drafter) -> None:
-    (told,) = mini_clip.text_features(["a dog"])
+    (text,) = mini_clip.text_features(["a dog"])
 
     def first(seeds: list[int]) -> torch.Tensor:
-        return mini_drafter(told, seeds, "noto", 0.35, lambda z: z.square().mean(dim=(1, 2, 3))).z[0]
+        return mini_drafter(text, seeds, "noto", 0.35, lambda z: z.square().mean(dim=(1, 2, 3))).z[0]
 
     assert torch.equal(first([1]), first([1, 2])) and torch.equal(first([1]), first(list(range(1, 65))))
 
 
 def test_a_thing_never_shown_as_a_silhouette_is_drawn_as_one(
-    mini_clip: clip.ClipModel, mini_drafter: Drafter, mini_vqgan: vqgan.VQGAN
+    mini_clip: clip.ClipModel, mini_drafter: Drafter, mini_vqgan: vqgan.VQModel
 ) -> None:
     """These were held out of training in that style."""
     things = ["a leg", "a sheaf of rice", "a wheel", "a cat face", "a honeybee", "a no entry"]
     texts = mini_clip.encode_text(things)
     scores = []
-    for told in mini_clip.text_features(things):
+    for text in mini_clip.text_features(things):
 
         def seen(z: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             pictures = mini_vqgan.decode(mini_vqgan.quantise(z)[0])
             return pictures, (mini_clip.encode_image(pictures) - wanted).norm(dim=1).div(2).arcsin().square() * 2
 
-        wanted = torch.nn.functional.normalize(told, dim=0)
-        drawn = mini_drafter(told, [1], "silhouette", 0.35, lambda z, wanted=wanted: seen(z, wanted)[1])
+        wanted = torch.nn.functional.normalize(text, dim=0)
+        drawn = mini_drafter(text, [1], "silhouette", 0.35, lambda z, wanted=wanted: seen(z, wanted)[1])
         with torch.no_grad():
             (picture,) = seen(drawn.z, wanted)[0].clamp(0, 1)
             scores.append(mini_clip.encode_image(picture[None])[0] @ texts.T)

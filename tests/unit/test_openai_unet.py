@@ -21,7 +21,7 @@ from generator.models.openai_unet import ARCHITECTURES, Architecture, OpenAIUNet
 from generator.params import BadParams, GuidedDiffusionParams, validate
 from generator.registry import PUBLISHED
 from tests.real_formats import load_named, random_openai_unet
-from tests.small_diffusion import Pulled, SmallClip, disco
+from tests.small_diffusion import SmallClip, TargetGuided, disco
 
 SMALL = Architecture((0.5, 1, 1), (2, 4), channels=64, head_channels=16)
 # What OpenAI's own UNetModel makes of the same weights: python scripts/compare_openai_unet.py writes it.
@@ -68,7 +68,7 @@ def test_it_computes_what_the_original_computes(unet: OpenAIUNet) -> None:
 
 
 def test_a_guided_run_ends_where_the_original_sampler_ends(unet: OpenAIUNet) -> None:
-    picture = Pulled.run(unet)
+    picture = TargetGuided.run(unet)
     assert picture[0, :, 3::4, 9].flatten().tolist() == pytest.approx(ORIGINAL_RUN, abs=0.03)  # a ten-thousandth
 
 

@@ -16,7 +16,7 @@ def test_the_defaults_are_those_of_the_checkpoint():
     assert mini.clip == ("mini",) and mini.init == "prior"
     assert real.clip == ("ViT-B/32",) and real.init == "random" and real.cutn == 32
     assert mini.steps == CHECKPOINTS["mini"].defaults["steps"]
-    assert (mini.upscale, real.upscale) == (4, 1), "only small pictures are enlarged unasked"
+    assert (mini.upscale, real.upscale) == (4, 1), "only small pictures are upscaled unasked"
 
 
 def test_only_a_draft_of_the_prior_is_held_on_to_unless_asked():

@@ -54,4 +54,4 @@ def test_bad_prompts_are_refused_with_the_part_and_what_is_allowed(written, says
 
 
 def test_a_list_of_things_to_avoid_is_allowed_where_something_else_is_drawn():
-    assert parse_prompts("a.png:-1", avoid_only=True) == (Prompt("a.png", -1.0),)
+    assert parse_prompts("a.png:-1", negative_only=True) == (Prompt("a.png", -1.0),)

@@ -139,9 +139,9 @@ def test_in_bfloat16_the_picture_is_nearly_the_same(engine: StableDiffusion, che
 
 def test_what_is_to_be_avoided_changes_the_picture_either_way_it_is_said(engine: StableDiffusion) -> None:
     plain = last(engine, settings())
-    avoided = last(engine, settings(negative_prompt="a blue car"))
-    assert not torch.allclose(plain, avoided, atol=1e-4)
-    assert torch.allclose(avoided, last(engine, settings(prompt="a red heart | a blue car:-1")), atol=1e-4)
+    negative = last(engine, settings(negative_prompt="a blue car"))
+    assert not torch.allclose(plain, negative, atol=1e-4)
+    assert torch.allclose(negative, last(engine, settings(prompt="a red heart | a blue car:-1")), atol=1e-4)
 
 
 def test_the_weaker_a_start_picture_is_redone_the_more_of_it_stays(engine: StableDiffusion) -> None:
@@ -172,9 +172,9 @@ def test_a_mask_leaves_its_black_part_as_it_was_and_draws_the_white_part_anew(
 
 
 def test_clip_pulls_the_picture_towards_the_prompt(engine: StableDiffusion) -> None:
-    free = list(generate(engine, settings(steps=8)))[-1]
-    pulled = list(generate(engine, settings(steps=8, clip_guidance_scale=1e4)))[-1]
-    assert pulled.losses["prompts"] < free.losses["prompts"]
+    unguided = list(generate(engine, settings(steps=8)))[-1]
+    guided = list(generate(engine, settings(steps=8, clip_guidance_scale=1e4)))[-1]
+    assert guided.losses["prompts"] < unguided.losses["prompts"]
 
 
 def test_a_prompt_that_is_too_long_is_refused_with_the_words_that_fall_off(engine: StableDiffusion) -> None:

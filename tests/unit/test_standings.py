@@ -52,11 +52,11 @@ def test_everything_is_told_at_once(found: Standings) -> None:
 
 def test_a_setting_that_matters_is_told_from_one_that_does_not(found: Standings) -> None:
     for engine in ENGINES:
-        told = {(effect.setting, effect.value): effect for effect in found.effects[engine]}
-        better = told["cut_pow, cutn", "4, 32"]
+        by_value = {(effect.setting, effect.value): effect for effect in found.effects[engine]}
+        better = by_value["cut_pow, cutn", "4, 32"]
         assert better.low > 0 and 0.2 < better.theta < 0.7, "cutn and cut_pow changed together, so they are one"
-        assert told["style", "noto"].low < 0 < told["style", "noto"].high
-        assert told["style", "noto"].theta == pytest.approx(-told["style", "blob"].theta)
+        assert by_value["style", "noto"].low < 0 < by_value["style", "noto"].high
+        assert by_value["style", "noto"].theta == pytest.approx(-by_value["style", "blob"].theta)
 
 
 def test_a_setting_seen_too_rarely_is_not_rated() -> None:

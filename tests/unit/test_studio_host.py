@@ -20,7 +20,7 @@ from tests.pages.visits import ME, SOMEBODY, Studio
 ANNA, HOST = Submitter(ME), Submitter("the-host-the-host", is_host=True)
 
 
-def told(action: Callable[..., Any]) -> list[inspect.Parameter]:
+def asked_of(action: Callable[..., Any]) -> list[inspect.Parameter]:
     """What an action wants to know besides the studio and who asks."""
     return list(inspect.signature(action).parameters.values())[2:]
 
@@ -39,7 +39,7 @@ def test_every_action_of_the_host_is_refused_to_anybody_else(visits: Studio) -> 
     before = host_rules.get(visits.db)
     for action in guarded:
         with pytest.raises(NotHost, match="Only the host"):
-            action(studio, ANNA, *[job.id for one in told(action) if one.kind is not one.KEYWORD_ONLY])
+            action(studio, ANNA, *[job.id for one in asked_of(action) if one.kind is not one.KEYWORD_ONLY])
     assert host_rules.get(visits.db) == before and queue.get(visits.db, job.id) == job
     assert {action.__name__ for action in public} - {action.__name__ for action in guarded} == {"may_be_withheld"}
 

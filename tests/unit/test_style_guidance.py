@@ -74,17 +74,17 @@ def test_each_picture_is_pulled_towards_its_own_style_whatever_is_drawn_beside_i
     pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     slots: list[Any] = [Seen(style="noto", style_weight=1.0), Seen(style="blob", style_weight=2.0), Seen(style=None)]
 
-    def pulled(chosen: list[int], moving: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    def graded(chosen: list[int], moving: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         seen = pictures[chosen].requires_grad_()
-        terms = guide().pull(seen, [slots[b] for b in chosen], [moving] * len(chosen))
+        terms = guide().style_loss(seen, [slots[b] for b in chosen], [moving] * len(chosen))
         return terms, torch.zeros_like(seen) if seen.grad is None else seen.grad
 
-    terms, gradient = pulled([0, 1, 2])
+    terms, gradient = graded([0, 1, 2])
     for b in range(3):
-        alone, own = pulled([b])
+        alone, own = graded([b])
         assert torch.allclose(alone[0], terms[b], atol=1e-4) and torch.allclose(own[0], gradient[b], atol=1e-5)
     assert terms[2] == 0 and not gradient[2].any() and gradient[:2].flatten(1).norm(dim=1).min() > 0
-    still, nothing = pulled([0], moving=False)
+    still, nothing = graded([0], moving=False)
     assert torch.allclose(still[0], terms[0], atol=1e-4) and not nothing.any()
 
 

@@ -25,9 +25,9 @@ from generator.params import BadParams, validate
 from generator.registry import PUBLISHED
 from generator.training.upscaler import export
 from generator.upscaler import model as upscaler
-from generator.upscaler.__main__ import main as enlarge
+from generator.upscaler.__main__ import main as upscale_command
 from generator.upscaler.model import (
-    NotEnlarged,
+    NotUpscaled,
     PictureTooLarge,
     UnsupportedUpscaler,
     UpscalerMissing,
@@ -128,11 +128,11 @@ def saved(folder: Path, side: int = 16) -> Path:
     return path
 
 
-def test_a_picture_is_enlarged_from_the_command_line_and_keeps_its_settings(
+def test_a_picture_is_upscaled_from_the_command_line_and_keeps_its_settings(
     tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = saved(tmp_path)
-    assert enlarge([str(path), "--device", "cpu", "--tile", "32"]) == 0
+    assert upscale_command([str(path), "--device", "cpu", "--tile", "32"]) == 0
     result = tmp_path / "heart-x4.png"
     assert f"{result}, 64 x 64 px" in capsys.readouterr().out
     engine, params = read_metadata(result.read_bytes())
@@ -143,7 +143,7 @@ def test_a_picture_is_enlarged_from_the_command_line_and_keeps_its_settings(
         settings = json.loads(image.info[METADATA_KEY])
         assert (settings["upscale"], settings["size"], settings["score"]) == (4, [64, 64], 0.5)
         assert "Size: 16x16" in image.info["parameters"] and "Hires upscale: 4" in image.info["parameters"]
-    assert enlarge([str(result), str(tmp_path / "again.png"), "--device", "cpu"]) == 0
+    assert upscale_command([str(result), str(tmp_path / "again.png"), "--device", "cpu"]) == 0
     with Image.open(tmp_path / "again.png") as image:
         assert image.size == (256, 256) and json.loads(image.info[METADATA_KEY])["upscale"] == 16
 
@@ -152,7 +152,7 @@ def test_texts_of_other_programs_go_along(tmp_path: Path, weights: Path) -> None
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("parameters", "a heart, Steps: 3")
     to_image(pictures(16, 16)[0]).save(tmp_path / "other.png", pnginfo=chunks)
-    assert enlarge([str(tmp_path / "other.png"), "--device", "cpu"]) == 0
+    assert upscale_command([str(tmp_path / "other.png"), "--device", "cpu"]) == 0
     with Image.open(tmp_path / "other-x4.png") as image:
         assert image.info["parameters"] == "a heart, Steps: 3"
 
@@ -168,7 +168,7 @@ def test_texts_of_other_programs_go_along(tmp_path: Path, weights: Path) -> None
         (["heart.png", "--tile", "33"], "Write a multiple of 8 from 32 to 1024 px"),
     ],
 )
-def test_what_cannot_be_enlarged_is_said_in_a_line(
+def test_what_cannot_be_upscaled_is_said_in_a_line(
     arguments: list[str],
     said: str,
     tmp_path: Path,
@@ -180,7 +180,7 @@ def test_what_cannot_be_enlarged_is_said_in_a_line(
     saved(tmp_path)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     try:
-        status = enlarge(arguments)
+        status = upscale_command(arguments)
     except SystemExit as stopped:
         status = int(stopped.code or 0)
     assert status == 2
@@ -191,7 +191,7 @@ def test_what_cannot_be_enlarged_is_said_in_a_line(
 FLAGS = ["a red heart", "--engine", "small", "--steps", "2", "--size", "16", "--seed", "1", "--device", "cpu"]
 
 
-def test_a_finished_picture_is_enlarged_and_repeats_to_the_byte(tmp_path: Path, weights: Path, small: None) -> None:
+def test_a_finished_picture_is_upscaled_and_repeats_to_the_byte(tmp_path: Path, weights: Path, small: None) -> None:
     assert draw([*FLAGS, "--upscale", "4", "--output-dir", str(tmp_path / "a")]) == 0
     (first,) = (tmp_path / "a").glob("*.png")
     with Image.open(first) as image:
@@ -202,12 +202,12 @@ def test_a_finished_picture_is_enlarged_and_repeats_to_the_byte(tmp_path: Path, 
     assert (tmp_path / "b" / first.name).read_bytes() == first.read_bytes()
 
 
-def test_a_picture_that_cannot_be_enlarged_is_kept_as_it_was_drawn(
+def test_a_picture_that_cannot_be_upscaled_is_kept_as_it_was_drawn(
     tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(upscaler, "WEIGHTS", tmp_path / "nothing")
     assert draw([*FLAGS, "--upscale", "4", "--output-dir", str(tmp_path)]) == 0
-    assert "The picture is not enlarged: There is no upscaler 'mini-upscaler'" in capsys.readouterr().err
+    assert "The picture is not upscaled: There is no upscaler 'mini-upscaler'" in capsys.readouterr().err
     (path,) = tmp_path.glob("*.png")
     with Image.open(path) as image:
         assert image.size == (16, 16) and json.loads(image.info[METADATA_KEY])["upscale"] == 1
@@ -216,18 +216,18 @@ def test_a_picture_that_cannot_be_enlarged_is_kept_as_it_was_drawn(
 def test_other_factors_are_refused(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert draw(["a heart", "--upscale", "3", "--output-dir", str(tmp_path)]) == 2
     assert "upscale = '3': input should be 1 or 4." in capsys.readouterr().err.replace('"', "'")
-    with pytest.raises(NotEnlarged, match="enlarges 4 times, not 2 times"):
-        list(upscaler.enlarging(Image.new("RGB", (16, 16)), 2))
+    with pytest.raises(NotUpscaled, match="upscales 4 times, not 2 times"):
+        list(upscaler.upscale_steps(Image.new("RGB", (16, 16)), 2))
 
 
-def test_the_picture_of_a_job_is_enlarged_and_never_lost(tmp_path: Path) -> None:
+def test_the_picture_of_a_job_is_upscaled_and_never_lost(tmp_path: Path) -> None:
     studio = Studio(tmp_path)
     try:
         executor = studio.executor()
         studio.wait_ready()
         (plain,) = studio.ended(studio.add("a red heart", steps=2, upscale=4))
         assert plain.state == "succeeded" and studio.image(plain).shape == (16, 16, 3)
-        assert studio.said("not_enlarged") == 1
+        assert studio.said("not_upscaled") == 1
         save_random(tmp_path / "weights")
         (job,) = studio.ended(studio.add("a red heart", steps=2, upscale=4))
         assert job.state == "succeeded" and studio.image(job).shape == (64, 64, 3)
@@ -255,7 +255,7 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_published_upscaler_enlarges_without_seams_and_to_the_last_weight(real: Path) -> None:
+def test_the_published_upscaler_upscales_without_seams_and_to_the_last_weight(real: Path) -> None:
     model = load_upscaler("swinir-l", "cpu", real)
     file = torch.load(next(real.glob("*.pth")), weights_only=True)["params_ema"]
     loaded = model.network.state_dict()
@@ -270,11 +270,11 @@ def test_the_command_takes_it_by_name_and_says_how_to_get_it(
     real: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = saved(real)
-    assert enlarge([str(path), "--model", "swinir-l", "--device", "cpu", "--checkpoints-dir", str(real)]) == 0
+    assert upscale_command([str(path), "--model", "swinir-l", "--device", "cpu", "--checkpoints-dir", str(real)]) == 0
     with Image.open(real / "heart-x4.png") as image:
         assert image.size == (64, 64)
     empty = str(tmp_path_factory.mktemp("empty"))
-    assert enlarge([str(path), "--model", "swinir-l", "--device", "cpu", "--checkpoints-dir", empty]) == 2
+    assert upscale_command([str(path), "--model", "swinir-l", "--device", "cpu", "--checkpoints-dir", empty]) == 2
     said = capsys.readouterr().err
     assert "Get it (142 MB) with: python -m generator.checkpoints download swinir-l" in said
 

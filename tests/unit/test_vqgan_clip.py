@@ -206,7 +206,7 @@ def test_of_the_priors_drafts_the_one_nearest_to_the_prompt_is_taken(engine):
     assert start_score(16) >= start_score(1)
 
 
-def test_a_picture_larger_than_the_priors_drafts_starts_from_one_enlarged(engine):
+def test_a_picture_larger_than_the_priors_drafts_starts_from_one_scaled_up(engine):
     step = next(generate(engine, settings(init="prior", width=40, height=32)))
     assert step.image.shape == (3, 32, 40)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from generator.models.lpips import LPIPS
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.training import dataset, decoder, patches, vqgan
 from generator.training.run import Budget
 
@@ -22,7 +22,7 @@ def test_the_decoder_comes_nearer_to_what_the_eye_sees_with_its_codes_as_they_we
         lpips.get_parameter(f"lin{number}.model.1.weight").abs_()
     first = vqgan.run(vqgan.Recipe(budget=Budget(steps=2), batch=2), pictures, coder, folder=tmp_path / "vqgan")
 
-    def go(folder: str, steps: int, stop: int | None = None) -> VQGAN:
+    def go(folder: str, steps: int, stop: int | None = None) -> VQModel:
         recipe = decoder.Recipe(budget=Budget(steps=steps, stop_after=stop), batch=2, warmup_steps=3)
         model = copy.deepcopy(first)
         return decoder.run(recipe, model, pictures, coder=coder, lpips=lpips, folder=tmp_path / folder)

@@ -13,7 +13,7 @@ from generator.models.biggan import load_mini
 from generator.models.drafts import Drafter
 from generator.models.layout import Layout
 from generator.models.restyle import Restyler
-from generator.models.vqgan import VQGAN
+from generator.models.vqgan import VQModel
 from generator.training import (
     biggan,
     codes,
@@ -63,7 +63,7 @@ def test_the_upscaler_starts_bilinear_learns_and_resumes_exactly(
     folder: Path, coder: patches.PatchCoder, tmp_path: Path
 ) -> None:
     tiny = upscaler.Recipe(embed_dim=8, depths=(2,), num_heads=(2,), batch=4, crop=24, rate=4e-3)
-    model = VQGAN(vqgan.configuration(vqgan.Recipe(), len(coder.codebook), coder.codebook.shape[1])).eval()
+    model = VQModel(vqgan.configuration(vqgan.Recipe(), len(coder.codebook), coder.codebook.shape[1])).eval()
     model.codebook.data.copy_(coder.codebook)
     pairs = upscaler.load_or_prepare(folder, tmp_path, coder, model, seen=6)
     assert pairs.high.shape == (6, 256, 256, 3) and pairs.low.shape == (6, 4, 64, 64, 3)
