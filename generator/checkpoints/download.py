@@ -129,32 +129,58 @@ def _stream(
     # Without identity a server may compress, and the length would then be that of something else.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416:
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            if total.isdigit() and int(total) == start:
-                return True
-            raise _WrongFile(f"the {start} bytes already here are no start of it")
-        if response.status_code >= 500 or response.status_code == 429:
-            raise httpx.RemoteProtocolError(f"answered {response.status_code} {response.reason_phrase}")
-        if response.status_code >= 400:
-            raise _SourceGone(f"answered {response.status_code} {response.reason_phrase}")
-        if response.status_code != 206:
-            start = 0
-        length = response.headers.get("Content-Length")
-        total_bytes = start + int(length) if length and length.isdigit() else None
-        if about and total_bytes and total_bytes > 2 * about:
-            raise _SourceGone(f"offers {total_bytes / 1e6:.0f} MB, but the file has about {about / 1e6:.0f} MB")
+        if _already_whole(response, start):
+            return True
+        start = start if response.status_code == 206 else 0
+        total_bytes = _announced(response, start, about)
         _check_space(part, (total_bytes or about or 0) - start)
-        done = start
-        with _disk_errors(part), part.open("ab" if start else "wb") as file:
-            for chunk in response.iter_raw():
-                file.write(chunk)
-                done += len(chunk)
-                if about and done > 2 * about:
-                    raise _WrongFile(f"more than {done / 1e6:.0f} MB")
-                if progress:
-                    progress(part.name.removesuffix(".part"), done, total_bytes)
-        return total_bytes is None or done == total_bytes
+        done = _received(response, part, start, about, total_bytes, progress)
+    return total_bytes is None or done == total_bytes
+
+
+def _already_whole(response: httpx.Response, start: int) -> bool:
+    """Whether the server says that nothing is left to send. Raises for an answer that is no file."""
+    status = response.status_code
+    if status == 416:
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+        if total.isdigit() and int(total) == start:
+            return True
+        raise _WrongFile(f"the {start} bytes already here are no start of it")
+    if status >= 500 or status == 429:
+        raise httpx.RemoteProtocolError(f"answered {status} {response.reason_phrase}")
+    if status >= 400:
+        raise _SourceGone(f"answered {status} {response.reason_phrase}")
+    return False
+
+
+def _announced(response: httpx.Response, start: int, about: int | None) -> int | None:
+    """Bytes of the whole file as the server says; None where it does not."""
+    length = response.headers.get("Content-Length")
+    total_bytes = start + int(length) if length and length.isdigit() else None
+    if about and total_bytes and total_bytes > 2 * about:
+        raise _SourceGone(f"offers {total_bytes / 1e6:.0f} MB, but the file has about {about / 1e6:.0f} MB")
+    return total_bytes
+
+
+def _received(
+    response: httpx.Response,
+    part: Path,
+    start: int,
+    about: int | None,
+    total_bytes: int | None,
+    progress: Progress | None,
+) -> int:
+    """Bytes there are once the answer has ended, those before it included."""
+    done = start
+    with _disk_errors(part), part.open("ab" if start else "wb") as file:
+        for chunk in response.iter_raw():
+            file.write(chunk)
+            done += len(chunk)
+            if about and done > 2 * about:
+                raise _WrongFile(f"more than {done / 1e6:.0f} MB")
+            if progress:
+                progress(part.name.removesuffix(".part"), done, total_bytes)
+    return done
 
 
 def sha256_of(path: Path) -> str:

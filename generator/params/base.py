@@ -88,45 +88,56 @@ class Params(JobParams):
         return {**(spec.defaults if spec else {}), **data}
 
     @model_validator(mode="after")
-    def _known_names(self) -> Params:
-        spec = registry.checkpoint(self.checkpoint)
+    def _fits_the_checkpoint(self) -> Params:
+        row = registry.checkpoint(self.checkpoint)
+        for check in (self._check_names, self._check_style, self._check_unused, self._check_text, self._check_size):
+            check(row)
+        return self
+
+    def _check_names(self, row: registry.Checkpoint) -> None:
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
-        if self.style is not None and (spec.styled or not self.style_is_text):
-            registry.lookup("style", registry.STYLES, self.style)
-            if not spec.styled:
-                raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
-        for name in registry.STYLED_ONLY:
-            if getattr(self, name) and not spec.styled:
-                raise ValueError(f"{name} applies to the mini models only; leave it out.")
         upscalers = registry.ENGINES["upscale"].checkpoints
         if self.upscaler not in upscalers and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
             raise ValueError(
                 f"upscaler = {self.upscaler!r}: choose one of {', '.join(upscalers)}, or write the name of a "
                 ".safetensors or .pth file in the checkpoints folder, without a path."
             )
-        for name in spec.unused:
-            usual = spec.defaults.get(name, type(self).model_fields[name].default)
-            if getattr(self, name) != usual:
+
+    def _check_style(self, row: registry.Checkpoint) -> None:
+        if self.style is not None and (row.styled or not self.style_is_text):
+            registry.lookup("style", registry.STYLES, self.style)
+            if not row.styled:
+                raise ValueError("style applies to the mini models only; write the style into the prompt instead.")
+        for name in registry.STYLED_ONLY:
+            if getattr(self, name) and not row.styled:
+                raise ValueError(f"{name} applies to the mini models only; leave it out.")
+
+    def _check_unused(self, row: registry.Checkpoint) -> None:
+        for name in row.unused:
+            if getattr(self, name) != row.defaults.get(name, type(self).model_fields[name].default):
                 raise ValueError(f"{name} means nothing to {self.checkpoint}; leave it out.")
+
+    def _check_text(self, row: registry.Checkpoint) -> None:
         try:
             if self.prompt:
                 self._check_prompt()
         except PromptError as error:
             raise ValueError(f"The prompt {error}") from None
-        if spec.only_side and {self.width, self.height} != {spec.only_side}:
+
+    def _check_size(self, row: registry.Checkpoint) -> None:
+        if row.only_side and {self.width, self.height} != {row.only_side}:
             raise ValueError(
-                f"size {self.width} x {self.height} px: {self.checkpoint} draws {spec.only_side} x {spec.only_side} px "
+                f"size {self.width} x {self.height} px: {self.checkpoint} draws {row.only_side} x {row.only_side} px "
                 "only; upscale the picture afterwards."
             )
-        if max(self.width, self.height) > spec.max_side:
+        if max(self.width, self.height) > row.max_side:
             raise ValueError(
                 f"size {self.width} x {self.height} px is too large for {self.checkpoint}: "
-                f"at most {spec.max_side} px a side."
+                f"at most {row.max_side} px a side."
             )
-        if min(self.actual_size) < spec.factor:
-            raise ValueError(f"width and height must be at least {spec.factor} px for {self.checkpoint}.")
-        return self
+        if min(self.actual_size) < row.factor:
+            raise ValueError(f"width and height must be at least {row.factor} px for {self.checkpoint}.")
 
     def _check_prompt(self) -> None:
         parse_prompts(self.prompt)
