@@ -46,10 +46,10 @@ WATCHED = r"""
 import json, resource, sys
 from pathlib import Path
 
-from generator.checkpoints import CheckpointDamaged, load_biggan, load_diffusion, load_stable_diffusion, load_vqgan
-from generator.checkpoints.__main__ import main
+from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.loading import verify
 from generator.checkpoints.state_dict import BadStateDict, check_whole, read_state_dict
-from generator.upscaler import UnsupportedUpscaler, load_upscaler
+from generator.upscaler.model import UnsupportedUpscaler, load_upscaler
 
 files, checkpoints = Path(sys.argv[1]), Path(sys.argv[2])
 noticed, watching = [], False
