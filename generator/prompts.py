@@ -36,7 +36,7 @@ def parse_prompts(prompts: str, *, negative_only: bool = False) -> tuple[Prompt,
 
     A colon belongs to the text unless what follows it looks like a number or nothing but a number was meant
     ("ratio 16:9 poster" is all text; "a cat:abc" is an error, since a weight was plainly meant).
-    avoid_only permits a list in which nothing has a weight above 0. Raises PromptError.
+    negative_only permits a list in which nothing has a weight above 0. Raises PromptError.
     """
     parts = [part.strip() for part in prompts.split("|")]
     if any(not part for part in parts):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from db import artefacts, queue
 from db.artefacts import Artefact
-from db.errors import UnknownArtefact, UnknownSubmission
+from db.errors import DbError, NotYours, UnknownArtefact, UnknownJob, UnknownSubmission
 from db.jobs import LIVE
 from db.sheets import submissions
 from db.sheets.submissions import Member, Submission
@@ -47,9 +47,15 @@ def still_theirs(submitter: Submitter, members: Iterable[Member]) -> list[str]:
 
 
 def cancel_all(studio: Studio, submitter: Submitter, job_ids: Iterable[str]) -> None:
-    """Cancel their own jobs. Raises NotYours at the first that is somebody else's."""
+    """Cancel their own jobs. Raises NotYours or UnknownJob where there are others, once all of theirs have ended."""
+    first: DbError | None = None
     for job_id in job_ids:
-        queue.request_cancel(studio.db, job_id, submitter=submitter.id)
+        try:
+            queue.request_cancel(studio.db, job_id, submitter=submitter.id)
+        except (NotYours, UnknownJob) as error:
+            first = first or error
+    if first:
+        raise first
 
 
 def columns_of(found: Submission, members: int) -> int:

@@ -14,7 +14,7 @@ from db.jobs import Job, new_id
 from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
-from generator.params import JobParams, Params, validate, validate_job
+from generator.params import BadParams, JobParams, Params, validate, validate_job
 from studio.context import Studio, Submitter
 from studio.limits import check_welcome
 from studio.uploads import Upload, check_count, keep
@@ -44,9 +44,9 @@ class Wish:
 def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
     """Queue one job per picture. Several are candidates of one sheet: all of them find room in the queue or none does.
 
-    All is checked before anything is stored, so that a refused wish leaves no files behind. Raises BadParams,
-    UnknownName, TooManyQueued, StoreFull; UnknownArtefact or SourceHidden where a picture to start from is not there
-    any more. So do the others that start from one.
+    The wish is checked before its pictures are kept; those of one that the queue refuses afterwards stay in the store.
+    Raises BadParams, UnknownName, TooManyQueued, StoreFull; UnknownArtefact or SourceHidden where a picture to start
+    from is not there any more.
     """
     check_welcome(studio, submitter)
     wanted = candidates_of(studio, wish)
@@ -58,6 +58,8 @@ def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
 
 def candidates_of(studio: Studio, wish: Wish) -> Labelled:
     """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses."""
+    if not 1 <= wish.pictures <= MAX_PICTURES:
+        raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
     given = {name: some for name, some in wish.uploads.items() if some}
     check_count(given)
     # The keys are made first: the wish is checked once, with all it names, before anything is kept under them.

@@ -15,6 +15,7 @@ from studio.errors import BadWish
 TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
 MAX_SIDE = 2048
 MAX_IMAGE_PROMPTS = 4
+SETTINGS = ("init_image", "mask_image", "image_prompts")  # that a picture may be sent for
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,12 @@ class Cleaned:
 
 
 def check_count(uploads: Mapping[str, Sequence[Upload]]) -> None:
-    """Raises BadParams for more pictures to resemble than are allowed. uploads: by the setting they are for."""
+    """Raises BadParams for more pictures than a setting takes. uploads: by the setting they are for."""
+    for name, some in uploads.items():
+        if name not in SETTINGS:
+            raise BadParams(f"{name} takes no picture; {', '.join(SETTINGS)} do.")
+        if name != "image_prompts" and len(some) > 1:
+            raise BadParams(f"{len(some)} pictures for {name}; one is allowed.")
     given = len(uploads.get("image_prompts", ()))
     if given > MAX_IMAGE_PROMPTS:
         raise BadWish("{given} pictures to resemble; at most {most} are allowed.", given=given, most=MAX_IMAGE_PROMPTS)

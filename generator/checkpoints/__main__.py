@@ -13,7 +13,7 @@ from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import DownloadFailed, FolderProblem
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loading import verify
-from generator.checkpoints.resolve import resolve
+from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.store import download, remove
 from generator.registry import PUBLISHED, UnknownName, own_kind
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = _Bar()
     try:
         for name in args.names:
-            own_kind(name) or resolve(name, args.checkpoints_dir)
+            own_kind(name) or resolve_files(name, args.checkpoints_dir)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

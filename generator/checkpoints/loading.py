@@ -10,7 +10,7 @@ from generator import registry
 from generator.checkpoints.diffusers_folder import read_folder
 from generator.checkpoints.download import Say
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
-from generator.checkpoints.resolve import resolve
+from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.store import damaged, log, require, weights_of
 from generator.checkpoints.taming_config import read_config
 from generator.device import Host
@@ -268,7 +268,7 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
     """
     from generator.images.convert import no_picture
 
-    checkpoint = resolve(name, directory)
+    checkpoint = resolve_files(name, directory)
     LOADERS[checkpoint.kind](checkpoint, Host("cpu", directory, no_picture), say=say)
 
 

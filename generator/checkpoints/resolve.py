@@ -30,9 +30,17 @@ def resolve(name: str, directory: Path) -> Checkpoint:
     raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED))
 
 
+def resolve_files(name: str, directory: Path) -> Checkpoint:
+    """The same, of what has files of its own: fetched, checked and removed by name. Raises as `resolve`."""
+    checkpoint = resolve(name, directory)
+    if checkpoint.embedded:
+        raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED))
+    return checkpoint
+
+
 def resolve_clip(name: str) -> Checkpoint:
     """A CLIP model by its name, published or embedded. Raises UnknownName."""
-    return registry.PUBLISHED.get(name) or registry.lookup("CLIP model", registry.CLIP_MODELS, name)
+    return registry.lookup("CLIP model", registry.CLIP_MODELS, name)
 
 
 def _own(row: Checkpoint, directory: Path) -> Checkpoint:

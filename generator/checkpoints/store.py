@@ -14,7 +14,7 @@ from generator import registry
 from generator.checkpoints import own
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
-from generator.checkpoints.resolve import resolve
+from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.taming_config import read_config
 from generator.registry.rows import Checkpoint, File
 
@@ -56,7 +56,7 @@ def download(
             f"{name} is a folder of your own, {directory / name}. {own.advice(registry.checkpoint(name))}. "
             f"From Hugging Face: python -m generator.checkpoints download {kind}/OWNER/MODEL"
         )
-    checkpoint = resolve(name, directory)
+    checkpoint = resolve_files(name, directory)
     if own.is_folder_of_files(checkpoint):
         try:
             checkpoint = own.listed(checkpoint)
@@ -67,7 +67,7 @@ def download(
     first, *others = checkpoint.files
     _fetch([first], directory, progress, say, mirror, pause)
     # Of a folder that is not in the table, its first file says what others there are.
-    _fetch(others if listed else resolve(name, directory).files, directory, progress, say, mirror, pause)
+    _fetch(others if listed else resolve_files(name, directory).files, directory, progress, say, mirror, pause)
 
 
 def _fetch(
@@ -232,7 +232,7 @@ def remove(name: str, directory: Path) -> list[Path]:
         for path in fetched:
             path.unlink()
         return fetched
-    for file in resolve(name, directory).files:
+    for file in resolve_files(name, directory).files:
         for base in (file.name, *_other_names(file)):
             for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):
                 if path.is_file():

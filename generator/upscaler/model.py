@@ -216,7 +216,7 @@ def upscale_steps(
     """Upscales a finished picture, tile by tile; the last Progress has the picture.
 
     name: as the setting `upscaler`. The embedded one works on the CPU whatever the device, so that it makes the same
-    picture everywhere and takes no memory from pictures in progress. Raises NotEnlarged, whatever the reason, so that
+    picture everywhere and takes no memory from pictures in progress. Raises NotUpscaled, whatever the reason, so that
     the caller can keep the picture as it is.
     """
     try:

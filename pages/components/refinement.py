@@ -134,8 +134,8 @@ def _row(found: Refinement, stage: Stage, visitor: Submitter, live: bool) -> Non
 def _as_drawn(found: Refinement, stage: Stage, visitor: Submitter, everyone: list[Member]) -> Row:
     files = files_of([member.job.id for member in everyone])
     rankings = [member.job for member in rankings_of(everyone)]
-    places, members = ranked_places(rankings, files), pictures_of(visitor, everyone)
-    members.sort(key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
+    places, drawn = ranked_places(rankings, files), pictures_of(visitor, everyone)
+    members = sorted(drawn, key=lambda member: places.get(member.job.id, (len(drawn), 0.0))[0])
     return Row(stage, members, rankings, files, places, refinements.marks_of(the_studio().db, found.id))
 
 

@@ -16,9 +16,9 @@ from generator import registry
 from generator.checkpoints import download, store
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
-from generator.checkpoints.resolve import resolve
+from generator.checkpoints.resolve import resolve, resolve_clip
 from generator.models.vqgan import VQModel
-from generator.registry import PUBLISHED
+from generator.registry import PUBLISHED, UnknownName
 from tests.real_formats import (
     CLIP_ARCHITECTURES,
     BadServer,
@@ -314,6 +314,20 @@ def test_the_first_stage_of_a_transformers_checkpoint_is_found(monkeypatch: pyte
     row = PUBLISHED["wikiart-f16-1024"]
     monkeypatch.setitem(PUBLISHED, "wikiart-f16-1024", dataclasses.replace(row, shapes={key: (64, 32)}))
     assert torch.equal(load_named("wikiart-f16-1024", tmp_path).codebook, model.codebook)
+
+
+@pytest.mark.parametrize("action", ["download", "verify", "remove"])
+@pytest.mark.parametrize("name", ["mini", "mini-upscaler", "mini-robust", "nothing"])
+def test_what_has_no_files_to_fetch_check_or_remove_is_told_what_has(
+    action: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([action, name, "--checkpoints-dir", str(tmp_path)]) == 2
+    assert f"Unknown checkpoint '{name}'. Choose one of: imagenet-f16-1024" in capsys.readouterr().err
+
+
+def test_only_a_clip_is_taken_for_one() -> None:
+    with pytest.raises(UnknownName, match=r"Unknown CLIP model 'swinir-l'. Choose one of: mini, mini-robust, RN50"):
+        resolve_clip("swinir-l")
 
 
 def test_the_commands_list_fetch_check_and_remove(

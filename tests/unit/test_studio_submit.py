@@ -44,6 +44,22 @@ def test_pictures_of_one_wish_follow_its_seed_and_differ_in_nothing_else(visits:
         submit(studio, ANNA, Wish("vqgan-clip", {**HEART, "seed": -1}, pictures=3))
 
 
+@pytest.mark.parametrize("pictures", [-3, 0, 9, 10**9])
+def test_so_many_pictures_are_refused_before_anything_is_made(visits: Studio, pictures: int) -> None:
+    with pytest.raises(BadParams, match=f"{pictures} pictures; 1 to 8 are allowed"):
+        submit(visits.opened(), ANNA, Wish("vqgan-clip", HEART, pictures=pictures))
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"), [({"init_image": 2}, "2 pictures for init_image"), ({"prompt": 1}, "prompt takes no picture")]
+)
+def test_a_picture_that_no_setting_takes_is_not_kept(visits: Studio, sent: dict[str, int], sentence: str) -> None:
+    uploads = {name: [Upload("a.png", picture_bytes("PNG"))] * count for name, count in sent.items()}
+    with pytest.raises(BadParams, match=sentence):
+        submit(visits.opened(), ANNA, Wish("vqgan-clip", HEART, 1, uploads))
+    assert not queue.list_jobs(visits.db)
+
+
 def test_the_hosts_limits_come_before_the_configured_ones(visits: Studio) -> None:
     studio = visits.opened(max_queued_per_submitter=50)
     assert in_force(studio) == studio.limits == Limits(50, None)
