@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.hostile_pickles import archive, hostile_pickles, named, tensor
+from tests.hostile_limits import hostile_limits
+from tests.hostile_pickles import NAMES, archive, hostile_pickles, named, tensor
 from tests.real_formats import Scripted, save_jit
 
 
 def hostile_files(mark: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents. The name's first part says what kind of trap it is."""
     yield from hostile_pickles(mark)
+    yield from hostile_limits()
     yield from _archives(mark)
     yield from _safetensors()
     yield from _other_formats(mark)
@@ -147,6 +149,9 @@ def _archives(mark: Path) -> Iterator[tuple[str, bytes]]:
         "twice": ["archive/data.pkl", "archive/data.pkl"],
         "twice-in-other-letters": ["archive/data.pkl", "archive/DATA.PKL"],
         "a-folder": ["archive/data.pkl", "archive/data/"],
+        "of-many-letters": ["w" * 60_000 + "/data.pkl", "archive/data.pkl"],
+        "a-command": ["archive/data.pkl", "\x1b[2Jw/data.pkl"],
+        "a-command-below": ["archive/data.pkl", "archive/\x1b[2Jw"],
     }.items():
         yield f"zip/names-{what}", _zip_of(names)
     yield "zip/a-link", _zip_of(["archive/data.pkl"], mode=0o120777)
@@ -194,7 +199,7 @@ def _read_and_write(data: bytes, renamed: Any) -> bytes:
     return held.getvalue()
 
 
-def _safe(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
+def safetensors_file(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
@@ -204,25 +209,32 @@ def _safetensors() -> Iterator[tuple[str, bytes]]:
         return {"w": {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}}
 
     data = bytes(16)
-    yield "safetensors/a-header-of-exabytes", _safe(one(), data, (1 << 63) - 1)
-    yield "safetensors/a-header-longer-than-the-file", _safe(one(), data, 10_000)
-    yield "safetensors/a-header-of-100-mb", _safe(b"{" + b" " * 90_000_000 + b"}")
-    yield "safetensors/no-json", _safe(b"{w: 1}", data)
-    yield "safetensors/a-list", _safe(b'{"w": []}', data)
-    yield "safetensors/nested-without-end", _safe(b'{"w":' + b"[" * 200_000 + b"]" * 200_000 + b"}", data)
-    yield "safetensors/nothing", _safe({})
-    yield "safetensors/offsets-behind-the-end", _safe(one(offsets=(0, 1 << 40), shape=(1 << 38,)), data)
-    yield "safetensors/offsets-backwards", _safe(one(offsets=(16, 0)), data)
-    yield "safetensors/negative-offsets", _safe(one(offsets=(-16, 0)), data)
-    yield "safetensors/a-shape-that-overflows", _safe(one(shape=(1 << 62, 1 << 62)), data)
-    yield "safetensors/a-shape-of-another-size", _safe(one(shape=(5,)), data)
-    yield "safetensors/a-negative-shape", _safe(one(shape=(-4,)), data)
-    yield "safetensors/an-unknown-dtype", _safe(one(dtype="PICKLE"), data)
-    yield "safetensors/a-hole", _safe({**one(), "x": one(offsets=(32, 48))["w"]}, bytes(48))
-    yield "safetensors/tensors-that-overlap", _safe({**one(), "x": one(offsets=(0, 16))["w"]}, data)
-    yield "safetensors/bytes-after", _safe(one(), data + b"PK\x05\x06" + bytes(18))
+    yield "safetensors/a-header-of-exabytes", safetensors_file(one(), data, (1 << 63) - 1)
+    yield "safetensors/a-header-of-5-mb", safetensors_file(json.dumps(one()).encode() + b" " * 5_000_000, data)
+    yield "safetensors/a-header-longer-than-the-file", safetensors_file(one(), data, 10_000)
+    yield "safetensors/a-header-of-20-mb", safetensors_file(b"{" + b" " * 20_000_000 + b"}")
+    yield "safetensors/no-json", safetensors_file(b"{w: 1}", data)
+    yield "safetensors/a-list", safetensors_file(b'{"w": []}', data)
+    yield "safetensors/nested-without-end", safetensors_file(b'{"w":' + b"[" * 200_000 + b"]" * 200_000 + b"}", data)
+    yield "safetensors/nothing", safetensors_file({})
+    yield "safetensors/offsets-behind-the-end", safetensors_file(one(offsets=(0, 1 << 40), shape=(1 << 38,)), data)
+    yield "safetensors/offsets-backwards", safetensors_file(one(offsets=(16, 0)), data)
+    yield "safetensors/negative-offsets", safetensors_file(one(offsets=(-16, 0)), data)
+    yield "safetensors/a-shape-that-overflows", safetensors_file(one(shape=(1 << 62, 1 << 62)), data)
+    yield "safetensors/a-shape-of-another-size", safetensors_file(one(shape=(5,)), data)
+    yield "safetensors/a-negative-shape", safetensors_file(one(shape=(-4,)), data)
+    yield "safetensors/a-shape-that-repeats-a-list", safetensors_file(one(shape=([0], 10**9)), data)
+    yield "safetensors/a-shape-of-many-sides", safetensors_file(one(shape=[1] * 100_000, offsets=(0, 4)), data[:4])
+    yield "safetensors/a-shape-of-nothing-and-too-much", safetensors_file(one(shape=(0, 1 << 63), offsets=(0, 0)))
+    yield "safetensors/a-shape-of-nothing-and-far-too-much", safetensors_file(one(shape=(0, 10**400), offsets=(0, 0)))
+    for what, name in NAMES.items():
+        yield f"safetensors/named-{what}", safetensors_file({name: one()["w"]}, data)
+    yield "safetensors/an-unknown-dtype", safetensors_file(one(dtype="PICKLE"), data)
+    yield "safetensors/a-hole", safetensors_file({**one(), "x": one(offsets=(32, 48))["w"]}, bytes(48))
+    yield "safetensors/tensors-that-overlap", safetensors_file({**one(), "x": one(offsets=(0, 16))["w"]}, data)
+    yield "safetensors/bytes-after", safetensors_file(one(), data + b"PK\x05\x06" + bytes(18))
     twice = json.dumps(one()).encode()
-    yield "safetensors/a-name-twice", _safe(twice[:-1] + b"," + twice[1:], data)
+    yield "safetensors/a-name-twice", safetensors_file(twice[:-1] + b"," + twice[1:], data)
 
 
 def _other_formats(mark: Path) -> Iterator[tuple[str, bytes]]:

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from generator.checkpoints.errors import UNFIT, plain, sentence, shown
+from generator.checkpoints.safetensors_header import read_shapes
 from generator.registry.hub import INDEX, tokenizer_of
 
 # _class_name in model_index.json -> its text encoders
@@ -16,9 +18,14 @@ PIPELINES = {
     "StableDiffusionPipeline": ("text_encoder",),
     "StableDiffusionXLPipeline": ("text_encoder", "text_encoder_2"),
 }
-MAX_HEADER_BYTES = 16 << 20  # bytes; the format allows 100 MB, of which the largest models use 2
 MAX_JSON_BYTES = 1 << 20  # bytes
-MAX_LAYERS, MAX_BLOCKS = 256, 64  # of a network, far more than any has
+MAX_FILES = 64  # of the weights of one network
+MAX_BLOCKS = 8  # of a network, and so the entries of what its configuration lists for each of them
+MAX_ENTRIES = 64  # of other lists
+# Greatest counts of layers; networks have up to 3, 10 and 32.
+MAX_LAYERS = {"layers_per_block": 16, "transformer_layers_per_block": 32, "reverse_transformer_layers_per_block": 32}
+MAX_OTHER_LAYERS = 64
+MAX_TRANSFORMERS = 256  # in all blocks of a UNet on its way down; XL's has 60 at most
 UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 
 
@@ -49,8 +56,8 @@ class DiffusersFolder:
 def text_encoders(index: Path) -> tuple[str, ...]:
     """The text encoders of the pipeline that a model_index.json names. Raises BadFolder."""
     kind = _json(index).get("_class_name")
-    if kind not in PIPELINES:
-        raise BadFolder(f"its {INDEX} names the pipeline {kind}; {' and '.join(PIPELINES)} are supported")
+    if not isinstance(kind, str) or kind not in PIPELINES:
+        raise BadFolder(f"its {INDEX} names the pipeline {plain(kind)}; {' and '.join(PIPELINES)} are supported")
     return PIPELINES[kind]
 
 
@@ -61,8 +68,9 @@ def read_folder(folder: Path) -> DiffusersFolder:
     latents = vae.config.get("latent_channels", 4)
     if unet.config.get("in_channels", 4) != latents:
         raise BadFolder(
-            f"its UNet reads {unet.config.get('in_channels')} channels where the VAE has {latents}: a model made for "
-            "inpainting or the like; take the text-to-image model it was made from, which redraws masks as well"
+            f"its UNet reads {plain(unet.config.get('in_channels'))} channels where the VAE has {plain(latents)}: a "
+            "model made for inpainting or the like; take the text-to-image model it was made from, which redraws "
+            "masks as well"
         )
     texts = tuple(_network(folder / name, _pad(folder / tokenizer_of(name))) for name in names)
     scheduler = _json(folder / "scheduler" / "scheduler_config.json")
@@ -78,7 +86,7 @@ def weight_bytes(folder: Path) -> tuple[int, int] | None:
     try:
         found = read_folder(folder)
         sizes = [4 * _numbers(one) for one in (*found.texts, found.vae)] + [2 * _numbers(found.unet)]
-    except (BadFolder, OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+    except UNFIT:
         return None  # said when it is loaded
     return sum(sizes), max(sizes)
 
@@ -89,51 +97,71 @@ def _numbers(network: Network) -> int:
 
 @lru_cache(maxsize=64)
 def _numbers_in(path: Path, changed: int) -> int:
-    """How many numbers a safetensors file holds, by its header: its length in 8 bytes, then JSON."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > MAX_HEADER_BYTES:
-            raise ValueError(f"{path} is no safetensors file")
-        header = json.loads(file.read(length))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    """How many numbers a safetensors file holds, by its header."""
+    return sum(math.prod(shape) for shape in read_shapes(path).values())
+
+
+def json_text(path: Path) -> str:
+    """What is in a file of JSON, which is read only where it is no larger than a configuration. Raises BadFolder."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise BadFolder("it is too large for a configuration")
+    return path.read_text(encoding="utf-8")
 
 
 def _json(path: Path) -> dict[str, Any]:
+    where = f"{path.parent.name}/{path.name}"
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise BadFolder(f"{path.parent.name}/{path.name} is too large for a configuration")
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(json_text(path))
     except FileNotFoundError:
-        raise BadFolder(f"{path.parent.name}/{path.name} is missing") from None
-    except BadFolder:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadFolder(f"{path.parent.name}/{path.name} cannot be read ({error})") from None
+        raise BadFolder(f"{where} is missing") from None
+    except UNFIT as error:
+        raise BadFolder(f"{where} cannot be read ({sentence(error)})") from None
     if not isinstance(read, dict):
-        raise BadFolder(f"{path.parent.name}/{path.name} is no JSON object")
+        raise BadFolder(f"{where} is no JSON object")
     return read
 
 
 def _pad(folder: Path) -> str:
     config = _json(folder / "tokenizer_config.json")
     pad = config.get("pad_token") or config.get("eos_token") or "<|endoftext|>"
-    return str(pad["content"] if isinstance(pad, dict) else pad)
+    text = pad.get("content") if isinstance(pad, dict) else pad
+    if not isinstance(text, str) or len(text) > 60:
+        raise BadFolder(f"{folder.name}/tokenizer_config.json names {shown(text)} as the token that fills a row")
+    return text
 
 
 def _check_counts(config: dict[str, Any], name: str) -> None:
     """Building a network takes time and memory for every layer, even without weights."""
     for key, value in config.items():
-        if isinstance(value, list) and len(value) > MAX_BLOCKS:
-            raise BadFolder(
-                f"{name}/config.json has {len(value)} entries for {key[:40]}; at most {MAX_BLOCKS} are read"
-            )
-        for count in value if isinstance(value, list) else [value]:
-            if "layers" in key and isinstance(count, int) and count > MAX_LAYERS:
-                raise BadFolder(f"{name}/config.json has {count} for {key[:40]}; at most {MAX_LAYERS} are read")
+        most = MAX_BLOCKS if "block" in key or "layers" in key else MAX_ENTRIES
+        if isinstance(value, list) and len(value) > most:
+            raise BadFolder(f"{name}/config.json has {len(value)} entries for {plain(key)}; at most {most} are read")
+        limit = MAX_LAYERS.get(key, MAX_OTHER_LAYERS)
+        for count in _counts(value) if "layers" in key else ():
+            if count > limit:
+                raise BadFolder(f"{name}/config.json has {plain(count)} for {plain(key)}; at most {limit} are read")
+    many = max((len(v) for k, v in config.items() if "block" in k and isinstance(v, list)), default=1)
+    for keys in (("layers_per_block",), tuple(key for key in MAX_LAYERS if "transformer" in key)):
+        many *= max((1, *(count for key in keys for count in _counts(config.get(key)))))
+    if many > MAX_TRANSFORMERS:
+        raise BadFolder(f"{name}/config.json has {many} layers in all; at most {MAX_TRANSFORMERS} are read")
+
+
+def _counts(value: Any) -> list[int]:
+    """The whole numbers in it, also those in lists within lists."""
+    found, waiting = [], [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, int):
+            found.append(one)
+    return found
 
 
 def _network(folder: Path, pad: str = "") -> Network:
-    config = _json(folder / "config.json")
+    # Those that begin so are diffusers' own notes, some of which it acts on.
+    config = {key: value for key, value in _json(folder / "config.json").items() if not key.startswith("_")}
     _check_counts(config, folder.name)
     for stem in ("diffusion_pytorch_model", "model"):
         for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
@@ -141,9 +169,7 @@ def _network(folder: Path, pad: str = "") -> Network:
                 return Network(config, (folder / name,), pad)
         index = folder / f"{stem}.safetensors.index.json"
         if index.is_file():
-            # Only names in this folder: an index is no reason to read elsewhere.
-            parts = sorted({Path(str(part)).name for part in _json(index).get("weight_map", {}).values()})
-            return Network(config, tuple(folder / part for part in parts), pad)
+            return Network(config, _parts(index), pad)
     other = sorted(path.name for path in folder.iterdir() if path.suffix in UNSAFE) if folder.is_dir() else []
     if other:
         raise BadFolder(
@@ -151,3 +177,17 @@ def _network(folder: Path, pad: str = "") -> Network:
             "model again with save_pretrained(..., safe_serialization=True)"
         )
     raise BadFolder(f"{folder.name} has no weights (*.safetensors)")
+
+
+def _parts(index: Path) -> tuple[Path, ...]:
+    """The files that an index names, of this folder: it is no reason to read elsewhere. Raises BadFolder."""
+    where, held = index.parent, _json(index).get("weight_map")
+    if not isinstance(held, dict) or not held or not all(isinstance(part, str) for part in held.values()):
+        raise BadFolder(f"{where.name}/{index.name} names no files")
+    parts = sorted({Path(part).name for part in held.values()})
+    if len(parts) > MAX_FILES:
+        raise BadFolder(f"{where.name}/{index.name} names {len(parts)} files; at most {MAX_FILES} are read")
+    for part in parts:
+        if not part.endswith(".safetensors") or not (where / part).is_file():
+            raise BadFolder(f"{where.name}/{index.name} names {shown(part)}, which is no file of weights there")
+    return tuple(where / part for part in parts)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from generator import registry
-from generator.checkpoints.diffusers_folder import read_folder
+from generator.checkpoints.diffusers_folder import json_text, read_folder
 from generator.checkpoints.download import Say
-from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
 from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.store import damaged, log, require, weights_of
 from generator.checkpoints.taming_config import read_config
@@ -42,7 +42,7 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
     """
     import torch
 
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.checkpoints.state_dict import read_state_dict
     from generator.models import vqgan
 
     if checkpoint.embedded:
@@ -51,8 +51,8 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
     weights, at = weights_of(paths), next(path for suffix, path in paths.items() if suffix in (".yaml", ".yml"))
     try:
         config = read_config(at)
-    except ValueError as error:
-        raise damaged(checkpoint, at, str(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, at, sentence(error)) from None
     try:
         tensors = _model_part(read_state_dict(weights))
         _check_shapes(tensors, checkpoint.shapes)
@@ -64,8 +64,8 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
                 f"vqgan-f{model.factor}/"
             )
         _load_strictly(model, tensors)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(checkpoint, weights, _sentence(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, weights, sentence(error)) from None
     return model.eval().requires_grad_(False).to(host.device)
 
 
@@ -74,7 +74,8 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
 
     Raises CheckpointMissing, CheckpointDamaged.
     """
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.checkpoints.building import within
+    from generator.checkpoints.state_dict import read_state_dict
     from generator.models import clip
 
     if checkpoint.embedded:
@@ -86,12 +87,15 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
         tensors = read_state_dict(weights, torchscript=weights.suffix == ".pt")
         for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
             tensors.pop(key, None)
-        tensors = {key: value.float() for key, value in tensors.items()}
         _check_shapes(tensors, checkpoint.shapes)
+        if (read := len(tensors["positional_embedding"])) != clip.CONTEXT:
+            raise ValueError(f"it reads {read} tokens, not {clip.CONTEXT}")
+        tensors = {key: value.float() for key, value in tensors.items()}
         _check_finite(tensors)
-        model = clip.from_state_dict(tensors, checkpoint.name)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(checkpoint, weights, _sentence(error)) from None
+        with within(tensors):
+            model = clip.from_state_dict(tensors, checkpoint.name)
+    except UNFIT as error:
+        raise damaged(checkpoint, weights, sentence(error)) from None
     return model.float().eval().requires_grad_(False).to(host.device)
 
 
@@ -101,7 +105,6 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
     Raises CheckpointMissing, CheckpointDamaged.
     """
     from generator.checkpoints import stable_diffusion
-    from generator.checkpoints.state_dict import BadStateDict
 
     folder = host.checkpoints_dir / checkpoint.name
     at = folder / INDEX
@@ -117,10 +120,10 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
             if part is models.unet:
                 _check_shapes(tensors, checkpoint.shapes)
             _load_strictly(part, tensors)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except UNFIT as error:
         if checkpoint.own:
-            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {_sentence(error)}.") from None
-        raise damaged(checkpoint, at, _sentence(error)) from None
+            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {sentence(error)}.") from None
+        raise damaged(checkpoint, at, sentence(error)) from None
     for part in models.parts:
         part.eval().requires_grad_(False)
     return models
@@ -143,7 +146,7 @@ def load_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -
     """
     import torch
 
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.checkpoints.state_dict import read_state_dict
     from generator.models import openai_unet, pixel_diffusion
 
     if checkpoint.embedded:
@@ -155,8 +158,8 @@ def load_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -
         with torch.device("meta"):
             model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[str(checkpoint.architecture)])
         _load_strictly(model, tensors)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(checkpoint, weights, _sentence(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, weights, sentence(error)) from None
     return model.eval().requires_grad_(False).to(host.device)
 
 
@@ -167,7 +170,7 @@ def load_lpips(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LP
     """
     import torch
 
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.checkpoints.state_dict import read_state_dict
     from generator.models import lpips
 
     paths = require(checkpoint, host.checkpoints_dir, say)
@@ -176,8 +179,8 @@ def load_lpips(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LP
         with torch.device("meta"):
             model = lpips.LPIPS()
         _load_strictly(model, tensors)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(checkpoint, weights_of(paths), _sentence(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, weights_of(paths), sentence(error)) from None
     model.mean, model.spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (lpips.MEAN, lpips.SPREAD))
     return model.eval().requires_grad_(False).to(host.device)
 
@@ -208,7 +211,7 @@ def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> B
 
     Raises CheckpointMissing, CheckpointDamaged.
     """
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.checkpoints.state_dict import read_state_dict
     from generator.models import biggan
     from generator.registry.class_names import imagenet_classes
 
@@ -217,26 +220,26 @@ def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> B
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights, classes = weights_of(paths), list(imagenet_classes())
     try:
-        config = biggan.read_config(paths[".json"].read_text(encoding="utf-8"), checkpoint.only_side or 0)
+        config = biggan.read_config(json_text(paths[".json"]), checkpoint.only_side or 0)
         if config["num_classes"] != len(classes):
             raise ValueError(
                 f"num_classes is {config['num_classes']}; the {len(classes)} classes of ImageNet are needed"
             )
-    except ValueError as error:
-        raise damaged(checkpoint, paths[".json"], str(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, paths[".json"], sentence(error)) from None
     try:
         tensors = read_state_dict(weights)
         _check_shapes(tensors, checkpoint.shapes)
         _check_finite(tensors)
         model = biggan.from_published(config, tensors, classes)
-    except (BadStateDict, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise damaged(checkpoint, weights, _sentence(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, weights, sentence(error)) from None
     return model.to(host.device)
 
 
 def upscaler_weights(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> dict[str, Tensor]:
     """The tensors of a published upscaler, as spandrel takes them. Raises CheckpointMissing, CheckpointDamaged."""
-    from generator.checkpoints.state_dict import BadStateDict, read_state_dict
+    from generator.checkpoints.state_dict import read_state_dict
 
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights = weights_of(paths)
@@ -244,8 +247,8 @@ def upscaler_weights(checkpoint: Checkpoint, host: Host, *, say: Say = log.info)
         tensors = read_state_dict(weights)
         _check_shapes(tensors, checkpoint.shapes)
         _check_finite(tensors)
-    except (BadStateDict, ValueError) as error:
-        raise damaged(checkpoint, weights, _sentence(error)) from None
+    except UNFIT as error:
+        raise damaged(checkpoint, weights, sentence(error)) from None
     return tensors
 
 
@@ -296,14 +299,9 @@ def _embedded(load: Callable[[], Model]) -> Model:
         return load()
     except FileNotFoundError as error:
         what = f"{Path(str(error.filename)).name} is missing"
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        what = _sentence(error)
+    except (*UNFIT, SafetensorError) as error:
+        what = sentence(error)
     raise CheckpointDamaged(f"The embedded weights in generator/weights/ are not whole: {what}. Restore that folder.")
-
-
-def _sentence(error: Exception) -> str:
-    text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-    return " ".join(text.split())[:400].rstrip(".")
 
 
 _LOSS_PREFIXES = ("loss.",)
@@ -338,7 +336,7 @@ def _load_strictly(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     if missing:
         raise ValueError(f"{len(missing)} of {len(wanted)} tensors are missing, the first is {missing[0]}")
     if extra:
-        raise ValueError(f"{len(extra)} tensors do not belong to the model, the first is {extra[0]}")
+        raise ValueError(f"{len(extra)} tensors do not belong to the model, the first is {plain(extra[0])}")
     if wrong:
         found, right = tuple(tensors[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
         raise ValueError(

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 import httpx
 
 from generator import registry
 from generator.checkpoints.download import TIMEOUT, DownloadFailed
+from generator.checkpoints.errors import plain, sentence, shown
 from generator.registry import hub
 from generator.registry.rows import Checkpoint, File
 
@@ -119,15 +121,17 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
             raise ValueError("the answer is too large")
         known = {str(one["rfilename"]): one for one in answer.json()["siblings"]}
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DownloadFailed(f"{repository} is not to be had from Hugging Face: {first}") from None
+        raise DownloadFailed(f"{repository} is not to be had from Hugging Face: {sentence(error)}") from None
     files = []
     for path in choose(layout, list(known), published=True):
         if path is None:
             continue
-        stored, size = known[path].get("lfs") or {}, known[path].get("size")
+        if not re.fullmatch(r"[\w .+=-]+", PurePosixPath(path).name):
+            raise FolderUnclear(f"its file {shown(path)} has a name that no folder here is to have")
+        stored, size = known[path].get("lfs"), known[path].get("size")
+        stored = stored if isinstance(stored, dict) else {}
         sha256 = stored.get("sha256") if re.fullmatch("[0-9a-f]{64}", str(stored.get("sha256"))) else None
-        source = f"{hub.HUGGING_FACE}/{repository}/resolve/main/{path}"
+        source = f"{hub.HUGGING_FACE}/{repository}/resolve/main/{quote(path)}"
         exact = size if isinstance(size, int) else None
         files.append(File(f"{name}/{PurePosixPath(path).name}", (source,), exact or 5_000_000_000, sha256, exact))
     return replace(checkpoint, files=tuple(files), licence=f"as https://huggingface.co/{repository} says")
@@ -141,8 +145,8 @@ def choose(layout: Layout, names: list[str], *, published: bool = False) -> tupl
     config = _one_of(layout.configs, names, "configuration")
     weights = _one_of(layout.weights, names, "weights")
     if published and (weights is None or (config is None and layout.configs)):
-        shown = ", ".join(sorted(names)[:12]) or "nothing"
-        raise FolderUnclear(f"it has {shown}, where {layout.what} are needed")
+        there = ", ".join(plain(name) for name in sorted(names)[:12]) or "nothing"
+        raise FolderUnclear(f"it has {there}, where {layout.what} are needed")
     return config, weights
 
 
@@ -152,9 +156,10 @@ def _one_of(suffixes: tuple[str, ...], names: list[str], what: str) -> str | Non
         usual = [n for n in found if PurePosixPath(n).stem in ("model", "config", "last", "pytorch_model")]
         found = usual[:1] or found
         if len(found) > 1:
+            some = ", ".join(plain(name) for name in found[:5])
             raise FolderUnclear(
-                f"it has several files that could be its {what} ({', '.join(found[:5])}); leave one, or call the one "
-                f"to take model{suffix}"
+                f"it has several files that could be its {what} ({some}); leave one, or call the one to take "
+                f"model{suffix}"
             )
         if found:
             return found[0]

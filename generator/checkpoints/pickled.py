@@ -13,11 +13,12 @@ import pickletools
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
-MAX_BYTES = 16 << 20  # of a pickle: the numbers of the tensors are not in it
-MAX_OPCODES = 1_000_000
+from generator.checkpoints.errors import MAX_NAME, UNFIT, plain, shown
+
+MAX_BYTES = 64 << 20  # of a pickle: the numbers of the tensors are not in it
+MAX_OPCODES = 4_000_000  # the worst of them take 5 s and 400 MB
 MAX_DIMENSIONS = 8
 _MAX_INDEX = 1 << 48  # more numbers than any file holds
-_PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 class BadPickle(ValueError):
@@ -59,16 +60,16 @@ class StoredTensor:
     stride: tuple[int, ...]
 
 
-def interpret(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
+def interpret(file: BinaryIO, storages: dict[str, Storage] | None = None, opcodes: int = MAX_OPCODES) -> Any:
     """The value a pickle makes, of plain values, Global, Inert and StoredTensor; the file is read to just after it.
 
-    storages: gets every storage it points at, by key. Raises BadPickle.
+    storages: gets every storage it points at, by key. opcodes: how many it may have. Raises BadPickle.
     """
     start = file.tell()
     machine = _Machine({} if storages is None else storages)
     try:
         for number, (opcode, argument, position) in enumerate(pickletools.genops(file)):
-            if number >= MAX_OPCODES or (position or 0) - start > MAX_BYTES:
+            if number + machine.copied >= opcodes or (position or 0) - start > MAX_BYTES:
                 raise BadPickle("it is far longer than that of weights")
             if opcode.name == "PROTO" and number:
                 raise BadPickle("it is several pickles in one")
@@ -79,19 +80,23 @@ def interpret(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any
             step(machine, argument)
     except BadPickle:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as error:
+    except UNFIT as error:
         raise BadPickle(f"it is damaged ({type(error).__name__})") from None
     raise BadPickle("it is cut short")
 
 
 @dataclass
 class _Machine:
-    """The stack of a pickle, its marks (the lengths the stack had), and what it has put aside by number."""
+    """The stack of a pickle, its marks (the lengths the stack had), and what it has put aside by number.
+
+    copied: how many items were copied by steps that can copy the same ones again and again.
+    """
 
     storages: dict[str, Storage]
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    copied: int = 0
 
     def pop(self) -> Any:
         if self.marks and len(self.stack) <= self.marks[-1]:
@@ -109,6 +114,12 @@ class _Machine:
     def push_tuple(self, length: int) -> None:
         items = [self.pop() for _ in range(length)]
         self.push(tuple(reversed(items)))
+
+    def put(self, number: int) -> None:
+        """Pickles number what they put aside one by one; chosen numbers could make the table slow."""
+        if not 0 <= number < MAX_OPCODES:
+            raise BadPickle("it puts something aside under a number that none would")
+        self.memo[number] = self.stack[-1]
 
     def mark(self) -> None:
         self.marks.append(len(self.stack))
@@ -135,6 +146,10 @@ class _Machine:
 
     def reduce(self) -> None:
         arguments, call = self.pop(), self.pop()
+        if call == _FROM_TYPE and isinstance(arguments, tuple) and len(arguments) > 2:
+            call, arguments = arguments[0], arguments[2]
+        if call == _ORDERED_DICT and isinstance(arguments, tuple) and arguments and isinstance(arguments[0], list):
+            self.copied += len(arguments[0])
         self.push(_result(call, arguments))
 
     def new(self, arguments: int) -> None:
@@ -143,9 +158,13 @@ class _Machine:
         self.push({} if taken[-1] == _ORDERED_DICT else Inert())
 
     def point(self) -> None:
-        storage = _storage(self.pop())
+        reference = self.pop()
+        if isinstance(reference, tuple) and len(reference) == 4 and reference[0] == "module":
+            self.push(Inert())  # a class with its source code, as old files note it for whole modules
+            return
+        storage = _storage(reference)
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise BadPickle(f"the numbers {storage.key[:60]!r} are said to be of two kinds")
+            raise BadPickle(f"the numbers {shown(storage.key)} are said to be of two kinds")
         self.push(storage)
 
     def stack_global(self) -> None:
@@ -172,25 +191,27 @@ def _result(call: Any, arguments: Any) -> Any:
         return _dictionary([item for pair in pairs for item in pair])
     if call == Global("torch", "Size"):
         return arguments[0] if arguments and isinstance(arguments[0], tuple) else ()
-    if call == _FROM_TYPE and len(arguments) > 2 and call != arguments[0]:
-        return _result(arguments[0], arguments[2])
     if call in _PARAMETERS and arguments and isinstance(arguments[0], StoredTensor):
         return arguments[0]
     if call in (_TENSOR, Global("torch._utils", "_rebuild_tensor")):
+        if call == _TENSOR and any(arguments[6:7]):
+            raise BadPickle("its tensor is one to be negated or conjugated as it is read, which is not done here")
         return _tensor(*arguments[:4])
     return Inert()
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> StoredTensor:
-    """Checked so that it lies within its storage and has no more numbers than that."""
+    """Checked so that it lies within its storage. It may have more numbers than that, if it repeats them."""
     if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise BadPickle("its tensor is none")
     if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
         raise BadPickle(f"its tensor has {len(size)} dimensions and {len(stride)} strides")
     if not all(type(number) is int and 0 <= number <= _MAX_INDEX for number in (offset, *size, *stride)):
         raise BadPickle("its tensor has a size or a place that is none")
+    if math.prod(length for length in size if length) > _MAX_INDEX:
+        raise BadPickle("its tensor has a size or a place that is none")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if math.prod(size) > storage.numel or (math.prod(size) and last >= storage.numel):
+    if math.prod(size) and last >= storage.numel:
         raise BadPickle(f"its tensor of {'x'.join(map(str, size)) or 1} is larger than the numbers it is made of")
     return StoredTensor(storage, offset, size, stride)
 
@@ -202,24 +223,29 @@ def _storage(reference: Any) -> Storage:
     kind, key, numel = reference[1], reference[2], reference[4]
     if len(reference) == 6 and reference[5] is not None:
         raise BadPickle("its storage is a view of another one, as of before PyTorch 0.4")
-    if not isinstance(kind, Global) or kind.module not in ("torch", "torch.storage") or not isinstance(key, str):
+    if not isinstance(kind, Global) or kind.module not in ("torch", "torch.storage") or len(kind.name) > MAX_NAME:
         raise BadPickle("its storage is none of torch's")
+    if not isinstance(key, str) or len(key) > MAX_NAME:  # long ones are slow to compare
+        raise BadPickle(f"its storage has the key {plain(key)}")
     if type(numel) is not int or not 0 <= numel <= _MAX_INDEX:
         raise BadPickle("its storage has a length that is none")
     return Storage(kind.name, key, numel)
 
 
 def _dictionary(items: list[Any]) -> dict[Any, Any]:
-    """Keys and values in turn; a key that is no plain value becomes one that nothing equals."""
+    """Keys and values in turn; a key that is no name becomes one that nothing equals.
+
+    Numbers can be chosen so that each is compared with all before it, and long texts take long to compare.
+    """
     if len(items) % 2:
         raise BadPickle("its dictionary has a key without a value")
-    keys = (key if isinstance(key, (*_PLAIN, Global)) else Inert() for key in items[::2])
+    keys = (key if isinstance(key, str) and len(key) <= MAX_NAME else object() for key in items[::2])
     return dict(zip(keys, items[1::2], strict=True))
 
 
 _VALUES = (
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
-    "UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT"
+    "BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT"
 )
 _STEPS: dict[str, Any] = {
     **dict.fromkeys(_VALUES.split(), lambda m, value: m.push(value)),
@@ -248,10 +274,10 @@ _STEPS: dict[str, Any] = {
     "POP": lambda m, _: m.drop(),
     "POP_MARK": lambda m, _: m.since_mark(),
     "DUP": lambda m, _: m.push(m.stack[-1]),
-    "PUT": lambda m, number: m.memo.__setitem__(number, m.stack[-1]),
-    "BINPUT": lambda m, number: m.memo.__setitem__(number, m.stack[-1]),
-    "LONG_BINPUT": lambda m, number: m.memo.__setitem__(number, m.stack[-1]),
-    "MEMOIZE": lambda m, _: m.memo.__setitem__(len(m.memo), m.stack[-1]),
+    "PUT": lambda m, number: m.put(number),
+    "BINPUT": lambda m, number: m.put(number),
+    "LONG_BINPUT": lambda m, number: m.put(number),
+    "MEMOIZE": lambda m, _: m.put(len(m.memo)),
     "GET": lambda m, number: m.push(m.memo[number]),
     "BINGET": lambda m, number: m.push(m.memo[number]),
     "LONG_BINGET": lambda m, number: m.push(m.memo[number]),

@@ -9,7 +9,6 @@ so that what was checked is what is read.
 from __future__ import annotations
 
 import io
-import json
 import math
 import mmap
 import sys
@@ -20,15 +19,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from generator.checkpoints.errors import UNFIT, is_name, sentence, shown
 from generator.checkpoints.pickled import MAX_BYTES, BadPickle, Inert, Storage, StoredTensor, interpret, interpret_bytes
+from generator.checkpoints.safetensors_header import MAX_TENSORS, BadHeader, read_shapes
 from generator.checkpoints.zip_archive import STORED, BadArchive, Entry, check_crc, entries
 
-OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before PyTorch 1.6
-OLD_PROTOCOL = 1001
-WRAPPERS = ("state_dict", "params_ema", "params")  # under which Lightning and the makers of upscalers keep the weights
-MAX_HEADER = 16 << 20  # bytes of a safetensors header
-MAX_TENSORS = 100_000
+# How torch.save began before PyTorch 1.6, whatever the protocol of its pickles: with this number.
+OLD_MAGIC, OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_MAGIC = (OLD_MAGIC.to_bytes(10, "little"), f"L{OLD_MAGIC}".encode())
+_HEAD = 32  # bytes within which it lies
+_FEW = 1000  # opcodes of the small pickles of such a file
+_KEYS = 1_000_000  # of the list of its storages
+# Under which Lightning and the makers of upscalers keep the weights, in spandrel's order.
+WRAPPERS = ("model_state_dict", "state_dict", "params_ema", "params-ema", "params", "model", "net")
 MAX_DEPTH = 64  # of modules within modules
+MAX_WORK = 20_000_000  # attributes, and characters of the names of what is in them
 DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -41,6 +46,17 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+# Bytes of a number of the others, which may lie beside the weights in an old file.
+_OTHER_SIZES = {
+    "ComplexFloatStorage": 8,
+    "ComplexDoubleStorage": 16,
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QInt32Storage": 4,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
+}
+_BESIDE = (str, bytes, int, float, bool, type(None))  # values that may stand beside the weights
 
 
 class BadStateDict(ValueError):
@@ -53,11 +69,10 @@ def read_state_dict(path: Path, *, torchscript: bool = False) -> dict[str, Tenso
     torchscript: whether a TorchScript archive may be given, whose parameters and buffers are then taken.
     Raises BadStateDict, FileNotFoundError.
     """
-    with path.open("rb") as file:
-        head = file.read(16)
+    head = _head(path)
     if head[:4] == b"PK\x03\x04":
         return _read(path, lambda data: _zip_tensors(data, torchscript))
-    if head.startswith(OLD_TORCH):
+    if _is_old(head):
         return _read(path, _old_tensors)
     if len(head) > 8 and head[8:9] == b"{":
         return _read_safetensors(path)
@@ -69,11 +84,9 @@ def read_state_dict(path: Path, *, torchscript: bool = False) -> dict[str, Tenso
 def check_whole(path: Path) -> None:
     """Reads a file once: checks the CRC-32 of all a zip archive holds, or that old weights can be read to their end.
 
-    Raises BadStateDict.
+    Raises BadStateDict, FileNotFoundError.
     """
-    with path.open("rb") as file:
-        old = file.read(len(OLD_TORCH)) == OLD_TORCH
-    _read(path, _old_tensors if old else _check_archive)
+    _read(path, _old_tensors if _is_old(_head(path)) else _check_archive)
 
 
 def check_safetensors(path: Path) -> None:
@@ -81,29 +94,25 @@ def check_safetensors(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > MAX_HEADER:
-                raise BadStateDict(f"its safetensors header would have {length / 1e6:.0f} MB, far more than any does")
-            _check_header(json.loads(file.read(length), object_pairs_hook=_no_name_twice))
+        read_shapes(path)
         with safe_open(path, framework="pt") as file:
             file.keys()
-    except BadStateDict:
+    except (BadHeader, SafetensorError, *UNFIT) as error:
+        raise BadStateDict(f"its safetensors header cannot be read ({sentence(error)})") from None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except FileNotFoundError:
         raise
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise BadStateDict(f"its safetensors header cannot be read ({_first_line(error)})") from None
+    except (OSError, ValueError) as error:
+        raise BadStateDict(f"it cannot be read ({sentence(error)})") from None
 
 
-def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
-    return found
-
-
-def _check_header(header: Any) -> None:
-    if not isinstance(header, dict) or len(header) > MAX_TENSORS:
-        raise ValueError("it is no table of tensors")
+def _is_old(head: bytes) -> bool:
+    return (head[:1] == b"\x80" and _MAGIC[0] in head) or head.startswith(_MAGIC[1])
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -113,8 +122,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     check_safetensors(path)
     try:
         tensors = load_file(path)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise BadStateDict(f"its safetensors header cannot be read ({_first_line(error)})") from None
+    except (SafetensorError, *UNFIT) as error:
+        raise BadStateDict(f"its safetensors header cannot be read ({sentence(error)})") from None
     if not tensors:
         raise BadStateDict("it holds no state dict")
     return tensors
@@ -122,17 +131,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read(path: Path, read: Callable[[mmap.mmap], dict[str, Tensor]]) -> dict[str, Tensor]:
     """A Lightning checkpoint also holds the optimiser's moments, twice the model's size: mapped, they stay on disk."""
-    with path.open("rb") as file:
-        try:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except (ValueError, OSError) as error:
-            raise BadStateDict(f"it cannot be read ({_first_line(error)})") from None
     try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         return read(data)
+    except (BadStateDict, FileNotFoundError):
+        raise
     except BadArchive as error:
         raise BadStateDict(f"its zip archive cannot be read ({error})") from None
     except BadPickle as error:
         raise BadStateDict(f"its pickle cannot be read ({error})") from None
+    except UNFIT as error:
+        raise BadStateDict(f"it cannot be read ({sentence(error)})") from None
 
 
 def _archive(data: mmap.mmap) -> dict[str, Entry]:
@@ -164,9 +174,9 @@ def _zip_tensors(data: mmap.mmap, torchscript: bool) -> dict[str, Tensor]:
     def place(storage: Storage) -> int:
         entry = found.get(f"data/{storage.key}")
         if entry is None or entry.method != STORED:
-            raise BadStateDict(f"the numbers {storage.key[:60]!r} of a tensor are not in it")
+            raise BadStateDict(f"the numbers {shown(storage.key)} of a tensor are not in it")
         if entry.size != storage.numel * _dtype(storage).itemsize:
-            raise BadStateDict(f"the numbers {storage.key[:60]!r} of a tensor are more or fewer than it says")
+            raise BadStateDict(f"the numbers {shown(storage.key)} of a tensor are more or fewer than it says")
         return entry.start
 
     return _tensors(data, wanted, place)
@@ -174,31 +184,32 @@ def _zip_tensors(data: mmap.mmap, torchscript: bool) -> dict[str, Tensor]:
 
 def _bytes(data: mmap.mmap, name: str, entry: Entry) -> bytes:
     if entry.method != STORED or entry.size > MAX_BYTES:
-        raise BadStateDict(f"its part {name} is packed, or far larger than that of weights")
+        raise BadStateDict(f"its part {shown(name)} is packed, or far larger than that of weights")
     check_crc(data, name, entry)
     return data[entry.start : entry.start + entry.size]
 
 
 def _old_tensors(data: mmap.mmap) -> dict[str, Tensor]:
     """Five pickles (magic number, protocol, byte order and sizes, the weights, keys of storages), then the storages."""
-    file = io.BytesIO(data[: 3 * MAX_BYTES])
+    file = io.BytesIO(data[: MAX_BYTES + (16 << 20)])
     pointed_at: dict[str, Storage] = {}
-    _, protocol, system, saved = (interpret(file, pointed_at) for _ in range(4))
-    if protocol != OLD_PROTOCOL or not isinstance(system, dict):
+    magic, protocol, system = (interpret(file, opcodes=_FEW) for _ in range(3))
+    if (magic, protocol) != (OLD_MAGIC, OLD_PROTOCOL) or not isinstance(system, dict):
         raise BadStateDict("it is of another version of torch.save")
     if system.get("little_endian") is not (sys.byteorder == "little"):
         raise BadStateDict("its numbers are in the byte order of another kind of processor")
-    wanted, keys = _named(saved), interpret(file)
-    listed = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-    if not listed or sorted(keys) != sorted(pointed_at):
+    wanted, keys = _named(interpret(file, pointed_at)), interpret(file, opcodes=_KEYS)
+    listed = isinstance(keys, list) and len(keys) == len(pointed_at) and all(isinstance(key, str) for key in keys)
+    if not listed or set(keys) != pointed_at.keys():
         raise BadStateDict("its list of storages is not that of its tensors")
     at, places = file.tell(), {}
     for key in keys:
         numel = int.from_bytes(data[at : at + 8], "little")
         if numel != pointed_at[key].numel:
-            raise BadStateDict(f"the numbers {key[:60]!r} of a tensor are more or fewer than it says")
+            raise BadStateDict(f"the numbers {shown(key)} of a tensor are more or fewer than it says")
         places[key] = at + 8
-        at += 8 + numel * _dtype(pointed_at[key]).itemsize
+        kind = pointed_at[key].kind
+        at += 8 + numel * (_OTHER_SIZES[kind] if kind in _OTHER_SIZES else _dtype(pointed_at[key]).itemsize)
     if at != len(data):
         raise BadStateDict("it is longer or shorter than its tensors are; it may be cut short")
     return _tensors(data, wanted, lambda storage: places[storage.key])
@@ -213,33 +224,48 @@ def _named(saved: Any) -> dict[str, StoredTensor]:
         raise BadStateDict("it holds no state dict")
     for key, value in inner.items():
         if not isinstance(key, str):
-            raise BadStateDict("one of its entries has no name")
-        if not isinstance(value, StoredTensor):
-            raise BadStateDict(f"its entry {key[:60]!r} is no tensor")
-    return dict(inner)
+            raise BadStateDict("one of its entries has no name, or one that is far too long")
+        if not isinstance(value, (StoredTensor, *_BESIDE)):
+            raise BadStateDict(f"its entry {shown(key)} is no tensor")
+    return _of_names({key: value for key, value in inner.items() if isinstance(value, StoredTensor)})
+
+
+def _of_names(found: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The same, checked."""
+    if not found:
+        raise BadStateDict("it holds no state dict")
+    for name in found:
+        if not is_name(name):
+            raise BadStateDict(f"{shown(name)} is no name of a tensor")
+    return found
 
 
 def _module_tensors(root: Any) -> dict[str, StoredTensor]:
     """Parameters and buffers of a TorchScript module: the tensors among its attributes and its submodules'."""
     found: dict[str, StoredTensor] = {}
-    waiting = [("", root, 0)]
+    waiting, work = [("", root, 0)], 0
     while waiting:
         prefix, module, depth = waiting.pop()
-        if depth > MAX_DEPTH or len(found) + len(waiting) > MAX_TENSORS:
-            raise BadStateDict("its modules are nested far deeper than those of any model")
-        for name, value in getattr(module, "state", {}).items():
+        state = getattr(module, "state", {})
+        work += 1 + len(state)
+        for name, value in state.items():
+            path = f"{prefix}{name}"
             if isinstance(value, StoredTensor):
-                found[f"{prefix}{name}"] = value
+                found[path] = value
             elif isinstance(value, Inert):
-                waiting.append((f"{prefix}{name}.", value, depth + 1))
-    if not found:
-        raise BadStateDict("it holds no state dict")
-    return found
+                waiting.append((f"{path}.", value, depth + 1))
+            else:
+                continue
+            work += 100 + len(path)
+            # One module can stand in many places, so that few of them make endlessly many.
+            if depth >= MAX_DEPTH or work > MAX_WORK or len(found) > MAX_TENSORS or not is_name(path):
+                raise BadStateDict("its modules are nested far deeper than those of any model")
+    return _of_names(found)
 
 
 def _dtype(storage: Storage) -> torch.dtype:
     if storage.kind not in DTYPES:
-        raise BadStateDict(f"it holds numbers as {storage.kind[:60]!r}; {', '.join(DTYPES)} are read")
+        raise BadStateDict(f"it holds numbers as {shown(storage.kind)}; {', '.join(DTYPES)} are read")
     return DTYPES[storage.kind]
 
 
@@ -264,7 +290,3 @@ def _numbers(data: mmap.mmap, storage: Storage, start: int) -> Tensor:
     if start % dtype.itemsize:
         return torch.frombuffer(bytearray(data[start : start + storage.numel * dtype.itemsize]), dtype=dtype)
     return torch.frombuffer(data, dtype=dtype, count=storage.numel, offset=start)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from generator import registry
 from generator.checkpoints import own
+from generator.checkpoints.diffusers_folder import json_text
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
-from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
 from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.taming_config import read_config
 from generator.registry.rows import Checkpoint, File
@@ -81,7 +82,10 @@ def _fetch(
         def check(part: Path, digest: str, file: File = file) -> None:
             if file.sha256 and digest != file.sha256:
                 raise ValueError(f"its sha256 is {digest[:12]}..., not {file.sha256[:12]}... as published")
-            _plausible(part, file)
+            try:
+                _plausible(part, file)
+            except UNFIT as error:
+                raise ValueError(sentence(error)) from None
 
         urls = ((f"{mirror.rstrip('/')}/{file.name}",) if mirror else ()) + file.urls
         digest = fetch(
@@ -104,7 +108,7 @@ def _plausible(path: Path, file: File) -> None:
     if file.name.endswith((".yaml", ".yml")):
         read_config(path)
     elif file.name.endswith(".json"):
-        json.loads(path.read_text(encoding="utf-8"))
+        json.loads(json_text(path))
     elif file.name.endswith(".safetensors"):
         from generator.checkpoints.state_dict import check_safetensors
 
@@ -136,7 +140,7 @@ def _check_hash(checkpoint: Checkpoint, file: File, path: Path, say: Say) -> Non
     elif record.is_file():
         recorded = record.read_text(encoding="utf-8", errors="replace").partition(" ")[0].strip()
         if digest != recorded:
-            what = f"its sha256 is {digest[:12]}..., but {recorded[:12]}... was recorded for it"
+            what = f"its sha256 is {digest[:12]}..., but {plain(recorded, 12)} was recorded for it"
             raise damaged(checkpoint, path, what)
     else:
         try:

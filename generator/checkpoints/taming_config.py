@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
+from generator.checkpoints.errors import plain, sentence, shown
+
 MAX_BYTES = 1 << 16  # bytes, thirty times what the published ones have
 LIMITS = {"num_res_blocks": 32}  # others: 65536
-_ANCHOR = re.compile(r"(?:^|[\s\[{,])[&*]\w", re.MULTILINE)
+MAX_DEPTH = 32  # of lists and tables within each other
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -22,11 +23,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError("it is too large for a configuration")
     try:
         text = path.read_text(encoding="utf-8")
-        if _ANCHOR.search(text):
-            raise ValueError("it has anchors, with which a small file can unpack to a huge one")
+        _check_tokens(text)
         loaded = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except Exception as error:  # the yaml parser, OmegaConf and the decoder each have errors of their own
-        raise ValueError(f"it is no yaml configuration ({' '.join(str(error).split())[:120]})") from None
+        raise ValueError(f"it is no yaml configuration ({plain(sentence(error), 120)})") from None
     model = loaded.get("model") if isinstance(loaded, dict) else None
     if isinstance(model, dict) and str(model.get("target", "")).endswith(".Net2NetTransformer"):
         model = (model.get("params") or {}).get("first_stage_config")
@@ -35,7 +35,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError("it has no model.params")
     target = str(model.get("target", "")).rpartition(".")[2]
     if target not in ("VQModel", "GumbelVQ"):
-        raise ValueError(f"its model is {target or 'not named'}; VQModel and GumbelVQ can be loaded")
+        raise ValueError(f"its model is {plain(target) or 'not named'}; VQModel and GumbelVQ can be loaded")
     ddconfig = params.get("ddconfig")
     needed: dict[str, Any] = {"embed_dim": params, "n_embed": params}
     needed |= dict.fromkeys(("z_channels", "resolution", "in_channels", "out_ch", "ch", "num_res_blocks"), ddconfig)
@@ -43,8 +43,31 @@ def read_config(path: Path) -> dict[str, Any]:
         value = holder.get(key) if isinstance(holder, dict) else None
         limit = LIMITS.get(key, 65_536)
         if not isinstance(value, int) or not 0 < value <= limit:
-            raise ValueError(f"its {key} is {str(value)[:40]!r}; a whole number from 1 to {limit} is needed")
+            raise ValueError(f"its {key} is {shown(value)}; a whole number from 1 to {limit} is needed")
     levels = ddconfig.get("ch_mult", [1]) if isinstance(ddconfig, dict) else []
     if not isinstance(levels, list) or not 0 < len(levels) <= 16 or any(level not in range(1, 257) for level in levels):
-        raise ValueError(f"its ch_mult is {str(levels)[:40]!r}; 1 to 16 whole numbers from 1 to 256 are needed")
+        raise ValueError(f"its ch_mult is {shown(levels)}; 1 to 16 whole numbers from 1 to 256 are needed")
     return {**params, "gumbel": target == "GumbelVQ"}
+
+
+def _check_tokens(text: str) -> None:
+    """Raises ValueError for what yaml can do beyond plain data, yaml.YAMLError for what is no yaml."""
+    import yaml  # type: ignore[import-untyped]
+
+    begins = (
+        yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
+        yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken,
+    )  # fmt: skip
+    ends = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, (yaml.AnchorToken, yaml.AliasToken)):
+            raise ValueError("it has anchors, with which a small file can unpack to a huge one")
+        if isinstance(token, (yaml.TagToken, yaml.DirectiveToken)):
+            raise ValueError("it has tags, which say what is to be made of its values")
+        if isinstance(token, begins):
+            depth += 1
+        elif isinstance(token, ends):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ValueError("it is nested far deeper than any configuration")

@@ -12,7 +12,9 @@ import mmap
 import stat
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from generator.checkpoints.errors import shown
 
 STORED, DEFLATED = 0, 8
 MAX_ENTRIES = 100_000
@@ -30,12 +32,15 @@ class BadArchive(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """start: of its bytes in the file; packed, size: bytes before and after unpacking; method: STORED or DEFLATED."""
+    """start: of its bytes in the file; packed, size: bytes before and after unpacking; method: STORED or DEFLATED.
+
+    crc: None in an archive that was written without checksums.
+    """
 
     start: int
     packed: int
     size: int
-    crc: int
+    crc: int | None
     method: int
 
 
@@ -63,14 +68,17 @@ def entries(data: mmap.mmap) -> dict[str, Entry]:
         if listed.offset != offset:
             raise BadArchive("there are bytes between its entries, or two entries share bytes")
         entry, offset = _entry(data, listed, first)
-        top, name = _path(listed.name)
+        top, name = _path(listed.name, folder=not listed.packed and not listed.size)
         root = root or top
         if top != root or name.casefold() in folded:
-            raise BadArchive(f"it has {name!r} twice, or below another folder than {root!r}")
-        folded.add(name.casefold())
-        found[name] = entry
+            raise BadArchive(f"it has {shown(name)} twice, or below another folder than {shown(root)}")
+        if name:
+            folded.add(name.casefold())
+            found[name] = entry
     if at != end or offset != first:
         raise BadArchive("there are bytes that no entry of its directory owns")
+    if not any(entry.crc for entry in found.values()):  # torch.serialization.set_crc32_options(False)
+        return {name: replace(entry, crc=None) for name, entry in found.items()}
     return found
 
 
@@ -79,20 +87,24 @@ def check_crc(data: mmap.mmap, name: str, entry: Entry) -> None:
     crc = size = 0
     unpack = zlib.decompressobj(-15)
     for at in range(entry.start, entry.start + entry.packed, 1 << 20):
-        piece = data[at : min(at + (1 << 20), entry.start + entry.packed)]
-        while piece:
-            plain, piece = piece, b""
+        piece, more = data[at : min(at + (1 << 20), entry.start + entry.packed)], True
+        while more:
+            plain, more = piece, False
             if entry.method == DEFLATED:
                 try:
-                    plain = unpack.decompress(plain, 1 << 20)
+                    plain = unpack.decompress(piece, 1 << 20)
                 except zlib.error as error:
-                    raise BadArchive(f"its part {name} cannot be unpacked ({error})") from None
-                piece = unpack.unconsumed_tail
+                    raise BadArchive(f"its part {shown(name)} cannot be unpacked ({error})") from None
+                piece, more = unpack.unconsumed_tail, len(plain) == 1 << 20
             crc, size = zlib.crc32(plain, crc), size + len(plain)
             if size > entry.size:
-                raise BadArchive(f"its part {name} unpacks to more than it says")
-    if (crc, size) != (entry.crc, entry.size):
-        raise BadArchive(f"its part {name} has a wrong checksum")
+                raise BadArchive(f"its part {shown(name)} unpacks to more than it says")
+        if unpack.unused_data:
+            raise BadArchive(f"its part {shown(name)} is followed by bytes that do not belong to it")
+    if entry.method == DEFLATED and not unpack.eof:
+        raise BadArchive(f"its part {shown(name)} is cut short")
+    if size != entry.size or (entry.crc is not None and crc != entry.crc):
+        raise BadArchive(f"its part {shown(name)} has a wrong checksum")
 
 
 def _directory(data: mmap.mmap) -> tuple[int, int, int]:
@@ -196,12 +208,18 @@ def _wide(extra: bytes) -> list[int]:
     return found or []
 
 
-def _path(name: bytes) -> tuple[str, str]:
-    """The top folder of an entry and its path below."""
+def _path(name: bytes, *, folder: bool) -> tuple[str, str]:
+    """The top folder of an entry, which is called as the file once was, and its path below.
+
+    folder: whether it has no bytes, so that its name may end as a folder's; its path is then "".
+    """
     try:
-        parts = name.decode("utf-8").split("/")
+        top, *parts = name.decode("utf-8").split("/")
     except UnicodeDecodeError:
         raise BadArchive("it names an entry in an unknown alphabet") from None
-    if len(parts) < 2 or any(p in ("", ".", "..") or not p.isprintable() or "\\" in p or ":" in p for p in parts):
-        raise BadArchive(f"its entry {'/'.join(parts)[:60]!r} is no path below one folder")
-    return parts[0], "/".join(parts[1:])
+    ends_as_folder = folder and bool(top and parts) and not parts[-1]
+    below = parts[:-1] if ends_as_folder else parts
+    bad = any(p in ("", ".", "..") or not p.isprintable() or "\\" in p or ":" in p for p in below)
+    if bad or not top or not parts:
+        raise BadArchive(f"its entry {shown('/'.join((top, *parts)))} is no path below one folder")
+    return top, "" if ends_as_folder else "/".join(parts)

@@ -17,6 +17,7 @@ from torch import Tensor
 SPACINGS = ("leading", "linspace", "trailing")
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 MIN_ALPHA_SQUARED = 2.0**-24  # squared; a schedule that ends in nothing but noise has 0
+MAX_STEPS = 10_000  # of the training
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,18 @@ class Schedule:
     def __init__(self, config: Mapping[str, Any]) -> None:
         kind = str(config.get("_class_name", ""))
         if "Flow" in kind or "EDM" in kind or "LCM" in kind:
-            raise ValueError(f"its scheduler is {kind}; models for DDIM, DPM-Solver, Euler or PNDM are supported")
+            raise ValueError(f"its scheduler is {kind[:40]}; models for DDIM, DPM-Solver, Euler or PNDM are supported")
         self.prediction = str(config.get("prediction_type", "epsilon"))
         if self.prediction not in PREDICTIONS:
             raise ValueError(
-                f"its prediction_type is {self.prediction!r}; one of {', '.join(PREDICTIONS)} is supported"
+                f"its prediction_type is {self.prediction[:40]!r}; one of {', '.join(PREDICTIONS)} is supported"
             )
         self._spacing = config.get("timestep_spacing")
         if self._spacing not in (None, *SPACINGS):
-            raise ValueError(f"its timestep_spacing is {self._spacing!r}; one of {', '.join(SPACINGS)} is supported")
-        self._offset = int(config.get("steps_offset", 0))
+            raise ValueError(
+                f"its timestep_spacing is {str(self._spacing)[:40]!r}; one of {', '.join(SPACINGS)} is supported"
+            )
+        self._offset = _whole(config, "steps_offset", 0, 0)
         self._alpha_one = bool(config.get("set_alpha_to_one", "PNDM" not in kind))
         self.squared = _alphas_cumprod(config).clamp(min=MIN_ALPHA_SQUARED).numpy()
 
@@ -72,20 +75,37 @@ class Schedule:
 
 def _alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
     """(T,) float64 products of 1 - beta."""
-    steps = int(config.get("num_train_timesteps", 1000))
-    low, high = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
-    kind = config.get("beta_schedule", "linear")
-    if config.get("trained_betas") is not None:
-        betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+    steps = _whole(config, "num_train_timesteps", 1000, 1)
+    low, high = _beta(config.get("beta_start", 1e-4)), _beta(config.get("beta_end", 0.02))
+    kind, trained = config.get("beta_schedule", "linear"), config.get("trained_betas")
+    if trained is not None:
+        if not isinstance(trained, list) or not 0 < len(trained) <= MAX_STEPS:
+            raise ValueError(f"its trained_betas are {str(trained)[:40]!r}; a list of at most {MAX_STEPS} is read")
+        betas = torch.tensor([_beta(beta) for beta in trained], dtype=torch.float64)
     elif kind == "scaled_linear":
         betas = torch.linspace(low**0.5, high**0.5, steps, dtype=torch.float64) ** 2
     elif kind == "linear":
         betas = torch.linspace(low, high, steps, dtype=torch.float64)
     else:
-        raise ValueError(f"its beta_schedule is {kind!r}; linear and scaled_linear are supported")
+        raise ValueError(f"its beta_schedule is {str(kind)[:40]!r}; linear and scaled_linear are supported")
     squared = torch.cumprod(1 - betas, dim=0)
     if not config.get("rescale_betas_zero_snr"):
         return squared
     root = squared.sqrt()  # Lin et al. 2023, algorithm 1
+    if not root[0] > root[-1]:
+        raise ValueError("its noise does not grow, so that it cannot be rescaled")
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
     return root**2
+
+
+def _whole(config: Mapping[str, Any], key: str, default: int, least: int) -> int:
+    value = config.get(key, default)
+    if type(value) is not int or not least <= value <= MAX_STEPS:
+        raise ValueError(f"its {key} is {str(value)[:40]!r}; a whole number from {least} to {MAX_STEPS} is needed")
+    return value
+
+
+def _beta(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError(f"a share of noise is {str(value)[:40]!r}; a number from 0 to 1 is needed")
+    return float(value)

@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator import registry
+from generator.checkpoints.building import within
+from generator.checkpoints.errors import sentence
 from generator.checkpoints.loading import upscaler_weights
 from generator.checkpoints.state_dict import read_state_dict
 from generator.checkpoints.store import upscaler_file
@@ -37,6 +39,8 @@ from generator.tiling import GRID, MAX_PX, TILE, blends, overlap_of, spans
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 ALIASES = {"mini": "mini-upscaler"}  # as the command line calls it
+MAX_WINDOW = 32  # px a side of what attention looks at together; published networks have 8 to 24
+MAX_MASK = 1 << 24  # numbers of attention's mask for all windows of a picture
 
 
 class UpscalerMissing(FileNotFoundError):
@@ -152,21 +156,29 @@ def load_upscaler(
     row = upscaler_row(name_or_path)
     if row and not row.embedded:
         weights = upscaler_weights(row, Host(str(device), Path(checkpoints_dir), no_picture))
-        return Upscaler(_rgb(_described(weights), row.name), device)
+        return Upscaler(_rgb(_known(row.name, lambda: _described(weights)), row.name), device)
     path = WEIGHTS / "mini-upscaler.safetensors" if row else Path(name_or_path)
     if not path.is_file():
         known = ", ".join([*ALIASES, *(name for name in registry.PUBLISHED if upscaler_row(name))])
         raise UpscalerMissing(
             f"There is no upscaler {name_or_path!r}. Write {known}, or the path of a file of weights."
         )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.meshgrid")  # SwinIR as spandrel builds it
-        try:
-            model = swinir().SwinIRArch().load(load_file(path)) if row else _described(read_state_dict(path))
-        except Exception as error:  # spandrel, torch and safetensors each have their own for a file they do not know
-            reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-            raise UnsupportedUpscaler(f"{path.name} holds no upscaler that spandrel knows: {reason}") from None
+    model = _known(path.name, lambda: _embedded(path) if row else _described(read_state_dict(path)))
     return Upscaler(_rgb(model, path.name), device)
+
+
+def _embedded(path: Path) -> Any:
+    return swinir().SwinIRArch().load(load_file(path))
+
+
+def _known(name: str, read: Callable[[], Any]) -> Any:
+    """What it gives. Raises UnsupportedUpscaler."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.meshgrid")  # SwinIR as spandrel builds it
+            return read()
+    except Exception as error:  # spandrel, torch and safetensors each have their own for a file they do not know
+        raise UnsupportedUpscaler(f"{name} holds no upscaler that spandrel knows: {sentence(error)}") from None
 
 
 def _rgb(model: Any, name: str) -> Any:
@@ -180,9 +192,17 @@ def _described(weights: dict[str, Tensor]) -> Any:
     declare()
     import spandrel  # type: ignore[import-untyped]
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.meshgrid")
+    with within(weights):
+        _check_windows(weights)
         return spandrel.ModelLoader().load_from_state_dict(weights)
+
+
+def _check_windows(weights: dict[str, Tensor]) -> None:
+    """The tables and masks of attention grow with the fourth power of a window's side, and one shape sets it."""
+    places = max((len(value) for key, value in weights.items() if "relative_position_index" in key), default=1)
+    windows = max((len(value) for key, value in weights.items() if key.endswith("attn_mask")), default=1)
+    if places > MAX_WINDOW**2 or windows * places**2 > MAX_MASK:
+        raise ValueError(f"its attention looks at {windows} windows of {places} places")
 
 
 def swinir() -> Any:

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -43,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Reads every file of the corpus in every way there is. An audit hook notes what the interpreter is made to do; the
 # address space may grow by 700 MB, far less than what the bombs unpack to.
 WATCHED = r"""
-import json, resource, sys
+import json, resource, sys, time
 from pathlib import Path
 
 from generator.checkpoints.errors import CheckpointDamaged
@@ -69,6 +68,7 @@ WAYS = {
     "guided": lambda path: place(path, "guided-diffusion-256/mine/model.pt"),
     "biggan": lambda path: place(path, "biggan-deep-128/mine/pytorch_model.bin"),
     "diffusers": lambda path: place(path, UNET),
+    "program": lambda path: read_state_dict(path, torchscript=True),
 }
 
 def place(path, name):
@@ -89,22 +89,33 @@ def attempt(way, path):
         return f"!{type(error).__name__}: {error}"[:300]
     return None
 
+def fits(way, name):
+    kind = name.partition("=")[0]
+    if kind == "limit":  # each takes a second or more
+        return way == ("program" if "module" in name else "read_state_dict")
+    if kind == "upscaler":
+        return way == kind
+    if way == "diffusers":  # such folders hold nothing else, and building their networks takes a while
+        return kind == "safetensors"
+    if way in ("vqgan", "guided", "biggan") and kind == "call":
+        return "os." in name  # eighty files of one shape, which the three ways before have read
+    return way != "program"
+
 for way in WAYS:  # what is imported late is imported now
     attempt(way, files / "good")
 sys.addaudithook(notice)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000,) * 2)
-said = {}
+said, seconds = {}, {}
 for path in sorted(files.iterdir()):
     for way in WAYS:
-        if way == "diffusers" and not path.name.startswith("safetensors"):
-            continue  # such folders hold nothing else, and building their networks takes a while
-        if way in ("vqgan", "guided", "biggan") and path.name.startswith("call") and "os." not in path.name:
-            continue  # eighty files of one shape, which the three ways before have read
-        watching = True
+        if not fits(way, path.name):
+            continue
+        watching, start = True, time.process_time()
         said[f"{path.name} {way}"] = attempt(way, path)
         watching = False
-print(json.dumps({"said": said, "noticed": noticed}))
+        seconds[f"{path.name} {way}"] = time.process_time() - start
+print(json.dumps({"said": said, "noticed": noticed, "seconds": seconds}))
 """
 
 
@@ -151,11 +162,14 @@ def test_no_file_runs_or_writes_anything_and_each_is_refused_in_a_sentence(corpu
     assert seen["said"]["good read_state_dict"] is None
     kinds = Counter(key.partition("=")[0] for key in {key.split(" ")[0] for key in said})
     assert sum(kinds.values()) >= 60 and min(kinds.values()) >= 5, kinds
+    assert max(seen["seconds"].values()) < 10, max(seen["seconds"], key=seen["seconds"].__getitem__)
     for key, text in said.items():
+        # What was refused for want of memory had been believed before.
+        assert text is None or ("memory" not in text and "allocate" not in text), (key, text)
         if key.endswith("check_whole"):  # a download's checksums may be right, whatever they are the checksums of
             assert text is None or not text.startswith("!"), (key, text)
         else:
-            assert text and not text.startswith("!") and "\n" not in text and len(text) < 700, (key, text)
+            assert text and not text.startswith("!") and text.isprintable() and len(text) < 700, (key, text)
 
 
 def test_the_program_of_the_corpus_does_write_when_torch_runs_it(tmp_path: Path) -> None:
@@ -233,48 +247,3 @@ def test_a_download_or_a_check_of_a_hostile_file_is_one_sentence_and_runs_nothin
         assert "cannot be used" in said and "\n" not in said, said
         assert main(["remove", "swinir-l", *target]) == 0
     assert not (tmp_path / "owned").exists()
-
-
-CONFIGURATIONS = {
-    "vqgan-f16/mine/model.yaml": {
-        "a program": "model: !!python/object/apply:os.system ['touch owned']",
-        "anchors": "a: &a [x]\nb: [*a, *a]",
-        "nested without end": "[" * 100_000,
-        "layers without end": taming_params(64, ch=32, dim=32),
-        "levels without end": taming_params(64, ch=32, dim=32),
-    },
-    "biggan-deep-128/mine/config.json": {"nested without end": "[" * 100_000, "no numbers": '{"layers": null}'},
-    "diffusers/mine/unet/config.json": {
-        "nested without end": "[" * 100_000,
-        "layers without end": '{"layers_per_block": 1000000000}',
-        "blocks without end": json.dumps({"block_out_channels": [32] * 100_000}),
-        "too long": '{"x": "' + "y" * 2_000_000 + '"}',
-    },
-    "diffusers/mine/text_encoder/config.json": {"layers without end": '{"num_hidden_layers": 1000000000}'},
-    "diffusers/mine/model_index.json": {
-        "nested without end": "[" * 100_000,
-        "a pipeline of its own": '{"_class_name": "X"}',
-    },
-}
-
-
-@pytest.mark.parametrize("where", CONFIGURATIONS)
-def test_a_configuration_that_asks_for_too_much_is_one_sentence(
-    corpus: Path, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(corpus / "checkpoints", tmp_path / "checkpoints", symlinks=True)
-    name = "/".join(where.split("/")[:2])
-    for weights in ("vqgan-f16/mine/last.ckpt", "biggan-deep-128/mine/pytorch_model.bin"):
-        (tmp_path / "checkpoints" / weights).unlink(missing_ok=True)
-        torch.save({"w": torch.ones(1)}, tmp_path / "checkpoints" / weights)
-    for what, content in CONFIGURATIONS[where].items():
-        if isinstance(content, dict):
-            content["ddconfig"] |= {"num_res_blocks": 60_000} if what.startswith("layers") else {"ch_mult": [1] * 3_000}
-            save_yaml(tmp_path / "checkpoints" / where, content)
-        else:
-            (tmp_path / "checkpoints" / where).write_text(str(content))
-        assert main(["verify", name, "--checkpoints-dir", str(tmp_path / "checkpoints")]) == 1, what
-        said = capsys.readouterr().err.strip()
-        assert said and "\n" not in said and len(said) < 900, (what, said)
-        assert main(["list", "--checkpoints-dir", str(tmp_path / "checkpoints")]) == 0, what
-        capsys.readouterr()

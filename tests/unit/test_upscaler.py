@@ -20,6 +20,7 @@ from db import artefacts
 from generator import registry
 from generator.__main__ import main as draw
 from generator.images.encode import to_image
+from generator.models.torchvision_operators import declare
 from generator.output.metadata import METADATA_KEY, encode_png, read_metadata
 from generator.params import BadParams, validate
 from generator.registry import PUBLISHED
@@ -111,6 +112,25 @@ def test_the_file_is_one_that_spandrel_itself_reads(weights: Path) -> None:
     assert set(stored) == set(found)
     assert all(torch.equal(stored[key].to(found[key].dtype), found[key]) for key in found)
     assert "spandrel.architectures" in sys.modules, "a later import of spandrel has all of it"
+
+
+def test_upscalers_of_other_makers_are_built_from_their_files(tmp_path: Path) -> None:
+    load_upscaler()  # with it, spandrel
+    declare()
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+    from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet
+    from spandrel.architectures.HAT import HAT
+
+    networks = {
+        "compact": SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2),
+        "esrgan": RRDBNet(num_filters=16, num_blocks=1),
+        "hat": HAT(upscale=4, upsampler="pixelshuffle", img_size=64, window_size=16, embed_dim=60, depths=[2],
+                   num_heads=[6]),
+    }  # fmt: skip
+    for name, network in networks.items():
+        torch.save({"params": network.state_dict(), "epoch": 3}, tmp_path / f"{name}.pth")
+        read = load_upscaler(str(tmp_path / f"{name}.pth"))
+        assert read.scale == 4 and read.network.state_dict().keys() == network.state_dict().keys(), name
 
 
 def test_a_file_that_is_no_upscaler_is_named(tmp_path: Path, weights: Path) -> None:
