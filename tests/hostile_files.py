@@ -155,8 +155,8 @@ def _archives(mark: Path) -> Iterator[tuple[str, bytes]]:
     }.items():
         yield f"zip/names-{what}", _zip_of(names)
     yield "zip/a-link", _zip_of(["archive/data.pkl"], mode=0o120777)
-    yield "zip/a-bomb-for-a-pickle", _bomb("archive/data.pkl", 1 << 28)
-    yield "zip/a-bomb-beside-it", _bomb("archive/code.py", 1 << 28)
+    yield "zip/a-bomb-for-a-pickle", _bomb("archive/data.pkl", 1 << 27)
+    yield "zip/a-bomb-beside-it", _bomb("archive/code.py", 1 << 27)
     small = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = small.compress(bytes(1 << 26)) + small.flush()
     lying = _bomb("archive/code.py", 1 << 26)

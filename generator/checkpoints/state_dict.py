@@ -33,7 +33,7 @@ _KEYS = 1_000_000  # of the list of its storages
 # Under which Lightning and the makers of upscalers keep the weights, in spandrel's order.
 WRAPPERS = ("model_state_dict", "state_dict", "params_ema", "params-ema", "params", "model", "net")
 MAX_DEPTH = 64  # of modules within modules
-MAX_WORK = 20_000_000  # attributes, and characters of the names of what is in them
+MAX_WORK = 5_000_000  # attributes, and characters of the names of what is in them
 DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
