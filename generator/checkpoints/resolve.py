@@ -24,10 +24,16 @@ def resolve(name: str, directory: Path) -> Checkpoint:
     if registry.own_kind(name):
         row = registry.checkpoint(name)
         return _diffusers(row, directory) if row.kind == "diffusers" else _own(row, directory)
-    embedded = {key: row for key, row in registry.CHECKPOINTS.items() if row.embedded}
-    if name in embedded:
-        return embedded[name]
-    raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED))
+    embedded = registry.CHECKPOINTS.get(name)
+    if embedded is None:
+        raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED))
+    return embedded
+
+
+def resolve_upscaler(name: str) -> Checkpoint | None:
+    """The upscaler of that name in the tables; None for what may be a file."""
+    row = registry.PUBLISHED.get(name) or registry.CHECKPOINTS.get(name)
+    return row if row and row.kind == "upscaler" else None
 
 
 def resolve_files(name: str, directory: Path) -> Checkpoint:

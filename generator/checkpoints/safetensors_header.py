@@ -34,7 +34,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         if not isinstance(header, dict) or len(header) > MAX_TENSORS:
             raise BadHeader("it is no table of tensors")
         header.pop("__metadata__", None)
-        return {name: _shape(name, told) for name, told in header.items()}
+        return {name: _shape(name, entry) for name, entry in header.items()}
     except BadHeader:
         raise
     except UNFIT as error:
@@ -48,10 +48,10 @@ def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _shape(name: str, told: Any) -> tuple[int, ...]:
+def _shape(name: str, entry: Any) -> tuple[int, ...]:
     if not is_name(name):
         raise BadHeader(f"{shown(name)} is no name of a tensor")
-    shape = told.get("shape") if isinstance(told, dict) else None
+    shape = entry.get("shape") if isinstance(entry, dict) else None
     if (
         not isinstance(shape, list)
         or len(shape) > MAX_DIMENSIONS

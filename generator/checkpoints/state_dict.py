@@ -119,10 +119,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    check_safetensors(path)
     try:
+        read_shapes(path)
         tensors = load_file(path)
-    except (SafetensorError, *UNFIT) as error:
+    except (BadHeader, SafetensorError, *UNFIT) as error:
         raise BadStateDict(f"its safetensors header cannot be read ({sentence(error)})") from None
     if not tensors:
         raise BadStateDict("it holds no state dict")

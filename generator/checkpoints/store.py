@@ -15,7 +15,7 @@ from generator.checkpoints import own
 from generator.checkpoints.diffusers_folder import json_text
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
 from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
-from generator.checkpoints.resolve import resolve_files
+from generator.checkpoints.resolve import resolve_files, resolve_upscaler
 from generator.checkpoints.taming_config import read_config
 from generator.registry.rows import Checkpoint, File
 
@@ -211,8 +211,8 @@ def upscaler_file(name: str, directory: Path) -> Path | None:
 
     Raises CheckpointMissing.
     """
-    row = registry.PUBLISHED.get(name) or registry.CHECKPOINTS.get(name)
-    if row is not None and row.kind == "upscaler":
+    row = resolve_upscaler(name)
+    if row is not None:
         return None if row.embedded else next(iter(require(row, directory).values()))
     path = directory / name
     if Path(name).name != name or not path.is_file():

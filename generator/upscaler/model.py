@@ -27,6 +27,7 @@ from generator import registry
 from generator.checkpoints.building import within
 from generator.checkpoints.errors import sentence
 from generator.checkpoints.loading import upscaler_weights
+from generator.checkpoints.resolve import resolve_upscaler
 from generator.checkpoints.state_dict import read_state_dict
 from generator.checkpoints.store import upscaler_file
 from generator.device import Host
@@ -139,10 +140,8 @@ _kept: dict[tuple[str, str, str], Upscaler] = {}  # by name, folder and device
 
 
 def upscaler_row(name: str) -> Checkpoint | None:
-    """The upscaler of that name in the tables; None for what may be a file."""
-    name = ALIASES.get(name, name)
-    row = registry.PUBLISHED.get(name) or registry.CHECKPOINTS.get(name)
-    return row if row and row.kind == "upscaler" else None
+    """The upscaler of that name in the tables, as the command line may call it; None for what may be a file."""
+    return resolve_upscaler(ALIASES.get(name, name))
 
 
 def load_upscaler(
