@@ -24,20 +24,20 @@ class CheckpointDamaged(RuntimeError):
     """Weights that are there but cannot be used; the message says what is wrong and what to do."""
 
 
-def plain(value: object, most: int = 60) -> str:
+def plain(value: object, max_length: int = 60) -> str:
     """What a foreign file calls something, for a message: one short line, that a terminal shows and does not obey."""
     try:
         text = str(value)
     except UNFIT:  # a number of too many digits, a list in itself
         text = type(value).__name__
-    start = text[: most + 1]
-    told = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in start)
-    return told if len(told) <= most else f"{told[:most]}..."
+    start = text[: max_length + 1]
+    printable = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in start)
+    return printable if len(printable) <= max_length else f"{printable[:max_length]}..."
 
 
-def shown(value: object, most: int = 60) -> str:
+def shown(value: object, max_length: int = 60) -> str:
     """The same in quotes."""
-    return f"'{plain(value, most)}'"
+    return f"'{plain(value, max_length)}'"
 
 
 def sentence(error: BaseException) -> str:
@@ -48,10 +48,10 @@ def sentence(error: BaseException) -> str:
         return "it takes more memory than there is"
     if isinstance(error, RecursionError):
         return "it is nested far too deep"
-    told = plain(" ".join(str(error)[:10_000].split()) or type(error).__name__, 400).rstrip(".")
+    text = plain(" ".join(str(error)[:10_000].split()) or type(error).__name__, 400).rstrip(".")
     # What a library stumbles over, which its words alone do not explain.
     stumbled = isinstance(error, (AttributeError, ArithmeticError, IndexError, AssertionError))
-    return f"it does not fit together ({told})" if stumbled else told
+    return f"it does not fit together ({text})" if stumbled else text
 
 
 def is_name(name: object) -> bool:
