@@ -7,6 +7,7 @@ variable of the same name with the prefix `T2I_`, e.g. `T2I_DATABASE_URL`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,3 +56,22 @@ class Settings(BaseSettings):
         None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."
     )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
+
+    api: Literal["local", "open", "keys", "off"] = Field(
+        "local",
+        description="Who may use the API: programs on this machine without a key, others with one (local); everybody "
+        "(open); whoever has a key (keys); nobody (off).",
+    )
+    api_cors: str = Field(
+        "", description="Origins whose pages may call the API from a browser, with commas between them; *: all."
+    )
+    api_max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Largest request the API reads.")
+    api_private_webhooks: bool = Field(
+        False, description="Whether the ends of jobs may be told to addresses of this machine and its network."
+    )
+    json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
+
+    @property
+    def cors_origins(self) -> list[str]:
+        """The origins of api_cors."""
+        return [origin.strip() for origin in self.api_cors.split(",") if origin.strip()]

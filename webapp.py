@@ -1,10 +1,17 @@
-"""The studio in a browser: `streamlit run webapp.py`. Routes to the pages and keeps the visitor's identity."""
+"""The studio in a browser, and for programs: `streamlit run webapp.py`.
+
+The server imports this file for `app`, the pages with the API beside them on one port. For each visitor Streamlit runs
+it as a script, which draws the page that the address names.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from pages.shared import language
 from pages.shared.errors import plain_errors
@@ -36,3 +43,16 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+else:
+    from api.server import Beside, build
+    from settings import Settings
+
+    api = build(Settings())
+
+    @asynccontextmanager
+    async def lifespan(_: st.App) -> AsyncIterator[None]:
+        """The API's own."""
+        async with api.router.lifespan_context(api):
+            yield
+
+    app = st.App(__file__, middleware=[Middleware(Beside, api=api)], lifespan=lifespan)

@@ -99,6 +99,30 @@ class UnknownRefinement(DbError):
         super().__init__(f"There is no refinement with the id {refinement_id!r}.")
 
 
+class UnknownKey(DbError):
+    """There is no key with this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no key with the id {key_id!r}.")
+
+
+class OrderReused(DbError):
+    """An idempotency key comes again, with another request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The idempotency key {key!r} was used for another request; take a new one for each new request."
+        )
+
+
+class AlreadyOrdered(DbError):
+    """The same request was made before: nothing is queued again. job_ids: those queued then, in their order."""
+
+    def __init__(self, job_ids: list[str]) -> None:
+        self.job_ids = job_ids
+        super().__init__("This request was made before; its jobs are those queued then.")
+
+
 class NotYours(DbError):
     """The job was submitted by somebody else."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import threading
 import time
@@ -15,6 +16,7 @@ from db.errors import BadValue, IllegalTransition
 
 HISTORY_POINTS = 200
 SEARCH_LENGTH = 500
+ID = re.compile(r"[0-9a-f]{26}")  # what `new_id` makes
 
 
 class State(StrEnum):

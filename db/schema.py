@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0004"
+REVISION = "0005"
 
 metadata = sa.MetaData()
 
@@ -194,4 +194,45 @@ visitors = sa.Table(
     sa.Column("name", sa.String(40)),
     sa.Column("banned_at", sa.Double),
     sa.Column("changed_at", sa.Double, nullable=False),
+)
+
+# What programs show to be let in: a key is kept as its SHA-256 alone. scope: read, submit or host, each with those
+# before it. max_queued, max_per_hour: its own limits; NULL: those of everybody.
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(40), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("scope", sa.String(16), nullable=False),
+    sa.Column("max_queued", sa.Integer),
+    sa.Column("max_per_hour", sa.Integer),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("revoked_at", sa.Double),
+)
+
+# Requests of programs that carried a key of their own making: the same one again is answered with the same jobs.
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("submitter", sa.String(128), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("job_ids", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Index("ix_orders_created", "created_at"),
+)
+
+# Whom to tell when a job has ended. due_at: when to try next; NULL: told, or given up after so many tries.
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("secret", sa.String(255), nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.Double),
+    sa.Column("told_at", sa.Double),
+    sa.Column("error", sa.Text),
+    sa.Index("ix_webhooks_due", "due_at"),
 )

@@ -22,6 +22,12 @@ def owns(submitter: Submitter, job: Job) -> bool:
     return job.submitter == submitter.id
 
 
+def check_host(submitter: Submitter) -> None:
+    """Raises NotHost."""
+    if not submitter.is_host:
+        raise NotHost
+
+
 def job(studio: Studio, submitter: Submitter, job_id: str) -> Job:
     """The job with this id. Raises UnknownJob where there is none that they may see."""
     found = queue.get(studio.db, job_id)
@@ -43,8 +49,8 @@ def jobs(
 
     mine: their own alone. Raises NotHost where anybody else asks for hidden ones.
     """
-    if (include_hidden or only_hidden) and not submitter.is_host:
-        raise NotHost
+    if include_hidden or only_hidden:
+        check_host(submitter)
     return queue.list_jobs(
         studio.db,
         submitter=submitter.id if mine else None,

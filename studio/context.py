@@ -9,7 +9,8 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from db.artefacts import Store
-from db.queue import Limits
+from db.queue import NO_ORDER, Limits
+from db.queue.orders import Order
 
 
 class Configuration(Protocol):
@@ -43,15 +44,21 @@ class Studio:
     db: sa.Engine
     store: Store
 
-    @property
-    def limits(self) -> Limits:
-        """As configured; the host's own come before these, see `limits.in_force`."""
+    def limits_of(self, submitter: Submitter) -> Limits:
+        """Their own, or as configured; the host's rules come before those, see `limits.in_force`."""
+        if submitter.limits is not None:
+            return submitter.limits
         return Limits(self.settings.max_queued_per_submitter, self.settings.max_per_hour_per_submitter)
 
 
 @dataclass(frozen=True)
 class Submitter:
-    """Who asks: the secret id of a visitor or of a key, and whether they have shown that they are the host."""
+    """Who asks: the secret id of a visitor or of a key, and whether they have shown that they are the host.
+
+    limits: given to them alone. order: what a program sends along with this one request.
+    """
 
     id: str
     is_host: bool = False
+    limits: Limits | None = None
+    order: Order = NO_ORDER

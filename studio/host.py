@@ -17,83 +17,78 @@ from db.evening.usage import Usage
 from db.evening.usage import usage as usage_of
 from db.rules import host_rules
 from generator import registry
+from studio.access import check_host
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
-from studio.errors import NotHost
 
 CONFIRMATION = "DELETE"
 MAX_TITLE_LENGTH = 100
 _EXPORT = re.compile(r"evening-[0-9-]+\.zip")
 
 
-def _check_host(submitter: Submitter) -> None:
-    if not submitter.is_host:
-        raise NotHost
-
-
 def pause(studio: Studio, submitter: Submitter) -> None:
     """Executors finish what they have and claim nothing."""
-    _check_host(submitter)
+    check_host(submitter)
     host_rules.change(studio.db, paused=True)
 
 
 def resume(studio: Studio, submitter: Submitter) -> None:
     """Executors claim again."""
-    _check_host(submitter)
+    check_host(submitter)
     host_rules.change(studio.db, paused=False)
 
 
 def to_front(studio: Studio, submitter: Submitter, job_id: str) -> None:
     """A waiting job is served next."""
-    _check_host(submitter)
+    check_host(submitter)
     queue.to_front(studio.db, job_id)
 
 
 def cancel(studio: Studio, submitter: Submitter, job_id: str) -> None:
     """Anybody's job ends."""
-    _check_host(submitter)
+    check_host(submitter)
     queue.request_cancel(studio.db, job_id)
 
 
 def hide(studio: Studio, submitter: Submitter, job_id: str) -> None:
     """A picture is gone from gallery, votes, sheets and lineage, upscaled as well."""
-    _check_host(submitter)
+    check_host(submitter)
     queue.set_hidden(studio.db, job_id, copies=engines_making("picture"))
 
 
 def unhide(studio: Studio, submitter: Submitter, job_id: str) -> None:
     """A hidden picture is shown again."""
-    _check_host(submitter)
+    check_host(submitter)
     queue.set_hidden(studio.db, job_id, hidden=False, copies=engines_making("picture"))
 
 
 def recent_visitors(studio: Studio, submitter: Submitter, *, limit: int = 50) -> list[Visitor]:
     """Who has asked for pictures, the last one first, and everybody who is banned."""
-    _check_host(submitter)
+    check_host(submitter)
     return moderation.recent(studio.db, limit=limit)
 
 
 def ban(studio: Studio, submitter: Submitter, visitor: str, hide_pictures: bool = False) -> None:
     """A visitor may neither queue nor vote; what they have in progress ends."""
-    _check_host(submitter)
+    check_host(submitter)
     moderation.ban(studio.db, visitor, hide=hide_pictures, copies=engines_making("picture"))
 
 
 def lift_ban(studio: Studio, submitter: Submitter, visitor: str) -> None:
     """A visitor may come back."""
-    _check_host(submitter)
+    check_host(submitter)
     moderation.lift_ban(studio.db, visitor)
 
 
 def set_limits(studio: Studio, submitter: Submitter, max_queued: int | None, max_per_hour: int | None) -> None:
     """What one visitor may have waiting and ask for in an hour; None: as configured. Raises BadValue."""
-    _check_host(submitter)
+    check_host(submitter)
     host_rules.change(studio.db, max_queued=max_queued, max_per_hour=max_per_hour)
 
 
 def set_words(studio: Studio, submitter: Submitter, typed: str) -> None:
     """The refused words, one a line or with commas between them. Raises BadValue."""
-    _check_host(submitter)
+    check_host(submitter)
     host_rules.change(studio.db, refused_words=host_rules.words_of(typed) or None)
 
 
@@ -101,7 +96,7 @@ def set_engines(
     studio: Studio, submitter: Submitter, shown: Sequence[str], default_engine: str, default_checkpoint: str
 ) -> None:
     """Which engines visitors see and what a new page shows first. Raises BadValue."""
-    _check_host(submitter)
+    check_host(submitter)
     for name in (*shown, default_engine):
         registry.lookup("engine", registry.ENGINES, name)
     if default_engine not in shown or registry.ENGINES[default_engine].makes != "drawing":
@@ -122,13 +117,13 @@ def may_be_withheld() -> list[str]:
 
 def usage(studio: Studio, submitter: Submitter) -> Usage:
     """What is kept on disk."""
-    _check_host(submitter)
+    check_host(submitter)
     return usage_of(studio.db, studio.store)
 
 
 def export(studio: Studio, submitter: Submitter, title: str, hours: float | None) -> tuple[Path, Exported]:
     """Write the zip of the last `hours`, None: of everything. Raises StoreFull, StoreUnavailable."""
-    _check_host(submitter)
+    check_host(submitter)
     titles = {name: spec.title for name, spec in registry.ENGINES.items()}
     since = None if hours is None else time.time() - hours * 3600
     target = studio.settings.exports_dir / time.strftime("evening-%Y%m%d-%H%M%S.zip", time.gmtime())
@@ -138,20 +133,20 @@ def export(studio: Studio, submitter: Submitter, title: str, hours: float | None
 
 def exports(studio: Studio, submitter: Submitter) -> list[Path]:
     """The zips that have been written, the newest first."""
-    _check_host(submitter)
+    check_host(submitter)
     found = studio.settings.exports_dir.glob("evening-*.zip")
     return sorted((path for path in found if _EXPORT.fullmatch(path.name)), reverse=True)
 
 
 def read_export(studio: Studio, submitter: Submitter, name: str) -> Callable[[], bytes]:
     """What reads one zip when the host's browser fetches it, by then outside the session. BadValue for other files."""
-    _check_host(submitter)
+    check_host(submitter)
     return _export(studio, name).read_bytes
 
 
 def delete_export(studio: Studio, submitter: Submitter, name: str) -> None:
     """Remove one zip. Raises BadValue for any other file."""
-    _check_host(submitter)
+    check_host(submitter)
     _export(studio, name).unlink()
 
 
@@ -164,7 +159,7 @@ def _export(studio: Studio, name: str) -> Path:
 
 def forget(studio: Studio, submitter: Submitter, typed: str) -> Forgotten:
     """Delete everything the event has left, once the word is typed. Raises BadValue, StillRunning."""
-    _check_host(submitter)
+    check_host(submitter)
     if typed.strip() != CONFIRMATION:
         raise BadValue(f"Nothing was deleted: type {CONFIRMATION} to confirm.")
     return erasing.forget_everything(studio.db, studio.store)

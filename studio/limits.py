@@ -9,9 +9,9 @@ from generator.params.vary import takes_pictures
 from studio.context import Studio, Submitter
 
 
-def in_force(studio: Studio) -> Limits:
-    """The host's limits for each submitter as they are now; where the host has set none, as configured."""
-    return studio.limits.under(host_rules.get(studio.db))
+def in_force(studio: Studio, submitter: Submitter) -> Limits:
+    """What holds for them now: their own limits, else the host's, else as configured."""
+    return studio.limits_of(submitter).under(host_rules.get(studio.db))
 
 
 def check_welcome(studio: Studio, submitter: Submitter) -> None:

@@ -33,5 +33,12 @@ def rank(
     check_sources(studio, params)
     new = new_job(studio, "rank", params)
     return submissions.add_about(
-        studio.db, sheet.id, new, submitter=submitter.id, label="ranking", once=once, limits=studio.limits
+        studio.db,
+        sheet.id,
+        new,
+        submitter=submitter.id,
+        label="ranking",
+        once=once,
+        limits=studio.limits_of(submitter),
+        order=submitter.order,
     )

@@ -62,7 +62,9 @@ def begin(
         values["style"] = style
     wanted = candidates_of(studio, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
-    return refinements.start(studio.db, row, submitter=submitter.id, limits=studio.limits)
+    return refinements.start(
+        studio.db, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+    )
 
 
 def refinement(
@@ -151,7 +153,9 @@ def vary_marked(
         wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
     row = NewSheet(kind="variations", wanted=wanted, layout=layout)
-    return refinements.add_stage(studio.db, refinement_id, row, submitter=submitter.id, limits=studio.limits)
+    return refinements.add_stage(
+        studio.db, refinement_id, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+    )
 
 
 def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, source: Stage, marked: Marked) -> Stage:
@@ -163,7 +167,13 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "checkpoint": checkpoint}
     row = NewSheet(kind="enlarged", wanted=wanted, layout=layout)
     return refinements.add_stage(
-        studio.db, refinement_id, row, submitter=submitter.id, marked=True, limits=studio.limits
+        studio.db,
+        refinement_id,
+        row,
+        submitter=submitter.id,
+        marked=True,
+        limits=studio.limits_of(submitter),
+        order=submitter.order,
     )
 
 

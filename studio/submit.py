@@ -131,12 +131,16 @@ def new_job(
 
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
     """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour."""
-    return queue.enqueue(studio.db, new, submitter=submitter.id, limits=studio.limits)
+    return queue.enqueue(
+        studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+    )
 
 
 def submit_sheet(studio: Studio, submitter: Submitter, new: NewSheet) -> tuple[Submission, list[Job]]:
     """Queue the jobs of a sheet, all of them or none. Raises as `enqueue`."""
-    return submissions.submit(studio.db, new, submitter=submitter.id, limits=studio.limits)
+    return submissions.submit(
+        studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+    )
 
 
 def starting(values: Mapping[str, Any]) -> dict[str, Any]:

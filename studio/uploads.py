@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from db import artefacts
+from db.artefacts import Artefact
+from db.jobs import new_id
 from generator.images.decode import BadImage, decode_image
 from generator.params import BadParams
-from studio.context import Studio
+from studio.context import Studio, Submitter
 from studio.errors import BadWish
+from studio.limits import check_welcome
 
 TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
 MAX_SIDE = 2048
@@ -58,18 +61,28 @@ def keep(studio: Studio, uploads: Mapping[str, Sequence[Upload]], ids: Mapping[s
         for one, artefact_id in zip(some, ids[name], strict=True)
     ]
     for artefact_id, picture in clean:
-        artefacts.save(
-            studio.db,
-            studio.store,
-            artefact_id=artefact_id,
-            job_id=None,
-            kind="upload",
-            data=picture.png,
-            media_type="image/png",
-            ext="png",
-            width=picture.width,
-            height=picture.height,
-        )
+        _save(studio, picture, artefact_id)
+
+
+def keep_one(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
+    """Store a picture that a later wish may name by its id. Raises Banned, and as `keep`."""
+    check_welcome(studio, submitter)
+    return _save(studio, cleaned(studio, upload), new_id())
+
+
+def _save(studio: Studio, picture: Cleaned, artefact_id: str) -> Artefact:
+    return artefacts.save(
+        studio.db,
+        studio.store,
+        artefact_id=artefact_id,
+        job_id=None,
+        kind="upload",
+        data=picture.png,
+        media_type="image/png",
+        ext="png",
+        width=picture.width,
+        height=picture.height,
+    )
 
 
 def cleaned(studio: Studio, upload: Upload) -> Cleaned:

@@ -30,14 +30,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studio": {"db", "generator", "ratings", "settings"},
     "pages": {"studio", "db", "generator", "ratings", "settings"},
     "api": {"studio", "db", "generator", "ratings", "settings"},
-    "webapp": {"pages", "studio", "db", "ratings", "settings"},
+    "webapp": {"pages", "api", "studio", "db", "ratings", "settings"},
 }
 # Who may import these of other people's packages.
 FOREIGN: dict[str, set[str]] = {
     "streamlit": {"pages", "webapp"},
     "torch": {"generator", "executor", "job_executor"},
     "fastapi": {"api"},
-    "starlette": {"api"},
+    "starlette": {"api", "webapp"},
 }
 # What pages, studio and api may know of the generator: all of it without torch.
 SHOWN: set[str] = {
@@ -48,6 +48,8 @@ SHOWN: set[str] = {
     "generator.checkpoints.inventory",
     "generator.checkpoints.memory",
     "generator.images.decode",
+    "generator.output.metadata",
+    "generator.version",
 }
 # Inside the generator each imports only what stands before it. Networks (models) know nothing of files; checkpoints
 # builds them from files; sampling is arithmetic between noise levels, which no network is needed for.

@@ -1,4 +1,4 @@
-"""Deleting all that an event has left: jobs, files, votes, sheets, names and bans. The host's rules stay."""
+"""Deleting all that an event has left: jobs, files, votes, sheets, names and bans. The host's rules and keys stay."""
 
 from __future__ import annotations
 
@@ -12,12 +12,25 @@ from db.engine import reading, writing
 from db.errors import StillRunning
 from db.jobs import State
 from db.rules import host_rules
-from db.schema import artefacts, events, jobs, marks, members, refinements, stages, submissions, visitors, votes
+from db.schema import (
+    artefacts,
+    events,
+    jobs,
+    marks,
+    members,
+    orders,
+    refinements,
+    stages,
+    submissions,
+    visitors,
+    votes,
+    webhooks,
+)
 
 AT_ONCE = 500
 
 # What refers to a job goes before the jobs.
-_TABLES = (votes, marks, stages, refinements, members, submissions, events, artefacts, jobs, visitors)
+_TABLES = (votes, marks, stages, refinements, members, submissions, events, webhooks, orders, artefacts, jobs, visitors)
 # Whoever writes to several of these does so in this order, so that nobody waits for somebody who waits for them.
 # Writing to any other table follows, in the same transaction, a write to one of these.
 LOCKED = (visitors, refinements, submissions, jobs, artefacts, votes)

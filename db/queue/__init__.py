@@ -5,7 +5,7 @@ They raise the errors of `db.errors`; DatabaseUnavailable may come from any of t
 """
 
 from db.queue.claiming import claim
-from db.queue.enqueueing import NO_LIMITS, Limits, NewJob, enqueue
+from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, enqueue
 from db.queue.estimate import places, position_and_wait
 from db.queue.listing import (
     Event,
@@ -19,6 +19,8 @@ from db.queue.listing import (
     set_hidden,
     to_be_cancelled,
 )
+from db.queue.orders import Order, Webhook
+from db.queue.orders import check as check_order
 from db.queue.transitions import (
     cancel_now,
     fail,
@@ -32,10 +34,14 @@ from db.queue.transitions import (
 
 __all__ = [
     "NO_LIMITS",
+    "NO_ORDER",
     "Event",
     "Limits",
     "NewJob",
+    "Order",
+    "Webhook",
     "cancel_now",
+    "check_order",
     "children",
     "claim",
     "counts",

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from db.engine import clock, writing
 from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.queue.orders import Order, check_new, remember
 from db.queue.transitions import note
 from db.rules import host_rules
 from db.rules.visitors import check_welcome, lock
@@ -59,13 +60,15 @@ class Limits:
 
     max_queued: int | None = None
     max_per_hour: int | None = None
+    own: bool = False  # given to this submitter alone: what the host sets for everybody does not change them
 
     def under(self, host: host_rules.Rules) -> Limits:
         """The host's own where there are any, else these."""
-        return Limits(host.max_queued or self.max_queued, host.max_per_hour or self.max_per_hour)
+        return self if self.own else Limits(host.max_queued or self.max_queued, host.max_per_hour or self.max_per_hour)
 
 
 NO_LIMITS = Limits()
+NO_ORDER = Order()
 
 # Statements are made once: making one takes longer than running it.
 _ADD = sa.insert(jobs)
@@ -81,21 +84,25 @@ _SINCE_OF = sa.select(sa.func.count()).where(
 )
 
 
-def enqueue(db: sa.Engine, new: NewJob, *, submitter: str, limits: Limits = NO_LIMITS) -> Job:
+def enqueue(db: sa.Engine, new: NewJob, *, submitter: str, limits: Limits = NO_LIMITS, order: Order = NO_ORDER) -> Job:
     """Add a job at the end of its submitter's line. Raises BadValue and what `add` raises."""
     check_text("submitter", submitter, 128)
     new.check()
     with writing(db) as conn:
-        return add(conn, [new], submitter, limits)[0]
+        return add(conn, [new], submitter, limits, order)[0]
 
 
-def add(conn: sa.Connection, wanted: Sequence[NewJob], submitter: str, limits: Limits) -> list[Job]:
+def add(
+    conn: sa.Connection, wanted: Sequence[NewJob], submitter: str, limits: Limits, order: Order = NO_ORDER
+) -> list[Job]:
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
-    limits: unless the host has set others. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour,
-    and for a parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
+    limits: unless the host has set others. order: what comes with them. Raises AlreadyOrdered, OrderReused, Banned,
+    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, and for a parent that is hidden or does not exist
+    SourceHidden or UnknownJob; then nothing must be committed.
     """
     lock(conn, submitter)
+    check_new(conn, submitter, order)
     check_welcome(conn, submitter)
     host = host_rules.read(conn)
     for new in wanted:
@@ -138,6 +145,7 @@ def add(conn: sa.Connection, wanted: Sequence[NewJob], submitter: str, limits: L
     for job in made:
         conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt)})
         note(conn, job.id, State.QUEUED, at=job.created_at)
+    remember(conn, submitter, order, made)
     return made
 
 

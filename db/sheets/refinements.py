@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownJob, UnknownRefinement, UnknownSubmission
 from db.jobs import check_text, new_id
-from db.queue.enqueueing import NO_LIMITS, Limits
+from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits
+from db.queue.orders import Order
 from db.schema import jobs, marks, members, refinements, stages
 from db.schema import submissions as submissions_table
 from db.sheets import submissions
@@ -44,14 +45,16 @@ class Refinement:
     created_at: float
 
 
-def start(db: sa.Engine, first: NewSheet, *, submitter: str, limits: Limits = NO_LIMITS) -> Refinement:
+def start(
+    db: sa.Engine, first: NewSheet, *, submitter: str, limits: Limits = NO_LIMITS, order: Order = NO_ORDER
+) -> Refinement:
     """A new refinement of the prompt of its first row. Raises TooManyQueued, BadValue."""
     check_text("submitter", submitter, 128)
     first.check()
     with writing(db) as conn:
         made = Refinement(new_id(), first.prompt, submitter, 1, clock(conn))
         conn.execute(sa.insert(refinements).values(**vars(made)))
-        _add_row(conn, made.id, 1, submissions.put(conn, first, submitter, limits)[0])
+        _add_row(conn, made.id, 1, submissions.put(conn, first, submitter, limits, order)[0])
     return made
 
 
@@ -63,6 +66,7 @@ def add_stage(
     submitter: str,
     marked: bool = False,
     limits: Limits = NO_LIMITS,
+    order: Order = NO_ORDER,
 ) -> Stage:
     """Queue one more row, all of its jobs or none; its prompt is the refinement's.
 
@@ -78,7 +82,7 @@ def add_stage(
         if place > MAX_STAGES:
             raise BadValue(f"A refinement has at most {MAX_STAGES} rows; start a new one from the same prompt.")
         prompt = conn.scalar(sa.select(refinements.c.prompt).where(refinements.c.id == refinement_id))
-        row, made = submissions.put(conn, replace(new, prompt=str(prompt)), submitter, limits)
+        row, made = submissions.put(conn, replace(new, prompt=str(prompt)), submitter, limits, order)
         _add_row(conn, refinement_id, place, row)
         if marked:
             now = clock(conn)

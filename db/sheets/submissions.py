@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownSubmission
 from db.jobs import Job, State, check_text, from_row, new_id
-from db.queue.enqueueing import NO_LIMITS, Limits, NewJob, add
+from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, add
+from db.queue.orders import Order
 from db.schema import jobs, members, submissions
 
 KINDS = ("candidates", "variations", "compare", "enlarged")
@@ -74,7 +75,9 @@ class NewSheet:
             new.check()
 
 
-def submit(db: sa.Engine, new: NewSheet, *, submitter: str, limits: Limits = NO_LIMITS) -> tuple[Submission, list[Job]]:
+def submit(
+    db: sa.Engine, new: NewSheet, *, submitter: str, limits: Limits = NO_LIMITS, order: Order = NO_ORDER
+) -> tuple[Submission, list[Job]]:
     """Queue all jobs of a sheet in one transaction, or none of them.
 
     Raises TooManyQueued where not all would fit, BadValue, and what `db.queue.enqueueing.add` raises.
@@ -82,15 +85,17 @@ def submit(db: sa.Engine, new: NewSheet, *, submitter: str, limits: Limits = NO_
     check_text("submitter", submitter, 128)
     new.check()
     with writing(db) as conn:
-        return put(conn, new, submitter, limits)
+        return put(conn, new, submitter, limits, order)
 
 
-def put(conn: sa.Connection, new: NewSheet, submitter: str, limits: Limits) -> tuple[Submission, list[Job]]:
+def put(
+    conn: sa.Connection, new: NewSheet, submitter: str, limits: Limits, order: Order = NO_ORDER
+) -> tuple[Submission, list[Job]]:
     """Queue a checked sheet in the caller's transaction. Raises what `db.queue.enqueueing.add` raises."""
     submission = Submission(new_id(), new.kind, new.prompt, submitter, dict(new.layout), clock(conn))
     # Before the jobs: everybody locks the tables in the order of db.evening.erasing.
     conn.execute(sa.insert(submissions).values(**vars(submission)))
-    made = add(conn, [job for _, job in new.wanted], submitter, limits)
+    made = add(conn, [job for _, job in new.wanted], submitter, limits, order)
     conn.execute(
         sa.insert(members),
         [
@@ -110,6 +115,7 @@ def add_about(
     label: str = "",
     once: bool = False,
     limits: Limits = NO_LIMITS,
+    order: Order = NO_ORDER,
 ) -> Job:
     """Queue a job about the whole set, as a ranking. Raises UnknownSubmission, BadValue, and as `enqueueing.add`.
 
@@ -125,7 +131,7 @@ def add_about(
             raise UnknownSubmission(submission_id)
         if once and not to_be_tried(there := _about(conn, submission_id, label), clock(conn)):
             return there[-1]
-        (job,) = add(conn, [new], submitter, limits)
+        (job,) = add(conn, [new], submitter, limits, order)
         conn.execute(
             sa.insert(members).values(job_id=job.id, submission_id=submission_id, cell=None, label=label[:255])
         )

@@ -19,9 +19,10 @@ END_S = 15.0
 
 
 @contextmanager
-def web_app(folder: Path, *, executor: bool = False, **settings: str) -> Iterator[str]:
+def web_app(folder: Path, *, executor: bool = False, pages: bool = True, **settings: str) -> Iterator[str]:
     """The address of a web app on the database and store of this folder, with an executor where one is wanted.
 
+    pages: False for the API alone.
     settings: further variables of the environment, as T2I_HOST_PASSWORD. All processes end with the block.
     """
     environment = {
@@ -34,15 +35,15 @@ def web_app(folder: Path, *, executor: bool = False, **settings: str) -> Iterato
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    commands = [
-        [sys.executable, "-m", "streamlit", "run", "webapp.py", f"--server.port={port}", "--server.address=127.0.0.1"]
-    ]
+    alone = ["api", f"--port={port}"]
+    both = ["streamlit", "run", "webapp.py", f"--server.port={port}", "--server.address=127.0.0.1"]
+    commands = [[sys.executable, "-m", *(both if pages else alone)]]
     if executor:
         commands.append([sys.executable, "job_executor.py", "--device", "cpu"])
     with (folder / "log.txt").open("wb") as log:
         processes = [subprocess.Popen(c, cwd=ROOT, env=environment, stdout=log, stderr=log) for c in commands]
         try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", processes)
+            _wait_for(f"http://127.0.0.1:{port}/{'_stcore/health' if pages else 'healthz'}", processes)
             yield f"http://127.0.0.1:{port}"
         finally:
             for process in processes:

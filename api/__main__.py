@@ -1,0 +1,100 @@
+"""python -m api: the API alone, where no browser is wanted; and the keys of programs.
+
+python -m api --host 127.0.0.1 --port 8501
+python -m api key make NAME --scope submit
+python -m api key list
+python -m api key revoke ID
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import uvicorn
+from pydantic import ValidationError
+
+from api.server import build
+from db import engine
+from db.errors import DbError
+from db.rules import keys
+from db.rules.keys import SCOPES, Key
+from generator.version import NAME, VERSION
+from settings import Settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m api", description="The studio for programs, without the pages.")
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    made.add_argument("--port", type=int, default=8501, help="port (default 8501)")
+    made.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
+    commands = made.add_subparsers(dest="command", metavar="")
+    key = commands.add_parser("key", help="make, list and revoke the keys of programs")
+    actions = key.add_subparsers(dest="action", required=True, metavar="make|list|revoke")
+    make = actions.add_parser("make", help="a new key, printed this once")
+    make.add_argument("name", help="what it is for, at most 40 characters; shown with its pictures")
+    make.add_argument("--scope", choices=SCOPES, default="submit", help="each may do what those before it may")
+    make.add_argument("--max-queued", type=int, metavar="N", help="jobs it may have waiting (default: as everybody)")
+    make.add_argument("--max-per-hour", type=int, metavar="N", help="jobs it may ask for in an hour")
+    actions.add_parser("list", help="all keys, without what would let anybody in")
+    revoke = actions.add_parser("revoke", help="let nobody in with it any more")
+    revoke.add_argument("id", help="as `list` shows it")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop, or do what the command says; the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        settings = Settings()
+        if args.command == "key":
+            return _key(args, settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        print(f"The configuration cannot be read. {wrong}.", file=sys.stderr)
+        return 2
+    except DbError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if settings.api == "off":
+        print("The API is switched off: T2I_API=off. Set it to local, open or keys.", file=sys.stderr)
+        return 2
+    # Told addresses of proxies are not believed: whoever wants that puts keys in front.
+    uvicorn.run(build(settings), host=args.host, port=args.port, proxy_headers=False, log_level="warning")
+    return 0
+
+
+def _key(args: argparse.Namespace, settings: Settings) -> int:
+    db = engine.connect(settings.database_url)
+    try:
+        if args.action == "make":
+            secret, key = keys.make(
+                db, args.name, args.scope, max_queued=args.max_queued, max_per_hour=args.max_per_hour
+            )
+            print(secret)
+            print(f"{_line(key)}. Keep it now: it is nowhere else.", file=sys.stderr)
+        elif args.action == "revoke":
+            print(_line(keys.revoke(db, args.id)))
+        else:
+            for key in keys.every(db):
+                print(_line(key))
+    finally:
+        db.dispose()
+    return 0
+
+
+def _line(key: Key) -> str:
+    limits = [f"{n} {what}" for n, what in ((key.max_queued, "waiting"), (key.max_per_hour, "an hour")) if n]
+    state = "" if key.revoked_at is None else f", revoked {_day(key.revoked_at)}"
+    return f"{key.id}  {key.scope:<6}  {_day(key.created_at)}  {key.name}{''.join(f', {one}' for one in limits)}{state}"
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Who calls: the holder of a key, or somebody without one where that is allowed.
+
+A key comes as `Authorization: Bearer KEY`, as the password of Basic authentication, or as `X-API-Key`. Without one,
+callers from the same address take turns as one. In a browser a page of another site could call in its visitor's name:
+such calls need a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+from dataclasses import dataclass, replace
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from api.opened import Api, opened
+from api.problems import NotAnswered
+from db.queue import Order, Webhook
+from db.rules import keys
+from db.rules.keys import PREFIX, SCOPES
+from studio.context import Submitter
+from studio.keys import holder
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and up to what: read, submit or host. name: of the key; None without one."""
+
+    submitter: Submitter
+    scope: str
+    name: str | None = None
+
+    def check(self, scope: str) -> None:
+        """Raises NotAnswered (403) where this scope is needed and not theirs."""
+        if SCOPES.index(self.scope) < SCOPES.index(scope):
+            who = f"The key {self.name!r} has" if self.name else "Without a key you have"
+            raise NotAnswered(
+                403, f"{who} the scope {self.scope!r}; this needs {scope!r}. The host makes keys.", "wrong_scope"
+            )
+
+    def ordering(self, key: str | None, fingerprint: str, webhook: Webhook | None = None) -> Caller:
+        """The same for one request: the idempotency key that names it, and whom to tell when its jobs have ended."""
+        return replace(self, submitter=replace(self.submitter, order=Order(key, fingerprint, webhook)))
+
+
+async def caller(request: Request, api: Annotated[Api, Depends(opened)]) -> Caller:
+    """Raises NotAnswered: 401 without a key where one is needed or with a wrong one, 403 across sites."""
+    shown = shown_key(request)
+    # Clients that cannot do without a key send anything; ours are told from that by how they begin.
+    if shown is not None and (shown.startswith(PREFIX) or not _may_come_without(request, api)):
+        key = await api.run(lambda: keys.find(api.studio.db, shown))
+        if key is None:
+            raise _needs_key("This key is not known here, or it was revoked.")
+        return Caller(holder(key), key.scope, key.name)
+    if not _may_come_without(request, api):
+        raise _needs_key("A key is needed here: Authorization: Bearer KEY. The host makes keys.")
+    _check_same_site(request, api)
+    return Caller(Submitter(_address_id(_peer(request))), "submit")
+
+
+def shown_key(request: Request) -> str | None:
+    """The key that comes with a request, if any."""
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and value.strip():
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2] or None
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return request.headers.get("x-api-key") or None
+
+
+def _needs_key(sentence: str) -> NotAnswered:
+    return NotAnswered(401, sentence, "wrong_key", www_authenticate='Bearer realm="studio"')
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _may_come_without(request: Request, api: Api) -> bool:
+    return api.settings.api == "open" or (api.settings.api == "local" and _is_on_this_machine(request))
+
+
+def _is_on_this_machine(request: Request) -> bool:
+    """A proxy on this machine calls for others, and a name that leads here may be a stranger's."""
+    try:
+        near = ipaddress.ip_address(_peer(request)).is_loopback
+    except ValueError:
+        near = False
+    name = (urlsplit(f"//{request.headers.get('host', '')}").hostname or "").lower()
+    return near and name in _LOOPBACK_NAMES and not any(header in request.headers for header in _FORWARDED)
+
+
+def _check_same_site(request: Request, api: Api) -> None:
+    origin = request.headers.get("origin")
+    if origin is None or origin in api.settings.cors_origins or "*" in api.settings.cors_origins:
+        return
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise NotAnswered(403, f"Pages of {origin} may not call this API without a key.", "foreign_page")
+
+
+def _address_id(peer: str) -> str:
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return "address:unknown"
+    # A household has a whole /64 of IPv6.
+    one = ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address
+    return "address:" + hashlib.sha256(str(one).encode()).hexdigest()[:24]
+
+
+async def reader(who: Annotated[Caller, Depends(caller)]) -> Caller:
+    """Who may look."""
+    who.check("read")
+    return who
+
+
+async def asker(who: Annotated[Caller, Depends(caller)]) -> Caller:
+    """Who may ask for pictures, and vote."""
+    who.check("submit")
+    return who
+
+
+async def the_host(who: Annotated[Caller, Depends(caller)]) -> Caller:
+    """Who may do what the host may."""
+    who.check("host")
+    return who
+
+
+Opened = Annotated[Api, Depends(opened)]
+Reader = Annotated[Caller, Depends(reader)]
+Asker = Annotated[Caller, Depends(asker)]
+Host = Annotated[Caller, Depends(the_host)]

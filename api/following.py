@@ -1,0 +1,127 @@
+"""Following jobs: one look at the database for everybody who waits, however many they are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from api.problems import Stopping
+from db import queue
+from db.errors import DatabaseUnavailable, UnknownJob
+from db.jobs import State
+from db.queue.estimate import Place
+from db.queue.glances import Glance, glances
+
+LOOK_S = 0.15
+TELL_S = 2.0  # between two estimates of the wait: the whole queue is played forward for one
+AGAIN_S = 2.0  # after the database could not be read
+
+
+class Watch:
+    """Looks while somebody follows, and rests else."""
+
+    def __init__(
+        self, run: Callable[..., Awaitable[Any]], database: Callable[[], sa.Engine], stopping: asyncio.Event
+    ) -> None:
+        """run: calls a function in a thread. database: opens the database where it is not open; called in a thread."""
+        self._run, self._database, self._stopping = run, database, stopping
+        self._followed: Counter[str] = Counter()
+        self._seen: dict[str, Glance | None] = {}
+        self._places: dict[str, Place] = {}
+        self._told_at = 0.0
+        self._changed = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def followers(self) -> int:
+        """How many follow a job just now."""
+        return self._followed.total()
+
+    async def follow(self, job_ids: Sequence[str], *, told: bool = False) -> AsyncIterator[dict[str, Glance]]:
+        """The progress of jobs, at once and whenever it has changed, until all of them have ended.
+
+        told: also when the estimate of a wait has changed, see `place`. Raises UnknownJob where one is not there (any
+        more), DatabaseUnavailable at the start, and Stopping when the server is told to stop.
+        """
+        self._followed.update(job_ids)
+        try:
+            first = await self._run(lambda: glances(self._database(), job_ids))
+            for job_id in job_ids:
+                # What another follower saw may be newer.
+                self._seen.setdefault(job_id, first.get(job_id))
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
+            shown: Any = None
+            while True:
+                changed = self._changed
+                now = {job_id: self._seen[job_id] for job_id in job_ids}
+                for job_id, glance in now.items():
+                    if glance is None:
+                        raise UnknownJob(job_id)
+                found = {job_id: glance for job_id, glance in now.items() if glance is not None}
+                state = found, [self._places.get(job_id) for job_id in job_ids] if told else None
+                if state != shown:
+                    shown = state
+                    yield found
+                if all(glance.ended for glance in found.values()):
+                    return
+                if self._stopping.is_set():
+                    raise Stopping
+                await self._either(changed)
+        finally:
+            self._followed.subtract(job_ids)
+            for job_id in set(job_ids):
+                if self._followed[job_id] <= 0:
+                    del self._followed[job_id]
+                    self._seen.pop(job_id, None)
+                    self._places.pop(job_id, None)
+
+    def place(self, job_id: str) -> Place | None:
+        """Where a followed job waits; None where it does not, or where that has not been worked out yet."""
+        return self._places.get(job_id)
+
+    async def ended(self, job_ids: Sequence[str]) -> None:
+        """Returns when all of these jobs have ended. Raises as `follow`."""
+        async for _ in self.follow(job_ids):
+            continue
+
+    async def _either(self, changed: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in (changed, self._stopping)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _look(self) -> None:
+        while self._followed and not self._stopping.is_set():
+            live = [job_id for job_id in self._followed if (seen := self._seen.get(job_id)) is None or not seen.ended]
+            try:
+                fresh = await self._run(lambda live=live: glances(self._database(), live)) if live else {}
+                places = await self._tell(fresh)
+            except (DatabaseUnavailable, UnknownJob):
+                await asyncio.sleep(AGAIN_S)
+                continue
+            before = {job_id: (self._seen.get(job_id), self._places.get(job_id)) for job_id in live}
+            for job_id in live:
+                if job_id in self._followed:
+                    self._seen[job_id] = fresh.get(job_id)
+            self._places = places
+            if before != {job_id: (self._seen.get(job_id), self._places.get(job_id)) for job_id in live}:
+                self._changed.set()
+                self._changed = asyncio.Event()
+            await asyncio.sleep(LOOK_S)
+
+    async def _tell(self, fresh: dict[str, Glance]) -> dict[str, Place]:
+        waiting = [glance.id for glance in fresh.values() if glance.state == State.QUEUED]
+        known = {job_id: self._places[job_id] for job_id in waiting if job_id in self._places}
+        if not waiting or (len(known) == len(waiting) and time.monotonic() - self._told_at < TELL_S):
+            return known
+        self._told_at = time.monotonic()
+        found: dict[str, Place] = await self._run(lambda: queue.places(self._database(), waiting))
+        return found

@@ -1,0 +1,3 @@
+"""The studio's own API, /api/v1."""
+
+ROOT = "/api/v1"

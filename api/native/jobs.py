@@ -1,0 +1,248 @@
+"""Jobs: asked for, listed, looked at, cancelled, asked for again; and files sent along."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import pictures, webhooks
+from api.callers import Asker, Caller, Opened, Reader
+from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of
+from api.opened import Api
+from db import queue
+from db.errors import AlreadyOrdered, UnknownJob
+from db.jobs import ID, Job, State
+from studio import access
+from studio.context import Studio, Submitter
+from studio.engines import engines_making
+from studio.limits import first_choice
+from studio.submit import MAX_PICTURES, Wish, cancel, run_again, submit
+from studio.uploads import SETTINGS, Upload, keep_one
+
+router = APIRouter(tags=["jobs"])
+
+MAX_PAGE = 100
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="A name of your own for this request: the same one again, within a day, queues nothing and is "
+        "answered with the same jobs.",
+    ),
+]
+
+
+class WebhookShape(BaseModel):
+    """Whom to tell when the job has ended, signed as Standard Webhooks says (HMAC-SHA256)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(
+        max_length=2000, description="http or https; addresses of private networks only if the host says so."
+    )
+    secret: str = Field(
+        min_length=24, max_length=200, description="base64 of at least 16 bytes, after whsec_ if you like."
+    )
+
+
+class NewDrawing(BaseModel):
+    """Pictures of one prompt."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"engine": "latent-diffusion", "params": {"prompt": "a red heart"}, "pictures": 1}]
+        },
+    )
+
+    engine: str | None = Field(None, max_length=64, description="One that draws; none: the one a new page shows first.")
+    params: dict[str, Any] = Field(description="Its settings by name, prompt among them; see /engines/{name}.")
+    pictures: int = Field(
+        1,
+        ge=1,
+        le=MAX_PICTURES,
+        description="How many: the given seed and those that follow it, or a random seed each.",
+    )
+    uploads: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description=f"Pictures in base64 or as data URIs, by the setting they are for: {', '.join(SETTINGS)}.",
+    )
+    parent_id: str | None = Field(None, max_length=32, description="The job that this goes on from.")
+    webhook: WebhookShape | None = None
+
+
+@router.post("/jobs", status_code=201)
+async def create_jobs(
+    api: Opened, who: Asker, request: Request, response: Response, new: NewDrawing, key: IdempotencyKey = None
+) -> JobsShape:
+    """Queue a picture, or several of the same prompt as one sheet: all of them or none."""
+    hook = webhooks.checked(new.webhook.url, new.webhook.secret) if new.webhook else None
+    who = ordered(who, request, new, key, hook)
+
+    def create(studio: Studio) -> list[Job]:
+        uploads = {name: [pictures.decoded(name, text) for text in some] for name, some in new.uploads.items()}
+        if new.parent_id is not None:
+            access.job(studio, who.submitter, new.parent_id)
+        engine, values = begun(studio, new.engine, new.params)
+        return submit(studio, who.submitter, Wish(engine, values, new.pictures, uploads, new.parent_id))
+
+    made, again = await once(api, who, create)
+    response.status_code = 200 if again else 201
+    return JobsShape(jobs=await api.ask(jobs_of, who.submitter, made))
+
+
+@router.get("/jobs")
+async def list_jobs(
+    api: Opened,
+    who: Reader,
+    cursor: Annotated[str | None, Query(max_length=32, description="next_cursor of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 24,
+    state: Annotated[list[State] | None, Query()] = None,
+    engine: Annotated[str | None, Query(max_length=64)] = None,
+    search: Annotated[str | None, Query(max_length=200, description="A part of the prompt.")] = None,
+    mine: bool = False,
+    what: Annotated[Literal["pictures", "all"], Query(description="all: rankings and downloads as well.")] = "pictures",
+) -> JobsShape:
+    """A page of jobs, newest first."""
+
+    def page(studio: Studio) -> list[Job]:
+        return access.jobs(
+            studio,
+            who.submitter,
+            mine=mine,
+            before_id=cursor,
+            limit=limit + 1,
+            states=state,
+            engine=plain(engine),
+            search=plain(search),
+            without=engines_making("result") if what == "pictures" else (),
+        )
+
+    found = await api.ask(page)
+    shown = found[:limit]
+    more = shown[-1].id if len(found) > limit else None
+    return JobsShape(jobs=await api.ask(jobs_of, who.submitter, shown), next_cursor=more)
+
+
+@router.get("/jobs/{job_id}")
+async def get_job(api: Opened, who: Reader, job_id: str) -> JobShape:
+    """A job as it is now."""
+    return await api.ask(lambda studio: job_of(studio, who.submitter, seen(studio, who.submitter, job_id)))
+
+
+@router.get("/jobs/{job_id}/wait")
+async def wait_for_job(
+    api: Opened,
+    who: Reader,
+    request: Request,
+    job_id: str,
+    timeout_s: Annotated[float, Query(ge=0, le=300, description="Answered after so long at the latest.")] = 30.0,
+) -> JobShape:
+    """A job as it is when it has ended, or when the time is over."""
+    await api.ask(seen, who.submitter, job_id)
+    waiting = asyncio.ensure_future(asyncio.wait_for(api.watch.ended([job_id]), timeout_s))
+    with suppress(TimeoutError):
+        await api.while_there(request, waiting)
+    return await get_job(api, who, job_id)
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel_job(api: Opened, who: Asker, job_id: str) -> JobShape:
+    """End one of your own jobs: at once where it waits, at its next step where it runs; one that has ended stays."""
+
+    def end(studio: Studio) -> JobShape:
+        seen(studio, who.submitter, job_id)
+        return job_of(studio, who.submitter, cancel(studio, who.submitter, job_id))
+
+    return await api.ask(end)
+
+
+@router.post("/jobs/{job_id}/again", status_code=201)
+async def repeat_job(
+    api: Opened, who: Asker, request: Request, response: Response, job_id: str, key: IdempotencyKey = None
+) -> JobShape:
+    """The same settings with a new seed, as a child of that job."""
+    who = ordered(who, request, None, key)
+    made, again = await once(
+        api, who, lambda studio: [run_again(studio, who.submitter, seen(studio, who.submitter, job_id))]
+    )
+    response.status_code = 200 if again else 201
+    return await api.ask(job_of, who.submitter, made[0])
+
+
+@router.get("/jobs/{job_id}/children")
+async def list_children(api: Opened, who: Reader, job_id: str) -> JobsShape:
+    """What was made from a job, the newest first."""
+
+    def children(studio: Studio) -> JobsShape:
+        seen(studio, who.submitter, job_id)
+        return JobsShape(jobs=jobs_of(studio, who.submitter, queue.children(studio.db, job_id)))
+
+    return await api.ask(children)
+
+
+@router.post(
+    "/uploads",
+    status_code=201,
+    tags=["artefacts"],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def create_upload(api: Opened, who: Asker, request: Request) -> FileShape:
+    """Keep a picture to start from: the body is the file. Its id is what `init_image` and the like take."""
+    data = await request.body()
+    return await api.ask(lambda studio: file_of(keep_one(studio, who.submitter, Upload("upload", data))))
+
+
+def seen(studio: Studio, submitter: Submitter, job_id: str) -> Job:
+    """The job, where they may see it. Raises UnknownJob, for what can be no id as well."""
+    if not ID.fullmatch(job_id):
+        raise UnknownJob(job_id)
+    return access.job(studio, submitter, job_id)
+
+
+def plain(text: str | None) -> str | None:
+    """Text that a database can look for; what it cannot hold is found nowhere, so it is left out of the words."""
+    return None if text is None else text.replace("\x00", "").encode(errors="replace").decode()
+
+
+def begun(studio: Studio, engine: str | None, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The engine and the settings asked for; those a new page begins with where none is named."""
+    if engine is not None:
+        return engine, params
+    engine, checkpoint = first_choice(studio)
+    return engine, {"checkpoint": checkpoint, **params}
+
+
+def ordered(
+    who: Caller, request: Request, body: BaseModel | None, key: str | None, webhook: queue.Webhook | None = None
+) -> Caller:
+    """The caller with what came along with this request: its idempotency key, and whom to tell at the end."""
+    what = json.dumps([request.url.path, body.model_dump(mode="json") if body else None], sort_keys=True)
+    return who.ordering(key, hashlib.sha256(what.encode()).hexdigest(), webhook)
+
+
+async def once(api: Api, who: Caller, make: Callable[[Studio], list[Job]]) -> tuple[list[Job], bool]:
+    """The jobs that `make` queues; those of the first time, and True, where the same request was made before."""
+
+    def made(studio: Studio) -> tuple[list[Job], bool]:
+        try:
+            queue.check_order(studio.db, who.submitter.id, who.submitter.order)
+            return make(studio), False
+        except AlreadyOrdered as before:
+            return [queue.get(studio.db, job_id) for job_id in before.job_ids], True
+
+    return await api.ask(made)

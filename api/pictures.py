@@ -1,0 +1,29 @@
+"""Pictures in requests: base64, with or without the head of a data URI."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from generator.params import BadParams
+from studio.uploads import Upload
+
+_DATA_URI = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+
+
+def decoded(name: str, text: str) -> Upload:
+    """The file in base64 or a data URI. Raises BadParams where it is neither."""
+    head = _DATA_URI.match(text)
+    try:
+        data = base64.b64decode(re.sub(r"\s", "", text[head.end() if head else 0 :]), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadParams(f"{name} is no picture: base64 of a file is needed, or a data URI of it.") from None
+    if not data:
+        raise BadParams(f"{name} is empty: base64 of a picture file is needed, or a data URI of it.")
+    return Upload(name, data)
+
+
+def data_uri(data: bytes, media_type: str) -> str:
+    """The bytes as a data URI."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,160 @@
+"""Why a request is not answered as asked: a status, and the sentence that the page would show (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from db import errors as db
+from generator.params import BadParams
+from generator.registry import UnknownName
+from studio.errors import SENTENCES, DownloadsOff, NotHost, Refused
+
+# The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
+_STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
+    ((db.UnknownJob, db.UnknownArtefact, db.UnknownSubmission, db.UnknownRefinement), 404),
+    ((db.UnknownVisitor, db.UnknownKey, UnknownName), 404),
+    ((db.TooManyQueued, db.TooManyThisHour, db.TooFast), 429),
+    ((db.Banned, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
+    ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
+    (db.StoreFull, 507),
+    ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
+    ((BadParams, db.BadValue, db.WordRefused, db.OrderReused, Refused), 422),
+)
+# How long to wait before asking again, in s.
+_RETRY_AFTER: tuple[tuple[type[Exception], int], ...] = (
+    (db.TooManyQueued, 10),
+    (db.TooManyThisHour, 300),
+    (db.TooFast, 3),
+    (db.StoreFull, 60),
+    (db.DatabaseUnavailable, 5),
+    (db.StoreUnavailable, 5),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is answered: the status, one sentence, the name of the kind, headers, and whatever helps a program on."""
+
+    status: int
+    sentence: str
+    kind: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
+
+
+class NotAnswered(Exception):
+    """A request that the API itself refuses, with the status and the sentence of its answer."""
+
+    def __init__(self, status: int, sentence: str, kind: str, **headers: str) -> None:
+        super().__init__(sentence)
+        self.problem = Problem(status, sentence, kind, {name.replace("_", "-"): v for name, v in headers.items()})
+
+
+class Stopping(NotAnswered):
+    """The server is told to stop while somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            503, "The studio is stopping; jobs that wait or run go on at its next start.", "stopping", retry_after="5"
+        )
+
+
+Envelope = Callable[[Request, Problem], Response]  # a problem in the words of one dialect
+
+
+def as_problem(request: Request, problem: Problem) -> Response:
+    """application/problem+json, as the native API answers."""
+    body = {
+        "type": f"{request.scope.get('root_path', '')}/api/docs#{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.sentence,
+        "instance": request.url.path,
+        "kind": problem.kind,
+        **problem.more,
+    }
+    return JSONResponse(body, problem.status, problem.headers, "application/problem+json")
+
+
+def handle_all(app: FastAPI, dialects: Mapping[str, Envelope]) -> None:
+    """Every error of the app becomes an answer. dialects: path prefix -> how problems are told there."""
+
+    def answer(request: Request, problem: Problem) -> Response:
+        path = request.url.path
+        envelope = next((tell for prefix, tell in dialects.items() if path.startswith(prefix)), as_problem)
+        return envelope(request, problem)
+
+    def handler(make: Callable[[Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def handle(request: Request, error: Exception) -> Response:
+            return answer(request, make(error))
+
+        return handle
+
+    for kind in SENTENCES:
+        app.add_exception_handler(kind, handler(problem_of))
+    app.add_exception_handler(NotAnswered, handler(lambda error: error.problem))
+    app.add_exception_handler(RequestValidationError, handler(_of_validation))
+    app.add_exception_handler(HTTPException, handler(_of_http))
+    app.add_exception_handler(Exception, handler(_of_fault))
+
+
+def problem_of(error: Exception) -> Problem:
+    """The answer to one of SENTENCES."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 422)
+    seconds = next((seconds for kind, seconds in _RETRY_AFTER if isinstance(error, kind)), None)
+    headers = {} if seconds is None else {"retry-after": str(seconds)}
+    if status >= 500:
+        logging.getLogger("api").error("%s: %s", type(error).__name__, error)
+    return Problem(status, str(error), _kind(error), headers)
+
+
+def _kind(error: Exception) -> str:
+    name = type(error).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    found = error.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        reason = next(one for one in found if one["type"] == "json_invalid")
+        return Problem(400, f"The body is no JSON: {reason['ctx']['error']}.", "bad_json")
+    sentences = [f"{_place(one['loc'])}: {one['msg'][0].lower()}{one['msg'][1:]}." for one in found[:8]]
+    fields = [{"field": _place(one["loc"]), "message": one["msg"]} for one in found[:50]]
+    return Problem(422, " ".join(sentences), "bad_request", more={"errors": fields})
+
+
+def _place(loc: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in loc[1:]) or str(loc[0])
+
+
+def _of_http(error: HTTPException) -> Problem:
+    if isinstance(error.__cause__, NotAnswered):  # raised while the body was read
+        return error.__cause__.problem
+    sentence = str(error.detail)
+    if error.status_code == 404 and sentence == "Not Found":
+        sentence = "There is nothing at this address; /api/docs lists what there is."
+    elif error.status_code == 405:
+        sentence = "This address does not take that method; /api/docs lists what there is."
+    elif error.status_code == 400 and "parsing the body" in sentence:
+        sentence = "The body is not what its Content-Type says; it cannot be read."
+    headers = dict(error.headers or {})
+    return Problem(error.status_code, sentence, HTTPStatus(error.status_code).name.lower(), headers)
+
+
+def _of_fault(error: Exception) -> Problem:
+    logging.getLogger("api").error("a request failed", exc_info=error)
+    return Problem(500, "The studio could not answer this; its log says why.", "internal_error")

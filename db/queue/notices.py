@@ -1,0 +1,69 @@
+"""Whose webhooks are due: jobs that have ended and whose end has not been told yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from db.engine import clock, reading, writing
+from db.jobs import ENDED
+from db.schema import jobs, webhooks
+
+# After the first try, in s: the schedule of Standard Webhooks.
+BACKOFF_S = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The end of one job, to be told after so many tries."""
+
+    job_id: str
+    url: str
+    secret: str
+    tries: int
+
+
+def due(db: sa.Engine, *, limit: int, held_s: float) -> list[Notice]:
+    """Take up to `limit` notices that are due; nobody else gets them for `held_s`."""
+    with reading(db) as conn:
+        if not conn.execute(_due(clock(conn), 1)).first():
+            return []
+    taken = []
+    with writing(db) as conn:
+        now = clock(conn)
+        for job_id in conn.scalars(_due(now, limit).with_for_update(skip_locked=True, of=webhooks)).all():
+            row = conn.execute(
+                sa.update(webhooks)
+                .where(webhooks.c.job_id == job_id)
+                .values(due_at=now + held_s)
+                .returning(*webhooks.c)
+            ).one()
+            taken.append(Notice(row.job_id, row.url, row.secret, row.tries))
+    return taken
+
+
+def told(db: sa.Engine, notice: Notice) -> None:
+    """It was heard."""
+    with writing(db) as conn:
+        values = {"tries": notice.tries + 1, "due_at": None, "told_at": clock(conn), "error": None}
+        conn.execute(sa.update(webhooks).where(webhooks.c.job_id == notice.job_id).values(**values))
+
+
+def not_told(db: sa.Engine, notice: Notice, error: str, *, again: bool = True) -> None:
+    """It was not heard: it is tried again later, unless it was tried often enough or `again` says that it is no use."""
+    with writing(db) as conn:
+        wait = BACKOFF_S[notice.tries] if again and notice.tries < len(BACKOFF_S) else None
+        due_at = None if wait is None else clock(conn) + wait
+        values = {"tries": notice.tries + 1, "due_at": due_at, "error": error[:500]}
+        conn.execute(sa.update(webhooks).where(webhooks.c.job_id == notice.job_id).values(**values))
+
+
+def _due(now: float, limit: int) -> sa.Select[tuple[str]]:
+    return (
+        sa.select(webhooks.c.job_id)
+        .join(jobs, jobs.c.id == webhooks.c.job_id)
+        .where(webhooks.c.due_at <= now, jobs.c.state.in_(ENDED))
+        .order_by(webhooks.c.due_at)
+        .limit(limit)
+    )

@@ -1,0 +1,82 @@
+"""The API in this process, on a port of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+
+from api.opened import Api
+from api.server import build
+from settings import Settings
+from studio import context
+from tests.pages.visits import Studio
+
+
+@dataclass
+class Served:
+    """A running server, and a client of it without a key."""
+
+    address: str
+    client: httpx.Client
+    api: Api
+    server: uvicorn.Server
+
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self.api.tell_to_stop()
+        self.server.should_exit = True
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.client.get(path, **more)
+
+    def post(self, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        return self.client.post(path, json={} if body is None else body, **more)
+
+
+@contextmanager
+def served(visits: Studio, **settings: Any) -> Iterator[Served]:
+    """The API on the database and store of `visits`."""
+    configured = Settings(**settings)
+    app = build(configured, context.Studio(configured, visits.db, visits.store))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", proxy_headers=False))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server has ended"
+            time.sleep(0.005)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=address, timeout=60) as client:
+                yield Served(address, client, app.state.api, server)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive(), "the server does not end"
+
+
+def events(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
+    """(event, id, data) of a stream of server-sent events, data as JSON where it is some."""
+    kind, number, data = "message", "", ""
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if not line:
+            if data:
+                yield kind, number, json.loads(data) if data[0] in "{[" else data
+            kind, data = "message", ""
+        elif name == "event":
+            kind = value
+        elif name == "id":
+            number = value
+        elif name == "data":
+            data += value
