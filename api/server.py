@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import health, native, webhooks
 from api.bodies import LimitedBodies
 from api.native import artefacts, catalogue, events, jobs
+from api.openai import envelope as openai_envelope
+from api.openai import images, models
 from api.opened import Api
 from api.problems import Envelope, handle_all
 from generator.version import VERSION
@@ -22,7 +24,7 @@ from studio.context import Studio
 
 # What is answered here where the pages share the port; all else is theirs.
 PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
-DIALECTS: dict[str, Envelope] = {}
+DIALECTS: dict[str, Envelope] = {openai_envelope.PREFIX: openai_envelope.envelope}
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
@@ -52,6 +54,8 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in (jobs.router, events.router, artefacts.router, catalogue.router):
         app.include_router(router, prefix=native.ROOT)
+    for router in (images.router, models.router):
+        app.include_router(router)
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
