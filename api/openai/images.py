@@ -141,7 +141,7 @@ def _image(studio: Studio, who: Caller, asked: ImageRequest, made: Drawn, root: 
 def _bytes(asked: ImageRequest, png: bytes) -> bytes:
     if asked.format == "gif":
         return png
-    return handed_over(png, asked.format, asked.wanted_size, asked.output_compression or 90)
+    return handed_over(png, asked.format, asked.wanted_size, 90 if asked.output_compression is None else asked.output_compression)
 
 
 def _size_of(asked: ImageRequest, made: Drawn) -> str:

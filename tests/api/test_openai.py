@@ -239,3 +239,31 @@ def test_a_wrong_key_and_a_limit(serve: Callable[..., Served]) -> None:
         with pytest.raises(openai.RateLimitError) as refused:
             client.images.generate(prompt="a red heart", model="vqgan-clip", n=2)
         assert int(refused.value.response.headers["retry-after"]) > 0
+
+
+def test_what_open_webui_sends_is_drawn_and_read_as_it_reads(real_studio: str) -> None:
+    body = {"model": "dall-e-2", "prompt": "a red heart", "n": 1, "size": "512x512", "response_format": "b64_json"}
+    answer = httpx.post(f"{real_studio}/v1/images/generations", json={**body, **DRAFT}, timeout=60).json()
+    assert [picture(one["b64_json"]).size for one in answer["data"]] == [(512, 512)]
+    files = [("image[]", ("image.png", png(), "image/png")), ("image", ("image.png", png(), "image/png"))]
+    for name, file in files:
+        fields = {
+            "model": "gpt-image-1",
+            "prompt": "a red heart",
+            "n": "1",
+            "response_format": "b64_json",
+            "steps": "2",
+        }
+        answer = httpx.post(f"{real_studio}/v1/images/edits", data=fields, files={name: file}, timeout=60)
+        assert answer.status_code == 200 and picture(answer.json()["data"][0]["b64_json"]), answer.text
+
+
+def test_what_librechat_sends_is_drawn_and_read_as_it_reads(real_studio: str) -> None:
+    unset = {"background": "auto", "quality": "auto", "size": "auto", "output_format": "png", "output_compression": 100}
+    body = {"model": "gpt-image-1", "prompt": "a red heart", "n": 1, "user": "64f1c0ffee", **unset}
+    answer = httpx.post(f"{real_studio}/v1/images/generations", json={**body, **DRAFT}, timeout=60).json()
+    assert picture(answer["data"][0]["b64_json"]).format == "PNG"
+    older = {"model": "dall-e-3", "prompt": "a red heart", "quality": "standard", "style": "vivid", "size": "1024x1024"}
+    steps = {"steps": 2, "candidates": 1}
+    answer = httpx.post(f"{real_studio}/v1/images/generations", json={**older, "n": 1, **steps}, timeout=60).json()
+    assert Image.open(io.BytesIO(httpx.get(answer["data"][0]["url"]).content)).size == (1024, 1024)
