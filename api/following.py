@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -104,7 +105,9 @@ class Watch:
             try:
                 fresh = await self._run(lambda live=live: glances(self._database(), live)) if live else {}
                 places = await self._tell(fresh)
-            except (DatabaseUnavailable, UnknownJob):
+            except Exception as error:  # whoever follows waits on: the next look may find the database back
+                if not isinstance(error, DatabaseUnavailable | UnknownJob):
+                    logging.getLogger("api").exception("jobs could not be followed")
                 await asyncio.sleep(AGAIN_S)
                 continue
             before = {job_id: (self._seen.get(job_id), self._places.get(job_id)) for job_id in live}

@@ -88,10 +88,13 @@ def main() -> int:
         time.sleep(0.3)
 
     from pages.shared.address import reachable_host
+    from settings import Settings
 
     address = f"http://{reachable_host(args.host)}:{args.port}"
     segno.make(address, error="m").terminal(compact=True)
     print(f"Ready in {time.time() - started:.1f} s. Open {address}   (Ctrl-C stops)", flush=True)
+    if Settings().api != "off":
+        print(f"For programs: {address}/api/docs", flush=True)
     return 0
 
 

@@ -27,6 +27,7 @@ async def get_artefact(api: Opened, who: Reader, artefact_id: str) -> FileShape:
     return file_of(await api.ask(record, who.submitter, artefact_id))
 
 
+@router.head("/artefacts/{artefact_id}/content", include_in_schema=False)
 @router.get(
     "/artefacts/{artefact_id}/content",
     response_class=Response,

@@ -24,7 +24,7 @@ from api.opened import Api
 from api.problems import NotAnswered, problem_of
 from api.sizes import FORMATS, handed_over
 from db import artefacts
-from db.errors import DbError
+from db.errors import DbError, UnknownArtefact
 from db.jobs import Job, State
 from db.queue.glances import Glance
 from generator.params import BadParams
@@ -93,12 +93,17 @@ async def content(
     """The picture that an answer's url names. Who has the address needs no key: it cannot be guessed."""
     anybody = Submitter("anybody")
     found = await api.ask(record, anybody, artefact_id)
-    asked = ImageRequest.model_validate({"size": size, "output_format": form or found.media_type.partition("/")[2]})
+    if found.kind not in ("picture", "gif"):
+        raise UnknownArtefact(f"There is no picture with the id {artefact_id!r}.")
+    headers = {"cache-control": "private, no-cache"}
     data = await api.ask(access.file, anybody, found)
-    if found.kind == "picture" and (size or form):
-        data = await api.run(handed_over, data, asked.format, asked.wanted_size)
-        return part(request, data, FORMATS[asked.format], {"cache-control": "private, no-cache"})
-    return part(request, data, found.media_type, {"cache-control": "private, no-cache"})
+    if found.kind == "gif" or not (size or form):
+        return part(request, data, found.media_type, headers)
+    if form not in (None, *FORMATS):
+        raise BadParams(f"format = {form!r}: {', '.join(FORMATS)} is allowed.")
+    form = form or "png"
+    data = await api.run(handed_over, data, form, ImageRequest(size=size).wanted_size)
+    return part(request, data, FORMATS[form], headers)
 
 
 async def _answer(api: Api, who: Caller, request: Request, asked: ImageRequest, make: Any, kind: str) -> Any:
@@ -141,7 +146,9 @@ def _image(studio: Studio, who: Caller, asked: ImageRequest, made: Drawn, root: 
 def _bytes(asked: ImageRequest, png: bytes) -> bytes:
     if asked.format == "gif":
         return png
-    return handed_over(png, asked.format, asked.wanted_size, 90 if asked.output_compression is None else asked.output_compression)
+    return handed_over(
+        png, asked.format, asked.wanted_size, 90 if asked.output_compression is None else asked.output_compression
+    )
 
 
 def _size_of(asked: ImageRequest, made: Drawn) -> str:

@@ -160,6 +160,8 @@ def test_files_have_an_etag_and_come_in_parts(api: Served, visits: Studio) -> No
     whole = api.get(file["url"])
     assert whole.headers["etag"] == f'"{file["sha256"]}"'
     assert api.get(file["url"], headers={"if-none-match": whole.headers["etag"]}).status_code == 304
+    head = api.client.head(file["url"])
+    assert head.headers["content-length"] == str(file["size"]) and not head.content
     part = api.get(file["url"], headers={"range": "bytes=2-5"})
     assert part.status_code == 206 and part.content == whole.content[2:6]
     assert part.headers["content-range"] == f"bytes 2-5/{file['size']}"
