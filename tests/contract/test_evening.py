@@ -20,8 +20,8 @@ from db.evening.archive import PAGE, Wanted, write_evening
 from db.evening.erasing import forget_everything
 from db.evening.usage import usage
 from db.jobs import Job
-from db.queue.enqueueing import NewJob
-from db.rules import host_rules, visitors
+from db.queue import NewJob, Order, Webhook
+from db.rules import host_rules, keys, visitors
 from db.schema import host_settings, metadata
 from db.sheets import refinements, submissions
 from db.sheets.submissions import NewSheet
@@ -133,7 +133,9 @@ def test_an_export_that_cannot_be_written_leaves_no_file(database: sa.Engine, st
     assert done.pictures == 1 and not list(tmp_path.glob(".*"))
 
 
-def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine, store: Store, tmp_path: Path) -> None:
+def test_an_evening_is_deleted_whole_but_for_the_hosts_rules_and_keys(
+    database: sa.Engine, store: Store, tmp_path: Path
+) -> None:
     one, two = picture(database, store), picture(database, store)
     child = picture(database, store, parent_id=one.id)
     new = NewJob(engine="e", checkpoint="c", batch_key="b", prompt="p", params={}, total_steps=1)
@@ -145,6 +147,9 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     artefacts.save(database, store, job_id=None, kind="upload", data=b"photo", media_type="image/png", ext="png")
     votes.cast(database, voter="eve", left_id=one.id, right_id=two.id, choice="tie")
     visitors.set_name(database, "eve", "Eve")
+    order = Order("once", "hash", Webhook("https://example.com/", "c2VjcmV0IHNlY3JldCBzZWNyZXQ="))
+    queue.enqueue(database, new, submitter="bob", order=order)
+    secret, key = keys.make(database, "Bot")
     host_rules.change(database, max_queued=9)
     kept = usage(database, store)
     assert kept.kinds["picture"][0] == 3 and kept.kinds["upload"] == (1, 5)
@@ -158,10 +163,12 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules(database: sa.Engine
     assert queue.get(database, child.id) and list((tmp_path / "artefacts").rglob("*.png"))
     queue.release(database, worker_id="w1", job_id=running.id)
     gone = forget_everything(database, store)
-    assert (gone.jobs, gone.files) == (7, 13)
+    assert (gone.jobs, gone.files) == (8, 13)
     with database.connect() as conn:
         left = {t.name for t in metadata.sorted_tables if conn.scalar(sa.select(sa.func.count()).select_from(t))}
-    assert left - {"workers"} == {host_settings.name}
+    assert left - {"workers"} == {host_settings.name, "api_keys", "visitors"}
+    assert visitors.names(database, ["eve", key.submitter]) == {key.submitter: "Bot"}
+    assert keys.find(database, secret) == key, "programs are let in as before"
     assert not list((tmp_path / "artefacts").rglob("*")), "no empty folders either"
     assert usage(database, store).files == 0
     host_rules.change(database, paused=False)
