@@ -13,10 +13,10 @@ from db.jobs import Job, State
 from db.sheets import refinements
 from db.sheets.refinements import Refinement, Stage
 from db.sheets.submissions import Member
-from pages.components import job_card
+from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
-from pages.components.sheet import KINDS, Files, ranked_places, rankings_of, standing
+from pages.components.sheet import KINDS, standing
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.frame import scroll_to
@@ -39,6 +39,7 @@ from studio.refine import (
     vary_marked,
 )
 from studio.sheets import cancel_all, is_live, pictures_of, still_theirs
+from studio.standing import Files, Places, ranked_places, rankings_of
 
 LOOK_S = 3.0  # how often a page asks whether another device has changed something
 SEEN = "refinement_version"
@@ -63,7 +64,7 @@ class Row:
     members: list[Member]
     rankings: list[Job]
     files: Files
-    places: dict[str, tuple[int, float]]
+    places: Places
     marks: set[str]
 
     @property
@@ -134,7 +135,7 @@ def _row(found: Refinement, stage: Stage, visitor: Submitter, live: bool) -> Non
 def _as_drawn(found: Refinement, stage: Stage, visitor: Submitter, everyone: list[Member]) -> Row:
     files = files_of([member.job.id for member in everyone])
     rankings = [member.job for member in rankings_of(everyone)]
-    places, drawn = ranked_places(rankings, files), pictures_of(visitor, everyone)
+    places, drawn = ranked_places(rankings, files, results.read), pictures_of(visitor, everyone)
     members = sorted(drawn, key=lambda member: places.get(member.job.id, (len(drawn), 0.0))[0])
     return Row(stage, members, rankings, files, places, refinements.marks_of(the_studio().db, found.id))
 
