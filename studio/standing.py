@@ -17,6 +17,7 @@ from studio.context import Studio
 from studio.errors import Term
 
 Files = Mapping[str, Mapping[str, Artefact]]  # of jobs, by kind
+Read = Callable[[Artefact | None], Mapping[str, Any] | None]  # what a result document says
 Places = Mapping[str, tuple[int, float]]  # by job: place from 1, score
 
 
@@ -67,6 +68,12 @@ def line(job: Job, places: Places) -> str:
 def lines(studio: Studio, everyone: Sequence[Member]) -> dict[str, str]:
     """The line of each picture of a sheet, in English, by job. everyone: all jobs of the sheet that may be seen."""
     files = artefacts.of_jobs(studio.db, [member.job.id for member in everyone])
+    places = ranked_places([member.job for member in rankings_of(everyone)], files, reader(studio))
+    return {member.job.id: line(member.job, places) for member in everyone if member.cell is not None}
+
+
+def reader(studio: Studio) -> Read:
+    """What reads the result of a job out of its document; None where that is gone."""
 
     def read(document: Artefact | None) -> dict[str, Any] | None:
         try:
@@ -74,8 +81,7 @@ def lines(studio: Studio, everyone: Sequence[Member]) -> dict[str, str]:
         except UnknownArtefact:
             return None
 
-    places = ranked_places([member.job for member in rankings_of(everyone)], files, read)
-    return {member.job.id: line(member.job, places) for member in everyone if member.cell is not None}
+    return read
 
 
 def rankings_of(everyone: Iterable[Member]) -> list[Member]:
@@ -83,9 +89,7 @@ def rankings_of(everyone: Iterable[Member]) -> list[Member]:
     return [member for member in everyone if member.cell is None and member.job.engine == "rank"]
 
 
-def ranked_places(
-    rankings: Sequence[Job], files: Files, read: Callable[[Artefact | None], dict[str, Any] | None]
-) -> dict[str, tuple[int, float]]:
+def ranked_places(rankings: Sequence[Job], files: Files, read: Read) -> dict[str, tuple[int, float]]:
     """(place from 1, score) of each job in the newest ranking that is done. read: what a result document says."""
     job_of = {found["picture"].id: job_id for job_id, found in files.items() if "picture" in found}
     for job in reversed(rankings):
