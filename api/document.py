@@ -68,5 +68,8 @@ def _add(document: dict[str, Any], prefixes: tuple[str, ...]) -> None:
                 if method in methods:
                     responses = methods[method]["responses"]
                     responses.pop("422", None)
+                    named = [one["name"] for one in methods[method].get("parameters", [])]
+                    if "Idempotency-Key" in named and "201" in responses:
+                        responses["200"] = responses["201"] | {"description": "What was asked for before."}
                     told = {str(status): {"$ref": f"#/components/responses/{status}"} for status in STATUSES}
                     methods[method]["responses"] = responses | told
