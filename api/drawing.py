@@ -15,7 +15,7 @@ from fastapi import Request
 
 from api.callers import Caller
 from api.opened import Api
-from api.problems import NotAnswered
+from api.problems import CLIENT_GONE, NotAnswered
 from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import DbError
@@ -43,7 +43,7 @@ async def draw(api: Api, request: Request, caller: Caller, make: Callable[[Studi
     async with cancelled_unless_done(api, caller, jobs):
         there = await api.while_there(request, asyncio.ensure_future(_ended(api, jobs)))
         if there is None:
-            raise NotAnswered(499, "The client went away; its jobs are cancelled.", "client_gone")
+            raise NotAnswered(CLIENT_GONE, "The client went away; its jobs are cancelled.", "client_gone")
     return await drawn(api, jobs)
 
 

@@ -11,6 +11,7 @@ from db.jobs import State
 from db.queue import workers
 from studio.context import Studio
 
+liveness = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"])
 
 
@@ -26,7 +27,7 @@ class ReadyShape(AliveShape):
     running: int
 
 
-@router.get("/healthz")
+@liveness.get("/healthz")
 async def alive() -> AliveShape:
     """The server answers."""
     return AliveShape()
@@ -43,3 +44,6 @@ async def ready(api: Opened) -> ReadyShape:
         return ReadyShape(executors=executors, queued=counts[State.QUEUED], running=counts[State.RUNNING])
 
     return await api.ask(look)
+
+
+router.include_router(liveness)

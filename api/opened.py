@@ -21,6 +21,8 @@ from db import engine
 from db.artefacts import Store
 from settings import Settings
 from studio.context import Studio
+from studio.standings import Keeper
+from studio.vote import Dealer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +38,7 @@ class Api:
         self.settings = settings
         self.stopping = asyncio.Event()
         self.watch = Watch(self.run, lambda: self.studio.db, self.stopping)
+        self.keeper, self.dealer = Keeper(), Dealer()  # of ratings, and of pairs to vote on
         self._studio = studio
         self._opening = threading.Lock()
         self._limiter: anyio.CapacityLimiter | None = None

@@ -21,7 +21,7 @@ from studio.errors import SENTENCES, DownloadsOff, NotHost, Refused
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     ((db.UnknownJob, db.UnknownArtefact, db.UnknownSubmission, db.UnknownRefinement), 404),
-    ((db.UnknownVisitor, db.UnknownKey, UnknownName), 404),
+    ((db.UnknownVisitor, db.UnknownKey, db.UnknownExport, UnknownName), 404),
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast), 429),
     ((db.Banned, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
@@ -40,6 +40,9 @@ _RETRY_AFTER: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
+CLIENT_GONE = 499  # nginx's: nobody reads the answer, but logs show it
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is answered: the status, one sentence, the name of the kind, headers, and whatever helps a program on."""
@@ -53,6 +56,8 @@ class Problem:
     @property
     def title(self) -> str:
         """The status in words."""
+        if self.status == CLIENT_GONE:
+            return "Client Closed Request"
         return HTTPStatus(self.status).phrase
 
 

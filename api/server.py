@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import health, native, webhooks
 from api.bodies import LimitedBodies
-from api.native import artefacts, catalogue, events, jobs
+from api.document import describe
+from api.native import routes
 from api.openai import envelope as openai_envelope
 from api.openai import images, models
 from api.opened import Api
-from api.problems import Envelope, handle_all
+from api.problems import Envelope, NotAnswered, handle_all
 from generator.version import VERSION
 from settings import Settings
 from studio.context import Studio
@@ -28,8 +29,10 @@ DIALECTS: dict[str, Envelope] = {openai_envelope.PREFIX: openai_envelope.envelop
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
-    """The whole API. studio: where it is open already."""
+    """The whole API, or what says that it is switched off. studio: where it is open already."""
     api = Api(settings, studio)
+    if settings.api == "off":
+        return _switched_off(api)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,10 +55,10 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     )
     app.state.api = api
     app.include_router(health.router)
-    for router in (jobs.router, events.router, artefacts.router, catalogue.router):
-        app.include_router(router, prefix=native.ROOT)
+    app.include_router(routes.router, prefix=native.ROOT)
     for router in (images.router, models.router):
         app.include_router(router)
+    describe(app, (native.ROOT, "/healthz", "/readyz"))
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
@@ -66,6 +69,23 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["etag", "retry-after", "content-range"],
         )
+    return app
+
+
+def _switched_off(api: Api) -> FastAPI:
+    """Whether the server is alive is told; all else is a sentence."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.api = api
+    app.include_router(health.liveness)
+    handle_all(app, DIALECTS)
+
+    @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+    async def nothing(path: str) -> None:
+        """Whatever else is asked for."""
+        raise NotAnswered(
+            404, "The API is switched off here; the host can switch it on: T2I_API=local, open or keys.", "switched_off"
+        )
+
     return app
 
 

@@ -12,8 +12,8 @@ import binascii
 import ipaddress
 import json
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import httpx
 from standardwebhooks import Webhook as Signer
@@ -30,8 +30,12 @@ from studio.context import Studio, Submitter
 LOOK_S = 1.0
 AT_ONCE = 8
 TIMEOUT_S = 15.0
+STOPPING_S = 2.0
 HELD_S = 60.0  # a notice that a server took and died over is due again after so long
 MIN_SECRET_BYTES = 16
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
 
 class NotTold(Exception):
@@ -43,16 +47,20 @@ class NotTold(Exception):
 
 
 def checked(url: str, secret: str) -> Webhook:
-    """A webhook as it was asked for. Raises BadParams."""
+    """A webhook as it was asked for; `url` holds no character that a header or a database cannot. Raises BadParams."""
     try:
-        parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and parts.hostname and not parts.username and (parts.port or 1) > 0
-    except ValueError:
+        # As it will be read when it is called.
+        parts = httpx.URL(url)
+        whole = parts.scheme in ("http", "https") and parts.host and not parts.userinfo
+        whole = whole and 0 < (parts.port or 1) < 65536 and url.isprintable()
+    except (httpx.InvalidURL, ValueError):
         whole = False
     if not whole:
         raise BadParams(f"webhook.url = {url[:80]!r}: an http or https address without a user's name is needed.")
     try:
-        size = len(base64.b64decode(secret.removeprefix("whsec_") + "==", validate=True))
+        # With the padding that base64 has, or without it.
+        digits = secret.removeprefix("whsec_").rstrip("=")
+        size = len(base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True))
     except (binascii.Error, ValueError):
         size = 0
     if size < MIN_SECRET_BYTES:
@@ -75,7 +83,10 @@ async def tell(api: Api) -> None:
             await asyncio.wait_for(api.stopping.wait(), LOOK_S)
         except TimeoutError:
             continue
-    await asyncio.gather(*busy, return_exceptions=True)
+    if busy:  # what is not told by then is told by the next server
+        await asyncio.wait(busy, timeout=STOPPING_S)
+    for task in busy:
+        task.cancel()
 
 
 async def _tell(api: Api, notice: Notice) -> None:
@@ -90,13 +101,13 @@ async def _tell(api: Api, notice: Notice) -> None:
             "webhook-signature": Signer(notice.secret).sign(notice.job_id, now, body),
         }
         await _post(notice.url, headers, body, api.settings.api_private_webhooks)
+        await api.run(notices.told, api.studio.db, notice)
     except NotTold as error:
         log.warning("webhook of job %s: %s", notice.job_id, error)
-        await api.run(notices.not_told, api.studio.db, notice, str(error), again=error.again)
+        with suppress(DbError):  # it is due again by itself
+            await api.run(notices.not_told, api.studio.db, notice, str(error), again=error.again)
     except DbError as error:
         log.warning("webhook of job %s: %s", notice.job_id, error)
-    else:
-        await api.run(notices.told, api.studio.db, notice)
 
 
 def _body(studio: Studio, job_id: str) -> str:
@@ -109,7 +120,7 @@ def _body(studio: Studio, job_id: str) -> str:
 async def _post(url: str, headers: dict[str, str], body: str, may_be_private: bool) -> None:
     """Raises NotTold. The address is looked up once and that very one is called: a second look-up might differ."""
     parts = httpx.URL(url)
-    address = await _address_of(parts.host, parts.port or (443 if parts.scheme == "https" else 80), may_be_private)
+    address = await address_of(parts.host, parts.port or (443 if parts.scheme == "https" else 80), may_be_private)
     called = parts.copy_with(host=address)
     host = parts.netloc.decode()
     async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
@@ -119,10 +130,10 @@ async def _post(url: str, headers: dict[str, str], body: str, may_be_private: bo
                 called,
                 headers={**headers, "host": host},
                 content=body.encode(),
-                extensions={"sni_hostname": parts.host},
+                extensions={"sni_hostname": parts.raw_host.decode()},
             ) as answer:
                 status = answer.status_code
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # the last: no header can hold it
             raise NotTold(f"{host} could not be called: {error or type(error).__name__}.") from None
     if status == 410:
         raise NotTold(f"{host} wants no more of these (410).", again=False)
@@ -130,7 +141,8 @@ async def _post(url: str, headers: dict[str, str], body: str, may_be_private: bo
         raise NotTold(f"{host} answered {status}.")
 
 
-async def _address_of(host: str, port: int, may_be_private: bool) -> str:
+async def address_of(host: str, port: int, may_be_private: bool = False) -> str:
+    """One of the addresses of a host that may be called. Raises NotTold where there is none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -143,7 +155,10 @@ async def _address_of(host: str, port: int, may_be_private: bool) -> str:
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    inner = inner or getattr(address, "sixtofour", None)
-    one = inner or address
-    return one.is_global and not one.is_multicast
+    """Whether it is on the open internet; of an IPv6 address that leads to one of IPv4, whether that one is."""
+    one: ipaddress.IPv4Address | ipaddress.IPv6Address = address
+    if isinstance(address, ipaddress.IPv6Address):
+        one = address.ipv4_mapped or address.sixtofour or address
+        if address in _NAT64:
+            one = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return one.is_global and not one.is_multicast and not one.is_reserved

@@ -141,6 +141,13 @@ class BadValue(DbError):
     """A value that no database can hold or that makes no sense, with what is permitted."""
 
 
+class UnknownExport(BadValue):
+    """There is no exported evening of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no export called {name!r}.")
+
+
 class AlreadyVoted(DbError):
     """This voter has already compared these two pictures, in either order."""
 

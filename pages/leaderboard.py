@@ -20,6 +20,7 @@ from pages.shared.text import esc, label, short
 from ratings.agreement import Share
 from ratings.standings import Rated, Standings
 from studio.engines import engine_title
+from studio.standings import model_title
 
 SHOWN_BEST = 12
 REFRESH_S = 30.0
@@ -115,7 +116,7 @@ def _engines(found: Standings) -> None:
         )
         by_model = chosen == views[1]
     if by_model:
-        charts.ratings([(standings.model_title(rated.name), rated) for rated in found.models])
+        charts.ratings([(model_title(rated.name), rated) for rated in found.models])
     else:
         charts.ratings([(engine_title(rated.name), rated) for rated in found.engines])
     st.caption(

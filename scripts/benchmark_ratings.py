@@ -28,8 +28,8 @@ from db.engine import connect, writing
 from db.schema import jobs, votes
 from db.votes import history, pairs
 from generator.params import validate
-from pages.ratings.standings import Keeper, collected
 from ratings.standings import standings
+from studio.standings import Keeper, collected
 
 SMALL = (500, 1000)
 ENGINES = ("vqgan-clip", "latent-diffusion", "guided-diffusion", "biggan-clip")

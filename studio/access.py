@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from db import artefacts, queue
 from db.artefacts import Artefact, sources
 from db.errors import UnknownArtefact, UnknownJob
-from db.jobs import Job
+from db.jobs import Job, State
+from generator.params import BadParams
 from studio.context import Studio, Submitter
 from studio.errors import NotHost
 
@@ -34,6 +36,16 @@ def job(studio: Studio, submitter: Submitter, job_id: str) -> Job:
     if not may_see(submitter, found):
         raise UnknownJob(job_id)
     return found
+
+
+def finished(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> list[tuple[Job, Artefact]]:
+    """These jobs and their pictures. Raises UnknownJob, and BadParams for one that has no finished picture."""
+    found = [job(studio, submitter, job_id) for job_id in job_ids]
+    files = artefacts.of_jobs(studio.db, [one.id for one in found])
+    for one in found:
+        if one.state != State.SUCCEEDED or "picture" not in files[one.id]:
+            raise BadParams(f"Job {one.id} has no finished picture: it is {one.state}.")
+    return [(one, files[one.id]["picture"]) for one in found]
 
 
 def jobs(

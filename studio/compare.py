@@ -40,7 +40,8 @@ def compare(
     made = cells(engine, base, rows, columns)
     wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
-    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), (str(base["prompt"]),))
+    drawn = (str(base.get("prompt", "")),)
+    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), drawn)
     sheet = NewSheet(kind="compare", prompt="; ".join(prompts), wanted=wanted, layout=layout)
     return submit_sheet(studio, submitter, sheet)[0]
 
@@ -86,8 +87,8 @@ def example(name: str) -> str:
 
 
 def _fields(engine: str) -> dict[str, Field]:
-    """What the form offers for any of the engine's checkpoints, by name."""
-    checkpoints = registry.ENGINES[engine].checkpoints
+    """What the form offers for any of the engine's checkpoints, by name. Raises UnknownName."""
+    checkpoints = registry.lookup("engine", registry.ENGINES, engine).checkpoints
     groups = [group for one in checkpoints for group in fields_of(engine, one, checkpoints).values()]
     return {field.name: field for group in groups for field in group}
 

@@ -5,25 +5,29 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from db import queue
-from db.errors import BadValue
-from db.evening import erasing, moderation
+from db.errors import BadValue, UnknownExport, UnknownVisitor
+from db.evening import erasing, moderation, tables
 from db.evening.archive import Exported, Wanted, write_evening
 from db.evening.erasing import Forgotten
 from db.evening.moderation import Visitor
 from db.evening.usage import Usage
 from db.evening.usage import usage as usage_of
 from db.rules import host_rules
+from db.rules.host_rules import Rules
 from generator import registry
 from studio.access import check_host
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
+from studio.settings_form import checkpoints
 
 CONFIRMATION = "DELETE"
 MAX_TITLE_LENGTH = 100
-_EXPORT = re.compile(r"evening-[0-9-]+\.zip")
+MAX_LOOKED_AT = 1000  # visitors among whom one is found by a name that leads nowhere
+_EXPORT = re.compile(r"evening-[0-9-]{1,40}\.zip")
 
 
 def pause(studio: Studio, submitter: Submitter) -> None:
@@ -68,6 +72,15 @@ def recent_visitors(studio: Studio, submitter: Submitter, *, limit: int = 50) ->
     return moderation.recent(studio.db, limit=limit)
 
 
+def visitor_called(studio: Studio, submitter: Submitter, alias: str) -> Visitor:
+    """The one of the recent visitors whom `tables.alias` calls so. Raises UnknownVisitor."""
+    check_host(submitter)
+    for visitor in moderation.recent(studio.db, limit=MAX_LOOKED_AT):
+        if tables.alias(visitor.id) == alias:
+            return visitor
+    raise UnknownVisitor(alias)
+
+
 def ban(studio: Studio, submitter: Submitter, visitor: str, hide_pictures: bool = False) -> None:
     """A visitor may neither queue nor vote; what they have in progress ends."""
     check_host(submitter)
@@ -97,17 +110,50 @@ def set_engines(
 ) -> None:
     """Which engines visitors see and what a new page shows first. Raises BadValue."""
     check_host(submitter)
-    for name in (*shown, default_engine):
-        registry.lookup("engine", registry.ENGINES, name)
-    if default_engine not in shown or registry.ENGINES[default_engine].makes != "drawing":
-        raise BadValue(f"{engine_title(default_engine)} is what a new page starts with, so visitors must see it.")
-    withheld = [name for name in may_be_withheld() if name not in shown]
     host_rules.change(
         studio.db,
-        withheld=withheld or None,
+        withheld=_withheld(shown, default_engine),
         default_engine=default_engine,
         default_checkpoint=default_checkpoint or None,
     )
+
+
+@dataclass(frozen=True)
+class NewRules:
+    """All that the host sets, at once. None: as configured. shown: the engines that visitors may use."""
+
+    max_queued: int | None
+    max_per_hour: int | None
+    refused_words: Sequence[str]
+    shown: Sequence[str]
+    default_engine: str | None
+    default_checkpoint: str | None
+
+
+def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
+    """Set all of them or none; the rules as they are then. Raises BadValue, UnknownName."""
+    check_host(submitter)
+    first = wanted.default_engine or studio.settings.default_engine
+    withheld = _withheld(wanted.shown, first)
+    if wanted.default_checkpoint is not None:
+        registry.lookup("checkpoint", dict.fromkeys(checkpoints(studio, first)), wanted.default_checkpoint)
+    return host_rules.change(
+        studio.db,
+        max_queued=wanted.max_queued,
+        max_per_hour=wanted.max_per_hour,
+        refused_words=host_rules.words_of("\n".join(wanted.refused_words)) or None,
+        withheld=withheld,
+        default_engine=wanted.default_engine,
+        default_checkpoint=wanted.default_checkpoint,
+    )
+
+
+def _withheld(shown: Sequence[str], first: str) -> list[str] | None:
+    for name in (*shown, first):
+        registry.lookup("engine", registry.ENGINES, name)
+    if first not in shown or registry.ENGINES[first].makes != "drawing":
+        raise BadValue(f"{engine_title(first)} is what a new page starts with, so visitors must see it.")
+    return [name for name in may_be_withheld() if name not in shown] or None
 
 
 def may_be_withheld() -> list[str]:
@@ -139,22 +185,27 @@ def exports(studio: Studio, submitter: Submitter) -> list[Path]:
 
 
 def read_export(studio: Studio, submitter: Submitter, name: str) -> Callable[[], bytes]:
-    """What reads one zip when the host's browser fetches it, by then outside the session. BadValue for other files."""
+    """What reads one zip when the host's browser fetches it, by then outside the session. Raises UnknownExport."""
     check_host(submitter)
     return _export(studio, name).read_bytes
 
 
-def delete_export(studio: Studio, submitter: Submitter, name: str) -> None:
-    """Remove one zip. Raises BadValue for any other file."""
+def export_path(studio: Studio, submitter: Submitter, name: str) -> Path:
+    """Where one zip is. Raises UnknownExport for any other file."""
     check_host(submitter)
-    _export(studio, name).unlink()
+    return _export(studio, name)
+
+
+def delete_export(studio: Studio, submitter: Submitter, name: str) -> None:
+    """Remove one zip. Raises UnknownExport for any other file."""
+    check_host(submitter)
+    _export(studio, name).unlink(missing_ok=True)
 
 
 def _export(studio: Studio, name: str) -> Path:
-    path = studio.settings.exports_dir / name
-    if not _EXPORT.fullmatch(name) or not path.is_file():
-        raise BadValue(f"There is no export called {name!r}.")
-    return path
+    if not _EXPORT.fullmatch(name) or not (studio.settings.exports_dir / name).is_file():
+        raise UnknownExport(name)
+    return studio.settings.exports_dir / name
 
 
 def forget(studio: Studio, submitter: Submitter, typed: str) -> Forgotten:

@@ -1,16 +1,17 @@
-"""Pictures of a sheet in the order in which CLIP sees a prompt in them."""
+"""Pictures in the order in which CLIP sees a prompt in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from db.jobs import Job
+from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import Submission
 from generator.params import validate_job
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
-from studio.submit import check_sources, new_job
+from studio.submit import check_sources, enqueue, new_job
 
 
 def rank(
@@ -27,18 +28,26 @@ def rank(
 
     once: a sheet that has been ranked is not ranked again, unless that failed a while ago.
     """
-    if len(pictures) < 2:
-        raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
-    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
-    check_sources(studio, params)
-    new = new_job(studio, "rank", params)
     return submissions.add_about(
         studio.db,
         sheet.id,
-        new,
+        _ranking(studio, pictures, prompt, clip),
         submitter=submitter.id,
         label="ranking",
         once=once,
         limits=studio.limits_of(submitter),
         order=submitter.order,
     )
+
+
+def rank_any(studio: Studio, submitter: Submitter, pictures: Sequence[str], *, prompt: str, clip: Sequence[str]) -> Job:
+    """Rank any pictures, named by the ids of their artefacts. Raises BadParams, TooManyQueued."""
+    return enqueue(studio, submitter, _ranking(studio, pictures, prompt, clip))
+
+
+def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequence[str]) -> NewJob:
+    if len(pictures) < 2:
+        raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
+    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
+    check_sources(studio, params)
+    return new_job(studio, "rank", params)

@@ -55,7 +55,7 @@ def _kept(job: Job, engine: str) -> dict[str, Any]:
         return dict(job.params)
     values: dict[str, Any] = {"prompt": job.prompt}
     style = job.params.get("style")
-    checkpoint = registry.checkpoint(registry.ENGINES[engine].checkpoints[0])
+    checkpoint = registry.checkpoint(registry.lookup("engine", registry.ENGINES, engine).checkpoints[0])
     if style in registry.STYLES and checkpoint.styled:  # elsewhere a style may be any words
         values["style"] = style
     return values

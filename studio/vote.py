@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from db import votes
@@ -13,11 +15,30 @@ from studio.context import Studio, Submitter
 if TYPE_CHECKING:
     from ratings.pairing import Pool
 
+POOL_S = 5.0
+
 
 def pool(studio: Studio) -> Pool:
     """Pictures to deal pairs from; it serves everybody and may be kept for some seconds."""
     # What was upscaled is the same picture again, and a ranking is none.
     return pairs.pool(studio.db, registry.drawing_engines())
+
+
+class Dealer:
+    """Deals pairs from a pool that serves all who vote for POOL_S: one for each process."""
+
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+        self._made_at = 0.0
+        self._making = threading.Lock()
+
+    def next_pair(self, studio: Studio, submitter: Submitter) -> tuple[Job, Job] | None:
+        """As `next_pair`."""
+        with self._making:
+            if self._pool is None or time.monotonic() - self._made_at > POOL_S:
+                self._pool, self._made_at = pool(studio), time.monotonic()
+            among = self._pool
+        return next_pair(studio, submitter, among)
 
 
 def next_pair(studio: Studio, submitter: Submitter, among: Pool | None = None) -> tuple[Job, Job] | None:

@@ -18,7 +18,7 @@ from studio.context import Studio, Submitter
 router = APIRouter(tags=["artefacts"])
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_BINARY = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}  # a picture, a film or JSON
 
 
 @router.get("/artefacts/{artefact_id}")

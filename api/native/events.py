@@ -31,12 +31,21 @@ router = APIRouter(tags=["jobs"])
 PING_S = 15
 AGAIN_MS = 1000  # after which a client that lost the connection comes back
 _ID = re.compile(r"(\d{1,15})\.(\d{1,9})")
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["state", "progress", "preview", "done", "gone"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 
 
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}},
 )
 async def follow_job(
     api: Opened,

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +29,7 @@ from studio.uploads import SETTINGS, Upload, keep_one
 router = APIRouter(tags=["jobs"])
 
 MAX_PAGE = 100
+T = TypeVar("T")
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -54,11 +55,18 @@ class WebhookShape(BaseModel):
     )
 
 
-class NewDrawing(BaseModel):
+class Told(BaseModel):
+    """A request whose jobs' ends may be told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    webhook: WebhookShape | None = None
+
+
+class NewDrawing(Told):
     """Pictures of one prompt."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"engine": "latent-diffusion", "params": {"prompt": "a red heart"}, "pictures": 1}]
         },
@@ -77,7 +85,6 @@ class NewDrawing(BaseModel):
         description=f"Pictures in base64 or as data URIs, by the setting they are for: {', '.join(SETTINGS)}.",
     )
     parent_id: str | None = Field(None, max_length=32, description="The job that this goes on from.")
-    webhook: WebhookShape | None = None
 
 
 @router.post("/jobs", status_code=201)
@@ -85,13 +92,12 @@ async def create_jobs(
     api: Opened, who: Asker, request: Request, response: Response, new: NewDrawing, key: IdempotencyKey = None
 ) -> JobsShape:
     """Queue a picture, or several of the same prompt as one sheet: all of them or none."""
-    hook = webhooks.checked(new.webhook.url, new.webhook.secret) if new.webhook else None
-    who = ordered(who, request, new, key, hook)
+    who = ordered(who, request, new, key)
 
     def create(studio: Studio) -> list[Job]:
         uploads = {name: [pictures.decoded(name, text) for text in some] for name, some in new.uploads.items()}
         if new.parent_id is not None:
-            access.job(studio, who.submitter, new.parent_id)
+            seen(studio, who.submitter, new.parent_id)
         engine, values = begun(studio, new.engine, new.params)
         return submit(studio, who.submitter, Wish(engine, values, new.pictures, uploads, new.parent_id))
 
@@ -145,7 +151,9 @@ async def wait_for_job(
     who: Reader,
     request: Request,
     job_id: str,
-    timeout_s: Annotated[float, Query(ge=0, le=300, description="Answered after so long at the latest.")] = 30.0,
+    timeout_s: Annotated[
+        float, Query(ge=0, le=300, allow_inf_nan=False, description="Answered after so long at the latest.")
+    ] = 30.0,
 ) -> JobShape:
     """A job as it is when it has ended, or when the time is over."""
     await api.ask(seen, who.submitter, job_id)
@@ -227,22 +235,33 @@ def begun(studio: Studio, engine: str | None, params: dict[str, Any]) -> tuple[s
     return engine, {"checkpoint": checkpoint, **params}
 
 
-def ordered(
-    who: Caller, request: Request, body: BaseModel | None, key: str | None, webhook: queue.Webhook | None = None
-) -> Caller:
-    """The caller with what came along with this request: its idempotency key, and whom to tell at the end."""
+def ordered(who: Caller, request: Request, body: BaseModel | None, key: str | None) -> Caller:
+    """The caller with what came along with this request: its idempotency key, and whom to tell at the end.
+
+    Raises BadParams for a webhook that nobody can be told at.
+    """
     what = json.dumps([request.url.path, body.model_dump(mode="json") if body else None], sort_keys=True)
-    return who.ordering(key, hashlib.sha256(what.encode()).hexdigest(), webhook)
+    asked = body.webhook if isinstance(body, Told) else None
+    hook = webhooks.checked(asked.url, asked.secret) if asked else None
+    return who.ordering(key, hashlib.sha256(what.encode(errors="surrogatepass")).hexdigest(), hook)
 
 
 async def once(api: Api, who: Caller, make: Callable[[Studio], list[Job]]) -> tuple[list[Job], bool]:
     """The jobs that `make` queues; those of the first time, and True, where the same request was made before."""
+    return await once_as(api, who, make, lambda studio, before: before)
 
-    def made(studio: Studio) -> tuple[list[Job], bool]:
+
+async def once_as(
+    api: Api, who: Caller, make: Callable[[Studio], T], found: Callable[[Studio, list[Job]], T]
+) -> tuple[T, bool]:
+    """What `make` answers, which queues jobs; where the same request was made before, what `found` answers from the
+    jobs of the first time, and True."""
+
+    def made(studio: Studio) -> tuple[T, bool]:
         try:
             queue.check_order(studio.db, who.submitter.id, who.submitter.order)
             return make(studio), False
         except AlreadyOrdered as before:
-            return [queue.get(studio.db, job_id) for job_id in before.job_ids], True
+            return found(studio, [queue.get(studio.db, job_id) for job_id in before.job_ids]), True
 
     return await api.ask(made)

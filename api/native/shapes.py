@@ -153,15 +153,15 @@ def job_of(studio: Studio, submitter: Submitter, job: Job) -> JobShape:
 def sheet_of(studio: Studio, submitter: Submitter, found: Submission, everyone: Sequence[Member]) -> SheetShape:
     """A sheet as far as they may see it."""
     seen = [member for member in everyone if may_see(submitter, member.job)]
-    shaped = dict(zip(seen, jobs_of(studio, submitter, [member.job for member in seen]), strict=True)) if seen else {}
+    shaped = list(zip(seen, jobs_of(studio, submitter, [member.job for member in seen]), strict=True))
     return SheetShape(
         id=found.id,
         kind=found.kind,
         prompt=found.prompt,
         layout=found.layout,
         labels=[member.label for member in seen if member.cell is not None],
-        jobs=[shape for member, shape in shaped.items() if member.cell is not None],
-        rankings=[shape for member, shape in shaped.items() if member.cell is None],
+        jobs=[shape for member, shape in shaped if member.cell is not None],
+        rankings=[shape for member, shape in shaped if member.cell is None],
         created_at=at(found.created_at),
         url=f"{ROOT}/sheets/{found.id}",
     )

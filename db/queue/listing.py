@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from db.engine import reading, writing
 from db.errors import UnknownJob
-from db.jobs import Job, State, from_row, normalise
+from db.jobs import LIVE, Job, State, from_row, normalise
 from db.queue.fair_order import service_order
 from db.schema import events as events_table
 from db.schema import jobs
@@ -173,6 +173,17 @@ def counts(db: sa.Engine) -> dict[State, int]:
     with reading(db) as conn:
         rows = conn.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).all()
     return {state: 0 for state in State} | {State(state): n for state, n in rows}
+
+
+def live_of(db: sa.Engine, submitter: str) -> dict[State, int]:
+    """How many jobs of a submitter wait and run."""
+    with reading(db) as conn:
+        rows = conn.execute(
+            sa.select(jobs.c.state, sa.func.count())
+            .where(jobs.c.submitter == submitter, jobs.c.state.in_(LIVE))
+            .group_by(jobs.c.state)
+        ).all()
+    return {state: 0 for state in LIVE} | {State(state): n for state, n in rows}
 
 
 def events(db: sa.Engine, job_id: str) -> list[Event]:

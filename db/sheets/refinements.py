@@ -106,6 +106,15 @@ def get(db: sa.Engine, refinement_id: str) -> Refinement:
     return Refinement(**row._mapping)
 
 
+def of_submission(db: sa.Engine, submission_id: str) -> str:
+    """The id of the refinement that this sheet is a row of. Raises UnknownSubmission."""
+    with reading(db) as conn:
+        found = conn.scalar(sa.select(stages.c.refinement_id).where(stages.c.submission_id == submission_id))
+    if found is None:
+        raise UnknownSubmission(submission_id)
+    return str(found)
+
+
 def stages_of(db: sa.Engine, refinement_id: str) -> list[Stage]:
     """Its rows, the first one first."""
     with reading(db) as conn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import streamlit as st
 
@@ -24,6 +23,7 @@ from pages.shared.text import duration, esc, label, quoted, short
 from studio import access, submit
 from studio.context import Submitter
 from studio.engines import engine_title, makes
+from studio.standing import taken
 
 SHOWN_WAITING = 6
 SHOWN_ENDED = 6
@@ -199,11 +199,6 @@ def _places(database_url: str) -> dict[str, Place]:
     # Shared by all visitors: an estimate plays the whole queue forward.
     db = the_studio().db
     return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MAX_WAITING)])
-
-
-def taken(job: Job) -> float:
-    """Seconds from the start of the last attempt to now or the end."""
-    return (job.finished_at or time.time()) - (job.started_at or job.created_at)
 
 
 def time_left(job: Job) -> float | None:

@@ -28,6 +28,7 @@ from pages.shared.visitor import names_of
 from studio import access
 from studio.context import Submitter
 from studio.engines import engine_title, makes
+from studio.standing import taken
 from studio.submit import run_again
 
 DOWNLOADS = {
@@ -219,7 +220,7 @@ def _facts(job: Job, files: dict[str, Artefact]) -> None:
     made[_("Steps")] = _("{done} of {total}", done=job.step, total=job.total_steps)
     made[_("Submitted")] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
     if job.finished_at and job.started_at:
-        made[_("Took")] = duration(job_card.taken(job))
+        made[_("Took")] = duration(taken(job))
     if job.state == State.SUCCEEDED:
         tally = votes.tallies(the_studio().db, [job.id])[job.id]
         if tally.wins + tally.losses + tally.ties:

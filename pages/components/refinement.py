@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
 
-from db.artefacts import Artefact
 from db.errors import UnknownRefinement
 from db.jobs import Job, State
 from db.sheets import refinements
 from db.sheets.refinements import Refinement, Stage
 from db.sheets.submissions import Member
-from pages.components import job_card
+from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
-from pages.components.sheet import KINDS, Files, ranked_places, rankings_of, standing
+from pages.components.sheet import KINDS, standing
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.frame import scroll_to
@@ -38,7 +36,9 @@ from studio.refine import (
     upscale_marked,
     vary_marked,
 )
-from studio.sheets import cancel_all, is_live, pictures_of, still_theirs
+from studio.rows import Row
+from studio.rows import row as row_as_shown
+from studio.sheets import cancel_all, is_live, still_theirs
 
 LOOK_S = 3.0  # how often a page asks whether another device has changed something
 SEEN = "refinement_version"
@@ -53,31 +53,6 @@ RATES = {
     0.15: N_("far"),
     0.0: N_("very far"),
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row as it is drawn: its pictures in their order, the rankings about it, what is finished and what is marked."""
-
-    stage: Stage
-    members: list[Member]
-    rankings: list[Job]
-    files: Files
-    places: dict[str, tuple[int, float]]
-    marks: set[str]
-
-    @property
-    def pictures(self) -> dict[str, Artefact]:
-        """The finished pictures, by job."""
-        done = (member.job.id for member in self.members if member.job.state == State.SUCCEEDED)
-        return {job_id: self.files[job_id]["picture"] for job_id in done}
-
-    @property
-    def marked(self) -> Marked:
-        """Those of them that are marked, with their jobs."""
-        found = self.pictures
-        chosen = (member.job for member in self.members if member.job.id in self.marks)
-        return [(job, found[job.id]) for job in chosen if job.id in found]
 
 
 def show(refinement_id: str, visitor: Submitter) -> None:
@@ -133,10 +108,7 @@ def _row(found: Refinement, stage: Stage, visitor: Submitter, live: bool) -> Non
 
 def _as_drawn(found: Refinement, stage: Stage, visitor: Submitter, everyone: list[Member]) -> Row:
     files = files_of([member.job.id for member in everyone])
-    rankings = [member.job for member in rankings_of(everyone)]
-    places, drawn = ranked_places(rankings, files), pictures_of(visitor, everyone)
-    members = sorted(drawn, key=lambda member: places.get(member.job.id, (len(drawn), 0.0))[0])
-    return Row(stage, members, rankings, files, places, refinements.marks_of(the_studio().db, found.id))
+    return row_as_shown(the_studio(), visitor, found, stage, everyone, files, results.read)
 
 
 def _tile(found: Refinement, row: Row, job: Job, number: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import streamlit as st
@@ -18,6 +17,7 @@ from pages.shared.studio import the_studio
 from studio import access
 from studio.context import Submitter
 from studio.engines import engine_title
+from studio.standing import result_of
 
 
 def show(job: Job, document: Artefact | None, visitor: Submitter) -> None:
@@ -36,7 +36,7 @@ def show(job: Job, document: Artefact | None, visitor: Submitter) -> None:
 def read(document: Artefact | None) -> dict[str, Any] | None:
     """The `result` of a result document, None where it is not there."""
     data = load(document)
-    return None if data is None else json.loads(data)["result"]
+    return None if data is None else result_of(data)
 
 
 def _ranking(found: dict[str, Any], visitor: Submitter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
@@ -26,6 +27,8 @@ from studio.access import may_see
 from studio.context import Submitter
 from studio.limits import is_offered
 from studio.rank import rank
+from studio.standing import Files, Places, Score, Seconds, ranked_places, rankings_of
+from studio.standing import standing as standing_of
 
 KINDS = {
     "candidates": N_("Candidates"),
@@ -33,7 +36,6 @@ KINDS = {
     "compare": N_("Comparison"),
     "enlarged": N_("Upscaled"),
 }
-Files = dict[str, dict[str, Artefact]]
 
 
 def show(sheet_id: str, visitor: Submitter) -> None:
@@ -64,7 +66,7 @@ def _body(sheet: Submission, visitor: Submitter, live: bool) -> None:
         members = sheets.pictures_of(visitor, everyone)
         rankings = [m.job for m in rankings_of(everyone) if may_see(visitor, m.job)]
         files = files_of([member.job.id for member in everyone])
-        places = ranked_places(rankings, files)
+        places = ranked_places(rankings, files, results.read)
         st.html(f'<div class="t2i-prompt whole">{esc(sheet.prompt)}</div>')
         done = sum(member.job.state == State.SUCCEEDED for member in members)
         name = names_of([members[0].job]).get(sheet.submitter)
@@ -79,28 +81,12 @@ def _body(sheet: Submission, visitor: Submitter, live: bool) -> None:
         _tiles(sheet, members, files, places)
 
 
-def rankings_of(everyone: list[Member]) -> list[Member]:
-    """The rankings of a sheet, the newest last."""
-    return [member for member in everyone if member.cell is None and member.job.engine == "rank"]
-
-
-def ranked_places(rankings: list[Job], files: Files) -> dict[str, tuple[int, float]]:
-    """(place from 1, score) of each job in the newest ranking that is done."""
-    job_of = {found["picture"].id: job_id for job_id, found in files.items() if "picture" in found}
-    for job in reversed(rankings):
-        result = results.read(files[job.id].get("result"))
-        if result is not None:
-            ranking = [entry for entry in result["ranking"] if entry["picture"] in job_of]
-            return {job_of[e["picture"]]: (place, e["score"]) for place, e in enumerate(ranking, start=1)}
-    return {}
-
-
 def _actions(
     sheet: Submission,
     members: list[Member],
     rankings: list[Job],
     files: Files,
-    places: dict[str, tuple[int, float]],
+    places: Places,
     visitor: Submitter,
 ) -> None:
     pictures = [files[m.job.id]["picture"].id for m in members if "picture" in files[m.job.id]]
@@ -172,7 +158,7 @@ def _cancel(job_ids: list[str], visitor: Submitter) -> None:
         sheets.cancel_all(the_studio(), visitor, job_ids)
 
 
-def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[str, tuple[int, float]]) -> None:
+def _tiles(sheet: Submission, members: list[Member], files: Files, places: Places) -> None:
     rows = sheet.layout.get("rows")
     if sheet.kind != "compare" or rows is None:
         with st.grid("auto", min_column_width=155, key="sheet"):
@@ -189,7 +175,7 @@ def _tiles(sheet: Submission, members: list[Member], files: Files, places: dict[
                     _tile(member, files[member.job.id], places)
 
 
-def _tile(member: Member, files: dict[str, Artefact], places: dict[str, tuple[int, float]]) -> None:
+def _tile(member: Member, files: Mapping[str, Artefact], places: Places) -> None:
     job = member.job
     with st.container(key=f"tile_{job.id}"):
         data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
@@ -205,18 +191,16 @@ def _tile(member: Member, files: dict[str, Artefact], places: dict[str, tuple[in
         st.html(f'<div class="t2i-meta">{esc(standing(job, places))}</div>')
 
 
-def standing(job: Job, places: dict[str, tuple[int, float]]) -> str:
-    """Place, score and time of a picture, or how far it is."""
-    if job.state == State.QUEUED:
-        return _("Waiting")
-    if job.state == State.RUNNING:
-        return _("Step {step} of {total}", step=job.step, total=job.total_steps)
-    if job.state != State.SUCCEEDED:
-        return _("Failed. {reason}", reason=job.error) if job.state == State.FAILED else _("Cancelled")
-    place, score = places.get(job.id, (None, job.score))
-    parts = [] if place is None else [_("No. {place}", place=place)]
-    parts += [] if score is None else [_("score {score}", score=number(score, ".3f"))]
-    return " · ".join([*parts, duration(job_card.taken(job))])
+def standing(job: Job, places: Places) -> str:
+    """Place, score and time of a picture, or how far it is, in the visitor's language."""
+    pieces = standing_of(job, places)
+    return " · ".join(_(sentence, **{name: _shown(value) for name, value in vs.items()}) for sentence, vs in pieces)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Score):
+        return number(value.value, ".3f")
+    return duration(value.value) if isinstance(value, Seconds) else value
 
 
 def _open(job_id: str) -> None:

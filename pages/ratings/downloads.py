@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -10,6 +9,7 @@ import streamlit as st
 from db.evening import tables
 from pages.shared.language import N_, _, number
 from pages.shared.studio import the_studio
+from studio.downloads import FILES, lines, media_type
 
 TITLES = {"votes": N_("Votes"), "jobs": N_("Jobs")}
 
@@ -18,13 +18,13 @@ def buttons() -> None:
     """The four downloads, and what is in them."""
     st.header(_("Take it home"), anchor=False)
     with st.container(horizontal=True, gap="small", key="take_home"):
-        for name, make in FILES.items():
+        for name in FILES:
             what, kind = name.split(".")
             st.download_button(
                 f"{_(TITLES[what])} ({kind.upper()})",
                 partial(file, name),
                 file_name=name,
-                mime="text/csv" if make is _csv else "application/json",
+                mime=media_type(name),
                 key=f"take_{what}_{kind}",
                 icon=":material/download:",
                 on_click="ignore",
@@ -46,27 +46,4 @@ def file(name: str) -> bytes:
 
 @st.cache_data(ttl=60.0, max_entries=4, show_spinner=False)
 def _file(name: str, withheld: str) -> bytes:
-    return FILES[name](name.split(".")[0])
-
-
-def _csv(what: str) -> bytes:
-    db = the_studio().db
-    votes = what == "votes"
-    rows = tables.votes(db) if votes else tables.jobs(db)
-    # With the mark in front, Excel reads the file as UTF-8.
-    return (
-        "\ufeff".encode() + "".join(tables.as_csv(tables.VOTE_COLUMNS if votes else tables.JOB_COLUMNS, rows)).encode()
-    )
-
-
-def _json(what: str) -> bytes:
-    db = the_studio().db
-    return "".join(tables.as_json(tables.votes(db) if what == "votes" else tables.jobs(db))).encode()
-
-
-FILES: dict[str, Callable[[str], bytes]] = {
-    "votes.csv": _csv,
-    "votes.json": _json,
-    "jobs.csv": _csv,
-    "jobs.json": _json,
-}
+    return "".join(lines(the_studio(), name)).encode()

@@ -7,6 +7,7 @@ import re
 import time
 
 from pages.shared.language import _, ngettext
+from studio.standing import duration as duration_of
 
 
 def esc(text: object) -> str:
@@ -35,12 +36,8 @@ def quoted(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """About how long, in words: 8 s, 3 min, 2 h."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
     if seconds < 36 * 3600:
-        return f"{round(seconds / 3600)} h"
+        return duration_of(seconds)
     return ngettext("{n} day", "{n} days", round(seconds / 86400))
 
 

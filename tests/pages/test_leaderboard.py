@@ -12,8 +12,11 @@ from db import queue, votes
 from db.evening.erasing import forget_everything
 from db.jobs import Job
 from db.rules import host_rules
-from pages.ratings import downloads, standings
+from pages.ratings import downloads
+from pages.ratings.standings import keeper as the_keeper
 from pages.shared.navigation import LEADERBOARD
+from ratings.standings import Ballots, Standings
+from studio import standings
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown
 
@@ -83,7 +86,7 @@ def test_ratings_are_not_worked_out_on_every_view(
     monkeypatch.setattr(standings, "REST_S", 0.0)
     monkeypatch.setattr(standings, "REST_TIMES", 0)
     monkeypatch.setattr(standings, "NEWER_WAIT_S", 10.0)
-    keeper = standings.keeper()
+    keeper = the_keeper()
     keeper._due = 0.0
     open_page(PAGE)
     assert len(worked) == 1
@@ -98,7 +101,7 @@ def test_many_votes_do_not_keep_the_first_visitor_waiting(
     compared(studio)
     whole, asked = standings.standings, threading.Event()
 
-    def slow(found: standings.Ballots) -> standings.Standings:
+    def slow(found: Ballots) -> Standings:
         asked.wait(20)
         return whole(found)
 
@@ -145,9 +148,9 @@ def test_votes_and_jobs_can_be_taken_home(studio: Studio, open_page: OpenPage) -
     compared(studio)
     app = open_page(PAGE)
     assert len(app.get("download_button")) == 4
-    jobs = json.loads(downloads.FILES["jobs.json"]("jobs"))
+    jobs = json.loads(downloads.file("jobs.json"))
     assert {job["prompt"] for job in jobs} == {"a <b>heart</b>", "a rocket", "=a+star"}
-    table = downloads.FILES["jobs.csv"]("jobs").decode("utf-8-sig")
+    table = downloads.file("jobs.csv").decode("utf-8-sig")
     assert ",'=a+star," in table
-    assert len(downloads.FILES["votes.csv"]("votes").splitlines()) == 37
-    assert len(json.loads(downloads.FILES["votes.json"]("votes"))) == 36
+    assert len(downloads.file("votes.csv").splitlines()) == 37
+    assert len(json.loads(downloads.file("votes.json"))) == 36

@@ -13,8 +13,8 @@ from db.engine import connect, writing
 from db.errors import AlreadyVoted, TooFast
 from db.schema import votes as votes_table
 from db.votes import casting, history, pairs
-from pages.ratings.standings import collected
 from ratings.standings import Standings, standings
+from studio.standings import collected
 from tests.contract.queue_steps import add, take
 
 PICTURES = 8

@@ -1,0 +1,38 @@
+"""The native API's addresses, all of them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.native import (
+    artefacts,
+    catalogue,
+    chains,
+    comparisons,
+    events,
+    host,
+    host_data,
+    jobs,
+    queue,
+    refinements,
+    sheets,
+    votes,
+)
+
+MATTERS = (
+    jobs,
+    chains,
+    events,
+    sheets,
+    comparisons,
+    refinements,
+    artefacts,
+    catalogue,
+    queue,
+    votes,
+    host,
+    host_data,
+)
+router = APIRouter()
+for matter in MATTERS:
+    router.include_router(matter.router)

@@ -1,0 +1,316 @@
+"""Ask the API for everything its OpenAPI document describes, in every wrong and right way, and see what it answers.
+
+    python scripts/fuzz_api.py [--cases 2000] [--seed 1] [--database URL]
+
+A server is started on an empty studio in a temporary folder, a few pictures are put there, and schemathesis makes the
+requests, with a key of the host: half of them as described, half of them not. Told is every answer of 5xx, with an
+undocumented status or content type, or of another shape than the document says. Exit status 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import requests  # noqa: E402
+import schemathesis  # noqa: E402
+from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
+from hypothesis import seed as seeded  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from hypothesis.errors import Unsatisfiable  # noqa: E402
+from PIL import Image  # noqa: E402
+from schemathesis.core.failures import FailureGroup  # noqa: E402
+from schemathesis.generation import GenerationMode  # noqa: E402
+from schemathesis.specs.openapi.checks import (  # noqa: E402
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from db import artefacts, queue  # noqa: E402
+from db.artefacts import Store  # noqa: E402
+from db.engine import connect  # noqa: E402
+from db.rules import keys  # noqa: E402
+from scripts.full_studio import ask  # noqa: E402
+
+CASES = 2000
+WAIT_S = 0.2  # what a request may wait for a job
+TIMEOUT_S = 60.0
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+ODD: list[Any] = [
+    *("\x00", "a \x00 b", "\ud800", "\udc00\ud800", "x" * 20_000, "1e999", "../../etc/passwd", "{}", "%s", "\u202e"),
+    *(float("nan"), float("inf"), -1, 0, 10**400, -(2**63), 1e308, True, None, [], {}, [[[[[]]]]], {"\x00": "\ud800"}),
+]
+MODES = {"as described": GenerationMode.POSITIVE, "otherwise": GenerationMode.NEGATIVE}
+
+
+@dataclass
+class Found:
+    """How many requests were made, what was answered, and what was wrong with it."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    endpoints: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def fuzz(address: str, headers: dict[str, str], *, per_endpoint: int, seed: int = 1) -> Found:
+    """Ask for every endpoint about so many times."""
+    schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers)
+    found, known = Found(), names_of_things(address, headers)
+    session = requests.Session()
+    for one in schema.get_all_operations():
+        operation = one.ok()
+        found.endpoints += 1
+        for name, mode in MODES.items():
+            made = _strategy(operation, mode)
+            if made is not None:
+                ask_for = _asker(found, known, session, headers, f"{operation.label} {name}")
+                _run(ask_for, made, max(per_endpoint // len(MODES), 1), seed, found, operation.label)
+    return found
+
+
+def names_of_things(address: str, headers: dict[str, str]) -> dict[str, list[str]]:
+    """What there is, by the name of the parameter that it goes into: else nothing but 404 would be seen."""
+
+    def get(path: str) -> Any:
+        answer = requests.get(f"{address}/api/v1/{path}", headers=headers, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.json()
+
+    jobs = get("jobs?limit=100&what=all")["jobs"]
+    finished = [job["id"] for job in jobs if job["state"] == "succeeded"]
+    files = [file["id"] for job in jobs for file in job["files"]]
+    engines = [engine["name"] for engine in get("engines")["engines"]]
+    everything = [job["id"] for job in jobs]
+    return {
+        "job_id": everything,
+        "parent_id": finished,
+        "ended_job_id": finished,
+        "job_ids": everything,
+        "left_id": finished,
+        "right_id": finished,
+        "artefact_id": files,
+        "pictures": files,
+        "sheet_id": [sheet["id"] for sheet in get("sheets")["sheets"]],
+        "refinement_id": [one["id"] for one in get("refinements")["refinements"]],
+        "handle": [one["handle"] for one in get("host/visitors")["visitors"]],
+        "engine": engines,
+        "name": [*engines, *(one["name"] for one in get("checkpoints")["checkpoints"]), "ViT-B/32"],
+        "place": ["1"],
+    }
+
+
+def _strategy(operation: Any, mode: GenerationMode) -> Any:
+    try:
+        made = operation.as_strategy(generation_mode=mode)
+        made.validate()
+        return None if made.is_empty else made
+    except Exception:  # there is nothing to get wrong where nothing is asked for
+        if mode == GenerationMode.POSITIVE:
+            raise
+        return None
+
+
+def _asker(found: Found, known: dict[str, list[str]], session: requests.Session, headers: dict[str, str], label: str):  # type: ignore[no-untyped-def]
+    def ask_for(case: Any, choice: int) -> None:
+        if choice % 2:
+            _made_real(case, known, choice // 2)
+        _bounded(case, known, choice // 2)
+        try:
+            answer = _sent(case, session, headers, choice // 2)
+        except (ValueError, UnicodeError, requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
+            return  # no client can send that
+        except requests.RequestException as error:
+            found.wrong.append(f"{label}: no answer: {error!r}\n{case.as_curl_command()}")
+            return
+        found.statuses[answer.status_code] += 1
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except FailureGroup as failures:
+            found.wrong += [f"{label}: {one}\n{case.as_curl_command()[:1500]}" for one in failures.exceptions]
+
+    return ask_for
+
+
+def _sent(case: Any, session: requests.Session, headers: dict[str, str], choice: int) -> requests.Response:
+    """The answer; every third body goes out with a value in it that no schema makes."""
+    if not isinstance(case.body, dict) or not case.body or choice % 3:
+        answer: requests.Response = case.call(session=session, headers=headers, timeout=TIMEOUT_S)
+        return answer
+    wanted = case.as_transport_kwargs(headers={**headers, "content-type": "application/json"})
+    wanted.pop("json", None)
+    wanted["data"] = json.dumps(_odd(case.body, choice // 3))
+    return session.request(**wanted, timeout=TIMEOUT_S)
+
+
+def _odd(body: dict[str, Any], choice: int) -> dict[str, Any]:
+    """The body with one of ODD in it, at the top or further in."""
+    name = sorted(body, key=str)[choice % len(body)]
+    inner = body[name]
+    if isinstance(inner, dict) and inner and choice % 2:
+        return {**body, name: _odd(inner, choice // 2)}
+    odd = ODD[choice // len(body) % len(ODD)]
+    return {**body, name: [odd] if isinstance(inner, list) else odd}
+
+
+def _run(ask_for: Any, cases: Any, count: int, seed: int, found: Found, label: str) -> None:
+    test = given(case=cases, choice=st.integers(0, 2**16))(ask_for)
+    quiet = settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        seeded(seed)(quiet(test))()
+    except Unsatisfiable:
+        return
+
+
+def _made_real(case: Any, known: dict[str, list[str]], choice: int) -> None:
+    """Put names of what there is where names go."""
+    for place in (case.path_parameters, case.query):
+        for name in place or {}:
+            if known.get(name):
+                place[name] = known[name][choice % len(known[name])]
+    if isinstance(case.body, dict):
+        case.body = _real(case.body, known, choice)
+
+
+def _real(body: dict[str, Any], known: dict[str, list[str]], choice: int) -> dict[str, Any]:
+    made = dict(body)
+    for name, value in body.items():
+        there = known.get(name) or []
+        if isinstance(value, dict):
+            made[name] = {"prompt": "a red heart", **value} if name == "params" else _real(value, known, choice)
+        elif isinstance(value, list) and there:
+            made[name] = [there[(choice + n) % len(there)] for n in range(1 + choice % 5)]
+        elif isinstance(value, str) and there:
+            made[name] = there[choice % len(there)]
+    return made
+
+
+def _bounded(case: Any, known: dict[str, list[str]], choice: int) -> None:
+    """A stream ends with its job, and a wait may be long: neither is waited for. Nothing is deleted for good."""
+    path = case.operation.path
+    if path.endswith("/events"):
+        ended = known["ended_job_id"]
+        if case.path_parameters["job_id"] in known["job_id"]:
+            case.path_parameters["job_id"] = ended[choice % len(ended)]
+    if path.endswith("/wait") and isinstance(case.query, dict) and isinstance(case.query.get("timeout_s"), int | float):
+        case.query["timeout_s"] = min(case.query["timeout_s"], WAIT_S)
+    elif path.endswith("/wait") and isinstance(case.query, dict) and "timeout_s" not in case.query:
+        case.query["timeout_s"] = WAIT_S
+
+
+def fill(folder: Path, database: str) -> str:
+    """An empty studio on this database gets a few pictures and a key of the host; the key."""
+    db, store = connect(database), Store(f"file://{folder}/artefacts")
+    try:
+        secret, key = keys.make(db, "fuzzing", "host")
+        for n in range(6):
+            ask(db, "vqgan-clip", key.submitter, {"prompt": f"heart {n}"})
+        for job in queue.claim(db, worker_id="filler", limit=4, lease_s=600):
+            out = io.BytesIO()
+            Image.new("RGB", (16, 16), (n * 30, 0, 0)).save(out, "PNG")
+            file = {"kind": "picture", "data": out.getvalue(), "media_type": "image/png", "ext": "png"}
+            artefacts.save(db, store, job_id=job.id, width=64, height=64, **file)
+            queue.succeed(db, worker_id="filler", job_id=job.id, score=0.5)
+    finally:
+        db.dispose()
+    return secret
+
+
+def begin(address: str, headers: dict[str, str]) -> None:
+    """Ask for a sheet and a refinement, so that there is one of each."""
+    draft = {"prompt": "a red heart", "engine": "vqgan-clip"}
+    sheet = {"engine": "vqgan-clip", "params": {"prompt": "a red heart"}, "pictures": 2}
+    for path, body in (("jobs", sheet), ("refinements", draft)):
+        answer = requests.post(f"{address}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+
+
+@contextmanager
+def server(folder: Path, database: str) -> Iterator[str]:
+    """The API on this studio; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "T2I_DATABASE_URL": database,
+        "T2I_STORE_URL": f"file://{folder}/artefacts",
+        "T2I_EXPORTS_DIR": f"{folder}/exports",
+        "T2I_CHECKPOINTS_DIR": f"{folder}/checkpoints",
+        "T2I_DOWNLOADS": "true",
+        "T2I_API": "keys",
+        "T2I_MAX_QUEUED_PER_SUBMITTER": "100000",
+    }
+    command = [sys.executable, "-m", "api", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            assert process.poll() is None, "the server has ended"
+            try:
+                urllib.request.urlopen(f"{address}/healthz", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=CASES, help=f"requests in all, about (default {CASES})")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database", metavar="URL", help="an empty database (default: SQLite, for the time)")
+    args = parser.parse_args()
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="t2i-fuzz-") as name:
+        database = args.database or f"sqlite:///{name}/jobs.db"
+        headers = {"authorization": f"Bearer {fill(Path(name), database)}"}
+        with server(Path(name), database) as address:
+            begin(address, headers)
+            document = requests.get(f"{address}/api/openapi.json", timeout=TIMEOUT_S).json()
+            endpoints = sum(len(methods) for methods in document["paths"].values())
+            found = fuzz(address, headers, per_endpoint=-(-args.cases // endpoints), seed=args.seed)
+    for wrong in found.wrong:
+        print(wrong, end="\n\n")
+    told = ", ".join(f"{count} x {status}" for status, count in sorted(found.statuses.items()))
+    print(f"{found.statuses.total()} requests to {found.endpoints} endpoints: {told}.")
+    print(f"{len(found.wrong)} wrong answers in {time.monotonic() - begun:.0f} s.")
+    return 1 if found.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

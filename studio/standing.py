@@ -1,0 +1,120 @@
+"""What stands under a picture of a sheet: its place in a ranking, its score and its time, or how far it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db import artefacts
+from db.artefacts import Artefact
+from db.errors import UnknownArtefact
+from db.jobs import Job, State
+from db.sheets.submissions import Member
+from studio.context import Studio
+from studio.errors import Term
+
+Files = Mapping[str, Mapping[str, Artefact]]  # of jobs, by kind
+Read = Callable[[Artefact | None], Mapping[str, Any] | None]  # what a result document says
+Places = Mapping[str, tuple[int, float]]  # by job: place from 1, score
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """A time that pages tell in the visitor's language."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return duration(self.value)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score that pages tell with the visitor's decimal mark."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f}"
+
+
+Piece = tuple[str, Mapping[str, object]]  # an English sentence, which pages translate, and what goes into its {places}
+
+
+def standing(job: Job, places: Places) -> list[Piece]:
+    """The pieces of the line, in their order."""
+    if job.state == State.QUEUED:
+        return [(Term("Waiting"), {})]
+    if job.state == State.RUNNING:
+        return [(Term("Step {step} of {total}"), {"step": job.step, "total": job.total_steps})]
+    if job.state == State.FAILED:
+        return [(Term("Failed. {reason}"), {"reason": job.error})]
+    if job.state == State.CANCELLED:
+        return [(Term("Cancelled"), {})]
+    place, score = places.get(job.id, (None, job.score))
+    pieces: list[Piece] = [] if place is None else [(Term("No. {place}"), {"place": place})]
+    pieces += [] if score is None else [(Term("score {score}"), {"score": Score(score)})]
+    return [*pieces, ("{taken}", {"taken": Seconds(taken(job))})]
+
+
+def line(job: Job, places: Places) -> str:
+    """The whole line in English."""
+    return " · ".join(sentence.format(**values) for sentence, values in standing(job, places))
+
+
+def lines(studio: Studio, everyone: Sequence[Member]) -> dict[str, str]:
+    """The line of each picture of a sheet, in English, by job. everyone: all jobs of the sheet that may be seen."""
+    files = artefacts.of_jobs(studio.db, [member.job.id for member in everyone])
+    places = ranked_places([member.job for member in rankings_of(everyone)], files, reader(studio))
+    return {member.job.id: line(member.job, places) for member in everyone if member.cell is not None}
+
+
+def reader(studio: Studio) -> Read:
+    """What reads the result of a job out of its document; None where that is gone."""
+
+    def read(document: Artefact | None) -> dict[str, Any] | None:
+        try:
+            return None if document is None else result_of(studio.store.get(document.key))
+        except UnknownArtefact:
+            return None
+
+    return read
+
+
+def rankings_of(everyone: Iterable[Member]) -> list[Member]:
+    """The rankings of a sheet, the newest last."""
+    return [member for member in everyone if member.cell is None and member.job.engine == "rank"]
+
+
+def ranked_places(rankings: Sequence[Job], files: Files, read: Read) -> dict[str, tuple[int, float]]:
+    """(place from 1, score) of each job in the newest ranking that is done. read: what a result document says."""
+    job_of = {found["picture"].id: job_id for job_id, found in files.items() if "picture" in found}
+    for job in reversed(rankings):
+        result = read(files[job.id].get("result"))
+        if result is not None:
+            ranking = [entry for entry in result["ranking"] if entry["picture"] in job_of]
+            return {job_of[e["picture"]]: (place, e["score"]) for place, e in enumerate(ranking, start=1)}
+    return {}
+
+
+def result_of(document: bytes) -> dict[str, Any]:
+    """What a job that draws nothing has found, from the document that it leaves."""
+    found: dict[str, Any] = json.loads(document)["result"]
+    return found
+
+
+def taken(job: Job) -> float:
+    """Seconds from the start of the last attempt to now or the end."""
+    return (job.finished_at or time.time()) - (job.started_at or job.created_at)
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words: 8 s, 3 min, 2 h."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"
