@@ -11,7 +11,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import health, native, webhooks
+from api import automatic1111, health, native, webhooks
+from api.automatic1111 import drawing, extras, lists, options, pnginfo, progress
+from api.automatic1111.envelope import as_error
 from api.bodies import LimitedBodies
 from api.native import artefacts, catalogue, events, jobs
 from api.opened import Api
@@ -21,8 +23,8 @@ from settings import Settings
 from studio.context import Studio
 
 # What is answered here where the pages share the port; all else is theirs.
-PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
-DIALECTS: dict[str, Envelope] = {}
+PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/controlnet", "/metrics", "/healthz", "/readyz")
+DIALECTS: dict[str, Envelope] = {automatic1111.ROOT: as_error}
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
@@ -52,6 +54,8 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in (jobs.router, events.router, artefacts.router, catalogue.router):
         app.include_router(router, prefix=native.ROOT)
+    for router in (drawing.router, extras.router, lists.router, options.router, pnginfo.router, progress.router):
+        app.include_router(router, prefix=automatic1111.ROOT)
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
