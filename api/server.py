@@ -11,12 +11,14 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import health, native, webhooks
+from api import automatic1111, health, native, webhooks
+from api.automatic1111 import routes as automatic1111_routes
+from api.automatic1111.envelope import as_error
 from api.bodies import LimitedBodies
 from api.document import describe
-from api.native import routes
+from api.native import routes as native_routes
 from api.openai import envelope as openai_envelope
-from api.openai import images, models
+from api.openai import routes as openai_routes
 from api.opened import Api
 from api.problems import Envelope, NotAnswered, handle_all
 from generator.version import VERSION
@@ -24,8 +26,8 @@ from settings import Settings
 from studio.context import Studio
 
 # What is answered here where the pages share the port; all else is theirs.
-PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
-DIALECTS: dict[str, Envelope] = {openai_envelope.PREFIX: openai_envelope.envelope}
+PREFIXES = ("/api", "/v1", "/sdapi", "/controlnet", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
+DIALECTS: dict[str, Envelope] = {openai_envelope.PREFIX: openai_envelope.envelope, automatic1111.ROOT: as_error}
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
@@ -55,9 +57,9 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     )
     app.state.api = api
     app.include_router(health.router)
-    app.include_router(routes.router, prefix=native.ROOT)
-    for router in (images.router, models.router):
-        app.include_router(router)
+    app.include_router(native_routes.router, prefix=native.ROOT)
+    for dialect in (openai_routes, automatic1111_routes):
+        app.include_router(dialect.router)
     describe(app, (native.ROOT, "/healthz", "/readyz"))
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)

@@ -33,7 +33,7 @@ from studio.context import Studio, Submitter
 from studio.submit import Wish, submit
 from studio.uploads import Upload
 
-router = APIRouter(prefix="/v1/images", tags=["OpenAI images"])
+router = APIRouter(prefix="/images", tags=["OpenAI images"])
 
 PING_S = 15
 MAX_FILES = 16

@@ -10,7 +10,7 @@ from api.openai.shapes import ALIASES, ModelShape, ModelsShape
 from generator import registry
 from studio.context import Studio
 
-router = APIRouter(prefix="/v1/models", tags=["OpenAI images"])
+router = APIRouter(prefix="/models", tags=["OpenAI images"])
 
 PUBLISHED = 0  # when a model was made is known of few of them
 

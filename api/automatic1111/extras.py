@@ -1,0 +1,168 @@
+"""Pictures made larger: by a checkpoint of the upscale engine, as jobs on the queue, or by Pillow at once."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from PIL import Image
+
+from api.automatic1111.calls import Call, Remembered
+from api.automatic1111.drawing import wait_for
+from api.automatic1111.shapes import BatchExtras, BatchUpscaled, Extras, SingleExtras, SingleUpscaled
+from api.callers import Asker, Caller, Opened
+from api.drawing import drawn
+from api.pictures import decoded
+from api.problems import NotAnswered
+from db.errors import DbError
+from db.jobs import Job
+from generator import registry
+from generator.params import BadParams
+from generator.registry import UnknownName
+from studio.context import Studio
+from studio.sheets import cancel_all
+from studio.submit import ask
+from studio.uploads import Cleaned, Upload, cleaned, keep_one
+
+router = APIRouter(tags=["automatic1111"])
+
+MAX_SIDE = 4096  # px, of what is handed over
+PLAIN = {"Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture by one upscaler. size: in px, to which it is resized; job: where an engine upscales it first."""
+
+    png: bytes
+    upscaler: str
+    size: tuple[int, int]
+    job: Job | None
+
+
+@router.post("/extra-single-image")
+async def upscale_one(
+    api: Opened, who: Asker, request: Request, kept: Remembered, body: SingleExtras
+) -> SingleUpscaled:
+    """Make a picture larger and wait for it: of exactly the size asked for."""
+    (png,) = await _upscaled(api, who, request, kept, body, [("image", body.image)])
+    shown = body.show_extras_results is not False
+    return SingleUpscaled(html_info=_told(body), image=base64.b64encode(png).decode() if shown else None)
+
+
+@router.post("/extra-batch-images")
+async def upscale_several(
+    api: Opened, who: Asker, request: Request, kept: Remembered, body: BatchExtras
+) -> BatchUpscaled:
+    """The same, of several pictures."""
+    named = [(file.name or f"imageList.{n}", file.data) for n, file in enumerate(body.imageList)]
+    made = await _upscaled(api, who, request, kept, body, named)
+    return BatchUpscaled(html_info=_told(body), images=[base64.b64encode(png).decode() for png in made])
+
+
+async def _upscaled(
+    api: Opened, who: Caller, request: Request, kept: Remembered, body: Extras, named: Sequence[tuple[str, str]]
+) -> list[bytes]:
+    upscalers = [_checked(body.upscaler_1)]
+    if upscalers[0] != "None" and body.upscaler_2 != "None" and body.extras_upscaler_2_visibility > 0:
+        upscalers.append(_checked(body.upscaler_2))
+
+    def begin(studio: Studio) -> list[list[Task]]:
+        # All of them are read before the first one is queued.
+        sent = [cleaned(studio, decoded(name, text)) for name, text in named]
+        sizes = [size_of(body, one.width, one.height) for one in sent]
+        begun: list[list[Task]] = []
+        try:
+            for one, size in zip(sent, sizes, strict=True):
+                begun.append([])
+                for upscaler in upscalers:
+                    begun[-1].append(_begun(studio, who, one, upscaler, size))
+        except (DbError, BadParams):
+            cancel_all(studio, who.submitter, [job.id for job in _jobs(begun)])
+            raise
+        return begun
+
+    tasks = await api.ask(begin)
+    jobs = _jobs(tasks)
+    if jobs:
+        call = Call("extras", who.submitter.id, [job.id for job in jobs])
+        await wait_for(api, who, request, kept, call, jobs)
+        if call.cut:
+            raise NotAnswered(409, "The call was interrupted before its pictures were larger.", "interrupted")
+    made = {job.id: (await drawn(api, [job]))[0] for job in jobs}
+
+    def finish(studio: Studio) -> list[bytes]:
+        found = []
+        for some in tasks:
+            images = [
+                _finished(task, made[task.job.id].bytes(studio, who) if task.job else task.png, body) for task in some
+            ]
+            if len(images) == 2:
+                images = [Image.blend(images[0], images[1], body.extras_upscaler_2_visibility)]
+            out = io.BytesIO()
+            images[0].save(out, "PNG")
+            found.append(out.getvalue())
+        return found
+
+    return await api.ask(finish)
+
+
+def size_of(body: Extras, width: int, height: int) -> tuple[int, int]:
+    """The size in px to which a picture of width x height px is resized, before anything is cut. Raises BadParams."""
+    scale = body.upscaling_resize
+    if body.resize_mode == 1:
+        scale = max(body.upscaling_resize_w / width, body.upscaling_resize_h / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if max(size) > MAX_SIDE:
+        raise BadParams(f"The result would have {size[0]} x {size[1]} px; at most {MAX_SIDE} px a side are allowed.")
+    return size
+
+
+def _checked(name: str) -> str:
+    """The upscaler of this name. Raises UnknownName with the valid ones."""
+    valid = ["None", *PLAIN, *registry.ENGINES["upscale"].checkpoints]
+    if name not in valid:
+        raise UnknownName("upscaler", name[:80], valid)
+    return name
+
+
+def _begun(studio: Studio, who: Caller, sent: Cleaned, upscaler: str, size: tuple[int, int]) -> Task:
+    job, larger = None, max(size[0] / sent.width, size[1] / sent.height) > 1
+    if larger and upscaler != "None" and upscaler not in PLAIN:
+        picture = keep_one(studio, who.submitter, Upload("image", sent.png))
+        values = {"picture": picture.id, "width": sent.width, "height": sent.height, "checkpoint": upscaler}
+        job = ask(studio, who.submitter, "upscale", values)
+    return Task(sent.png, upscaler, size, job)
+
+
+def _jobs(tasks: Sequence[Sequence[Task]]) -> list[Job]:
+    return [task.job for some in tasks for task in some if task.job is not None]
+
+
+def _finished(task: Task, png: bytes, body: Extras) -> Image.Image:
+    with Image.open(io.BytesIO(png)) as found:
+        image = found.convert("RGB")
+    if task.upscaler == "None":
+        return image
+    if image.size != task.size:
+        image = image.resize(task.size, PLAIN.get(task.upscaler, Image.Resampling.LANCZOS))
+    if body.resize_mode == 0 or not body.upscaling_crop:
+        return image
+    width, height = body.upscaling_resize_w, body.upscaling_resize_h
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _told(body: Extras) -> str:
+    if body.upscaler_1 == "None":
+        return "<div><p>Not upscaled: upscaler_1 is None.</p></div>"
+    to = f"{body.upscaling_resize_w}x{body.upscaling_resize_h}"
+    words = [f"upscale to: {to}" if body.resize_mode else f"upscale by: {body.upscaling_resize:g}"]
+    words.append(f"upscaler: {body.upscaler_1}")
+    if body.upscaler_2 != "None" and body.extras_upscaler_2_visibility > 0:
+        words.append(f"upscaler 2: {body.upscaler_2}")
+    return f"<div><p>{html.escape(', '.join(f'Postprocess {word}' for word in words))}</p></div>"

@@ -1,0 +1,43 @@
+"""The settings that are written in a picture."""
+
+from __future__ import annotations
+
+import io
+
+from fastapi import APIRouter
+from PIL import Image
+
+from api.automatic1111.infotext import parsed
+from api.automatic1111.shapes import PngInfo, PngInfoQuestion
+from api.callers import Opened, Reader
+from api.pictures import decoded
+from generator.images.decode import FORMATS
+from generator.params import BadParams
+
+router = APIRouter(tags=["automatic1111"])
+
+MAX_TEXT = 1 << 20  # characters of all texts together; a small file may unpack to much
+
+
+@router.post("/png-info")
+async def png_info(api: Opened, who: Reader, body: PngInfoQuestion) -> PngInfo:
+    """The text under `parameters` of a PNG, taken apart, and the other texts in it; nothing is drawn from them."""
+    return await api.run(_read, body.image)
+
+
+def _read(text: str) -> PngInfo:
+    data = decoded("image", text.strip()).data
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            found = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+    except Exception:  # as in decode_image: hostile bytes, any error
+        raise BadParams("image: this is not a picture in PNG, JPEG, WebP or GIF format.") from None
+    if sum(len(key) + len(value) for key, value in found.items()) > MAX_TEXT:
+        raise BadParams(f"image: more than {MAX_TEXT >> 20} million characters of text are written in it.")
+    found = {_plain(key): _plain(value) for key, value in found.items()}
+    info = found.pop("parameters", "")
+    return PngInfo(info=info, items=found, parameters=parsed(info))
+
+
+def _plain(text: str) -> str:
+    return text.encode(errors="replace").decode()
