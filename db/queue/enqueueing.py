@@ -52,6 +52,21 @@ class NewJob:
             json.dumps(dict(self.params), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise BadValue(f"The parameters are no JSON: {error}.") from None
+        for name, value in self.params.items():
+            _check_texts(name, value)
+
+
+def _check_texts(name: str, value: Any) -> None:
+    """Raises BadValue where a text in there, however deep, is one that a database cannot hold."""
+    if isinstance(value, str):
+        check_text(name, value)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_texts(name, str(key))
+            _check_texts(name, inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            _check_texts(name, inner)
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,8 @@ def test_one_visitor_may_have_so_many_jobs_waiting(database: sa.Engine) -> None:
     ("fields", "said"),
     [
         ({"prompt": "a\x00b"}, "NUL"),
+        ({"params": {"style": "a\x00b"}}, "The style holds a NUL"),
+        ({"params": {"clip": ["mini", "\ud800"]}}, "half of a character"),
         ({"prompt": "a\ud800b"}, "lone surrogate"),
         ({"params": {"lr": float("nan")}}, "no JSON"),
         ({"params": {"lr": object()}}, "no JSON"),
