@@ -13,8 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import health, native, webhooks
 from api.bodies import LimitedBodies
+from api.dalle_flow import routes as dalle_flow
+from api.dalle_flow.wire import as_failure
 from api.native import artefacts, catalogue, events, jobs
 from api.opened import Api
+from api.paddlehub import routes as paddlehub
 from api.problems import Envelope, handle_all
 from generator.version import VERSION
 from settings import Settings
@@ -22,7 +25,7 @@ from studio.context import Studio
 
 # What is answered here where the pages share the port; all else is theirs.
 PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
-DIALECTS: dict[str, Envelope] = {}
+DIALECTS: dict[str, Envelope] = {"/post": as_failure, "/predict": paddlehub.as_reply}
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
@@ -52,6 +55,8 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in (jobs.router, events.router, artefacts.router, catalogue.router):
         app.include_router(router, prefix=native.ROOT)
+    app.include_router(dalle_flow.router)
+    app.include_router(paddlehub.router)
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
