@@ -24,6 +24,7 @@ address=${1:-}
 if [ -z "$address" ]; then
     export T2I_DATABASE_URL="sqlite:///$work/jobs.db" T2I_STORE_URL="file://$work/artefacts"
     export T2I_DEFAULT_ENGINE=latent-diffusion T2I_DEFAULT_CHECKPOINT=mini-latent-diffusion
+    export OMP_NUM_THREADS=1  # threads that wait for each other stand still where others want the cores
     port=$(.venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     address=http://127.0.0.1:$port
     .venv/bin/python -m api --port "$port" >"$work/api.log" 2>&1 & started+=($!)

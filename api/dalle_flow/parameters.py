@@ -14,7 +14,7 @@ from generator.params import BadParams, drawing_class
 
 STABLE = "latent-diffusion"  # what draws for its stable executor
 MAX_IMAGES = 9
-MAX_STEPS = 250
+MAX_STEPS, MAX_STEPS_OURS = 250, 20_000
 MAX_AREA = 589_824  # px
 _NOT_SETTINGS = ("prompt", "checkpoint", "seed", "init", "init_image", "mask_image", "image_prompts")
 # Its samplers by what comes nearest of ours; the second-order ones are multistep here.
@@ -73,7 +73,9 @@ class Parameters:
     def settings(self, engine: str) -> dict[str, Any]:
         """What is a setting of the engine by its name, as `steps`. Raises BadParams for a seed out of range."""
         names = set(drawing_class(engine).model_fields) & self.given.keys() - set(_NOT_SETTINGS)
-        found = {name: self.given[name] for name in names if self.given[name] is not None}
+        found = {name: _whole_again(self.given[name]) for name in names if self.given[name] is not None}
+        if "steps" in found:
+            found["steps"] = self.whole("steps", 0, MAX_STEPS_OURS)
         seed = self.whole("seed", 0, 2**32 - 1)
         return found if seed is None else {**found, "seed": seed}
 
@@ -100,3 +102,8 @@ class Parameters:
         if size[0] * size[1] > MAX_AREA:
             raise BadParams(f"width x height = {size[0]} x {size[1]} px: at most {MAX_AREA} px in all are allowed.")
         return size
+
+
+def _whole_again(value: Any) -> Any:
+    """The client makes floats of whole numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

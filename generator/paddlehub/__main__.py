@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BadParams, UnknownName, BadImage, DeviceUnavailable, CheckpointMissing) as error:
         print(error, file=sys.stderr)
         return 2
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # of the run: no memory, a prompt that is too long, a full disk
         print(" ".join(str(error).split())[:400] or type(error).__name__, file=sys.stderr)
         return 1
     for number, one in enumerate(found):

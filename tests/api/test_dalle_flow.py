@@ -132,6 +132,16 @@ def test_stable_takes_its_own_parameters(api: Served, visits: Studio) -> None:
         assert next(iter(wrong)) in failure(api, {**body, "parameters": wrong})
 
 
+def test_settings_of_ours_may_be_sent_along(api: Served, visits: Studio) -> None:
+    parameters = {"num_images": 1.0, "steps": 3.0, "upscale": 1.0, "style": "twemoji", "model": "vqgan-clip/mini"}
+    with executing(visits) as done:
+        (match,) = posted(api, {**GENERATE, "parameters": {**parameters, "seed": 7.0}})["matches"]
+        posted(api, sent_back(match, "/", {"steps": 5.0}, target_executor="diffusion"))
+    used = done[0].params
+    assert (used["steps"], used["upscale"], used["style"], used["seed"]) == (3, 1, "twemoji", 7)
+    assert (done[1].params["steps"], done[1].params["style"]) == (5, "twemoji")
+
+
 def test_what_cannot_be_done_is_told_as_by_an_executor(serve: Callable[..., Served], visits: Studio) -> None:
     api = serve(max_queued_per_submitter=1)
     assert "prompt is empty" in failure(api, {"data": [{"text": ""}]})
@@ -140,6 +150,8 @@ def test_what_cannot_be_done_is_told_as_by_an_executor(serve: Callable[..., Serv
     assert "data URI" in failure(api, sent_back({"text": "x", "uri": "/etc/passwd"}, "/upscale", {}))
     assert "waiting" in failure(api, {**GENERATE, "parameters": {"num_images": 2.0}})
     assert "1 to 9" in failure(api, {**GENERATE, "parameters": {"num_images": 1e300}})
+    assert "steps" in failure(api, {**GENERATE, "parameters": {"steps": "many"}})
+    assert "no_such_model" in failure(api, {**GENERATE, "parameters": {"model": "no_such_model"}})
     assert "faces" in failure(api, sent_back({"text": "x"}, "/realesrgan", {"face_enhance": True}))
     assert not [job for job in queue.list_jobs(visits.db) if job.state == State.QUEUED]
 
