@@ -11,23 +11,18 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import automatic1111, health, native, webhooks
-from api.automatic1111 import routes as automatic1111_routes
-from api.automatic1111.envelope import as_error
+from api import health, native, webhooks
 from api.bodies import LimitedBodies
+from api.dialects import ENVELOPES, ROUTERS
 from api.document import describe
-from api.native import routes as native_routes
-from api.openai import envelope as openai_envelope
-from api.openai import routes as openai_routes
 from api.opened import Api
-from api.problems import Envelope, NotAnswered, handle_all
+from api.problems import NotAnswered, handle_all
 from generator.version import VERSION
 from settings import Settings
 from studio.context import Studio
 
 # What is answered here where the pages share the port; all else is theirs.
 PREFIXES = ("/api", "/v1", "/sdapi", "/controlnet", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
-DIALECTS: dict[str, Envelope] = {openai_envelope.PREFIX: openai_envelope.envelope, automatic1111.ROOT: as_error}
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
@@ -57,11 +52,10 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     )
     app.state.api = api
     app.include_router(health.router)
-    app.include_router(native_routes.router, prefix=native.ROOT)
-    for dialect in (openai_routes, automatic1111_routes):
-        app.include_router(dialect.router)
+    for router in ROUTERS:
+        app.include_router(router)
     describe(app, (native.ROOT, "/healthz", "/readyz"))
-    handle_all(app, DIALECTS)
+    handle_all(app, ENVELOPES)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
         app.add_middleware(
@@ -79,7 +73,7 @@ def _switched_off(api: Api) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.api = api
     app.include_router(health.liveness)
-    handle_all(app, DIALECTS)
+    handle_all(app, ENVELOPES)
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     async def nothing(path: str) -> None:

@@ -48,7 +48,11 @@ SHOWN: set[str] = {
     "generator.checkpoints.inventory",
     "generator.checkpoints.memory",
     "generator.images.decode",
+    "generator.output.documents",
     "generator.output.metadata",
+    "generator.paddlehub.modules",
+    "generator.paddlehub.planning",
+    "generator.paddlehub.results",
     "generator.version",
 }
 # Inside the generator each imports only what stands before it. Networks (models) know nothing of files; checkpoints
@@ -70,6 +74,7 @@ LAYERS: tuple[str, ...] = (
     "starts",
     "upscaler",
     "engines",
+    "paddlehub",
     "__main__",
     "training",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.native import (
+    ROOT,
     artefacts,
     catalogue,
     chains,
@@ -33,6 +34,6 @@ MATTERS = (
     host,
     host_data,
 )
-router = APIRouter()
+router = APIRouter(prefix=ROOT)
 for matter in MATTERS:
     router.include_router(matter.router)

@@ -1,0 +1,49 @@
+"""The pictures on the way to a finished one, out of the film that a job has left."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+MAX_FRAMES = 240  # of a film; in longer ones every second picture is left out, as often as needed
+
+
+def kept_steps(params: Mapping[str, Any], total: int) -> list[int]:
+    """The steps whose pictures are in the film of a job that made `total` steps, the last one among them."""
+    stride = int(params.get("save_every") or 1)
+    while total // stride >= MAX_FRAMES:
+        stride *= 2
+    steps = list(range(stride, total + 1, stride))
+    return steps if steps and steps[-1] == total else [*steps, total]
+
+
+def frames_of(film: bytes, steps: list[int]) -> list[tuple[int, Image.Image]]:
+    """(step, picture) of a GIF or an animated WebP that holds these steps; none where it cannot be read.
+
+    Encoders put equal pictures that follow each other into one that stays longer, so pictures are found by their time.
+    """
+    try:
+        with Image.open(io.BytesIO(film), formats=("GIF", "WEBP")) as opened:
+            shown = [(one.convert("RGB"), float(one.info.get("duration") or 0)) for one in _each(opened)]
+    except (UnidentifiedImageError, OSError, EOFError, ValueError):
+        return []
+    if len(shown) == len(steps):
+        return [(step, image) for step, (image, _) in zip(steps, shown, strict=True)]
+    moving = sum(duration for _, duration in shown[:-1])
+    found, ends = [], 0.0
+    place, each = 0, moving / max(len(steps) - 1, 1)
+    for number, step in enumerate(steps):
+        while place < len(shown) - 1 and number * each >= ends + shown[place][1] - 1e-6:
+            ends += shown[place][1]
+            place += 1
+        found.append((step, shown[place][0]))
+    return found
+
+
+def _each(film: Image.Image) -> Any:
+    for frame in ImageSequence.Iterator(film):
+        frame.load()  # its duration is known only then
+        yield frame
