@@ -84,7 +84,7 @@ def fuzz(address: str, headers: dict[str, str], *, per_endpoint: int, seed: int 
     found, known = Found(), names_of_things(address, headers)
     session = requests.Session()
     for one in schema.get_all_operations():
-        operation = one.ok()
+        operation = one.ok()  # type: ignore[union-attr]  # the document of ours has no operation that cannot be read
         found.endpoints += 1
         for name, mode in MODES.items():
             made = _strategy(operation, mode)
@@ -239,7 +239,7 @@ def fill(folder: Path, database: str) -> str:
         for job in queue.claim(db, worker_id="filler", limit=4, lease_s=600):
             out = io.BytesIO()
             Image.new("RGB", (16, 16), (n * 30, 0, 0)).save(out, "PNG")
-            file = {"kind": "picture", "data": out.getvalue(), "media_type": "image/png", "ext": "png"}
+            file: dict[str, Any] = {"kind": "picture", "data": out.getvalue(), "media_type": "image/png", "ext": "png"}
             artefacts.save(db, store, job_id=job.id, width=64, height=64, **file)
             queue.succeed(db, worker_id="filler", job_id=job.id, score=0.5)
     finally:
@@ -249,8 +249,8 @@ def fill(folder: Path, database: str) -> str:
 
 def begin(address: str, headers: dict[str, str]) -> None:
     """Ask for a sheet and a refinement, so that there is one of each."""
-    draft = {"prompt": "a red heart", "engine": "vqgan-clip"}
-    sheet = {"engine": "vqgan-clip", "params": {"prompt": "a red heart"}, "pictures": 2}
+    draft: dict[str, Any] = {"prompt": "a red heart", "engine": "vqgan-clip"}
+    sheet: dict[str, Any] = {"engine": "vqgan-clip", "params": {"prompt": "a red heart"}, "pictures": 2}
     for path, body in (("jobs", sheet), ("refinements", draft)):
         answer = requests.post(f"{address}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT_S)
         answer.raise_for_status()
