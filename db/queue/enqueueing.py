@@ -49,9 +49,10 @@ class NewJob:
             if number < 1:
                 raise BadValue(f"{name} is {number}; at least 1 is needed.")
         try:
-            json.dumps(dict(self.params), allow_nan=False)
+            text = json.dumps(dict(self.params), allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError) as error:
             raise BadValue(f"The parameters are no JSON: {error}.") from None
+        check_text("parameters", text)
 
 
 @dataclass(frozen=True)
