@@ -22,5 +22,5 @@ def test_no_request_brings_an_undocumented_answer(serve: Callable[..., Served], 
     for n in range(3):
         visits.draw(f"heart {n}", key.submitter)
     begin(api.address, headers)
-    found = fuzz(api.address, headers, per_endpoint=4)
-    assert found.wrong == [] and found.endpoints > 50 and found.statuses[200] > 20 and found.statuses[422] > 20
+    found = fuzz(api.address, headers, per_endpoint=2)
+    assert found.wrong == [] and found.endpoints > 50 and found.statuses[200] > 10 and found.statuses[422] > 5
