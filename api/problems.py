@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -100,6 +100,7 @@ def handle_all(app: FastAPI, dialects: Mapping[str, Envelope]) -> None:
 
     def answer(request: Request, problem: Problem) -> Response:
         path = request.url.path
+        problem = replace(problem, sentence=writable(problem.sentence))
         envelope = next((tell for prefix, tell in dialects.items() if path.startswith(prefix)), as_problem)
         return envelope(request, problem)
 
@@ -115,6 +116,11 @@ def handle_all(app: FastAPI, dialects: Mapping[str, Envelope]) -> None:
     app.add_exception_handler(RequestValidationError, handler(_of_validation))
     app.add_exception_handler(HTTPException, handler(_of_http))
     app.add_exception_handler(Exception, handler(_of_fault))
+
+
+def writable(text: str) -> str:
+    """The text as it can be written in an answer: half of a character (a lone surrogate) becomes a question mark."""
+    return text.encode(errors="replace").decode()
 
 
 def problem_of(error: Exception) -> Problem:
@@ -143,7 +149,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
 
 
 def _place(loc: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in loc[1:]) or str(loc[0])
+    return writable(".".join(str(part) for part in loc[1:]) or str(loc[0]))
 
 
 def _of_http(error: HTTPException) -> Problem:

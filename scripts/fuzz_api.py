@@ -53,6 +53,7 @@ from db.rules import keys  # noqa: E402
 from scripts.full_studio import ask  # noqa: E402
 
 CASES = 2000
+PER_ENDPOINT = 24  # in one round
 WAIT_S = 0.2  # what a request may wait for a job
 TIMEOUT_S = 60.0
 CHECKS = [
@@ -79,10 +80,17 @@ class Found:
 
 
 def fuzz(address: str, headers: dict[str, str], *, per_endpoint: int, seed: int = 1) -> Found:
-    """Ask for every endpoint about so many times."""
+    """Ask for every endpoint at most so many times: fewer where there is not so much to ask."""
     schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers)
     found, known = Found(), names_of_things(address, headers)
-    session = requests.Session()
+    with requests.Session() as session:
+        _fuzz(found, known, schema, session, headers, per_endpoint, seed)
+    return found
+
+
+def _fuzz(
+    found: Found, known: dict[str, list[str]], schema: Any, session: Any, headers: dict[str, str], count: int, seed: int
+) -> None:
     for one in schema.get_all_operations():
         operation = one.ok()
         found.endpoints += 1
@@ -90,8 +98,7 @@ def fuzz(address: str, headers: dict[str, str], *, per_endpoint: int, seed: int 
             made = _strategy(operation, mode)
             if made is not None:
                 ask_for = _asker(found, known, session, headers, f"{operation.label} {name}")
-                _run(ask_for, made, max(per_endpoint // len(MODES), 1), seed, found, operation.label)
-    return found
+                _run(ask_for, made, max(count // len(MODES), 1), seed)
 
 
 def names_of_things(address: str, headers: dict[str, str]) -> dict[str, list[str]]:
@@ -158,7 +165,11 @@ def _asker(found: Found, known: dict[str, list[str]], session: requests.Session,
 
 
 def _sent(case: Any, session: requests.Session, headers: dict[str, str], choice: int) -> requests.Response:
-    """The answer; every third body goes out with a value in it that no schema makes."""
+    """The answer; every third request goes out with a value in it that no schema makes."""
+    texts = [one for one in ODD if isinstance(one, str)]
+    for place in (case.query, case.path_parameters):
+        if place and choice % 3 == 1:
+            place[sorted(place, key=str)[choice % len(place)]] = texts[choice % len(texts)]
     if not isinstance(case.body, dict) or not case.body or choice % 3:
         answer: requests.Response = case.call(session=session, headers=headers, timeout=TIMEOUT_S)
         return answer
@@ -178,7 +189,7 @@ def _odd(body: dict[str, Any], choice: int) -> dict[str, Any]:
     return {**body, name: [odd] if isinstance(inner, list) else odd}
 
 
-def _run(ask_for: Any, cases: Any, count: int, seed: int, found: Found, label: str) -> None:
+def _run(ask_for: Any, cases: Any, count: int, seed: int) -> None:
     test = given(case=cases, choice=st.integers(0, 2**16))(ask_for)
     quiet = settings(
         max_examples=count,
@@ -239,7 +250,7 @@ def fill(folder: Path, database: str) -> str:
         for job in queue.claim(db, worker_id="filler", limit=4, lease_s=600):
             out = io.BytesIO()
             Image.new("RGB", (16, 16), (n * 30, 0, 0)).save(out, "PNG")
-            file = {"kind": "picture", "data": out.getvalue(), "media_type": "image/png", "ext": "png"}
+            file: dict[str, Any] = {"kind": "picture", "data": out.getvalue(), "media_type": "image/png", "ext": "png"}
             artefacts.save(db, store, job_id=job.id, width=64, height=64, **file)
             queue.succeed(db, worker_id="filler", job_id=job.id, score=0.5)
     finally:
@@ -249,8 +260,8 @@ def fill(folder: Path, database: str) -> str:
 
 def begin(address: str, headers: dict[str, str]) -> None:
     """Ask for a sheet and a refinement, so that there is one of each."""
-    draft = {"prompt": "a red heart", "engine": "vqgan-clip"}
-    sheet = {"engine": "vqgan-clip", "params": {"prompt": "a red heart"}, "pictures": 2}
+    draft: dict[str, Any] = {"prompt": "a red heart", "engine": "vqgan-clip"}
+    sheet: dict[str, Any] = {"engine": "vqgan-clip", "params": {"prompt": "a red heart"}, "pictures": 2}
     for path, body in (("jobs", sheet), ("refinements", draft)):
         answer = requests.post(f"{address}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT_S)
         answer.raise_for_status()
@@ -291,7 +302,7 @@ def server(folder: Path, database: str) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=CASES, help=f"requests in all, about (default {CASES})")
+    parser.add_argument("--cases", type=int, default=CASES, help=f"requests in all, at least (default {CASES})")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", metavar="URL", help="an empty database (default: SQLite, for the time)")
     args = parser.parse_args()
@@ -301,9 +312,13 @@ def main() -> int:
         headers = {"authorization": f"Bearer {fill(Path(name), database)}"}
         with server(Path(name), database) as address:
             begin(address, headers)
-            document = requests.get(f"{address}/api/openapi.json", timeout=TIMEOUT_S).json()
-            endpoints = sum(len(methods) for methods in document["paths"].values())
-            found = fuzz(address, headers, per_endpoint=-(-args.cases // endpoints), seed=args.seed)
+            found = fuzz(address, headers, per_endpoint=PER_ENDPOINT, seed=args.seed)
+            rounds = 1
+            while found.statuses.total() < args.cases and not found.wrong:
+                more = fuzz(address, headers, per_endpoint=PER_ENDPOINT, seed=args.seed + rounds)
+                found.statuses += more.statuses
+                found.wrong += more.wrong
+                rounds += 1
     for wrong in found.wrong:
         print(wrong, end="\n\n")
     told = ", ".join(f"{count} x {status}" for status, count in sorted(found.statuses.items()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from db.artefacts import sources
 from db.sheets.submissions import NewSheet, Submission
 from generator import registry
 from generator.params import BadParams, Params, validate
@@ -14,7 +15,7 @@ from studio.context import Studio, Submitter
 from studio.errors import BadWish, Term
 from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
-from studio.submit import new_job, submit_sheet
+from studio.submit import new_job, starting, submit_sheet
 
 MAX_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
@@ -36,8 +37,9 @@ class Axis:
 def compare(
     studio: Studio, submitter: Submitter, engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
 ) -> Submission:
-    """Queue every cell as one sheet, or none. Raises as `cells`, and TooManyQueued."""
-    made = cells(engine, base, rows, columns)
+    """Queue every cell as one sheet, or none. Raises as `cells` and `sources.check`, and TooManyQueued."""
+    made = cells(engine, starting(base), rows, columns)
+    sources.check(studio.db, studio.store, {source for _, _, params in made for source in params.sources})
     wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
     drawn = (str(base.get("prompt", "")),)

@@ -125,7 +125,7 @@ async def list_jobs(
             studio,
             who.submitter,
             mine=mine,
-            before_id=cursor,
+            before_id=plain(cursor),
             limit=limit + 1,
             states=state,
             engine=plain(engine),

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from db import artefacts
 from db.engine import reading
 from db.errors import SourceHidden, UnknownArtefact
+from db.jobs import check_text
 from db.schema import artefacts as artefacts_table
 from db.schema import jobs
 
@@ -24,7 +25,8 @@ def check(db: sa.Engine, store: artefacts.Store, references: Iterable[str]) -> N
 
 
 def key_of(db: sa.Engine, store: artefacts.Store, reference: str) -> str:
-    """The key of one such picture. Raises as `check`."""
+    """The key of one such picture. Raises as `check`, and BadValue for what can be neither key nor id."""
+    check_text("picture's key or id", reference)
     table = artefacts_table
     named = table.c.key == reference if "/" in reference else table.c.id == reference
     found = sa.select(table.c.key, jobs.c.hidden).join(jobs, jobs.c.id == table.c.job_id, isouter=True)

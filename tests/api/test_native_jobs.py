@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -256,3 +257,17 @@ def test_the_document_describes_what_there_is(api: Served) -> None:
     assert "/api/v1/jobs/{job_id}/events" in document["paths"]
     page = api.get("/api/docs")
     assert page.status_code == 200 and "https://" not in page.text.replace("https://fastapi", "")
+
+
+def test_text_that_no_database_can_hold_is_told_so_or_found_nowhere(api: Served, visits: Studio) -> None:
+    for text in ("a \x00 heart", "half \ud800 of one"):
+        for params in ({"prompt": text}, {"prompt": "x", "init_image": text}, {"prompt": "x", text: 1}):
+            body = json.dumps({"engine": "vqgan-clip", "params": params})
+            answer = api.client.post("/api/v1/jobs", content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 422 and answer.json()["detail"], (params, answer.text)
+        body = json.dumps({"params": {"prompt": "x"}, "uploads": {text: ["eA=="]}})
+        answer = api.client.post("/api/v1/jobs", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422 and "init_image" in answer.json()["detail"]
+    for query in ({"cursor": "\x00"}, {"search": "a\x00"}, {"engine": "\x00"}):
+        assert api.get("/api/v1/jobs", params=query).status_code == 200
+    assert queue.list_jobs(visits.db) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,12 @@ def test_two_servers_do_not_take_the_same_notice(database: sa.Engine) -> None:
         thread.join()
     taken += [notice.job_id for notice in notices.due(database, limit=8, held_s=60.0)]
     assert len(taken) == len(set(taken)) == 6
+
+
+def test_parameters_that_no_database_can_hold_are_refused(database: sa.Engine) -> None:
+    new = replace(NEW, params={"init_image": "half \ud800 of one"})
+    with pytest.raises(BadValue, match="half of a character"):
+        queue.enqueue(database, new, submitter="ada")
 
 
 def test_orders_and_notices_go_with_the_evening(database: sa.Engine, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from db import queue, votes
 from db.jobs import State
 from db.queue.enqueueing import NewJob
-from db.rules import host_rules, visitors
+from db.rules import host_rules, keys, visitors
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
 from pages.hosting import sign_in as signing_in
@@ -285,3 +285,43 @@ def test_one_can_look_at_ones_own_jobs_of_the_queue_alone(studio: Studio, open_p
     assert "a blue car" in everything_shown(app)
     app.toggle(key="queue_mine").set_value(True).run()
     assert "a blue car" not in everything_shown(app) and "a red heart" in everything_shown(app)
+
+
+def test_a_key_is_made_shown_once_and_revoked(hosted: Studio, open_page: OpenPage) -> None:
+    app = sign_in(open_page, "Keys")
+    assert "No keys yet" in everything_shown(app) and "on this machine need no key" in everything_shown(app)
+    next(box for box in app.text_input if box.label == "Name").input("a <b>bot</b>")
+    next(box for box in app.number_input if box.label == "Jobs waiting at once").set_value(5)
+    next(button for button in app.button if button.label == "Make a key").click().run()
+    assert not app.exception and not app.error
+    secret = app.code[0].value
+    found = keys.find(hosted.db, secret)
+    assert found is not None and (found.name, found.scope, found.max_queued) == ("a <b>bot</b>", "submit", 5)
+    assert "shown this once" in everything_shown(app) and f"Bearer {secret}" in app.code[1].value
+    assert "/v1" in app.code[2].value and "<b>" not in everything_shown(app)
+    next(button for button in app.button if button.label == "I have copied it").click().run()
+    assert not app.code and secret not in everything_shown(app)
+    assert not sign_in(open_page, "Keys").code, "nowhere else and never again"
+    app.button(key=f"revoke_{found.id}").click().run()
+    assert "revoked just now" in everything_shown(app) and keys.find(hosted.db, secret) is None
+    assert not any((button.key or "").startswith("revoke_") for button in app.button)
+
+
+def test_what_can_be_no_key_is_a_sentence(hosted: Studio, open_page: OpenPage) -> None:
+    app = sign_in(open_page, "Keys")
+    next(button for button in app.button if button.label == "Make a key").click().run()
+    assert "needs a name" in app.error[0].value and not app.code and not app.exception
+    assert keys.every(hosted.db) == []
+
+
+def test_a_key_is_neither_made_nor_revoked_once_the_session_has_ended(hosted: Studio, open_page: OpenPage) -> None:
+    secret, key = keys.make(hosted.db, "a bot")
+    app = sign_in(open_page, "Keys")
+    app.session_state["host_until"] = 0.0
+    app.button(key=f"revoke_{key.id}").click().run()
+    assert "Only the host" in app.error[0].value and keys.find(hosted.db, secret) == key
+
+
+def test_the_page_says_who_needs_a_key(hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T2I_API", "off")
+    assert "switched off" in everything_shown(sign_in(open_page, "Keys"))

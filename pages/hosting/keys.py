@@ -1,0 +1,130 @@
+"""Keys of programs: made, shown once, listed and revoked."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from db.rules.keys import MAX_PER_HOUR, MAX_QUEUED, SCOPES, Key
+from db.rules.visitors import MAX_NAME_LENGTH
+from pages.components.notices import empty_state
+from pages.hosting.queue import act
+from pages.hosting.sign_in import the_host
+from pages.shared.errors import plain_errors
+from pages.shared.studio import the_settings, the_studio
+from pages.shared.text import ago, esc, label
+from studio import keys
+
+MADE = "host_key_made"  # (secret, name) of the key that was made last, until something else is done
+WHAT = {
+    "read": "Look: the queue, pictures and ratings",
+    "submit": "Draw: ask for pictures and vote as well",
+    "host": "Host: everything on this page as well",
+}
+MODES = {
+    "local": "Programs on this machine need no key; all others do.",
+    "open": "Nobody needs a key here (T2I_API=open); one gives a program a name, limits and turns of its own.",
+    "keys": "Every program needs a key here (T2I_API=keys).",
+    "off": "The API is switched off (T2I_API=off): no key lets anybody in.",
+}
+
+
+def keys_section() -> None:
+    """A form for a new one, and those there are."""
+    st.caption(
+        "A key lets a program draw here through the API, in turns of its own among the visitors. "
+        + label(MODES[the_settings().api])
+    )
+    with plain_errors():
+        _form()
+        _just_made()
+        st.header("Keys", anchor=False)
+        everyone = keys.every_key(the_studio(), the_host())
+        if not everyone:
+            empty_state("No keys yet", "Make one for each program, so that it can be revoked alone.")
+        for key in everyone:
+            _key(key)
+
+
+def _form() -> None:
+    with st.form("host_key", border=False, clear_on_submit=True):
+        name_cell, scope_cell = st.columns(2)
+        with name_cell:
+            name = st.text_input("Name", max_chars=MAX_NAME_LENGTH, placeholder="what it is for")
+        with scope_cell:
+            scope = st.selectbox("What it may do", SCOPES, index=SCOPES.index("submit"), format_func=WHAT.__getitem__)
+        queued_cell, hourly_cell = st.columns(2)
+        with queued_cell:
+            queued = _limit("Jobs waiting at once", MAX_QUEUED)
+        with hourly_cell:
+            hourly = _limit("Jobs in an hour", MAX_PER_HOUR)
+        pressed = st.form_submit_button("Make a key", type="primary", icon=":material/key:")
+    if pressed:
+        st.session_state.pop(MADE, None)
+        secret, key = keys.make_key(the_studio(), the_host(), name, scope, queued, hourly)
+        st.session_state[MADE] = secret, key.name
+
+
+def _limit(title: str, most: int) -> int | None:
+    return st.number_input(
+        title, min_value=1, max_value=most, value=None, key=f"host_key_{title}", placeholder="as every visitor"
+    )
+
+
+def _just_made() -> None:
+    made: tuple[str, str] | None = st.session_state.get(MADE)
+    if made is None:
+        return
+    secret, name = made
+    with st.container(border=True, key="host_key_secret"):
+        st.html(
+            f'<div class="t2i-prompt">The key of <bdi>{esc(name)}</bdi></div>'
+            '<div class="t2i-meta" role="status">Copy it now: it is shown this once and kept nowhere.</div>'
+        )
+        st.code(secret, language=None, wrap_lines=True)
+        st.caption("How a program shows it; the button in the corner of each box copies what is in it.")
+        address = _address()
+        st.code(f'curl -H "Authorization: Bearer {secret}" {address}/api/v1/me', language="bash", wrap_lines=True)
+        st.code(
+            f'from openai import OpenAI\n\nclient = OpenAI(base_url="{address}/v1", api_key="{secret}")',
+            language="python",
+            wrap_lines=True,
+        )
+        st.button("I have copied it", icon=":material/check:", on_click=_forget)
+
+
+def _address() -> str:
+    """Where the studio is: as the host has set it, else as it was opened here."""
+    opened = urlsplit(st.context.url or "http://127.0.0.1:8501")
+    return (the_settings().public_url or f"{opened.scheme}://{opened.netloc}").rstrip("/")
+
+
+def _forget() -> None:
+    st.session_state.pop(MADE, None)
+
+
+def _key(key: Key) -> None:
+    limits = [f"{n} {what}" for n, what in ((key.max_queued, "waiting"), (key.max_per_hour, "an hour")) if n]
+    facts = [key.scope, *limits, f"made {ago(key.created_at)}"]
+    if key.revoked_at is not None:
+        facts.append(f"revoked {ago(key.revoked_at)}")
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_key_{key.id}"):
+        st.html(
+            f'<div class="t2i-prompt"><bdi>{esc(key.name)}</bdi></div>'
+            f'<div class="t2i-meta">{esc(" · ".join(facts))}</div>'
+        )
+        if key.revoked_at is None:
+            st.button(
+                "Revoke",
+                key=f"revoke_{key.id}",
+                icon=":material/key_off:",
+                on_click=_revoke,
+                args=(key.id,),
+                help="Nobody is let in with it any more; what it has asked for stays",
+            )
+
+
+def _revoke(key_id: str) -> None:
+    _forget()
+    act(keys.revoke_key, key_id)
