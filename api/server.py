@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import health, native, webhooks
 from api.bodies import LimitedBodies
+from api.mcp import http as mcp
 from api.native import artefacts, catalogue, events, jobs
 from api.opened import Api
 from api.problems import Envelope, handle_all
@@ -22,16 +23,17 @@ from studio.context import Studio
 
 # What is answered here where the pages share the port; all else is theirs.
 PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
-DIALECTS: dict[str, Envelope] = {}
+DIALECTS: dict[str, Envelope] = {mcp.PATH: mcp.envelope}
 
 
 def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     """The whole API. studio: where it is open already."""
     api = Api(settings, studio)
+    tools = mcp.Mounted(api)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with api.serving():
+        async with api.serving(), tools.serving():
             telling = asyncio.create_task(webhooks.tell(api))
             yield
             api.stopping.set()
@@ -52,6 +54,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in (jobs.router, events.router, artefacts.router, catalogue.router):
         app.include_router(router, prefix=native.ROOT)
+    app.add_route(mcp.PATH, tools, include_in_schema=False)
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
@@ -60,7 +63,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["etag", "retry-after", "content-range"],
+            expose_headers=["etag", "retry-after", "content-range", "mcp-session-id"],
         )
     return app
 

@@ -70,6 +70,7 @@ LAYERS: tuple[str, ...] = (
     "starts",
     "upscaler",
     "engines",
+    "drawing",
     "__main__",
     "training",
 )
