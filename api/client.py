@@ -377,7 +377,7 @@ class AsyncStudio:
 
     async def close(self, *_: object) -> None:
         """Let go of its connections; the end of a `with` block does so too."""
-        await _got(getattr(self._wire.client, "aclose", self._wire.client.close)())
+        await _got((getattr(self._wire.client, "aclose", None) or self._wire.client.close)())
 
     async def __aenter__(self) -> Self:
         return self

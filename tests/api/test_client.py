@@ -134,14 +134,15 @@ def test_watching_goes_on_where_the_server_restarts(visits: pages.Studio) -> Non
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with on_port(port, visits):
-        job = Studio(f"http://127.0.0.1:{port}").submit("a red heart", "vqgan-clip")
-        following = job.watch()
-        assert next(following).state == "queued"
-        heard = in_background(lambda: list(following))
-    visits.finish(visits.run())
-    with on_port(port, visits):
-        until(lambda: heard)
+    with Studio(f"http://127.0.0.1:{port}") as studio:
+        with on_port(port, visits):
+            job = studio.submit("a red heart", "vqgan-clip")
+            following = job.watch()
+            assert next(following).state == "queued"
+            heard = in_background(lambda: list(following))
+        visits.finish(visits.run())
+        with on_port(port, visits):
+            until(lambda: heard)
     assert heard[0][-1].state == job.state == "succeeded"
 
 
