@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import health, native, webhooks
@@ -54,7 +55,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in (jobs.router, events.router, artefacts.router, catalogue.router):
         app.include_router(router, prefix=native.ROOT)
-    app.add_route(mcp.PATH, tools, include_in_schema=False)
+    app.routes.append(Route(mcp.PATH, tools, include_in_schema=False))
     handle_all(app, DIALECTS)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:

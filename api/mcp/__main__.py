@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import getpass
 import hashlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,7 @@ from studio.context import Submitter
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until stdin ends or it is told to stop; the exit status."""
+    """Serve until stdin ends; the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m api.mcp", description="The studio's tools for an agent, over stdio."
     )
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.api == "off":
         print("The API is switched off: T2I_API=off. Set it to local, open or keys.", file=sys.stderr)
         return 2
+    # It ends at once, as a filter does: nothing must be closed before, and nothing else wakes who reads stdin.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(serve(settings, (args.address or settings.public_url or "").rstrip("/")))
     return 0
 
@@ -57,13 +60,8 @@ async def serve(settings: Settings, address: str) -> None:
         return Call(api, who, ctx.session.report_progress, address)
 
     server = build(call_of)
-    async with api.serving(), stdio_server() as (read, write):
-        running = asyncio.create_task(server.run(read, write, server.create_initialization_options()))
-        stopping = asyncio.create_task(api.stopping.wait())
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (running, stopping):
-            task.cancel()
-        await asyncio.gather(running, stopping, return_exceptions=True)
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
 
 
 if __name__ == "__main__":

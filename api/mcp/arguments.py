@@ -46,10 +46,13 @@ WaitS = Annotated[
     Field(
         ge=0,
         le=MAX_WAIT_S,
+        allow_inf_nan=False,
         description="Seconds to wait for what was asked for; what takes longer goes on, and `wait` asks for it again.",
     ),
 ]
-SkipRate = Annotated[float, Field(ge=0, le=1, description="Share of the way skipped: greater keeps more of it.")]
+SkipRate = Annotated[
+    float, Field(ge=0, le=1, allow_inf_nan=False, description="Share of the way skipped: greater keeps more of it.")
+]
 
 
 class Nothing(Arguments):

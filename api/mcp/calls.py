@@ -40,22 +40,22 @@ class Call:
 
     async def wait(self, job_ids: Sequence[str], s: float) -> None:
         """Returns when all of these jobs have ended, or after `s`. Raises UnknownJob, and Stopping."""
-        waiting = asyncio.ensure_future(asyncio.wait_for(self._follow(job_ids), s))
-        with suppress(TimeoutError):
-            if self.request is None:
-                await waiting
-            elif not await self.api.while_there(self.request, waiting):
-                raise NotAnswered(499, "The client went away; its jobs go on.", "client_gone")
+        if self.request is None:
+            await self._follow(job_ids, s)
+        elif not await self.api.while_there(self.request, asyncio.ensure_future(self._follow(job_ids, s))):
+            raise NotAnswered(499, "The client went away; its jobs go on.", "client_gone")
 
-    async def _follow(self, job_ids: Sequence[str]) -> bool:
-        told = -ABOVE
+    async def _follow(self, job_ids: Sequence[str], s: float) -> bool:
+        told, said = -ABOVE, ""
         following = self.api.watch.follow(job_ids, told=True)
-        async with aclosing(following) as steps:  # type: ignore[type-var]
-            async for found in steps:
-                glances = list(found.values())
-                told = max(float(sum(one.step for one in glances)), told + ABOVE)
-                total = max(float(sum(one.total_steps for one in glances)), told)
-                await self.report(told, total, self._message(glances))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(s), aclosing(following) as steps:  # type: ignore[type-var]
+                async for found in steps:
+                    glances = list(found.values())
+                    before, said = said, self._message(glances)
+                    if said != before:
+                        told = max(float(sum(one.step for one in glances)), told + ABOVE)
+                        await self.report(told, max(float(sum(one.total_steps for one in glances)), told), said)
         return True
 
     def _message(self, glances: Sequence[Glance]) -> str:

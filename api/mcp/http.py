@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -71,7 +71,7 @@ class Mounted:
         await self._sessions.handle_request(scope, receive, send)
 
     def _call(self, ctx: ServerRequestContext[Any, Any]) -> Call:
-        request: Request = ctx.request
+        request = cast(Request, ctx.request)
         address = str(request.base_url).rstrip("/")
         return Call(self._api, request.scope["studio.caller"], ctx.session.report_progress, address, request)
 

@@ -51,8 +51,8 @@ async def vary(call: Call, args: Vary) -> Answer:
         ((job, picture),) = _finished(studio, submitter, [args.job_id])
         able, drawn = engines_that_vary(studio), drawing_of(studio, job).engine
         engine = args.engine or (drawn if drawn in able or not able else able[0])
-        how = {"count": args.count, "skip_rate": args.skip_rate}
-        return _jobs_of(studio, vary_picture(studio, submitter, job, picture, engine=engine, **how).id)
+        sheet = vary_picture(studio, submitter, job, picture, engine=engine, count=args.count, skip_rate=args.skip_rate)
+        return _jobs_of(studio, sheet.id)
 
     return await _waited(call, await call.ask(make), args.wait_s)
 

@@ -38,7 +38,7 @@ def test_the_same_awaited(real_studio: str) -> None:
 def test_what_cannot_be_ranked_or_varied_is_told(real_studio: str) -> None:
     with Studio(real_studio) as studio:
         job = studio.submit("a red heart", **DRAFT)
-        with pytest.raises(BadRequest, match="two"):
+        with pytest.raises(BadRequest, match="at least 2"):
             studio.rank([job], "a red heart")
         with pytest.raises(BadRequest):
             job.vary(99)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -140,6 +143,28 @@ def test_an_agent_on_the_studios_machine_needs_no_server(
             assert not httpx.get(f"{real_studio}/api/v1/jobs/{jobs(found)[0]['job_id']}").json()["mine"]
 
     run(steps())
+
+
+@pytest.mark.parametrize("end", ["closed", signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_the_agent_that_started_it(tmp_path: Path, end: Any) -> None:
+    places = {"T2I_DATABASE_URL": f"sqlite:///{tmp_path}/jobs.db", "T2I_STORE_URL": f"file://{tmp_path}/artefacts"}
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    wish = {"name": "draw", "arguments": {"prompt": "a heart", "engine": "vqgan-clip", "wait_s": 600}}
+    command = [sys.executable, "-m", "api.mcp"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **places}, text=True, **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        for number, (method, params) in enumerate((("initialize", hello), ("tools/call", wish))):
+            said = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            process.stdin.write(json.dumps(said) + "\n")
+            process.stdin.flush()
+            if method == "initialize":
+                assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "text-to-image-studio"
+        if end == "closed":
+            process.stdin.close()
+        else:
+            process.send_signal(end)
+        assert process.wait(30) == (0 if end == "closed" else -end) and process.stderr.read() == ""
 
 
 @pytest.mark.parametrize("era", ERAS)
