@@ -7,6 +7,7 @@ from api.automatic1111 import routes as automatic1111_routes
 from api.automatic1111.envelope import as_error
 from api.dalle_flow import routes as dalle_flow_routes
 from api.dalle_flow.wire import as_failure
+from api.mcp import http as mcp
 from api.native import routes as native_routes
 from api.openai import envelope as openai_envelope
 from api.openai import routes as openai_routes
@@ -23,4 +24,5 @@ ENVELOPES: dict[str, Envelope] = {
     automatic1111.ROOT: as_error,
     "/post": as_failure,
     "/predict": paddlehub_routes.as_reply,
+    mcp.PATH: mcp.envelope,
 }

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import health, native, webhooks
 from api.bodies import LimitedBodies
 from api.dialects import ENVELOPES, ROUTERS
 from api.document import describe
+from api.mcp import http as mcp
 from api.opened import Api
 from api.problems import NotAnswered, handle_all
 from generator.version import VERSION
@@ -30,10 +32,11 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     api = Api(settings, studio)
     if settings.api == "off":
         return _switched_off(api)
+    tools = mcp.Mounted(api)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with api.serving():
+        async with api.serving(), tools.serving():
             telling = asyncio.create_task(webhooks.tell(api))
             yield
             api.stopping.set()
@@ -54,6 +57,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     app.include_router(health.router)
     for router in ROUTERS:
         app.include_router(router)
+    app.routes.append(Route(mcp.PATH, tools, include_in_schema=False))
     describe(app, (native.ROOT, "/healthz", "/readyz"))
     handle_all(app, ENVELOPES)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
@@ -63,7 +67,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["etag", "retry-after", "content-range"],
+            expose_headers=["etag", "retry-after", "content-range", "mcp-session-id"],
         )
     return app
 

@@ -27,8 +27,8 @@ from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.store import upscaler_file
 from generator.device import DeviceUnavailable, Host, pick_device
 from generator.engines import loading
-from generator.images import decode, encode
-from generator.images.decode import BadImage
+from generator.images import encode
+from generator.images.decode import BadImage, read_picture
 from generator.output import metadata
 from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
@@ -135,18 +135,6 @@ def show_list(directory: Path) -> str:
             "Get a checkpoint with: python -m generator.checkpoints download NAME",
         ]
     )
-
-
-def read_picture(path: str) -> Any:
-    """A picture from a file named on the command line. Raises BadImage."""
-    try:
-        if Path(path).stat().st_size > decode.MAX_BYTES:
-            raise BadImage(f"it has more than {decode.MAX_BYTES >> 20} MB")
-        return decode.decode_image(Path(path).read_bytes())
-    except OSError as error:
-        raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
-    except BadImage as error:
-        raise BadImage(f"Cannot use the picture {path}: {str(error).rstrip('.')}.") from None
 
 
 def _wanted(given: dict[str, Any]) -> tuple[str, Params]:

@@ -22,12 +22,11 @@ from generator.params.vary import takes_pictures
 from studio.access import may_see
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
-from studio.limits import engines_that_vary
 from studio.rank import rank
 from studio.sheets import is_live, pictures_of
 from studio.submit import MAX_PICTURES, Wish, candidates_of
 from studio.upscale import upscaling
-from studio.vary import drawing_of, variations_of
+from studio.vary import engine_for, variations_of
 
 Marked = Sequence[tuple[Job, Artefact]]  # jobs and their finished pictures
 
@@ -145,11 +144,9 @@ def vary_marked(
     """
     _check_some(marked)
     wanted: list[tuple[str, NewJob]] = []
-    engines = engines_that_vary(studio) or takes_pictures()  # where there is none, the queue says so
     for number, (job, picture) in enumerate(marked):
         share = max(count // len(marked) + (number < count % len(marked)), 1)
-        drawn_by = drawing_of(studio, job).engine
-        engine = drawn_by if drawn_by in engines else engines[0]
+        engine = engine_for(studio, job)
         wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
     row = NewSheet(kind="variations", wanted=wanted, layout=layout)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job
 from db.sheets.submissions import NewSheet, Submission
-from generator import registry
-from generator.params.vary import varied
+from generator.params.vary import kept, takes_pictures, varied
 from studio.context import Studio, Submitter
 from studio.engines import makes
 from studio.errors import BadWish
+from studio.limits import engines_that_vary
 from studio.submit import MAX_PICTURES, Labelled, check_sources, drawings, new_job, submit_sheet
 
 
@@ -32,7 +30,8 @@ def variations_of(
     """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
     if not 1 <= count <= MAX_PICTURES:
         raise BadWish("{count} variations; 1 to {most} are allowed.", count=count, most=MAX_PICTURES)
-    values = varied(engine, _kept(drawing_of(studio, job), engine), picture.id, skip_rate)
+    drawn = drawing_of(studio, job)
+    values = varied(engine, kept(drawn.engine, {"prompt": drawn.prompt, **drawn.params}, engine), picture.id, skip_rate)
     made = drawings(engine, {**values, "seed": None}, count)
     check_sources(studio, made[0])
     return [
@@ -49,13 +48,8 @@ def drawing_of(studio: Studio, job: Job) -> Job:
     return job
 
 
-def _kept(job: Job, engine: str) -> dict[str, Any]:
-    """What a variation takes over from the job: all settings where the engine is the same, else prompt and style."""
-    if job.engine == engine:
-        return dict(job.params)
-    values: dict[str, Any] = {"prompt": job.prompt}
-    style = job.params.get("style")
-    checkpoint = registry.checkpoint(registry.lookup("engine", registry.ENGINES, engine).checkpoints[0])
-    if style in registry.STYLES and checkpoint.styled:  # elsewhere a style may be any words
-        values["style"] = style
-    return values
+def engine_for(studio: Studio, job: Job) -> str:
+    """What varies a job's picture: the engine that drew it, where the host offers it and it can, else the first."""
+    engines = engines_that_vary(studio) or takes_pictures()  # where there is none, the queue says so
+    drawn_by = drawing_of(studio, job).engine
+    return drawn_by if drawn_by in engines else engines[0]

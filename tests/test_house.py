@@ -75,6 +75,7 @@ LAYERS: tuple[str, ...] = (
     "upscaler",
     "engines",
     "paddlehub",
+    "drawing",
     "__main__",
     "training",
 )

@@ -13,11 +13,10 @@ from db.jobs import Job
 from generator import registry
 from studio import access
 from studio.context import Studio
-from studio.limits import engines_that_vary
 from studio.refine import DEFAULT_COUNT, DEFAULT_RATE
 from studio.submit import MAX_PICTURES
 from studio.upscale import upscale
-from studio.vary import drawing_of, vary
+from studio.vary import engine_for, vary
 
 router = APIRouter(tags=["jobs"])
 
@@ -60,7 +59,7 @@ async def vary_job(
     def make(studio: Studio) -> str:
         seen(studio, who.submitter, job_id)
         ((job, picture),) = access.finished(studio, who.submitter, [job_id])
-        engine = new.engine or drawn_by(studio, job)
+        engine = new.engine or engine_for(studio, job)
         made = vary(studio, who.submitter, job, picture, engine=engine, count=new.count, skip_rate=new.skip_rate)
         return made.id
 
@@ -89,10 +88,3 @@ async def upscale_job(
     made, again = await once(api, who, make)
     response.status_code = 200 if again else 201
     return await api.ask(job_of, who.submitter, made[0])
-
-
-def drawn_by(studio: Studio, job: Job) -> str:
-    """The engine that drew a picture where it can vary one, else the first that can."""
-    engines = engines_that_vary(studio)
-    drawn = drawing_of(studio, job).engine
-    return drawn if drawn in engines or not engines else engines[0]

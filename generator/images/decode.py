@@ -1,8 +1,9 @@
-"""Uploads into pictures: what is permitted is known before anything is decoded. Imports no torch."""
+"""Uploads and files into pictures: what is permitted is known before anything is decoded. Imports no torch."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -47,3 +48,15 @@ def decode_image(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_
         return image.convert("RGB")
     except Exception:
         raise BadImage("The picture is damaged or cut short.") from None
+
+
+def read_picture(path: str) -> Image.Image:
+    """A picture from a file of this machine. Raises BadImage."""
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise BadImage(f"it has more than {MAX_BYTES >> 20} MB")
+        return decode_image(Path(path).read_bytes())
+    except OSError as error:
+        raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
+    except BadImage as error:
+        raise BadImage(f"Cannot use the picture {path}: {str(error).rstrip('.')}.") from None

@@ -47,6 +47,18 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
     return made
 
 
+def kept(engine: str, values: Mapping[str, Any], other: str) -> dict[str, Any]:
+    """What a variation by `other` takes over from a picture that `engine` drew with these settings: all of them where
+    that is the same engine, else prompt and style. Raises UnknownName."""
+    if engine == other:
+        return dict(values)
+    taken = {"prompt": values.get("prompt")}
+    style = values.get("style")
+    if style in registry.STYLES and registry.checkpoint(registry.first_checkpoint(other, "")).styled:
+        taken["style"] = style  # elsewhere a style may be any words
+    return taken
+
+
 def _default(engine: str, values: Mapping[str, Any], name: str) -> Any:
     fields = params_class(engine).model_fields
     checkpoint = str(values.get("checkpoint") or fields["checkpoint"].default)

@@ -1,0 +1,244 @@
+"""The words of the studio's client without a server: pictures from Python, in this process.
+
+    picture = generate("a red heart", seed=1)
+    picture.save("heart.png")
+
+The file is the one that `python -m generator` writes for the same settings, to the last byte. Models stay loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from PIL import Image
+
+from generator import registry
+from generator.checkpoints.store import upscaler_file
+from generator.device import Host, pick_device
+from generator.engines import loading
+from generator.images.decode import decode_image, read_picture
+from generator.images.encode import encode, to_image
+from generator.output.film import Recorder
+from generator.output.inherited import with_settings
+from generator.output.metadata import read_metadata
+from generator.params import JobParams, Params, validate, validate_job
+from generator.params.vary import kept, varied
+
+if TYPE_CHECKING:
+    from generator.engines.base import Engine, Step
+
+T = TypeVar("T")
+CHECKPOINTS = Path("data/checkpoints")
+KEEP = 4  # engines in memory, as executors do
+MAX_GIVEN = 256
+FILM = ".gif"
+
+_given: OrderedDict[str, bytes] = OrderedDict()  # pictures that came as such: params name what they start from
+_lock = threading.Lock()  # one step at a time, whoever draws
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to draw. device: as `python -m generator --device`; checkpoints: folder of downloaded ones."""
+
+    device: str = "auto"
+    checkpoints: Path = CHECKPOINTS
+
+
+HERE = Machine()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture. png: its file, with its settings; film: how it formed, a GIF; score: of CLIP, None where
+    there was nothing to score."""
+
+    engine: str
+    params: Params
+    score: float | None
+    png: bytes = field(repr=False)
+    film: bytes = field(repr=False)
+    machine: Machine = field(default=HERE, repr=False)
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture, upscaled as asked, its settings in `.info`."""
+        return Image.open(BytesIO(self.png))
+
+    @property
+    def seed(self) -> int:
+        """What makes the same picture again."""
+        return self.params.seed
+
+    def save(self, path: str | Path) -> Path:
+        """The picture as a file: .png with its settings, other kinds without; .gif is its film."""
+        path = Path(path)
+        if path.suffix.lower() in (".png", FILM):
+            path.write_bytes(self.film if path.suffix.lower() == FILM else self.png)
+        else:
+            self.image.convert("RGB").save(path)
+        return path
+
+    def vary(self, count: int = 4, skip_rate: float = 0.6, engine: str | None = None) -> list[Picture]:
+        """Variations of it. skip_rate: 0 to 1, greater keeps more of it. Raises UnknownName, BadParams."""
+        name = engine or self.engine
+        values = varied(name, kept(self.engine, self.params.model_dump(), name), _reference(self), skip_rate)
+        del values["prompt"]
+        values.pop("seed", None)
+        return [generate(self.params.prompt, name, machine=self.machine, **values) for _ in range(count)]
+
+    def upscale(self, checkpoint: str = "mini-upscaler") -> Picture:
+        """The same, larger. Raises UnknownName, BadParams where it is too large already, CheckpointMissing."""
+        width, height = self.image.size
+        named = {"picture": _reference(self), "width": width, "height": height, "checkpoint": checkpoint}
+        *_, last = _steps("upscale", validate_job("upscale", named), self.machine)
+        assert last.image is not None
+        png = with_settings(
+            to_image(last.image), self.png, (row := registry.CHECKPOINTS.get(checkpoint)) is not None and row.embedded
+        )
+        return replace(self, png=png, params=read_metadata(png)[1])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a picture is. preview: as it is now; picture: the finished one, with the last step."""
+
+    step: int
+    total: int
+    score: float | None
+    preview: Image.Image | None = None
+    picture: Picture | None = None
+
+
+def generate(
+    prompt: str,
+    engine: str | None = None,
+    on_step: Callable[[Progress], object] | None = None,
+    *,
+    machine: Machine = HERE,
+    **settings: Any,
+) -> Picture:
+    """A picture of the prompt. on_step: called after every step. Settings, pictures among them, and what it raises: as
+    `watch`."""
+    for progress in watch(prompt, engine, machine=machine, **settings):
+        if on_step is not None:
+            on_step(progress)
+    assert progress.picture is not None
+    return progress.picture
+
+
+def watch(prompt: str, engine: str | None = None, *, machine: Machine = HERE, **settings: Any) -> Iterator[Progress]:
+    """Progress after every step; the last has the picture.
+
+    engine: the first one of `python -m generator --list` unless told. settings: as its flags, with underscores;
+    init_image, mask_image and image_prompts take paths, Pillow images, bytes of files and Pictures. Raises BadParams,
+    UnknownName, BadImage, CheckpointMissing, DeviceUnavailable; warns where the picture could not be upscaled.
+    """
+    engine = engine or registry.drawing_engines()[0]
+    params = validate(engine, {"prompt": prompt, **{name: _named(name, value) for name, value in settings.items()}})
+    if params.upscale > 1:  # said before the picture is drawn
+        upscaler_file(params.upscaler, machine.checkpoints)
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(Path(folder), params, engine)
+        for step in _steps(engine, params, machine):
+            shown = _progress(step)
+            if step.image is not None:
+                recorder.add(step.index, step.image)
+            if not step.done:
+                yield shown
+        files = recorder.finish(step.score, _upscaled(recorder, params, machine), mp4=False, webp=False)
+    picture = Picture(engine, params, shown.score, files["png"], files["gif"], machine)
+    yield replace(shown, preview=picture.image, picture=picture)
+
+
+def rank(
+    pictures: Sequence[T], prompt: str, clip: Sequence[str] = ("mini",), *, machine: Machine = HERE
+) -> list[tuple[T, float]]:
+    """(picture, score) best first: how much each, a Picture or what `init_image` takes, resembles the prompt under
+    CLIP. Raises BadParams for fewer than two, UnknownName, BadImage, CheckpointMissing."""
+    names = [_reference(one) for one in pictures]
+    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(names), "clip": tuple(clip)})
+    *_, last = _steps("rank", params, machine)
+    assert last.result is not None
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return [(pictures[places[one["picture"]].pop(0)], one["score"]) for one in last.result["ranking"]]
+
+
+def _steps(name: str, params: JobParams, machine: Machine) -> Iterator[Step]:
+    from generator.engines import base
+
+    with _lock:
+        engine = _loaded(name, *params.loads, pick_device(machine.device), machine.checkpoints)
+    steps = base.generate(engine, params)
+    while True:
+        with _lock:
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
+@lru_cache(KEEP)
+def _loaded(name: str, checkpoint: str, clip: tuple[str, ...], device: str, checkpoints: Path) -> Engine:
+    return loading.load(name, checkpoint, clip, Host(device, checkpoints, _read))
+
+
+def _progress(step: Step) -> Progress:
+    preview = None if step.image is None else to_image(step.image)
+    return Progress(step.index, step.total, step.score if math.isfinite(step.score) else None, preview)
+
+
+def _upscaled(recorder: Recorder, params: Params, machine: Machine) -> Image.Image | None:
+    drawn = recorder.last()
+    if params.upscale == 1 or drawn is None:
+        return None
+    from generator.upscaler.model import NotUpscaled, upscale
+
+    where: dict[str, Any] = {"device": pick_device(machine.device), "checkpoints_dir": machine.checkpoints}
+    try:
+        with _lock:
+            return upscale(drawn, params.upscale, params.upscaler, **where)
+    except NotUpscaled as error:
+        warnings.warn(f"The picture is not upscaled: {error}", RuntimeWarning, stacklevel=4)
+        return None
+
+
+def _named(name: str, value: Any) -> Any:
+    """A setting's value, pictures by what they are called here."""
+    if name in ("init_image", "mask_image"):
+        return None if value is None else _reference(value)
+    if name == "image_prompts" and isinstance(value, list | tuple):
+        return " | ".join(_reference(one) for one in value)
+    return value
+
+
+def _reference(picture: Any) -> str:
+    """What the parameters call a picture: its path, or a name made from its bytes."""
+    if isinstance(picture, str | Path):
+        return str(picture)
+    if isinstance(picture, Image.Image):
+        picture = encode(picture, "PNG")
+    data: bytes = picture.png if isinstance(picture, Picture) else picture
+    name = f"picture-{hashlib.sha256(data).hexdigest()[:16]}"
+    _given[name] = data
+    _given.move_to_end(name)
+    if len(_given) > MAX_GIVEN:
+        _given.popitem(last=False)
+    return name
+
+
+def _read(reference: str) -> Image.Image:
+    return decode_image(_given[reference]) if reference in _given else read_picture(reference)
