@@ -36,20 +36,20 @@ class ProblemShape(BaseModel):
     errors: list[FieldProblem] = Field(default_factory=list)
 
 
-def describe(app: FastAPI, prefixes: tuple[str, ...]) -> None:
-    """Let the document say that the addresses under these prefixes answer errors as ProblemShape."""
+def describe(app: FastAPI, dialects: tuple[str, ...]) -> None:
+    """Let the document say that errors are told as ProblemShape, and under these prefixes in a dialect's own words."""
     plain: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _add(plain(), prefixes)
+            _add(plain(), dialects)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _add(document: dict[str, Any], prefixes: tuple[str, ...]) -> None:
+def _add(document: dict[str, Any], dialects: tuple[str, ...]) -> None:
     components = document.setdefault("components", {})
     schema = ProblemShape.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas = components.setdefault("schemas", {})
@@ -63,13 +63,20 @@ def _add(document: dict[str, Any], prefixes: tuple[str, ...]) -> None:
     components["securitySchemes"] = _SCHEMES
     document["security"] = [{}, {"key": []}]
     for path, methods in document["paths"].items():
-        if path.startswith(prefixes):
-            for method in _METHODS:
-                if method in methods:
-                    responses = methods[method]["responses"]
-                    responses.pop("422", None)
-                    named = [one["name"] for one in methods[method].get("parameters", [])]
-                    if "Idempotency-Key" in named and "201" in responses:
-                        responses["200"] = responses["201"] | {"description": "What was asked for before."}
-                    told = {str(status): {"$ref": f"#/components/responses/{status}"} for status in STATUSES}
-                    methods[method]["responses"] = responses | told
+        for method in _METHODS:
+            if method in methods:
+                responses = methods[method]["responses"]
+                responses.pop("422", None)
+                named = [one["name"] for one in methods[method].get("parameters", [])]
+                if "Idempotency-Key" in named and "201" in responses:
+                    responses["200"] = responses["201"] | {"description": "What was asked for before."}
+                told = {str(status): {"$ref": f"#/components/responses/{status}"} for status in STATUSES}
+                methods[method]["responses"] = responses | (_in_own_words() if path.startswith(dialects) else told)
+
+
+def _in_own_words() -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        str(status): {"description": f"{HTTPStatus(status).phrase}, as this dialect tells it.", "content": content}
+        for status in STATUSES
+    }

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import health, native, webhooks
+from api import health, webhooks
 from api.bodies import LimitedBodies
 from api.dialects import ENVELOPES, ROUTERS
 from api.document import describe
@@ -58,7 +58,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.routes.append(Route(mcp.PATH, tools, include_in_schema=False))
-    describe(app, (native.ROOT, "/healthz", "/readyz"))
+    describe(app, tuple(ENVELOPES))
     handle_all(app, ENVELOPES)
     app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
@@ -77,7 +77,7 @@ def _switched_off(api: Api) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.api = api
     app.include_router(health.liveness)
-    handle_all(app, ENVELOPES)
+    handle_all(app, {})
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     async def nothing(path: str) -> None:

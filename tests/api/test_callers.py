@@ -36,8 +36,7 @@ def refused(answer: httpx.Response, status: int, says: str) -> None:
 def raw(api: Served, request: bytes) -> bytes:
     """What is answered to these very bytes."""
     with socket.create_connection(("127.0.0.1", int(api.address.rsplit(":")[-1]))) as line:
-        line.sendall(request)
-        line.shutdown(socket.SHUT_WR)
+        line.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         return b"".join(iter(lambda: line.recv(65536), b""))
 
 
