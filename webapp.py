@@ -44,10 +44,14 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 else:
+    import logs
+    import telemetry
     from api.server import Beside, build
     from settings import Settings
 
-    api = build(Settings())
+    settings = Settings()
+    log = logs.to_stderr("api", as_json=settings.json_log)
+    api = build(settings, traces=telemetry.set_up("text-to-image-studio", log))
 
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:

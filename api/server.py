@@ -11,7 +11,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import health, native, webhooks
+from api import health, metrics, native, webhooks
+from api.answered import Answers
 from api.bodies import LimitedBodies
 from api.native import artefacts, catalogue, events, jobs
 from api.openai import envelope as openai_envelope
@@ -21,14 +22,15 @@ from api.problems import Envelope, handle_all
 from generator.version import VERSION
 from settings import Settings
 from studio.context import Studio
+from telemetry import Traces
 
 # What is answered here where the pages share the port; all else is theirs.
 PREFIXES = ("/api", "/v1", "/sdapi", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
 DIALECTS: dict[str, Envelope] = {openai_envelope.PREFIX: openai_envelope.envelope}
 
 
-def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
-    """The whole API. studio: where it is open already."""
+def build(settings: Settings, studio: Studio | None = None, traces: Traces | None = None) -> FastAPI:
+    """The whole API. studio: where it is open already. traces: where they are made."""
     api = Api(settings, studio)
 
     @asynccontextmanager
@@ -50,8 +52,9 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
         swagger_ui_oauth2_redirect_url="/api/docs/oauth2-redirect",
         lifespan=lifespan,
     )
-    app.state.api = api
+    app.state.api, app.state.metrics = api, metrics.Metrics(api)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     for router in (jobs.router, events.router, artefacts.router, catalogue.router):
         app.include_router(router, prefix=native.ROOT)
     for router in (images.router, models.router):
@@ -66,6 +69,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["etag", "retry-after", "content-range"],
         )
+    app.add_middleware(Answers, counts=app.state.metrics, traces=traces)  # the outermost: it sees every answer
     return app
 
 
