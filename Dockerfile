@@ -48,6 +48,8 @@ COPY --from=packages /opt/venv /opt/venv
 COPY . .
 USER 1000
 EXPOSE 8501
+# The pages and the API. Not /readyz: a database that is away for a while is no reason to start this anew.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request as u; \
+[u.urlopen('http://127.0.0.1:8501' + p, timeout=2) for p in ('/_stcore/health', '/healthz')]"]
 CMD ["python", "-m", "streamlit", "run", "webapp.py", "--server.port=8501", "--server.address=0.0.0.0"]

@@ -9,7 +9,6 @@ within 10 s; a second one ends it at once. Exit 2: it cannot work as configured,
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import secrets
@@ -24,11 +23,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+import logs
+import telemetry
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DatabaseTooNew, DatabaseUnavailable, StoreUnavailable
 from executor.context import Context
 from executor.loop import Executor
+from executor.tracing import JobTraces
 from generator import registry
 from generator.device import pick_device
 from generator.version import NAME, VERSION
@@ -39,33 +41,6 @@ BUSY_TIMEOUT_S = 5.0
 ABANDON_S, EXIT_S = 7.5, 9.5  # after SIGTERM: a loop stuck in a long step is not awaited any longer; the end
 SAME_SIGNAL_S = 0.5
 MAX_PLACES = 64
-
-
-class KeyValueLines(logging.Formatter):
-    """`2026-01-31T12:00:00.000Z INFO step job=... step=12 steps_per_s=24.1`: one event a line, easy to grep."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        fields = "".join(f" {k}={_value(v)}" for k, v in getattr(record, "fields", {}).items() if v is not None)
-        line = f"{at}.{int(record.msecs):03d}Z {record.levelname} {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return text if text and not set(text) & set(' "=\n\r\t') else json.dumps(text, ensure_ascii=False)
-
-
-def logger() -> logging.Logger:
-    """The executor's log on stderr."""
-    log = logging.getLogger("executor")
-    handler = logging.StreamHandler()
-    handler.setFormatter(KeyValueLines())
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
-    return log
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -141,10 +116,11 @@ def heed_signals(executor: Executor) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one executor; the exit status."""
     args = parse(argv)
-    log = logger()
     try:
         settings = Settings()
+        log = logs.to_stderr("executor", as_json=settings.json_log)
         device = pick_device(args.device)
+        traces = telemetry.set_up("text-to-image-executor", log)
         context = connect_with_retry(settings, log)
     except ValidationError as error:
         for problem in error.errors():
@@ -155,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, DatabaseTooNew, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
+    context.traces = JobTraces(traces, context.db) if traces else None
     executor = Executor(context, device, args.batch, args.engines, args.once)
     heed_signals(executor)
     return executor.run()

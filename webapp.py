@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from pydantic import ValidationError
 from starlette.middleware import Middleware
 
 from pages.shared import language
@@ -44,10 +45,17 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 else:
+    import logs
+    import telemetry
     from api.server import Beside, build
     from settings import Settings
 
-    api = build(Settings())
+    try:
+        settings = Settings()
+    except ValidationError:
+        settings = Settings.model_construct(api="off")  # the pages say what is wrong with the configuration
+    log = logs.to_stderr("api", as_json=settings.json_log)
+    api = build(settings, traces=telemetry.set_up("text-to-image-studio", log))
 
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ python -m api key revoke ID
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 import uvicorn
 from pydantic import ValidationError
 
+import logs
+import telemetry
 from api.server import build
 from db import engine
 from db.errors import DbError
@@ -62,8 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.api == "off":
         print("The API is switched off: T2I_API=off. Set it to local, open or keys.", file=sys.stderr)
         return 2
+    log = logs.to_stderr("api", as_json=settings.json_log)
+    logs.to_stderr("uvicorn", as_json=settings.json_log, level=logging.WARNING)
+    app = build(settings, traces=telemetry.set_up("text-to-image-api", log))
     # Told addresses of proxies are not believed: whoever wants that puts keys in front.
-    uvicorn.run(build(settings), host=args.host, port=args.port, proxy_headers=False, log_level="warning")
+    uvicorn.run(app, host=args.host, port=args.port, proxy_headers=False, access_log=False, log_config=None)
     return 0
 
 

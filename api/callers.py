@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from api.answered import answered
 from api.opened import Api, opened
 from api.problems import NotAnswered
 from db.queue import Order, Webhook
@@ -46,7 +47,8 @@ class Caller:
 
     def ordering(self, key: str | None, fingerprint: str, webhook: Webhook | None = None) -> Caller:
         """The same for one request: the idempotency key that names it, and whom to tell when its jobs have ended."""
-        return replace(self, submitter=replace(self.submitter, order=Order(key, fingerprint, webhook)))
+        order = replace(self.submitter.order, key=key, fingerprint=fingerprint, webhook=webhook)
+        return replace(self, submitter=replace(self.submitter, order=order))
 
 
 async def caller(request: Request, api: Annotated[Api, Depends(opened)]) -> Caller:
@@ -57,11 +59,18 @@ async def caller(request: Request, api: Annotated[Api, Depends(opened)]) -> Call
         key = await api.run(lambda: keys.find(api.studio.db, shown))
         if key is None:
             raise _needs_key("This key is not known here, or it was revoked.")
-        return Caller(holder(key), key.scope, key.name)
+        return _traced(request, Caller(holder(key), key.scope, key.name))
     if not _may_come_without(request, api):
         raise _needs_key("A key is needed here: Authorization: Bearer KEY. The host makes keys.")
     _check_same_site(request, api)
-    return Caller(Submitter(_address_id(_peer(request))), "submit")
+    return _traced(request, Caller(Submitter(_address_id(_peer(request))), "submit"))
+
+
+def _traced(request: Request, who: Caller) -> Caller:
+    """The same, told to whoever logs the request, and with the trace that its jobs belong to."""
+    answered(request).caller = "anonymous" if who.name is None else f"key {who.name}"
+    trace = answered(request).traceparent
+    return who if trace is None else replace(who, submitter=replace(who.submitter, order=Order(traceparent=trace)))
 
 
 def shown_key(request: Request) -> str | None:

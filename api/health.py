@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.callers import Opened
-from db import queue
+from db import engine, queue
 from db.jobs import State
 from db.queue import workers
 from studio.context import Studio
@@ -38,7 +38,8 @@ async def ready(api: Opened) -> ReadyShape:
     """The database and the store can be used: 503 where not. Jobs are taken also while no executor is alive."""
 
     def look(studio: Studio) -> ReadyShape:
-        studio.store.exists("readiness")
+        engine.check(studio.db)
+        studio.store.check()
         counts = queue.counts(studio.db)
         executors = len(workers.live(studio.db))
         return ReadyShape(executors=executors, queued=counts[State.QUEUED], running=counts[State.RUNNING])

@@ -53,6 +53,14 @@ class Api:
                 self._studio = Studio(settings, engine.connect(settings.database_url), Store(settings.store_url))
             return self._studio
 
+    @property
+    def threads(self) -> tuple[int, int]:
+        """How many threads of the API are at work, and how many calls wait for one. Callable from any thread."""
+        if self._limiter is None:
+            return 0, 0
+        now = self._limiter.statistics()
+        return now.borrowed_tokens, now.tasks_waiting
+
     async def run(self, call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """A call that may wait for disk or database, in a thread; no more than THREADS of them at once."""
         if self._limiter is None:

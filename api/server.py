@@ -12,7 +12,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import health, webhooks
+from api import health, metrics, webhooks
+from api.answered import Answers
 from api.bodies import LimitedBodies
 from api.dialects import ENVELOPES, ROUTERS
 from api.document import describe
@@ -22,13 +23,15 @@ from api.problems import NotAnswered, handle_all
 from generator.version import VERSION
 from settings import Settings
 from studio.context import Studio
+from telemetry import Traces
 
 # What is answered here where the pages share the port; all else is theirs.
 PREFIXES = ("/api", "/v1", "/sdapi", "/controlnet", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
 
 
-def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
-    """The whole API, or what says that it is switched off. studio: where it is open already."""
+def build(settings: Settings, studio: Studio | None = None, traces: Traces | None = None) -> FastAPI:
+    """The whole API, or what says that it is switched off. studio: where it is open already. traces: where they are
+    made."""
     api = Api(settings, studio)
     if settings.api == "off":
         return _switched_off(api)
@@ -53,8 +56,9 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
         swagger_ui_oauth2_redirect_url="/api/docs/oauth2-redirect",
         lifespan=lifespan,
     )
-    app.state.api = api
+    app.state.api, app.state.metrics = api, metrics.Metrics(api)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     for router in ROUTERS:
         app.include_router(router)
     app.routes.append(Route(mcp.PATH, tools, include_in_schema=False))
@@ -69,6 +73,7 @@ def build(settings: Settings, studio: Studio | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["etag", "retry-after", "content-range", "mcp-session-id"],
         )
+    app.add_middleware(Answers, counts=app.state.metrics, traces=traces)  # the outermost: it sees every answer
     return app
 
 

@@ -65,6 +65,15 @@ def clock(conn: sa.Connection) -> float:
     return float(conn.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
 
 
+def check(db: sa.Engine) -> None:
+    """Raises DatabaseUnavailable where it does not answer, or where the file of an open one was taken away."""
+    if db.dialect.name == "sqlite" and not Path(str(db.url.database)).exists():
+        # Those who have it open go on reading and writing what nobody else will ever see.
+        raise DatabaseUnavailable(f"{_where(db)} is gone: its file was removed or its disk is not there.")
+    with reading(db) as conn:
+        conn.execute(sa.select(1))
+
+
 def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)

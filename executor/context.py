@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from db import artefacts, queue
 from db.errors import DatabaseUnavailable, UnknownJob
-from db.jobs import ENDED
+from db.jobs import ENDED, Job
+from executor.tracing import JobTraces
 from settings import Settings
 
 DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
@@ -34,10 +35,20 @@ class Context:
     work_dir: Path
     log: logging.Logger
     store_trouble: str | None = None  # the store's last error, until it can be written again
+    traces: JobTraces | None = None
 
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""
         self.log.log(level, event, extra={"fields": fields})
+
+    def traced(self, job: Job, left_at: float) -> None:
+        """The spans of a job that is let go of, where traces are made. left_at: when it left the batch, in UTC s."""
+        if self.traces is None:
+            return
+        try:
+            self.traces.ended(job, left_at)
+        except Exception as error:  # a trace less; the job has ended well or not, as it is
+            self.event("not_traced", logging.WARNING, job=job.id, error=f"{type(error).__name__}: {error}")
 
     def key_of(self, reference: str) -> str:
         """The key of a picture named in a job's parameters: a key itself, or the id of an artefact.

@@ -211,6 +211,7 @@ class Work:
 
     def _end(self, task: Callable[[], None]) -> None:
         self.slot = None
+        left_at = time.time()
 
         def last() -> None:
             try:
@@ -225,6 +226,7 @@ class Work:
                 except LeaseLost:
                     self._say("lease_lost", logging.WARNING)
             finally:
+                self.context.traced(self.job, left_at)
                 self.ended.set()
 
         self._tasks.put(last)

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import pictures, webhooks
+from api.answered import note_jobs
 from api.callers import Asker, Caller, Opened, Reader
 from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of
 from api.opened import Api
@@ -102,6 +103,7 @@ async def create_jobs(
         return submit(studio, who.submitter, Wish(engine, values, new.pictures, uploads, new.parent_id))
 
     made, again = await once(api, who, create)
+    note_jobs(request, made)
     response.status_code = 200 if again else 201
     return JobsShape(jobs=await api.ask(jobs_of, who.submitter, made))
 
@@ -183,6 +185,7 @@ async def repeat_job(
     made, again = await once(
         api, who, lambda studio: [run_again(studio, who.submitter, seen(studio, who.submitter, job_id))]
     )
+    note_jobs(request, made)
     response.status_code = 200 if again else 201
     return await api.ask(job_of, who.submitter, made[0])
 

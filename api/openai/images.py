@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 
+from api.answered import note_jobs
 from api.callers import Asker, Caller, Opened
 from api.drawing import Drawn, cancelled_unless_done, draw, drawn, not_drawn
 from api.native.artefacts import part, record
@@ -117,6 +118,7 @@ async def _answer(api: Api, who: Caller, request: Request, asked: ImageRequest, 
         if form == "gif":
             raise BadParams("output_format = 'gif' is not streamed; leave out stream.")
         jobs = await api.ask(queue)
+        note_jobs(request, jobs)
         return EventSourceResponse(_events(api, who, asked, jobs, kind), ping=PING_S)
     made = await draw(api, request, who, queue)
     root = str(request.base_url).rstrip("/")

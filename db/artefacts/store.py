@@ -65,6 +65,20 @@ class Store:
         with self._named_errors():
             return bool(self._fs.exists(path))
 
+    def check(self) -> None:
+        """Raises StoreUnavailable where nothing could be kept now. A folder that is not there is made when needed."""
+        folder = self._folder
+        while folder is not None and not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if folder is None:
+            self.exists("readiness")
+        elif not folder.is_dir():
+            raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {folder} is no folder.")
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            raise StoreUnavailable(
+                f"The artefact store {self.address} is read-only for the studio; allow it to write there."
+            )
+
     def delete(self, key: str) -> None:
         """Remove the bytes under this key, and the folders left empty; nothing happens where there are none."""
         path = self._path(key)

@@ -20,7 +20,7 @@ from db.queue.listing import (
     set_hidden,
     to_be_cancelled,
 )
-from db.queue.orders import Order, Webhook
+from db.queue.orders import TRACED, Order, Webhook
 from db.queue.orders import check as check_order
 from db.queue.transitions import (
     cancel_now,
@@ -36,6 +36,7 @@ from db.queue.transitions import (
 __all__ = [
     "NO_LIMITS",
     "NO_ORDER",
+    "TRACED",
     "Event",
     "Limits",
     "NewJob",

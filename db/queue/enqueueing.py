@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from db.engine import clock, writing
 from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
-from db.queue.orders import Order, check_new, remember
+from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
 from db.rules import host_rules
 from db.rules.visitors import check_welcome, lock
@@ -157,9 +157,11 @@ def add(
         )
         for new in wanted
     ]
+    # Whoever works on the job finds the trace in the event that says where it came from.
+    traced = None if order.traceparent is None else f"{TRACED}{order.traceparent}"
     for job in made:
         conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt)})
-        note(conn, job.id, State.QUEUED, at=job.created_at)
+        note(conn, job.id, State.QUEUED, at=job.created_at, detail=traced)
     remember(conn, submitter, order, made)
     return made
 

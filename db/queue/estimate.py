@@ -66,6 +66,20 @@ def places(db: sa.Engine, job_ids: Sequence[str], *, within_s: float = 30.0) -> 
     return found | {job_id: Place(position, waits.get(job_id)) for job_id, position in positions.items()}
 
 
+def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, float]:
+    """The wait in s that somebody who has asked for nothing yet would be told, by engine that executors serve.
+
+    Engines whose wait would not be told are left out, see `position_and_wait`.
+    """
+    if host_rules.paused(conn):
+        return {}
+    workers, now = alive(conn, within_s), clock(conn)
+    # They take a place and no time, so that one does not make the others wait.
+    ask = {name: Waiting(name, name, name, 0, f"newcomer:{name}", 0, now) for one in workers for name in one.engines}
+    waits = _waits(conn, [*_waiting(conn, list(service_order(conn))), *ask.values()], workers, ask)
+    return {name: max(wait, 0.0) for name, wait in waits.items()}
+
+
 def _states(conn: sa.Connection, job_ids: Sequence[str]) -> dict[str, str]:
     found = {}
     for i in range(0, len(job_ids), 500):

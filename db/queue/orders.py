@@ -16,6 +16,8 @@ from db.errors import AlreadyOrdered, OrderReused
 from db.jobs import Job, check_text
 from db.schema import orders, webhooks
 
+# What stands before the traceparent in the detail of the event that says a job was queued.
+TRACED = "traceparent "
 KEPT_S = 24 * 3600.0
 MAX_KEY_LENGTH = 255
 
@@ -30,11 +32,15 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Order:
-    """One request. key: the program's own name for it, None: it has none; fingerprint: a hash of what it asks for."""
+    """One request. key: the program's own name for it, None: it has none; fingerprint: a hash of what it asks for.
+
+    traceparent: the span it is answered in (https://www.w3.org/TR/trace-context/), where traces are made.
+    """
 
     key: str | None = None
     fingerprint: str = ""
     webhook: Webhook | None = None
+    traceparent: str | None = None
 
 
 def check(db: sa.Engine, submitter: str, order: Order) -> None:

@@ -18,6 +18,7 @@ from api.opened import Api
 from api.server import build
 from settings import Settings
 from studio import context
+from telemetry import Traces
 from tests.pages.visits import Studio
 
 
@@ -43,10 +44,10 @@ class Served:
 
 
 @contextmanager
-def served(visits: Studio, **settings: Any) -> Iterator[Served]:
+def served(visits: Studio, traces: Traces | None = None, **settings: Any) -> Iterator[Served]:
     """The API on the database and store of `visits`."""
     configured = Settings(**settings)
-    app = build(configured, context.Studio(configured, visits.db, visits.store))
+    app = build(configured, context.Studio(configured, visits.db, visits.store), traces)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", proxy_headers=False))
