@@ -31,6 +31,17 @@ class Served:
     api: Api
     server: uvicorn.Server
 
+    @contextmanager
+    def left_alone(self, path: str, body: Any) -> Iterator[None]:
+        """A client that asks, and goes away at the end of the block without having read anything."""
+        data = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+        )
+        with socket.create_connection(("127.0.0.1", int(self.address.rsplit(":")[-1]))) as line:
+            line.sendall(head.encode() + b"\r\n\r\n" + data)
+            yield
+
     def stop(self) -> None:
         """As SIGTERM does."""
         self.api.tell_to_stop()
