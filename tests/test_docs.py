@@ -14,6 +14,7 @@ HELP = {
     "python -m generator": [sys.executable, "-m", "generator", "--help"],
     "python -m generator.checkpoints": [sys.executable, "-m", "generator.checkpoints", "--help"],
     "python -m generator.upscaler": [sys.executable, "-m", "generator.upscaler", "--help"],
+    "python -m api": [sys.executable, "-m", "api", "--help"],
     "python job_executor.py": [sys.executable, "job_executor.py", "--help"],
     "python scripts/benchmark_engine.py": [sys.executable, "scripts/benchmark_engine.py", "--help"],
     "python scripts/benchmark_queue.py": [sys.executable, "scripts/benchmark_queue.py", "--help"],
@@ -35,6 +36,13 @@ def test_every_link_and_picture_of_the_readme_is_there() -> None:
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
     assert targets
     assert not [target for target in targets if target and not (ROOT / target).exists()]
+
+
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")))
+def test_every_link_of_a_page_of_docs_is_there(page: str) -> None:
+    text = re.sub(r"```.*?```|`[^`]*`", "", (ROOT / page).read_text(), flags=re.S)
+    targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)]+)\)", text) if not t.startswith(("http", "#"))]
+    assert not [target for target in targets if target and not ((ROOT / page).parent / target).exists()]
 
 
 @pytest.mark.parametrize("command", sorted(HELP))
@@ -87,6 +95,6 @@ def test_every_file_and_folder_that_contributing_names_is_there() -> None:
     room = ""
     for line in rooms[0].splitlines()[1:-1]:
         nested = line.startswith(" ")
-        for name in re.findall(r"([a-z]+/)(?= |$)", line[: line.index("   ", 2)] if nested else line.split("   ")[0]):
+        for name in re.findall(r"([a-z0-9_]+/)(?= |$)", line[: line.index("   ", 2)] if nested else line.split("   ")[0]):
             room = room if nested else name
             assert (ROOT / (room if nested else "") / name).is_dir(), name
