@@ -18,7 +18,9 @@ from db.jobs import State
 from db.queue.estimate import Place
 from db.queue.glances import Glance, glances
 
-LOOK_S = 0.15
+LOOK_S = 0.04  # between two looks where one is quick
+REST = 20  # times as long as a look took, where that is longer: followers take a twentieth of a core, however many
+MAX_REST_S = 1.0
 TELL_S = 2.0  # between two estimates of the wait: the whole queue is played forward for one
 AGAIN_S = 2.0  # after the database could not be read
 
@@ -102,8 +104,10 @@ class Watch:
     async def _look(self) -> None:
         while self._followed and not self._stopping.is_set():
             live = [job_id for job_id in self._followed if (seen := self._seen.get(job_id)) is None or not seen.ended]
+            began = time.monotonic()
             try:
                 fresh = await self._run(lambda live=live: glances(self._database(), live)) if live else {}
+                looked = time.monotonic() - began
                 places = await self._tell(fresh)
             except Exception as error:  # whoever follows waits on: the next look may find the database back
                 if not isinstance(error, DatabaseUnavailable | UnknownJob):
@@ -118,7 +122,7 @@ class Watch:
             if before != {job_id: (self._seen.get(job_id), self._places.get(job_id)) for job_id in live}:
                 self._changed.set()
                 self._changed = asyncio.Event()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(min(max(LOOK_S, REST * looked), MAX_REST_S))
 
     async def _tell(self, fresh: dict[str, Glance]) -> dict[str, Place]:
         waiting = [glance.id for glance in fresh.values() if glance.state == State.QUEUED]

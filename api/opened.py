@@ -16,6 +16,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from api.following import Watch
+from api.places import Places
 from api.problems import Stopping
 from db import engine
 from db.artefacts import Store
@@ -39,6 +40,7 @@ class Api:
         self.stopping = asyncio.Event()
         self.watch = Watch(self.run, lambda: self.studio.db, self.stopping)
         self.keeper, self.dealer = Keeper(), Dealer()  # of ratings, and of pairs to vote on
+        self.places = Places(self.run, lambda: self.studio.db)
         self._studio = studio
         self._opening = threading.Lock()
         self._limiter: anyio.CapacityLimiter | None = None

@@ -1,6 +1,7 @@
 """A studio full of pictures in a folder, and the web app as a process on it: what the measurements of pages start from.
 
-Not a command. Used by benchmark_visitors.py, benchmark_paint.py, measure_wall.py and stress_executor.py.
+Not a command. Used by benchmark_visitors.py, benchmark_api.py, benchmark_paint.py, measure_wall.py and
+stress_executor.py.
 """
 
 from __future__ import annotations
@@ -152,9 +153,12 @@ def _votes(ids: list[str], cast: int, rng: random.Random) -> list[dict[str, Any]
 
 
 class Server:
-    """The web app as a process on the studio of a folder; `stop` and `start` bring it back on the same port."""
+    """The web app as a process on the studio of a folder; `stop` and `start` bring it back on the same port.
 
-    def __init__(self, folder: Path, settings: dict[str, str] | None = None, script: str = "webapp.py") -> None:
+    script: what Streamlit runs; None: the API alone.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None, script: str | None = "webapp.py") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -171,14 +175,15 @@ class Server:
 
     def start(self) -> None:
         """Returns when the server answers; ends the measurement with the log's end where it does not."""
-        command = [sys.executable, "-m", "streamlit", "run", self._script]
-        command += [f"--server.port={self.port}", "--server.address=127.0.0.1"]
+        pages = ["streamlit", "run", str(self._script), "--server.address=127.0.0.1", f"--server.port={self.port}"]
+        command = [sys.executable, "-m", *(pages if self._script else ["api", f"--port={self.port}"])]
+        health = f"{self.address}/{'_stcore/health' if self._script else 'healthz'}"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
         deadline = time.monotonic() + STARTS_WITHIN_S
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=2):
+                with urllib.request.urlopen(health, timeout=2):
                     return
             except OSError:
                 time.sleep(0.2)

@@ -95,6 +95,8 @@ def test_every_file_and_folder_that_contributing_names_is_there() -> None:
     room = ""
     for line in rooms[0].splitlines()[1:-1]:
         nested = line.startswith(" ")
-        for name in re.findall(r"([a-z0-9_]+/)(?= |$)", line[: line.index("   ", 2)] if nested else line.split("   ")[0]):
+        for name in re.findall(
+            r"([a-z0-9_]+/)(?= |$)", line[: line.index("   ", 2)] if nested else line.split("   ")[0]
+        ):
             room = room if nested else name
             assert (ROOT / (room if nested else "") / name).is_dir(), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -105,7 +105,7 @@ async def create_jobs(
     made, again = await once(api, who, create)
     note_jobs(request, made)
     response.status_code = 200 if again else 201
-    return JobsShape(jobs=await api.ask(jobs_of, who.submitter, made))
+    return JobsShape(jobs=await told(api, who, made))
 
 
 @router.get("/jobs")
@@ -138,13 +138,13 @@ async def list_jobs(
     found = await api.ask(page)
     shown = found[:limit]
     more = shown[-1].id if len(found) > limit else None
-    return JobsShape(jobs=await api.ask(jobs_of, who.submitter, shown), next_cursor=more)
+    return JobsShape(jobs=await told(api, who, shown), next_cursor=more)
 
 
 @router.get("/jobs/{job_id}")
 async def get_job(api: Opened, who: Reader, job_id: str) -> JobShape:
     """A job as it is now."""
-    return await api.ask(lambda studio: job_of(studio, who.submitter, seen(studio, who.submitter, job_id)))
+    return (await told(api, who, [await api.ask(seen, who.submitter, job_id)]))[0]
 
 
 @router.get("/jobs/{job_id}/wait")
@@ -187,7 +187,7 @@ async def repeat_job(
     )
     note_jobs(request, made)
     response.status_code = 200 if again else 201
-    return await api.ask(job_of, who.submitter, made[0])
+    return (await told(api, who, made))[0]
 
 
 @router.get("/jobs/{job_id}/children")
@@ -216,6 +216,12 @@ async def create_upload(api: Opened, who: Asker, request: Request) -> FileShape:
     """Keep a picture to start from: the body is the file. Its id is what `init_image` and the like take."""
     data = await request.body()
     return await api.ask(lambda studio: file_of(keep_one(studio, who.submitter, Upload("upload", data))))
+
+
+async def told(api: Api, who: Caller, jobs: Sequence[Job]) -> list[JobShape]:
+    """Jobs as they are told; however many ask, the queue is played forward for all of them together."""
+    places = await api.places.of([job.id for job in jobs if job.state == State.QUEUED])
+    return await api.ask(jobs_of, who.submitter, jobs, places)
 
 
 def seen(studio: Studio, submitter: Submitter, job_id: str) -> Job:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from api.native import ROOT
 from db import artefacts, queue
 from db.artefacts import Artefact
-from db.errors import UnknownJob
 from db.jobs import Job, State
 from db.queue.estimate import Place
 from db.rules import visitors
@@ -125,13 +124,17 @@ def file_of(artefact: Artefact) -> FileShape:
     )
 
 
-def jobs_of(studio: Studio, submitter: Submitter, jobs: Sequence[Job]) -> list[JobShape]:
-    """Jobs as they are told; the queue is played forward once for those that wait."""
+def jobs_of(
+    studio: Studio, submitter: Submitter, jobs: Sequence[Job], places: Mapping[str, Place] | None = None
+) -> list[JobShape]:
+    """Jobs as they are told. places: of those that wait; None: the queue is played forward for them."""
     ids = [job.id for job in jobs]
     files = artefacts.of_jobs(studio.db, ids)
     sheets = submissions.of_jobs(studio.db, ids)
     names = visitors.names(studio.db, [job.submitter for job in jobs])
-    places = _places(studio, [job.id for job in jobs if job.state == State.QUEUED])
+    if places is None:
+        waiting = [job.id for job in jobs if job.state == State.QUEUED]
+        places = queue.places(studio.db, waiting, skip_unknown=True) if waiting else {}
     return [
         _job(
             job,
@@ -165,13 +168,6 @@ def sheet_of(studio: Studio, submitter: Submitter, found: Submission, everyone: 
         created_at=at(found.created_at),
         url=f"{ROOT}/sheets/{found.id}",
     )
-
-
-def _places(studio: Studio, waiting: Sequence[str]) -> Mapping[str, Place]:
-    try:
-        return queue.places(studio.db, waiting) if waiting else {}
-    except UnknownJob:  # deleted just now
-        return {}
 
 
 def _job(

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from db.engine import clock, reading
 from db.errors import UnknownJob
 from db.jobs import Job, State, from_row, oldest_id
-from db.queue.fair_order import last_served, service_order
+from db.queue.fair_order import last_served, line_in_order
 from db.queue.simulation import Lane, Pace, Waiting, fit, play
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
@@ -50,17 +50,21 @@ def position_and_wait(db: sa.Engine, job_id: str, *, within_s: float = 30.0) -> 
     return place.position, place.wait
 
 
-def places(db: sa.Engine, job_ids: Sequence[str], *, within_s: float = 30.0) -> dict[str, Place]:
-    """As `position_and_wait`, of several jobs at once: the queue is played forward once for all. Raises UnknownJob."""
+def places(
+    db: sa.Engine, job_ids: Sequence[str], *, within_s: float = 30.0, skip_unknown: bool = False
+) -> dict[str, Place]:
+    """As `position_and_wait`, of several jobs at once: the queue is played forward once for all.
+
+    skip_unknown: those that are not there are left out; else UnknownJob is raised.
+    """
     with reading(db) as conn:
-        states = _states(conn, job_ids)
-        found = {job_id: Place(0, 0.0) for job_id in job_ids}
+        states = _states(conn, job_ids, skip_unknown)
+        found = {job_id: Place(0, 0.0) for job_id in states}
         wanted = {job_id for job_id, state in states.items() if state == State.QUEUED}
         if not wanted:
             return found
-        order = list(service_order(conn))
-        line = _waiting(conn, order)
-        positions = {job_id: n for n, job_id in enumerate(order, start=1) if job_id in wanted}
+        line = [Waiting(*row) for row in line_in_order(conn)]
+        positions = {job.id: n for n, job in enumerate(line, start=1) if job.id in wanted}
         workers = [] if host_rules.paused(conn) else alive(conn, within_s)
         waits = _waits(conn, line, workers, {job_id: line[n - 1] for job_id, n in positions.items()})
     return found | {job_id: Place(position, waits.get(job_id)) for job_id, position in positions.items()}
@@ -76,29 +80,23 @@ def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, 
     workers, now = alive(conn, within_s), clock(conn)
     # They take a place and no time, so that one does not make the others wait.
     ask = {name: Waiting(name, name, name, 0, f"newcomer:{name}", 0, now) for one in workers for name in one.engines}
-    waits = _waits(conn, [*_waiting(conn, list(service_order(conn))), *ask.values()], workers, ask)
+    waits = _waits(conn, [*(Waiting(*row) for row in line_in_order(conn)), *ask.values()], workers, ask)
     return {name: max(wait, 0.0) for name, wait in waits.items()}
 
 
-def _states(conn: sa.Connection, job_ids: Sequence[str]) -> dict[str, str]:
+# Made once: making a statement takes longer than running it.
+_STATES = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+def _states(conn: sa.Connection, job_ids: Sequence[str], skip_unknown: bool) -> dict[str, str]:
     found = {}
     for i in range(0, len(job_ids), 500):
-        rows = conn.execute(sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(job_ids[i : i + 500])))
+        rows = conn.execute(_STATES, {"ids": job_ids[i : i + 500]})
         found.update({row.id: row.state for row in rows})
     for job_id in job_ids:
-        if job_id not in found:
+        if job_id not in found and not skip_unknown:
             raise UnknownJob(job_id)
     return found
-
-
-def _waiting(conn: sa.Connection, order: Sequence[str]) -> list[Waiting]:
-    names = ("id", "engine", "batch_key", "total_steps", "submitter", "priority", "created_at")
-    columns = [jobs.c[name] for name in names]
-    found: dict[str, Waiting] = {}
-    for i in range(0, len(order), 500):
-        rows = conn.execute(sa.select(*columns).where(jobs.c.id.in_(order[i : i + 500])))
-        found.update({row.id: Waiting(*row) for row in rows})
-    return [found[job_id] for job_id in order]
 
 
 def _waits(

@@ -88,11 +88,21 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
 
 def service_order(conn: sa.Connection) -> Iterator[str]:
     """Ids of all queued jobs in the order in which they would be claimed one by one if nothing else came."""
-    rows = conn.execute(
-        sa.select(jobs.c.id, jobs.c.submitter, jobs.c.priority, jobs.c.created_at)
-        .where(jobs.c.state == State.QUEUED)
-        .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
-    ).all()
+    return (row.id for row in line_in_order(conn))
+
+
+# What is known of a job that waits; made once, since making a statement takes longer than running it.
+_LINE = (
+    sa.select(*(jobs.c[name] for name in ("id", "engine", "batch_key", "total_steps", "submitter", "priority")))
+    .add_columns(jobs.c.created_at)
+    .where(jobs.c.state == State.QUEUED)
+    .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
+)
+
+
+def line_in_order(conn: sa.Connection) -> Iterator[Any]:
+    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority, created_at)."""
+    rows = conn.execute(_LINE).all()
     lines: dict[str, deque[Any]] = defaultdict(deque)
     for row in rows:
         lines[row.submitter].append(row)
@@ -105,10 +115,9 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
     # Turns taken in this look ahead count up from a time later than any in the table.
     now = max((entry[1] for entry in ready), default=0.0)
     while ready:
-        _, _, job_id, who = heapq.heappop(ready)
-        yield job_id
+        who = heapq.heappop(ready)[-1]
         now += 1.0
-        lines[who].popleft()
+        yield lines[who].popleft()
         if lines[who]:
             head = lines[who][0]
             heapq.heappush(ready, (-head.priority, now, head.id, who))

@@ -24,15 +24,26 @@ class Notice:
     tries: int
 
 
+# Made once: making a statement takes longer than running it, and each server asks every second.
+_DUE = (
+    sa.select(webhooks.c.job_id)
+    .join(jobs, jobs.c.id == webhooks.c.job_id)
+    .where(webhooks.c.due_at <= sa.bindparam("now"), jobs.c.state.in_(ENDED))
+    .order_by(webhooks.c.due_at)
+    .limit(sa.bindparam("at_most"))
+)
+_TAKEN = _DUE.with_for_update(skip_locked=True, of=webhooks)
+
+
 def due(db: sa.Engine, *, limit: int, held_s: float) -> list[Notice]:
     """Take up to `limit` notices that are due; nobody else gets them for `held_s`."""
     with reading(db) as conn:
-        if not conn.execute(_due(clock(conn), 1)).first():
+        if not conn.execute(_DUE, {"now": clock(conn), "at_most": 1}).first():
             return []
     taken = []
     with writing(db) as conn:
         now = clock(conn)
-        for job_id in conn.scalars(_due(now, limit).with_for_update(skip_locked=True, of=webhooks)).all():
+        for job_id in conn.scalars(_TAKEN, {"now": now, "at_most": limit}).all():
             row = conn.execute(
                 sa.update(webhooks)
                 .where(webhooks.c.job_id == job_id)
@@ -57,13 +68,3 @@ def not_told(db: sa.Engine, notice: Notice, error: str, *, again: bool = True) -
         due_at = None if wait is None else clock(conn) + wait
         values = {"tries": notice.tries + 1, "due_at": due_at, "error": error[:500]}
         conn.execute(sa.update(webhooks).where(webhooks.c.job_id == notice.job_id).values(**values))
-
-
-def _due(now: float, limit: int) -> sa.Select[tuple[str]]:
-    return (
-        sa.select(webhooks.c.job_id)
-        .join(jobs, jobs.c.id == webhooks.c.job_id)
-        .where(webhooks.c.due_at <= now, jobs.c.state.in_(ENDED))
-        .order_by(webhooks.c.due_at)
-        .limit(limit)
-    )

@@ -168,16 +168,19 @@ def of_jobs(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Submission]:
     """The submissions these jobs belong to, by job; jobs asked for alone are left out."""
     found: dict[str, Submission] = {}
     with reading(db) as conn:
-        rows = conn.execute(
-            sa.select(members.c.job_id, *submissions.c)
-            .join(submissions, submissions.c.id == members.c.submission_id)
-            .where(members.c.job_id.in_(list(job_ids)))
-        )
-        for row in rows:
+        for row in conn.execute(_OF_JOBS, {"job_ids": list(job_ids)}):
             values = dict(row._mapping)
             job_id = values.pop("job_id")
             found[job_id] = Submission(**values)
     return found
+
+
+# Made once: making a statement takes longer than running it.
+_OF_JOBS = (
+    sa.select(members.c.job_id, *submissions.c)
+    .join(submissions, submissions.c.id == members.c.submission_id)
+    .where(members.c.job_id.in_(sa.bindparam("job_ids", expanding=True)))
+)
 
 
 def of_submitter(db: sa.Engine, submitter: str, *, limit: int = 20) -> list[Submission]:
