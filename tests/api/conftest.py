@@ -51,12 +51,11 @@ def key(visits: Studio) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def real_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the API with a real executor on the embedded models: a draft takes a second."""
+    """The address of pages and API with a real executor on the embedded models, where a draft takes a second."""
     with web_app(
         tmp_path_factory.mktemp("studio"),
         executor=True,
-        pages=False,
-        T2I_DEFAULT_ENGINE="latent-diffusion",
+                T2I_DEFAULT_ENGINE="latent-diffusion",
         T2I_DEFAULT_CHECKPOINT="mini-latent-diffusion",
     ) as address:
         assert httpx.get(f"{address}/healthz").status_code == 200

@@ -271,3 +271,10 @@ def test_text_that_no_database_can_hold_is_told_so_or_found_nowhere(api: Served,
     for query in ({"cursor": "\x00"}, {"search": "a\x00"}, {"engine": "\x00"}):
         assert api.get("/api/v1/jobs", params=query).status_code == 200
     assert queue.list_jobs(visits.db) == []
+
+
+def test_pages_and_api_share_the_port(real_studio: str) -> None:
+    assert "<title>" in httpx.get(real_studio).text and httpx.get(f"{real_studio}/Queue").status_code == 200
+    assert httpx.get(f"{real_studio}/api/v1/engines").json()["engines"]
+    assert httpx.get(f"{real_studio}/healthz").json() == {"status": "ok"}
+    assert "t2i_" in httpx.get(f"{real_studio}/metrics").text
