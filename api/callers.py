@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import ipaddress
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -25,7 +26,8 @@ from db.rules.keys import PREFIX, SCOPES
 from studio.context import Submitter
 from studio.keys import holder
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_KNOWN = "studio.caller"  # where a request keeps who calls
+_FORWARDED = ("forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "cf-", "via")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -52,7 +54,17 @@ class Caller:
 
 
 async def caller(request: Request, api: Annotated[Api, Depends(opened)]) -> Caller:
-    """Raises NotAnswered: 401 without a key where one is needed or with a wrong one, 403 across sites."""
+    """Raises NotAnswered: 401 without a key where one is needed or with a wrong one, 403 across sites.
+
+    Found once for each request, before its body is read where it has one (api.bodies).
+    """
+    if _KNOWN not in request.scope:
+        request.scope[_KNOWN] = await _found(request, api)
+    who: Caller = request.scope[_KNOWN]
+    return who
+
+
+async def _found(request: Request, api: Api) -> Caller:
     shown = shown_key(request)
     # Clients that cannot do without a key send anything; ours are told from that by how they begin.
     if shown is not None and (shown.startswith(PREFIX) or not _may_come_without(request, api)):
@@ -63,7 +75,8 @@ async def caller(request: Request, api: Annotated[Api, Depends(opened)]) -> Call
     if not _may_come_without(request, api):
         raise _needs_key("A key is needed here: Authorization: Bearer KEY. The host makes keys.")
     _check_same_site(request, api)
-    return _traced(request, Caller(Submitter(_address_id(_peer(request))), "submit"))
+    turn = _address_id(_peer(request), await api.run(api.salt))
+    return _traced(request, Caller(Submitter(turn), "submit"))
 
 
 def _traced(request: Request, who: Caller) -> Caller:
@@ -108,7 +121,9 @@ def _is_on_this_machine(request: Request) -> bool:
         name = (urlsplit(f"//{request.headers.get('host', '')}").hostname or "").lower()
     except ValueError:  # no name of any host
         return False
-    return near and name in _LOOPBACK_NAMES and not any(header in request.headers for header in _FORWARDED)
+    # Programs speak HTTP/1.1; proxies that say nothing of themselves mostly speak 1.0.
+    passed_on = request.scope.get("http_version") == "1.0" or any(h.startswith(_FORWARDED) for h in request.headers)
+    return near and name in _LOOPBACK_NAMES and not passed_on
 
 
 def _check_same_site(request: Request, api: Api) -> None:
@@ -119,14 +134,15 @@ def _check_same_site(request: Request, api: Api) -> None:
         raise NotAnswered(403, f"Pages of {origin} may not call this API without a key.", "foreign_page")
 
 
-def _address_id(peer: str) -> str:
+def _address_id(peer: str, salt: bytes) -> str:
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return "address:unknown"
     # A household has a whole /64 of IPv6.
     one = ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address
-    return "address:" + hashlib.sha256(str(one).encode()).hexdigest()[:24]
+    # With a secret, since there are so few addresses that all can be tried.
+    return "address:" + hmac.new(salt, str(one).encode(), hashlib.sha256).hexdigest()[:24]
 
 
 async def reader(who: Annotated[Caller, Depends(caller)]) -> Caller:

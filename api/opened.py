@@ -20,6 +20,7 @@ from api.places import Places
 from api.problems import Stopping
 from db import engine
 from db.artefacts import Store
+from db.rules.salt import salt
 from settings import Settings
 from studio.context import Studio
 from studio.standings import Keeper
@@ -43,6 +44,7 @@ class Api:
         self.places = Places(self.run, lambda: self.studio.db)
         self._studio = studio
         self._opening = threading.Lock()
+        self._salt: bytes | None = None
         self._limiter: anyio.CapacityLimiter | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -62,6 +64,12 @@ class Api:
             return 0, 0
         now = self._limiter.statistics()
         return now.borrowed_tokens, now.tasks_waiting
+
+    def salt(self) -> bytes:
+        """The secret of this studio's database. Call it in a thread."""
+        if self._salt is None:
+            self._salt = salt(self.studio.db)
+        return self._salt
 
     async def run(self, call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """A call that may wait for disk or database, in a thread; no more than THREADS of them at once."""

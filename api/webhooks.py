@@ -14,6 +14,7 @@ import json
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 from standardwebhooks import Webhook as Signer
@@ -73,12 +74,15 @@ async def tell(api: Api) -> None:
     busy: set[asyncio.Task[None]] = set()
     while not api.stopping.is_set():
         try:
-            for notice in await api.ask(lambda studio: notices.due(studio.db, limit=AT_ONCE, held_s=HELD_S)):
+            free = AT_ONCE - len(busy)
+            for notice in await api.run(_due, api, free) if free else ():
                 task = asyncio.create_task(_tell(api, notice))
                 busy.add(task)
                 task.add_done_callback(busy.discard)
         except DbError:
             pass  # the next look may find it back
+        except Exception:
+            log.exception("webhooks could not be looked for")
         try:
             await asyncio.wait_for(api.stopping.wait(), LOOK_S)
         except TimeoutError:
@@ -87,6 +91,10 @@ async def tell(api: Api) -> None:
         await asyncio.wait(busy, timeout=STOPPING_S)
     for task in busy:
         task.cancel()
+
+
+def _due(api: Api, limit: int) -> list[Notice]:
+    return notices.due(api.studio.db, limit=limit, held_s=HELD_S)
 
 
 async def _tell(api: Api, notice: Notice) -> None:
@@ -100,7 +108,12 @@ async def _tell(api: Api, notice: Notice) -> None:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Signer(notice.secret).sign(notice.job_id, now, body),
         }
-        await _post(notice.url, headers, body, api.settings.api_private_webhooks)
+        try:
+            # Of the whole try: httpx's limits are for each piece, and a slow receiver could send one for ever.
+            async with asyncio.timeout(TIMEOUT_S):
+                await _post(notice.url, headers, body, api.settings.api_private_webhooks)
+        except TimeoutError:
+            raise NotTold(f"there was no answer within {TIMEOUT_S:.0f} s.") from None
         await api.run(notices.told, api.studio.db, notice)
     except NotTold as error:
         log.warning("webhook of job %s: %s", notice.job_id, error)
@@ -108,11 +121,18 @@ async def _tell(api: Api, notice: Notice) -> None:
             await api.run(notices.not_told, api.studio.db, notice, str(error), again=error.again)
     except DbError as error:
         log.warning("webhook of job %s: %s", notice.job_id, error)
+    except Exception as error:
+        log.exception("webhook of job %s", notice.job_id)
+        with suppress(DbError):
+            await api.run(notices.not_told, api.studio.db, notice, type(error).__name__)
 
 
 def _body(studio: Studio, job_id: str) -> str:
     job = queue.get(studio.db, job_id)
-    told = job_of(studio, Submitter(job.submitter), job).model_dump(mode="json")
+    if job.hidden:  # by now, and for its owner as well
+        told: dict[str, Any] = {"id": job.id, "state": job.state, "hidden": True}
+    else:
+        told = job_of(studio, Submitter(job.submitter), job).model_dump(mode="json")
     at = datetime.now(UTC).isoformat()
     return json.dumps({"type": f"job.{job.state}", "timestamp": at, "data": told}, ensure_ascii=False)
 

@@ -55,7 +55,7 @@ def real_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with web_app(
         tmp_path_factory.mktemp("studio"),
         executor=True,
-                T2I_DEFAULT_ENGINE="latent-diffusion",
+        T2I_DEFAULT_ENGINE="latent-diffusion",
         T2I_DEFAULT_CHECKPOINT="mini-latent-diffusion",
     ) as address:
         assert httpx.get(f"{address}/healthz").status_code == 200

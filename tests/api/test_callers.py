@@ -194,9 +194,13 @@ def test_a_key_is_one_in_the_fair_order_and_so_are_callers_of_one_address(
 
 
 def test_a_household_has_one_turn() -> None:
-    assert _address_id("2001:db8:1:2::7") == _address_id("2001:db8:1:2:ffff::1") != _address_id("2001:db8:1:3::7")
-    assert _address_id("203.0.113.9") != _address_id("203.0.113.10")
-    assert _address_id("") == _address_id("testclient") == "address:unknown"
+    assert (
+        _address_id("2001:db8:1:2::7", b"salt")
+        == _address_id("2001:db8:1:2:ffff::1", b"salt")
+        != _address_id("2001:db8:1:3::7", b"salt")
+    )
+    assert _address_id("203.0.113.9", b"salt") != _address_id("203.0.113.10", b"salt")
+    assert _address_id("", b"salt") == _address_id("testclient", b"salt") == "address:unknown"
 
 
 def test_a_banned_key_is_told_so(serve: Serve, visits: Studio, key: Key) -> None:
