@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
@@ -20,6 +22,8 @@ from settings import Settings
 from studio import context
 from telemetry import Traces
 from tests.pages.visits import Studio
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -75,6 +79,12 @@ def served(visits: Studio, traces: Traces | None = None, **settings: Any) -> Ite
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive(), "the server does not end"
+
+
+def awaited(steps: Coroutine[Any, Any, T]) -> T:
+    """What the steps bring, in a thread of their own: a browser's tests leave a running event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, steps).result()
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:

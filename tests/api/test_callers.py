@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import socket
@@ -19,7 +18,7 @@ from db import queue
 from db.rules import host_rules, keys
 from db.rules.keys import SCOPES
 from settings import Settings
-from tests.api.serving import Served
+from tests.api.serving import Served, awaited
 from tests.pages.visits import SOMEBODY, Studio
 
 Serve = Callable[..., Served]
@@ -105,7 +104,7 @@ def test_switched_off_nothing_but_the_health_is_told(serve: Serve, visits: Studi
 
 
 def test_switched_off_the_pages_are_served_beside_it() -> None:
-    asyncio.run(_beside_it())
+    awaited(_beside_it())
 
 
 async def _beside_it() -> None:

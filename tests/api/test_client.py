@@ -26,7 +26,7 @@ from db import queue
 from db.jobs import State
 from settings import Settings
 from studio import context
-from tests.api.serving import Served
+from tests.api.serving import Served, awaited
 from tests.chain_studio import DRAFT
 from tests.pages import visits as pages
 
@@ -84,7 +84,7 @@ def test_the_same_words_awaited(real_studio: str) -> None:
             found = [job.id async for job in studio.jobs(mine=True)]
             assert {job.id for job in jobs} <= set(found)
 
-    asyncio.run(draw())
+    awaited(draw())
 
 
 def test_a_picture_may_be_gone_on_from_in_any_form(real_studio: str, tmp_path: Path) -> None:

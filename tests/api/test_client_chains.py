@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from api.client import AsyncStudio, BadRequest, Studio
+from tests.api.serving import awaited
 from tests.chain_studio import DRAFT
 
 
@@ -32,7 +31,7 @@ def test_the_same_awaited(real_studio: str) -> None:
             (varied,) = await best.vary(1)
             assert (await varied.result()).size == (64, 64)
 
-    asyncio.run(chain())
+    awaited(chain())
 
 
 def test_what_cannot_be_ranked_or_varied_is_told(real_studio: str) -> None:

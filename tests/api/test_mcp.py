@@ -25,7 +25,7 @@ from PIL import Image
 
 from db import queue, votes
 from db.jobs import State
-from tests.api.serving import Served
+from tests.api.serving import Served, awaited
 from tests.chain_studio import DRAFT
 from tests.pages.visits import Studio
 
@@ -71,7 +71,7 @@ async def shown(api: Served, headers: dict[str, str], mode: str = "auto") -> Any
 
 
 def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(steps, 120))
+    awaited(asyncio.wait_for(steps, 120))
 
 
 async def whole_chain(agent: Client) -> None:

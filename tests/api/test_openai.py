@@ -19,7 +19,7 @@ from PIL import Image
 from db import queue
 from db.jobs import State
 from generator.output.metadata import read_metadata
-from tests.api.serving import Served
+from tests.api.serving import Served, awaited
 from tests.pages.visits import Studio
 
 DRAFT = {"steps": 2, "candidates": 1, "style": "noto", "upscale": 1}  # of the latent diffusion
@@ -103,7 +103,7 @@ def test_the_asynchronous_client_waits_for_several_at_once(real_studio: str) -> 
             calls = [client.images.generate(prompt=f"a {what}", extra_body=DRAFT) for what in ("heart", "car")]
             return await asyncio.gather(*calls)
 
-    assert [made.data[0].revised_prompt for made in asyncio.run(both())] == ["a heart", "a car"]
+    assert [made.data[0].revised_prompt for made in awaited(both())] == ["a heart", "a car"]
 
 
 def test_edits_go_on_from_the_picture_that_was_sent(client: OpenAI, real_studio: str) -> None:

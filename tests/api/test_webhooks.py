@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
@@ -19,7 +18,7 @@ from api import webhooks
 from api.webhooks import NotTold, address_of
 from db.queue import notices
 from db.schema import webhooks as table
-from tests.api.serving import Served
+from tests.api.serving import Served, awaited
 from tests.pages.visits import Studio
 
 Serve = Callable[..., Served]
@@ -171,13 +170,13 @@ def test_only_addresses_of_the_open_internet_are_called() -> None:
         *("::", "fe80::1", "fc00::1", "ff02::1", "::ffff:10.0.0.1", "::10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"),
     ):
         with pytest.raises(NotTold, match="private network") as refused:
-            asyncio.run(address_of(host, 80))
+            awaited(address_of(host, 80))
         assert not refused.value.again, host
     for host in ("93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"):
-        assert asyncio.run(address_of(host, 443)) == host
-    assert asyncio.run(address_of("10.0.0.1", 80, True)) == "10.0.0.1"
+        assert awaited(address_of(host, 443)) == host
+    assert awaited(address_of("10.0.0.1", 80, True)) == "10.0.0.1"
     with pytest.raises(NotTold, match="no address"):
-        asyncio.run(address_of("no-such-host.invalid", 80))
+        awaited(address_of("no-such-host.invalid", 80))
 
 
 def test_what_nobody_can_be_told_at_is_refused_at_once(api: Served) -> None:
