@@ -27,6 +27,8 @@ from db.rules.keys import SCOPES, Key
 from generator.version import NAME, VERSION
 from settings import Settings
 
+END_S = 10
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -69,7 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.to_stderr("uvicorn", as_json=settings.json_log, level=logging.WARNING)
     app = build(settings, traces=telemetry.set_up("text-to-image-api", log))
     # Told addresses of proxies are not believed: whoever wants that puts keys in front.
-    uvicorn.run(app, host=args.host, port=args.port, proxy_headers=False, access_log=False, log_config=None)
+    uvicorn.run(
+        app,
+        host=args.host,
+        port=args.port,
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=END_S,  # who reads an answer too slowly is not waited for longer
+    )
     return 0
 
 

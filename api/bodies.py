@@ -1,34 +1,97 @@
-"""Requests that are too large are refused while they come in (ASGI middleware)."""
+"""Bodies of requests are read with limits (ASGI middleware): who calls, how much, how many values, how long."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import NotAnswered
+from api.callers import caller
+from api.opened import Api
+from api.problems import NotAnswered, Stopping
+
+# Of a JSON body. Reading one stops everything else, and its values take many times their length: text is quick to read,
+# however long, and so are pictures in base64.
+MAX_VALUES = 50_000
+BODY_S = 60.0  # within which a body must have come
+MAX_HELD_BYTES = 256 << 20  # of the bodies of all requests that are being answered
+_NO_VALUES = (b"multipart/", b"image/", b"application/octet-stream")
 
 
 class LimitedBodies:
-    """Passes requests of at most `max_bytes` on."""
+    """Passes requests of at most `max_bytes` on. What is refused is raised as NotAnswered where the app reads the body,
+    and its handlers turn that into an answer."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, api: Api, max_bytes: int) -> None:
+        self._app, self._api, self._max_bytes = app, api, max_bytes
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 413 by raising NotAnswered where the app reads more, which its handlers turn into an answer."""
+        """One request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        most, read = self._max_bytes, 0
-        too_large = NotAnswered(413, f"The request is too large: at most {most >> 20 or 1} MB.", "too_large")
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        body = _Body(self._api, scope, receive, self._max_bytes)
 
-        async def counted() -> Message:
-            nonlocal read
-            if declared.isdigit() and int(declared) > most:
-                raise too_large
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > most:
-                raise too_large
+        async def read() -> Message:
+            if body.whole:
+                return await receive()
+            before = body.size
+            message = await body.next()
+            self._held += body.size - before
+            if self._held > MAX_HELD_BYTES:
+                raise NotAnswered(503, "Too much is being sent at once; try again.", "too_much", retry_after="5")
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, read, send)
+        finally:
+            self._held -= body.size
+
+
+class _Body:
+    """The body of one request while it comes."""
+
+    def __init__(self, api: Api, scope: Scope, receive: Receive, max_bytes: int) -> None:
+        self._api, self._scope, self._receive, self._max_bytes = api, scope, receive, max_bytes
+        headers = dict(scope["headers"])
+        self._declared = headers.get(b"content-length", b"")
+        self._has_values = not headers.get(b"content-type", b"").startswith(_NO_VALUES)
+        self._due = time.monotonic() + BODY_S
+        self.size, self._values, self.whole = 0, 0, False
+
+    async def next(self) -> Message:
+        """The next piece. Raises NotAnswered."""
+        if self.size == 0:
+            await caller(Request(self._scope), self._api)
+            if self._declared.isdigit() and int(self._declared) > self._max_bytes:
+                raise self._too_large()
+        message = await self._come()
+        piece: bytes = message.get("body", b"")
+        self.size += len(piece)
+        if self.size > self._max_bytes:
+            raise self._too_large()
+        if self._has_values:
+            self._values += piece.count(b",") + piece.count(b"[") + piece.count(b"{")
+            if self._values > MAX_VALUES:
+                raise NotAnswered(413, f"The request has too many values: {MAX_VALUES} are allowed.", "too_large")
+        self.whole = not message.get("more_body", False)
+        return message
+
+    async def _come(self) -> Message:
+        coming, stopping = asyncio.ensure_future(self._receive()), asyncio.ensure_future(self._api.stopping.wait())
+        try:
+            wait_s = self._due - time.monotonic()
+            await asyncio.wait({coming, stopping}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                return coming.result()
+        finally:
+            coming.cancel()
+            stopping.cancel()
+        if self._api.stopping.is_set():
+            raise Stopping
+        raise NotAnswered(408, f"The body did not come within {BODY_S:.0f} s.", "too_slow")
+
+    def _too_large(self) -> NotAnswered:
+        return NotAnswered(413, f"The request is too large: at most {self._max_bytes >> 20 or 1} MB.", "too_large")

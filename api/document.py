@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 # What any address of the native API may answer instead: see api/problems.py.
-STATUSES = (400, 401, 403, 404, 409, 413, 416, 422, 429, 500, 503, 507)
+STATUSES = (400, 401, 403, 404, 408, 409, 413, 416, 422, 429, 500, 503, 507)
 _METHODS = ("get", "post", "put", "patch", "delete")
 _SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key of the host's; `X-API-Key` takes it as well."}

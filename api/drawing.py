@@ -40,17 +40,18 @@ class Drawn:
 
 async def draw(api: Api, request: Request, caller: Caller, make: Callable[[Studio], Sequence[Job]]) -> list[Drawn]:
     """Queue what `make` queues, and wait until all of it has ended. Raises what `make` raises, and as `drawn`."""
+    api.watch.check(caller.submitter.id)
     jobs = await api.ask(make)
     note_jobs(request, jobs)
     async with cancelled_unless_done(api, caller, jobs):
-        there = await api.while_there(request, asyncio.ensure_future(_ended(api, jobs)))
+        there = await api.while_there(request, asyncio.ensure_future(_ended(api, caller, jobs)))
         if there is None:
             raise NotAnswered(CLIENT_GONE, "The client went away; its jobs are cancelled.", "client_gone")
     return await drawn(api, jobs)
 
 
-async def _ended(api: Api, jobs: Sequence[Job]) -> bool:
-    await api.watch.ended([job.id for job in jobs])
+async def _ended(api: Api, caller: Caller, jobs: Sequence[Job]) -> bool:
+    await api.watch.ended([job.id for job in jobs], caller.submitter.id)
     return True
 
 

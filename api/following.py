@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.problems import Stopping
+from api.problems import NotAnswered, Stopping
 from db import queue
 from db.errors import DatabaseUnavailable, UnknownJob
 from db.jobs import State
@@ -22,6 +22,7 @@ LOOK_S = 0.04  # between two looks where one is quick
 REST = 20  # times as long as a look took, where that is longer: followers take a twentieth of a core, however many
 MAX_REST_S = 1.0
 TELL_S = 2.0  # between two estimates of the wait: the whole queue is played forward for one
+MAX_FOLLOWED = 250  # streams and calls that wait, of one submitter
 AGAIN_S = 2.0  # after the database could not be read
 
 
@@ -34,6 +35,7 @@ class Watch:
         """run: calls a function in a thread. database: opens the database where it is not open; called in a thread."""
         self._run, self._database, self._stopping = run, database, stopping
         self._followed: Counter[str] = Counter()
+        self._by_who: Counter[str] = Counter()
         self._seen: dict[str, Glance | None] = {}
         self._places: dict[str, Place] = {}
         self._told_at = 0.0
@@ -45,13 +47,27 @@ class Watch:
         """How many follow a job just now."""
         return self._followed.total()
 
-    async def follow(self, job_ids: Sequence[str], *, told: bool = False) -> AsyncIterator[dict[str, Glance]]:
+    def check(self, who: str) -> None:
+        """Raises NotAnswered (429) where somebody follows as much as one may."""
+        if self._by_who[who] >= MAX_FOLLOWED:
+            raise NotAnswered(
+                429,
+                f"You follow {self._by_who[who]} jobs or calls at once; at most {MAX_FOLLOWED} are allowed.",
+                "too_many_streams",
+                retry_after="5",
+            )
+
+    async def follow(
+        self, job_ids: Sequence[str], *, who: str = "", told: bool = False
+    ) -> AsyncIterator[dict[str, Glance]]:
         """The progress of jobs, at once and whenever it has changed, until all of them have ended.
 
-        told: also when the estimate of a wait has changed, see `place`. Raises UnknownJob where one is not there (any
-        more), DatabaseUnavailable at the start, and Stopping when the server is told to stop.
+        who: the submitter who follows, see `check`. told: also when the estimate of a wait has changed, see `place`.
+        Raises UnknownJob where one is not there (any more), DatabaseUnavailable at the start, and Stopping when the
+        server is told to stop.
         """
         self._followed.update(job_ids)
+        self._by_who[who] += 1
         try:
             first = await self._run(lambda: glances(self._database(), job_ids))
             for job_id in job_ids:
@@ -78,6 +94,9 @@ class Watch:
                 await self._either(changed)
         finally:
             self._followed.subtract(job_ids)
+            self._by_who[who] -= 1
+            if not self._by_who[who]:
+                del self._by_who[who]
             for job_id in set(job_ids):
                 if self._followed[job_id] <= 0:
                     del self._followed[job_id]
@@ -88,9 +107,9 @@ class Watch:
         """Where a followed job waits; None where it does not, or where that has not been worked out yet."""
         return self._places.get(job_id)
 
-    async def ended(self, job_ids: Sequence[str]) -> None:
+    async def ended(self, job_ids: Sequence[str], who: str = "") -> None:
         """Returns when all of these jobs have ended. Raises as `follow`."""
-        async for _ in self.follow(job_ids):
+        async for _ in self.follow(job_ids, who=who):
             continue
 
     async def _either(self, changed: asyncio.Event) -> None:

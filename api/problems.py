@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from db import errors as db
 from generator.params import BadParams
@@ -115,6 +116,7 @@ def handle_all(app: FastAPI, dialects: Mapping[str, Envelope]) -> None:
     app.add_exception_handler(NotAnswered, handler(lambda error: error.problem))
     app.add_exception_handler(RequestValidationError, handler(_of_validation))
     app.add_exception_handler(HTTPException, handler(_of_http))
+    app.add_exception_handler(ClientDisconnect, handler(_of_absence))
     app.add_exception_handler(Exception, handler(_of_fault))
 
 
@@ -164,6 +166,10 @@ def _of_http(error: HTTPException) -> Problem:
         sentence = "The body is not what its Content-Type says; it cannot be read."
     headers = dict(error.headers or {})
     return Problem(error.status_code, sentence, HTTPStatus(error.status_code).name.lower(), headers)
+
+
+def _of_absence(error: ClientDisconnect) -> Problem:
+    return Problem(CLIENT_GONE, "The client went away before all of its request was here.", "client_gone")
 
 
 def _of_fault(error: Exception) -> Problem:

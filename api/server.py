@@ -64,7 +64,7 @@ def build(settings: Settings, studio: Studio | None = None, traces: Traces | Non
     app.routes.append(Route(mcp.PATH, tools, include_in_schema=False))
     describe(app, tuple(ENVELOPES))
     handle_all(app, ENVELOPES)
-    app.add_middleware(LimitedBodies, max_bytes=settings.api_max_body_bytes)
+    app.add_middleware(LimitedBodies, api=api, max_bytes=settings.api_max_body_bytes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

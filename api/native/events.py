@@ -57,6 +57,7 @@ async def follow_job(
     """Events of a job until it has ended: `state` (every change), `progress` (step, score, told wait), `preview` (the
     picture so far), and `done` with the job as it ended."""
     await api.ask(seen, who.submitter, job_id)
+    api.watch.check(who.submitter.id)
     after = _ID.fullmatch(last_event_id or "")
     events = job_events(api, who.submitter, job_id, int(after[1]) if after else 0, previews)
     return EventSourceResponse(events, ping=PING_S, headers={"cache-control": "no-store"})
@@ -70,7 +71,7 @@ async def job_events(
     progress: dict[str, Any] = {}
     preview = None
     try:
-        async for found in api.watch.follow([job_id], told=True):
+        async for found in api.watch.follow([job_id], who=submitter.id, told=True):
             glance = found[job_id]
             if glance.hidden and not submitter.is_host:
                 return

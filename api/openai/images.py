@@ -114,6 +114,7 @@ async def _answer(api: Api, who: Caller, request: Request, asked: ImageRequest, 
         wish: Wish = make(studio)
         return submit(studio, who.submitter, wish)
 
+    api.watch.check(who.submitter.id)
     if asked.stream:
         if form == "gif":
             raise BadParams("output_format = 'gif' is not streamed; leave out stream.")
@@ -166,7 +167,7 @@ async def _events(
     by_id = {job.id: job for job in jobs}
     try:
         async with cancelled_unless_done(api, who, jobs):
-            async for found in api.watch.follow(list(by_id)):
+            async for found in api.watch.follow(list(by_id), who=who.submitter.id):
                 for glance in found.values():
                     number = shown[glance.id]
                     due = glance.total_steps * (number + 1) / (partial + 1)

@@ -251,3 +251,27 @@ def test_the_document_says_how_a_key_is_shown_and_errors_are_told(api: Served) -
         for operation in methods.values():
             assert {"401", "403", "404", "422", "429"} <= operation["responses"].keys(), path
     assert "HTTPValidationError" not in json.dumps(document)
+
+
+def test_nothing_is_read_of_who_may_not_call(serve: Serve) -> None:
+    api = serve(api="keys")
+    broken = api.client.post("/api/v1/jobs", content=b"{", headers={"content-type": "application/json"})
+    assert broken.status_code == 401
+    long = b'{"params": {"a": [' + b"[]," * 2_000_000 + b"[]]}}"
+    assert api.client.post("/v1/images/generations", content=long).status_code == 401
+
+
+def test_many_small_values_are_refused_before_they_are_read(api: Served) -> None:
+    body = {"params": {"prompt": "a red heart", "a": [0] * 60_000}}
+    refused = api.post("/api/v1/jobs", body)
+    assert refused.status_code == 413 and "too many values" in refused.json()["detail"]
+
+
+def test_who_holds_back_a_body_does_not_keep_the_server_from_ending(serve: Serve) -> None:
+    api = serve()
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", int(api.address.rsplit(":")[-1]))) as line:
+        line.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        api.get("/healthz")  # by then the server has it
+        api.stop()
+        assert b" 503 " in b"".join(iter(lambda: line.recv(65536), b""))
