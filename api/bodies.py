@@ -17,17 +17,17 @@ class LimitedBodies:
         """Answers 413 by raising NotAnswered where the app reads more, which its handlers turn into an answer."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        most, read = self._max_bytes, 0
-        too_large = NotAnswered(413, f"The request is too large: at most {most >> 20 or 1} MB.", "too_large")
+        max_bytes, read = self._max_bytes, 0
+        too_large = NotAnswered(413, f"The request is too large: at most {max_bytes >> 20 or 1} MB.", "too_large")
         declared = dict(scope["headers"]).get(b"content-length", b"0")
 
         async def counted() -> Message:
             nonlocal read
-            if declared.isdigit() and int(declared) > most:
+            if declared.isdigit() and int(declared) > max_bytes:
                 raise too_large
             message = await receive()
             read += len(message.get("body", b""))
-            if read > most:
+            if read > max_bytes:
                 raise too_large
             return message
 
