@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from db.jobs import ID, Job
+from api.problems import CLIENT_GONE
+from db.jobs import ID
 
 if TYPE_CHECKING:
     from telemetry import Traces
 
 UNKNOWN = "unknown"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CLIENT_GONE = 499  # nothing was answered, since nobody was there any more
 MAX_ROUTES = 500  # more than there are: should a template ever hold what a caller wrote, labels do not grow
 MAX_JOBS_LOGGED = 8
 PROBES = ("/metrics", "/healthz", "/readyz")  # asked every few seconds by machines: counted alone
@@ -40,13 +40,17 @@ class Answered:
 
     method: str
     route: str = UNKNOWN
-    status: int = CLIENT_GONE
+    status: int = CLIENT_GONE  # until something is answered
     began: float | None = None
     seconds: float = 0.0
     is_stream: bool = False
     caller: str | None = None
     traceparent: str | None = None
     jobs: list[str] = field(default_factory=list)
+
+    def note(self, job_ids: Iterable[str]) -> None:
+        """Jobs that it has queued, or is about; each is kept once."""
+        self.jobs = list(dict.fromkeys([*self.jobs, *job_ids]))
 
 
 class Counts(Protocol):
@@ -98,7 +102,7 @@ class Answers:
                 request.seconds = time.perf_counter() - started
                 request.route = self._known(template(scope, before))
                 if ID.fullmatch(named := str(scope.get("path_params", {}).get("job_id", ""))):
-                    request.jobs.append(named)
+                    request.note([named])
                 self._counts.end(request)
                 _log(request)
                 if span:
@@ -115,11 +119,6 @@ def answered(request: Request) -> Answered:
     """What is known of this request so far; the caller and its jobs are noted here."""
     there = request.scope.get(_KEY)
     return there if isinstance(there, Answered) else Answered(request.method)
-
-
-def note_jobs(request: Request, jobs: Iterable[Job]) -> None:
-    """The jobs that a request has queued, or is about."""
-    answered(request).jobs.extend(job.id for job in jobs)
 
 
 def template(scope: Scope, root_path: str = "") -> str:

@@ -38,8 +38,10 @@ class LimitedBodies:
             if body.whole:
                 return await receive()
             before = body.size
-            message = await body.next()
-            self._held += body.size - before
+            try:
+                message = await body.next()
+            finally:
+                self._held += body.size - before
             if self._held > MAX_HELD_BYTES:
                 raise NotAnswered(503, "Too much is being sent at once; try again.", "too_much", retry_after="5")
             return message

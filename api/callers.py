@@ -80,10 +80,11 @@ async def _found(request: Request, api: Api) -> Caller:
 
 
 def _traced(request: Request, who: Caller) -> Caller:
-    """The same, told to whoever logs the request, and with the trace that its jobs belong to."""
-    answered(request).caller = "anonymous" if who.name is None else f"key {who.name}"
-    trace = answered(request).traceparent
-    return who if trace is None else replace(who, submitter=replace(who.submitter, order=Order(traceparent=trace)))
+    """The same, told to whoever logs the request, as its jobs will be, and with the trace that those belong to."""
+    seen = answered(request)
+    seen.caller = "anonymous" if who.name is None else f"key {who.name}"
+    order = Order(traceparent=seen.traceparent, note=seen.note)
+    return replace(who, submitter=replace(who.submitter, order=order))
 
 
 def shown_key(request: Request) -> str | None:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import anyio
 from fastapi import Request
 
-from api.answered import note_jobs
 from api.callers import Caller
 from api.opened import Api
-from api.problems import CLIENT_GONE, NotAnswered
+from api.problems import ClientGone, NotAnswered
 from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import DbError
@@ -42,11 +41,10 @@ async def draw(api: Api, request: Request, caller: Caller, make: Callable[[Studi
     """Queue what `make` queues, and wait until all of it has ended. Raises what `make` raises, and as `drawn`."""
     api.watch.check(caller.submitter.id)
     jobs = await api.ask(make)
-    note_jobs(request, jobs)
     async with cancelled_unless_done(api, caller, jobs):
         there = await api.while_there(request, asyncio.ensure_future(_ended(api, caller, jobs)))
         if there is None:
-            raise NotAnswered(CLIENT_GONE, "The client went away; its jobs are cancelled.", "client_gone")
+            raise ClientGone
     return await drawn(api, jobs)
 
 

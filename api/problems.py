@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
@@ -39,9 +39,8 @@ _RETRY_AFTER: tuple[tuple[type[Exception], int], ...] = (
     (db.DatabaseUnavailable, 5),
     (db.StoreUnavailable, 5),
 )
-
-
-CLIENT_GONE = 499  # nginx's: nobody reads the answer, but logs show it
+MAX_TOLD = 8  # faults of one request that are put into words
+CLIENT_GONE = 499  # nginx's: nobody reads an answer any more, but logs and figures show it
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,13 @@ class Stopping(NotAnswered):
         super().__init__(
             503, "The studio is stopping; jobs that wait or run go on at its next start.", "stopping", retry_after="5"
         )
+
+
+class ClientGone(NotAnswered):
+    """The client went away while it waited. jobs: what becomes of its jobs."""
+
+    def __init__(self, jobs: str = "are cancelled") -> None:
+        super().__init__(CLIENT_GONE, f"The client went away; its jobs {jobs}.", "client_gone")
 
 
 Envelope = Callable[[Request, Problem], Response]  # a problem in the words of one dialect
@@ -145,13 +151,24 @@ def _of_validation(error: RequestValidationError) -> Problem:
     if any(one["type"] == "json_invalid" for one in found):
         reason = next(one for one in found if one["type"] == "json_invalid")
         return Problem(400, f"The body is no JSON: {reason['ctx']['error']}.", "bad_json")
-    sentences = [f"{_place(one['loc'])}: {one['msg'][0].lower()}{one['msg'][1:]}." for one in found[:8]]
-    fields = [{"field": _place(one["loc"]), "message": one["msg"]} for one in found[:50]]
-    return Problem(422, " ".join(sentences), "bad_request", more={"errors": fields})
+    fields = [{"field": writable(_place(one["loc"], 1)), "message": one["msg"]} for one in found[:50]]
+    return Problem(422, in_words(found, skip=1), "bad_request", more={"errors": fields})
 
 
-def _place(loc: tuple[Any, ...]) -> str:
-    return writable(".".join(str(part) for part in loc[1:]) or str(loc[0]))
+def in_words(errors: Sequence[Any], skip: int = 0) -> str:
+    """What Pydantic found, a sentence each, of the first MAX_TOLD. skip: parts of a place that nobody wrote, as `body`.
+
+    errors: `errors()` of a ValidationError, or some of them.
+    """
+    return writable(" ".join(_sentence(_place(one["loc"], skip), one["msg"]) for one in errors[:MAX_TOLD]))
+
+
+def _sentence(place: str, message: str) -> str:
+    return f"{place}: {message[0].lower()}{message[1:]}." if place else f"{message}."
+
+
+def _place(loc: tuple[Any, ...], skip: int) -> str:
+    return ".".join(str(part) for part in loc[skip:] or loc)
 
 
 def _of_http(error: HTTPException) -> Problem:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import health, metrics, webhooks
@@ -61,7 +61,7 @@ def build(settings: Settings, studio: Studio | None = None, traces: Traces | Non
     app.include_router(metrics.router)
     for router in ROUTERS:
         app.include_router(router)
-    app.routes.append(Route(mcp.PATH, tools, include_in_schema=False))
+    app.routes.append(_Counted(mcp.PATH, tools, include_in_schema=False))
     describe(app, tuple(ENVELOPES))
     handle_all(app, ENVELOPES)
     app.add_middleware(LimitedBodies, api=api, max_bytes=settings.api_max_body_bytes)
@@ -75,6 +75,15 @@ def build(settings: Settings, studio: Studio | None = None, traces: Traces | Non
         )
     app.add_middleware(Answers, counts=app.state.metrics, traces=traces)  # the outermost: it sees every answer
     return app
+
+
+class _Counted(Route):
+    """Starlette's route for an ASGI app, which says which one it is, as FastAPI's own do: requests count under it."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether a request goes here, and what is known of it then."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def _switched_off(api: Api) -> FastAPI:

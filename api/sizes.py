@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from generator import registry
+from generator.images.encode import encode, png_with, texts_in
 from generator.params import BadParams
 from studio.settings_form import defaults
 
@@ -48,28 +50,27 @@ def _floored(side: float, row: registry.Checkpoint) -> int:
     return max(min(round(side), row.max_side) // row.factor * row.factor, least)
 
 
-def handed_over(png: bytes, form: str = "png", size: tuple[int, int] | None = None, quality: int = 90) -> bytes:
+def handed_over(
+    png: bytes,
+    form: str = "png",
+    size: tuple[int, int] | None = None,
+    *,
+    quality: int = 90,
+    texts: Mapping[str, str] | None = None,
+) -> bytes:
     """A picture as it is handed over: of exactly this size where one is given, its settings kept where it is a PNG.
 
-    form: a key of FORMATS. quality: 1 to 100, of what is not PNG. Where the shape differs, the picture is whole and its
-    border is continued.
+    form: a key of FORMATS. quality: 1 to 100, of what is not PNG. texts: written into a PNG beside those it has. Where
+    the shape differs, the picture is whole and its border is continued.
     """
     with Image.open(io.BytesIO(png)) as found:
-        if form == "png" and size in (None, found.size):
+        if form == "png" and size in (None, found.size) and not texts:
             return png
-        texts = {str(key): text for key, text in found.info.items() if isinstance(text, str)}
+        kept = texts_in(found)
         image = found.convert("RGB")
     if size is not None and size != image.size:
         image = _resized(image, *size)
-    out = io.BytesIO()
-    if form == "png":
-        chunks = PngImagePlugin.PngInfo()
-        for key, text in texts.items():
-            chunks.add_text(key, text)
-        image.save(out, "PNG", pnginfo=chunks)
-    else:
-        image.save(out, form.upper(), quality=quality)
-    return out.getvalue()
+    return png_with(image, {**kept, **(texts or {})}) if form == "png" else encode(image, form.upper(), quality=quality)
 
 
 def _resized(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.callers import Asker, Caller, Opened
 from api.opened import Api
 
 MAX_CALLERS = 1000  # whose choice is remembered: the last ones
@@ -80,6 +81,24 @@ async def kept(request: Request) -> Kept:
 
 
 Remembered = Annotated[Kept, Depends(kept)]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One request that waits for its pictures: who asks, over which connection, and what is remembered."""
+
+    api: Api
+    who: Caller
+    request: Request
+    kept: Kept
+
+
+async def asking(api: Opened, who: Asker, request: Request, kept: Remembered) -> Asking:
+    """As a dependency of routes."""
+    return Asking(api, who, request, kept)
+
+
+Asked = Annotated[Asking, Depends(asking)]
 
 
 async def over(api: Api, call: Call) -> bool:

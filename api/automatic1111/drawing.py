@@ -7,18 +7,18 @@ import base64
 import io
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from PIL import Image
 
 from api import sizes
 from api.automatic1111 import models
-from api.automatic1111.calls import Call, Remembered, over
-from api.automatic1111.infotext import info, infotext, written_into
+from api.automatic1111.calls import Asked, Asking, Call, over
+from api.automatic1111.infotext import info, infotext
 from api.automatic1111.shapes import ImageToImage, Pictures, TextToImage
 from api.automatic1111.wishes import wanted
-from api.callers import Asker, Caller, Opened
+from api.callers import Caller
 from api.drawing import cancelled_unless_done, not_drawn
-from api.problems import NotAnswered
+from api.problems import ClientGone
 from db import artefacts, queue
 from db.jobs import Job, State
 from studio import access
@@ -39,20 +39,19 @@ class Made:
 
 
 @router.post("/txt2img")
-async def text_to_image(api: Opened, who: Asker, request: Request, kept: Remembered, body: TextToImage) -> Pictures:
+async def text_to_image(asked: Asked, body: TextToImage) -> Pictures:
     """Draw pictures and wait for them."""
-    return await _drawn(api, who, request, kept, body, "txt2img")
+    return await _drawn(asked, body, "txt2img")
 
 
 @router.post("/img2img")
-async def image_to_image(api: Opened, who: Asker, request: Request, kept: Remembered, body: ImageToImage) -> Pictures:
+async def image_to_image(asked: Asked, body: ImageToImage) -> Pictures:
     """Draw pictures that start from one, and wait for them."""
-    return await _drawn(api, who, request, kept, body, "img2img")
+    return await _drawn(asked, body, "img2img")
 
 
-async def _drawn(
-    api: Opened, who: Caller, request: Request, kept: Remembered, body: TextToImage, kind: str
-) -> Pictures:
+async def _drawn(asked: Asking, body: TextToImage, kind: str) -> Pictures:
+    api, who, kept = asked.api, asked.who, asked.kept
     chosen = kept.chosen(who.submitter.id)
 
     def ask(studio: Studio) -> tuple[list[Job], tuple[int, int] | None, str]:
@@ -64,7 +63,7 @@ async def _drawn(
     if body.override_settings_restore_afterwards is False:
         kept.choose(who.submitter.id, title)
     call = Call(kind, who.submitter.id, [job.id for job in jobs])
-    await wait_for(api, who, request, kept, call, jobs)
+    await wait_for(asked, call, jobs)
 
     def answer(studio: Studio) -> Pictures:
         made = _made(studio, who, call, body, size)
@@ -76,12 +75,13 @@ async def _drawn(
     return await api.ask(answer)
 
 
-async def wait_for(api: Opened, who: Caller, request: Request, kept: Remembered, call: Call, jobs: list[Job]) -> None:
+async def wait_for(asked: Asking, call: Call, jobs: list[Job]) -> None:
     """Returns when the call is over. Where the client goes away, its jobs are cancelled. Raises NotAnswered."""
-    with kept.in_flight(call):
-        async with cancelled_unless_done(api, who, jobs):
-            if await api.while_there(request, asyncio.ensure_future(over(api, call))) is None:
-                raise NotAnswered(499, "The client went away; its jobs are cancelled.", "client_gone")
+    api = asked.api
+    with asked.kept.in_flight(call):
+        async with cancelled_unless_done(api, asked.who, jobs):
+            if await api.while_there(asked.request, asyncio.ensure_future(over(api, call))) is None:
+                raise ClientGone
 
 
 def _made(studio: Studio, who: Caller, call: Call, body: TextToImage, size: tuple[int, int] | None) -> list[Made]:
@@ -103,7 +103,7 @@ def _handed_over(body: TextToImage, job: Job, data: bytes, size: tuple[int, int]
     with Image.open(io.BytesIO(data)) as image:
         size = size or image.size
     text = infotext(body, job, size)
-    return Made(job, written_into(sizes.handed_over(data, size=size), text), text, size)
+    return Made(job, sizes.handed_over(data, size=size, texts={"parameters": text}), text, size)
 
 
 def _size(job: Job) -> tuple[int, int]:

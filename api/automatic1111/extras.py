@@ -8,13 +8,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from PIL import Image
 
-from api.automatic1111.calls import Call, Remembered
+from api.automatic1111.calls import Asked, Asking, Call
 from api.automatic1111.drawing import wait_for
 from api.automatic1111.shapes import BatchExtras, BatchUpscaled, Extras, SingleExtras, SingleUpscaled
-from api.callers import Asker, Caller, Opened
+from api.callers import Caller
 from api.drawing import drawn
 from api.pictures import decoded
 from api.problems import NotAnswered
@@ -45,28 +45,23 @@ class Task:
 
 
 @router.post("/extra-single-image")
-async def upscale_one(
-    api: Opened, who: Asker, request: Request, kept: Remembered, body: SingleExtras
-) -> SingleUpscaled:
+async def upscale_one(asked: Asked, body: SingleExtras) -> SingleUpscaled:
     """Make a picture larger and wait for it: of exactly the size asked for."""
-    (png,) = await _upscaled(api, who, request, kept, body, [("image", body.image)])
+    (png,) = await _upscaled(asked, body, [("image", body.image)])
     shown = body.show_extras_results is not False
     return SingleUpscaled(html_info=_told(body), image=base64.b64encode(png).decode() if shown else None)
 
 
 @router.post("/extra-batch-images")
-async def upscale_several(
-    api: Opened, who: Asker, request: Request, kept: Remembered, body: BatchExtras
-) -> BatchUpscaled:
+async def upscale_several(asked: Asked, body: BatchExtras) -> BatchUpscaled:
     """The same, of several pictures."""
     named = [(file.name or f"imageList.{n}", file.data) for n, file in enumerate(body.imageList)]
-    made = await _upscaled(api, who, request, kept, body, named)
+    made = await _upscaled(asked, body, named)
     return BatchUpscaled(html_info=_told(body), images=[base64.b64encode(png).decode() for png in made])
 
 
-async def _upscaled(
-    api: Opened, who: Caller, request: Request, kept: Remembered, body: Extras, named: Sequence[tuple[str, str]]
-) -> list[bytes]:
+async def _upscaled(asked: Asking, body: Extras, named: Sequence[tuple[str, str]]) -> list[bytes]:
+    api, who = asked.api, asked.who
     upscalers = [_checked(body.upscaler_1)]
     if upscalers[0] != "None" and body.upscaler_2 != "None" and body.extras_upscaler_2_visibility > 0:
         upscalers.append(_checked(body.upscaler_2))
@@ -90,7 +85,7 @@ async def _upscaled(
     jobs = _jobs(tasks)
     if jobs:
         call = Call("extras", who.submitter.id, [job.id for job in jobs])
-        await wait_for(api, who, request, kept, call, jobs)
+        await wait_for(asked, call, jobs)
         if call.cut:
             raise NotAnswered(409, "The call was interrupted before its pictures were larger.", "interrupted")
     made = {job.id: (await drawn(api, [job]))[0] for job in jobs}

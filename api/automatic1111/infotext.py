@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image, PngImagePlugin
-
 from api.automatic1111.models import sha256_of
 from api.automatic1111.samplers import name_of
 from api.automatic1111.shapes import TextToImage
 from db.jobs import Job
+from generator.output.metadata import pairs_line
 from generator.version import VERSION
 
 MAX_LINE = 20_000  # characters of the last line that are taken apart
@@ -39,7 +37,7 @@ def infotext(body: TextToImage, job: Job, size: tuple[int, int]) -> str:
         "Denoising strength": params.get("strength") if params.get("init_image") else None,
         "Version": f"studio {VERSION}",
     }
-    line = ", ".join(f"{key}: {_quoted(value)}" for key, value in values.items() if value is not None)
+    line = pairs_line({key: _short(value) for key, value in values.items() if value is not None})
     negative = f"\nNegative prompt: {body.negative_prompt}" if body.negative_prompt else ""
     return f"{body.prompt or ''}{negative}\n{line}"
 
@@ -88,19 +86,6 @@ def info(
     )
 
 
-def written_into(png: bytes, text: str) -> bytes:
-    """The PNG with this text as its `parameters`, whatever else is written in it kept."""
-    with Image.open(io.BytesIO(png)) as image:
-        chunks = PngImagePlugin.PngInfo()
-        for key, value in (
-            {str(k): v for k, v in image.info.items() if isinstance(v, str)} | {"parameters": text}
-        ).items():
-            chunks.add_text(key, value)
-        out = io.BytesIO()
-        image.convert("RGB").save(out, "PNG", pnginfo=chunks)
-    return out.getvalue()
-
-
 def parsed(text: str) -> dict[str, str]:
     """The parts of such a text by name, as A1111's infotext_utils.parse_generation_parameters; {} for no such text."""
     if not text.strip():
@@ -147,6 +132,5 @@ def _sampler(job: Job) -> str:
     return name_of(sampler) if isinstance(sampler, str) else job.engine
 
 
-def _quoted(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if set(text) & set(",:\n") else text
+def _short(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value

@@ -11,7 +11,9 @@ from api.automatic1111.infotext import parsed
 from api.automatic1111.shapes import PngInfo, PngInfoQuestion
 from api.callers import Opened, Reader
 from api.pictures import decoded
+from api.problems import writable
 from generator.images.decode import FORMATS
+from generator.images.encode import texts_in
 from generator.params import BadParams
 
 router = APIRouter(tags=["automatic1111"])
@@ -29,15 +31,11 @@ def _read(text: str) -> PngInfo:
     data = decoded("image", text.strip()).data
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            found = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+            found = texts_in(image)
     except Exception:  # as in decode_image: hostile bytes, any error
         raise BadParams("image: this is not a picture in PNG, JPEG, WebP or GIF format.") from None
     if sum(len(key) + len(value) for key, value in found.items()) > MAX_TEXT:
         raise BadParams(f"image: more than {MAX_TEXT >> 20} million characters of text are written in it.")
-    found = {_plain(key): _plain(value) for key, value in found.items()}
+    found = {writable(key): writable(value) for key, value in found.items()}
     info = found.pop("parameters", "")
     return PngInfo(info=info, items=found, parameters=parsed(info))
-
-
-def _plain(text: str) -> str:
-    return text.encode(errors="replace").decode()

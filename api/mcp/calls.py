@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
+from api.answered import answered
 from api.callers import Caller
 from api.opened import Api
-from api.problems import NotAnswered
+from api.problems import ClientGone
 from db.jobs import State
 from db.queue.glances import Glance
 
@@ -42,8 +43,10 @@ class Call:
         """Returns when all of these jobs have ended, or after `s`. Raises UnknownJob, and Stopping."""
         if self.request is None:
             await self._follow(job_ids, s)
-        elif not await self.api.while_there(self.request, asyncio.ensure_future(self._follow(job_ids, s))):
-            raise NotAnswered(499, "The client went away; its jobs go on.", "client_gone")
+            return
+        answered(self.request).note(job_ids)
+        if not await self.api.while_there(self.request, asyncio.ensure_future(self._follow(job_ids, s))):
+            raise ClientGone("go on")
 
     async def _follow(self, job_ids: Sequence[str], s: float) -> bool:
         told, said = -ABOVE, ""

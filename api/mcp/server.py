@@ -24,7 +24,7 @@ from api.mcp import arguments, looks, wishes
 from api.mcp.calls import Call
 from api.mcp.ratings import RatingsTold
 from api.mcp.results import Answer, JobsTold
-from api.problems import NotAnswered
+from api.problems import NotAnswered, in_words, writable
 from generator.version import VERSION
 from studio.errors import SENTENCES
 
@@ -69,7 +69,7 @@ def build(call_of: Caller) -> Server[Any]:
         try:
             return _result(await _answer(call_of(ctx), params.name, params.arguments or {}))
         except ValidationError as error:
-            return _failed(" ".join(_sentence(one) for one in error.errors()[:8]))
+            return _failed(in_words(error.errors()))
         except NotAnswered as error:
             return _failed(error.problem.sentence)
         except SENTENCES as error:
@@ -116,10 +116,4 @@ def _result(answer: Answer) -> CallToolResult:
 
 def _failed(sentence: str) -> CallToolResult:
     """An error that is told to whoever called the tool. What no JSON can hold is replaced in it."""
-    text = sentence.encode(errors="replace").decode()
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
-
-
-def _sentence(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}."
+    return CallToolResult(content=[TextContent(type="text", text=writable(sentence))], is_error=True)

@@ -13,10 +13,10 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import pictures, webhooks
-from api.answered import note_jobs
 from api.callers import Asker, Caller, Opened, Reader
 from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of
 from api.opened import Api
+from api.problems import writable
 from db import queue
 from db.errors import AlreadyOrdered, UnknownJob
 from db.jobs import ID, Job, State
@@ -103,7 +103,6 @@ async def create_jobs(
         return submit(studio, who.submitter, Wish(engine, values, new.pictures, uploads, new.parent_id))
 
     made, again = await once(api, who, create)
-    note_jobs(request, made)
     response.status_code = 200 if again else 201
     return JobsShape(jobs=await told(api, who, made))
 
@@ -185,7 +184,6 @@ async def repeat_job(
     made, again = await once(
         api, who, lambda studio: [run_again(studio, who.submitter, seen(studio, who.submitter, job_id))]
     )
-    note_jobs(request, made)
     response.status_code = 200 if again else 201
     return (await told(api, who, made))[0]
 
@@ -233,7 +231,7 @@ def seen(studio: Studio, submitter: Submitter, job_id: str) -> Job:
 
 def plain(text: str | None) -> str | None:
     """Text that a database can look for; what it cannot hold is found nowhere, so it is left out of the words."""
-    return None if text is None else text.replace("\x00", "").encode(errors="replace").decode()
+    return None if text is None else writable(text.replace("\x00", ""))
 
 
 def begun(studio: Studio, engine: str | None, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:

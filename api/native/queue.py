@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answered import answered
 from api.callers import Asker, Caller, Opened, Reader
 from api.native.jobs import IdempotencyKey, once, ordered
 from api.native.shapes import JobShape, at, job_of, jobs_of
@@ -158,6 +159,7 @@ async def download_checkpoint(
         return there[:1]
 
     made, again = await once(api, who, make)
+    answered(request).note(job.id for job in made)  # one that was on its way already is not queued here
     response.status_code = 200 if again or there else 201
     return await api.ask(job_of, who.submitter, made[0])
 

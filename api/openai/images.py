@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 
-from api.answered import note_jobs
 from api.callers import Asker, Caller, Opened
 from api.drawing import Drawn, cancelled_unless_done, draw, drawn, not_drawn
 from api.native.artefacts import part, record
@@ -22,7 +21,7 @@ from api.openai.envelope import body as error_body
 from api.openai.shapes import ImageRequest, ImageShape, ImagesShape
 from api.openai.wishes import Given
 from api.opened import Api
-from api.problems import NotAnswered, problem_of
+from api.problems import NotAnswered, in_words, problem_of
 from api.sizes import FORMATS, handed_over
 from db import artefacts
 from db.errors import DbError, UnknownArtefact
@@ -119,7 +118,6 @@ async def _answer(api: Api, who: Caller, request: Request, asked: ImageRequest, 
         if form == "gif":
             raise BadParams("output_format = 'gif' is not streamed; leave out stream.")
         jobs = await api.ask(queue)
-        note_jobs(request, jobs)
         return EventSourceResponse(_events(api, who, asked, jobs, kind), ping=PING_S)
     made = await draw(api, request, who, queue)
     root = str(request.base_url).rstrip("/")
@@ -149,9 +147,8 @@ def _image(studio: Studio, who: Caller, asked: ImageRequest, made: Drawn, root: 
 def _bytes(asked: ImageRequest, png: bytes) -> bytes:
     if asked.format == "gif":
         return png
-    return handed_over(
-        png, asked.format, asked.wanted_size, 90 if asked.output_compression is None else asked.output_compression
-    )
+    quality = 90 if asked.output_compression is None else asked.output_compression
+    return handed_over(png, asked.format, asked.wanted_size, quality=quality)
 
 
 def _size_of(asked: ImageRequest, made: Drawn) -> str:
@@ -239,6 +236,5 @@ async def _read_form(request: Request) -> tuple[ImageRequest, Given]:
     try:
         asked = ImageRequest.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadParams(f"{first['loc'][0]}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
+        raise BadParams(in_words(error.errors()[:1])) from None
     return asked, Given(tuple(files["image"]), next(iter(files.get("mask", [])), None))

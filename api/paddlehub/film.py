@@ -8,16 +8,13 @@ from typing import Any
 
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
-MAX_FRAMES = 240  # of a film; in longer ones every second picture is left out, as often as needed
+from generator.output.film import kept_steps
 
 
-def kept_steps(params: Mapping[str, Any], total: int) -> list[int]:
+def shown_steps(params: Mapping[str, Any], total: int) -> list[int]:
     """The steps whose pictures are in the film of a job that made `total` steps, the last one among them."""
-    stride = int(params.get("save_every") or 1)
-    while total // stride >= MAX_FRAMES:
-        stride *= 2
-    steps = list(range(stride, total + 1, stride))
-    return steps if steps and steps[-1] == total else [*steps, total]
+    kept = kept_steps(int(params.get("save_every") or 1), total)[1:]  # the first picture of a job is that of step 1
+    return [*kept] if total in kept else [*kept, total]
 
 
 def frames_of(film: bytes, steps: list[int]) -> list[tuple[int, Image.Image]]:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from api import pictures
 from api.callers import Asker, Caller, Opened
 from api.drawing import Drawn, draw
-from api.paddlehub.film import frames_of, kept_steps
+from api.paddlehub.film import frames_of, shown_steps
 from api.problems import Problem
 from api.several import submit_all
 from generator.output import documents as own
@@ -119,5 +119,5 @@ def _results(studio: Studio, who: Caller, wanted: Plan, drawn: Sequence[Drawn], 
 def _made(studio: Studio, who: Caller, drawn: Drawn) -> Made:
     job = drawn.job
     film = next((kind for kind in ("webp", "gif") if kind in drawn.files), None)
-    frames = frames_of(drawn.bytes(studio, who, film), kept_steps(job.params, job.total_steps)) if film else []
+    frames = frames_of(drawn.bytes(studio, who, film), shown_steps(job.params, job.total_steps)) if film else []
     return Made(drawn.bytes(studio, who), job.params, job.total_steps, frames)

@@ -6,7 +6,7 @@ was lost finds them. (Idempotency-Key: draft-ietf-httpapi-idempotency-key-header
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -34,13 +34,15 @@ class Webhook:
 class Order:
     """One request. key: the program's own name for it, None: it has none; fingerprint: a hash of what it asks for.
 
-    traceparent: the span it is answered in (https://www.w3.org/TR/trace-context/), where traces are made.
+    traceparent: the span it is answered in (https://www.w3.org/TR/trace-context/), where traces are made. note: is told
+    the ids of its jobs as they are queued, and those of the first time where it was made before.
     """
 
     key: str | None = None
     fingerprint: str = ""
     webhook: Webhook | None = None
     traceparent: str | None = None
+    note: Callable[[Sequence[str]], None] | None = None
 
 
 def check(db: sa.Engine, submitter: str, order: Order) -> None:
@@ -60,6 +62,8 @@ def check_new(conn: sa.Connection, submitter: str, order: Order) -> None:
         return
     if row.fingerprint != order.fingerprint:
         raise OrderReused(order.key)
+    if order.note is not None:
+        order.note(row.job_ids)
     raise AlreadyOrdered(list(row.job_ids))
 
 
@@ -73,3 +77,5 @@ def remember(conn: sa.Connection, submitter: str, order: Order, made: Sequence[J
     if order.webhook is not None:
         hook = {"url": order.webhook.url, "secret": order.webhook.secret, "tries": 0, "due_at": now}
         conn.execute(sa.insert(webhooks), [{"job_id": job.id, **hook} for job in made])
+    if order.note is not None:
+        order.note([job.id for job in made])

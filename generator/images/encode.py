@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 
 def to_image(picture: ArrayLike) -> Image.Image:
@@ -35,7 +36,7 @@ def encode_thumbnail(image: Image.Image, side: int = 256) -> bytes:
 
 
 def fitted(image: Image.Image, min_side: int, max_side: int) -> Image.Image:
-    """Scaled up by a whole factor until the shorter side has `least` px, or down until the longer has `most`."""
+    """Scaled up by a whole factor until the shorter side has `min_side` px, or down until the longer has `max_side`."""
     factor: float = max(1, math.ceil(min_side / min(image.size)))
     if max(image.size) * factor > max_side:
         factor = min(1.0, max_side / max(image.size)) if factor == 1 else max(1, max_side // max(image.size))
@@ -50,6 +51,19 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def texts_in(image: Image.Image) -> dict[str, str]:
+    """The texts that are written in a picture, by their names."""
+    return {str(key): text for key, text in image.info.items() if isinstance(text, str)}
+
+
+def png_with(image: Image.Image, texts: Mapping[str, str]) -> bytes:
+    """A PNG in which these texts are written, and no others; those read from one keep their kind of chunk."""
+    chunks = PngImagePlugin.PngInfo()
+    for key, text in texts.items():
+        chunks.add_text(key, text)
+    return encode(image, "PNG", pnginfo=chunks, compress_level=6)
 
 
 def write_whole(path: Path, data: bytes) -> None:

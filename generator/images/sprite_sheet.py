@@ -13,7 +13,7 @@ SIDE = 256  # px, the longer side of each
 
 
 def sprite_sheet(frames: list[Path], max_frames: int = MAX_FRAMES, side: int = SIDE) -> bytes:
-    """A WebP of at most `most` of the frames, evenly chosen, first and last among them, row by row, all of one size."""
+    """A WebP of at most `max_frames` frames, evenly chosen, first and last among them, row by row, all of one size."""
     count = min(len(frames), max_frames)
     chosen = [frames[round(i * (len(frames) - 1) / max(count - 1, 1))] for i in range(count)]
     columns = math.ceil(math.sqrt(count))

@@ -19,7 +19,7 @@ from generator.images.sprite_sheet import sprite_sheet
 from generator.output.metadata import encode_png, settings_of
 from generator.params import Params
 
-MAX_FRAMES = 240
+MAX_FRAMES = 240  # of a film, and the finished picture
 SHORT_SIDE = 256  # px: players and chats show smaller films badly
 ANIMATION_SIDE = 512  # px: GIF and WebP encoders keep all frames in memory
 HOLD_S = 1.5  # the finished picture stays before the film begins again
@@ -44,7 +44,7 @@ class Recorder:
         for half in self._frames.glob("*.part"):
             half.unlink()
         self._kept = sorted(int(path.stem) for path in self._frames.glob("*.png"))
-        self._stride = getattr(params, "save_every", 1)
+        self._save_every = getattr(params, "save_every", 1)
 
     @property
     def last_path(self) -> Path:
@@ -64,19 +64,12 @@ class Recorder:
                 self._drop(later)
             data = encode(image, "PNG", compress_level=1)
             write_whole(self.last_path, data)
-            if index % self._stride_at(index) == 0:
+            kept = kept_steps(self._save_every, index, self.max_frames)
+            if index in kept:
                 write_whole(self._path(index), data)
                 self._kept.append(index)
-                stride = self._stride_at(index)
-                for step in [step for step in self._kept if step % stride]:
+                for step in [step for step in self._kept if step not in kept]:
                     self._drop(step)
-
-    def _stride_at(self, index: int) -> int:
-        """Steps between kept frames of a film that has come to `index`: doubled each time it would get too long."""
-        stride = self._stride
-        while index // stride >= self.max_frames:
-            stride *= 2
-        return stride
 
     def _path(self, step: int) -> Path:
         return self._frames / f"{step:06d}.png"
@@ -143,6 +136,18 @@ class Recorder:
     def discard(self) -> None:
         """Removes the folder with all its frames."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def kept_steps(save_every: int, total: int, max_frames: int = MAX_FRAMES) -> range:
+    """The steps of which a film that has come to step `total` keeps a frame.
+
+    Every `save_every`-th, a step 0 included where there was one; every second of them is left out, as often as needed,
+    until there are fewer than `max_frames` after it.
+    """
+    stride = save_every
+    while total // stride >= max_frames:
+        stride *= 2
+    return range(0, total + 1, stride)
 
 
 def _frame_ms(count: int) -> int:

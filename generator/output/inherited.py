@@ -6,8 +6,9 @@ import io
 import json
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
+from generator.images.encode import png_with, texts_in
 from generator.output import metadata
 from generator.output.metadata import METADATA_KEY, NoMetadata
 from generator.params import BadParams
@@ -22,7 +23,7 @@ def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
     try:
         engine, params = metadata.read_metadata(source)
     except (NoMetadata, BadParams, UnknownName):
-        return _with_chunks(image, source)
+        return png_with(image, _texts_in(source))
     width, height = params.actual_size
     if embedded and image.size == (4 * width, 4 * height):
         params = params.model_copy(update={"upscale": 4})
@@ -40,12 +41,7 @@ def settings_in(source: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _with_chunks(image: Image.Image, source: bytes) -> bytes:
+def _texts_in(source: bytes) -> dict[str, str]:
     """Texts of other programs, or of another version of this one, go along as they are."""
-    chunks, file = PngImagePlugin.PngInfo(), io.BytesIO()
     with Image.open(io.BytesIO(source)) as small:
-        for key, text in small.info.items():
-            if small.format == "PNG" and isinstance(text, str):
-                chunks.add_itxt(str(key), text)
-    image.save(file, "PNG", pnginfo=chunks)
-    return file.getvalue()
+        return texts_in(small) if small.format == "PNG" else {}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from generator import params as parameters
 from generator.images.decode import MAX_BYTES
-from generator.images.encode import encode
+from generator.images.encode import png_with
 from generator.params import Params
 from generator.version import VERSION
 
@@ -29,10 +30,8 @@ def encode_png(image: Image.Image, engine: str, params: Params, score: float | N
 
     No time of day goes in, so the same picture is the same bytes.
     """
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add_text(METADATA_KEY, json.dumps(settings_of(engine, params, image.size, score), sort_keys=True))
-    chunks.add_text("parameters", _parameters_text(engine, params, image.size))
-    return encode(image, "PNG", pnginfo=chunks, compress_level=6)
+    ours = json.dumps(settings_of(engine, params, image.size, score), sort_keys=True)
+    return png_with(image, {METADATA_KEY: ours, "parameters": _parameters_text(engine, params, image.size)})
 
 
 def settings_of(engine: str, params: Params, size: tuple[int, int], score: float | None = None) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def read_metadata(data: bytes) -> tuple[str, Params]:
 
 
 def _parameters_text(engine: str, params: Params, size: tuple[int, int]) -> str:
-    """Prompt, then `Key: value` pairs on one line, values with a comma, colon or newline quoted as JSON."""
+    """Prompt, then what it was drawn with on one line."""
     factor = upscale_factor(params, size)
     values: dict[str, Any] = {
         "Steps": params.steps,
@@ -93,8 +92,16 @@ def _parameters_text(engine: str, params: Params, size: tuple[int, int]) -> str:
     for name, value in params.changed().items():
         if name not in ("steps", "optimiser", "width", "height", "style", "upscale"):
             values[name.replace("_", " ").capitalize()] = "+".join(value) if isinstance(value, tuple) else value
+    return f"{params.prompt}\n{pairs_line(values)}"
+
+
+def pairs_line(values: Mapping[str, Any]) -> str:
+    """`Key: value` pairs on one line, values with a comma, colon or newline quoted as JSON.
+
+    As A1111's infotext_utils.quote does.
+    """
     quoted = (json.dumps(str(v), ensure_ascii=False) if set(str(v)) & set(",:\n") else str(v) for v in values.values())
-    return params.prompt + "\n" + ", ".join(f"{key}: {value}" for key, value in zip(values, quoted, strict=True))
+    return ", ".join(f"{key}: {value}" for key, value in zip(values, quoted, strict=True))
 
 
 @cache

@@ -20,6 +20,7 @@ from api.answered import UNKNOWN
 from db import queue
 from db.queue import Order, Webhook, workers
 from tests.api.serving import Served, events, served
+from tests.api.waiting_calls import calling, until
 from tests.browser.running import web_app
 from tests.pages.visits import EXECUTOR, ME, Studio
 
@@ -87,6 +88,7 @@ def test_requests_are_counted_by_the_template_of_their_route(api: Served, visits
         api.get(path)
     api.get("/whatever/somebody/types")
     api.get("/v1/whatever")
+    api.post("/mcp", {"jsonrpc": "2.0"})
     api.get("/api/docs/static/swagger-ui.css")
     address = httpx.URL(api.address)
     strange = http.client.HTTPConnection(address.host, address.port or 80)
@@ -104,6 +106,7 @@ def test_requests_are_counted_by_the_template_of_their_route(api: Served, visits
     assert more("GET", "/api/v1/jobs/{job_id}", "200") == more("GET", "/api/v1/jobs/{job_id}", "404") == 1
     assert more("GET", "/api/v1/jobs/{job_id}/cancel", "405") == 1
     assert more("GET", UNKNOWN, "404") == 2
+    assert more("POST", "/mcp", "400") == 1
     assert more("GET", "/api/docs/static/*", "200") == 1
     assert more("OTHER", "/healthz", "405") == 1
     routes = {dict(labels).get("route") for name, labels in now if name == "t2i_http_requests_total"}
@@ -259,6 +262,58 @@ def test_a_key_is_named_in_the_log_and_not_shown(
     fields = [getattr(record, "fields") for record in lines]  # noqa: B009
     assert [one["caller"] for one in fields] == ["key a submit program", "key a submit program", None]
     assert not [one for one in fields if password in str(one) or "red heart" in str(one)]
+
+
+def test_a_line_names_the_jobs_of_its_request_whatever_asked_for_them(
+    visits: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="api")
+
+    def noted(route: str) -> set[str]:
+        def lines() -> list[dict[str, Any]]:
+            fields = [getattr(one, "fields") for one in caplog.records if one.getMessage() == "request"]  # noqa: B009
+            return [one for one in fields if one["method"] == "POST" and one["route"] == route and one["jobs"]]
+
+        (line,) = until(lines, len)  # it is written after the answer
+        caplog.clear()
+        assert len(set(line["jobs"])) == len(line["jobs"])
+        return set(line["jobs"])
+
+    def queued() -> set[str]:
+        return {job.id for job in queue.queued_jobs(visits.db, limit=100)}
+
+    def ask(route: str, body: Any, **ids: str) -> None:
+        before = queued()
+        answer = api.post(route.format(**ids), body, headers={"idempotency-key": route})
+        assert answer.status_code in (200, 201), answer.text
+        made = queued() - before
+        assert made and noted(route) == made
+        assert api.post(route.format(**ids), body, headers={"idempotency-key": route}).status_code == 200
+        assert queued() - before == made == noted(route), "the same again is about those of the first time"
+
+    with served(visits) as api:
+        drawn = [visits.draw("a red heart").id, visits.draw("a red heart").id]
+        ask("/api/v1/jobs", HEART)
+        ask("/api/v1/rankings", {"prompt": "a red heart", "job_ids": drawn})
+        ask("/api/v1/refinements", {"prompt": "a red heart", "engine": "vqgan-clip", "count": 2})
+        rows = {"name": "cutn", "values": ["8", "16"]}
+        ask("/api/v1/comparisons", {**HEART, "rows": rows})
+        call = {"name": "draw", "arguments": {"prompt": "a red heart", "wait_s": 0}}
+        before = queued()
+        accept = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-03-26"}
+        begin = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
+        begun = api.post("/mcp", {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin}, headers=accept)
+        accept["mcp-session-id"] = begun.headers["mcp-session-id"]
+        api.post("/mcp", {"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=accept)
+        api.post("/mcp", {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}, headers=accept)
+        assert noted("/mcp") == queued() - before != set()
+        before = queued()
+        with calling(api, "txt2img", {"prompt": "a heart", "batch_size": 2}) as answer:
+            mine = until(lambda: queued() - before, lambda found: len(found) == 2)
+            for job_id in mine:
+                queue.request_cancel(visits.db, job_id)
+            assert answer.result(30).status_code == 409
+        assert noted("/sdapi/v1/txt2img") == mine
 
 
 # Files for monitors

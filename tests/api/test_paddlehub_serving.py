@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.paddlehub.film import frames_of, kept_steps
+from api.paddlehub.film import frames_of, shown_steps
 from db import queue
 from generator.paddlehub import MODULES
 from tests.api.executing import executing
@@ -132,12 +132,14 @@ def test_frames_are_found_in_a_film_that_joins_equal_ones() -> None:
     pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "red", "blue", "lime")]
     out = io.BytesIO()
     pictures[0].save(out, "GIF", save_all=True, append_images=pictures[1:], duration=[100, 100, 100, 1500])
-    steps = kept_steps({"save_every": 2}, 8)
+    steps = shown_steps({"save_every": 2}, 8)
     assert steps == [2, 4, 6, 8]
     found = frames_of(out.getvalue(), steps)
     assert [step for step, _ in found] == steps
     assert [image.getpixel((1, 1)) for _, image in found] == [(255, 0, 0), (255, 0, 0), (0, 0, 255), (0, 255, 0)]
-    assert kept_steps({"save_every": 1}, 250) == list(range(2, 251, 2)) and kept_steps({"save_every": 10}, 25)[-1] == 25
+    assert (
+        shown_steps({"save_every": 1}, 250) == list(range(2, 251, 2)) and shown_steps({"save_every": 10}, 25)[-1] == 25
+    )
     assert frames_of(b"no film", steps) == []
 
 
