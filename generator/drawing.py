@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from PIL import Image
 
 from generator import registry
+from generator.checkpoints.command_line import checkpoints_dir
 from generator.checkpoints.store import upscaler_file
 from generator.device import Host, pick_device
 from generator.engines import loading
@@ -33,13 +34,12 @@ from generator.output.film import Recorder
 from generator.output.inherited import with_settings
 from generator.output.metadata import read_metadata
 from generator.params import JobParams, Params, validate, validate_job
-from generator.params.vary import kept, varied
+from generator.params.vary import COUNT, SKIP_RATE, kept, varied
 
 if TYPE_CHECKING:
     from generator.engines.base import Engine, Step
 
 T = TypeVar("T")
-CHECKPOINTS = Path("data/checkpoints")
 KEEP = 4  # engines in memory, as executors do
 MAX_GIVEN = 256
 FILM = ".gif"
@@ -50,10 +50,16 @@ _lock = threading.Lock()  # one step at a time, whoever draws
 
 @dataclass(frozen=True)
 class Machine:
-    """Where to draw. device: as `python -m generator --device`; checkpoints: folder of downloaded ones."""
+    """Where to draw. device: as `python -m generator --device`; checkpoints: folder of downloaded ones, else as its
+    --checkpoints-dir."""
 
     device: str = "auto"
-    checkpoints: Path = CHECKPOINTS
+    checkpoints: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of the downloaded checkpoints."""
+        return self.checkpoints or checkpoints_dir()
 
 
 HERE = Machine()
@@ -90,7 +96,7 @@ class Picture:
             self.image.convert("RGB").save(path)
         return path
 
-    def vary(self, count: int = 4, skip_rate: float = 0.6, engine: str | None = None) -> list[Picture]:
+    def vary(self, count: int = COUNT, skip_rate: float = SKIP_RATE, engine: str | None = None) -> list[Picture]:
         """Variations of it. skip_rate: 0 to 1, greater keeps more of it. Raises UnknownName, BadParams."""
         name = engine or self.engine
         values = varied(name, kept(self.engine, self.params.model_dump(), name), _reference(self), skip_rate)
@@ -98,7 +104,7 @@ class Picture:
         values.pop("seed", None)
         return [generate(self.params.prompt, name, machine=self.machine, **values) for _ in range(count)]
 
-    def upscale(self, checkpoint: str = "mini-upscaler") -> Picture:
+    def upscale(self, checkpoint: str = registry.ENGINES["upscale"].checkpoints[0]) -> Picture:
         """The same, larger. Raises UnknownName, BadParams where it is too large already, CheckpointMissing."""
         width, height = self.image.size
         named = {"picture": _reference(self), "width": width, "height": height, "checkpoint": checkpoint}
@@ -148,7 +154,7 @@ def watch(prompt: str, engine: str | None = None, *, machine: Machine = HERE, **
     engine = engine or registry.drawing_engines()[0]
     params = validate(engine, {"prompt": prompt, **{name: _named(name, value) for name, value in settings.items()}})
     if params.upscale > 1:  # said before the picture is drawn
-        upscaler_file(params.upscaler, machine.checkpoints)
+        upscaler_file(params.upscaler, machine.folder)
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder), params, engine)
         for step in _steps(engine, params, machine):
@@ -163,7 +169,7 @@ def watch(prompt: str, engine: str | None = None, *, machine: Machine = HERE, **
 
 
 def rank(
-    pictures: Sequence[T], prompt: str, clip: Sequence[str] = ("mini",), *, machine: Machine = HERE
+    pictures: Sequence[T], prompt: str, clip: Sequence[str] = (registry.TEXT_ENCODER.name,), *, machine: Machine = HERE
 ) -> list[tuple[T, float]]:
     """(picture, score) best first: how much each, a Picture or what `init_image` takes, resembles the prompt under
     CLIP. Raises BadParams for fewer than two, UnknownName, BadImage, CheckpointMissing."""
@@ -181,7 +187,7 @@ def _steps(name: str, params: JobParams, machine: Machine) -> Iterator[Step]:
     from generator.engines import base
 
     with _lock:
-        engine = _loaded(name, *params.loads, pick_device(machine.device), machine.checkpoints)
+        engine = _loaded(name, *params.loads, pick_device(machine.device), machine.folder)
     steps = base.generate(engine, params)
     while True:
         with _lock:
@@ -207,7 +213,7 @@ def _upscaled(recorder: Recorder, params: Params, machine: Machine) -> Image.Ima
         return None
     from generator.upscaler.model import NotUpscaled, upscale
 
-    where: dict[str, Any] = {"device": pick_device(machine.device), "checkpoints_dir": machine.checkpoints}
+    where: dict[str, Any] = {"device": pick_device(machine.device), "checkpoints_dir": machine.folder}
     try:
         with _lock:
             return upscale(drawn, params.upscale, params.upscaler, **where)

@@ -6,7 +6,6 @@ from functools import partial
 
 import streamlit as st
 
-from db.votes import history
 from generator import registry
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
@@ -20,7 +19,7 @@ from pages.shared.text import esc, label, short
 from ratings.agreement import Share
 from ratings.standings import Rated, Standings
 from studio.engines import engine_title
-from studio.standings import model_title
+from studio.standings import best_rated, model_title
 
 SHOWN_BEST = 12
 REFRESH_S = 30.0
@@ -69,15 +68,14 @@ def _summary(found: Standings) -> None:
 
 
 def _best(found: Standings) -> None:
-    shown = history.visible(the_studio().db, [rated.name for rated in found.best])
-    best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
+    best = best_rated(the_studio().db, found, SHOWN_BEST)
     if not best:
         return
     st.header(_("Best pictures"), anchor=False)
-    files = files_of([rated.name for rated in best])
+    files = files_of([job.id for _rated, job in best])
     with st.grid("auto", min_column_width=155, key="best_pictures"):
-        for place, rated in enumerate(best, start=1):
-            job, there = shown[rated.name], files[rated.name]
+        for place, (rated, job) in enumerate(best, start=1):
+            there = files[job.id]
             with st.container(key=f"tile_best_{job.id}"):
                 draw_picture(load(there.get("thumbnail") or there.get("picture")), key=f"best_{job.id}", alt=job.prompt)
                 st.button(

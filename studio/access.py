@@ -7,7 +7,7 @@ from typing import Any
 
 from db import artefacts, queue
 from db.artefacts import Artefact, sources
-from db.errors import UnknownArtefact, UnknownJob
+from db.errors import StoreUnavailable, UnknownArtefact, UnknownJob
 from db.jobs import Job, State
 from generator.params import BadParams
 from studio.context import Studio, Submitter
@@ -96,6 +96,18 @@ def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact
     except UnknownJob:
         raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.") from None
     return found
+
+
+def preview(studio: Studio, submitter: Submitter, artefact_id: str) -> tuple[bytes, str] | None:
+    """A job's picture so far and its media type; None where it is gone by now, cannot be read, or they may not see it.
+
+    The next one replaces it while a job runs, so that to miss one is no error.
+    """
+    try:
+        found = artefact(studio, submitter, artefact_id)
+        return studio.store.get(found.key), found.media_type
+    except (UnknownArtefact, StoreUnavailable):
+        return None
 
 
 def source(studio: Studio, reference: str) -> bytes:

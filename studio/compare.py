@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,9 +11,10 @@ from typing import Any
 from db.artefacts import sources
 from db.sheets.submissions import NewSheet, Submission
 from generator import registry
-from generator.params import BadParams, Params, validate
+from generator.params import BadParams, Params, drawing_class, validate
 from studio.context import Studio, Submitter
 from studio.errors import BadWish, Term
+from studio.limits import first_choice
 from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
 from studio.submit import new_job, starting, submit_sheet
@@ -24,10 +26,22 @@ ANY = ("any", "none")  # as a style: none in particular
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting, or the engine itself, and the values it takes, as they were typed."""
+    """A setting, or the engine itself, and the values it takes, as they were typed, without the blanks around them.
+
+    Raises BadParams for none, an empty or a repeated one.
+    """
 
     name: str
     values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        values = tuple(value.strip() for value in self.values)
+        object.__setattr__(self, "values", values)
+        if not values or "" in values:
+            raise BadParams(f"{self.name} needs values to compare, none of them empty.")
+        repeated = next((value for value in values if values.count(value) > 1), None)
+        if repeated is not None:
+            raise BadWish("The value {value} of {name} is there twice.", value=repeated, name=self.name)
 
     def layout(self) -> dict[str, Any]:
         """As the sheet keeps it."""
@@ -35,9 +49,20 @@ class Axis:
 
 
 def compare(
-    studio: Studio, submitter: Submitter, engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
+    studio: Studio, submitter: Submitter, engine: str | None, base: Mapping[str, Any], rows: Axis, columns: Axis | None
 ) -> Submission:
-    """Queue every cell as one sheet, or none. Raises as `cells` and `sources.check`, and TooManyQueued."""
+    """Queue every cell as one sheet, or none. Raises as `cells` and `sources.check`, and TooManyQueued.
+
+    engine: None for the one a new page shows first, with its checkpoint where engines are not what is compared.
+    base: as `cells` takes it; one random seed for all where none is given or compared.
+    """
+    compared = [one.name for one in (rows, columns) if one is not None]
+    if engine is None:
+        engine, checkpoint = first_choice(studio)
+        if ENGINE not in compared:
+            base = {"checkpoint": registry.first_checkpoint(engine, checkpoint), **base}
+    if "seed" not in compared and base.get("seed") is None:
+        base = {**base, "seed": secrets.randbelow(2**32)}
     made = cells(engine, starting(base), rows, columns)
     sources.check(studio.db, studio.store, {source for _, _, params in made for source in params.sources})
     wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
@@ -68,9 +93,6 @@ def axis(name: str, typed: str) -> Axis:
             what=what,
             typed=typed.strip(),
         )
-    repeated = next((value for value in values if values.count(value) > 1), None)
-    if repeated is not None:
-        raise BadWish("The value {value} of {name} is there twice.", value=repeated, name=name)
     return Axis(name, values)
 
 
@@ -89,8 +111,9 @@ def example(name: str) -> str:
 
 
 def _fields(engine: str) -> dict[str, Field]:
-    """What the form offers for any of the engine's checkpoints, by name. Raises UnknownName."""
-    checkpoints = registry.lookup("engine", registry.ENGINES, engine).checkpoints
+    """What the form offers for any of the checkpoints of an engine that draws, by name. Raises UnknownName."""
+    drawing_class(engine)
+    checkpoints = registry.ENGINES[engine].checkpoints
     groups = [group for one in checkpoints for group in fields_of(engine, one, checkpoints).values()]
     return {field.name: field for group in groups for field in group}
 
@@ -138,8 +161,9 @@ def cells(engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
     """(label, engine, parameters) of every cell, row by row.
 
     base: the settings all cells have, prompt and seed among them. Raises BadParams, naming the cell, for the first
-    one that cannot be drawn, and for more than MAX_CELLS.
+    one that cannot be drawn, and for more than MAX_CELLS; UnknownName for an engine that does not draw.
     """
+    drawing_class(engine)
     if columns is not None and columns.name == rows.name:
         raise BadWish("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name)
     count = len(rows.values) * (len(columns.values) if columns else 1)

@@ -18,7 +18,7 @@ from db.sheets.refinements import Refinement, Stage
 from db.sheets.submissions import Member, NewSheet
 from generator import registry
 from generator.params import BadParams
-from generator.params.vary import takes_pictures
+from generator.params.vary import COUNT, SKIP_RATE, takes_pictures
 from studio.access import may_see
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
@@ -29,9 +29,6 @@ from studio.upscale import upscaling
 from studio.vary import engine_for, variations_of
 
 Marked = Sequence[tuple[Job, Artefact]]  # jobs and their finished pictures
-
-DEFAULT_COUNT = 4
-DEFAULT_RATE = 0.6  # see generator.params.vary
 
 
 def begin(
@@ -135,8 +132,8 @@ def vary_marked(
     source: Stage,
     marked: Marked,
     *,
-    count: int = DEFAULT_COUNT,
-    skip_rate: float = DEFAULT_RATE,
+    count: int = COUNT,
+    skip_rate: float = SKIP_RATE,
 ) -> Stage:
     """A row of `count` variations, shared out evenly among the marked pictures; at least one of each.
 

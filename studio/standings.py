@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from db.jobs import Job
 from db.votes import history
 from db.votes.history import Shown, Vote
 from generator import registry
-from ratings.standings import Ballots, Picture, Standings, standings
+from ratings.standings import Ballots, Picture, Rated, Standings, standings
 
 # Ratings are worked out anew after this long at the earliest, and after 20 times the CPU time that it took: with
 # however many votes they take at most a twentieth of one core.
@@ -79,6 +80,12 @@ class Keeper:
             with self._lock:
                 self._due = time.monotonic() + rest
                 self._thread = None
+
+
+def best_rated(db: sa.Engine, found: Standings, limit: int) -> list[tuple[Rated, Job]]:
+    """The best pictures, at most `limit`, but for those that the host has hidden since the votes were counted."""
+    shown = history.visible(db, [rated.name for rated in found.best])
+    return [(rated, shown[rated.name]) for rated in found.best if rated.name in shown][:limit]
 
 
 def collected(votes: list[Vote], shown: Mapping[str, Shown]) -> Ballots:

@@ -7,12 +7,20 @@ from db.jobs import Job
 from db.queue import NewJob
 from generator.params import validate_job
 from studio.context import Studio, Submitter
-from studio.submit import check_sources, enqueue, new_job
+from studio.submit import ask, check_sources, enqueue, new_job
+from studio.uploads import Upload, keep_one
 
 
 def upscale(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, checkpoint: str) -> Job:
     """Upscale a job's picture. Raises BadParams where it is too large, UnknownName, TooManyQueued."""
     return enqueue(studio, submitter, upscaling(studio, job, picture, checkpoint=checkpoint))
+
+
+def upscale_upload(studio: Studio, submitter: Submitter, upload: Upload, *, checkpoint: str) -> Job:
+    """Upscale a picture that was sent along. Raises as `uploads.keep_one` and `upscale`."""
+    kept = keep_one(studio, submitter, upload)
+    values = {"picture": kept.id, "width": kept.width, "height": kept.height, "checkpoint": checkpoint}
+    return ask(studio, submitter, "upscale", values)
 
 
 def upscaling(studio: Studio, job: Job, picture: Artefact, *, checkpoint: str) -> NewJob:

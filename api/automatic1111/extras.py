@@ -18,15 +18,14 @@ from api.callers import Caller
 from api.drawing import drawn
 from api.pictures import decoded
 from api.problems import NotAnswered
-from db.errors import DbError
+from api.several import all_or_none
 from db.jobs import Job
 from generator import registry
 from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.context import Studio
-from studio.sheets import cancel_all
-from studio.submit import ask
-from studio.uploads import Cleaned, Upload, cleaned, keep_one
+from studio.uploads import Cleaned, Upload, cleaned
+from studio.upscale import upscale_upload
 
 router = APIRouter(tags=["automatic1111"])
 
@@ -71,14 +70,12 @@ async def _upscaled(asked: Asking, body: Extras, named: Sequence[tuple[str, str]
         sent = [cleaned(studio, decoded(name, text)) for name, text in named]
         sizes = [size_of(body, one.width, one.height) for one in sent]
         begun: list[list[Task]] = []
-        try:
+        with all_or_none(studio, who.submitter) as queued:
             for one, size in zip(sent, sizes, strict=True):
                 begun.append([])
                 for upscaler in upscalers:
-                    begun[-1].append(_begun(studio, who, one, upscaler, size))
-        except (DbError, BadParams):
-            cancel_all(studio, who.submitter, [job.id for job in _jobs(begun)])
-            raise
+                    begun[-1].append(task := _begun(studio, who, one, upscaler, size))
+                    queued += [task.job] if task.job else []
         return begun
 
     tasks = await api.ask(begin)
@@ -128,9 +125,7 @@ def _checked(name: str) -> str:
 def _begun(studio: Studio, who: Caller, sent: Cleaned, upscaler: str, size: tuple[int, int]) -> Task:
     job, larger = None, max(size[0] / sent.width, size[1] / sent.height) > 1
     if larger and upscaler != "None" and upscaler not in PLAIN:
-        picture = keep_one(studio, who.submitter, Upload("image", sent.png))
-        values = {"picture": picture.id, "width": sent.width, "height": sent.height, "checkpoint": upscaler}
-        job = ask(studio, who.submitter, "upscale", values)
+        job = upscale_upload(studio, who.submitter, Upload("image", sent.png), checkpoint=upscaler)
     return Task(sent.png, upscaler, size, job)
 
 

@@ -15,10 +15,10 @@ from api.automatic1111.calls import Remembered
 from api.automatic1111.shapes import Progress
 from api.callers import Asker, Opened, Reader
 from api.opened import Api
-from db import artefacts
-from db.errors import StoreUnavailable, UnknownArtefact, UnknownJob
+from db.errors import UnknownJob
 from db.jobs import State
 from db.queue.glances import Glance, glances
+from studio import access
 from studio.context import Studio, Submitter
 from studio.sheets import cancel_all
 
@@ -83,15 +83,13 @@ async def skip(api: Opened, who: Asker, kept: Remembered) -> dict[str, str]:
 
 def picture_of(studio: Studio, submitter: Submitter, glance: Glance) -> bytes | None:
     """The newest picture of a job so far as PNG; None where there is none that they may see."""
-    if glance.preview is None or (glance.hidden and not submitter.is_host):
+    found = access.preview(studio, submitter, glance.preview[0]) if glance.preview else None
+    if found is None:
         return None
-    with suppress(UnknownArtefact, StoreUnavailable):
-        data = studio.store.get(artefacts.get(studio.db, glance.preview[0]).key)
-        out = io.BytesIO()
-        with Image.open(io.BytesIO(data)) as image:
-            image.convert("RGB").save(out, "PNG")
-        return out.getvalue()
-    return None
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(found[0])) as image:
+        image.convert("RGB").save(out, "PNG")
+    return out.getvalue()
 
 
 def _cut(studio: Studio, submitter: Submitter, job_ids: Iterable[str]) -> dict[str, bytes | None]:

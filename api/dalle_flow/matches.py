@@ -18,6 +18,7 @@ from api.opened import Api
 from api.problems import NotAnswered
 from api.sizes import handed_over
 from db.sheets import submissions
+from generator import registry
 from studio.context import Studio
 from studio.errors import SENTENCES
 from studio.rank import rank
@@ -43,7 +44,7 @@ async def _cosines(api: Api, request: Request, who: Caller, made: Sequence[Drawn
     own = [one.job.score for one in made]
     if len(made) < 2:
         return own
-    clip = made[0].job.params.get("clip") or ("mini",)
+    clip = made[0].job.params.get("clip") or (registry.TEXT_ENCODER.name,)
 
     def ranking(studio: Studio) -> list[Any]:
         sheet = submissions.of_jobs(studio.db, [made[0].job.id])[made[0].job.id]

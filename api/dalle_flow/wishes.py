@@ -15,7 +15,8 @@ from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import SourceHidden, UnknownArtefact
 from db.jobs import ID, Job
-from generator.checkpoints.inventory import missing
+from generator import registry
+from generator.checkpoints.inventory import first_installed
 from generator.params import BadParams
 from generator.params.vary import varied
 from studio import access
@@ -106,8 +107,13 @@ def stable_diffuse(studio: Studio, submitter: Submitter, sent: Sent, parameters:
 
 def stable_checkpoint(studio: Studio) -> str:
     """Stable Diffusion 1.5 where the host has it, else the embedded model."""
-    there = not missing("stable-diffusion-1-5", studio.settings.checkpoints_dir)
-    return "stable-diffusion-1-5" if there else "mini-latent-diffusion"
+    names = "stable-diffusion-1-5", registry.ENGINES[STABLE].checkpoints[0]
+    return first_installed(names, studio.settings.checkpoints_dir)
+
+
+def best_upscaler(studio: Studio) -> str:
+    """SwinIR-L, as DALL-E Flow has it, where the host has it; else the embedded one."""
+    return first_installed(("swinir-l", registry.ENGINES["upscale"].checkpoints[0]), studio.settings.checkpoints_dir)
 
 
 def picture_of(studio: Studio, submitter: Submitter, sent: Sent) -> Picture | None:

@@ -8,10 +8,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.native.jobs import MAX_PAGE
+from generator import registry
 from generator.params import MAX_PROMPT_CHARACTERS
+from generator.params.vary import COUNT, SKIP_RATE
 from studio.submit import MAX_PICTURES
 
 MAX_WAIT_S = 600.0
+UPSCALER = registry.ENGINES["upscale"].checkpoints[0]
 
 
 def _parsed(value: Any) -> Any:
@@ -75,14 +78,14 @@ class Wait(Arguments):
 class Vary(Arguments):
     job_id: JobId
     engine: Engine = None
-    count: int = Field(4, ge=1, le=MAX_PICTURES, description="How many variations.")
-    skip_rate: SkipRate = 0.6
+    count: int = Field(COUNT, ge=1, le=MAX_PICTURES, description="How many variations.")
+    skip_rate: SkipRate = SKIP_RATE
     wait_s: WaitS = 45.0
 
 
 class Upscale(Arguments):
     job_id: JobId
-    checkpoint: str = Field("mini-upscaler", max_length=128, description="The model that upscales.")
+    checkpoint: str = Field(UPSCALER, max_length=128, description="The model that upscales.")
     wait_s: WaitS = 45.0
 
 

@@ -93,9 +93,9 @@ async def parameters(call: Call, args: OfEngine) -> Answer:
 
 
 async def ratings(call: Call, args: OfRatings) -> Answer:
-    """What people voted for: the best pictures, engines and models, each with its rating and how sure that is."""
-    found = await call.api.ask(lambda studio: call.api.keeper.current(studio.db))
-    return Answer(ratings_told(found, args.limit))
+    """What people voted for: the best pictures, engines and checkpoints, each with its rating and how sure that is."""
+    keeper = call.api.keeper
+    return Answer(await call.api.ask(lambda studio: ratings_told(studio, keeper.current(studio.db), args.limit)))
 
 
 async def show_queue(call: Call, args: Nothing) -> Answer:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from ratings.standings import Rated, Standings
+from studio.context import Studio
+from studio.standings import best_rated
 
 
 class RatedTold(BaseModel):
-    """A picture, an engine or a model in points, 1000 being the middle. low, high: it lies between, 95 times in 100."""
+    """A picture, an engine or a checkpoint in points; 1000 is the middle. low, high: between them, 95 times in 100."""
 
-    name: str = Field(description="The id of the job, or the name of the engine or of the model.")
+    name: str = Field(description="The id of the job, or the name of the engine or of the checkpoint.")
     rating: float
     low: float
     high: float
@@ -24,19 +26,19 @@ class RatingsTold(BaseModel):
     voters: int
     best: list[RatedTold] = Field(description="Pictures, the best first.")
     engines: list[RatedTold]
-    models: list[RatedTold] = Field(description="Engine and checkpoint.")
+    checkpoints: list[RatedTold] = Field(description="Engine and checkpoint.")
 
 
-def ratings_told(found: Standings | None, limit: int) -> RatingsTold:
+def ratings_told(studio: Studio, found: Standings | None, limit: int) -> RatingsTold:
     """The ratings as of a moment ago; None: they are being worked out for the first time."""
     if found is None:
-        return RatingsTold(votes=0, voters=0, best=[], engines=[], models=[])
+        return RatingsTold(votes=0, voters=0, best=[], engines=[], checkpoints=[])
     return RatingsTold(
         votes=found.votes,
         voters=found.voters,
-        best=[_told(one) for one in found.best[:limit]],
+        best=[_told(one) for one, _ in best_rated(studio.db, found, limit)],
         engines=[_told(one) for one in found.engines],
-        models=[_told(one) for one in found.models],
+        checkpoints=[_told(one) for one in found.models],
     )
 
 

@@ -11,6 +11,7 @@ from api.native.jobs import begun, seen
 from db import queue
 from db.jobs import Job, State
 from db.sheets import submissions
+from generator import registry
 from studio import access, sheets
 from studio.compare import Axis
 from studio.compare import compare as compare_cells
@@ -21,7 +22,7 @@ from studio.upscale import upscale as upscale_picture
 from studio.vary import engine_for
 from studio.vary import vary as vary_picture
 
-CLIP = ("mini",)
+CLIP = (registry.TEXT_ENCODER.name,)
 
 
 async def draw(call: Call, args: Draw) -> Answer:
@@ -68,10 +69,10 @@ async def compare(call: Call, args: Compare) -> Answer:
     setting do, which engine draws this best?"""
 
     def make(studio: Studio, submitter: Submitter) -> tuple[str, list[str]]:
-        engine, values = begun(studio, args.engine, {"seed": 0, **args.settings, "prompt": args.prompt})
+        values = {**args.settings, "prompt": args.prompt}
         rows = Axis(args.rows.name, tuple(args.rows.values))
         columns = Axis(args.columns.name, tuple(args.columns.values)) if args.columns else None
-        made = compare_cells(studio, submitter, engine, values, rows, columns)
+        made = compare_cells(studio, submitter, args.engine, values, rows, columns)
         return made.id, _jobs_of(studio, made.id)
 
     def sheet(studio: Studio, submitter: Submitter) -> bytes | None:

@@ -11,9 +11,9 @@ from api.native.shapes import JobShape, SheetShape, job_of
 from api.native.sheets import sheet_id_of, shown
 from db.jobs import Job
 from generator import registry
+from generator.params.vary import COUNT, SKIP_RATE
 from studio import access
 from studio.context import Studio
-from studio.refine import DEFAULT_COUNT, DEFAULT_RATE
 from studio.submit import MAX_PICTURES
 from studio.upscale import upscale
 from studio.vary import engine_for, vary
@@ -27,9 +27,9 @@ class NewVariations(Told):
     engine: str | None = Field(
         None, max_length=64, description="One that can start from a picture; none: the one that drew it, if it can."
     )
-    count: int = Field(DEFAULT_COUNT, ge=1, le=MAX_PICTURES)
+    count: int = Field(COUNT, ge=1, le=MAX_PICTURES)
     skip_rate: float = Field(
-        DEFAULT_RATE,
+        SKIP_RATE,
         ge=0,
         le=1,
         allow_inf_nan=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,7 +11,6 @@ from api.callers import Asker, Opened, Reader
 from api.native.jobs import IdempotencyKey, Told, once_as, ordered
 from api.native.shapes import SheetShape
 from api.native.sheets import sheet_id_of, shown
-from generator import registry
 from generator.params import BadParams
 from studio.compare import ENGINE, MAX_CELLS, PROMPT, Axis, compare, example, permitted, settings_of
 from studio.context import Studio
@@ -76,9 +74,6 @@ async def list_comparable(
 
     def settings(studio: Studio) -> ComparableShape:
         engines = list(dict.fromkeys(engine or [first_choice(studio)[0]]))
-        drawing = {name: None for name in registry.drawing_engines()}
-        for name in engines:
-            registry.lookup("engine", drawing, name)
         found = []
         for name in settings_of(engines):
             values = ", ".join(offered_engines(studio)) if name == ENGINE else permitted(engines, name)
@@ -96,27 +91,10 @@ async def create_comparison(
     who = ordered(who, request, new, key)
 
     def make(studio: Studio) -> str:
-        engine = new.engine or first_choice(studio)[0]
-        registry.lookup("engine", {name: None for name in registry.drawing_engines()}, engine)
-        base = {**new.params, **_seed(new)}
-        axes = [_axis(one) for one in (new.rows, new.columns) if one is not None]
-        if PROMPT not in [one.name for one in axes] and not isinstance(base.get("prompt"), str):
+        rows = Axis(new.rows.name, tuple(new.rows.values))
+        columns = Axis(new.columns.name, tuple(new.columns.values)) if new.columns else None
+        if PROMPT not in (rows.name, columns and columns.name) and not isinstance(new.params.get("prompt"), str):
             raise BadParams("There is no prompt: params.prompt, or an axis of prompts, is needed.")
-        return compare(studio, who.submitter, engine, base, axes[0], axes[1] if len(axes) > 1 else None).id
+        return compare(studio, who.submitter, new.engine, new.params, rows, columns).id
 
     return await shown(api, who, response, *await once_as(api, who, make, sheet_id_of))
-
-
-def _axis(one: AxisShape) -> Axis:
-    """Raises BadParams for a value that is there twice."""
-    values = tuple(value.strip() for value in one.values)
-    for value in values:
-        if values.count(value) > 1:
-            raise BadParams(f"The value {value!r} of {one.name} is there twice.")
-    return Axis(one.name, values)
-
-
-def _seed(new: NewComparison) -> dict[str, int]:
-    """One for all, so that they differ in what is compared alone."""
-    compared = [one.name for one in (new.rows, new.columns) if one is not None]
-    return {} if "seed" in compared or new.params.get("seed") is not None else {"seed": secrets.randbelow(2**32)}

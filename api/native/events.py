@@ -20,10 +20,11 @@ from api.native.jobs import seen
 from api.native.shapes import at, job_of
 from api.opened import Api
 from api.problems import Stopping
-from db import artefacts, queue
-from db.errors import DatabaseUnavailable, StoreUnavailable, UnknownArtefact, UnknownJob
+from db import queue
+from db.errors import DatabaseUnavailable, UnknownJob
 from db.queue import Event
 from db.queue.glances import Glance
+from studio import access
 from studio.context import Submitter
 
 router = APIRouter(tags=["jobs"])
@@ -86,9 +87,10 @@ async def job_events(
                 yield _event("progress", after, glance, now)
             if previews and glance.preview is not None and glance.preview != preview and not glance.ended:
                 preview = glance.preview
-                shown = await api.run(_picture, api, preview[0])
+                shown = await api.ask(access.preview, submitter, preview[0])
                 if shown is not None:
-                    yield _event("preview", after, glance, {"step": glance.step, **shown})
+                    told = {"media_type": shown[1], "b64_json": base64.b64encode(shown[0]).decode()}
+                    yield _event("preview", after, glance, {"step": glance.step, **told})
         job = await api.ask(lambda studio: job_of(studio, submitter, queue.get(studio.db, job_id)))
         yield _event("done", after, glance, job.model_dump(mode="json"))
     except (Stopping, DatabaseUnavailable):
@@ -116,12 +118,3 @@ def _progress(api: Api, glance: Glance) -> dict[str, Any]:
         "position": place.position if place else None,
         "wait_s": place.wait if place else None,
     }
-
-
-def _picture(api: Api, artefact_id: str) -> dict[str, str] | None:
-    try:
-        found = artefacts.get(api.studio.db, artefact_id)
-        data = api.studio.store.get(found.key)
-    except (UnknownArtefact, StoreUnavailable):
-        return None
-    return {"media_type": found.media_type, "b64_json": base64.b64encode(data).decode()}

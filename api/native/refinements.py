@@ -19,10 +19,11 @@ from db.sheets import refinements, submissions
 from db.sheets.refinements import MAX_STAGES, Refinement
 from generator import registry
 from generator.params import BadParams
+from generator.params.vary import COUNT, SKIP_RATE
 from studio import refine
 from studio.context import Studio, Submitter
 from studio.limits import engines_that_vary
-from studio.refine import DEFAULT_COUNT, DEFAULT_RATE, Marked
+from studio.refine import Marked
 from studio.rows import Row, row
 from studio.submit import MAX_PICTURES
 
@@ -85,7 +86,7 @@ class NewRefinement(Told):
     engine: str | None = Field(None, max_length=64, description="One that can start from a picture; none: the first.")
     checkpoint: str | None = Field(None, max_length=128)
     style: str | None = Field(None, max_length=64)
-    count: int = Field(DEFAULT_COUNT, ge=2, le=MAX_PICTURES)
+    count: int = Field(COUNT, ge=2, le=MAX_PICTURES)
 
 
 class NewMark(BaseModel):
@@ -222,8 +223,8 @@ async def vary_row(
             found.id,
             shown.stage,
             _chosen(shown, new.job_ids),
-            count=new.count or set_to.get("count", DEFAULT_COUNT),
-            skip_rate=set_to.get("skip_rate", DEFAULT_RATE) if new.skip_rate is None else new.skip_rate,
+            count=new.count or set_to.get("count", COUNT),
+            skip_rate=set_to.get("skip_rate", SKIP_RATE) if new.skip_rate is None else new.skip_rate,
         )
         return made.place
 
@@ -290,7 +291,7 @@ def _told(studio: Studio, submitter: Submitter, shown: Row) -> RowShape:
         place=stage.place,
         sheet=sheet_of(studio, submitter, stage.submission, everyone),
         marked=[member.job.id for member in shown.members if member.job.id in shown.marks],
-        settings={"skip_rate": DEFAULT_RATE, "count": DEFAULT_COUNT, **stage.settings},
+        settings={"skip_rate": SKIP_RATE, "count": COUNT, **stage.settings},
     )
 
 

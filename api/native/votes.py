@@ -16,11 +16,12 @@ from api.native.shapes import JobShape, jobs_of
 from api.opened import Api
 from db.errors import UnknownJob
 from db.jobs import ID
-from db.votes import Choice, history
+from db.votes import Choice
 from ratings.bradley_terry import POINTS_PER_LOGIT
 from ratings.standings import Standings
 from studio import downloads, vote
 from studio.context import Studio, Submitter
+from studio.standings import best_rated
 
 router = APIRouter(tags=["votes"])
 
@@ -188,16 +189,15 @@ def _chunk(lines: Iterator[str]) -> str:
 
 
 def _told(studio: Studio, submitter: Submitter, found: Standings) -> RatingsShape:
-    shown = history.visible(studio.db, [rated.name for rated in found.best])
-    best = [rated for rated in found.best if rated.name in shown][:SHOWN_BEST]
-    jobs = {job.id: job for job in jobs_of(studio, submitter, [shown[rated.name] for rated in best])}
+    best = best_rated(studio.db, found, SHOWN_BEST)
+    jobs = jobs_of(studio, submitter, [job for _, job in best])
     return RatingsShape(
         ready=True,
         votes=found.votes,
         voters=found.voters,
         pictures=found.pictures,
         ties=found.ties,
-        best=[RatedPictureShape(job=jobs[rated.name], **_numbers(rated)) for rated in best],
+        best=[RatedPictureShape(job=job, **_numbers(rated)) for job, (rated, _) in zip(jobs, best, strict=True)],
         engines=[RatedShape(**asdict(rated)) for rated in found.engines],
         checkpoints=[RatedShape(**asdict(rated)) for rated in found.models],
         settings={

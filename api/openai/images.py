@@ -23,10 +23,8 @@ from api.openai.wishes import Given
 from api.opened import Api
 from api.problems import NotAnswered, in_words, problem_of
 from api.sizes import FORMATS, handed_over
-from db import artefacts
 from db.errors import DbError, UnknownArtefact
 from db.jobs import Job, State
-from db.queue.glances import Glance
 from generator.params import BadParams
 from studio import access
 from studio.context import Studio, Submitter
@@ -169,9 +167,10 @@ async def _events(
                     number = shown[glance.id]
                     due = glance.total_steps * (number + 1) / (partial + 1)
                     if number < partial and glance.preview and glance.step >= due and not glance.ended:
-                        shown[glance.id] += 1
-                        data = await api.run(_preview, api.studio, asked, glance)
-                        yield _event(f"{kind}.partial_image", asked, data, partial_image_index=number)
+                        data = await api.ask(_preview, who, asked, glance.preview[0])
+                        if data is not None:
+                            shown[glance.id] += 1
+                            yield _event(f"{kind}.partial_image", asked, data, partial_image_index=number)
                     if glance.ended and glance.id not in ended:
                         ended.add(glance.id)
                         if glance.state != State.SUCCEEDED:
@@ -189,9 +188,9 @@ def _finished(studio: Studio, who: Caller, asked: ImageRequest, made: Drawn) -> 
     return _bytes(asked, made.bytes(studio, who))
 
 
-def _preview(studio: Studio, asked: ImageRequest, glance: Glance) -> bytes:
-    assert glance.preview is not None
-    return _bytes(asked, studio.store.get(artefacts.get(studio.db, glance.preview[0]).key))
+def _preview(studio: Studio, who: Caller, asked: ImageRequest, artefact_id: str) -> bytes | None:
+    found = access.preview(studio, who.submitter, artefact_id)
+    return None if found is None else _bytes(asked, found[0])
 
 
 def _event(kind: str, asked: ImageRequest, data: bytes, **more: Any) -> ServerSentEvent:

@@ -15,7 +15,7 @@ from generator import registry
 from generator.images.decode import BadImage, decode_image
 from generator.output.metadata import NoMetadata, read_metadata
 from generator.params import BadParams, params_class
-from generator.params.vary import takes_pictures, varied
+from generator.params.vary import SKIP_RATE, takes_pictures, varied
 from studio.context import Studio
 from studio.limits import engines_that_vary
 from studio.settings_form import defaults
@@ -23,7 +23,6 @@ from studio.submit import Wish
 from studio.uploads import Upload
 
 HIGH_FIDELITY = 0.7  # skip_rate of an edit that is to keep much of the picture
-VARIED = 0.6  # and of a variation
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def variation(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
         engine, checkpoint = _that_varies(studio, asked, needs="image_prompts")
         values = {**_values(engine, checkpoint, asked), "prompt": asked.prompt}
         uploads = {"init_image": (picture,), "image_prompts": (picture,)}
-    values = varied(engine, values, "given", VARIED)
+    values = varied(engine, values, "given", SKIP_RATE)
     for name in uploads:
         values.pop(name, None)
     return Wish(engine, {**values, **asked.settings}, asked.n or 1, uploads)

@@ -13,11 +13,16 @@ from generator.registry import OWN, own_kind
 DEFAULT_DIR = "data/checkpoints"
 
 
+def checkpoints_dir() -> Path:
+    """Where downloaded weights are unless told: T2I_CHECKPOINTS_DIR or data/checkpoints."""
+    return Path(os.environ.get("T2I_CHECKPOINTS_DIR", DEFAULT_DIR))
+
+
 def checkpoints_dir_option(parser: argparse.ArgumentParser) -> None:
     """Adds --checkpoints-dir, whose default is T2I_CHECKPOINTS_DIR or data/checkpoints."""
-    default = os.environ.get("T2I_CHECKPOINTS_DIR", DEFAULT_DIR)
+    default = checkpoints_dir()
     parser.add_argument(
-        "--checkpoints-dir", type=Path, default=Path(default), help=f"folder of the downloaded weights [{default}]"
+        "--checkpoints-dir", type=Path, default=default, help=f"folder of the downloaded weights [{default}]"
     )
 
 

@@ -6,6 +6,7 @@ Importing this module does not import torch: pages and the command line show wha
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from generator.checkpoints.store import installed
 from generator.params import params_class, validate_job
 from generator.registry.rows import Checkpoint
 
-__all__ = ["Item", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
+__all__ = ["Item", "first_installed", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
 
 _PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what upscaling takes
 SOME = 3  # checkpoints named as examples
@@ -63,6 +64,11 @@ def inventory(directory: Path) -> list[Item]:
 def missing(name: str, directory: Path) -> bool:
     """Whether this checkpoint or CLIP model could be used but is not installed."""
     return name in registry.PUBLISHED and not installed(registry.PUBLISHED[name], directory)
+
+
+def first_installed(names: Sequence[str], directory: Path) -> str:
+    """The first of these checkpoints that can be used as it is, an embedded one always; the last where none can."""
+    return next((name for name in names if not missing(name, directory)), names[-1])
 
 
 def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from generator import params, registry
-from generator.checkpoints.command_line import DEFAULT_DIR
+from generator.checkpoints.command_line import checkpoints_dir as default_dir
 from generator.device import Host, pick_device
 from generator.engines import loading
 from generator.images.decode import BadImage, decode_image
@@ -51,7 +50,7 @@ class Module:
         """
         self.spec = registry.lookup("module", MODULES, name)
         self._device, self._say = device, say
-        self._dir = Path(checkpoints_dir or os.environ.get("T2I_CHECKPOINTS_DIR", DEFAULT_DIR))
+        self._dir = Path(checkpoints_dir or default_dir())
         self._loaded: dict[Any, Any] = {}
         self._start: Image.Image | None = None
         self.generate_image = self._call()
@@ -117,30 +116,32 @@ class Module:
                 files.progress(number, [image for image, _ in last])
         finished = []
         for n, one in enumerate(pictures):
-            image = self._upscaled(last[n][0], one)
+            image = self._upscaled(last[n][0], one, self._device_of(wanted))
             png = encode_png(image, self.spec.engine, one, last[n][1])
             finished.append(Made(png, one.model_dump(), one.total_steps, frames[n]))
         files.progress(number, [one.picture for one in finished])
         return finished
 
     def _engine(self, wanted: Plan, one: Params) -> Any:
-        device = pick_device(self._device if wanted.arguments.named["use_gpu"] else "cpu")
-        key = one.checkpoint, one.clip, device
+        key = one.checkpoint, one.clip, self._device_of(wanted)
         if key not in self._loaded:
-            self._loaded[key] = loading.load(self.spec.engine, *key[:2], Host(device, self._dir, self._read))
+            self._loaded[key] = loading.load(self.spec.engine, *key[:2], Host(key[2], self._dir, self._read))
         return self._loaded[key]
+
+    def _device_of(self, wanted: Plan) -> str:
+        return pick_device(self._device if wanted.arguments.named["use_gpu"] else "cpu")
 
     def _read(self, reference: str) -> Image.Image:
         assert self._start is not None
         return self._start
 
-    def _upscaled(self, drawn: Image.Image, one: Params) -> Image.Image:
+    def _upscaled(self, drawn: Image.Image, one: Params, device: str) -> Image.Image:
         if one.upscale == 1:
             return drawn
         from generator.upscaler.model import NotUpscaled, upscale
 
         try:
-            return upscale(drawn, one.upscale, one.upscaler, device="cpu", checkpoints_dir=self._dir)
+            return upscale(drawn, one.upscale, one.upscaler, device=device, checkpoints_dir=self._dir)
         except NotUpscaled as error:
             self._say(f"{self.spec.name}: The picture is not upscaled: {error}")
             return drawn

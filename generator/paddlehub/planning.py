@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from generator import registry
-from generator.checkpoints.inventory import missing
+from generator.checkpoints.inventory import first_installed
 from generator.paddlehub.arguments import Arguments, DiscoArguments, StableArguments, as_schedule, checked
 from generator.paddlehub.modules import ModuleSpec
 from generator.params import BadParams
@@ -73,9 +73,9 @@ def _checkpoint(module: ModuleSpec, wanted: str | None, checkpoints_dir: Path) -
         if not registry.offers(module.engine, wanted):
             raise registry.UnknownName("checkpoint", wanted, registry.choices(module.engine))
         return registry.checkpoint(wanted), []
-    if not missing(module.real, checkpoints_dir):
-        return registry.checkpoint(module.real), []
-    row = registry.checkpoint(module.embedded)
+    row = registry.checkpoint(first_installed((module.real, module.embedded), checkpoints_dir))
+    if row.name == module.real:
+        return row, []
     get = f"python -m generator.checkpoints download {module.real}"
     return row, [f"{module.real} is not installed, so {_own_size(row)}. Get it with: {get}"]
 

@@ -9,6 +9,7 @@ from generator import registry
 from generator.params.base import NOTHING_YET, BadParams
 from generator.params.validation import drawing_class, params_class
 
+COUNT, SKIP_RATE = 4, 0.6  # of variations, unless told: enough to choose from, and rather near
 MIN_STRENGTH = 0.05
 RANDOM_CODES = 0.15  # of the codes at skip_rate 0: enough for variety, few enough for the picture to stay itself
 

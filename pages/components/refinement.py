@@ -11,6 +11,7 @@ from db.jobs import Job, State
 from db.sheets import refinements
 from db.sheets.refinements import Refinement, Stage
 from db.sheets.submissions import Member
+from generator.params.vary import COUNT, SKIP_RATE
 from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
@@ -25,8 +26,6 @@ from studio import access
 from studio.context import Submitter
 from studio.limits import engines_that_vary, is_offered
 from studio.refine import (
-    DEFAULT_COUNT,
-    DEFAULT_RATE,
     Marked,
     mark,
     packed,
@@ -163,8 +162,8 @@ def _next_step(found: Refinement, row: Row, visitor: Submitter) -> None:
     rate_key, count_key = f"rate_{sheet_id}", f"count_{sheet_id}"
     rate, count = settings.get("skip_rate"), settings.get("count")
     for key, value in (
-        (rate_key, rate if rate in RATES else DEFAULT_RATE),
-        (count_key, count if count in COUNTS else DEFAULT_COUNT),
+        (rate_key, rate if rate in RATES else SKIP_RATE),
+        (count_key, count if count in COUNTS else COUNT),
     ):
         # What another device has set; what was set here is in the database already.
         if st.session_state.get(key) != value:
@@ -280,8 +279,8 @@ def _vary(found: Refinement, stage: Stage, marked: Marked, visitor: Submitter) -
             found.id,
             stage,
             marked,
-            count=settings.get("count", DEFAULT_COUNT),
-            skip_rate=settings.get("skip_rate", DEFAULT_RATE),
+            count=settings.get("count", COUNT),
+            skip_rate=settings.get("skip_rate", SKIP_RATE),
         )
         st.session_state["row_added"] = True
 

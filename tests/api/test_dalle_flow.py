@@ -176,6 +176,27 @@ def test_unknown_endpoints_and_executors_are_404(api: Served) -> None:
         assert answer.status_code == 404 and "choose" in answer.json()["detail"]
 
 
+def test_an_executor_asked_by_name_does_what_it_is_there_for(api: Served, visits: Studio) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(picture_bytes("PNG")).decode()
+    document = {"id": "mine", "text": "a red heart", "uri": uri}
+    with executing(visits) as done:
+        large = posted(api, sent_back(document, "/", {}, target_executor="upscaler"))
+        real = posted(api, sent_back(document, "/", {}, target_executor="realesrgan"))
+        posted(api, sent_back(document, "/upscale", {}, target_executor="upscaler"))
+    assert [job.engine for job in done] == ["upscale"] * 3
+    assert large["tags"] == {"upscaled": True} and real["matches"][0]["tags"]["generator"] == "upscale/mini-upscaler"
+    for name, endpoint in (
+        ("rerank", "/"),
+        ("clip_encoder", "/"),
+        ("store", "/"),
+        ("gateway", "/"),
+        ("dalle", "/upscale"),
+    ):
+        answer = api.post("/post", sent_back(document, endpoint, {}, target_executor=name))
+        assert answer.status_code == 404 and "upscaler" in answer.json()["detail"]
+    assert len(queue.list_jobs(visits.db)) == 3
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -252,6 +252,9 @@ def test_a_client_that_vanishes_leaves_nothing_waiting(api: Served, visits: Stud
         ("vary", {"job_id": "0" * 26}, "There is no job"),
         ("parameters", {"engine": "oil"}, "vqgan-clip"),
         ("compare", {"prompt": "x", "rows": {"name": "steps", "values": ["a lot"]}}, "steps a lot"),
+        ("compare", {"prompt": "x", "rows": {"name": "seed", "values": ["1", " 1 "]}}, "is there twice"),
+        ("compare", {"prompt": "x", "rows": {"name": "seed", "values": ["1", " "]}}, "none of them empty"),
+        ("compare", {"prompt": "x", "engine": "upscale", "rows": {"name": "seed", "values": ["1"]}}, "vqgan-clip"),
         ("paint", {}, "There is no tool 'paint'"),
     ],
 )
@@ -261,6 +264,18 @@ def test_what_cannot_be_done_is_told_in_a_sentence(api: Served, tool: str, argum
             assert says in refusal(await agent.call_tool(tool, arguments))
 
     run(steps())
+
+
+def test_engines_are_compared_by_one_seed_for_all(api: Served, visits: Studio) -> None:
+    async def steps() -> None:
+        async with Client(f"{api.address}/mcp") as agent:
+            engines = {"name": "engine", "values": ["vqgan-clip", "latent-diffusion"]}
+            await agent.call_tool("compare", {"prompt": "a red heart", "rows": engines, "wait_s": 0})
+
+    run(steps())
+    made = queue.list_jobs(visits.db)
+    assert {job.engine for job in made} == {"vqgan-clip", "latent-diffusion"}
+    assert len({job.params["seed"] for job in made}) == 1
 
 
 def test_a_picture_that_failed_or_is_not_finished_is_not_gone_on_from(api: Served, visits: Studio) -> None:
@@ -377,5 +392,9 @@ def test_what_people_voted_for(api: Served, visits: Studio) -> None:
         async with Client(f"{api.address}/mcp") as agent:
             found = (await agent.call_tool("ratings", {})).structured_content
             assert found["votes"] == 3 and found["best"][0]["name"] == better.id
+            assert found["checkpoints"][0]["name"] == "vqgan-clip mini"
+            queue.set_hidden(visits.db, better.id)
+            found = (await agent.call_tool("ratings", {})).structured_content
+            assert [one["name"] for one in found["best"]] == [worse.id], "hidden since the votes were counted"
 
     run(steps())

@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from db import queue
+from db import artefacts, queue
 from db.jobs import State
 from db.rules import host_rules
+from studio import access
+from studio.context import Submitter
 from tests.api.serving import Served, events
 from tests.pages.visits import ME, Studio, picture_bytes
 
@@ -278,3 +280,17 @@ def test_pages_and_api_share_the_port(real_studio: str) -> None:
     assert httpx.get(f"{real_studio}/api/v1/engines").json()["engines"]
     assert httpx.get(f"{real_studio}/healthz").json() == {"status": "ok"}
     assert "t2i_" in httpx.get(f"{real_studio}/metrics").text
+
+
+def test_a_picture_so_far_that_is_hidden_or_gone_is_none(visits: Studio) -> None:
+    studio, somebody, host = visits.opened(), Submitter("somebody"), Submitter("host", is_host=True)
+    visits.start_executor()
+    visits.enqueue("a red heart")
+    job = visits.run()
+    preview = artefacts.of_jobs(visits.db, [job.id])[job.id]["preview"]
+    data, media_type = access.preview(studio, somebody, preview.id) or (b"", "")
+    assert data[1:4] == b"PNG" and media_type == "image/png"
+    queue.set_hidden(visits.db, job.id)
+    assert access.preview(studio, somebody, preview.id) is None and access.preview(studio, host, preview.id)
+    visits.store.delete(preview.key)
+    assert access.preview(studio, host, preview.id) is None and access.preview(studio, somebody, "0" * 26) is None

@@ -185,6 +185,9 @@ def test_a_comparison_is_checked_before_anything_is_queued(api: Served, visits: 
     assert api.post(f"{V1}/comparisons", {**body, "columns": engines}).status_code in (404, 422)
     twice = api.post(f"{V1}/comparisons", {**body, "rows": {"name": "cutn", "values": ["8", "8"]}})
     assert twice.status_code == 422 and "twice" in twice.json()["detail"]
+    for asked in (api.post(f"{V1}/comparisons", {**body, "engine": "upscale"}), None):
+        answer = asked or api.get(f"{V1}/comparisons/settings", params={"engine": "rank"})
+        assert answer.status_code in (404, 422) and "vqgan-clip" in answer.text and "upscale," not in answer.text
     prompts = {"name": "prompt", "values": ["a, b", "c"]}
     assert len(ok(api.post(f"{V1}/comparisons", {"rows": prompts}), 201)["jobs"]) == 2
     assert "no prompt" in api.post(f"{V1}/comparisons", {"rows": body["rows"]}).json()["detail"]

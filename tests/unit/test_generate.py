@@ -17,6 +17,7 @@ from generator import drawing, registry
 from generator.__main__ import main
 from generator.drawing import Machine, Picture, Progress
 from generator.images.decode import BadImage
+from generator.paddlehub import Module
 from generator.params import BadParams
 from generator.registry import UnknownName
 from tests import small_engine
@@ -44,6 +45,13 @@ def test_it_is_the_file_of_the_command_line(tmp_path: Path) -> None:
     assert picture.png == png.read_bytes() and picture.film == gif.read_bytes()
     assert picture.seed == 1 and picture.params.steps == 3 and picture.image.size == (32, 32)
     assert json.loads(picture.image.info["text2image"])["seed"] == 1
+
+
+def test_checkpoints_are_where_the_command_line_looks_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("T2I_CHECKPOINTS_DIR", raising=False)
+    assert Machine().folder == Path("data/checkpoints") and Machine(checkpoints=tmp_path).folder == tmp_path
+    monkeypatch.setenv("T2I_CHECKPOINTS_DIR", str(tmp_path / "weights"))
+    assert Machine().folder == tmp_path / "weights" == Module(name="stable_diffusion", device="cpu")._dir
 
 
 def test_every_step_is_told_and_the_last_one_has_the_picture() -> None:
