@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.native.jobs import MAX_PAGE
 from generator.params import MAX_PROMPT_CHARACTERS
+from studio.access import MAX_PAGE
 from studio.submit import MAX_PICTURES
 
 MAX_WAIT_S = 600.0

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.callers import Asker, Opened, Reader
 from api.native.jobs import IdempotencyKey, Told, once_as, ordered
 from api.native.shapes import SheetShape
-from api.native.sheets import sheet_id_of, shown
+from api.native.sheets import look, sheet_id_of
 from generator import registry
 from generator.params import BadParams
 from studio.compare import ENGINE, MAX_CELLS, PROMPT, Axis, compare, example, permitted, settings_of
@@ -104,7 +104,7 @@ async def create_comparison(
             raise BadParams("There is no prompt: params.prompt, or an axis of prompts, is needed.")
         return compare(studio, who.submitter, engine, base, axes[0], axes[1] if len(axes) > 1 else None).id
 
-    return await shown(api, who, response, *await once_as(api, who, make, sheet_id_of))
+    return await api.ask(look, who.submitter, await once_as(api, who, response, make, sheet_id_of))
 
 
 def _axis(one: AxisShape) -> Axis:

@@ -157,8 +157,9 @@ async def download_checkpoint(
             raise BadParams(f"{name!r} has just been downloaded.")
         return there[:1]
 
-    made, again = await once(api, who, make)
-    response.status_code = 200 if again or there else 201
+    made = await once(api, who, response, make)
+    if there:
+        response.status_code = 200
     return await api.ask(job_of, who.submitter, made[0])
 
 
