@@ -117,6 +117,11 @@ def normalise(prompt: str) -> str:
     return " ".join(prompt.casefold().split())[:SEARCH_LENGTH]
 
 
+def is_id(text: str) -> bool:
+    """Whether this can be an id of ours. What cannot is looked up nowhere: it may hold what no database takes."""
+    return ID.fullmatch(text) is not None
+
+
 def check_text(name: str, text: str, max_length: int | None = None) -> None:
     """Raise BadValue for text that a database cannot hold."""
     if "\x00" in text:

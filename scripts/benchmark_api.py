@@ -22,8 +22,6 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -45,7 +43,7 @@ from db.queue import workers
 from db.rules import keys
 from db.schema import events, jobs
 from scripts import api_load, benchmark_visitors
-from scripts.full_studio import ROOT, Server, ask, fill, machine
+from scripts.full_studio import Server, ask, executor, fill, machine
 from settings import Settings
 from studio.context import Studio, Submitter
 from studio.submit import Wish, submit
@@ -213,12 +211,8 @@ def streams(folder: Path, options: argparse.Namespace) -> Results:
                 found[name]["kB_each_later"] = 1000 * (server.memory_mb() - before) / len(some)
             if name != "idle connections":
                 heard, _ = times.get(timeout=60)
-                late = (
-                    [at - changed[job_id, step] for job_id, step, at in heard if (job_id, step) in changed]
-                    if (name == "event streams")
-                    else []
-                )
-                if late:
+                if name == "event streams":
+                    late = [at - changed[job_id, step] for job_id, step, at in heard if (job_id, step) in changed]
                     found[name] |= {f"late_{part}": ms for part, ms in percentiles(late).items()}
                     found[name]["events_of_changes"] = len(late) / len(changed)
             process.join()
@@ -244,7 +238,7 @@ def overhead(folder: Path, options: argparse.Namespace) -> Results:
         with instant_executor(folder):
             took = api_load.draw(server.address, "mini", options.calls, created)
             found["over an instant executor's job"] = percentiles(took)
-        with real_executor(folder, server):
+        with executor(folder):
             took = api_load.draw(server.address, "mini-latent-diffusion", options.calls, created)
             found["over a real executor's job"] = percentiles(took)
     finally:
@@ -276,26 +270,6 @@ def instant_executor(folder: Path) -> Iterator[None]:
         stop.set()
         thread.join()
         db.dispose()
-
-
-@contextmanager
-def real_executor(folder: Path, server: Server) -> Iterator[None]:
-    """An executor on the CPU, once it is heard of."""
-    command = [sys.executable, "job_executor.py", "--device", "cpu", "--engines", "latent-diffusion"]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "T2I_DATABASE_URL": f"sqlite:///{folder}/jobs.db"}
-    variables["T2I_STORE_URL"] = f"file://{folder}/artefacts"
-    with (folder / "executor.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
-    db = connect(f"sqlite:///{folder}/jobs.db")
-    try:
-        while not any(worker.id != WORKER for worker in workers.live(db)):
-            assert process.poll() is None, (folder / "executor.log").read_text()[-500:]
-            time.sleep(0.2)
-        yield
-    finally:
-        db.dispose()
-        process.terminate()
-        process.wait(30)
 
 
 def pages(folder: Path, options: argparse.Namespace) -> Results:

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from db import queue  # noqa: E402
 from db.artefacts import key_for  # noqa: E402
 from db.engine import connect, writing  # noqa: E402
 from db.jobs import Job, State, normalise  # noqa: E402
+from db.queue import workers  # noqa: E402
 from db.schema import artefacts, events, jobs, members, submissions, votes  # noqa: E402
 from generator import registry  # noqa: E402
 from generator.params import validate  # noqa: E402
@@ -94,7 +97,13 @@ def fill(folder: Path, pictures: int, votes_cast: int) -> None:
         data = files[kind][n % DIFFERENT]
         key = key_for(ids[n], kind, EXT[kind])
         return {
-            **{"id": f"{ids[n][:20]}{kind[:6]}", "job_id": ids[n], "kind": kind, "key": key, "size": len(data)},
+            **{
+                "id": f"{ids[n][:-1]}{list(EXT).index(kind)}",
+                "job_id": ids[n],
+                "kind": kind,
+                "key": key,
+                "size": len(data),
+            },
             **{"media_type": f"image/{EXT[kind]}", "sha256": hashlib.sha256(data).hexdigest()},
             **{"width": 256, "height": 256, "created_at": begin + every * n},
         }
@@ -217,6 +226,27 @@ class Server:
         """CPU time of the process so far in s."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def executor(folder: Path) -> Iterator[None]:
+    """A real executor of the latent diffusion on the CPU, from when it is heard of to the end of the block."""
+    command = [sys.executable, "job_executor.py", "--device", "cpu", "--engines", "latent-diffusion"]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "T2I_DATABASE_URL": f"sqlite:///{folder}/jobs.db"}
+    variables["T2I_STORE_URL"] = f"file://{folder}/artefacts"
+    db = connect(variables["T2I_DATABASE_URL"])
+    before = {worker.id for worker in workers.live(db)}
+    with (folder / "executor.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+    try:
+        while not any(worker.id not in before for worker in workers.live(db)):
+            assert process.poll() is None, (folder / "executor.log").read_text()[-500:]
+            time.sleep(0.2)
+        yield
+    finally:
+        db.dispose()
+        process.terminate()
+        process.wait(30)
 
 
 def resident_mb(pids: list[int]) -> float:

@@ -13,6 +13,8 @@ from generator.params import BadParams
 from studio.context import Studio, Submitter
 from studio.errors import NotHost
 
+MAX_PAGE = 100  # jobs that a program may ask for at once
+
 
 def may_see(submitter: Submitter, job: Job) -> bool:
     """Whether the job, its prompt and its files are shown to them."""
@@ -88,12 +90,15 @@ def file(studio: Studio, submitter: Submitter, artefact: Artefact) -> bytes:
 
 
 def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact:
-    """The record of a file. Raises UnknownArtefact where there is none that they may see."""
+    """The record of a file. Raises UnknownArtefact where there is none that they may see; what a job in progress keeps
+    to go on from is of use to executors alone."""
     found = artefacts.get(studio.db, artefact_id)
     try:
+        if found.kind == "state":
+            raise UnknownArtefact
         if found.job_id is not None:
             job(studio, submitter, found.job_id)
-    except UnknownJob:
+    except (UnknownArtefact, UnknownJob):
         raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.") from None
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from db.queue import Limits
 from db.rules import host_rules, visitors
 from generator import registry
@@ -40,3 +42,11 @@ def first_choice(studio: Studio) -> tuple[str, str]:
     """The engine and the checkpoint that the host wants shown first, whether or not they can be had."""
     host, configured = host_rules.get(studio.db), studio.settings
     return host.default_engine or configured.default_engine, host.default_checkpoint or configured.default_checkpoint
+
+
+def begun(studio: Studio, engine: str | None, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The engine and the settings asked for; with the first choice where no engine is named."""
+    if engine is not None:
+        return engine, values
+    engine, checkpoint = first_choice(studio)
+    return engine, {"checkpoint": checkpoint, **values}

@@ -47,7 +47,7 @@ def next_pair(studio: Studio, submitter: Submitter, among: Pool | None = None) -
 
 
 def cast(studio: Studio, submitter: Submitter, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count a vote. Raises AlreadyVoted, Banned, TooFast, PairGone, BadValue."""
+    """Count a vote. Raises AlreadyVoted, Banned, TooFast, PairGone, UnknownJob, BadValue."""
     votes.cast(studio.db, voter=submitter.id, left_id=left_id, right_id=right_id, choice=choice)
 
 

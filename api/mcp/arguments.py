@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.native.jobs import MAX_PAGE
 from generator import registry
 from generator.params import MAX_PROMPT_CHARACTERS
 from generator.params.vary import COUNT, SKIP_RATE
+from studio.access import MAX_PAGE
 from studio.submit import MAX_PICTURES
 
 MAX_WAIT_S = 600.0

@@ -14,7 +14,6 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from api.mcp.calls import Call
-from api.native.jobs import seen
 from api.native.shapes import JobShape, jobs_of
 from db import artefacts
 from db.errors import UnknownArtefact
@@ -91,7 +90,7 @@ async def jobs_answer(call: Call, job_ids: Sequence[str], shown: bytes | None = 
     """Jobs as they are now, with their pictures; shown: one picture in place of those."""
 
     def look(studio: Studio, submitter: Submitter) -> Answer:
-        jobs = jobs_of(studio, submitter, [seen(studio, submitter, job_id) for job_id in job_ids])
+        jobs = jobs_of(studio, submitter, [access.job(studio, submitter, job_id) for job_id in job_ids])
         told = [JobTold.of(studio, submitter, call.address, job) for job in jobs]
         sheets = {job.sheet_id for job in jobs}
         live = [job.id for job in jobs if job.state in (State.QUEUED, State.RUNNING)]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from api.mcp.arguments import Compare, Draw, Rank, Upscale, Vary, Wait
 from api.mcp.calls import Call
 from api.mcp.results import Answer, jobs_answer
-from api.native.jobs import begun, seen
 from db import queue
 from db.jobs import Job, State
 from db.sheets import submissions
@@ -16,6 +15,7 @@ from studio import access, sheets
 from studio.compare import Axis
 from studio.compare import compare as compare_cells
 from studio.context import Studio, Submitter
+from studio.limits import begun
 from studio.rank import rank_any
 from studio.submit import Wish, submit
 from studio.upscale import upscale as upscale_picture
@@ -38,7 +38,7 @@ async def draw(call: Call, args: Draw) -> Answer:
 
 async def wait(call: Call, args: Wait) -> Answer:
     """Wait for jobs that another tool told as unfinished, and see their pictures. Asking again is free."""
-    await call.ask(lambda studio, submitter: [seen(studio, submitter, job_id) for job_id in args.job_ids])
+    await call.ask(lambda studio, submitter: [access.job(studio, submitter, job_id) for job_id in args.job_ids])
     return await _waited(call, args.job_ids, args.wait_s)
 
 

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from api.callers import Asker, Opened
-from api.native.jobs import IdempotencyKey, Told, once, once_as, ordered, seen
+from api.native.jobs import IdempotencyKey, Told, once, once_as, ordered
 from api.native.shapes import JobShape, SheetShape, job_of
-from api.native.sheets import sheet_id_of, shown
+from api.native.sheets import look, sheet_id_of
 from db.jobs import Job
 from generator import registry
 from generator.params.vary import COUNT, SKIP_RATE
@@ -57,13 +57,13 @@ async def vary_job(
     who = ordered(who, request, new, key)
 
     def make(studio: Studio) -> str:
-        seen(studio, who.submitter, job_id)
+        access.job(studio, who.submitter, job_id)
         ((job, picture),) = access.finished(studio, who.submitter, [job_id])
         engine = new.engine or engine_for(studio, job)
         made = vary(studio, who.submitter, job, picture, engine=engine, count=new.count, skip_rate=new.skip_rate)
         return made.id
 
-    return await shown(api, who, response, *await once_as(api, who, make, sheet_id_of))
+    return await api.ask(look, who.submitter, await once_as(api, who, response, make, sheet_id_of))
 
 
 @router.post("/jobs/{job_id}/upscale", status_code=201)
@@ -80,11 +80,10 @@ async def upscale_job(
     who = ordered(who, request, new, key)
 
     def make(studio: Studio) -> list[Job]:
-        seen(studio, who.submitter, job_id)
+        access.job(studio, who.submitter, job_id)
         ((job, picture),) = access.finished(studio, who.submitter, [job_id])
         checkpoint = new.checkpoint or registry.ENGINES["upscale"].checkpoints[0]
         return [upscale(studio, who.submitter, job, picture, checkpoint=checkpoint)]
 
-    made, again = await once(api, who, make)
-    response.status_code = 200 if again else 201
+    made = await once(api, who, response, make)
     return await api.ask(job_of, who.submitter, made[0])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.callers import Asker, Opened, Reader
 from api.native.jobs import IdempotencyKey, Told, once_as, ordered
 from api.native.shapes import SheetShape
-from api.native.sheets import sheet_id_of, shown
+from api.native.sheets import look, sheet_id_of
 from generator.params import BadParams
 from studio.compare import ENGINE, MAX_CELLS, PROMPT, Axis, compare, example, permitted, settings_of
 from studio.context import Studio
@@ -97,4 +97,4 @@ async def create_comparison(
             raise BadParams("There is no prompt: params.prompt, or an axis of prompts, is needed.")
         return compare(studio, who.submitter, new.engine, new.params, rows, columns).id
 
-    return await shown(api, who, response, *await once_as(api, who, make, sheet_id_of))
+    return await api.ask(look, who.submitter, await once_as(api, who, response, make, sheet_id_of))

@@ -16,7 +16,6 @@ from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.callers import Opened, Reader
-from api.native.jobs import seen
 from api.native.shapes import at, job_of
 from api.opened import Api
 from api.problems import Stopping
@@ -57,7 +56,7 @@ async def follow_job(
 ) -> EventSourceResponse:
     """Events of a job until it has ended: `state` (every change), `progress` (step, score, told wait), `preview` (the
     picture so far), and `done` with the job as it ended."""
-    await api.ask(seen, who.submitter, job_id)
+    await api.ask(access.job, who.submitter, job_id)
     api.watch.check(who.submitter.id)
     after = _ID.fullmatch(last_event_id or "")
     events = job_events(api, who.submitter, job_id, int(after[1]) if after else 0, previews)

@@ -11,14 +11,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.callers import Caller, Host, Opened
-from api.native.jobs import seen
 from api.native.shapes import JobShape, at, job_of
 from api.opened import Api
 from db.evening import tables
 from db.evening.moderation import Visitor
 from db.rules import host_rules
 from db.rules.host_rules import MAX_PER_HOUR, MAX_QUEUED, MAX_WORDS, Rules
-from studio import host
+from studio import access, host
 from studio.context import Studio, Submitter
 from studio.host import NewRules
 
@@ -109,9 +108,9 @@ async def act_on_job(api: Opened, who: Host, job_id: str, action: Action) -> Job
     """Serve a job next, hide or show its picture, or end it."""
 
     def act(studio: Studio) -> JobShape:
-        seen(studio, who.submitter, job_id)
+        access.job(studio, who.submitter, job_id)
         _ACTIONS[action](studio, who.submitter, job_id)
-        return job_of(studio, who.submitter, seen(studio, who.submitter, job_id))
+        return job_of(studio, who.submitter, access.job(studio, who.submitter, job_id))
 
     return await api.ask(act)
 

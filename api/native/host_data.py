@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.callers import Host, Opened
 from api.native import ROOT
 from api.native.shapes import at
-from db.errors import UnknownExport, UnknownKey
-from db.jobs import ID
-from db.rules.keys import MAX_PER_HOUR, MAX_QUEUED, Key
+from db.errors import UnknownExport
+from db.rules.keys import MAX_OWN, Key
 from studio import host, keys
 from studio.context import Studio
 
@@ -110,8 +109,8 @@ class NewKey(BaseModel):
 
     name: str = Field(min_length=1, max_length=400, description="What it is for; shown with its pictures.")
     scope: Literal["read", "submit", "host"] = Field("submit", description="Each may do what those before it may.")
-    max_queued: int | None = Field(None, ge=1, le=MAX_QUEUED)
-    max_per_hour: int | None = Field(None, ge=1, le=MAX_PER_HOUR)
+    max_queued: int | None = Field(None, ge=1, le=MAX_OWN)
+    max_per_hour: int | None = Field(None, ge=1, le=MAX_OWN)
 
 
 @router.get("/usage")
@@ -213,13 +212,7 @@ async def make_key(api: Opened, who: Host, new: NewKey) -> MadeKeyShape:
 @router.delete("/keys/{key_id}")
 async def revoke_key(api: Opened, who: Host, key_id: str) -> KeyShape:
     """Nobody is let in with it any more; what it has asked for stays."""
-
-    def revoke(studio: Studio) -> KeyShape:
-        if not ID.fullmatch(key_id):
-            raise UnknownKey(key_id)
-        return _key(keys.revoke_key(studio, who.submitter, key_id))
-
-    return await api.ask(revoke)
+    return await api.ask(lambda studio: _key(keys.revoke_key(studio, who.submitter, key_id)))
 
 
 def _size(path: Path) -> int | None:

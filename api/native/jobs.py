@@ -18,18 +18,17 @@ from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, j
 from api.opened import Api
 from api.problems import writable
 from db import queue
-from db.errors import AlreadyOrdered, UnknownJob
-from db.jobs import ID, Job, State
+from db.errors import AlreadyOrdered
+from db.jobs import Job, State
 from studio import access
-from studio.context import Studio, Submitter
+from studio.context import Studio
 from studio.engines import engines_making
-from studio.limits import first_choice
+from studio.limits import begun
 from studio.submit import MAX_PICTURES, Wish, cancel, run_again, submit
 from studio.uploads import SETTINGS, Upload, keep_one
 
 router = APIRouter(tags=["jobs"])
 
-MAX_PAGE = 100
 T = TypeVar("T")
 IdempotencyKey = Annotated[
     str | None,
@@ -98,12 +97,11 @@ async def create_jobs(
     def create(studio: Studio) -> list[Job]:
         uploads = {name: [pictures.decoded(name, text) for text in some] for name, some in new.uploads.items()}
         if new.parent_id is not None:
-            seen(studio, who.submitter, new.parent_id)
+            access.job(studio, who.submitter, new.parent_id)
         engine, values = begun(studio, new.engine, new.params)
         return submit(studio, who.submitter, Wish(engine, values, new.pictures, uploads, new.parent_id))
 
-    made, again = await once(api, who, create)
-    response.status_code = 200 if again else 201
+    made = await once(api, who, response, create)
     return JobsShape(jobs=await told(api, who, made))
 
 
@@ -112,7 +110,7 @@ async def list_jobs(
     api: Opened,
     who: Reader,
     cursor: Annotated[str | None, Query(max_length=32, description="next_cursor of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 24,
+    limit: Annotated[int, Query(ge=1, le=access.MAX_PAGE)] = 24,
     state: Annotated[list[State] | None, Query()] = None,
     engine: Annotated[str | None, Query(max_length=64)] = None,
     search: Annotated[str | None, Query(max_length=200, description="A part of the prompt.")] = None,
@@ -143,7 +141,7 @@ async def list_jobs(
 @router.get("/jobs/{job_id}")
 async def get_job(api: Opened, who: Reader, job_id: str) -> JobShape:
     """A job as it is now."""
-    return (await told(api, who, [await api.ask(seen, who.submitter, job_id)]))[0]
+    return (await told(api, who, [await api.ask(access.job, who.submitter, job_id)]))[0]
 
 
 @router.get("/jobs/{job_id}/wait")
@@ -157,10 +155,14 @@ async def wait_for_job(
     ] = 30.0,
 ) -> JobShape:
     """A job as it is when it has ended, or when the time is over."""
-    await api.ask(seen, who.submitter, job_id)
-    waiting = asyncio.ensure_future(asyncio.wait_for(api.watch.ended([job_id]), timeout_s))
-    with suppress(TimeoutError):
-        await api.while_there(request, waiting)
+    await api.ask(access.job, who.submitter, job_id)
+
+    async def until_ended() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await api.watch.ended([job_id])
+
+    await api.while_there(request, asyncio.ensure_future(until_ended()))
     return await get_job(api, who, job_id)
 
 
@@ -169,7 +171,7 @@ async def cancel_job(api: Opened, who: Asker, job_id: str) -> JobShape:
     """End one of your own jobs: at once where it waits, at its next step where it runs; one that has ended stays."""
 
     def end(studio: Studio) -> JobShape:
-        seen(studio, who.submitter, job_id)
+        access.job(studio, who.submitter, job_id)
         return job_of(studio, who.submitter, cancel(studio, who.submitter, job_id))
 
     return await api.ask(end)
@@ -181,10 +183,11 @@ async def repeat_job(
 ) -> JobShape:
     """The same settings with a new seed, as a child of that job."""
     who = ordered(who, request, None, key)
-    made, again = await once(
-        api, who, lambda studio: [run_again(studio, who.submitter, seen(studio, who.submitter, job_id))]
-    )
-    response.status_code = 200 if again else 201
+
+    def repeat(studio: Studio) -> list[Job]:
+        return [run_again(studio, who.submitter, access.job(studio, who.submitter, job_id))]
+
+    made = await once(api, who, response, repeat)
     return (await told(api, who, made))[0]
 
 
@@ -193,7 +196,7 @@ async def list_children(api: Opened, who: Reader, job_id: str) -> JobsShape:
     """What was made from a job, the newest first."""
 
     def children(studio: Studio) -> JobsShape:
-        seen(studio, who.submitter, job_id)
+        access.job(studio, who.submitter, job_id)
         return JobsShape(jobs=jobs_of(studio, who.submitter, queue.children(studio.db, job_id)))
 
     return await api.ask(children)
@@ -222,24 +225,9 @@ async def told(api: Api, who: Caller, jobs: Sequence[Job]) -> list[JobShape]:
     return await api.ask(jobs_of, who.submitter, jobs, places)
 
 
-def seen(studio: Studio, submitter: Submitter, job_id: str) -> Job:
-    """The job, where they may see it. Raises UnknownJob, for what can be no id as well."""
-    if not ID.fullmatch(job_id):
-        raise UnknownJob(job_id)
-    return access.job(studio, submitter, job_id)
-
-
 def plain(text: str | None) -> str | None:
     """Text that a database can look for; what it cannot hold is found nowhere, so it is left out of the words."""
     return None if text is None else writable(text.replace("\x00", ""))
-
-
-def begun(studio: Studio, engine: str | None, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The engine and the settings asked for; those a new page begins with where none is named."""
-    if engine is not None:
-        return engine, params
-    engine, checkpoint = first_choice(studio)
-    return engine, {"checkpoint": checkpoint, **params}
 
 
 def ordered(who: Caller, request: Request, body: BaseModel | None, key: str | None) -> Caller:
@@ -253,16 +241,17 @@ def ordered(who: Caller, request: Request, body: BaseModel | None, key: str | No
     return who.ordering(key, hashlib.sha256(what.encode(errors="surrogatepass")).hexdigest(), hook)
 
 
-async def once(api: Api, who: Caller, make: Callable[[Studio], list[Job]]) -> tuple[list[Job], bool]:
-    """The jobs that `make` queues; those of the first time, and True, where the same request was made before."""
-    return await once_as(api, who, make, lambda studio, before: before)
+async def once(api: Api, who: Caller, response: Response, make: Callable[[Studio], list[Job]]) -> list[Job]:
+    """The jobs that `make` queues; those of the first time, answered with 200, where the same request was made
+    before."""
+    return await once_as(api, who, response, make, lambda studio, before: before)
 
 
 async def once_as(
-    api: Api, who: Caller, make: Callable[[Studio], T], found: Callable[[Studio, list[Job]], T]
-) -> tuple[T, bool]:
+    api: Api, who: Caller, response: Response, make: Callable[[Studio], T], found: Callable[[Studio, list[Job]], T]
+) -> T:
     """What `make` answers, which queues jobs; where the same request was made before, what `found` answers from the
-    jobs of the first time, and True."""
+    jobs of the first time, with 200."""
 
     def made(studio: Studio) -> tuple[T, bool]:
         try:
@@ -271,4 +260,6 @@ async def once_as(
         except AlreadyOrdered as before:
             return found(studio, [queue.get(studio.db, job_id) for job_id in before.job_ids]), True
 
-    return await api.ask(made)
+    answer, again = await api.ask(made)
+    response.status_code = 200 if again else 201
+    return answer

@@ -158,9 +158,10 @@ async def download_checkpoint(
             raise BadParams(f"{name!r} has just been downloaded.")
         return there[:1]
 
-    made, again = await once(api, who, make)
+    made = await once(api, who, response, make)
     answered(request).note(job.id for job in made)  # one that was on its way already is not queued here
-    response.status_code = 200 if again or there else 201
+    if there:
+        response.status_code = 200
     return await api.ask(job_of, who.submitter, made[0])
 
 

@@ -12,9 +12,9 @@ from api.callers import Asker, Caller, Opened, Reader
 from api.native import ROOT
 from api.native.jobs import IdempotencyKey, Told, once_as, ordered
 from api.native.shapes import SheetShape, at, sheet_of
+from api.native.sheets import sheet_id_of
 from api.opened import Api
-from db.errors import UnknownJob, UnknownRefinement
-from db.jobs import ID, Job
+from db.jobs import Job
 from db.sheets import refinements, submissions
 from db.sheets.refinements import MAX_STAGES, Refinement
 from generator import registry
@@ -161,8 +161,7 @@ async def begin_refinement(
         )
         return begun.id
 
-    made, again = await once_as(api, who, make, _refinement_of)
-    response.status_code = 200 if again else 201
+    made = await once_as(api, who, response, make, _refinement_of)
     return await api.ask(look, who.submitter, made)
 
 
@@ -178,8 +177,6 @@ async def mark_picture(api: Opened, who: Asker, refinement_id: str, new: NewMark
 
     def mark(studio: Studio) -> MarksShape:
         found, _ = _seen(studio, who.submitter, refinement_id)
-        if not ID.fullmatch(new.job_id):
-            raise UnknownJob(new.job_id)
         version = refine.mark(studio, found.id, new.job_id, new.marked)
         return MarksShape(version=version, marked=sorted(refinements.marks_of(studio.db, found.id)))
 
@@ -228,7 +225,7 @@ async def vary_row(
         )
         return made.place
 
-    return await _new_row(api, who, response, refinement_id, *await once_as(api, who, make, _place_of))
+    return await _new_row(api, who, refinement_id, await once_as(api, who, response, make, _place_of))
 
 
 @router.post("/refinements/{refinement_id}/rows/{place}/upscale", status_code=201)
@@ -250,7 +247,7 @@ async def upscale_row(
         chosen = _chosen(shown, new.job_ids)
         return refine.upscale_marked(studio, who.submitter, found.id, shown.stage, chosen).place
 
-    return await _new_row(api, who, response, refinement_id, *await once_as(api, who, make, _place_of))
+    return await _new_row(api, who, refinement_id, await once_as(api, who, response, make, _place_of))
 
 
 def look(studio: Studio, submitter: Submitter, refinement_id: str) -> RefinementShape:
@@ -268,8 +265,6 @@ def look(studio: Studio, submitter: Submitter, refinement_id: str) -> Refinement
 
 
 def _seen(studio: Studio, submitter: Submitter, refinement_id: str) -> tuple[Refinement, list[Row]]:
-    if not ID.fullmatch(refinement_id):
-        raise UnknownRefinement(refinement_id)
     found, stages = refine.refinement(studio, submitter, refinement_id)
     rows = [row(studio, submitter, found, stage, refine.row_of(studio, found, stage)) for stage, _ in stages]
     return found, rows
@@ -305,25 +300,20 @@ def _chosen(shown: Row, job_ids: list[str] | None) -> Marked:
     return shown.chosen(set(job_ids))
 
 
-async def _new_row(api: Api, who: Caller, response: Response, refinement_id: str, place: int, again: bool) -> RowShape:
-    response.status_code = 200 if again else 201
+async def _new_row(api: Api, who: Caller, refinement_id: str, place: int) -> RowShape:
     return await api.ask(
         lambda studio: _told(studio, who.submitter, _row(studio, who.submitter, refinement_id, place)[1])
     )
 
 
 def _refinement_of(studio: Studio, jobs: list[Job]) -> str:
-    return refinements.of_submission(studio.db, _sheet_of(studio, jobs))
+    return refinements.of_submission(studio.db, sheet_id_of(studio, jobs))
 
 
 def _place_of(studio: Studio, jobs: list[Job]) -> int:
-    sheet_id = _sheet_of(studio, jobs)
+    sheet_id = sheet_id_of(studio, jobs)
     stages = refinements.stages_of(studio.db, refinements.of_submission(studio.db, sheet_id))
     return next(stage.place for stage in stages if stage.submission.id == sheet_id)
-
-
-def _sheet_of(studio: Studio, jobs: list[Job]) -> str:
-    return submissions.of_jobs(studio.db, [jobs[0].id])[jobs[0].id].id
 
 
 def _url(refinement_id: str) -> str:

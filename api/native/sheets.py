@@ -7,15 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.callers import Asker, Caller, Opened, Reader
-from api.native.jobs import IdempotencyKey, Told, once, ordered, seen
+from api.callers import Asker, Opened, Reader
+from api.native import ROOT
+from api.native.jobs import IdempotencyKey, Told, once, ordered
 from api.native.shapes import JobShape, ListedSheetShape, SheetShape, at, job_of, sheet_of
-from api.opened import Api
 from db import artefacts
-from db.errors import UnknownSubmission
-from db.jobs import ID, Job, State
+from db.jobs import Job, State
 from db.sheets import submissions
-from db.sheets.submissions import Member, Submission
+from db.sheets.submissions import Member
 from generator import registry
 from generator.params import BadParams
 from studio import access, sheets, standing
@@ -77,7 +76,7 @@ async def list_sheets(api: Opened, who: Reader, limit: Annotated[int, Query(ge=1
                     prompt=one.prompt,
                     job_ids=job_ids,
                     created_at=at(one.created_at),
-                    url=f"/api/v1/sheets/{one.id}",
+                    url=f"{ROOT}/sheets/{one.id}",
                 )
                 for one, job_ids in found
             ]
@@ -106,12 +105,13 @@ async def rank_sheet(
     who = ordered(who, request, new, key)
 
     def make(studio: Studio) -> list[Job]:
-        found, everyone = sheet(studio, who.submitter, sheet_id)
+        found, everyone = sheets.sheet(studio, who.submitter, sheet_id)
         prompt = found.prompt if new.prompt is None else new.prompt
         pictures = _pictures(studio, sheets.pictures_of(who.submitter, everyone), new.pictures)
         return [rank(studio, who.submitter, found, pictures, prompt=prompt, clip=_clip(new.clip))]
 
-    return await _ranking(api, who, response, *await once(api, who, make))
+    made = await once(api, who, response, make)
+    return await api.ask(job_of, who.submitter, made[0])
 
 
 @router.post("/rankings", status_code=201)
@@ -123,11 +123,12 @@ async def rank_pictures(
 
     def make(studio: Studio) -> list[Job]:
         for job_id in new.job_ids:
-            seen(studio, who.submitter, job_id)
+            access.job(studio, who.submitter, job_id)
         pictures = [picture.id for _, picture in access.finished(studio, who.submitter, new.job_ids)]
         return [rank_any(studio, who.submitter, pictures, prompt=new.prompt, clip=_clip(new.clip))]
 
-    return await _ranking(api, who, response, *await once(api, who, make))
+    made = await once(api, who, response, make)
+    return await api.ask(job_of, who.submitter, made[0])
 
 
 @router.post("/sheets/{sheet_id}/cancel")
@@ -135,7 +136,7 @@ async def cancel_sheet(api: Opened, who: Asker, sheet_id: str) -> SheetShape:
     """End what waits or runs of your own jobs on a sheet."""
 
     def end(studio: Studio) -> SheetShape:
-        _, everyone = sheet(studio, who.submitter, sheet_id)
+        _, everyone = sheets.sheet(studio, who.submitter, sheet_id)
         sheets.cancel_all(studio, who.submitter, sheets.still_theirs(who.submitter, everyone))
         return look(studio, who.submitter, sheet_id)
 
@@ -147,7 +148,7 @@ async def get_sheet_picture(api: Opened, who: Reader, sheet_id: str) -> Response
     """The sheet as one PNG: each picture with its label, place, score and time."""
 
     def drawn(studio: Studio) -> bytes:
-        _, everyone = sheet(studio, who.submitter, sheet_id)
+        _, everyone = sheets.sheet(studio, who.submitter, sheet_id)
         return sheets.as_png(studio, who.submitter, sheet_id, _lines(studio, who.submitter, everyone))
 
     return Response(await api.ask(drawn), media_type="image/png", headers=_FRESH)
@@ -158,7 +159,7 @@ async def get_sheet_film(api: Opened, who: Reader, sheet_id: str) -> Response:
     """The films of the sheet side by side, as one GIF; those of its pictures that have one."""
 
     def drawn(studio: Studio) -> bytes:
-        _, everyone = sheet(studio, who.submitter, sheet_id)
+        _, everyone = sheets.sheet(studio, who.submitter, sheet_id)
         lines = _lines(studio, who.submitter, everyone)
         files = artefacts.of_jobs(studio.db, list(lines))
         films = {job_id: line for job_id, line in lines.items() if "gif" in files[job_id]}
@@ -172,32 +173,14 @@ async def get_sheet_film(api: Opened, who: Reader, sheet_id: str) -> Response:
 _FRESH = {"cache-control": "private, no-cache"}  # what is hidden is gone from it at once
 
 
-def sheet(studio: Studio, submitter: Submitter, sheet_id: str) -> tuple[Submission, list[Member]]:
-    """A sheet and its jobs. Raises UnknownSubmission, for what can be no id as well."""
-    if not ID.fullmatch(sheet_id):
-        raise UnknownSubmission(sheet_id)
-    return sheets.sheet(studio, submitter, sheet_id)
-
-
 def look(studio: Studio, submitter: Submitter, sheet_id: str) -> SheetShape:
     """A sheet as it is told. Raises UnknownSubmission."""
-    return sheet_of(studio, submitter, *sheet(studio, submitter, sheet_id))
+    return sheet_of(studio, submitter, *sheets.sheet(studio, submitter, sheet_id))
 
 
 def sheet_id_of(studio: Studio, jobs: list[Job]) -> str:
     """The sheet of jobs that were asked for together."""
     return submissions.of_jobs(studio.db, [jobs[0].id])[jobs[0].id].id
-
-
-async def shown(api: Api, who: Caller, response: Response, sheet_id: str, again: bool) -> SheetShape:
-    """The answer to whoever asked for a sheet. again: it was there before."""
-    response.status_code = 200 if again else 201
-    return await api.ask(look, who.submitter, sheet_id)
-
-
-async def _ranking(api: Api, who: Caller, response: Response, jobs: list[Job], again: bool) -> JobShape:
-    response.status_code = 200 if again else 201
-    return await api.ask(job_of, who.submitter, jobs[0])
 
 
 def _pictures(studio: Studio, members: list[Member], wanted: list[str] | None) -> list[str]:

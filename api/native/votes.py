@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.callers import Asker, Opened, Reader
 from api.native.shapes import JobShape, jobs_of
 from api.opened import Api
-from db.errors import UnknownJob
-from db.jobs import ID
 from db.votes import Choice
 from ratings.bradley_terry import POINTS_PER_LOGIT
 from ratings.standings import Standings
@@ -131,9 +129,6 @@ async def cast_vote(api: Opened, who: Asker, new: NewVote) -> GivenShape:
     """Give a vote. A pair counts once for each voter, whichever side each picture was on."""
 
     def cast(studio: Studio) -> GivenShape:
-        for job_id in (new.left_id, new.right_id):
-            if not ID.fullmatch(job_id):
-                raise UnknownJob(job_id)
         vote.cast(studio, who.submitter, new.left_id, new.right_id, new.choice)
         return GivenShape(given=vote.given(studio, who.submitter))
 

@@ -15,13 +15,13 @@ from starlette.datastructures import UploadFile
 
 from api.callers import Asker, Caller, Opened
 from api.drawing import Drawn, cancelled_unless_done, draw, drawn, not_drawn
-from api.native.artefacts import part, record
 from api.openai import wishes
 from api.openai.envelope import body as error_body
 from api.openai.shapes import ImageRequest, ImageShape, ImagesShape
 from api.openai.wishes import Given
 from api.opened import Api
 from api.problems import NotAnswered, in_words, problem_of
+from api.ranges import part
 from api.sizes import FORMATS, handed_over
 from db.errors import DbError, UnknownArtefact
 from db.jobs import Job, State
@@ -90,7 +90,7 @@ async def content(
 ) -> Response:
     """The picture that an answer's url names. Who has the address needs no key: it cannot be guessed."""
     anybody = Submitter("anybody")
-    found = await api.ask(record, anybody, artefact_id)
+    found = await api.ask(access.artefact, anybody, artefact_id)
     if found.kind not in ("picture", "gif"):
         raise UnknownArtefact(f"There is no picture with the id {artefact_id!r}.")
     headers = {"cache-control": "private, no-cache"}

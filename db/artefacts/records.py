@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownArtefact
-from db.jobs import ENDED, new_id
+from db.jobs import ENDED, is_id, new_id
 from db.queue.transitions import check_held
 from db.schema import artefacts, jobs
 
@@ -142,8 +142,10 @@ def record(
 
 def get(db: sa.Engine, artefact_id: str) -> Artefact:
     """The record with this id. Raises UnknownArtefact."""
-    with reading(db) as conn:
-        row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.id == artefact_id)).one_or_none()
+    row = None
+    if is_id(artefact_id):
+        with reading(db) as conn:
+            row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.id == artefact_id)).one_or_none()
     if row is None:
         raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.")
     return Artefact(**row._mapping)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from db.engine import reading, writing
 from db.errors import UnknownJob
-from db.jobs import LIVE, Job, State, from_row, normalise
+from db.jobs import LIVE, Job, State, from_row, is_id, normalise
 from db.queue.fair_order import service_order
 from db.schema import events as events_table
 from db.schema import jobs
@@ -32,6 +32,8 @@ class Event:
 
 def get(db: sa.Engine, job_id: str) -> Job:
     """The job with this id. Raises UnknownJob."""
+    if not is_id(job_id):
+        raise UnknownJob(job_id)
     with reading(db) as conn:
         row = conn.execute(_ONE, {"job_id": job_id}).one_or_none()
     if row is None:

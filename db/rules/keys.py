@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownKey
-from db.jobs import new_id
+from db.jobs import is_id, new_id
 from db.queue.enqueueing import Limits
 from db.rules.visitors import clean_name, put
 from db.schema import api_keys
 
 SCOPES = ("read", "submit", "host")  # each may do what those before it may
 PREFIX = "t2i_"
-MAX_QUEUED, MAX_PER_HOUR = 1_000_000, 1_000_000
+MAX_OWN = 1_000_000  # waiting at once and in an hour, of a key that has limits of its own
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def make(
         raise BadValue("The key needs a name, so that it can be told from others later.")
     if scope not in SCOPES:
         raise BadValue(f"The scope {scope!r} is unknown; permitted: {', '.join(SCOPES)}.")
-    for what, value, most in (("max_queued", max_queued, MAX_QUEUED), ("max_per_hour", max_per_hour, MAX_PER_HOUR)):
-        if value is not None and not 1 <= value <= most:
-            raise BadValue(f"{what} is {value}; 1 to {most} is permitted.")
+    for what, value in (("max_queued", max_queued), ("max_per_hour", max_per_hour)):
+        if value is not None and not 1 <= value <= MAX_OWN:
+            raise BadValue(f"{what} is {value}; 1 to {MAX_OWN} is permitted.")
     secret = PREFIX + secrets.token_urlsafe(32)
     with writing(db) as conn:
         key = Key(new_id(), name, scope, max_queued, max_per_hour, clock(conn), None)
@@ -85,6 +85,8 @@ def every(db: sa.Engine) -> list[Key]:
 
 def revoke(db: sa.Engine, key_id: str) -> Key:
     """Let nobody in with it any more; what it has asked for stays. Raises UnknownKey."""
+    if not is_id(key_id):
+        raise UnknownKey(key_id)
     with writing(db) as conn:
         gone = sa.func.coalesce(api_keys.c.revoked_at, clock(conn))
         row = conn.execute(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownJob, UnknownRefinement, UnknownSubmission
-from db.jobs import check_text, new_id
+from db.jobs import check_text, is_id, new_id
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits
 from db.queue.orders import Order
 from db.schema import jobs, marks, members, refinements, stages
@@ -99,6 +99,8 @@ def _add_row(conn: sa.Connection, refinement_id: str, place: int, row: Submissio
 
 def get(db: sa.Engine, refinement_id: str) -> Refinement:
     """The refinement with this id. Raises UnknownRefinement."""
+    if not is_id(refinement_id):
+        raise UnknownRefinement(refinement_id)
     with reading(db) as conn:
         row = conn.execute(sa.select(*refinements.c).where(refinements.c.id == refinement_id)).one_or_none()
     if row is None:
@@ -165,6 +167,8 @@ def mark(db: sa.Engine, refinement_id: str, job_id: str, marked: bool) -> int:
 
     Raises UnknownRefinement, or UnknownJob for one that stands in none of its rows.
     """
+    if not is_id(job_id):
+        raise UnknownJob(job_id)
     with writing(db) as conn:
         version = _changed(conn, refinement_id)
         belongs = (

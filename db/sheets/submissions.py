@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
 from db.errors import BadValue, UnknownSubmission
-from db.jobs import Job, State, check_text, from_row, new_id
+from db.jobs import Job, State, check_text, from_row, is_id, new_id
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, add
 from db.queue.orders import Order
 from db.schema import jobs, members, submissions
@@ -157,6 +157,8 @@ def _about(conn: sa.Connection, submission_id: str, label: str) -> list[Job]:
 
 def get(db: sa.Engine, submission_id: str) -> Submission:
     """The submission with this id. Raises UnknownSubmission."""
+    if not is_id(submission_id):
+        raise UnknownSubmission(submission_id)
     with reading(db) as conn:
         row = conn.execute(sa.select(*submissions.c).where(submissions.c.id == submission_id)).one_or_none()
     if row is None:

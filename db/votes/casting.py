@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from db.engine import clock, reading, writing
-from db.errors import AlreadyVoted, BadValue, PairGone, TooFast
-from db.jobs import State, check_text
+from db.errors import AlreadyVoted, BadValue, PairGone, TooFast, UnknownJob
+from db.jobs import State, check_text, is_id
 from db.rules.visitors import check_welcome
 from db.schema import jobs, votes
 
@@ -33,12 +33,16 @@ class Tally:
 
 
 def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count one vote. Raises AlreadyVoted, Banned, TooFast, PairGone, or BadValue for a senseless choice or pair."""
+    """Count one vote. Raises AlreadyVoted, Banned, TooFast, PairGone, UnknownJob for what is no id, or BadValue for a
+    senseless choice or pair."""
     check_text("voter", voter, 128)
     if choice not in CHOICES:
         raise BadValue(f"{choice!r} is no choice; permitted: {', '.join(CHOICES)}.")
     if left_id == right_id:
         raise BadValue("A picture cannot be compared with itself.")
+    for job_id in (left_id, right_id):
+        if not is_id(job_id):
+            raise UnknownJob(job_id)
     first, second = _ordered(left_id, right_id)
     winner = {"left": left_id, "right": right_id, "tie": None}[choice]
     with writing(db) as conn:

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from generator.params import BadParams
 
@@ -29,11 +29,6 @@ class Arguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     cli_defaults: ClassVar[Mapping[str, Any]] = {}  # where PaddleHub's command line differs from its Python call
     unused: ClassVar[Mapping[str, Any]] = {}  # without effect here -> the value that asks for none
-
-    @field_validator("width_height", mode="before", check_fields=False)
-    @classmethod
-    def _two_sides(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @property
     def named(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from db.rules.keys import MAX_PER_HOUR, MAX_QUEUED, SCOPES, Key
+from db.rules.keys import MAX_OWN, SCOPES, Key
 from db.rules.visitors import MAX_NAME_LENGTH
 from pages.components.notices import empty_state
 from pages.hosting.queue import act
@@ -56,9 +56,9 @@ def _form() -> None:
             scope = st.selectbox("What it may do", SCOPES, index=SCOPES.index("submit"), format_func=WHAT.__getitem__)
         queued_cell, hourly_cell = st.columns(2)
         with queued_cell:
-            queued = _limit("Jobs waiting at once", MAX_QUEUED)
+            queued = _limit("Jobs waiting at once", MAX_OWN)
         with hourly_cell:
-            hourly = _limit("Jobs in an hour", MAX_PER_HOUR)
+            hourly = _limit("Jobs in an hour", MAX_OWN)
         pressed = st.form_submit_button("Make a key", type="primary", icon=":material/key:")
     if pressed:
         st.session_state.pop(MADE, None)

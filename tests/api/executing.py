@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from db import artefacts, queue
+from db import queue
 from db.jobs import Job
 from tests.pages.visits import EXECUTOR, Studio
 
@@ -38,14 +37,5 @@ def _do(visits: Studio, job: Job) -> Job:
     if job.engine == "rank":
         # The pictures fit the better the later they were made.
         pictures = sorted(job.params["pictures"], reverse=True)
-        ranking = [{"picture": one, "score": round(0.4 - n / 50, 6)} for n, one in enumerate(pictures)]
-        data = json.dumps({"result": {"prompt": job.prompt, "ranking": ranking}}).encode()
-        media_type = "application/json"
-        artefacts.save(
-            visits.db, visits.store, job_id=job.id, kind="result", data=data, media_type=media_type, ext="json"
-        )
-        return queue.succeed(visits.db, worker_id=EXECUTOR, job_id=job.id)
-    if job.engine == "upscale":
-        visits._put(job, "picture", "png", "image/png", 4)
-        return queue.succeed(visits.db, worker_id=EXECUTOR, job_id=job.id)
-    return visits.finish(job)
+        return visits.rank(job, {one: round(0.4 - n / 50, 6) for n, one in enumerate(pictures)})
+    return visits.upscale(job) if job.engine == "upscale" else visits.finish(job)

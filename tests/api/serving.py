@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from telemetry import Traces
 from tests.pages.visits import Studio
 
 T = TypeVar("T")
+WAIT_S = 60.0
 
 
 @dataclass
@@ -102,3 +103,12 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
             number = value
         elif name == "data":
             data += value
+
+
+def until(look: Callable[[], T], met: Callable[[T], object] = bool) -> T:
+    """What `look` brings once `met` is true of it; an AssertionError with the last of it after WAIT_S."""
+    deadline = time.monotonic() + WAIT_S
+    while not met(found := look()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return found

@@ -13,8 +13,8 @@ from PIL import Image, PngImagePlugin
 from db import queue
 from db.jobs import State
 from tests.api.conftest import Serve
-from tests.api.serving import Served
-from tests.api.waiting_calls import b64, calling, drawn, png, queued, until
+from tests.api.serving import Served, until
+from tests.api.waiting_calls import b64, calling, drawn, png, queued
 from tests.pages.visits import EXECUTOR, ME, Studio
 
 

@@ -11,7 +11,8 @@ import pytest
 import webuiapi
 from PIL import Image
 
-from tests.api.waiting_calls import png, until
+from tests.api.serving import until
+from tests.api.waiting_calls import png
 
 FEW_STEPS = 2  # so that a picture takes a second
 

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from db import queue
 from db.jobs import State
 from settings import Settings
 from studio import context
-from tests.api.serving import Served, awaited
+from tests.api.serving import Served, awaited, until
 from tests.chain_studio import DRAFT
 from tests.pages import visits as pages
 
@@ -46,13 +45,6 @@ def in_background(work: Callable[[], Any]) -> list[Any]:
 
     threading.Thread(target=run, daemon=True).start()
     return found
-
-
-def until(true: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_picture_in_three_lines(real_studio: str, tmp_path: Path) -> None:
@@ -253,5 +245,5 @@ def test_a_stream_ends_with_the_loop_that_reads_it(api: Served, visits: pages.St
         job = studio.submit("a red heart", "vqgan-clip")
         for _ in job.watch():
             break
-        until(lambda: api.api.watch.followers == 0)
+        until(lambda: not api.api.watch.followers)
         assert queue.get(visits.db, job.id).state == State.QUEUED

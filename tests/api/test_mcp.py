@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from PIL import Image
 
 from db import queue, votes
 from db.jobs import State
-from tests.api.serving import Served, awaited
+from tests.api.serving import Served, awaited, until
 from tests.chain_studio import DRAFT
 from tests.pages.visits import Studio
 
@@ -52,13 +51,6 @@ def refusal(result: Any) -> str:
     assert result.is_error
     text: str = result.content[0].text
     return text
-
-
-async def soon(true: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -191,9 +183,9 @@ def test_a_call_that_is_cancelled_leaves_nothing_waiting_and_the_job_stays(
         async with Client(f"{api.address}/mcp", mode=era) as agent:
             wish = {"prompt": "a red heart", "engine": "vqgan-clip", "wait_s": 600}
             calling = asyncio.create_task(agent.call_tool("draw", wish))
-            await soon(lambda: api.api.watch.followers)
+            await asyncio.to_thread(until, lambda: api.api.watch.followers)
             calling.cancel()
-            await soon(lambda: not api.api.watch.followers)
+            await asyncio.to_thread(until, lambda: not api.api.watch.followers)
             (job,) = queue.list_jobs(visits.db)
             assert job.state == State.QUEUED
             assert jobs(await agent.call_tool("wait", {"job_ids": [job.id], "wait_s": 0}))[0]["position"] == 1
@@ -229,10 +221,10 @@ def test_a_client_that_vanishes_leaves_nothing_waiting(api: Served, visits: Stud
                 params["_meta"] = {f"io.modelcontextprotocol/{name}": value for name, value in who.items()}
             body = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
             calling = asyncio.create_task(http.post("/mcp", json=body))
-            await soon(lambda: api.api.watch.followers or calling.done())
+            await asyncio.to_thread(until, lambda: api.api.watch.followers or calling.done())
             assert not calling.done(), calling.result().text
             calling.cancel()
-        await soon(lambda: not api.api.watch.followers)
+        await asyncio.to_thread(until, lambda: not api.api.watch.followers)
         assert queue.list_jobs(visits.db)[0].state == State.QUEUED
 
     run(steps())
@@ -362,7 +354,7 @@ def test_the_server_stops_while_agents_listen(serve: Serve, visits: Studio) -> N
             calling = asyncio.create_task(
                 agent.call_tool("draw", {"prompt": "x", "engine": "vqgan-clip", "wait_s": 600}, read_timeout_seconds=30)
             )
-            await soon(lambda: api.api.watch.followers)
+            await asyncio.to_thread(until, lambda: api.api.watch.followers)
             api.stop()
             await asyncio.wait({calling}, timeout=30)
             assert calling.done()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -18,7 +17,7 @@ from db.jobs import State
 from db.rules import host_rules
 from studio import access
 from studio.context import Submitter
-from tests.api.serving import Served, events
+from tests.api.serving import Served, events, until
 from tests.pages.visits import ME, Studio, picture_bytes
 
 Serve = Callable[..., Served]
@@ -79,10 +78,7 @@ def test_a_client_that_vanishes_from_a_stream_leaves_nothing_behind(api: Served,
         following = events(stream.iter_lines())
         next(following)
         assert api.api.watch.followers == 1
-    deadline = time.monotonic() + 20
-    while api.api.watch.followers and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert api.api.watch.followers == 0
+    until(lambda: not api.api.watch.followers)
     assert queue.get(visits.db, job["id"]).state == State.QUEUED, "the job itself waits on: it was asked for"
 
 
@@ -237,7 +233,7 @@ def test_a_call_ends_when_the_server_is_told_to_stop(api: Served) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    time.sleep(0.5)
+    until(lambda: api.api.watch.followers)
     api.stop()
     thread.join(20)
     assert not thread.is_alive()

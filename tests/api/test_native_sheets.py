@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 
 from db import artefacts, queue
-from db.jobs import Job, State
+from db.jobs import State
 from db.rules import host_rules
 from studio.context import Submitter
 from studio.sheets import sheet as sheet_of
 from studio.standing import lines
 from tests.api.serving import Served
-from tests.pages.visits import EXECUTOR, SOMEBODY, Studio
+from tests.pages.visits import SOMEBODY, Studio
 
 Key = Callable[..., dict[str, str]]
 V1 = "/api/v1"
@@ -34,21 +33,9 @@ def candidates(api: Served, count: int = 2, **more: Any) -> dict[str, Any]:
     return ok(api.get(f"{V1}/sheets/{job['sheet_id']}"))
 
 
-def ranked(visits: Studio, job: Job, order: list[str]) -> None:
+def ranked(visits: Studio, job_id: str, order: list[str]) -> None:
     """The executor has ranked the pictures in this order."""
-    queue.claim(visits.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
-    ranking = [{"picture": picture, "score": 0.9 - n / 10} for n, picture in enumerate(order)]
-    document = json.dumps({"result": {"ranking": ranking}}).encode()
-    artefacts.save(
-        visits.db,
-        visits.store,
-        job_id=job.id,
-        kind="result",
-        data=document,
-        media_type="application/json",
-        ext="json",
-    )
-    queue.succeed(visits.db, worker_id=EXECUTOR, job_id=job.id)
+    visits.rank(queue.get(visits.db, job_id), {picture: 0.9 - n / 10 for n, picture in enumerate(order)})
 
 
 def picture_of(shape: dict[str, Any]) -> str:
@@ -130,7 +117,7 @@ def test_a_sheet_is_ranked_and_taken_home_as_a_picture_and_a_film(api: Served, v
     job = ok(api.post(f"{sheet['url']}/rank", {"prompt": "a heart"}), 201)
     assert job["engine"] == "rank" and job["params"]["pictures"] == pictures and job["prompt"] == "a heart"
     assert ok(api.get(sheet["url"]))["rankings"][0]["id"] == job["id"]
-    ranked(visits, queue.get(visits.db, job["id"]), pictures[::-1])
+    ranked(visits, job["id"], pictures[::-1])
     for name, form in (("picture.png", "PNG"), ("film.gif", "GIF")):
         answer = api.get(f"{sheet['url']}/{name}")
         assert Image.open(io.BytesIO(answer.content)).format == form
@@ -146,7 +133,7 @@ def test_the_lines_under_a_sheets_pictures_are_those_of_the_page(visits: Studio,
         visits.finish(visits.run())
     pictures = [picture_of(job) for job in ok(api.get(sheet["url"]))["jobs"][:2]]
     job = ok(api.post(f"{sheet['url']}/rank"))
-    ranked(visits, queue.get(visits.db, job["id"]), pictures[::-1])
+    ranked(visits, job["id"], pictures[::-1])
     studio = visits.opened()
     _, everyone = sheet_of(studio, Submitter("somebody"), sheet["id"])
     first, second, third = lines(studio, everyone).values()
@@ -204,7 +191,7 @@ def test_a_refinement_goes_from_what_is_marked_to_the_next_row(api: Served, visi
     (row,) = ok(api.get(begun["url"]))["rows"]  # whoever looks first has it ranked
     (ranking,) = row["sheet"]["rankings"]
     jobs = row["sheet"]["jobs"]
-    ranked(visits, queue.get(visits.db, ranking["id"]), [picture_of(job) for job in reversed(jobs)])
+    ranked(visits, ranking["id"], [picture_of(job) for job in reversed(jobs)])
     (row,) = ok(api.get(begun["url"]))["rows"]
     assert [job["id"] for job in row["sheet"]["jobs"]] == [job["id"] for job in reversed(jobs)], "the best first"
     nothing = api.post(f"{begun['url']}/rows/1/vary")

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import io
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,10 +18,10 @@ from PIL import Image
 from db import queue
 from db.jobs import State
 from generator.output.metadata import read_metadata
-from tests.api.serving import Served, awaited
+from tests.api.serving import Served, awaited, until
+from tests.chain_studio import DRAFT
 from tests.pages.visits import Studio
 
-DRAFT = {"steps": 2, "candidates": 1, "style": "noto", "upscale": 1}  # of the latent diffusion
 NO_UPSCALING = {"steps": 2, "candidates": 1, "style": "noto"}
 
 
@@ -147,10 +146,7 @@ def _quietly(client: OpenAI, **asked: Any) -> Callable[[], None]:
 
 
 def _first(visits: Studio) -> Any:
-    deadline = time.monotonic() + 20
-    while not (found := queue.list_jobs(visits.db)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found[0]
+    return until(lambda: queue.list_jobs(visits.db))[0]
 
 
 @pytest.mark.filterwarnings("ignore:deprecated")  # OpenAI has retired it; the client still has it
@@ -221,13 +217,8 @@ def test_who_goes_away_leaves_no_job_behind(api: Served, near: OpenAI, visits: S
     with near.images.generate(prompt="a blue car", model="vqgan-clip", stream=True) as stream:
         _first(visits)
         stream.close()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        states = {job.state for job in queue.list_jobs(visits.db)}
-        if states == {State.CANCELLED} and len(queue.list_jobs(visits.db)) == 2:
-            break
-        time.sleep(0.05)
-    assert states == {State.CANCELLED} and len(queue.list_jobs(visits.db)) == 2
+    cancelled = [State.CANCELLED] * 2
+    until(lambda: [job.state for job in queue.list_jobs(visits.db)], lambda states: states == cancelled)
 
 
 def test_a_wrong_key_and_a_limit(serve: Callable[..., Served]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,7 +17,7 @@ from api import webhooks
 from api.webhooks import NotTold, address_of
 from db.queue import notices
 from db.schema import webhooks as table
-from tests.api.serving import Served, awaited
+from tests.api.serving import Served, awaited, until
 from tests.pages.visits import Studio
 
 Serve = Callable[..., Served]
@@ -83,14 +82,12 @@ def asked(api: Served, url: str, secret: str = SECRET) -> Any:
 def row(visits: Studio, wanted: Callable[[Any], bool], job_id: str | None = None) -> Any:
     """The notice, once it is as wanted. job_id: of which job, where there are several."""
     of = sa.select(table) if job_id is None else sa.select(table).where(table.c.job_id == job_id)
-    deadline = time.monotonic() + 30
-    while True:
+
+    def look() -> Any:
         with visits.db.connect() as conn:
-            found = conn.execute(of).one()
-        if wanted(found):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+            return conn.execute(of).one()
+
+    return until(look, wanted)
 
 
 def test_the_end_of_a_job_is_told_signed_and_once(serve: Serve, visits: Studio, receiver: Receiver) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from PIL import Image
 
 from db import queue
 from db.jobs import Job
-from tests.api.serving import Served
+from tests.api.serving import Served, until
 from tests.pages.visits import Studio, picture_bytes
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -57,12 +54,3 @@ def png(text: str) -> Image.Image:
 def b64(kind: str = "PNG") -> str:
     """A picture of 48 x 32 px."""
     return base64.b64encode(picture_bytes(kind)).decode()
-
-
-def until(look: Callable[[], T], met: Callable[[T], object]) -> T:
-    """What `look` brings once `met` is true of it."""
-    deadline = time.monotonic() + 120
-    while not met(found := look()):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
-    return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from db import artefacts, queue, votes
+from db import artefacts, votes
 from db.jobs import Job
 from db.rules import visitors
 from db.sheets import refinements, submissions
@@ -17,7 +16,7 @@ from studio.compare import axis, compare
 from studio.context import Submitter
 from studio.rank import rank
 from studio.submit import Wish, candidates_of, submit, submit_sheet
-from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio
+from tests.pages.visits import ME, SOMEBODY, Studio
 
 VOTERS = 4
 
@@ -94,16 +93,5 @@ def ranked(studio: Studio, opened: context.Studio, submission_id: str, prompt: s
     files = artefacts.of_jobs(studio.db, [member.job.id for member in submissions.jobs_of(studio.db, submission_id)])
     pictures = [found["picture"].id for found in files.values()]
     sheet = submissions.get(studio.db, submission_id)
-    rank(opened, Submitter(ME), sheet, pictures, prompt=prompt, clip=["mini"])
-    (job,) = queue.claim(studio.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
-    ranking = [{"picture": picture, "score": 0.3 - place / 100} for place, picture in enumerate(pictures)]
-    document = {
-        "engine": "rank",
-        "params": job.params,
-        "result": {"prompt": prompt, "clip": ["mini"], "ranking": ranking},
-    }
-    data = json.dumps(document).encode()
-    artefacts.save(
-        studio.db, studio.store, job_id=job.id, kind="result", data=data, media_type="application/json", ext="json"
-    )
-    queue.succeed(studio.db, worker_id=EXECUTOR, job_id=job.id, score=0.3)
+    job = rank(opened, Submitter(ME), sheet, pictures, prompt=prompt, clip=["mini"])
+    studio.rank(job, {picture: 0.3 - place / 100 for place, picture in enumerate(pictures)})

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from db import queue, votes
-from db.errors import AlreadyVoted, BadValue, PairGone
+from db.errors import AlreadyVoted, BadValue, PairGone, UnknownJob
 from db.jobs import Job, State, new_id
 from db.votes import Tally
 from tests.contract.queue_steps import add, in_state, take
@@ -87,7 +87,8 @@ def test_a_vote_that_makes_no_sense_is_refused(database: sa.Engine) -> None:
     for voter, left, right, choice, error, said in (
         ("eve", one.id, one.id, "left", BadValue, "with itself"),
         ("eve", one.id, two.id, "both", BadValue, "'both' is no choice; permitted: left, right, tie"),
-        ("eve", one.id, "nope", "left", PairGone, "taken out meanwhile"),
+        ("eve", one.id, new_id(), "left", PairGone, "taken out meanwhile"),
+        ("eve", one.id, "nope", "left", UnknownJob, "no job with the id 'nope'"),
         ("eve", one.id, waiting.id, "left", BadValue, "is queued; only finished"),
         ("", one.id, two.id, "left", BadValue, "1 to 128"),
     ):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
@@ -36,20 +34,7 @@ def candidates(studio: Studio, open_page: OpenPage, count: int = 3) -> str:
 
 def ranked(studio: Studio, job: Job, scores: list[float]) -> None:
     """An executor ranks the pictures in the order they were named, with these scores."""
-    queue.claim(studio.db, worker_id=EXECUTOR, limit=1, engines=["rank"], lease_s=600)
-    pairs = sorted(zip(job.params["pictures"], scores, strict=True), key=lambda pair: -pair[1])
-    ranking = [{"picture": picture, "score": score} for picture, score in pairs]
-    document = {"engine": "rank", "params": job.params, "result": {"prompt": "", "clip": ["mini"], "ranking": ranking}}
-    artefacts.save(
-        studio.db,
-        studio.store,
-        job_id=job.id,
-        kind="result",
-        data=json.dumps(document).encode(),
-        media_type="application/json",
-        ext="json",
-    )
-    queue.succeed(studio.db, worker_id=EXECUTOR, job_id=job.id, score=max(scores))
+    studio.rank(job, dict(zip(job.params["pictures"], scores, strict=True)))
 
 
 def test_variations_are_children_that_start_from_the_picture(studio: Studio, open_page: OpenPage) -> None:
@@ -235,7 +220,7 @@ def test_a_sheet_with_a_hidden_picture_is_not_ranked_behind_its_back(studio: Stu
 def test_the_last_picture_of_a_failed_job_can_be_upscaled(studio: Studio, open_page: OpenPage) -> None:
     studio.enqueue("a red heart")
     job = studio.run()
-    studio._put(job, "picture", "png", "image/png")
+    studio.put(job, "picture", "png", "image/png")
     queue.fail(studio.db, worker_id=EXECUTOR, job_id=job.id, kind="not_finite", message="It stopped being finite.")
     app = press(open_page(INFERENCES, job=job.id), "Upscale", f"upscale_{job.id}")
     assert not app.error and not app.exception and jobs(studio)[0].engine == "upscale"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from db import artefacts, engine, queue
 from db.artefacts import Store
 from db.engine import writing
-from db.jobs import Job
+from db.jobs import Job, State
 from db.queue import workers
 from db.schema import metadata
 from scripts.full_studio import ask
@@ -66,14 +68,14 @@ class Studio:
             history=history,
             lease_s=600,
         )
-        self._put(job, "preview", "png", "image/png")
+        self.put(job, "preview", "png", "image/png")
         return queue.get(self.db, job.id)
 
     def finish(self, job: Job, factor: int | None = None) -> Job:
         """The executor is done; it could upscale the picture only `factor` times, None: as wanted."""
         for kind in ("picture", "thumbnail"):
-            self._put(job, kind, "png", "image/png", job.params["upscale"] if factor is None else factor)
-        self._put(job, "gif", "gif", "image/gif")
+            self.put(job, kind, "png", "image/png", job.params["upscale"] if factor is None else factor)
+        self.put(job, "gif", "gif", "image/gif")
         artefacts.save(
             self.db,
             self.store,
@@ -86,10 +88,24 @@ class Studio:
         return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id, score=0.42)
 
     def upscale(self, job: Job) -> Job:
-        """An upscale job from the queue to its picture."""
-        queue.claim(self.db, worker_id=EXECUTOR, limit=1, engines=["upscale"], lease_s=600)
-        self._put(job, "picture", "png", "image/png", 4)
+        """An upscale job, claimed where it still waits, to its picture."""
+        self._claim(job)
+        self.put(job, "picture", "png", "image/png", 4)
         return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id)
+
+    def rank(self, job: Job, scores: Mapping[str, float]) -> Job:
+        """A ranking, claimed where it still waits, to its result. scores: by the ids of its pictures."""
+        self._claim(job)
+        ranking = [{"picture": one, "score": scores[one]} for one in sorted(scores, key=lambda one: -scores[one])]
+        result = {"prompt": job.prompt, "clip": job.params["clip"], "ranking": ranking}
+        data = json.dumps({"engine": job.engine, "params": job.params, "result": result}).encode()
+        file: dict[str, Any] = {"kind": "result", "data": data, "media_type": "application/json", "ext": "json"}
+        artefacts.save(self.db, self.store, job_id=job.id, **file)
+        return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id, score=max(scores.values()))
+
+    def _claim(self, job: Job) -> None:
+        if job.state == State.QUEUED:
+            queue.claim(self.db, worker_id=EXECUTOR, limit=1, engines=[job.engine], lease_s=600)
 
     def draw(self, prompt: str, submitter: str = ME, **settings: Any) -> Job:
         """A job from the queue to its picture."""
@@ -102,7 +118,8 @@ class Studio:
             for table in reversed(metadata.sorted_tables):
                 conn.execute(sa.delete(table))
 
-    def _put(self, job: Job, kind: str, ext: str, media_type: str, factor: int = 1) -> None:
+    def put(self, job: Job, kind: str, ext: str, media_type: str, factor: int = 1) -> None:
+        """An executor keeps a picture of a file format, `factor` times as large as the job's, in one colour."""
         out = io.BytesIO()
         Image.new("RGB", (16, 16), f"#{job.id[-6:]}").save(out, ext.upper())
         artefacts.save(

@@ -21,6 +21,7 @@ from generator.paddlehub import Module
 from generator.params import BadParams
 from generator.registry import UnknownName
 from tests import small_engine
+from tests.chain_studio import DRAFT
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Machine("cpu")
@@ -99,8 +100,7 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_loaded() -> None:
 
 
 def test_the_embedded_models_vary_rank_and_upscale_it() -> None:
-    draft = {"steps": 2, "candidates": 1, "style": "noto", "upscale": 1}
-    first = generator.generate("a red heart", "latent-diffusion", machine=HERE, seed=3, **draft)
+    first = generator.generate("a red heart", "latent-diffusion", machine=HERE, seed=3, **DRAFT)
     varied = first.vary(2, skip_rate=0.5)
     assert len({one.png for one in [first, *varied]}) == 3 and varied[0].params.init_image  # type: ignore[attr-defined]
     ranked = generator.rank([first, *varied], "a red heart", machine=HERE)
@@ -109,7 +109,7 @@ def test_the_embedded_models_vary_rank_and_upscale_it() -> None:
     larger = first.upscale()
     assert larger.image.size == (256, 256) and larger.seed == first.seed and larger.film == first.film
     with_upscale = generator.generate(
-        "a red heart", "latent-diffusion", machine=HERE, seed=3, **{**draft, "upscale": 4}
+        "a red heart", "latent-diffusion", machine=HERE, seed=3, **{**DRAFT, "upscale": 4}
     )
     assert with_upscale.image.tobytes() == larger.image.tobytes(), "afterwards or at once, it is the same picture"
     with Image.open(io.BytesIO(first.film)) as film:
