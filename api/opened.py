@@ -107,8 +107,8 @@ class Api:
             await asyncio.gather(waiting, leaving, return_exceptions=True)
 
 
-def opened(request: Request) -> Api:
-    """The one of this server, as a dependency of routes."""
+async def opened(request: Request) -> Api:
+    """The one of this server, as a dependency of routes; async, since FastAPI would take a thread for it."""
     api: Api = request.app.state.api
     if api.stopping.is_set():
         raise Stopping

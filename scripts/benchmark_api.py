@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import signal
 import sys
 import tempfile
 import threading
@@ -39,18 +40,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from db import artefacts, queue
 from db.engine import connect, writing
-from db.queue import workers
 from db.rules import keys
 from db.schema import events, jobs
 from scripts import api_load, benchmark_visitors
 from scripts.full_studio import Server, ask, executor, fill, machine
+from scripts.played_executors import Running, instant_executor
 from settings import Settings
 from studio.context import Studio, Submitter
 from studio.submit import Wish, submit
 
 PROCESSES = multiprocessing.get_context("spawn")
 NO_LIMIT = {"T2I_MAX_QUEUED_PER_SUBMITTER": "1000000", "T2I_API": "local"}
-WORKER = "benchmark"
 BEAT_S = 1.0  # between two reports of a running job, as executors send them
 Results = dict[str, dict[str, float]]
 
@@ -61,10 +61,10 @@ def percentiles(took: list[float]) -> dict[str, float]:
     return {"p50_ms": float(p50), "p95_ms": float(p95)}
 
 
-def fastest(rounds: list[list[float]], at_once: int) -> dict[str, float]:
-    """The quietest round, since others may use the machine meanwhile: percentiles, and calls a second."""
-    best = min(rounds, key=lambda took: float(np.percentile(took, 95)))
-    return percentiles(best) | {"per_s": at_once / float(np.mean(best))}
+def fastest(rounds: list[tuple[list[float], float]], at_once: int) -> dict[str, float]:
+    """The quietest round, since others may use the machine meanwhile: percentiles, calls a second, CPU time of each."""
+    took, cpu_s = min(rounds, key=lambda one: float(np.percentile(one[0], 95)))
+    return percentiles(took) | {"per_s": at_once / float(np.mean(took)), "cpu_ms_each": 1000 * cpu_s / len(took)}
 
 
 def in_process(folder: str, threads: int, each: int, took: Any) -> None:
@@ -82,17 +82,18 @@ def in_process(folder: str, threads: int, each: int, took: Any) -> None:
             submit(studio, Submitter(f"in-process-{n}"), wish)
             times.append(time.perf_counter() - started)
 
+    cpu = time.process_time()
     running = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
     for thread in running:
         thread.start()
     for thread in running:
         thread.join()
-    took.put(times)
+    took.put((times, time.process_time() - cpu))
 
 
 def over_http(address: str, secrets: list[str], each: int, took: Any) -> None:
     """The same by HTTP."""
-    took.put(api_load.post(address, secrets, each))
+    took.put((api_load.post(address, secrets, each), 0.0))
 
 
 def apart(target: Callable[..., None], *args: Any) -> Any:
@@ -118,7 +119,7 @@ def enqueue(folder: Path, options: argparse.Namespace) -> Results:
     db = connect(f"sqlite:///{folder}/jobs.db", busy_timeout_s=120)
     secrets = [keys.make(db, f"caller {n}")[0] for n in range(options.callers)]
     server = Server(folder, NO_LIMIT, script=None)
-    times: dict[str, list[list[float]]] = defaultdict(list)
+    times: dict[str, list[tuple[list[float], float]]] = defaultdict(list)
     try:
         apart(over_http, server.address, secrets[:2], 5)
         for _ in range(options.rounds):
@@ -127,43 +128,14 @@ def enqueue(folder: Path, options: argparse.Namespace) -> Results:
                 ("POST /api/v1/jobs", over_http, (server.address, secrets)),
             ):
                 forget_waiting(db)
-                times[name].append(apart(target, *args, options.each))
+                cpu = server.cpu_s()
+                took, own = apart(target, *args, options.each)
+                times[name].append((took, own or server.cpu_s() - cpu))
     finally:
         server.stop()
         forget_waiting(db)
         db.dispose()
     return {name: fastest(rounds, options.callers) for name, rounds in times.items()}
-
-
-class Running:
-    """So many jobs that run, and an executor that reports their steps from here."""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self.db = connect(f"sqlite:///{folder}/jobs.db", busy_timeout_s=120)
-        workers.register(
-            self.db, worker_id=WORKER, device="none", engines=["vqgan-clip"], places=count, hostname="here", pid=1
-        )
-        for n in range(count):
-            ask(self.db, "vqgan-clip", f"visitor-{n}", {"prompt": "a red heart", "steps": 1000})
-        claimed: list[str] = []
-        while len(claimed) < count:
-            more = queue.claim(self.db, worker_id=WORKER, limit=count - len(claimed), lease_s=3600)
-            claimed += [job.id for job in more]
-        self.ids = claimed
-
-    def step(self, number: int) -> dict[tuple[str, int], float]:
-        """Every job makes this step; when each report was in the database, UTC s."""
-        at = {}
-        for job_id in self.ids:
-            queue.heartbeat(self.db, worker_id=WORKER, job_id=job_id, step=number, steps_per_s=1.0, lease_s=3600)
-            at[job_id, number] = time.time()
-        return at
-
-    def end(self) -> None:
-        """All of them succeed."""
-        for job_id in self.ids:
-            queue.succeed(self.db, worker_id=WORKER, job_id=job_id)
-        self.db.dispose()
 
 
 @contextmanager
@@ -247,31 +219,6 @@ def overhead(folder: Path, options: argparse.Namespace) -> Results:
     return found
 
 
-@contextmanager
-def instant_executor(folder: Path) -> Iterator[None]:
-    """Finishes each job with a picture that was there before, as soon as it is there."""
-    db, store = connect(f"sqlite:///{folder}/jobs.db"), artefacts.Store(f"file://{folder}/artefacts")
-    picture = next((folder / "different").glob("picture-*.png")).read_bytes()
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.wait(0.002):
-            for job in queue.claim(db, worker_id=WORKER, limit=1, lease_s=3600):
-                artefacts.save(
-                    db, store, job_id=job.id, kind="picture", data=picture, media_type="image/png", ext="png", width=256
-                )
-                queue.succeed(db, worker_id=WORKER, job_id=job.id, score=0.3)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        db.dispose()
-
-
 def pages(folder: Path, options: argparse.Namespace) -> Results:
     """The pages' times alone, and with programs beside them."""
     db = connect(f"sqlite:///{folder}/jobs.db", busy_timeout_s=120)
@@ -352,6 +299,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep the large studio there; one that is there is used as it is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and executors end as well
     print(machine())
     every: dict[str, Any] = {"machine": json.loads(machine())}
     with tempfile.TemporaryDirectory() as temporary:

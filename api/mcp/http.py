@@ -64,7 +64,7 @@ class Mounted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises NotAnswered as `api.callers.caller`, which the app's handlers turn into an answer."""
         request = Request(scope, receive)
-        who = await caller(request, opened(request))
+        who = await caller(request, await opened(request))
         scope["studio.caller"] = who
         # What sessions are told apart by.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=who.submitter.id, scopes=[who.scope]))

@@ -103,6 +103,8 @@ def _waits(
     conn: sa.Connection, line: list[Waiting], workers: list[Worker], wanted: dict[str, Waiting]
 ) -> dict[str, float]:
     """The wait of those jobs whose wait can be told."""
+    if not workers:
+        return {}
     served = {engine for worker in workers for engine in worker.engines}
     running = [from_row(row) for row in conn.execute(sa.select(*jobs.c).where(jobs.c.state == State.RUNNING))]
     engines = {job.engine for job in line} | {job.engine for job in running}
