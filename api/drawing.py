@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
-import anyio
 from fastapi import Request
 
 from api.callers import Caller
@@ -18,11 +16,13 @@ from api.opened import Api
 from api.problems import ClientGone, NotAnswered
 from db import artefacts, queue
 from db.artefacts import Artefact
-from db.errors import DbError
+from db.errors import DatabaseUnavailable, DbError, StoreUnavailable
 from db.jobs import Job, State
 from studio import access
 from studio.context import Studio
 from studio.sheets import cancel_all
+
+AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,14 @@ class cancelled_unless_done:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None or self._api.stopping.is_set():
             return
-        with anyio.CancelScope(shield=True), suppress(DbError):
-            await self._api.ask(cancel_all, self._caller.submitter, self._ids)
+        self._api.later(self._cancel())
+
+    async def _cancel(self) -> None:
+        """Tried until the database can be written: nobody else knows that nobody waits for these."""
+        while not self._api.stopping.is_set():
+            try:
+                return await self._api.ask(cancel_all, self._caller.submitter, self._ids)
+            except (DatabaseUnavailable, StoreUnavailable):
+                await asyncio.sleep(AGAIN_S)
+            except DbError:  # deleted, or not theirs to cancel
+                return

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -45,6 +45,7 @@ class Api:
         self._studio = studio
         self._opening = threading.Lock()
         self._salt: bytes | None = None
+        self._going: set[asyncio.Task[None]] = set()
         self._limiter: anyio.CapacityLimiter | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -90,6 +91,16 @@ class Api:
         self.stopping.set()
         if self._studio is not None:
             self._studio.db.dispose()
+
+    def later(self, task: Coroutine[Any, Any, None]) -> None:
+        """Something that goes on when its request is answered, to its end or to that of the server."""
+        going = asyncio.create_task(task)
+        self._going.add(going)
+        going.add_done_callback(self._going.discard)
+
+    def address_of(self, request: Request) -> str:
+        """What the addresses of files in an answer begin with: what the host has set, else where the call came to."""
+        return (self.settings.public_url or str(request.base_url)).rstrip("/")
 
     def tell_to_stop(self) -> None:
         """Whoever waits ends now. May be called from any thread, and from a signal's handler."""

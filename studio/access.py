@@ -90,11 +90,14 @@ def file(studio: Studio, submitter: Submitter, artefact: Artefact) -> bytes:
 
 
 def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact:
-    """The record of a file. Raises UnknownArtefact where there is none that they may see; what a job in progress keeps
-    to go on from is of use to executors alone."""
+    """The record of a file. Raises UnknownArtefact where there is none that they may see.
+
+    What a job in progress keeps to go on from is of use to executors alone; what somebody sent along is theirs, and
+    only the host looks at it.
+    """
     found = artefacts.get(studio.db, artefact_id)
     try:
-        if found.kind == "state":
+        if found.kind == "state" or (found.kind == "upload" and not submitter.is_host):
             raise UnknownArtefact
         if found.job_id is not None:
             job(studio, submitter, found.job_id)

@@ -8,6 +8,7 @@ opened it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -18,16 +19,18 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.context import ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.callers import caller
 from api.mcp.calls import Call
 from api.mcp.server import build
 from api.opened import Api, opened
-from api.problems import Problem
+from api.problems import NotAnswered, Problem
 
 PATH = "/mcp"
 MAX_SESSIONS = 1000
+MAX_OF_ONE = 50  # sessions of one caller
+IDLE_S = 300.0  # a session that is not used for so long is over
 REFUSED = -32000  # of the codes that JSON-RPC leaves to servers
 
 
@@ -36,11 +39,12 @@ class Mounted:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        # The time of sessions without a request, in s, is the package's: half an hour.
+        self._used: dict[str, dict[str, float]] = {}  # by caller: their sessions, and when each was used last
         self._sessions = StreamableHTTPSessionManager(
             build(self._call),
             max_request_body_size=api.settings.api_max_body_bytes,
             max_sessions=MAX_SESSIONS,
+            session_idle_timeout=IDLE_S,
         )
 
     @asynccontextmanager
@@ -68,11 +72,30 @@ class Mounted:
         scope["studio.caller"] = who
         # What sessions are told apart by.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=who.submitter.id, scopes=[who.scope]))
-        await self._sessions.handle_request(scope, receive, send)
+        await self._sessions.handle_request(scope, receive, self._noted(request, who.submitter.id, send))
+
+    def _noted(self, request: Request, who: str, send: Send) -> Send:
+        """The same, that notes a session which is begun. Raises NotAnswered (429) where one caller has too many."""
+        now, known = time.monotonic(), request.headers.get("mcp-session-id")
+        used = {one: at for one, at in self._used.get(who, {}).items() if now - at < IDLE_S}
+        if known in used:
+            used[known] = now
+        elif known is None and len(used) >= MAX_OF_ONE:
+            raise NotAnswered(429, f"You have {len(used)} sessions; close one or wait.", "too_many", retry_after="60")
+        self._used = {one: theirs for one, theirs in {**self._used, who: used}.items() if theirs}
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                begun = dict(message.get("headers", [])).get(b"mcp-session-id")
+                if begun is not None:
+                    self._used.setdefault(who, {})[begun.decode()] = time.monotonic()
+            await send(message)
+
+        return noting
 
     def _call(self, ctx: ServerRequestContext[Any, Any]) -> Call:
         request = cast(Request, ctx.request)
-        address = str(request.base_url).rstrip("/")
+        address = self._api.address_of(request)
         return Call(self._api, request.scope["studio.caller"], ctx.session.report_progress, address, request)
 
 

@@ -118,7 +118,7 @@ async def _answer(api: Api, who: Caller, request: Request, asked: ImageRequest, 
         jobs = await api.ask(queue)
         return EventSourceResponse(_events(api, who, asked, jobs, kind), ping=PING_S)
     made = await draw(api, request, who, queue)
-    root = str(request.base_url).rstrip("/")
+    root = api.address_of(request)
     data = await api.run(lambda: [_image(api.studio, who, asked, one, root) for one in made])
     return ImagesShape(
         created=int(time.time()),

@@ -29,6 +29,7 @@ router = APIRouter(tags=["PaddleHub"])
 
 DONE, FAILED, UNKNOWN_MODULE, NO_JSON = "000", "101", "111", "112"
 FORMATS = ("json", "docarray")
+MAX_FRAMES = 128  # in one answer, which holds each as a PNG; of more, every second one and so on
 _BODY = {
     "requestBody": {
         "required": True,
@@ -62,10 +63,9 @@ async def predict(api: Opened, who: Asker, request: Request, name: str) -> Respo
         wanted, upload = await api.ask(_planned, module, given)
         wishes = [_wish(wanted, group, upload) for group in wanted.groups]
         made = await draw(api, request, who, lambda studio: submit_all(studio, who.submitter, wishes))
-        results = await api.ask(_results, who, wanted, made, form)
+        return await api.ask(_done, who, wanted, made, form)
     except SENTENCES as error:
         return _told(FAILED, str(error))
-    return _told(DONE, " ".join(wanted.notes), results)
 
 
 def as_reply(request: Request, problem: Problem) -> Response:
@@ -106,18 +106,24 @@ def _wish(wanted: Plan, group: Group, upload: Upload | None) -> Wish:
     return Wish(wanted.module.engine, values, group.count, {"init_image": [upload]} if upload else {})
 
 
+def _done(studio: Studio, who: Caller, wanted: Plan, drawn: Sequence[Drawn], form: str) -> Response:
+    return _told(DONE, " ".join(wanted.notes), _results(studio, who, wanted, drawn, form))
+
+
 def _results(studio: Studio, who: Caller, wanted: Plan, drawn: Sequence[Drawn], form: str) -> Any:
     if len(drawn) < sum(group.count for group in wanted.groups):
         raise BadParams("Some of the pictures could not be drawn, or were cancelled; ask again.")
     waiting = iter(drawn)
-    made = [[_made(studio, who, next(waiting)) for _ in range(group.count)] for group in wanted.groups]
+    most = max(MAX_FRAMES // len(drawn), 2)
+    made = [[_made(studio, who, next(waiting), most) for _ in range(group.count)] for group in wanted.groups]
     if form == "docarray":
         return documents(wanted, made).to_base64()
     return documents(wanted, made, (own.Document, own.DocumentArray)).to_list()
 
 
-def _made(studio: Studio, who: Caller, drawn: Drawn) -> Made:
+def _made(studio: Studio, who: Caller, drawn: Drawn, max_frames: int) -> Made:
     job = drawn.job
     film = next((kind for kind in ("webp", "gif") if kind in drawn.files), None)
     frames = frames_of(drawn.bytes(studio, who, film), shown_steps(job.params, job.total_steps)) if film else []
-    return Made(drawn.bytes(studio, who), job.params, job.total_steps, frames)
+    stride = -(-len(frames) // max_frames)
+    return Made(drawn.bytes(studio, who), job.params, job.total_steps, frames[::-1][::stride][::-1] if stride else [])

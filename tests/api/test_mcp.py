@@ -384,7 +384,7 @@ def test_what_people_voted_for(api: Served, visits: Studio) -> None:
         async with Client(f"{api.address}/mcp") as agent:
             found = (await agent.call_tool("ratings", {})).structured_content
             assert found["votes"] == 3 and found["best"][0]["name"] == better.id
-            assert found["checkpoints"][0]["name"] == "vqgan-clip mini"
+            assert found.keys() >= {"engines", "checkpoints"}, "called as the native API calls them"
             queue.set_hidden(visits.db, better.id)
             found = (await agent.call_tool("ratings", {})).structured_content
             assert [one["name"] for one in found["best"]] == [worse.id], "hidden since the votes were counted"

@@ -124,7 +124,7 @@ def test_prompts_are_built_as_paddlehub_does() -> None:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host has the real weights. Nothing of them is read here."""
-    monkeypatch.setattr("generator.paddlehub.planning.missing", lambda name, folder: False)
+    monkeypatch.setattr("generator.checkpoints.inventory.missing", lambda name, folder: False)
 
 
 def test_with_the_real_weights_every_default_is_the_documented_one(installed: None) -> None:
