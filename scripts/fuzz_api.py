@@ -81,7 +81,7 @@ def fuzz(address: str, headers: dict[str, str], *, per_endpoint: int, seed: int 
 
     wrongly: every so manieth endpoint, in the order of their names, is asked otherwise than described as well.
     """
-    schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers)
+    schema = schemathesis.openapi.from_url(f"{address}/api/openapi.json", headers=headers, timeout=TIMEOUT_S)
     found, known = Found(), names_of_things(address, headers)
     with requests.Session() as session:
         _fuzz(found, known, schema, session, headers, per_endpoint, seed, wrongly)

@@ -1,4 +1,4 @@
-"""Whatever is asked for, the answer is one that the document describes: every address asked as described, every third
+"""Whatever is asked for, the answer is one that the document describes: every address asked as described, every fifth
 one otherwise as well, always the same. All of them in every way, thousands of times: scripts/fuzz_api.py."""
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def test_no_request_brings_an_undocumented_answer(serve: Callable[..., Served], 
     for n in range(3):
         visits.draw(f"heart {n}", key.submitter)
     begin(api.address, headers)
-    found = fuzz(api.address, headers, per_endpoint=2, wrongly=3)
+    found = fuzz(api.address, headers, per_endpoint=2, wrongly=5)
     assert found.wrong == [] and found.endpoints > 50 and found.statuses[200] > 10 and found.statuses[422] > 5
