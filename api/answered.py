@@ -17,7 +17,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import CLIENT_GONE
-from db.jobs import ID
+from db.jobs import is_id
 
 if TYPE_CHECKING:
     from telemetry import Traces
@@ -101,7 +101,7 @@ class Answers:
             finally:
                 request.seconds = time.perf_counter() - started
                 request.route = self._known(template(scope, before))
-                if ID.fullmatch(named := str(scope.get("path_params", {}).get("job_id", ""))):
+                if is_id(named := str(scope.get("path_params", {}).get("job_id", ""))):
                     request.note([named])
                 self._counts.end(request)
                 _log(request)

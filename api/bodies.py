@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from fastapi import Request
@@ -11,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.callers import caller
 from api.opened import Api
 from api.problems import NotAnswered, Stopping
+from api.racing import racing
 
 # Of a JSON body. Reading one stops everything else, and its values take many times their length: text is quick to read,
 # however long, and so are pictures in base64.
@@ -82,18 +82,17 @@ class _Body:
         return message
 
     async def _come(self) -> Message:
-        coming, stopping = asyncio.ensure_future(self._receive()), asyncio.ensure_future(self._api.stopping.wait())
-        try:
-            wait_s = self._due - time.monotonic()
-            await asyncio.wait({coming, stopping}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        wait_s = self._due - time.monotonic()
+        async with racing(self._received(), self._api.stopping.wait(), timeout_s=wait_s) as (coming, _):
             if coming.done():
-                return coming.result()
-        finally:
-            coming.cancel()
-            stopping.cancel()
+                message: Message = coming.result()
+                return message
         if self._api.stopping.is_set():
             raise Stopping
         raise NotAnswered(408, f"The body did not come within {BODY_S:.0f} s.", "too_slow")
+
+    async def _received(self) -> Message:
+        return await self._receive()
 
     def _too_large(self) -> NotAnswered:
         return NotAnswered(413, f"The request is too large: at most {self._max_bytes >> 20 or 1} MB.", "too_large")

@@ -26,7 +26,7 @@ from db.rules.keys import PREFIX, SCOPES
 from studio.context import Submitter
 from studio.keys import holder
 
-_KNOWN = "studio.caller"  # where a request keeps who calls
+KNOWN = "studio.caller"  # where a request keeps who calls
 _FORWARDED = ("forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "cf-", "via")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -58,9 +58,9 @@ async def caller(request: Request, api: Annotated[Api, Depends(opened)]) -> Call
 
     Found once for each request, before its body is read where it has one (api.bodies).
     """
-    if _KNOWN not in request.scope:
-        request.scope[_KNOWN] = await _found(request, api)
-    who: Caller = request.scope[_KNOWN]
+    if KNOWN not in request.scope:
+        request.scope[KNOWN] = await _found(request, api)
+    who: Caller = request.scope[KNOWN]
     return who
 
 

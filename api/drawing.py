@@ -13,7 +13,7 @@ from fastapi import Request
 
 from api.callers import Caller
 from api.opened import Api
-from api.problems import ClientGone, NotAnswered
+from api.problems import NotAnswered
 from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import DatabaseUnavailable, DbError, StoreUnavailable
@@ -42,22 +42,15 @@ async def draw(api: Api, request: Request, caller: Caller, make: Callable[[Studi
     api.watch.check(caller.submitter.id)
     jobs = await api.ask(make)
     async with cancelled_unless_done(api, caller, jobs):
-        there = await api.while_there(request, asyncio.ensure_future(_ended(api, caller, jobs)))
-        if there is None:
-            raise ClientGone
+        await api.while_there(request, api.watch.ended([job.id for job in jobs], who=caller.submitter.id))
     return await drawn(api, jobs)
-
-
-async def _ended(api: Api, caller: Caller, jobs: Sequence[Job]) -> bool:
-    await api.watch.ended([job.id for job in jobs], caller.submitter.id)
-    return True
 
 
 async def drawn(api: Api, jobs: Sequence[Job]) -> list[Drawn]:
     """The finished ones of jobs that have ended, in their order. Raises NotAnswered where there is none."""
 
     def look(studio: Studio) -> list[Drawn]:
-        now = [queue.get(studio.db, job.id) for job in jobs]
+        now = queue.get_each(studio.db, [job.id for job in jobs])
         files = artefacts.of_jobs(studio.db, [job.id for job in now])
         made = [Drawn(job, files[job.id]) for job in now if job.state == State.SUCCEEDED]
         if not made:

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from api.places import Places
 from api.problems import NotAnswered, Stopping
-from db import queue
+from api.racing import racing
 from db.errors import DatabaseUnavailable, UnknownJob
 from db.jobs import State
 from db.queue.estimate import Place
@@ -30,10 +31,14 @@ class Watch:
     """Looks while somebody follows, and rests else."""
 
     def __init__(
-        self, run: Callable[..., Awaitable[Any]], database: Callable[[], sa.Engine], stopping: asyncio.Event
+        self,
+        run: Callable[..., Awaitable[Any]],
+        database: Callable[[], sa.Engine],
+        places: Places,
+        stopping: asyncio.Event,
     ) -> None:
         """run: calls a function in a thread. database: opens the database where it is not open; called in a thread."""
-        self._run, self._database, self._stopping = run, database, stopping
+        self._run, self._database, self._shared, self._stopping = run, database, places, stopping
         self._followed: Counter[str] = Counter()
         self._by_who: Counter[str] = Counter()
         self._seen: dict[str, Glance | None] = {}
@@ -57,15 +62,14 @@ class Watch:
                 retry_after="5",
             )
 
-    async def follow(
-        self, job_ids: Sequence[str], *, who: str = "", told: bool = False
-    ) -> AsyncIterator[dict[str, Glance]]:
+    async def follow(self, job_ids: Sequence[str], *, who: str, told: bool = False) -> AsyncIterator[dict[str, Glance]]:
         """The progress of jobs, at once and whenever it has changed, until all of them have ended.
 
-        who: the submitter who follows, see `check`. told: also when the estimate of a wait has changed, see `place`.
-        Raises UnknownJob where one is not there (any more), DatabaseUnavailable at the start, and Stopping when the
-        server is told to stop.
+        who: the submitter who follows. told: also when the estimate of a wait has changed, see `place`.
+        Raises NotAnswered as `check`, UnknownJob where one is not there (any more), DatabaseUnavailable at the start,
+        and Stopping when the server is told to stop.
         """
+        self.check(who)
         self._followed.update(job_ids)
         self._by_who[who] += 1
         try:
@@ -91,7 +95,8 @@ class Watch:
                     return
                 if self._stopping.is_set():
                     raise Stopping
-                await self._either(changed)
+                async with racing(changed.wait(), self._stopping.wait()):
+                    pass
         finally:
             self._followed.subtract(job_ids)
             self._by_who[who] -= 1
@@ -107,18 +112,10 @@ class Watch:
         """Where a followed job waits; None where it does not, or where that has not been worked out yet."""
         return self._places.get(job_id)
 
-    async def ended(self, job_ids: Sequence[str], who: str = "") -> None:
+    async def ended(self, job_ids: Sequence[str], *, who: str) -> None:
         """Returns when all of these jobs have ended. Raises as `follow`."""
         async for _ in self.follow(job_ids, who=who):
             continue
-
-    async def _either(self, changed: asyncio.Event) -> None:
-        waits = [asyncio.ensure_future(event.wait()) for event in (changed, self._stopping)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _look(self) -> None:
         while self._followed and not self._stopping.is_set():
@@ -149,5 +146,4 @@ class Watch:
         if not waiting or (len(known) == len(waiting) and time.monotonic() - self._told_at < TELL_S):
             return known
         self._told_at = time.monotonic()
-        found: dict[str, Place] = await self._run(lambda: queue.places(self._database(), waiting))
-        return found
+        return dict(await self._shared.of(waiting))

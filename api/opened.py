@@ -17,7 +17,8 @@ from fastapi import Request
 
 from api.following import Watch
 from api.places import Places
-from api.problems import Stopping
+from api.problems import ClientGone, Stopping
+from api.racing import racing
 from db import engine
 from db.artefacts import Store
 from db.rules.salt import salt
@@ -39,9 +40,9 @@ class Api:
         """studio: where it is open already; else it is opened at the first request that needs it."""
         self.settings = settings
         self.stopping = asyncio.Event()
-        self.watch = Watch(self.run, lambda: self.studio.db, self.stopping)
-        self.keeper, self.dealer = Keeper(), Dealer()  # of ratings, and of pairs to vote on
         self.places = Places(self.run, lambda: self.studio.db)
+        self.watch = Watch(self.run, lambda: self.studio.db, self.places, self.stopping)
+        self.keeper, self.dealer = Keeper(), Dealer()  # of ratings, and of pairs to vote on
         self._studio = studio
         self._opening = threading.Lock()
         self._salt: bytes | None = None
@@ -106,16 +107,12 @@ class Api:
         """Whoever waits ends now. May be called from any thread, and from a signal's handler."""
         self._loop.call_soon_threadsafe(self.stopping.set)
 
-    async def while_there(self, request: Request, waiting: asyncio.Task[T]) -> T | None:
-        """What the task brings; None where the client went away before, and the task is cancelled then."""
-        leaving = asyncio.ensure_future(_left(request))
-        try:
-            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return await waiting if waiting.done() else None
-        finally:
-            for task in (waiting, leaving):
-                task.cancel()
-            await asyncio.gather(waiting, leaving, return_exceptions=True)
+    async def while_there(self, request: Request, steps: Coroutine[Any, Any, None]) -> None:
+        """Returns when the steps are done. Raises ClientGone where the client went away before, and they are ended."""
+        async with racing(steps, _left(request)) as (waiting, _):
+            if not waiting.done():
+                raise ClientGone
+            waiting.result()
 
 
 async def opened(request: Request) -> Api:

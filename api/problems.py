@@ -79,10 +79,10 @@ class Stopping(NotAnswered):
 
 
 class ClientGone(NotAnswered):
-    """The client went away while it waited. jobs: what becomes of its jobs."""
+    """The client went away while it waited."""
 
-    def __init__(self, jobs: str = "are cancelled") -> None:
-        super().__init__(CLIENT_GONE, f"The client went away; its jobs {jobs}.", "client_gone")
+    def __init__(self) -> None:
+        super().__init__(CLIENT_GONE, "The client went away while it waited.", "client_gone")
 
 
 Envelope = Callable[[Request, Problem], Response]  # a problem in the words of one dialect

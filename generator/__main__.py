@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
-from PIL import Image
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
@@ -206,7 +205,10 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
     score: float | None = None
     try:
         score = _steps(given, engine, wanted, device, recorder)
-        final = _upscaled(recorder, wanted, device, given["checkpoints_dir"])
+        from generator.upscaler.model import as_asked
+
+        where = {"device": device, "checkpoints_dir": given["checkpoints_dir"]}
+        final = as_asked(recorder.last(), wanted, _refused, **where)
         _store(target, recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"]))
         if given["frames"]:
             recorder.frames_to(target.with_name(target.name + "-frames"))
@@ -257,18 +259,8 @@ def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder:
     return score
 
 
-def _upscaled(recorder: Recorder, wanted: Params, device: str, checkpoints_dir: Path) -> Image.Image | None:
-    """The finished picture as large as `upscale` says; None, and a line that says why, where it stays as drawn."""
-    drawn = recorder.last()
-    if wanted.upscale == 1 or drawn is None:
-        return None
-    from generator.upscaler.model import NotUpscaled, upscale
-
-    try:
-        return upscale(drawn, wanted.upscale, wanted.upscaler, device=device, checkpoints_dir=checkpoints_dir)
-    except NotUpscaled as error:
-        print(f"The picture is not upscaled: {error}", file=sys.stderr)
-        return None
+def _refused(why: Exception) -> None:
+    print(f"The picture is not upscaled: {why}", file=sys.stderr)
 
 
 def _store(target: Path, files: dict[str, bytes]) -> None:

@@ -208,18 +208,14 @@ def _progress(step: Step) -> Progress:
 
 
 def _upscaled(recorder: Recorder, params: Params, machine: Machine) -> Image.Image | None:
-    drawn = recorder.last()
-    if params.upscale == 1 or drawn is None:
-        return None
-    from generator.upscaler.model import NotUpscaled, upscale
+    from generator.upscaler.model import as_asked
+
+    def refused(why: Exception) -> None:
+        warnings.warn(f"The picture is not upscaled: {why}", RuntimeWarning, stacklevel=6)
 
     where: dict[str, Any] = {"device": pick_device(machine.device), "checkpoints_dir": machine.folder}
-    try:
-        with _lock:
-            return upscale(drawn, params.upscale, params.upscaler, **where)
-    except NotUpscaled as error:
-        warnings.warn(f"The picture is not upscaled: {error}", RuntimeWarning, stacklevel=4)
-        return None
+    with _lock:
+        return as_asked(recorder.last(), params, refused, **where)
 
 
 def _named(name: str, value: Any) -> Any:

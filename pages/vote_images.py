@@ -18,11 +18,9 @@ from pages.shared.navigation import GENERATION, LEADERBOARD, show
 from pages.shared.studio import the_studio
 from pages.shared.text import esc, short
 from pages.shared.visitor import the_visitor
-from ratings.pairing import Pool
 from studio import access, vote
 from studio.context import Submitter
 
-POOL_S = 5.0
 ALT = {"left": N_("left picture: {prompt}"), "right": N_("right picture: {prompt}")}
 NAMES = {"left": N_("Left one"), "right": N_("Right one")}
 
@@ -75,15 +73,15 @@ def _pair(visitor: Submitter) -> tuple[Job, Job] | None:
                 return pair
         except UnknownJob:
             pass
-    found = vote.next_pair(the_studio(), visitor, _pool())
+    found = _dealer().next_pair(the_studio(), visitor)
     st.session_state["pair"] = None if found is None else (found[0].id, found[1].id)
     return found
 
 
-@st.cache_resource(ttl=POOL_S, show_spinner=False)
-def _pool() -> Pool:
+@st.cache_resource(show_spinner=False)
+def _dealer() -> vote.Dealer:
     # Shared by all who vote: what votes on some hundred pictures say is worked out once in a while.
-    return vote.pool(the_studio())
+    return vote.Dealer()
 
 
 def _question(left: Job, right: Job) -> None:

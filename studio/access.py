@@ -42,7 +42,10 @@ def job(studio: Studio, submitter: Submitter, job_id: str) -> Job:
 
 def finished(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> list[tuple[Job, Artefact]]:
     """These jobs and their pictures. Raises UnknownJob, and BadParams for one that has no finished picture."""
-    found = [job(studio, submitter, job_id) for job_id in job_ids]
+    found = queue.get_each(studio.db, job_ids)
+    for one in found:
+        if not may_see(submitter, one):
+            raise UnknownJob(one.id)
     files = artefacts.of_jobs(studio.db, [one.id for one in found])
     for one in found:
         if one.state != State.SUCCEEDED or "picture" not in files[one.id]:

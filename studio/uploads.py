@@ -70,6 +70,12 @@ def keep_one(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
     return _save(studio, cleaned(studio, upload), new_id())
 
 
+def keep_clean(studio: Studio, submitter: Submitter, picture: Cleaned) -> Artefact:
+    """The same, of a picture that was read already. Raises Banned, StoreFull, StoreUnavailable."""
+    check_welcome(studio, submitter)
+    return _save(studio, picture, new_id())
+
+
 def _save(studio: Studio, picture: Cleaned, artefact_id: str) -> Artefact:
     return artefacts.save(
         studio.db,

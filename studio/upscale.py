@@ -8,7 +8,7 @@ from db.queue import NewJob
 from generator.params import validate_job
 from studio.context import Studio, Submitter
 from studio.submit import ask, check_sources, enqueue, new_job
-from studio.uploads import Upload, keep_one
+from studio.uploads import Cleaned, keep_clean
 
 
 def upscale(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, checkpoint: str) -> Job:
@@ -16,9 +16,9 @@ def upscale(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *
     return enqueue(studio, submitter, upscaling(studio, job, picture, checkpoint=checkpoint))
 
 
-def upscale_upload(studio: Studio, submitter: Submitter, upload: Upload, *, checkpoint: str) -> Job:
-    """Upscale a picture that was sent along. Raises as `uploads.keep_one` and `upscale`."""
-    kept = keep_one(studio, submitter, upload)
+def upscale_upload(studio: Studio, submitter: Submitter, picture: Cleaned, *, checkpoint: str) -> Job:
+    """Upscale a picture that was sent along. Raises as `uploads.keep_clean` and `upscale`."""
+    kept = keep_clean(studio, submitter, picture)
     values = {"picture": kept.id, "width": kept.width, "height": kept.height, "checkpoint": checkpoint}
     return ask(studio, submitter, "upscale", values)
 

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 POOL_S = 5.0
 
 
-def pool(studio: Studio) -> Pool:
-    """Pictures to deal pairs from; it serves everybody and may be kept for some seconds."""
-    # What was upscaled is the same picture again, and a ranking is none.
-    return pairs.pool(studio.db, registry.drawing_engines())
-
-
 class Dealer:
     """Deals pairs from a pool that serves all who vote for POOL_S: one for each process."""
 
@@ -33,17 +27,14 @@ class Dealer:
         self._making = threading.Lock()
 
     def next_pair(self, studio: Studio, submitter: Submitter) -> tuple[Job, Job] | None:
-        """As `next_pair`."""
+        """Two pictures, left and right, to compare next; None where they have seen every pair."""
+        # What was upscaled is the same picture again, and a ranking is none.
+        engines = registry.drawing_engines()
         with self._making:
             if self._pool is None or time.monotonic() - self._made_at > POOL_S:
-                self._pool, self._made_at = pool(studio), time.monotonic()
+                self._pool, self._made_at = pairs.pool(studio.db, engines), time.monotonic()
             among = self._pool
-        return next_pair(studio, submitter, among)
-
-
-def next_pair(studio: Studio, submitter: Submitter, among: Pool | None = None) -> tuple[Job, Job] | None:
-    """Two pictures, left and right, to compare next; None where they have seen every pair."""
-    return pairs.next_pair(studio.db, submitter.id, registry.drawing_engines(), among=among)
+        return pairs.next_pair(studio.db, submitter.id, engines, among=among)
 
 
 def cast(studio: Studio, submitter: Submitter, left_id: str, right_id: str, choice: Choice) -> None:

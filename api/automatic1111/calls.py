@@ -17,6 +17,7 @@ from fastapi import Depends, Request
 
 from api.callers import Asker, Caller, Opened
 from api.opened import Api
+from api.racing import racing
 
 MAX_CALLERS = 1000  # whose choice is remembered: the last ones
 GRACE_S = 1.0  # a call that was ended waits so long for what is about to be finished
@@ -94,25 +95,19 @@ class Asking:
 
 
 async def asking(api: Opened, who: Asker, request: Request, kept: Remembered) -> Asking:
-    """As a dependency of routes."""
+    """As a dependency of routes. Raises NotAnswered (429) where they wait for as much as one may."""
+    api.watch.check(who.submitter.id)
     return Asking(api, who, request, kept)
 
 
 Asked = Annotated[Asking, Depends(asking)]
 
 
-async def over(api: Api, call: Call) -> bool:
-    """Returns True when all jobs of the call have ended, or soon after it was interrupted. Raises as `Watch.follow`."""
-    ended = asyncio.ensure_future(api.watch.ended(call.job_ids))
-    interrupted = asyncio.ensure_future(call.interrupted.wait())
-    try:
-        await asyncio.wait({ended, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+async def over(api: Api, call: Call) -> None:
+    """Returns when all jobs of the call have ended, or soon after it was interrupted. Raises as `Watch.follow`."""
+    ending = api.watch.ended(call.job_ids, who=call.submitter_id)
+    async with racing(ending, call.interrupted.wait()) as (ended, _):
         if not ended.done():
             await asyncio.wait({ended}, timeout=GRACE_S)
         if ended.done():
             ended.result()
-        return True
-    finally:
-        for task in (ended, interrupted):
-            task.cancel()
-        await asyncio.gather(ended, interrupted, return_exceptions=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from api.automatic1111.shapes import ImageToImage, Pictures, TextToImage
 from api.automatic1111.wishes import wanted
 from api.callers import Caller
 from api.drawing import cancelled_unless_done, not_drawn
-from api.problems import ClientGone
 from db import artefacts, queue
 from db.jobs import Job, State
 from studio import access
@@ -80,13 +78,12 @@ async def wait_for(asked: Asking, call: Call, jobs: list[Job]) -> None:
     api = asked.api
     with asked.kept.in_flight(call):
         async with cancelled_unless_done(api, asked.who, jobs):
-            if await api.while_there(asked.request, asyncio.ensure_future(over(api, call))) is None:
-                raise ClientGone
+            await api.while_there(asked.request, over(api, call))
 
 
 def _made(studio: Studio, who: Caller, call: Call, body: TextToImage, size: tuple[int, int] | None) -> list[Made]:
     """The pictures of a call in their order. Raises NotAnswered where there is none and the caller did not end it."""
-    jobs = [queue.get(studio.db, job_id) for job_id in call.job_ids]
+    jobs = queue.get_each(studio.db, call.job_ids)
     files, found = artefacts.of_jobs(studio.db, call.job_ids), []
     for job in jobs:
         data = call.cut.get(job.id)

@@ -24,7 +24,7 @@ from generator import registry
 from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.context import Studio
-from studio.uploads import Cleaned, Upload, cleaned
+from studio.uploads import Cleaned, cleaned
 from studio.upscale import upscale_upload
 
 router = APIRouter(tags=["automatic1111"])
@@ -125,7 +125,7 @@ def _checked(name: str) -> str:
 def _begun(studio: Studio, who: Caller, sent: Cleaned, upscaler: str, size: tuple[int, int]) -> Task:
     job, larger = None, max(size[0] / sent.width, size[1] / sent.height) > 1
     if larger and upscaler != "None" and upscaler not in PLAIN:
-        job = upscale_upload(studio, who.submitter, Upload("image", sent.png), checkpoint=upscaler)
+        job = upscale_upload(studio, who.submitter, sent, checkpoint=upscaler)
     return Task(sent.png, upscaler, size, job)
 
 

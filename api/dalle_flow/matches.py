@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from generator import registry
 from studio.context import Studio
 from studio.errors import SENTENCES
 from studio.rank import rank
+from studio.standing import result_of
 
 LOGIT_SCALE = 100.0  # what CLIP multiplies cosines by before its softmax (Radford et al. 2021, section 2.5)
 
@@ -59,8 +59,8 @@ async def _cosines(api: Api, request: Request, who: Caller, made: Sequence[Drawn
         if error.problem.kind in ("client_gone", "stopping"):
             raise
         return own
-    result = json.loads(await api.ask(ranked.bytes, who, "result"))
-    scores = {one["picture"]: float(one["score"]) for one in result["result"]["ranking"]}
+    result = result_of(await api.ask(ranked.bytes, who, "result"))
+    scores = {one["picture"]: float(one["score"]) for one in result["ranking"]}
     return [scores.get(one.files["picture"].id) for one in made]
 
 

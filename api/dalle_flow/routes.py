@@ -24,6 +24,7 @@ from db.jobs import Job
 from generator import registry
 from generator.params import BadParams
 from studio.context import Studio, Submitter
+from studio.uploads import cleaned
 from studio.upscale import upscale, upscale_upload
 
 router = APIRouter(tags=["DALL-E Flow"])
@@ -133,7 +134,7 @@ def _upscaling(studio: Studio, submitter: Submitter, picture: Picture, checkpoin
     if picture.ours:
         return upscale(studio, submitter, *picture.ours, checkpoint=checkpoint)
     assert picture.upload is not None
-    return upscale_upload(studio, submitter, picture.upload, checkpoint=checkpoint)
+    return upscale_upload(studio, submitter, cleaned(studio, picture.upload), checkpoint=checkpoint)
 
 
 # What each endpoint does, by the executor that is asked alone; "": by all of the flow. Those that only pass on what

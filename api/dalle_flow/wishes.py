@@ -14,7 +14,7 @@ from api.sizes import drawn_at
 from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import SourceHidden, UnknownArtefact
-from db.jobs import ID, Job
+from db.jobs import Job
 from generator import registry
 from generator.checkpoints.inventory import first_installed
 from generator.params import BadParams
@@ -143,7 +143,7 @@ def needed(picture: Picture | None, endpoint: str) -> Picture:
 def _ours(
     studio: Studio, submitter: Submitter, artefact_id: str | None, sha256: str | None
 ) -> tuple[Job, Artefact] | None:
-    if artefact_id is None or not ID.fullmatch(artefact_id):
+    if artefact_id is None:
         return None
     try:
         found = artefacts.get(studio.db, artefact_id)

@@ -16,7 +16,6 @@ from fastapi import Request
 from api.answered import answered
 from api.callers import Caller
 from api.opened import Api
-from api.problems import ClientGone
 from db.jobs import State
 from db.queue.glances import Glance
 
@@ -45,12 +44,11 @@ class Call:
             await self._follow(job_ids, s)
             return
         answered(self.request).note(job_ids)
-        if not await self.api.while_there(self.request, asyncio.ensure_future(self._follow(job_ids, s))):
-            raise ClientGone("go on")
+        await self.api.while_there(self.request, self._follow(job_ids, s))
 
-    async def _follow(self, job_ids: Sequence[str], s: float) -> bool:
+    async def _follow(self, job_ids: Sequence[str], s: float) -> None:
         told, said = -ABOVE, ""
-        following = self.api.watch.follow(job_ids, told=True)
+        following = self.api.watch.follow(job_ids, who=self.caller.submitter.id, told=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(s), aclosing(following) as steps:  # type: ignore[type-var]
                 async for found in steps:
@@ -59,7 +57,6 @@ class Call:
                     if said != before:
                         told = max(float(sum(one.step for one in glances)), told + ABOVE)
                         await self.report(told, max(float(sum(one.total_steps for one in glances)), told), said)
-        return True
 
     def _message(self, glances: Sequence[Glance]) -> str:
         ended = sum(one.ended for one in glances)

@@ -21,7 +21,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Message, Receive, Scope, Send
 
-from api.callers import caller
+from api.callers import KNOWN, caller
 from api.mcp.calls import Call
 from api.mcp.server import build
 from api.opened import Api, opened
@@ -69,7 +69,6 @@ class Mounted:
         """Raises NotAnswered as `api.callers.caller`, which the app's handlers turn into an answer."""
         request = Request(scope, receive)
         who = await caller(request, await opened(request))
-        scope["studio.caller"] = who
         # What sessions are told apart by.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=who.submitter.id, scopes=[who.scope]))
         await self._sessions.handle_request(scope, receive, self._noted(request, who.submitter.id, send))
@@ -96,7 +95,7 @@ class Mounted:
     def _call(self, ctx: ServerRequestContext[Any, Any]) -> Call:
         request = cast(Request, ctx.request)
         address = self._api.address_of(request)
-        return Call(self._api, request.scope["studio.caller"], ctx.session.report_progress, address, request)
+        return Call(self._api, request.scope[KNOWN], ctx.session.report_progress, address, request)
 
 
 def envelope(request: Request, problem: Problem) -> Response:

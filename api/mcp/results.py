@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mcp_types import ImageContent
 from PIL import Image
@@ -20,6 +18,7 @@ from db.errors import UnknownArtefact
 from db.jobs import State
 from studio import access
 from studio.context import Studio, Submitter
+from studio.standing import result_of
 
 MAX_SHOWN = 8  # pictures in one answer; the others by their addresses
 SIDE = 512  # px, of a picture in an answer
@@ -127,8 +126,8 @@ def _ranking(studio: Studio, submitter: Submitter, job: JobShape) -> list[Place]
     data = _file(studio, submitter, job, "result") if job.engine == "rank" else None
     if data is None:
         return None
-    found: list[dict[str, Any]] = json.loads(data)["result"]["ranking"]
-    return [Place(job_id=_job_of(studio, one["picture"]), score=one["score"]) for one in found]
+    ranking = result_of(data)["ranking"]
+    return [Place(job_id=_job_of(studio, one["picture"]), score=one["score"]) for one in ranking]
 
 
 def _job_of(studio: Studio, artefact_id: str) -> str | None:

@@ -76,10 +76,8 @@ async def compare(call: Call, args: Compare) -> Answer:
         return made.id, _jobs_of(studio, made.id)
 
     def sheet(studio: Studio, submitter: Submitter) -> bytes | None:
-        jobs = [queue.get(studio.db, job_id) for job_id in job_ids]
-        lines = {
-            job.id: "" if job.score is None else f"{job.score:.3f}" for job in jobs if job.state == State.SUCCEEDED
-        }
+        done = [job for job in queue.get_each(studio.db, job_ids) if job.state == State.SUCCEEDED]
+        lines = {job.id: "" if job.score is None else f"{job.score:.3f}" for job in done}
         return sheets.as_png(studio, submitter, sheet_id, lines) if lines else None
 
     sheet_id, job_ids = await call.ask(make)

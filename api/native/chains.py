@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from pydantic import Field
 
-from api.callers import Asker, Opened
-from api.native.jobs import IdempotencyKey, Told, once, once_as, ordered
-from api.native.shapes import JobShape, SheetShape, job_of
+from api.native.ordering import Orders, Told
+from api.native.shapes import JobShape, SheetShape, told_one
 from api.native.sheets import look, sheet_id_of
 from db.jobs import Job
 from generator import registry
 from generator.params.vary import COUNT, SKIP_RATE
 from studio import access
-from studio.context import Studio
+from studio.context import Studio, Submitter
 from studio.submit import MAX_PICTURES
 from studio.upscale import upscale
 from studio.vary import engine_for, vary
@@ -44,46 +43,24 @@ class NewUpscale(Told):
 
 
 @router.post("/jobs/{job_id}/variations", status_code=201)
-async def vary_job(
-    api: Opened,
-    who: Asker,
-    request: Request,
-    response: Response,
-    job_id: str,
-    new: NewVariations,
-    key: IdempotencyKey = None,
-) -> SheetShape:
+async def vary_job(order: Orders, job_id: str, new: NewVariations) -> SheetShape:
     """Variations of a finished picture, as one sheet: all of them or none."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> str:
-        access.job(studio, who.submitter, job_id)
-        ((job, picture),) = access.finished(studio, who.submitter, [job_id])
+    def make(studio: Studio, submitter: Submitter) -> str:
+        ((job, picture),) = access.finished(studio, submitter, [job_id])
         engine = new.engine or engine_for(studio, job)
-        made = vary(studio, who.submitter, job, picture, engine=engine, count=new.count, skip_rate=new.skip_rate)
-        return made.id
+        return vary(studio, submitter, job, picture, engine=engine, count=new.count, skip_rate=new.skip_rate).id
 
-    return await api.ask(look, who.submitter, await once_as(api, who, response, make, sheet_id_of))
+    return await order.api.ask(look, order.who.submitter, await order.answer(new, make, sheet_id_of))
 
 
 @router.post("/jobs/{job_id}/upscale", status_code=201)
-async def upscale_job(
-    api: Opened,
-    who: Asker,
-    request: Request,
-    response: Response,
-    job_id: str,
-    new: NewUpscale,
-    key: IdempotencyKey = None,
-) -> JobShape:
+async def upscale_job(order: Orders, job_id: str, new: NewUpscale) -> JobShape:
     """A finished picture, upscaled; its settings stay with it."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> list[Job]:
-        access.job(studio, who.submitter, job_id)
-        ((job, picture),) = access.finished(studio, who.submitter, [job_id])
+    def make(studio: Studio, submitter: Submitter) -> list[Job]:
+        ((job, picture),) = access.finished(studio, submitter, [job_id])
         checkpoint = new.checkpoint or registry.ENGINES["upscale"].checkpoints[0]
-        return [upscale(studio, who.submitter, job, picture, checkpoint=checkpoint)]
+        return [upscale(studio, submitter, job, picture, checkpoint=checkpoint)]
 
-    made = await once(api, who, response, make)
-    return await api.ask(job_of, who.submitter, made[0])
+    return await told_one(order.api, order.who.submitter, *await order.jobs(new, make))

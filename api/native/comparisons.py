@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.callers import Asker, Opened, Reader
-from api.native.jobs import IdempotencyKey, Told, once_as, ordered
+from api.callers import Opened, Reader
+from api.native.ordering import Orders, Told
 from api.native.shapes import SheetShape
 from api.native.sheets import look, sheet_id_of
 from generator.params import BadParams
 from studio.compare import ENGINE, MAX_CELLS, PROMPT, Axis, compare, example, permitted, settings_of
-from studio.context import Studio
+from studio.context import Studio, Submitter
 from studio.limits import first_choice, offered_engines
 
 router = APIRouter(tags=["comparisons"])
@@ -84,17 +84,14 @@ async def list_comparable(
 
 
 @router.post("/comparisons", status_code=201)
-async def create_comparison(
-    api: Opened, who: Asker, request: Request, response: Response, new: NewComparison, key: IdempotencyKey = None
-) -> SheetShape:
+async def create_comparison(order: Orders, new: NewComparison) -> SheetShape:
     """Queue a picture for every cell: all of them or none. Every cell is checked before."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> str:
+    def make(studio: Studio, submitter: Submitter) -> str:
         rows = Axis(new.rows.name, tuple(new.rows.values))
         columns = Axis(new.columns.name, tuple(new.columns.values)) if new.columns else None
         if PROMPT not in (rows.name, columns and columns.name) and not isinstance(new.params.get("prompt"), str):
             raise BadParams("There is no prompt: params.prompt, or an axis of prompts, is needed.")
-        return compare(studio, who.submitter, new.engine, new.params, rows, columns).id
+        return compare(studio, submitter, new.engine, new.params, rows, columns).id
 
-    return await api.ask(look, who.submitter, await once_as(api, who, response, make, sheet_id_of))
+    return await order.api.ask(look, order.who.submitter, await order.answer(new, make, sheet_id_of))

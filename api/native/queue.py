@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.answered import answered
 from api.callers import Asker, Caller, Opened, Reader
-from api.native.jobs import IdempotencyKey, once, ordered
-from api.native.shapes import JobShape, at, job_of, jobs_of
+from api.native.ordering import Orders
+from api.native.shapes import JobShape, at, jobs_of, told_one
 from db import queue
 from db.jobs import Job, State
 from db.queue import workers
@@ -19,7 +19,7 @@ from db.rules import host_rules
 from generator.params import BadParams
 from studio import names
 from studio.access import may_see
-from studio.context import Studio
+from studio.context import Studio, Submitter
 from studio.limits import in_force
 from studio.models import fetch, under_way
 
@@ -141,16 +141,13 @@ async def rename_me(api: Opened, who: Asker, new: NewName) -> MeShape:
 
 
 @router.post("/checkpoints/{name:path}/download", status_code=201, tags=["catalogue"])
-async def download_checkpoint(
-    api: Opened, who: Asker, request: Request, response: Response, name: str, key: IdempotencyKey = None
-) -> JobShape:
+async def download_checkpoint(order: Orders, name: str) -> JobShape:
     """Have a checkpoint or CLIP model downloaded by an executor, where the host allows it; 200 with the job of before
     where it is on its way already."""
-    who = ordered(who, request, None, key)
     there: list[Job] = []
 
-    def make(studio: Studio) -> list[Job]:
-        asked = fetch(studio, who.submitter, name)
+    def make(studio: Studio, submitter: Submitter) -> list[Job]:
+        asked = fetch(studio, submitter, name)
         if asked is not None:
             return [asked]
         there.extend(job for job in under_way(studio) if job.params.get("name") == name)
@@ -158,11 +155,11 @@ async def download_checkpoint(
             raise BadParams(f"{name!r} has just been downloaded.")
         return there[:1]
 
-    made = await once(api, who, response, make)
-    answered(request).note(job.id for job in made)  # one that was on its way already is not queued here
-    if there:
-        response.status_code = 200
-    return await api.ask(job_of, who.submitter, made[0])
+    (made,) = await order.jobs(None, make)
+    if there:  # it is not queued here
+        answered(order.request).note([made.id])
+        order.response.status_code = 200
+    return await told_one(order.api, order.who.submitter, made)
 
 
 def _me(studio: Studio, who: Caller) -> MeShape:

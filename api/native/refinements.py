@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.callers import Asker, Caller, Opened, Reader
+from api.callers import Asker, Opened, Reader
 from api.native import ROOT
-from api.native.jobs import IdempotencyKey, Told, once_as, ordered
+from api.native.ordering import Ordering, Orders, Told
 from api.native.shapes import SheetShape, at, sheet_of
 from api.native.sheets import sheet_id_of
-from api.opened import Api
 from db.jobs import Job
 from db.sheets import refinements, submissions
 from db.sheets.refinements import MAX_STAGES, Refinement
@@ -140,19 +139,16 @@ async def list_refinements(
 
 
 @router.post("/refinements", status_code=201)
-async def begin_refinement(
-    api: Opened, who: Asker, request: Request, response: Response, new: NewRefinement, key: IdempotencyKey = None
-) -> RefinementShape:
+async def begin_refinement(order: Orders, new: NewRefinement) -> RefinementShape:
     """Begin a refinement: queue its first row."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> str:
+    def make(studio: Studio, submitter: Submitter) -> str:
         able = engines_that_vary(studio) or [""]
         engine = new.engine or able[0]
         checkpoint = new.checkpoint or (registry.first_checkpoint(engine, "") if engine in registry.ENGINES else "")
         begun = refine.begin(
             studio,
-            who.submitter,
+            submitter,
             prompt=new.prompt,
             engine=engine,
             checkpoint=checkpoint,
@@ -161,8 +157,7 @@ async def begin_refinement(
         )
         return begun.id
 
-    made = await once_as(api, who, response, make, _refinement_of)
-    return await api.ask(look, who.submitter, made)
+    return await order.api.ask(look, order.who.submitter, await order.answer(new, make, _refinement_of))
 
 
 @router.get("/refinements/{refinement_id}")
@@ -198,25 +193,15 @@ async def set_row(api: Opened, who: Asker, refinement_id: str, place: Place, new
 
 
 @router.post("/refinements/{refinement_id}/rows/{place}/vary", status_code=201)
-async def vary_row(
-    api: Opened,
-    who: Asker,
-    request: Request,
-    response: Response,
-    refinement_id: str,
-    place: Place,
-    new: NewRow,
-    key: IdempotencyKey = None,
-) -> RowShape:
+async def vary_row(order: Orders, refinement_id: str, place: Place, new: NewRow) -> RowShape:
     """A new row: variations of what is marked in this one, shared out evenly."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> int:
-        found, shown = _row(studio, who.submitter, refinement_id, place)
+    def make(studio: Studio, submitter: Submitter) -> int:
+        found, shown = _row(studio, submitter, refinement_id, place)
         set_to = shown.stage.settings
         made = refine.vary_marked(
             studio,
-            who.submitter,
+            submitter,
             found.id,
             shown.stage,
             _chosen(shown, new.job_ids),
@@ -225,29 +210,19 @@ async def vary_row(
         )
         return made.place
 
-    return await _new_row(api, who, refinement_id, await once_as(api, who, response, make, _place_of))
+    return await _new_row(order, refinement_id, await order.answer(new, make, _place_of))
 
 
 @router.post("/refinements/{refinement_id}/rows/{place}/upscale", status_code=201)
-async def upscale_row(
-    api: Opened,
-    who: Asker,
-    request: Request,
-    response: Response,
-    refinement_id: str,
-    place: Place,
-    new: NewLargeRow,
-    key: IdempotencyKey = None,
-) -> RowShape:
+async def upscale_row(order: Orders, refinement_id: str, place: Place, new: NewLargeRow) -> RowShape:
     """A new row: what is marked in this one, upscaled."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> int:
-        found, shown = _row(studio, who.submitter, refinement_id, place)
+    def make(studio: Studio, submitter: Submitter) -> int:
+        found, shown = _row(studio, submitter, refinement_id, place)
         chosen = _chosen(shown, new.job_ids)
-        return refine.upscale_marked(studio, who.submitter, found.id, shown.stage, chosen).place
+        return refine.upscale_marked(studio, submitter, found.id, shown.stage, chosen).place
 
-    return await _new_row(api, who, refinement_id, await once_as(api, who, response, make, _place_of))
+    return await _new_row(order, refinement_id, await order.answer(new, make, _place_of))
 
 
 def look(studio: Studio, submitter: Submitter, refinement_id: str) -> RefinementShape:
@@ -300,9 +275,10 @@ def _chosen(shown: Row, job_ids: list[str] | None) -> Marked:
     return shown.chosen(set(job_ids))
 
 
-async def _new_row(api: Api, who: Caller, refinement_id: str, place: int) -> RowShape:
-    return await api.ask(
-        lambda studio: _told(studio, who.submitter, _row(studio, who.submitter, refinement_id, place)[1])
+async def _new_row(order: Ordering, refinement_id: str, place: int) -> RowShape:
+    submitter = order.who.submitter
+    return await order.api.ask(
+        lambda studio: _told(studio, submitter, _row(studio, submitter, refinement_id, place)[1])
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.native import ROOT
+from api.opened import Api
 from db import artefacts, queue
 from db.artefacts import Artefact
 from db.jobs import Job, State
@@ -151,6 +152,17 @@ def jobs_of(
 def job_of(studio: Studio, submitter: Submitter, job: Job) -> JobShape:
     """One job as it is told."""
     return jobs_of(studio, submitter, [job])[0]
+
+
+async def told(api: Api, submitter: Submitter, jobs: Sequence[Job]) -> list[JobShape]:
+    """Jobs as they are told; however many ask, the queue is played forward for all of them together."""
+    places = await api.places.of([job.id for job in jobs if job.state == State.QUEUED])
+    return await api.ask(jobs_of, submitter, jobs, places)
+
+
+async def told_one(api: Api, submitter: Submitter, job: Job) -> JobShape:
+    """The same, of one job."""
+    return (await told(api, submitter, [job]))[0]
 
 
 def sheet_of(studio: Studio, submitter: Submitter, found: Submission, everyone: Sequence[Member]) -> SheetShape:

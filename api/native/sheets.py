@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.callers import Asker, Opened, Reader
 from api.native import ROOT
-from api.native.jobs import IdempotencyKey, Told, once, ordered
-from api.native.shapes import JobShape, ListedSheetShape, SheetShape, at, job_of, sheet_of
+from api.native.ordering import Orders, Told
+from api.native.shapes import JobShape, ListedSheetShape, SheetShape, at, sheet_of, told_one
 from db import artefacts
 from db.jobs import Job, State
 from db.sheets import submissions
@@ -92,43 +92,27 @@ async def get_sheet(api: Opened, who: Reader, sheet_id: str) -> SheetShape:
 
 
 @router.post("/sheets/{sheet_id}/rank", status_code=201)
-async def rank_sheet(
-    api: Opened,
-    who: Asker,
-    request: Request,
-    response: Response,
-    sheet_id: str,
-    new: NewRanking,
-    key: IdempotencyKey = None,
-) -> JobShape:
+async def rank_sheet(order: Orders, sheet_id: str, new: NewRanking) -> JobShape:
     """Have CLIP put finished pictures of a sheet in order."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> list[Job]:
-        found, everyone = sheets.sheet(studio, who.submitter, sheet_id)
+    def make(studio: Studio, submitter: Submitter) -> list[Job]:
+        found, everyone = sheets.sheet(studio, submitter, sheet_id)
         prompt = found.prompt if new.prompt is None else new.prompt
-        pictures = _pictures(studio, sheets.pictures_of(who.submitter, everyone), new.pictures)
-        return [rank(studio, who.submitter, found, pictures, prompt=prompt, clip=_clip(new.clip))]
+        pictures = _pictures(studio, sheets.pictures_of(submitter, everyone), new.pictures)
+        return [rank(studio, submitter, found, pictures, prompt=prompt, clip=_clip(new.clip))]
 
-    made = await once(api, who, response, make)
-    return await api.ask(job_of, who.submitter, made[0])
+    return await told_one(order.api, order.who.submitter, *await order.jobs(new, make))
 
 
 @router.post("/rankings", status_code=201)
-async def rank_pictures(
-    api: Opened, who: Asker, request: Request, response: Response, new: NewFreeRanking, key: IdempotencyKey = None
-) -> JobShape:
+async def rank_pictures(order: Orders, new: NewFreeRanking) -> JobShape:
     """Have CLIP put any finished pictures in order. The result is the job's file of the kind `result`."""
-    who = ordered(who, request, new, key)
 
-    def make(studio: Studio) -> list[Job]:
-        for job_id in new.job_ids:
-            access.job(studio, who.submitter, job_id)
-        pictures = [picture.id for _, picture in access.finished(studio, who.submitter, new.job_ids)]
-        return [rank_any(studio, who.submitter, pictures, prompt=new.prompt, clip=_clip(new.clip))]
+    def make(studio: Studio, submitter: Submitter) -> list[Job]:
+        pictures = [picture.id for _, picture in access.finished(studio, submitter, new.job_ids)]
+        return [rank_any(studio, submitter, pictures, prompt=new.prompt, clip=_clip(new.clip))]
 
-    made = await once(api, who, response, make)
-    return await api.ask(job_of, who.submitter, made[0])
+    return await told_one(order.api, order.who.submitter, *await order.jobs(new, make))
 
 
 @router.post("/sheets/{sheet_id}/cancel")

@@ -22,6 +22,7 @@ from studio.settings_form import defaults
 from studio.submit import Wish
 from studio.uploads import Upload
 
+GIVEN = "given"  # a picture's name in settings until the wish puts the key there that it is kept under
 HIGH_FIDELITY = 0.7  # skip_rate of an edit that is to keep much of the picture
 
 
@@ -45,8 +46,7 @@ def edit(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
     engine, checkpoint = _that_varies(studio, asked)
     values = {**_values(engine, checkpoint, asked), "prompt": asked.prompt}
     if asked.input_fidelity == "high":
-        values = {**varied(engine, values, "given", HIGH_FIDELITY)}
-        del values["init_image"]
+        values = varied(engine, values, GIVEN, HIGH_FIDELITY)
     uploads = {"init_image": given.pictures[:1], "image_prompts": given.pictures[1:]}
     if given.mask is not None:
         uploads["mask_image"] = (_repainted(given.mask),)
@@ -71,9 +71,7 @@ def variation(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
         engine, checkpoint = _that_varies(studio, asked, needs="image_prompts")
         values = {**_values(engine, checkpoint, asked), "prompt": asked.prompt}
         uploads = {"init_image": (picture,), "image_prompts": (picture,)}
-    values = varied(engine, values, "given", SKIP_RATE)
-    for name in uploads:
-        values.pop(name, None)
+    values = varied(engine, values, GIVEN, SKIP_RATE)
     return Wish(engine, {**values, **asked.settings}, asked.n or 1, uploads)
 
 

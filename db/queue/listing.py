@@ -41,6 +41,16 @@ def get(db: sa.Engine, job_id: str) -> Job:
     return from_row(row)
 
 
+def get_each(db: sa.Engine, job_ids: Sequence[str]) -> list[Job]:
+    """These jobs, in this order. Raises UnknownJob for the first that is not there."""
+    with reading(db) as conn:
+        found = _found(conn, [job_id for job_id in job_ids if is_id(job_id)])
+    for job_id in job_ids:
+        if job_id not in found:
+            raise UnknownJob(job_id)
+    return [found[job_id] for job_id in job_ids]
+
+
 # Made once: making a statement takes longer than running it.
 _ONE = sa.select(*jobs.c).where(jobs.c.id == sa.bindparam("job_id"))
 
@@ -233,8 +243,13 @@ def copies_of(conn: sa.Connection, job_ids: Collection[str], engines: Collection
 
 
 def _in_order(conn: sa.Connection, ids: Sequence[str]) -> list[Job]:
+    found = _found(conn, ids)
+    return [found[job_id] for job_id in ids]
+
+
+def _found(conn: sa.Connection, ids: Sequence[str]) -> dict[str, Job]:
     found: dict[str, Job] = {}
     for i in range(0, len(ids), 500):
         rows = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(ids[i : i + 500])))
         found.update({row.id: from_row(row) for row in rows})
-    return [found[job_id] for job_id in ids]
+    return found

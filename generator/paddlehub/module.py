@@ -12,7 +12,7 @@ from generator import params, registry
 from generator.checkpoints.command_line import checkpoints_dir as default_dir
 from generator.device import Host, pick_device
 from generator.engines import loading
-from generator.images.decode import BadImage, decode_image
+from generator.images.decode import BadImage, read_picture
 from generator.images.encode import to_image
 from generator.output.metadata import encode_png
 from generator.paddlehub.arguments import described, signature
@@ -95,6 +95,8 @@ class Module:
 
     def _together(self, wanted: Plan, pictures: list[Params], number: int, files: Files) -> list[Made]:
         """The pictures of one group, in one batch."""
+        from generator.upscaler.model import as_asked
+
         rate = wanted.arguments.named["display_rate"]
         engine = self._engine(wanted, pictures[0])
         slots = [engine.open(one) for one in pictures]
@@ -116,7 +118,8 @@ class Module:
                 files.progress(number, [image for image, _ in last])
         finished = []
         for n, one in enumerate(pictures):
-            image = self._upscaled(last[n][0], one, self._device_of(wanted))
+            drawn, device = last[n][0], self._device_of(wanted)
+            image = as_asked(drawn, one, self._refused, device=device, checkpoints_dir=self._dir) or drawn
             png = encode_png(image, self.spec.engine, one, last[n][1])
             finished.append(Made(png, one.model_dump(), one.total_steps, frames[n]))
         files.progress(number, [one.picture for one in finished])
@@ -135,16 +138,8 @@ class Module:
         assert self._start is not None
         return self._start
 
-    def _upscaled(self, drawn: Image.Image, one: Params, device: str) -> Image.Image:
-        if one.upscale == 1:
-            return drawn
-        from generator.upscaler.model import NotUpscaled, upscale
-
-        try:
-            return upscale(drawn, one.upscale, one.upscaler, device=device, checkpoints_dir=self._dir)
-        except NotUpscaled as error:
-            self._say(f"{self.spec.name}: The picture is not upscaled: {error}")
-            return drawn
+    def _refused(self, why: Exception) -> None:
+        self._say(f"{self.spec.name}: The picture is not upscaled: {why}")
 
 
 def _opened(given: Any) -> Image.Image | None:
@@ -155,7 +150,4 @@ def _opened(given: Any) -> Image.Image | None:
         return given.convert("RGB")
     if not isinstance(given, str | Path):
         raise BadImage(f"init_image is a {type(given).__name__}; a file's path or a Pillow image is needed.")
-    try:
-        return decode_image(Path(given).read_bytes())
-    except OSError as error:
-        raise BadImage(f"Cannot read the picture {given}: {error.strerror}.") from None
+    return read_picture(str(given))

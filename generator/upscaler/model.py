@@ -34,6 +34,7 @@ from generator.device import Host
 from generator.images.convert import no_picture, to_tensor
 from generator.images.encode import to_image
 from generator.models.torchvision_operators import declare
+from generator.params import Params
 from generator.precision import Precision
 from generator.registry.rows import Checkpoint
 from generator.tiling import GRID, MAX_PX, TILE, blends, overlap_of, spans
@@ -268,3 +269,22 @@ def upscale(
     *_, last = upscale_steps(image, factor, name, device=device, checkpoints_dir=checkpoints_dir)
     assert last.image is not None
     return last.image
+
+
+def as_asked(
+    drawn: Image.Image | None,
+    params: Params,
+    refused: Callable[[NotUpscaled], object],
+    *,
+    device: str,
+    checkpoints_dir: str | Path,
+) -> Image.Image | None:
+    """A finished drawing as large as its `upscale` says; None where it stays as drawn. `refused` is told why, where it
+    could not be upscaled."""
+    if drawn is None or params.upscale == 1:
+        return None
+    try:
+        return upscale(drawn, params.upscale, params.upscaler, device=device, checkpoints_dir=checkpoints_dir)
+    except NotUpscaled as error:
+        refused(error)
+        return None
