@@ -27,7 +27,8 @@ CHROMIUM_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, no other test of this process can start an event loop of its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[playwright_api.Browser]:
     installed = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -96,8 +96,9 @@ def test_a_refinement_of_hidden_pictures_is_not_found(visits: Studio) -> None:
 def test_a_pair_is_dealt_once_to_each_voter(visits: Studio) -> None:
     studio = visits.opened()
     visits.draw("a red heart"), visits.draw("a red heart", SOMEBODY)
-    pair = vote.next_pair(studio, ANNA, vote.pool(studio))
+    dealer = vote.Dealer()
+    pair = dealer.next_pair(studio, ANNA)
     assert pair is not None
     vote.cast(studio, ANNA, pair[0].id, pair[1].id, "left")
-    assert vote.next_pair(studio, ANNA) is None and vote.given(studio, ANNA) == 1
-    assert vote.next_pair(studio, BEN) is not None and vote.given(studio, BEN) == 0
+    assert dealer.next_pair(studio, ANNA) is None and vote.given(studio, ANNA) == 1
+    assert dealer.next_pair(studio, BEN) is not None and vote.given(studio, BEN) == 0
