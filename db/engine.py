@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from db import clock_steps
 from db.errors import DatabaseTooNew, DatabaseUnavailable
 from db.schema import REVISION
 
@@ -38,6 +39,8 @@ def connect(url: str, *, busy_timeout_s: float = 15.0) -> sa.Engine:
         db = _postgresql(parsed, busy_timeout_s)
     try:
         _migrate(db)
+        with reading(db) as conn:
+            clock_steps.since_last(db, clock(conn))
     except BaseException:
         db.dispose()
         raise
@@ -63,6 +66,16 @@ def clock(conn: sa.Connection) -> float:
     if conn.dialect.name == "sqlite":
         return time.time()
     return float(conn.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
+
+
+# Clocks of one studio agree within so many s; what is further ahead was written before somebody set the clock back.
+AHEAD_S = 5.0
+
+
+def newest(conn: sa.Connection, column: sa.ColumnElement[str]) -> str | None:
+    """The id made last in a table, for `db.jobs.new_id` to count on from. column: its id."""
+    found: str | None = conn.scalar(sa.select(sa.func.max(column)))
+    return found
 
 
 def check(db: sa.Engine) -> None:

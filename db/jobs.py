@@ -94,17 +94,35 @@ def from_row(row: Any) -> Job:
 
 _id_lock = threading.Lock()
 _last_us = 0
+_STAMP = re.compile(r"[0-9a-f]{14}")
+_MAX_US = (1 << 56) - (1 << 40)  # what is beyond was made by no clock, and nothing must be counted on from there
 
 
-def new_id() -> str:
-    """26 characters that sort by time of making and cannot be guessed: 56 bits of µs, 48 random bits.
+def new_stamp(after: str | None = None) -> str:
+    """14 characters that sort in the order of making: µs since 1970, or a count on from what was made before.
 
-    Ids made by one process always sort in the order they were made.
+    after: a stamp or an id; what is made sorts behind it, and behind all that this process has made, so that a clock
+    which is set back disturbs no order (Kulkarni et al. 2014, "Logical physical clocks").
     """
     global _last_us
     with _id_lock:
-        _last_us = max(time.time_ns() // 1000, _last_us + 1)
-        return f"{_last_us:014x}{secrets.token_hex(6)}"
+        _last_us = max(time.time_ns() // 1000, _last_us + 1, microseconds(after) + 1)
+        return f"{_last_us:014x}"
+
+
+def new_id(after: str | None = None) -> str:
+    """26 characters that sort in the order of making and cannot be guessed: a stamp and 48 random bits.
+
+    after: as for `new_stamp`; the newest id of the table makes them sort so across processes as well.
+    """
+    return new_stamp(after) + secrets.token_hex(6)
+
+
+def microseconds(stamp: str | None) -> int:
+    """The number that a stamp, or the stamp in front of an id, stands for; 0 for what is neither."""
+    found = _STAMP.match(stamp or "")
+    us = 0 if found is None else int(found[0], 16)
+    return us if us < _MAX_US else 0
 
 
 def oldest_id(at: float) -> str:

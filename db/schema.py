@@ -1,4 +1,4 @@
-"""Tables of the queue. Times are UTC seconds since 1970 (float), ids are time-sortable text.
+"""Tables of the queue. Times are UTC seconds since 1970 (float), ids are text that sorts in the order of making.
 
 The tables as they are now; how an older database becomes this one is in `db/migrations/`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0005"
+REVISION = "0006"
 
 metadata = sa.MetaData()
 
@@ -45,6 +45,10 @@ jobs = sa.Table(
     sa.Column("finished_at", sa.Double),
     # Last, so that SQLite does not read through it to reach the other columns.
     sa.Column("history", sa.JSON, nullable=False),
+    # Added later, so behind it. turn: a stamp (see db/jobs.py), when it was claimed in the order of all stamps; what
+    # clocks say of it is started_at. lease_s: how long its lease is, so that one further ahead than that is found.
+    sa.Column("turn", sa.String(32)),
+    sa.Column("lease_s", sa.Double),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -53,7 +57,9 @@ jobs = sa.Table(
     sa.Index("ix_jobs_search", "id", "hidden", "state", "engine", "submitter", "prompt_search"),
     # The head of each submitter's line, and when each was last served.
     sa.Index("ix_jobs_line", "state", "submitter", sa.desc("priority"), "id"),
-    sa.Index("ix_jobs_served", "submitter", "started_at"),
+    sa.Index("ix_jobs_served", "submitter", "turn"),
+    # The newest turn of all.
+    sa.Index("ix_jobs_turn", "turn"),
     # What recent jobs of an engine have taken.
     sa.Index("ix_jobs_finished", "engine", "state", "finished_at"),
     # What was made from a job.
@@ -223,7 +229,8 @@ orders = sa.Table(
     sa.Index("ix_orders_created", "created_at"),
 )
 
-# Whom to tell when a job has ended. due_at: when to try next; NULL: told, or given up after so many tries.
+# Whom to tell when a job has ended. due_at: when to try next; NULL: told, or given up after so many tries. since: when
+# that wait began, so that a clock which is set back before it does not lengthen it.
 webhooks = sa.Table(
     "webhooks",
     metadata,
@@ -234,5 +241,6 @@ webhooks = sa.Table(
     sa.Column("due_at", sa.Double),
     sa.Column("told_at", sa.Double),
     sa.Column("error", sa.Text),
+    sa.Column("since", sa.Double),
     sa.Index("ix_webhooks_due", "due_at"),
 )

@@ -24,6 +24,13 @@ SWEPT_AT_ONCE = 200
 T = TypeVar("T")
 
 
+def awake() -> float:
+    """s on a clock that nobody sets, and that goes on, where the system has such a one, while a laptop's lid is closed:
+    what tells how long this executor was silent."""
+    lasting = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if lasting is None else time.clock_gettime(lasting)
+
+
 @dataclass
 class Context:
     """What all jobs of one executor share: who it is, where it reads and writes, what it logs to."""

@@ -4,14 +4,17 @@ from executors that fell silent. A step or a load that takes minutes loses no le
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 
 from db import queue
+from db.clock_steps import STEP_S
+from db.engine import clock, reading
 from db.errors import LeaseLost, StoreUnavailable
 from db.queue import workers
-from executor.context import DATABASE_DOWN, Context, sweep
+from executor.context import DATABASE_DOWN, Context, awake, sweep
 from executor.job import Work
 
 SWEEP_EVERY_S = 600.0
@@ -25,8 +28,11 @@ class Heartbeat(threading.Thread):
         super().__init__(name="heartbeat", daemon=True)
         self._context, self._held, self._status = context, held, status
         self._end = threading.Event()
-        self._said, self._said_at = "", 0.0
-        self._requeued_at = self._swept_at = 0.0
+        self._said, self._said_at = "", -math.inf
+        self._swept_at = -math.inf
+        # Where a clock was set just before this executor came, the others have had the time to renew their leases.
+        self._look_at = awake() + 2 * self._every_s
+        self._offset: float | None = None  # of the clock on the wall from the one that nobody sets
 
     def end(self) -> None:
         """No more beats; waits for the one in progress, a second at most."""
@@ -53,8 +59,7 @@ class Heartbeat(threading.Thread):
                 wait = every
 
     def _beat(self) -> None:
-        # Wall-clock time: what passes while a laptop's lid is closed counts against leases.
-        context, settings, now = self._context, self._context.settings, time.time()
+        context, settings, now = self._context, self._context.settings, awake()
         silent_s = min(settings.heartbeat_s, settings.lease_s / 4)
         for work in self._held():
             step, at = work.reported
@@ -64,8 +69,11 @@ class Heartbeat(threading.Thread):
         if status != self._said or now - self._said_at >= settings.heartbeat_s:
             workers.beat(context.db, context.worker_id, status)
             self._said, self._said_at = status, now
-        if now - self._requeued_at >= min(5.0, settings.lease_s / 4):
-            self._requeued_at = now
+        if self._clock_was_set():
+            # Leases are renewed by the new clock before any is found to have lapsed by it.
+            self._look_at = awake() + settings.lease_s
+        if now >= self._look_at:
+            self._look_at = now + self._every_s
             lapsed = queue.requeue_expired(context.db)
             if lapsed:
                 context.event("requeued", logging.WARNING, jobs=lapsed)
@@ -75,6 +83,18 @@ class Heartbeat(threading.Thread):
                 sweep(context)
             except StoreUnavailable:
                 return  # tried again next time
+
+    @property
+    def _every_s(self) -> float:
+        """How often it is looked for executors that fell silent."""
+        return min(5.0, self._context.settings.lease_s / 4)
+
+    def _clock_was_set(self) -> bool:
+        """Whether the database's clock has made a step since the last beat, in either direction."""
+        with reading(self._context.db) as conn:
+            offset = clock(conn) - time.monotonic()
+        before, self._offset = self._offset, offset
+        return before is not None and abs(offset - before) > STEP_S
 
     def _report(self, work: Work, now: float) -> None:
         step = work.step
@@ -87,6 +107,7 @@ class Heartbeat(threading.Thread):
                 score=work.score,
                 steps_per_s=work.steps_per_s,
                 history=list(work.history),
+                ran_s=work.ran_s,
                 lease_s=self._context.settings.lease_s,
             )
         except LeaseLost:

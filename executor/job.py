@@ -22,7 +22,7 @@ from db import artefacts, queue
 from db.artefacts import sources
 from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
-from executor.context import DATABASE_DOWN, Context
+from executor.context import DATABASE_DOWN, Context, awake
 from executor.engines import EngineKey
 from executor.outputs import TYPES, File, Files
 from generator.checkpoints.store import upscaler_file
@@ -61,8 +61,8 @@ class Work:
         self.cancel = self.lost = False
         self.broken: tuple[str, str] | None = None
         self.ended = threading.Event()
-        self.reported = (-1, time.time())  # step and wall-clock time of the last heartbeat
-        self._state_at = time.monotonic()
+        self.reported = (-1, awake())  # step of the last heartbeat, and when that was
+        self._claimed_at = self._state_at = time.monotonic()
         self._preview_at = self._logged_at = 0.0
         self._step_times: deque[float] = deque(maxlen=20)
         self._files: Files | None = None
@@ -83,6 +83,11 @@ class Work:
     def steps_per_s(self) -> float | None:
         times = self._step_times
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
+
+    @property
+    def ran_s(self) -> float:
+        """s since it was claimed, whatever the clock on the wall was set to meanwhile."""
+        return time.monotonic() - self._claimed_at
 
     # Called by the main loop
 
@@ -269,7 +274,7 @@ class Work:
 
     def _keep_lease(self) -> None:
         """After a pause (a laptop's lid) the job may be somebody else's already: ask before writing."""
-        if time.time() - self.reported[1] > self.context.settings.lease_s / 2:
+        if awake() - self.reported[1] > self.context.settings.lease_s / 2:
             self._hold()
 
     def _save(self, file: File) -> None:
@@ -322,7 +327,7 @@ class Work:
         """Raises LeaseLost unless the job is still this executor's; its lease is renewed."""
         if self.lost:
             raise LeaseLost(self.job.id, self.context.worker_id)
-        now = time.time()
+        now = awake()
         self.context.retry(
             lambda: queue.heartbeat(
                 self.context.db,
@@ -331,6 +336,7 @@ class Work:
                 step=self.step,
                 score=self.score,
                 history=list(self.history),
+                ran_s=self.ran_s,
                 lease_s=self.context.settings.lease_s,
             )
         )

@@ -107,8 +107,8 @@ def result_of(document: bytes) -> dict[str, Any]:
 
 
 def taken(job: Job) -> float:
-    """Seconds from the start of the last attempt to now or the end."""
-    return (job.finished_at or time.time()) - (job.started_at or job.created_at)
+    """Seconds from the start of the last attempt to now or the end; 0 where the clock was set back meanwhile."""
+    return max((job.finished_at or time.time()) - (job.started_at or job.created_at), 0.0)
 
 
 def duration(seconds: float) -> str:

@@ -147,11 +147,14 @@ class _Writer:
         """The pictures, PAGE at a time, newest first; never an empty page."""
         before: str | None = None
         while True:
-            found = listing.list_jobs(
-                self.db, before_id=before, limit=PAGE, states=[State.SUCCEEDED], without=self.wanted.without
+            page = listing.list_jobs(
+                self.db,
+                before_id=before,
+                limit=PAGE,
+                states=[State.SUCCEEDED],
+                without=self.wanted.without,
+                since=self.wanted.since,
             )
-            since = self.wanted.since
-            page = [job for job in found if since is None or job.created_at >= since]
             if page:
                 yield page
             if len(page) < PAGE:
@@ -204,7 +207,7 @@ class _Writer:
             "by": names.get(job.submitter),
             "made_from": job.parent_id,
             "asked_at": job.created_at,
-            "took_s": round((job.finished_at or 0) - (job.started_at or 0), 3),
+            "took_s": round(max((job.finished_at or 0) - (job.started_at or 0), 0.0), 3),
             "params": job.params,
         }
 

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
-from db.jobs import Job, State, check_transition, from_row
-from db.queue.fair_order import heads
+from db.jobs import Job, State, check_transition, from_row, new_stamp
+from db.queue.fair_order import heads, newest_stamp
+from db.queue.transitions import earlier
 from db.rules import host_rules
 from db.schema import events as events_table
 from db.schema import jobs
@@ -42,7 +43,7 @@ def claim(
     with writing(db) as conn:
         if host_rules.paused(conn):
             return taken
-        now = clock(conn)
+        now, newest = clock(conn), newest_stamp(conn)
         passed: set[str] = set()
         while len(taken) < limit:
             alone = batch_key is None
@@ -58,8 +59,9 @@ def claim(
             for head in line:
                 if head.priority < line[0].priority:
                     break
-                # A µs apart, so that turns taken in one claim keep their order.
-                job = _claim_one(conn, head.id, worker_id, now + 1e-6 * len(taken), lease_s)
+                # Stamps count up, so that turns taken in one claim keep their order.
+                values = {"turn": new_stamp(newest), "started_at": now, "lease_s": lease_s}
+                job = _claim_one(conn, head.id, values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
                 if job is None:
                     passed.add(head.id)
                 else:
@@ -73,10 +75,10 @@ def claim(
     return taken
 
 
-def _claim_one(conn: sa.Connection, job_id: str, worker_id: str, now: float, lease_s: float) -> Job | None:
+def _claim_one(conn: sa.Connection, job_id: str, values: dict[str, Any]) -> Job | None:
     check_transition(State.QUEUED, State.RUNNING)
-    values = {"wanted": job_id, "worker_id": worker_id, "started_at": now, "lease_expires_at": now + lease_s}
-    row = conn.execute(_claim_statement(), values).one_or_none()
+    bound = {f"new_{name}": value for name, value in values.items()}
+    row = conn.execute(_claim_statement(), {"wanted": job_id} | bound).one_or_none()
     return None if row is None else from_row(row)
 
 
@@ -89,5 +91,8 @@ def _claim_statement() -> sa.Executable:
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    taken: dict[str, Any] = {name: sa.bindparam(name) for name in ("worker_id", "started_at", "lease_expires_at")}
+    names = ("worker_id", "started_at", "turn", "lease_expires_at", "lease_s")
+    taken: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
+    # Where the clock was set back meanwhile the job was asked for by now at the latest: no wait is negative.
+    taken["created_at"] = earlier(jobs.c.created_at, taken["started_at"])
     return sa.update(jobs).where(jobs.c.id == free).values(state=State.RUNNING, **taken).returning(*jobs.c)

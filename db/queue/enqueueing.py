@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock, writing
+from db.engine import AHEAD_S, clock, writing
 from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.queue.fair_order import newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
 from db.rules import host_rules
@@ -95,6 +96,7 @@ _SINCE_OF = sa.select(sa.func.count()).where(
     jobs.c.submitter == sa.bindparam("submitter"),
     jobs.c.id > sa.bindparam("first_id"),
     jobs.c.created_at > sa.bindparam("since"),
+    jobs.c.created_at <= sa.bindparam("until"),
     sa.or_(jobs.c.state != State.CANCELLED, jobs.c.started_at.is_not(None)),
 )
 
@@ -132,10 +134,10 @@ def add(
             raise UnknownJob(parent_id)
         if hidden:
             raise SourceHidden
-    now = clock(conn)
+    now, newest = clock(conn), newest_stamp(conn)
     made = [
         Job(
-            id=new_id(),
+            id=new_id(after=newest),
             engine=new.engine,
             checkpoint=new.checkpoint,
             batch_key=new.batch_key,
@@ -181,9 +183,11 @@ def _check_room(conn: sa.Connection, submitter: str, limit: int | None, wanted: 
 def _check_hour(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
     if limit is None:
         return
-    since = clock(conn) - HOUR_S
-    # Ids tell the time of the machine that made them, which may be a little off.
-    values = {"submitter": submitter, "since": since, "first_id": oldest_id(since - HOUR_S)}
+    now = clock(conn)
+    since = now - HOUR_S
+    # Ids tell the time of the machine that made them, which may be a little off. What seems to be asked for later than
+    # now was before the clock was set back: nobody is refused for as long as it was.
+    values = {"submitter": submitter, "since": since, "until": now + AHEAD_S, "first_id": oldest_id(since - HOUR_S)}
     made = conn.scalar(_SINCE_OF, values) or 0
     if made + wanted > limit:
         raise TooManyThisHour(limit, wanted=wanted, made=made)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading
+from db.engine import AHEAD_S, clock, reading
 from db.errors import UnknownJob
-from db.jobs import Job, State, from_row, oldest_id
-from db.queue.fair_order import last_served, line_in_order
+from db.jobs import Job, State, from_row, microseconds, oldest_id
+from db.queue.fair_order import last_served, line_in_order, newest_stamp
 from db.queue.simulation import Lane, Pace, Waiting, fit, play
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
@@ -63,7 +63,7 @@ def places(
         wanted = {job_id for job_id, state in states.items() if state == State.QUEUED}
         if not wanted:
             return found
-        line = [Waiting(*row) for row in line_in_order(conn)]
+        line = _line(conn)
         positions = {job.id: n for n, job in enumerate(line, start=1) if job.id in wanted}
         workers = [] if host_rules.paused(conn) else alive(conn, within_s)
         waits = _waits(conn, line, workers, {job_id: line[n - 1] for job_id, n in positions.items()})
@@ -77,11 +77,23 @@ def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, 
     """
     if host_rules.paused(conn):
         return {}
-    workers, now = alive(conn, within_s), clock(conn)
+    workers, line, now = alive(conn, within_s), _line(conn), _now(conn)
     # They take a place and no time, so that one does not make the others wait.
     ask = {name: Waiting(name, name, name, 0, f"newcomer:{name}", 0, now) for one in workers for name in one.engines}
-    waits = _waits(conn, [*(Waiting(*row) for row in line_in_order(conn)), *ask.values()], workers, ask)
+    waits = _waits(conn, [*line, *ask.values()], workers, ask)
     return {name: max(wait, 0.0) for name, wait in waits.items()}
+
+
+def _line(conn: sa.Connection) -> list[Waiting]:
+    return [
+        Waiting(r.id, r.engine, r.batch_key, r.total_steps, r.submitter, r.priority, microseconds(r.id) / 1e6)
+        for r in line_in_order(conn)
+    ]
+
+
+def _now(conn: sa.Connection) -> float:
+    """Now as stamps tell it, in s: they may be ahead of the clock, where it was set back."""
+    return max(clock(conn), microseconds(newest_stamp(conn)) / 1e6)
 
 
 # Made once: making a statement takes longer than running it.
@@ -116,8 +128,8 @@ def _waits(
     paces |= {engine: usual for engine in engines if engine not in paces}
     now = clock(conn)
     lanes = [_lane(worker, running, paces, now) for worker in workers]
-    last = last_served(conn, sorted({job.submitter for job in line}))
-    starts = play(line, lanes, paces, known, last, now)
+    last = {who: us / 1e6 for who, us in last_served(conn, sorted({job.submitter for job in line})).items()}
+    starts = play(line, lanes, paces, known, last, _now(conn))
     (requests, size), ahead = _newcomers(conn, now), _ahead_of_own(line)
     waits = {}
     for job_id, (wait, before) in starts.items():
@@ -148,7 +160,7 @@ def _lane(worker: Worker, running: list[Job], paces: dict[str, Pace], now: float
             step = job.step + max(now - worker.beat_at, 0.0) * job.steps_per_s
         else:
             alone = pace.alone
-            step = (now - (job.started_at or now)) / pace.of(len(here))
+            step = max(now - (job.started_at or now), 0.0) / pace.of(len(here))
         lane.take(job.batch_key, max(job.total_steps - step, 0.0), Pace(alone, pace.share))
     return lane
 
@@ -157,7 +169,9 @@ def _newcomers(conn: sa.Connection, now: float) -> tuple[float, float]:
     """Visitors a second who ask for something, and how many jobs each asks for."""
     row = conn.execute(
         sa.select(sa.func.count(), sa.func.count(sa.distinct(jobs.c.submitter))).where(
-            jobs.c.id > oldest_id(now - NEWCOMERS_S)
+            jobs.c.id > oldest_id(now - NEWCOMERS_S),
+            # Ids are ahead of a clock that was set back: of those that are, only the ones of this time.
+            jobs.c.created_at.between(now - NEWCOMERS_S, now + AHEAD_S),
         )
     ).one()
     return row[1] / NEWCOMERS_S, row[0] / max(row[1], 1)
@@ -165,12 +179,15 @@ def _newcomers(conn: sa.Connection, now: float) -> tuple[float, float]:
 
 def _pace(conn: sa.Connection, engine: str, workers: list[Worker], running: list[Job]) -> Pace | None:
     """What a step has taken in the last RECENT_JOBS of the engine that succeeded, beside how many others."""
-    rows = conn.execute(
+    newest = (
         sa.select(jobs.c.worker_id, jobs.c.started_at, jobs.c.finished_at, jobs.c.total_steps)
         .where(jobs.c.engine == engine, jobs.c.state == State.SUCCEEDED)
         .order_by(jobs.c.finished_at.desc())
         .limit(RECENT_JOBS)
-    ).all()
+    )
+    # What ended later than now did so before the clock was set back: it counts where nothing has ended since.
+    until = jobs.c.finished_at <= clock(conn) + AHEAD_S
+    rows = conn.execute(newest.where(until)).all() or conn.execute(newest).all()
     if not rows:
         return None
     capacity = {worker.id: worker.places for worker in workers}

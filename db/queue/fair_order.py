@@ -2,9 +2,10 @@
 
 Every submitter has a line of waiting jobs (highest priority first, then oldest). Among the heads of all
 lines the highest priority goes first, and between equals the submitter who has been ready for longest:
-since their last job was claimed, or since the head of their line was enqueued, whichever is later. So
-lines take turns, a newcomer waits for one job of each other line at most, and nobody is passed over for
-ever. (Round robin over active flows: Nagle, "On packet switches with infinite storage", RFC 970, 1985.)
+since their last job was claimed, or since the head of their line was enqueued, whichever is later. Both
+are stamps (see db/jobs.py), which count on when a clock is set back. So lines take turns, a newcomer
+waits for one job of each other line at most, and nobody is passed over for ever. (Round robin over active
+flows: Nagle, "On packet switches with infinite storage", RFC 970, 1985.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.jobs import State
+from db.jobs import State, microseconds
 from db.schema import jobs
 
 # An executor fills its places with jobs of the batch that runs for so long, then with whose turn it is.
@@ -75,15 +76,26 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
         sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
     )
     earlier = jobs.alias("earlier")
-    served = sa.select(sa.func.max(earlier.c.started_at)).where(earlier.c.submitter == line.c.submitter)
+    served = sa.select(sa.func.max(earlier.c.turn)).where(earlier.c.submitter == line.c.submitter)
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
-    ready = sa.case((turn.c.served > jobs.c.created_at, turn.c.served), else_=jobs.c.created_at)
+    ready = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
     return (
         sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key)
         .join_from(turn, jobs, jobs.c.id == turn.c.id)
         .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
         .limit(sa.bindparam("at_most"))
     )
+
+
+# Two looks at the ends of indexes; in one statement, max() of two columns would read the whole table.
+_NEWEST = sa.select(
+    sa.select(sa.func.max(jobs.c.id)).scalar_subquery(), sa.select(sa.func.max(jobs.c.turn)).scalar_subquery()
+)
+
+
+def newest_stamp(conn: sa.Connection) -> str | None:
+    """The last stamp there is, of a job that came or of one that was claimed: the next one counts on from it."""
+    return max((stamp for stamp in conn.execute(_NEWEST).one() if stamp is not None), default=None)
 
 
 def service_order(conn: sa.Connection) -> Iterator[str]:
@@ -94,43 +106,43 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
 # What is known of a job that waits; made once, since making a statement takes longer than running it.
 _LINE = (
     sa.select(*(jobs.c[name] for name in ("id", "engine", "batch_key", "total_steps", "submitter", "priority")))
-    .add_columns(jobs.c.created_at)
     .where(jobs.c.state == State.QUEUED)
     .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
 )
 
 
 def line_in_order(conn: sa.Connection) -> Iterator[Any]:
-    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority, created_at)."""
+    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority)."""
     rows = conn.execute(_LINE).all()
     lines: dict[str, deque[Any]] = defaultdict(deque)
     for row in rows:
         lines[row.submitter].append(row)
     served = last_served(conn, list(lines))
     ready = [
-        (-line[0].priority, max(line[0].created_at, served.get(who, 0.0)), line[0].id, who)
+        (-line[0].priority, max(microseconds(line[0].id), served.get(who, 0)), line[0].id, who)
         for who, line in lines.items()
     ]
     heapq.heapify(ready)
-    # Turns taken in this look ahead count up from a time later than any in the table.
-    now = max((entry[1] for entry in ready), default=0.0)
+    # Turns taken in this look ahead count up from a stamp later than any in the table.
+    now = max((entry[1] for entry in ready), default=0)
     while ready:
         who = heapq.heappop(ready)[-1]
-        now += 1.0
+        now += 1
         yield lines[who].popleft()
         if lines[who]:
             head = lines[who][0]
             heapq.heappush(ready, (-head.priority, now, head.id, who))
 
 
-def last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, float]:
-    """When a job of each of these submitters was last claimed, UTC s; those never served are left out."""
-    served: dict[str, float] = {}
+def last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, int]:
+    """When a job of each of these submitters was last claimed, as `microseconds` of its turn; those never served are
+    left out."""
+    served: dict[str, int] = {}
     for i in range(0, len(submitters), 500):
         rows = conn.execute(
-            sa.select(jobs.c.submitter, sa.func.max(jobs.c.started_at))
-            .where(jobs.c.submitter.in_(submitters[i : i + 500]), jobs.c.started_at.is_not(None))
+            sa.select(jobs.c.submitter, sa.func.max(jobs.c.turn))
+            .where(jobs.c.submitter.in_(submitters[i : i + 500]), jobs.c.turn.is_not(None))
             .group_by(jobs.c.submitter)
         )
-        served.update({who: at for who, at in rows})
+        served.update({who: microseconds(turn) for who, turn in rows})
     return served

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading
+from db.engine import AHEAD_S, clock, reading
 from db.jobs import ENDED, State
 from db.queue.estimate import newcomer_waits
 from db.queue.workers import Worker, alive
@@ -91,7 +91,11 @@ def _recent(conn: sa.Connection, engines: Collection[str], since: float) -> dict
     columns = (jobs.c.engine, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at)
     newest = [
         sa.select(*columns)
-        .where(jobs.c.engine == engine, jobs.c.state == State.SUCCEEDED, jobs.c.finished_at >= since)
+        .where(
+            jobs.c.engine == engine,
+            jobs.c.state == State.SUCCEEDED,
+            jobs.c.finished_at.between(since, since + RECENT_S + AHEAD_S),
+        )
         .order_by(jobs.c.finished_at.desc())
         .limit(MAX_RECENT)
         .subquery()

@@ -65,12 +65,14 @@ def list_jobs(
     submitter: str | None = None,
     search: str | None = None,
     without: Collection[str] = (),
+    since: float | None = None,
     include_hidden: bool = False,
     only_hidden: bool = False,
 ) -> list[Job]:
     """Up to `limit` jobs, newest first, older than `before_id`: pass the last id of one page to get the next.
 
     search: a part of the prompt, whatever its case and spacing. without: engines whose jobs are left out.
+    since: those asked for at this time in UTC s or later.
     A page costs the same at the end of 100,000 jobs as at the start; a search that finds nothing reads one narrow
     index to its end.
     """
@@ -83,6 +85,7 @@ def list_jobs(
             submitter=submitter,
             search=search,
             without=without,
+            since=since,
             include_hidden=include_hidden,
             only_hidden=only_hidden,
         )
@@ -98,6 +101,7 @@ def page_query(
     submitter: str | None = None,
     search: str | None = None,
     without: Collection[str] = (),
+    since: float | None = None,
     include_hidden: bool = False,
     only_hidden: bool = False,
 ) -> sa.Select[Any]:
@@ -107,6 +111,8 @@ def page_query(
         page = page.where(jobs.c.id < before_id)
     if without:
         page = page.where(_plain(jobs.c.engine).not_in(sorted(without)))
+    if since is not None:
+        page = page.where(jobs.c.created_at >= since)
     of = [
         (column, value)
         for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
@@ -167,7 +173,7 @@ def running_jobs(db: sa.Engine) -> list[Job]:
     """All running jobs, the one that started first at the top."""
     with reading(db) as conn:
         rows = conn.execute(
-            sa.select(*jobs.c).where(jobs.c.state == State.RUNNING).order_by(jobs.c.started_at, jobs.c.id)
+            sa.select(*jobs.c).where(jobs.c.state == State.RUNNING).order_by(jobs.c.turn, jobs.c.id)
         ).all()
     return [from_row(row) for row in rows]
 

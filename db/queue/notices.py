@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db.engine import AHEAD_S, clock, reading, writing
 from db.jobs import ENDED
 from db.schema import jobs, webhooks
 
@@ -28,7 +28,12 @@ class Notice:
 _DUE = (
     sa.select(webhooks.c.job_id)
     .join(jobs, jobs.c.id == webhooks.c.job_id)
-    .where(webhooks.c.due_at <= sa.bindparam("now"), jobs.c.state.in_(ENDED))
+    .where(
+        # Also where the clock was set back before the wait began: it is not as long as that.
+        webhooks.c.due_at.is_not(None),
+        sa.or_(webhooks.c.due_at <= sa.bindparam("now"), webhooks.c.since > sa.bindparam("ahead")),
+        jobs.c.state.in_(ENDED),
+    )
     .order_by(webhooks.c.due_at)
     .limit(sa.bindparam("at_most"))
 )
@@ -38,16 +43,17 @@ _TAKEN = _DUE.with_for_update(skip_locked=True, of=webhooks)
 def due(db: sa.Engine, *, limit: int, held_s: float) -> list[Notice]:
     """Take up to `limit` notices that are due; nobody else gets them for `held_s`."""
     with reading(db) as conn:
-        if not conn.execute(_DUE, {"now": clock(conn), "at_most": 1}).first():
+        now = clock(conn)
+        if not conn.execute(_DUE, {"now": now, "ahead": now + AHEAD_S, "at_most": 1}).first():
             return []
     taken = []
     with writing(db) as conn:
         now = clock(conn)
-        for job_id in conn.scalars(_TAKEN, {"now": now, "at_most": limit}).all():
+        for job_id in conn.scalars(_TAKEN, {"now": now, "ahead": now + AHEAD_S, "at_most": limit}).all():
             row = conn.execute(
                 sa.update(webhooks)
                 .where(webhooks.c.job_id == job_id)
-                .values(due_at=now + held_s)
+                .values(due_at=now + held_s, since=now)
                 .returning(*webhooks.c)
             ).one()
             taken.append(Notice(row.job_id, row.url, row.secret, row.tries))
@@ -65,6 +71,7 @@ def not_told(db: sa.Engine, notice: Notice, error: str, *, again: bool = True) -
     """It was not heard: it is tried again later, unless it was tried often enough or `again` says that it is no use."""
     with writing(db) as conn:
         wait = BACKOFF_S[notice.tries] if again and notice.tries < len(BACKOFF_S) else None
-        due_at = None if wait is None else clock(conn) + wait
-        values = {"tries": notice.tries + 1, "due_at": due_at, "error": error[:500]}
+        now = clock(conn)
+        due_at = None if wait is None else now + wait
+        values = {"tries": notice.tries + 1, "due_at": due_at, "since": now, "error": error[:500]}
         conn.execute(sa.update(webhooks).where(webhooks.c.job_id == notice.job_id).values(**values))

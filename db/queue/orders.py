@@ -57,7 +57,7 @@ def check_new(conn: sa.Connection, submitter: str, order: Order) -> None:
         return
     check_text("idempotency key", order.key, MAX_KEY_LENGTH)
     found = sa.select(orders).where(orders.c.submitter == submitter, orders.c.key == order.key)
-    row = conn.execute(found.where(orders.c.created_at > clock(conn) - KEPT_S)).one_or_none()
+    row = conn.execute(found.where(sa.not_(_outlived(clock(conn))))).one_or_none()
     if row is None:
         return
     if row.fingerprint != order.fingerprint:
@@ -71,11 +71,16 @@ def remember(conn: sa.Connection, submitter: str, order: Order, made: Sequence[J
     """Note the jobs of an order in the transaction that queues them."""
     now = clock(conn)
     if order.key is not None:
-        conn.execute(sa.delete(orders).where(orders.c.created_at <= now - KEPT_S))
+        conn.execute(sa.delete(orders).where(_outlived(now)))
         row = {"submitter": submitter, "key": order.key, "fingerprint": order.fingerprint, "created_at": now}
         conn.execute(sa.insert(orders).values(**row, job_ids=[job.id for job in made]))
     if order.webhook is not None:
-        hook = {"url": order.webhook.url, "secret": order.webhook.secret, "tries": 0, "due_at": now}
+        hook = {"url": order.webhook.url, "secret": order.webhook.secret, "tries": 0, "due_at": now, "since": now}
         conn.execute(sa.insert(webhooks), [{"job_id": job.id, **hook} for job in made])
     if order.note is not None:
         order.note([job.id for job in made])
+
+
+def _outlived(now: float) -> sa.ColumnElement[bool]:
+    """Made too long ago, or so far ahead that the clock must have been wrong then: kept on until that day otherwise."""
+    return sa.or_(orders.c.created_at <= now - KEPT_S, orders.c.created_at >= now + KEPT_S)

@@ -51,7 +51,7 @@ class Waiting:
     steps: int
     submitter: str
     priority: int = 0
-    created_at: float = 0.0
+    arrived: float = 0.0  # by its stamp, in s: what turns are told by
 
 
 @dataclass
@@ -98,7 +98,7 @@ class _Lines:
             self.waiting[job.submitter][job.batch_key].append((n, job))
 
     def first(self, engines: Collection[str], batch_key: str | None, at: float) -> Waiting | None:
-        """Takes the job whose turn it is, of these engines and of one batch or of any. at: now, in UTC s."""
+        """Takes the job whose turn it is, of these engines and of one batch or of any. at: now, as stamps tell it."""
         best: tuple[float, float, str] | None = None
         chosen: Waiting | None = None
         for submitter, keys in self.waiting.items():
@@ -107,7 +107,7 @@ class _Lines:
             if not fit_:
                 continue
             _, job = min(fit_, key=lambda head: (-head[1].priority, head[0]))
-            turn = -job.priority, max(job.created_at, self.served.get(submitter, -math.inf)), job.id
+            turn = -job.priority, max(job.arrived, self.served.get(submitter, -math.inf)), job.id
             if best is None or turn < best:
                 best, chosen = turn, job
         if chosen is not None:
@@ -133,7 +133,8 @@ def play(
 ) -> dict[str, tuple[float, int]]:
     """When each of the wanted jobs starts, and how many start before it; those no lane serves are left out.
 
-    line: all that wait, each visitor's in order. served: when each visitor was last served; at: now, both in UTC s.
+    line: all that wait, each visitor's in order. served: when each visitor was last served; at: now; both in s, as
+    stamps tell it.
     """
     waiting, starts, open_ = _Lines(line, served or {}), {}, set(wanted)
     now, started = 0.0, 0

@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db import clock_steps
+from db.engine import AHEAD_S, clock, reading, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
 from db.jobs import Job, State, check_transition, finite, from_row, thin
 from db.schema import events, jobs
@@ -26,11 +27,14 @@ def heartbeat(
     score: float | None = None,
     steps_per_s: float | None = None,
     history: Sequence[Sequence[float]] | None = None,
+    ran_s: float | None = None,
     lease_s: float,
 ) -> bool:
     """Report progress and renew the lease; True if the job is to be cancelled.
 
-    history: the whole score curve so far, [[step, score], ...]; kept at 200 points. Raises LeaseLost.
+    history: the whole score curve so far, [[step, score], ...]; kept at 200 points. ran_s: for how long the job has run
+    by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. Raises
+    LeaseLost.
     """
     values: dict[str, Any] = {"step": step}
     if score is not None:
@@ -40,7 +44,10 @@ def heartbeat(
     if history is not None:
         values["history"] = thin(history)
     with writing(db) as conn:
-        values["lease_expires_at"] = clock(conn) + lease_s
+        now = clock(conn)
+        values |= {"lease_expires_at": now + lease_s, "lease_s": lease_s}
+        if ran_s is not None:
+            values["started_at"] = now - ran_s
         statement = _update(State.RUNNING, frozenset(values), True)
         row = conn.execute(statement, _bound(job_id, values, worker_id)).one_or_none()
     if row is None:
@@ -143,22 +150,30 @@ def to_front(db: sa.Engine, job_id: str) -> Job:
 def requeue_expired(db: sa.Engine) -> int:
     """Take every job whose executor fell silent from it; returns how many there were.
 
-    It waits again (attempt + 1); after max_attempts it fails with the reason; one to be cancelled is.
+    It waits again (attempt + 1); after max_attempts it fails with the reason; one to be cancelled is. Where a lease is
+    further ahead than it is long, the clock was set back: that job waits again as well, at no cost to its attempts.
+    Where the clock has jumped ahead, nobody was silent for that long: a lease counts again once there was the time to
+    renew it.
     """
-    lapsed = sa.and_(jobs.c.state == State.RUNNING, jobs.c.lease_expires_at < sa.bindparam("now"))
     with reading(db) as conn:
-        if conn.scalar(sa.select(jobs.c.id).where(lapsed).limit(1), {"now": clock(conn)}) is None:
+        now = clock(conn)
+        since_step_s = clock_steps.since_last(db, now)
+        if conn.scalar(sa.select(jobs.c.id).where(_lapsed(since_step_s)).limit(1), _at(now, since_step_s)) is None:
             return 0
     with writing(db) as conn:
         now = clock(conn)
+        since_step_s = clock_steps.since_last(db, now)
         rows = conn.execute(
-            sa.select(*jobs.c).where(lapsed).order_by(jobs.c.id).with_for_update(skip_locked=True),
-            {"now": now},
+            sa.select(*jobs.c).where(_lapsed(since_step_s)).order_by(jobs.c.id).with_for_update(skip_locked=True),
+            _at(now, since_step_s),
         ).all()
         for job in map(from_row, rows):
             lost = f"Executor {job.worker_id} fell silent at step {job.step} of attempt {job.attempt}"
             if job.cancel_requested:
                 _move(conn, job.id, State.RUNNING, State.CANCELLED, {"finished_at": now}, detail=lost)
+            elif (job.lease_expires_at or 0.0) > now:
+                detail = f"{lost}, or the clock was set back"
+                _move(conn, job.id, State.RUNNING, State.QUEUED, _FREE, event="lease_expired", detail=detail)
             elif job.attempt >= job.max_attempts:
                 reason = f"{lost}, the last of {job.max_attempts} attempts; it may have run out of memory."
                 values = {"error_kind": "executor_lost", "error": reason, "finished_at": now}
@@ -169,8 +184,28 @@ def requeue_expired(db: sa.Engine) -> int:
     return len(rows)
 
 
+def _lapsed(since_step_s: float | None) -> sa.ColumnElement[bool]:
+    """Whether a job's lease is over. since_step_s: for how long the clock has gone evenly since it jumped; None: it has
+    not jumped."""
+    now = sa.bindparam("now", type_=sa.Double)
+    silent = jobs.c.lease_expires_at < now
+    if since_step_s is not None:
+        silent &= sa.func.coalesce(jobs.c.lease_s, OLD_LEASE_S) < sa.bindparam("since_step_s", type_=sa.Double)
+    ahead = jobs.c.lease_expires_at > now + sa.func.coalesce(jobs.c.lease_s, OLD_LEASE_S) + AHEAD_S
+    return sa.and_(jobs.c.state == State.RUNNING, sa.or_(silent, ahead))
+
+
+def _at(now: float, since_step_s: float | None) -> dict[str, float]:
+    return {"now": now} if since_step_s is None else {"now": now, "since_step_s": since_step_s}
+
+
+OLD_LEASE_S = 3600.0  # of a job that was claimed before leases were kept with their length: longer than any was
+
 # A job that waits belongs to nobody and has not taken a turn.
-_FREE: dict[str, Any] = {"worker_id": None, "lease_expires_at": None, "started_at": None, "steps_per_s": None}
+_FREE: dict[str, Any] = {
+    **{"worker_id": None, "lease_expires_at": None, "lease_s": None},
+    **{"started_at": None, "turn": None, "steps_per_s": None},
+}
 
 
 def check_held(conn: sa.Connection, job_id: str, worker_id: str, *, keep: bool = False) -> None:
@@ -238,12 +273,29 @@ def _update(source: State, columns: frozenset[str], by_worker: bool) -> Any:
     if "step" in new:
         # No step given means all of them.
         new["step"] = sa.func.coalesce(new["step"], jobs.c.total_steps)
+    if "finished_at" in new:
+        # Never before it started, whatever the clock was set to meanwhile: no job takes less than nothing.
+        new["finished_at"] = later(sa.func.coalesce(jobs.c.started_at, jobs.c.created_at), new["finished_at"])
+    if "started_at" in new and "state" not in new:  # a heartbeat's
+        set_ = sa.func.abs(jobs.c.started_at - new["started_at"]) > AHEAD_S
+        new["started_at"] = sa.case((set_, new["started_at"]), else_=jobs.c.started_at)
+        new["created_at"] = earlier(jobs.c.created_at, new["started_at"])
     return sa.update(jobs).where(*guard).values(new).returning(*jobs.c)
 
 
 def _bound(job_id: str, values: Mapping[str, Any], worker_id: str | None) -> dict[str, Any]:
     bound = {"wanted": job_id} | {f"new_{name}": value for name, value in values.items()}
     return bound if worker_id is None else bound | {"holder": worker_id}
+
+
+def earlier(one: sa.ColumnElement[float], other: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+    """The earlier of two times."""
+    return sa.case((one < other, one), else_=other)
+
+
+def later(one: sa.ColumnElement[float], other: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+    """The later of two times."""
+    return sa.case((one > other, one), else_=other)
 
 
 _NOTE = sa.insert(events)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db.engine import AHEAD_S, clock, reading, writing
 from db.schema import workers
 
 
@@ -81,10 +81,12 @@ def live(db: sa.Engine, within_s: float = 30.0) -> list[Worker]:
 
 
 def alive(conn: sa.Connection, within_s: float) -> list[Worker]:
-    """As `live`, inside the caller's transaction."""
+    """As `live`, inside the caller's transaction. One heard of later than now was heard of before the clock was set
+    back: it is there if it is heard of again."""
+    now = clock(conn)
     rows = conn.execute(
         sa.select(*workers.c)
-        .where(workers.c.stopped_at.is_(None), workers.c.beat_at > clock(conn) - within_s)
+        .where(workers.c.stopped_at.is_(None), workers.c.beat_at.between(now - within_s, now + AHEAD_S))
         .order_by(workers.c.started_at, workers.c.id)
     ).all()
     return [Worker(**row._mapping) for row in rows]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db.engine import clock, newest, reading, writing
 from db.errors import BadValue, UnknownKey
 from db.jobs import is_id, new_id
 from db.queue.enqueueing import Limits
@@ -62,7 +62,7 @@ def make(
             raise BadValue(f"{what} is {value}; 1 to {MAX_OWN} is permitted.")
     secret = PREFIX + secrets.token_urlsafe(32)
     with writing(db) as conn:
-        key = Key(new_id(), name, scope, max_queued, max_per_hour, clock(conn), None)
+        key = Key(new_id(newest(conn, api_keys.c.id)), name, scope, max_queued, max_per_hour, clock(conn), None)
         # Its pictures are shown with its name, as a visitor's are.
         put(conn, key.submitter, {"name": name})
         conn.execute(sa.insert(api_keys).values(**vars(key), sha256=_hash(secret)))

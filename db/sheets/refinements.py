@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db.engine import clock, newest, reading, writing
 from db.errors import BadValue, UnknownJob, UnknownRefinement, UnknownSubmission
 from db.jobs import check_text, is_id, new_id
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits
@@ -52,7 +52,7 @@ def start(
     check_text("submitter", submitter, 128)
     first.check()
     with writing(db) as conn:
-        made = Refinement(new_id(), first.prompt, submitter, 1, clock(conn))
+        made = Refinement(new_id(newest(conn, refinements.c.id)), first.prompt, submitter, 1, clock(conn))
         conn.execute(sa.insert(refinements).values(**vars(made)))
         _add_row(conn, made.id, 1, submissions.put(conn, first, submitter, limits, order)[0])
     return made

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db.engine import clock, newest, reading, writing
 from db.errors import BadValue, UnknownSubmission
 from db.jobs import Job, State, check_text, from_row, is_id, new_id
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, add
@@ -92,7 +92,9 @@ def put(
     conn: sa.Connection, new: NewSheet, submitter: str, limits: Limits, order: Order = NO_ORDER
 ) -> tuple[Submission, list[Job]]:
     """Queue a checked sheet in the caller's transaction. Raises what `db.queue.enqueueing.add` raises."""
-    submission = Submission(new_id(), new.kind, new.prompt, submitter, dict(new.layout), clock(conn))
+    submission = Submission(
+        new_id(newest(conn, submissions.c.id)), new.kind, new.prompt, submitter, dict(new.layout), clock(conn)
+    )
     # Before the jobs: everybody locks the tables in the order of db.evening.erasing.
     conn.execute(sa.insert(submissions).values(**vars(submission)))
     made = add(conn, [job for _, job in new.wanted], submitter, limits, order)
@@ -142,7 +144,8 @@ def to_be_tried(before: Sequence[Job], now: float) -> bool:
     """Whether a job about a set is to be asked for, after these. now: UTC s."""
     if any(job.state != State.FAILED for job in before) or len(before) >= MAX_TRIES:
         return False
-    return all(now - (job.finished_at or now) >= AGAIN_S for job in before)
+    # What ended later than now ended before the clock was set back.
+    return all(not 0 <= now - (job.finished_at or now) < AGAIN_S for job in before)
 
 
 def _about(conn: sa.Connection, submission_id: str, label: str) -> list[Job]:

@@ -9,7 +9,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from db.engine import clock, reading, writing
+from db.engine import AHEAD_S, clock, reading, writing
 from db.errors import AlreadyVoted, BadValue, PairGone, TooFast, UnknownJob
 from db.jobs import State, check_text, is_id
 from db.rules.visitors import check_welcome
@@ -57,7 +57,8 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
             if states[job_id] != State.SUCCEEDED:
                 raise BadValue(f"Job {job_id} is {states[job_id]}; only finished pictures can be compared.")
         now = clock(conn)
-        lately = conn.scalar(sa.select(sa.func.count()).where(votes.c.voter == voter, votes.c.at > now - IN_S))
+        recent = votes.c.at.between(now - IN_S, now + AHEAD_S)
+        lately = conn.scalar(sa.select(sa.func.count()).where(votes.c.voter == voter, recent))
         if (lately or 0) >= MAX_VOTES:
             raise TooFast(MAX_VOTES, IN_S)
         try:

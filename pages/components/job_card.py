@@ -52,7 +52,7 @@ def in_order(jobs: list[Job]) -> list[Job]:
     groups: list[list[Job]] = []
     for job in sorted(jobs, key=lambda job: job.id):
         last = groups[-1][-1] if groups else None
-        if last and last.prompt == job.prompt and job.created_at - last.created_at < TOGETHER_S:
+        if last and last.prompt == job.prompt and abs(job.created_at - last.created_at) < TOGETHER_S:
             groups[-1].append(job)
         else:
             groups.append([job])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -77,7 +78,7 @@ def is_host() -> bool:
     """Whether whoever this session belongs to has signed in as the host."""
     if not has_host():
         return False
-    if time.time() < float(st.session_state.get("host_until", 0.0)):
+    if time.monotonic() < float(st.session_state.get("host_until", -math.inf)):
         return True
     return bool(login_is_set_up() and is_hosts_account(st.user.to_dict(), the_settings().host_emails))
 
@@ -137,7 +138,7 @@ def _try(given: str, expected: str) -> bool:
         return False
     if same(given, expected):
         tries.right(address)
-        st.session_state["host_until"] = time.time() + GRANTED_S
+        st.session_state["host_until"] = time.monotonic() + GRANTED_S
         return True
     problem("That is not the password.")
     return False
