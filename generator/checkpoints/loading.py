@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from generator import registry
+from generator.checkpoints import single_file
 from generator.checkpoints.diffusers_folder import json_text, read_folder
 from generator.checkpoints.download import Say
 from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
@@ -104,25 +105,39 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
 
     Raises CheckpointMissing, CheckpointDamaged.
     """
-    from generator.checkpoints import stable_diffusion
+    from generator.checkpoints import original_weights, stable_diffusion
 
     folder = host.checkpoints_dir / checkpoint.name
     at = folder / INDEX
     if not checkpoint.own:
         require(checkpoint, host.checkpoints_dir, say)
-    elif not at.is_file():
-        raise _missing_folder(checkpoint.name, folder)
     try:
-        networks = read_folder(folder)
-        models = stable_diffusion.build(networks)
-        for part, file, tensors in stable_diffusion.weights(models, networks):
-            at = file
+        file = single_file.find(host.checkpoints_dir, checkpoint.name) if checkpoint.own else None
+        if file is not None:
+            at = file.weights
+            require(checkpoint, host.checkpoints_dir, say)
+            whole = original_weights.read(file, say)
+            models = stable_diffusion.build(whole.networks)
+            parts = original_weights.weights(models, whole, say)
+        elif not at.is_file():
+            raise FileNotFoundError
+        else:
+            networks = read_folder(folder)
+            models = stable_diffusion.build(networks)
+            parts = stable_diffusion.weights(models, networks)
+        for part, file_of_part, tensors in parts:
+            at = file_of_part
             if part is models.unet:
                 _check_shapes(tensors, checkpoint.shapes)
             _load_strictly(part, tensors)
+    except (CheckpointMissing, CheckpointDamaged):
+        raise
+    except FileNotFoundError:
+        raise _missing_folder(checkpoint.name, folder) from None
     except UNFIT as error:
         if checkpoint.own:
-            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {sentence(error)}.") from None
+            what = f"The diffusers folder {folder}" if at.parent != folder.parent else f"The file {at}"
+            raise CheckpointDamaged(f"{what} cannot be used: {sentence(error)}.") from None
         raise damaged(checkpoint, at, sentence(error)) from None
     for part in models.parts:
         part.eval().requires_grad_(False)
@@ -132,10 +147,10 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
 def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
     """The error to raise where a diffusers folder is not there: what belongs in it, and how to get it."""
     fetched = f"python -m generator.checkpoints download {name}"
-    source = f"get it from Hugging Face with: {fetched}" if name.count("/") == 2 else "save your model there"
+    source = f"get it from Hugging Face with: {fetched}" if name.count("/") == 2 else "put your model there"
     return CheckpointMissing(
         f"There is no diffusers folder at {folder} ({INDEX}, text_encoder/, unet/, vae/, ... as save_pretrained writes "
-        f"them with safe_serialization=True): {source}"
+        f"them), nor a model in one file ({folder.name}.safetensors or .ckpt): {source}"
     )
 
 
@@ -324,12 +339,14 @@ def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[in
 
 def _check_finite(tensors: Mapping[str, Tensor]) -> None:
     for key, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
+        if value.is_floating_point() and not value.float().isfinite().all():
             raise ValueError(f"{key} holds values that are not finite")
 
 
 def _load_strictly(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Every key and every shape must match; the message names the first ones that do not."""
+    import torch
+
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     wrong = [key for key in sorted(wanted.keys() & tensors.keys()) if wanted[key].shape != tensors[key].shape]
@@ -343,5 +360,10 @@ def _load_strictly(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             f"{len(wrong)} tensors have another shape, the first is {wrong[0]}: {found} instead of {right}"
         )
     _check_finite(tensors)
-    # Cloned, since the file is only mapped into memory and may be removed while the model lives.
-    model.load_state_dict({key: value.float().clone() for key, value in tensors.items()}, strict=True, assign=True)
+    # Cloned, since the file is only mapped into memory and may be removed while the model lives; in the order of their
+    # axes, since products of numbers in another order differ in the last bit.
+    model.load_state_dict(
+        {key: value.float().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()},
+        strict=True,
+        assign=True,
+    )

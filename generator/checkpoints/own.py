@@ -15,6 +15,8 @@ from urllib.parse import quote
 import httpx
 
 from generator import registry
+from generator.checkpoints import single_file
+from generator.checkpoints.diffusers_folder import BadFolder
 from generator.checkpoints.download import TIMEOUT, DownloadFailed
 from generator.checkpoints.errors import plain, sentence, shown
 from generator.registry import hub
@@ -22,6 +24,8 @@ from generator.registry.rows import Checkpoint, File
 
 MAX_LISTING_BYTES = 5_000_000  # bytes
 LEFTOVERS = (".part", ".sha256")
+# Folders of a diffusers folder, which are no models of their own.
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker", "transformer", "scheduler", "tokenizer")
 
 
 class FolderUnclear(ValueError):
@@ -55,6 +59,12 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+# Of a repository that save_pretrained did not write; a folder of that kind is looked at in single_file.py.
+ONE_FILE = Layout(
+    (), single_file.SUFFIXES, "what save_pretrained writes, or one file .safetensors or .ckpt of a model,"
+)
+
+
 def is_folder_of_files(checkpoint: Checkpoint) -> bool:
     """Whether it is one of one's own whose files are to be found; a diffusers folder names its own."""
     return checkpoint.own and checkpoint.kind in LAYOUTS
@@ -66,22 +76,56 @@ def published(name: str) -> bool:
 
 
 def own_folders(checkpoints_dir: str | Path) -> list[str]:
-    """The folders that are there and hold what belongs into them, by the names they are chosen by."""
-    root = Path(checkpoints_dir)
-    found = set()
+    """The folders and files that are there and can be used as far as a look tells, by the names they are chosen by."""
+    return [name for name, problem in _below(Path(checkpoints_dir)).items() if problem is None]
+
+
+def unusable(checkpoints_dir: str | Path) -> dict[str, str]:
+    """What lies below the kinds' folders and is no model: what is wrong with it, as a sentence, by its path."""
+    return {name: problem for name, problem in _below(Path(checkpoints_dir)).items() if problem is not None}
+
+
+def _below(root: Path) -> dict[str, str | None]:
+    """By path below the folder, what is wrong with it, None where nothing is. What holds a model holds no others."""
+    found: dict[str, str | None] = {}
     for kind in registry.OWN:
-        for pattern in (f"{kind}/*", f"{kind}/*/*"):
-            for folder in root.glob(pattern):
-                name = folder.relative_to(root).as_posix()
-                if registry.own_kind(name) and _holds_a_model(registry.checkpoint(name), folder):
-                    found.add(name)
-    return sorted(found)
+        waiting = sorted((root / kind).glob("*"))
+        while waiting:
+            at = waiting.pop(0)
+            name = at.relative_to(root).as_posix()
+            problem = _problem(kind, name, at)
+            if problem != "":
+                found[name] = problem
+            elif name.count("/") == 1 and at.is_dir():
+                waiting += sorted(at.glob("*"))
+    return dict(sorted(found.items()))
 
 
-def _holds_a_model(checkpoint: Checkpoint, folder: Path) -> bool:
-    layout = LAYOUTS.get(checkpoint.kind)
-    if layout is None:
-        return (folder / hub.INDEX).is_file()
+def _problem(kind: str, name: str, at: Path) -> str | None:
+    """What is wrong with it; None: nothing; "": it is none of our business."""
+    row = registry.OWN[kind].row
+    if row.kind == "diffusers":
+        problem = "" if at.is_dir() and name.count("/") == 2 and at.name in PARTS else _single_file(at)
+    else:
+        problem = None if at.is_dir() and _holds_a_model(LAYOUTS[row.kind], at) else ""
+    if problem is None and registry.own_kind(name) is None:
+        return "Its name has signs other than letters, digits, _, . and -, or begins with one: rename it."
+    return problem
+
+
+def _single_file(at: Path) -> str | None:
+    if at.is_dir() and (at / hub.INDEX).is_file():
+        return None
+    if not at.is_dir() and at not in single_file.files_below(at.parent):
+        return ""
+    try:
+        file = single_file.find(at.parent, at.name)
+    except BadFolder as error:
+        return f"It cannot be used: {error}."
+    return "" if file is None else single_file.problem(file)
+
+
+def _holds_a_model(layout: Layout, folder: Path) -> bool:
     try:
         config, weights = choose(layout, _files_in(folder))
         return weights is not None and (config is not None or not layout.configs)
@@ -101,7 +145,7 @@ def files_of(checkpoint: Checkpoint, directory: Path) -> tuple[File, ...]:
 def advice(checkpoint: Checkpoint) -> str:
     """How to get what is not there, as a sentence."""
     layout, name = LAYOUTS.get(checkpoint.kind), checkpoint.name
-    what = layout.what if layout else "what save_pretrained writes with safe_serialization=True"
+    what = layout.what if layout else "what save_pretrained writes, or a model in one file (.safetensors or .ckpt),"
     fetched = f", or get it from Hugging Face with: python -m generator.checkpoints download {name}"
     return f"Put {what} there{fetched if published(name) else ''}"
 
@@ -111,7 +155,7 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
 
     Raises DownloadFailed, FolderUnclear.
     """
-    layout, name = LAYOUTS[checkpoint.kind], checkpoint.name
+    layout, name = LAYOUTS.get(checkpoint.kind, ONE_FILE), checkpoint.name
     repository = name.partition("/")[2]
     url = f"{hub.HUGGING_FACE}/api/models/{repository}?blobs=true"
     try:
@@ -123,7 +167,8 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise DownloadFailed(f"{repository} is not to be had from Hugging Face: {sentence(error)}") from None
     files = []
-    for path in choose(layout, list(known), published=True):
+    names = [path for path in known if layout is not ONE_FILE or "/" not in path]
+    for path in choose(layout, names, published=True):
         if path is None:
             continue
         if not re.fullmatch(r"[\w .+=-]+", PurePosixPath(path).name):

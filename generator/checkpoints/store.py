@@ -66,9 +66,24 @@ def download(
     listed = not checkpoint.own or own.is_folder_of_files(checkpoint)
     say(f"{name}: {f'{checkpoint.about / 1e6:.0f} MB. ' if listed else ''}Licence: {checkpoint.licence}.")
     first, *others = checkpoint.files
-    _fetch([first], directory, progress, say, mirror, pause)
+    try:
+        _fetch([first], directory, progress, say, mirror, pause)
+    except DownloadFailed:
+        if (one := _one_file(checkpoint)) is None:
+            raise
+        return _fetch(one.files, directory, progress, say, mirror, pause)
     # Of a folder that is not in the table, its first file says what others there are.
     _fetch(others if listed else resolve_files(name, directory).files, directory, progress, say, mirror, pause)
+
+
+def _one_file(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The model in one file of a repository that save_pretrained did not write; None where it has none, or several."""
+    if checkpoint.kind != "diffusers" or not checkpoint.own:
+        return None
+    try:
+        return own.listed(checkpoint)
+    except (DownloadFailed, own.FolderUnclear):
+        return None
 
 
 def _fetch(
@@ -195,7 +210,7 @@ def require(checkpoint: Checkpoint, directory: Path, say: Say | None = None) -> 
                 f"Get it ({checkpoint.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
             )
         # Whoever trains a model writes its file anew; only what was downloaded must stay what it was.
-        if say is not None and (not found or _record_path(path).is_file()):
+        if say is not None and (not checkpoint.own or _record_path(path).is_file()):
             _check_hash(checkpoint, file, path, say)
         paths[path.suffix] = path
     return paths
