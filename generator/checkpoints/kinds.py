@@ -42,7 +42,7 @@ def _channels(number: int) -> Callable[[Shapes], bool]:
 
 def _embedding(shapes: Shapes) -> bool:
     """One or two tables of a few vectors as wide as a text encoder's, and nothing else."""
-    return len(shapes) <= 2 and all(s and len(s) <= 2 and s[-1] in (768, 1024, 1280) for s in shapes.values())
+    return 0 < len(shapes) <= 2 and all(s and len(s) <= 2 and s[-1] in (768, 1024, 1280) for s in shapes.values())
 
 
 # The first that fits counts, so that what others contain stands behind them.

@@ -12,6 +12,7 @@ from generator import registry
 from generator.checkpoints import own, single_file
 from generator.checkpoints.diffusers_folder import BadFolder, text_encoders
 from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.layouts import FolderUnclear
 from generator.registry.hub import ANY_MB, INDEX, hub_files
 from generator.registry.rows import Checkpoint, File
 
@@ -52,7 +53,7 @@ def resolve_clip(name: str) -> Checkpoint:
 def _own(row: Checkpoint, directory: Path) -> Checkpoint:
     try:
         return replace(row, files=own.files_of(row, directory))
-    except own.FolderUnclear as error:
+    except FolderUnclear as error:
         raise CheckpointDamaged(f"{directory / row.name} cannot be used: {error}.") from None
 
 

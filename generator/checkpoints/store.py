@@ -15,6 +15,7 @@ from generator.checkpoints import own
 from generator.checkpoints.diffusers_folder import json_text
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
 from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
+from generator.checkpoints.layouts import LAYOUTS, FolderUnclear
 from generator.checkpoints.resolve import resolve_files, resolve_upscaler
 from generator.checkpoints.taming_config import read_config
 from generator.registry.rows import Checkpoint, File
@@ -61,7 +62,7 @@ def download(
     if own.is_folder_of_files(checkpoint):
         try:
             checkpoint = own.listed(checkpoint)
-        except own.FolderUnclear as error:
+        except FolderUnclear as error:
             raise DownloadFailed(f"{name.partition('/')[2]} on Hugging Face cannot be used: {error}.") from None
     listed = not checkpoint.own or own.is_folder_of_files(checkpoint)
     say(f"{name}: {f'{checkpoint.about / 1e6:.0f} MB. ' if listed else ''}Licence: {checkpoint.licence}.")
@@ -82,7 +83,7 @@ def _one_file(checkpoint: Checkpoint) -> Checkpoint | None:
         return None
     try:
         return own.listed(checkpoint)
-    except (DownloadFailed, own.FolderUnclear):
+    except (DownloadFailed, FolderUnclear):
         return None
 
 
@@ -168,7 +169,7 @@ def _check_hash(checkpoint: Checkpoint, file: File, path: Path, say: Say) -> Non
 def damaged(checkpoint: Checkpoint, path: Path, what: str) -> CheckpointDamaged:
     """The error to raise: what is wrong with a file, and the command that repairs it."""
     if own.is_folder_of_files(checkpoint):
-        belongs = own.LAYOUTS[checkpoint.kind].what
+        belongs = LAYOUTS[checkpoint.kind].what
         return CheckpointDamaged(f"{path} cannot be used: {what}. What belongs in that folder: {belongs}.")
     name = checkpoint.name
     return CheckpointDamaged(
@@ -244,7 +245,7 @@ def remove(name: str, directory: Path) -> list[Path]:
     """
     gone = []
     kind = registry.own_kind(name)
-    if kind and (registry.OWN[kind].row.kind in own.LAYOUTS or not own.published(name)):
+    if kind and (registry.OWN[kind].row.kind in LAYOUTS or not own.published(name)):
         fetched = own.fetched_files(directory / name)
         if not fetched and (directory / name).exists():
             raise FolderProblem(f"{directory / name} was not downloaded; remove that folder yourself.")
