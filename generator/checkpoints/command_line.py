@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from generator.checkpoints.inventory import inventory, own_upscalers
+from generator.checkpoints.inventory import inventory, misplaced, own_upscalers
 from generator.checkpoints.own import own_folders
 from generator.registry import OWN, own_kind
 
@@ -37,6 +37,8 @@ def listing(directory: Path) -> str:
         lines.append(f"{item.name:<24} {what:<18} {size:>8} {memory:>8}  {item.state:<13}  {state}".rstrip())
     lines += [f"{name:<24} {'upscale':<18} {'':>8} {'':>8}  your own file" for name in own_upscalers(directory)]
     for name in own_folders(directory):
-        lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  your own folder")
+        what = "your own folder" if (directory / name).is_dir() else "your own file"
+        lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  {what}")
+    lines += [f"{name}: {why}" for name, why in misplaced(directory).items()]
     head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
     return "\n".join([head, *lines])

@@ -130,8 +130,8 @@ def _pad(folder: Path) -> str:
     return text
 
 
-def _check_counts(config: dict[str, Any], name: str) -> None:
-    """Building a network takes time and memory for every layer, even without weights."""
+def check_counts(config: dict[str, Any], name: str) -> None:
+    """Raises BadFolder for far too many layers: building each takes time and memory, even without weights."""
     for key, value in config.items():
         most = MAX_BLOCKS if "block" in key or "layers" in key else MAX_ENTRIES
         if isinstance(value, list) and len(value) > most:
@@ -162,7 +162,7 @@ def _counts(value: Any) -> list[int]:
 def _network(folder: Path, pad: str = "") -> Network:
     # Those that begin so are diffusers' own notes, some of which it acts on.
     config = {key: value for key, value in _json(folder / "config.json").items() if not key.startswith("_")}
-    _check_counts(config, folder.name)
+    check_counts(config, folder.name)
     for stem in ("diffusion_pytorch_model", "model"):
         for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
             if (folder / name).is_file():

@@ -8,17 +8,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from generator import registry
+from generator.checkpoints.errors import UNFIT
+from generator.checkpoints.kinds import kind_of
 from generator.checkpoints.memory import estimate_memory
-from generator.checkpoints.own import own_folders
+from generator.checkpoints.own import own_folders, unusable
 from generator.checkpoints.store import installed
+from generator.checkpoints.torch_save import shapes_in
 from generator.params import params_class, validate_job
 from generator.registry.rows import Checkpoint
 
-__all__ = ["Item", "first_installed", "inventory", "missing", "own_folders", "own_upscalers", "wrong_default"]
+__all__ = [
+    "Item",
+    "first_installed",
+    "inventory",
+    "misplaced",
+    "missing",
+    "own_folders",
+    "own_upscalers",
+    "wrong_default",
+]
 
 _PICTURE = {"picture": "any", "width": 512, "height": 512}  # to estimate what upscaling takes
 SOME = 3  # checkpoints named as examples
@@ -103,10 +116,32 @@ def wrong_default(engine: str, checkpoint: str, directory: Path) -> str | None:
 
 def own_upscalers(directory: Path) -> list[str]:
     """Files of the folder that the setting `upscaler` may name: the host's own."""
+    return sorted(path.name for path in _own_files(directory) if not _belongs_elsewhere(path, path.stat().st_mtime_ns))
+
+
+def misplaced(directory: Path) -> dict[str, str]:
+    """What lies there and cannot be used: why, as a sentence, by its path below the folder."""
+    found = {path.name: _belongs_elsewhere(path, path.stat().st_mtime_ns) for path in _own_files(directory)}
+    return unusable(directory) | {name: f"It cannot be used: {what}." for name, what in found.items() if what}
+
+
+def _own_files(directory: Path) -> list[Path]:
     known = {Path(file.name).stem for row in registry.PUBLISHED.values() for file in row.files}
     found = directory.glob("*") if directory.is_dir() else ()
-    names = [p.name for p in found if p.is_file() and re.fullmatch(registry.OWN_UPSCALER, p.name)]
-    return sorted(name for name in names if Path(name).stem not in known)
+    named = [p for p in found if re.fullmatch(rf"{registry.OWN_UPSCALER}|.+\.ckpt", p.name) and p.is_file()]
+    return [path for path in named if path.stem not in known]
+
+
+@lru_cache(maxsize=256)
+def _belongs_elsewhere(path: Path, changed: int) -> str | None:
+    """What the file is and where it belongs, where that is another place; None where it can be an upscaler."""
+    try:
+        kind = kind_of(shapes_in(path))
+    except UNFIT:
+        kind = None  # said when it is used
+    if kind is not None and kind.of and kind.of != "upscaler":
+        return kind.what
+    return "no upscaler is a .ckpt" if path.suffix == ".ckpt" else None
 
 
 def _item(row: Checkpoint, engines: tuple[str, ...], directory: Path, memory: int | None = None) -> Item:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from generator import registry
+from generator.checkpoints import single_file
 from generator.checkpoints.diffusers_folder import json_text, read_folder
 from generator.checkpoints.download import Say
-from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
+from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, sentence
 from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.store import damaged, log, require, weights_of
 from generator.checkpoints.taming_config import read_config
@@ -18,7 +19,7 @@ from generator.registry.hub import INDEX
 from generator.registry.rows import Checkpoint
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from generator.models.biggan import BigGAN, MiniBigGAN
     from generator.models.clip import ClipModel
@@ -42,7 +43,9 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
     """
     import torch
 
+    from generator.checkpoints.fitting import check_shapes, load_strictly, what_is_wrong
     from generator.checkpoints.state_dict import read_state_dict
+    from generator.checkpoints.vqgan_weights import is_first_stage, vqgan_part
     from generator.models import vqgan
 
     if checkpoint.embedded:
@@ -53,9 +56,11 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
         config = read_config(at)
     except UNFIT as error:
         raise damaged(checkpoint, at, sentence(error)) from None
+    held: dict[str, Tensor] = {}
     try:
-        tensors = _model_part(read_state_dict(weights))
-        _check_shapes(tensors, checkpoint.shapes)
+        held = read_state_dict(weights)
+        tensors = vqgan_part(held, weights.name, say)
+        check_shapes(tensors, checkpoint.shapes)
         with torch.device("meta"):  # no memory is taken on the word of a configuration
             model = vqgan.VQModel(config)
         if model.factor != checkpoint.factor:
@@ -63,9 +68,10 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
                 f"it draws {model.factor} px per code, not {checkpoint.factor}: its folder belongs under "
                 f"vqgan-f{model.factor}/"
             )
-        _load_strictly(model, tensors)
+        load_strictly(model, tensors)
     except UNFIT as error:
-        raise damaged(checkpoint, weights, sentence(error)) from None
+        wrong = what_is_wrong(error, {} if any(map(is_first_stage, held)) else held, checkpoint.kind)
+        raise damaged(checkpoint, weights, wrong) from None
     return model.eval().requires_grad_(False).to(host.device)
 
 
@@ -75,6 +81,7 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
     Raises CheckpointMissing, CheckpointDamaged.
     """
     from generator.checkpoints.building import within
+    from generator.checkpoints.fitting import check_finite, check_shapes, what_is_wrong
     from generator.checkpoints.state_dict import read_state_dict
     from generator.models import clip
 
@@ -83,19 +90,20 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
         return _embedded(load).to(host.device)
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights = weights_of(paths)
+    tensors: dict[str, Tensor] = {}
     try:
         tensors = read_state_dict(weights, torchscript=weights.suffix == ".pt")
         for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
             tensors.pop(key, None)
-        _check_shapes(tensors, checkpoint.shapes)
+        check_shapes(tensors, checkpoint.shapes)
         if (read := len(tensors["positional_embedding"])) != clip.CONTEXT:
             raise ValueError(f"it reads {read} tokens, not {clip.CONTEXT}")
         tensors = {key: value.float() for key, value in tensors.items()}
-        _check_finite(tensors)
+        check_finite(tensors)
         with within(tensors):
             model = clip.from_state_dict(tensors, checkpoint.name)
     except UNFIT as error:
-        raise damaged(checkpoint, weights, sentence(error)) from None
+        raise damaged(checkpoint, weights, what_is_wrong(error, tensors, checkpoint.kind)) from None
     return model.float().eval().requires_grad_(False).to(host.device)
 
 
@@ -104,25 +112,40 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
 
     Raises CheckpointMissing, CheckpointDamaged.
     """
-    from generator.checkpoints import stable_diffusion
+    from generator.checkpoints import original_weights, stable_diffusion
+    from generator.checkpoints.fitting import check_shapes, load_strictly
 
     folder = host.checkpoints_dir / checkpoint.name
     at = folder / INDEX
     if not checkpoint.own:
         require(checkpoint, host.checkpoints_dir, say)
-    elif not at.is_file():
-        raise _missing_folder(checkpoint.name, folder)
     try:
-        networks = read_folder(folder)
-        models = stable_diffusion.build(networks)
-        for part, file, tensors in stable_diffusion.weights(models, networks):
-            at = file
+        file = single_file.find(host.checkpoints_dir, checkpoint.name) if checkpoint.own else None
+        if file is not None:
+            at = file.weights
+            require(checkpoint, host.checkpoints_dir, say)
+            whole = original_weights.read(file, say)
+            models = stable_diffusion.build(whole.networks)
+            parts = original_weights.weights(models, whole, say)
+        elif not at.is_file():
+            raise FileNotFoundError
+        else:
+            networks = read_folder(folder)
+            models = stable_diffusion.build(networks)
+            parts = stable_diffusion.weights(models, networks)
+        for part, file_of_part, tensors in parts:
+            at = file_of_part
             if part is models.unet:
-                _check_shapes(tensors, checkpoint.shapes)
-            _load_strictly(part, tensors)
+                check_shapes(tensors, checkpoint.shapes)
+            load_strictly(part, tensors)
+    except (CheckpointMissing, CheckpointDamaged):
+        raise
+    except FileNotFoundError:
+        raise _missing_folder(checkpoint.name, folder) from None
     except UNFIT as error:
         if checkpoint.own:
-            raise CheckpointDamaged(f"The diffusers folder {folder} cannot be used: {sentence(error)}.") from None
+            what = f"The diffusers folder {folder}" if at.parent != folder.parent else f"The file {at}"
+            raise CheckpointDamaged(f"{what} cannot be used: {sentence(error)}.") from None
         raise damaged(checkpoint, at, sentence(error)) from None
     for part in models.parts:
         part.eval().requires_grad_(False)
@@ -132,10 +155,10 @@ def load_stable_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.
 def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
     """The error to raise where a diffusers folder is not there: what belongs in it, and how to get it."""
     fetched = f"python -m generator.checkpoints download {name}"
-    source = f"get it from Hugging Face with: {fetched}" if name.count("/") == 2 else "save your model there"
+    source = f"get it from Hugging Face with: {fetched}" if name.count("/") == 2 else "put your model there"
     return CheckpointMissing(
         f"There is no diffusers folder at {folder} ({INDEX}, text_encoder/, unet/, vae/, ... as save_pretrained writes "
-        f"them with safe_serialization=True): {source}"
+        f"them), nor a model in one file ({folder.name}.safetensors or .ckpt): {source}"
     )
 
 
@@ -146,20 +169,22 @@ def load_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -
     """
     import torch
 
+    from generator.checkpoints.fitting import check_shapes, load_strictly, what_is_wrong
     from generator.checkpoints.state_dict import read_state_dict
     from generator.models import openai_unet, pixel_diffusion
 
     if checkpoint.embedded:
         return _embedded(pixel_diffusion.load_mini).to(host.device)
     (weights,) = require(checkpoint, host.checkpoints_dir, say).values()
+    tensors: dict[str, Tensor] = {}
     try:
         tensors = read_state_dict(weights)
-        _check_shapes(tensors, checkpoint.shapes)
+        check_shapes(tensors, checkpoint.shapes)
         with torch.device("meta"):
             model = openai_unet.OpenAIUNet(openai_unet.ARCHITECTURES[str(checkpoint.architecture)])
-        _load_strictly(model, tensors)
+        load_strictly(model, tensors)
     except UNFIT as error:
-        raise damaged(checkpoint, weights, sentence(error)) from None
+        raise damaged(checkpoint, weights, what_is_wrong(error, tensors, checkpoint.kind)) from None
     return model.eval().requires_grad_(False).to(host.device)
 
 
@@ -170,6 +195,7 @@ def load_lpips(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LP
     """
     import torch
 
+    from generator.checkpoints.fitting import load_strictly
     from generator.checkpoints.state_dict import read_state_dict
     from generator.models import lpips
 
@@ -178,7 +204,7 @@ def load_lpips(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LP
         tensors = lpips.tensors_of(*(read_state_dict(path) for path in paths.values()))
         with torch.device("meta"):
             model = lpips.LPIPS()
-        _load_strictly(model, tensors)
+        load_strictly(model, tensors)
     except UNFIT as error:
         raise damaged(checkpoint, weights_of(paths), sentence(error)) from None
     model.mean, model.spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (lpips.MEAN, lpips.SPREAD))
@@ -211,6 +237,7 @@ def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> B
 
     Raises CheckpointMissing, CheckpointDamaged.
     """
+    from generator.checkpoints.fitting import check_finite, check_shapes, what_is_wrong
     from generator.checkpoints.state_dict import read_state_dict
     from generator.models import biggan
     from generator.registry.class_names import imagenet_classes
@@ -227,28 +254,31 @@ def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> B
             )
     except UNFIT as error:
         raise damaged(checkpoint, paths[".json"], sentence(error)) from None
+    tensors: dict[str, Tensor] = {}
     try:
         tensors = read_state_dict(weights)
-        _check_shapes(tensors, checkpoint.shapes)
-        _check_finite(tensors)
+        check_shapes(tensors, checkpoint.shapes)
+        check_finite(tensors)
         model = biggan.from_published(config, tensors, classes)
     except UNFIT as error:
-        raise damaged(checkpoint, weights, sentence(error)) from None
+        raise damaged(checkpoint, weights, what_is_wrong(error, tensors, checkpoint.kind)) from None
     return model.to(host.device)
 
 
 def upscaler_weights(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> dict[str, Tensor]:
     """The tensors of a published upscaler, as spandrel takes them. Raises CheckpointMissing, CheckpointDamaged."""
+    from generator.checkpoints.fitting import check_finite, check_shapes, what_is_wrong
     from generator.checkpoints.state_dict import read_state_dict
 
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights = weights_of(paths)
+    tensors: dict[str, Tensor] = {}
     try:
         tensors = read_state_dict(weights)
-        _check_shapes(tensors, checkpoint.shapes)
-        _check_finite(tensors)
+        check_shapes(tensors, checkpoint.shapes)
+        check_finite(tensors)
     except UNFIT as error:
-        raise damaged(checkpoint, weights, sentence(error)) from None
+        raise damaged(checkpoint, weights, what_is_wrong(error, tensors, checkpoint.kind)) from None
     return tensors
 
 
@@ -302,46 +332,3 @@ def _embedded(load: Callable[[], Model]) -> Model:
     except (*UNFIT, SafetensorError) as error:
         what = sentence(error)
     raise CheckpointDamaged(f"The embedded weights in generator/weights/ are not whole: {what}. Restore that folder.")
-
-
-_LOSS_PREFIXES = ("loss.",)
-_FIRST_STAGE = "first_stage_model."
-
-
-def _model_part(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the discriminator and LPIPS of the training; out of a transformer's checkpoint its first stage alone."""
-    if any(key.startswith(_FIRST_STAGE) for key in tensors):
-        tensors = {k.removeprefix(_FIRST_STAGE): v for k, v in tensors.items() if k.startswith(_FIRST_STAGE)}
-    return {key: value for key, value in tensors.items() if not key.startswith(_LOSS_PREFIXES)}
-
-
-def _check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    for key, shape in expected.items():
-        found = tuple(tensors[key].shape) if key in tensors else "missing"
-        if found != shape:
-            raise ValueError(f"{key} is {found} where {shape} belongs, so it is another model than its name says")
-
-
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    for key, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ValueError(f"{key} holds values that are not finite")
-
-
-def _load_strictly(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Every key and every shape must match; the message names the first ones that do not."""
-    wanted = model.state_dict()
-    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    wrong = [key for key in sorted(wanted.keys() & tensors.keys()) if wanted[key].shape != tensors[key].shape]
-    if missing:
-        raise ValueError(f"{len(missing)} of {len(wanted)} tensors are missing, the first is {missing[0]}")
-    if extra:
-        raise ValueError(f"{len(extra)} tensors do not belong to the model, the first is {plain(extra[0])}")
-    if wrong:
-        found, right = tuple(tensors[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
-        raise ValueError(
-            f"{len(wrong)} tensors have another shape, the first is {wrong[0]}: {found} instead of {right}"
-        )
-    _check_finite(tensors)
-    # Cloned, since the file is only mapped into memory and may be removed while the model lives.
-    model.load_state_dict({key: value.float().clone() for key, value in tensors.items()}, strict=True, assign=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from generator import registry
-from generator.checkpoints import diffusers_folder
+from generator.checkpoints import diffusers_folder, single_file
 from generator.params import JobParams
 from generator.registry.rows import MIB
 
@@ -22,11 +22,20 @@ def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -
         low = getattr(params, "memory", None) == "low"
         own = row.min_weight_bytes if low and row.min_weight_bytes else row.weight_bytes
         if checkpoints_dir is not None and row.own and row.kind == "diffusers":
-            measured = diffusers_folder.weight_bytes(Path(checkpoints_dir) / checkpoint)
+            measured = _measured(Path(checkpoints_dir), checkpoint)
             own = own if measured is None else measured[low]
     beside = [registry.CLIP_MODELS[name] for name in clip]
     beside += [registry.LOSS_NETWORKS[name] for name in params.loss_networks]
     return own + sum(row.weight_bytes for row in beside)
+
+
+def _measured(directory: Path, checkpoint: str) -> tuple[int, int] | None:
+    """Bytes of all networks and of the largest; None where there is nothing to measure, or nothing that is a model."""
+    try:
+        file = single_file.find(directory, checkpoint)
+    except diffusers_folder.BadFolder:
+        return None  # said when it is loaded
+    return single_file.weight_bytes(file) if file else diffusers_folder.weight_bytes(directory / checkpoint)
 
 
 def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None) -> int:

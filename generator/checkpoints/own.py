@@ -8,51 +8,30 @@ the network.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import httpx
 
 from generator import registry
+from generator.checkpoints import single_file
+from generator.checkpoints.diffusers_folder import BadFolder
 from generator.checkpoints.download import TIMEOUT, DownloadFailed
-from generator.checkpoints.errors import plain, sentence, shown
+from generator.checkpoints.errors import sentence, shown
+from generator.checkpoints.layouts import LAYOUTS, FolderUnclear, Layout, choose, files_in
 from generator.registry import hub
 from generator.registry.rows import Checkpoint, File
 
 MAX_LISTING_BYTES = 5_000_000  # bytes
-LEFTOVERS = (".part", ".sha256")
+# Folders of a diffusers folder, which are no models of their own.
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker", "transformer", "scheduler", "tokenizer")
 
 
-class FolderUnclear(ValueError):
-    """A folder or repository that does not say which of its files to take; one sentence."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What lies in such a folder. configs, weights: suffixes, the ones preferred first."""
-
-    configs: tuple[str, ...]
-    weights: tuple[str, ...]
-    what: str
-
-
-# By the kind of the checkpoint.
-LAYOUTS: dict[str, Layout] = {
-    "vqgan": Layout(
-        (".yaml", ".yml"), (".safetensors", ".ckpt"), "taming's model.yaml and its weights (.safetensors or .ckpt)"
-    ),
-    "biggan": Layout(
-        (".json",),
-        (".safetensors", ".bin"),
-        "config.json and the weights (.safetensors or .bin) as pytorch-pretrained-biggan writes them",
-    ),
-    "guided-diffusion": Layout(
-        (),
-        (".safetensors", ".pt"),
-        "the weights (.safetensors or .pt) of OpenAI's unconditional network of that size",
-    ),
-}
+# Of a repository that save_pretrained did not write; a folder of that kind is looked at in single_file.py.
+ONE_FILE = Layout(
+    (), single_file.SUFFIXES, "what save_pretrained writes, or one file .safetensors or .ckpt of a model,"
+)
 
 
 def is_folder_of_files(checkpoint: Checkpoint) -> bool:
@@ -66,42 +45,92 @@ def published(name: str) -> bool:
 
 
 def own_folders(checkpoints_dir: str | Path) -> list[str]:
-    """The folders that are there and hold what belongs into them, by the names they are chosen by."""
-    root = Path(checkpoints_dir)
-    found = set()
+    """The folders and files that are there and can be used as far as a look tells, by the names they are chosen by."""
+    return [name for name, problem in _below(Path(checkpoints_dir)).items() if problem is None]
+
+
+def unusable(checkpoints_dir: str | Path) -> dict[str, str]:
+    """What lies below the kinds' folders and is no model: what is wrong with it, as a sentence, by its path."""
+    return {name: problem for name, problem in _below(Path(checkpoints_dir)).items() if problem is not None}
+
+
+def _below(root: Path) -> dict[str, str | None]:
+    """By path below the folder, what is wrong with it, None where nothing is. What holds a model holds no others."""
+    found: dict[str, str | None] = {}
     for kind in registry.OWN:
-        for pattern in (f"{kind}/*", f"{kind}/*/*"):
-            for folder in root.glob(pattern):
-                name = folder.relative_to(root).as_posix()
-                if registry.own_kind(name) and _holds_a_model(registry.checkpoint(name), folder):
-                    found.add(name)
-    return sorted(found)
+        waiting = sorted((root / kind).glob("*"))
+        while waiting:
+            at = waiting.pop(0)
+            name = at.relative_to(root).as_posix()
+            problem = _problem(kind, name, at)
+            if problem != "":
+                found[name] = problem
+            elif name.count("/") == 1 and at.is_dir():
+                waiting += sorted(at.glob("*"))
+    return dict(sorted(found.items()))
 
 
-def _holds_a_model(checkpoint: Checkpoint, folder: Path) -> bool:
-    layout = LAYOUTS.get(checkpoint.kind)
-    if layout is None:
-        return (folder / hub.INDEX).is_file()
+def _problem(kind: str, name: str, at: Path) -> str | None:
+    """What is wrong with it; None: nothing; "": it is none of our business."""
+    row = registry.OWN[kind].row
+    if row.kind == "diffusers":
+        problem = "" if at.is_dir() and name.count("/") == 2 and at.name in PARTS else _single_file(at)
+    else:
+        problem = _weights(LAYOUTS[row.kind], at)
+    if problem is None and registry.own_kind(name) is None:
+        return "Its name has signs other than letters, digits, _, . and -, or begins with one: rename it."
+    return problem
+
+
+def _single_file(at: Path) -> str | None:
+    if at.is_dir() and (at / hub.INDEX).is_file():
+        return None
+    if not at.is_dir() and at not in single_file.files_below(at.parent):
+        return ""
     try:
-        config, weights = choose(layout, _files_in(folder))
-        return weights is not None and (config is not None or not layout.configs)
+        file = single_file.find(at.parent, at.name)
+    except BadFolder as error:
+        return f"It cannot be used: {error}."
+    return "" if file is None else single_file.problem(file)
+
+
+def _weights(layout: Layout, at: Path) -> str | None:
+    """What is wrong with a folder, or with a file of weights beside its configuration."""
+    if at.is_file():
+        if at.suffix not in layout.weights:
+            return ""
+        if layout.configs and _config_of(layout, at) is None:
+            needed = at.with_suffix(layout.configs[0]).name
+            return f"It cannot be used: its configuration {needed} is not beside it."
+        return None
+    try:
+        config, weights = choose(layout, files_in(at))
     except FolderUnclear:
-        return True  # said when it is used
+        return None  # said when it is used
+    return None if weights is not None and (config is not None or not layout.configs) else ""
 
 
 def files_of(checkpoint: Checkpoint, directory: Path) -> tuple[File, ...]:
     """The files that are in such a folder, or where none are, those that belong there. Raises FolderUnclear."""
-    layout = LAYOUTS[checkpoint.kind]
-    chosen = choose(layout, _files_in(directory / checkpoint.name))
+    layout, at = LAYOUTS[checkpoint.kind], directory / checkpoint.name
+    if at.is_file():  # weights without a folder, their configuration beside them
+        beside = _config_of(layout, at) or at.with_suffix(layout.configs[0] if layout.configs else "")
+        names = [beside.name, at.name] if layout.configs else [at.name]
+        return tuple(File(f"{checkpoint.name.rpartition('/')[0]}/{name}", (), 0) for name in names)
+    chosen = choose(layout, files_in(at))
     usual = (f"model{layout.configs[0]}" if layout.configs else None, f"model{layout.weights[0]}")
-    names = [there or instead for there, instead in zip(chosen, usual, strict=True) if there or instead]
+    names = [name for there, instead in zip(chosen, usual, strict=True) if (name := there or instead)]
     return tuple(File(f"{checkpoint.name}/{name}", (), 0) for name in names)
+
+
+def _config_of(layout: Layout, weights: Path) -> Path | None:
+    return next((path for end in layout.configs if (path := weights.with_suffix(end)).is_file()), None)
 
 
 def advice(checkpoint: Checkpoint) -> str:
     """How to get what is not there, as a sentence."""
     layout, name = LAYOUTS.get(checkpoint.kind), checkpoint.name
-    what = layout.what if layout else "what save_pretrained writes with safe_serialization=True"
+    what = layout.what if layout else "what save_pretrained writes, or a model in one file (.safetensors or .ckpt),"
     fetched = f", or get it from Hugging Face with: python -m generator.checkpoints download {name}"
     return f"Put {what} there{fetched if published(name) else ''}"
 
@@ -111,7 +140,7 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
 
     Raises DownloadFailed, FolderUnclear.
     """
-    layout, name = LAYOUTS[checkpoint.kind], checkpoint.name
+    layout, name = LAYOUTS.get(checkpoint.kind, ONE_FILE), checkpoint.name
     repository = name.partition("/")[2]
     url = f"{hub.HUGGING_FACE}/api/models/{repository}?blobs=true"
     try:
@@ -123,7 +152,8 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise DownloadFailed(f"{repository} is not to be had from Hugging Face: {sentence(error)}") from None
     files = []
-    for path in choose(layout, list(known), published=True):
+    names = [path for path in known if layout is not ONE_FILE or "/" not in path]
+    for path in choose(layout, names, published=True):
         if path is None:
             continue
         if not re.fullmatch(r"[\w .+=-]+", PurePosixPath(path).name):
@@ -135,42 +165,6 @@ def listed(checkpoint: Checkpoint) -> Checkpoint:
         exact = size if isinstance(size, int) else None
         files.append(File(f"{name}/{PurePosixPath(path).name}", (source,), exact or 5_000_000_000, sha256, exact))
     return replace(checkpoint, files=tuple(files), licence=f"as https://huggingface.co/{repository} says")
-
-
-def choose(layout: Layout, names: list[str], *, published: bool = False) -> tuple[str | None, str | None]:
-    """The configuration and the weights among the names of files; None for what is not there.
-
-    published: a repository, of which both must be there. Raises FolderUnclear.
-    """
-    config = _one_of(layout.configs, names, "configuration")
-    weights = _one_of(layout.weights, names, "weights")
-    if published and (weights is None or (config is None and layout.configs)):
-        there = ", ".join(plain(name) for name in sorted(names)[:12]) or "nothing"
-        raise FolderUnclear(f"it has {there}, where {layout.what} are needed")
-    return config, weights
-
-
-def _one_of(suffixes: tuple[str, ...], names: list[str], what: str) -> str | None:
-    for suffix in suffixes:
-        found = sorted((n for n in names if n.endswith(suffix)), key=lambda n: (n.count("/"), n))
-        usual = [n for n in found if PurePosixPath(n).stem in ("model", "config", "last", "pytorch_model")]
-        found = usual[:1] or found
-        if len(found) > 1:
-            some = ", ".join(plain(name) for name in found[:5])
-            raise FolderUnclear(
-                f"it has several files that could be its {what} ({some}); leave one, or call the one to take "
-                f"model{suffix}"
-            )
-        if found:
-            return found[0]
-    return None
-
-
-def _files_in(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir() if path.is_file() and path.suffix not in LEFTOVERS]
-    except OSError:
-        return []
 
 
 def fetched_files(folder: Path) -> list[Path]:

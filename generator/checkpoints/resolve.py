@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from generator import registry
-from generator.checkpoints import own
+from generator.checkpoints import own, single_file
 from generator.checkpoints.diffusers_folder import BadFolder, text_encoders
 from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.layouts import FolderUnclear
 from generator.registry.hub import ANY_MB, INDEX, hub_files
-from generator.registry.rows import Checkpoint
+from generator.registry.rows import Checkpoint, File
 
 
 def resolve(name: str, directory: Path) -> Checkpoint:
@@ -52,12 +53,20 @@ def resolve_clip(name: str) -> Checkpoint:
 def _own(row: Checkpoint, directory: Path) -> Checkpoint:
     try:
         return replace(row, files=own.files_of(row, directory))
-    except own.FolderUnclear as error:
+    except FolderUnclear as error:
         raise CheckpointDamaged(f"{directory / row.name} cannot be used: {error}.") from None
 
 
 def _diffusers(row: Checkpoint, directory: Path) -> Checkpoint:
-    """Which files belong to it, its first file says; where that is not there, as for Stable Diffusion 1."""
+    """Of a model in one file, that file; which files belong to a folder, its first file says; where that is not there,
+    as for Stable Diffusion 1."""
+    try:
+        file = single_file.find(directory, row.name)
+    except BadFolder as error:
+        raise CheckpointDamaged(f"{directory / row.name} cannot be used: {error}.") from None
+    if file is not None:
+        parts = [path for path in (file.weights, file.vae) if path]
+        return replace(row, files=tuple(File(path.relative_to(directory).as_posix(), (), 0) for path in parts))
     texts: tuple[str, ...] = ("text_encoder",)
     index = directory / row.name / INDEX
     if index.is_file():

@@ -15,6 +15,7 @@ from generator.checkpoints import own
 from generator.checkpoints.diffusers_folder import json_text
 from generator.checkpoints.download import DownloadFailed, FolderProblem, Progress, Say, fetch, sha256_of
 from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, plain, sentence
+from generator.checkpoints.layouts import LAYOUTS, FolderUnclear
 from generator.checkpoints.resolve import resolve_files, resolve_upscaler
 from generator.checkpoints.taming_config import read_config
 from generator.registry.rows import Checkpoint, File
@@ -61,14 +62,29 @@ def download(
     if own.is_folder_of_files(checkpoint):
         try:
             checkpoint = own.listed(checkpoint)
-        except own.FolderUnclear as error:
+        except FolderUnclear as error:
             raise DownloadFailed(f"{name.partition('/')[2]} on Hugging Face cannot be used: {error}.") from None
     listed = not checkpoint.own or own.is_folder_of_files(checkpoint)
     say(f"{name}: {f'{checkpoint.about / 1e6:.0f} MB. ' if listed else ''}Licence: {checkpoint.licence}.")
     first, *others = checkpoint.files
-    _fetch([first], directory, progress, say, mirror, pause)
+    try:
+        _fetch([first], directory, progress, say, mirror, pause)
+    except DownloadFailed:
+        if (one := _one_file(checkpoint)) is None:
+            raise
+        return _fetch(one.files, directory, progress, say, mirror, pause)
     # Of a folder that is not in the table, its first file says what others there are.
     _fetch(others if listed else resolve_files(name, directory).files, directory, progress, say, mirror, pause)
+
+
+def _one_file(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The model in one file of a repository that save_pretrained did not write; None where it has none, or several."""
+    if checkpoint.kind != "diffusers" or not checkpoint.own:
+        return None
+    try:
+        return own.listed(checkpoint)
+    except (DownloadFailed, FolderUnclear):
+        return None
 
 
 def _fetch(
@@ -153,7 +169,7 @@ def _check_hash(checkpoint: Checkpoint, file: File, path: Path, say: Say) -> Non
 def damaged(checkpoint: Checkpoint, path: Path, what: str) -> CheckpointDamaged:
     """The error to raise: what is wrong with a file, and the command that repairs it."""
     if own.is_folder_of_files(checkpoint):
-        belongs = own.LAYOUTS[checkpoint.kind].what
+        belongs = LAYOUTS[checkpoint.kind].what
         return CheckpointDamaged(f"{path} cannot be used: {what}. What belongs in that folder: {belongs}.")
     name = checkpoint.name
     return CheckpointDamaged(
@@ -195,7 +211,7 @@ def require(checkpoint: Checkpoint, directory: Path, say: Say | None = None) -> 
                 f"Get it ({checkpoint.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
             )
         # Whoever trains a model writes its file anew; only what was downloaded must stay what it was.
-        if say is not None and (not found or _record_path(path).is_file()):
+        if say is not None and (not checkpoint.own or _record_path(path).is_file()):
             _check_hash(checkpoint, file, path, say)
         paths[path.suffix] = path
     return paths
@@ -229,7 +245,7 @@ def remove(name: str, directory: Path) -> list[Path]:
     """
     gone = []
     kind = registry.own_kind(name)
-    if kind and (registry.OWN[kind].row.kind in own.LAYOUTS or not own.published(name)):
+    if kind and (registry.OWN[kind].row.kind in LAYOUTS or not own.published(name)):
         fetched = own.fetched_files(directory / name)
         if not fetched and (directory / name).exists():
             raise FolderProblem(f"{directory / name} was not downloaded; remove that folder yourself.")

@@ -35,13 +35,14 @@ class _Clamp(torch.autograd.Function):
 class VQModel(nn.Module):
     """Pictures to codes and back; `config` is `model.params` of a taming yaml plus `gumbel: bool`.
 
-    `norm_groups` replaces taming's 32 groups: with 32 channels each would be a group of its own, and lose its mean.
+    `attention: False` leaves attention out, as latent-diffusion's attn_type "none". `norm_groups` replaces taming's 32
+    groups: with 32 channels each would be a group of its own, and lose its mean.
     Holds the keys of a real checkpoint without its `loss.*`: encoder, decoder, quantize, quant_conv, post_quant_conv.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        from taming.modules.diffusionmodules.model import Decoder, Encoder
+        from taming.modules.diffusionmodules.model import AttnBlock, Decoder, Encoder
 
         details = dict(config["ddconfig"])
         self.config = config
@@ -52,6 +53,10 @@ class VQModel(nn.Module):
         with contextlib.redirect_stdout(io.StringIO()):  # Decoder prints its z shape
             self.encoder = Encoder(**details)
             self.decoder = Decoder(**details)
+        if not config.get("attention", True):
+            for name, module in list(self.named_modules()):
+                if isinstance(module, AttnBlock):
+                    self.set_submodule(name, nn.Identity())
         for module in self.modules():
             if isinstance(module, nn.GroupNorm):
                 module.num_groups = config.get("norm_groups", module.num_groups)

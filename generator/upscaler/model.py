@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from generator import registry
 from generator.checkpoints.building import within
 from generator.checkpoints.errors import sentence
+from generator.checkpoints.fitting import what_is_wrong
 from generator.checkpoints.loading import upscaler_weights
 from generator.checkpoints.resolve import resolve_upscaler
 from generator.checkpoints.state_dict import read_state_dict
@@ -194,7 +195,10 @@ def _described(weights: dict[str, Tensor]) -> Any:
 
     with within(weights):
         _check_windows(weights)
-        return spandrel.ModelLoader().load_from_state_dict(weights)
+        try:
+            return spandrel.ModelLoader().load_from_state_dict(weights)
+        except spandrel.UnsupportedModelError as error:
+            raise ValueError(what_is_wrong(error, weights, "upscaler")) from None
 
 
 def _check_windows(weights: dict[str, Tensor]) -> None:
