@@ -14,7 +14,7 @@ import streamlit as st
 from pydantic import ValidationError
 from starlette.middleware import Middleware
 
-from pages.shared import language
+from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
 from pages.shared.frame import close_menu, frame
 from pages.shared.navigation import KIOSK, navigation
@@ -37,9 +37,12 @@ def main() -> None:
         ):
             st.title(page.title, anchor=False, width="content")
             language.choice()
+    recalled = form_memory.recall()
     with plain_errors():
         the_studio()
         page.run()
+    if not recalled:
+        form_memory.write()
 
 
 if __name__ == "__main__":

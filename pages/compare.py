@@ -11,6 +11,7 @@ from db.queue import workers
 from generator import registry
 from pages.components import form
 from pages.components.notices import NO_EXECUTOR
+from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.language import N_, _
 from pages.shared.navigation import SHEETS, go, show
@@ -64,17 +65,19 @@ def page() -> None:
 
 
 def _prompt() -> str:
-    key = form.keep("compare_prompt", form.remembered().get("set_prompt", ""))
-    chosen = [st.session_state.get(name, form.remembered().get(name)) for name in ("compare_rows", "compare_columns")]
+    key, first = "compare_prompt", form_memory.remembered().get("set_prompt", "")
+    chosen = [
+        st.session_state.get(name, form_memory.remembered().get(name)) for name in ("compare_rows", "compare_columns")
+    ]
     prompt: str = st.text_area(
         _("Prompt"),
-        st.session_state[key],
+        form_memory.kept(key, first),
         key=key,
         height=80,
         placeholder="a red heart",
         disabled=PROMPT in chosen,
     )
-    form.remembered()[key] = prompt
+    form_memory.remembered()[key] = prompt
     return prompt
 
 
@@ -88,7 +91,7 @@ def _style(engine: str) -> str | None:
 
 def _engines(engine: str, axis_key: str) -> list[str]:
     """The engines to compare with as the axis stands that is drawn later."""
-    kept = {**form.remembered(), **{str(key): value for key, value in st.session_state.items()}}
+    kept = {**form_memory.remembered(), **{str(key): value for key, value in st.session_state.items()}}
     typed = kept.get(f"{axis_key}_values_{ENGINE}", "")
     return engines_in(engine, str(kept.get(axis_key)), str(typed))
 
@@ -99,25 +102,25 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
         offered = offered_engines(the_studio())
         allowed, shown = ", ".join(offered), ", ".join(offered[:2])
     start = shown if (axis_key, name) in START else ""
-    key = form.keep(f"{axis_key}_values_{name}", start)
+    key = f"{axis_key}_values_{name}"
     typed: str = st.text_input(
         _("Values of {name}", name=name),
-        st.session_state[key],
+        form_memory.kept(key, start),
         key=key,
         placeholder=shown,
         help=_("With commas between them, prompts with semicolons; several CLIPs with +.")
         + (" " + _("Permitted: {values}.", values=allowed) if allowed else ""),
     )
-    form.remembered()[key] = typed
+    form_memory.remembered()[key] = typed
     return typed
 
 
 def _seed() -> int:
     """One seed for all cells, so that they differ in what is compared alone."""
-    key = form.keep("compare_seed", secrets.randbelow(2**32))
-    kept = st.session_state[key]
-    seed = st.number_input(_("Seed of all"), min_value=0, max_value=2**32 - 1, value=kept, step=1, key=key)
-    form.remembered()[key] = seed
+    key = "compare_seed"
+    shown = form_memory.kept(key, secrets.randbelow(2**32))
+    seed = st.number_input(_("Seed of all"), min_value=0, max_value=2**32 - 1, value=shown, step=1, key=key)
+    form_memory.remembered()[key] = seed
     return int(seed)
 
 

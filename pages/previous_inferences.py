@@ -11,6 +11,7 @@ from generator import registry
 from pages.components import form, job_detail
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
+from pages.shared import form_memory
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named
 from pages.shared.navigation import GENERATION, show
@@ -72,15 +73,15 @@ def _gallery() -> None:
 
 def _filters() -> dict[str, Any]:
     """Draws search and filters; returns them as `access.jobs` takes them. They outlive a look at one job."""
-    kept = form.remembered()
+    kept = form_memory.remembered()
     search, others = st.columns(2)
     with others:
         engine_cell, status_cell = st.columns(2, wrap=False)
     with search:
-        key = form.keep("gallery_search", "")
+        key = "gallery_search"
         kept[key] = st.text_input(
             _("Search"),
-            st.session_state[key],
+            form_memory.kept(key, ""),
             key=key,
             placeholder=_("Words of a prompt"),
             icon=":material/search:",
@@ -91,8 +92,8 @@ def _filters() -> dict[str, Any]:
         engine = form.choose(_("Engine"), "gallery_engine", names, "", lambda name: engine_title(name) or every)
     with status_cell:
         status = form.choose(_("Status"), "gallery_status", list(STATUSES), None, named(STATUSES))
-    key = form.keep("gallery_mine", False)
-    kept[key] = st.toggle(_("Only mine"), st.session_state[key], key=key)
+    key = "gallery_mine"
+    kept[key] = st.toggle(_("Only mine"), form_memory.kept(key, False), key=key)
     return {
         "search": kept["gallery_search"].strip() or None,
         "engine": engine or None,

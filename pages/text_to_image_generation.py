@@ -11,10 +11,9 @@ from generator import registry
 from generator.checkpoints.inventory import missing, wrong_default
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
-from generator.prompts import parse_prompts
-from pages.components import form, job_card, visitor_name
+from pages.components import form, given_pictures, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
-from pages.components.picture import draw_picture
+from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.frame import scroll_to
 from pages.shared.language import _, ngettext, number
@@ -22,13 +21,12 @@ from pages.shared.navigation import show
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import label
 from pages.shared.visitor import the_visitor
-from studio import access, settings_form
+from studio import settings_form
 from studio.context import Submitter
 from studio.engines import engine_title
 from studio.limits import first_choice, offered_engines
 from studio.settings_form import OWN_WIDGET, Field
 from studio.submit import MAX_PICTURES, Wish, starting, submit
-from studio.uploads import TYPES, Upload
 
 EXAMPLES = (
     "a red heart",
@@ -56,14 +54,44 @@ def page() -> None:
 
 def _draw_form(visitor: Submitter) -> None:
     values: dict[str, Any] = {}
-    form.prompt(EXAMPLES[0])
+    values["prompt"] = form.prompt(EXAMPLES[0])
+    given = st.container(key="given")
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
-            st.button(example, key=f"example_{example}", on_click=form.preset, args=({"set_prompt": example},))
+            preset = ({"set_prompt": example},)
+            st.button(example, key=f"example_{example}", on_click=form_memory.preset, args=preset)
     engine = _engine()
     checkpoints = settings_form.checkpoints(the_studio(), engine)
-    checkpoint = st.session_state.get("set_checkpoint", form.remembered().get("set_checkpoint"))
+    checkpoint = _checkpoint(engine, checkpoints)
+    main, answer, more = st.container(), st.container(), st.container()
+    with more:
+        folded = st.expander(_("More settings"), icon=":material/tune:")
+    with folded:  # first, since other settings follow from the pictures
+        given_pictures.uploaders(engine, checkpoint, visitor)
+    with given, plain_errors():
+        given_pictures.draw(engine, checkpoint, visitor)
+    values |= given_pictures.values(engine, checkpoint)
+    groups = settings_form.fields(engine, checkpoint, checkpoints)
+    defaults = form.current_defaults(engine, checkpoint, _beside(values))
+    with main:
+        if registry.checkpoint(checkpoint).styled:
+            values["style"] = _style()
+        elif params_class(engine).style_is_text:
+            values["style"] = _style_in_words()
+        _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
+        pictures, go = _how_many()
+    with folded:
+        _more_settings(groups, engine, checkpoint, defaults, values)
+    with answer, plain_errors():
+        if go:
+            _submit(visitor, engine, checkpoint, values, pictures)
+        _what_it_takes(engine, values)
+
+
+def _checkpoint(engine: str, checkpoints: list[str]) -> str:
+    """The one that is chosen, before its widget is drawn: the other settings are its own."""
     settings = the_settings()
+    checkpoint: str = st.session_state.get("set_checkpoint", form_memory.remembered().get("set_checkpoint"))
     if checkpoint not in checkpoints:
         checkpoint = registry.first_checkpoint(engine, first_choice(the_studio())[1])
     if checkpoint not in checkpoints:
@@ -71,29 +99,14 @@ def _draw_form(visitor: Submitter) -> None:
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
         st.caption(label(trouble))
-    groups = settings_form.fields(engine, checkpoint, checkpoints)
-    defaults = form.current_defaults(engine, checkpoint, _beside(engine))
-    if registry.checkpoint(checkpoint).styled:
-        values["style"] = _style()
-    elif params_class(engine).style_is_text:
-        values["style"] = _style_in_words()
-    _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
-    pictures, go = _how_many()
-    answer = st.container()
-    uploads = _more_settings(groups, engine, checkpoint, defaults, values)
-    values["prompt"] = st.session_state["set_prompt"]
-    with answer, plain_errors():
-        if go:
-            _submit(visitor, _wish(engine, values, pictures, uploads))
-        _what_it_takes(engine, values)
+    return checkpoint
 
 
-def _beside(engine: str) -> dict[str, Any]:
+def _beside(values: dict[str, Any]) -> dict[str, Any]:
     """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
-    offered, found = params_class(engine).model_fields, {"prompt": st.session_state["set_prompt"]}
+    found = {"prompt": values["prompt"]}
     for name in ("init_image", "image_prompts"):
-        there = st.session_state.get(f"upload_{name}") or form.remembered().get(f"set_{name}")
-        if name in offered and there:
+        if name in values:
             found[name] = "a picture"
     return found if found["prompt"].strip() or "image_prompts" in found else {**found, "prompt": "x"}
 
@@ -106,34 +119,35 @@ def _engine() -> str:
 
 
 def _style() -> str | None:
-    key = form.keep("set_style", registry.DEFAULT_STYLE)
-    if st.session_state[key] not in registry.STYLES:
-        st.session_state[key] = ANY_STYLE
+    key = "set_style"
+    shown = form_memory.kept(key, registry.DEFAULT_STYLE)
+    if shown not in registry.STYLES:
+        shown = form.replaced(key, ANY_STYLE)
     any_style = _("Any")
     chosen = st.pills(
         _("Style"),
         [ANY_STYLE, *registry.STYLES],
-        default=st.session_state[key],
+        default=shown,
         key=key,
         required=True,
         format_func=lambda name: registry.STYLES.get(name, any_style),
         wrap=True,
     )
-    form.remembered()[key] = chosen
+    form_memory.remembered()[key] = chosen
     return None if chosen in (None, ANY_STYLE) else chosen
 
 
 def _style_in_words() -> str | None:
-    key = form.keep("set_style_words", "")
+    key = "set_style_words"
     words = st.text_input(
         _("Style"),
-        st.session_state[key],
+        form_memory.kept(key, ""),
         key=key,
         max_chars=200,
         placeholder=_("none"),
         help=_("Words added to the prompt."),
     )
-    form.remembered()[key] = words
+    form_memory.remembered()[key] = words
     return words.strip() or None
 
 
@@ -155,35 +169,36 @@ def _main_settings(
         with cell:
             values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
     with cells[len(numbers)]:
-        key = form.keep(form.key_of(engine, checkpoint, "seed"), None)
+        key = form.key_of(engine, checkpoint, "seed")
+        first = form_memory.kept(key, None)
         values["seed"] = st.number_input(
             _("Seed"),
             min_value=0,
             max_value=2**32 - 1,
-            value=None,  # what it is again when it is emptied
+            value=None if key in st.session_state else first,  # what it is again when it is emptied
             step=1,
             key=key,
             placeholder=_("random"),
             help=_("Same seed, settings and device: same picture. Empty: a new one each time."),
         )
-        form.remembered()[key] = values["seed"]
+        form_memory.remembered()[key] = values["seed"]
 
 
 def _how_many() -> tuple[int, bool]:
     """Draws the number of pictures beside the button; returns it, and whether the button was pressed."""
     number, button = st.columns([2, 3], wrap=False, vertical_alignment="bottom")
     with number:
-        key = form.keep("set_pictures", 1)
+        key = "set_pictures"
         pictures = st.number_input(
             _("Pictures"),
             min_value=1,
             max_value=MAX_PICTURES,
-            value=st.session_state[key],
+            value=form_memory.kept(key, 1),
             step=1,
             key=key,
             help=_("Each with its own seed."),
         )
-        form.remembered()[key] = pictures
+        form_memory.remembered()[key] = pictures
     with button:
         go = st.button(_("Generate"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
     return pictures, go
@@ -195,72 +210,27 @@ def _more_settings(
     checkpoint: str,
     defaults: dict[str, Any],
     values: dict[str, Any],
-) -> dict[str, list[Any]]:
-    """Draws the folded settings; returns what was uploaded, by the setting it is for."""
-    uploads: dict[str, list[Any]] = {}
-    with st.expander(_("More settings"), icon=":material/tune:"):
-        for group, fields in groups.items():
+) -> None:
+    """Draws the folded settings."""
+    for group, fields in groups.items():
+        drawn = [field for field in fields if field.name not in OWN_WIDGET]
+        if "init_image" in values:  # it is shown beside the prompt that the picture starts from it
+            drawn = [field for field in drawn if field.name != "init"]
+        if drawn:
             st.markdown(f"**{_(group.capitalize())}**")
-            names = {field.name for field in fields}
-            if "init_image" in names:
-                uploads["init_image"] = _upload(
-                    "init_image", _("Picture to start from"), _("Starts from this picture.")
-                )
-            if "mask_image" in names:
-                uploads["mask_image"] = _upload(
-                    "mask_image", _("Mask: its white part is drawn anew"), _("What is white here is drawn anew.")
-                )
-            if "image_prompts" in names:
-                resemble = _("Pictures to resemble")
-                uploads["image_prompts"] = st.file_uploader(
-                    resemble, TYPES, accept_multiple_files=True, key="upload_image_prompts"
-                )
-                kept_prompts = form.remembered().get("set_image_prompts")
-                if kept_prompts and not uploads["image_prompts"]:
-                    named = [one.text for one in parse_prompts(kept_prompts, negative_only=True)]
-                    _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
-            drawn = [field for field in fields if field.name not in OWN_WIDGET]
-            for at in range(0, len(drawn), 2):
-                for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
-                    with cell:
-                        values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
-    offered, kept = params_class(engine).model_fields, form.remembered()
-    for name in ("init_image", "image_prompts", "mask_image"):
-        if name in offered and name not in registry.checkpoint(checkpoint).unused and kept.get(f"set_{name}"):
-            values[name] = kept[f"set_{name}"]
-    return uploads
+        for at in range(0, len(drawn), 2):
+            for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
+                with cell:
+                    values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
+    if "init_image" in values and "init" in params_class(engine).model_fields:
+        values["init"] = "image"
 
 
-def _upload(name: str, label: str, said: str) -> list[Any]:
-    """One picture, new or kept from before; returns what was uploaded."""
-    uploaded = st.file_uploader(label, TYPES, key=f"upload_{name}")
-    kept = form.remembered().get(f"set_{name}")
-    if kept and uploaded is None:
-        _kept(name, label, said, [kept])
-    return [] if uploaded is None else [uploaded]
-
-
-def _kept(name: str, label: str, said: str, references: list[str]) -> None:
-    """Pictures that a setting already names, by key, or by the id of a record as in the settings of a variation."""
-    with st.container(horizontal=True, vertical_alignment="center", key=f"row_{name}"):
-        for number, reference in enumerate(references):
-            with plain_errors():  # the host may have hidden it since
-                draw_picture(access.source(the_studio(), reference), key=f"kept_{name}_{number}", alt=label, side=56)
-        st.text(said)
-        key, forget = f"remove_{name}", ({f"set_{name}": None},)
-        st.button(_("Remove"), key=key, icon=":material/close:", on_click=form.preset, args=forget)
-
-
-def _wish(engine: str, values: dict[str, Any], pictures: int, uploads: dict[str, list[Any]]) -> Wish:
-    lineage: tuple[str | None, str | None] = (None, None)
-    if values.get("init_image") and not uploads.get("init_image"):
-        lineage = form.remembered().get("set_lineage") or lineage
-    sent = {name: [Upload(one.name, one.getvalue()) for one in some] for name, some in uploads.items()}
-    return Wish(engine, values, pictures, sent, *lineage)
-
-
-def _submit(visitor: Submitter, wish: Wish) -> None:
-    jobs = submit(the_studio(), visitor, wish)
+def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, Any], pictures: int) -> None:
+    given_pictures.check(engine, checkpoint, visitor)
+    lineage = given_pictures.lineage(engine, checkpoint)
+    jobs = submit(the_studio(), visitor, Wish(engine, values, pictures, {}, *lineage))
+    given_pictures.asked_for(jobs[0], given_pictures.takes(engine, checkpoint))
     st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
     scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(the_studio().db):

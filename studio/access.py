@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from db import artefacts, queue
-from db.artefacts import Artefact, sources
+from db.artefacts import Artefact, drafts, sources
 from db.errors import StoreUnavailable, UnknownArtefact, UnknownJob
 from db.jobs import Job, State
 from generator.params import BadParams
@@ -100,7 +100,7 @@ def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact
     """
     found = artefacts.get(studio.db, artefact_id)
     try:
-        if found.kind == "state" or (found.kind == "upload" and not submitter.is_host):
+        if found.kind == "state" or (found.kind in ("upload", "draft") and not submitter.is_host):
             raise UnknownArtefact
         if found.job_id is not None:
             job(studio, submitter, found.job_id)
@@ -119,6 +119,16 @@ def preview(studio: Studio, submitter: Submitter, artefact_id: str) -> tuple[byt
         return studio.store.get(found.key), found.media_type
     except (UnknownArtefact, StoreUnavailable):
         return None
+
+
+def check_source(studio: Studio, submitter: Submitter, reference: str) -> None:
+    """Whether they may start from a picture that a setting names by its key or by the id of its record.
+
+    Raises SourceHidden for everybody where the host took it out, and UnknownArtefact.
+    """
+    if drafts.is_draft(reference):
+        drafts.get(studio.db, submitter.id, reference)
+    sources.check(studio.db, studio.store, [reference])
 
 
 def source(studio: Studio, reference: str) -> bytes:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db import artefacts, queue
-from db.artefacts import sources
-from db.errors import SourceHidden
+from db.artefacts import drafts, sources
+from db.errors import SourceHidden, UnknownArtefact
 from db.jobs import Job, new_id
 from db.queue import NewJob
 from db.sheets import submissions
@@ -17,7 +17,7 @@ from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from studio.context import Studio, Submitter
 from studio.limits import check_welcome
-from studio.uploads import Upload, check_count, keep
+from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
 
 MAX_PICTURES = 8
 
@@ -49,15 +49,18 @@ def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish)
+    wanted = candidates_of(studio, wish, submitter)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
     sheet = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
     return submit_sheet(studio, submitter, sheet)[1]
 
 
-def candidates_of(studio: Studio, wish: Wish) -> Labelled:
-    """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses."""
+def candidates_of(studio: Studio, wish: Wish, submitter: Submitter | None = None) -> Labelled:
+    """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses.
+
+    submitter: whose drafts the wish may name; the jobs name copies of them.
+    """
     if not 1 <= wish.pictures <= MAX_PICTURES:
         raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
     given = {name: some for name, some in wish.uploads.items() if some}
@@ -65,8 +68,12 @@ def candidates_of(studio: Studio, wish: Wish) -> Labelled:
     # The keys are made first: the wish is checked once, with all it names, before anything is kept under them.
     ids = {name: [new_id() for _ in some] for name, some in given.items()}
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
-    made = drawings(wish.engine, starting({**wish.values, **named}), wish.pictures)
+    values = {**wish.values, **named}
+    copies = drafts_in(values) if submitter is not None else {}
+    made = drawings(wish.engine, starting(with_copies(values, copies)), wish.pictures)
     keep(studio, given, ids)
+    if submitter is not None:
+        keep_copies(studio, submitter, copies)
     check_sources(studio, made[0])
     of = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
     return [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
@@ -149,5 +156,10 @@ def starting(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_sources(studio: Studio, params: JobParams) -> None:
-    """Raises UnknownArtefact, SourceHidden where a picture that a job starts from is not there any more."""
-    sources.check(studio.db, studio.store, params.sources)
+    """Raises UnknownArtefact, SourceHidden where a picture that a job starts from is not there any more.
+
+    A draft is none that a job may name: it may be gone when the job's turn comes.
+    """
+    for reference in params.sources:
+        if drafts.is_draft(sources.key_of(studio.db, studio.store, reference)):
+            raise UnknownArtefact(f"A picture this is made from ({reference}) is not kept for jobs; send it again.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from db import artefacts
-from db.artefacts import Artefact
+from db.artefacts import Artefact, drafts
 from db.jobs import new_id
 from generator.images.decode import BadImage, decode_image
 from generator.params import BadParams
@@ -74,6 +75,40 @@ def keep_clean(studio: Studio, submitter: Submitter, picture: Cleaned) -> Artefa
     """The same, of a picture that was read already. Raises Banned, StoreFull, StoreUnavailable."""
     check_welcome(studio, submitter)
     return _save(studio, picture, new_id())
+
+
+def keep_draft(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
+    """Store a picture for a form that may ask for something with it within a day.
+
+    Raises Banned, BadParams as `cleaned`, StoreFull, StoreUnavailable.
+    """
+    check_welcome(studio, submitter)
+    picture = cleaned(studio, upload)
+    return drafts.save(studio.db, studio.store, submitter.id, picture.png, width=picture.width, height=picture.height)
+
+
+def drafts_in(values: Mapping[str, Any]) -> dict[str, str]:
+    """The drafts that these settings name, each with a new id for the copy that a job may name."""
+    named = (part.split(":")[0].strip() for name in SETTINGS for part in str(values.get(name) or "").split("|"))
+    return {key: new_id() for key in dict.fromkeys(named) if drafts.is_draft(key)}
+
+
+def with_copies(values: Mapping[str, Any], copies: Mapping[str, str]) -> dict[str, Any]:
+    """The settings as they name the copies of drafts. copies: as `drafts_in` finds them."""
+    named = dict(values)
+    for name in SETTINGS:
+        for key, artefact_id in copies.items():
+            if named.get(name):
+                named[name] = str(named[name]).replace(key, artefacts.upload_key(artefact_id))
+    return named
+
+
+def keep_copies(studio: Studio, submitter: Submitter, copies: Mapping[str, str]) -> None:
+    """Store copies of these drafts for good. Raises UnknownArtefact, StoreFull, StoreUnavailable."""
+    for key, artefact_id in copies.items():
+        draft = drafts.get(studio.db, submitter.id, key)
+        picture = Cleaned(studio.store.get(key), draft.width or 0, draft.height or 0)
+        _save(studio, picture, artefact_id)
 
 
 def _save(studio: Studio, picture: Cleaned, artefact_id: str) -> Artefact:

@@ -17,7 +17,7 @@ from db.jobs import ENDED, is_id, new_id
 from db.queue.transitions import check_held
 from db.schema import artefacts, jobs
 
-KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "sheet")
+KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "draft", "sheet")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
 from generator.checkpoints.inventory import missing
-from generator.params import BadParams, Params, validate
+from generator.params import BadParams, Params, params_class, validate
+from pages.components import given_pictures
+from pages.shared.form_memory import given_defaults, kept, preset, remembered
 from pages.shared.language import N_, _
-from pages.shared.studio import the_settings
+from pages.shared.studio import the_settings, the_studio
+from studio.limits import engines_that_vary, first_choice
 from studio.settings_form import OWN_WIDGET, Field, defaults, follows
 
 # The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
@@ -32,7 +35,7 @@ def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) ->
     A setting that nobody has changed shows its new default. beside: what is set beside the fields, such as the prompt.
     """
     usual = defaults(engine, checkpoint)
-    given = _given()
+    given = given_defaults()
     keys = {name: key_of(engine, checkpoint, name) for name in usual if name not in (*OWN_WIDGET, "checkpoint")}
     before = {name: given.get(key, usual[name]) for name, key in keys.items()}
     shown = {name: st.session_state.get(key, remembered().get(key)) for name, key in keys.items()}
@@ -44,16 +47,11 @@ def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) ->
     now = {**usual, **now}
     for name, key in keys.items():
         if name not in changed:
+            told = key in given or key in remembered()  # else it is drawn for the first time, with this default
             given[key] = now[name]
-            if now[name] != before[name]:
+            if told and now[name] != before[name]:
                 preset({key: _typed(now[name])})
     return {**now, "seed": None}
-
-
-def _given() -> dict[str, Any]:
-    """What each widget was last given as its default, by key; None where it shows a value of its own."""
-    given: dict[str, Any] = st.session_state.setdefault("form_defaults", {})
-    return given
 
 
 def _typed(value: Any) -> Any:
@@ -66,27 +64,10 @@ def key_of(engine: str, checkpoint: str, name: str) -> str:
     return f"set_{name}" if name in ("checkpoint", "style") else f"set_{engine}_{checkpoint}_{name}"
 
 
-def remembered() -> dict[str, Any]:
-    """Values of all form widgets by key; they outlive a visit to another page, as widget state does not."""
-    values: dict[str, Any] = st.session_state.setdefault("form", {})
-    return values
-
-
-def keep(key: str, default: Any) -> str:
-    """Give a widget its remembered value before it is drawn; returns the key.
-
-    The widget is to take st.session_state[key] as its default besides. Streamlit tells the browser a value once, in the
-    run that sets it; where the next run comes first, on a busy machine, an empty widget would be drawn, and sent back.
-    """
-    if key not in st.session_state:
-        st.session_state[key] = remembered().get(key, default)
-    return key
-
-
 def prompt(example: str) -> str:
     """The field of the prompt, the same on every page that draws."""
-    key, about = keep("set_prompt", ""), Params.model_fields["prompt"].description
-    written: str = st.text_area(_("Prompt"), st.session_state[key], key=key, height=96, placeholder=example, help=about)
+    key, about = "set_prompt", Params.model_fields["prompt"].description
+    written: str = st.text_area(_("Prompt"), kept(key, ""), key=key, height=96, placeholder=example, help=about)
     remembered()[key] = written
     return written
 
@@ -94,18 +75,19 @@ def prompt(example: str) -> str:
 def choose(label: str, key: str, names: Sequence[str], default: str | None, titles: Callable[[str], str] = str) -> str:
     """One of `names`; what was chosen before where it is still offered, else the default or the first of them."""
     first = default if default in names else names[0]
-    if st.session_state[keep(key, first)] not in names:  # the host has withdrawn it since
-        st.session_state[key] = first
-    chosen: str = st.selectbox(label, names, names.index(st.session_state[key]), key=key, format_func=titles)
+    shown = kept(key, first)
+    if shown not in names:  # the host has withdrawn it since
+        shown = replaced(key, first)
+    chosen: str = st.selectbox(label, names, names.index(shown), key=key, format_func=titles)
     remembered()[key] = chosen
     return chosen
 
 
-def preset(values: dict[str, Any]) -> None:
-    """Fill the form with these widget values by key, when it is drawn next."""
-    remembered().update(values)
-    for key in values:
-        st.session_state.pop(key, None)
+def replaced(key: str, value: Any) -> Any:
+    """The value that a widget is to show instead of what it had, which is not to be had any more."""
+    if key in st.session_state:
+        st.session_state[key] = value
+    return value
 
 
 def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
@@ -115,13 +97,11 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
         default = list(default)
     elif field.kind == "number":
         default = float(default)
-    keep(key, default)
-    value = st.session_state[key]
+    value = kept(key, default)
     if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
         minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
-        value = (int if field.kind == "whole" else float)(min(max(value, minimum), maximum))
-        if st.session_state[key] != value:
-            st.session_state[key] = value
+        within = (int if field.kind == "whole" else float)(min(max(value, minimum), maximum))
+        value = within if within == value else replaced(key, within)
     value = _widget(field, key, value, default)
     remembered()[key] = value
     return value
@@ -188,22 +168,34 @@ def _shown(field: Field, name: Any) -> str:
 
 
 def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
-    """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files."""
-    values = {key_of(job.engine, job.checkpoint, name): value for name, value in job.params.items()}
+    """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files.
+
+    Where the job's engine starts from no picture, one that does is chosen, with its own settings.
+    """
+    values: dict[str, Any] = {"set_prompt": job.prompt}
+    if picture is not None and "init_image" not in params_class(job.engine).model_fields:
+        engines, (default, wanted) = engines_that_vary(the_studio()), first_choice(the_studio())
+        if engines:
+            values["set_engine"] = default if default in engines else engines[0]
+            values["set_checkpoint"] = registry.first_checkpoint(values["set_engine"], wanted)
+        preset({**values, **given_pictures.preset([given_pictures.finished(job, picture)])})
+        return
     for name, value in job.params.items():
+        if name in OWN_WIDGET:
+            continue
         key = key_of(job.engine, job.checkpoint, name)
-        _given()[key] = value if follows(job.engine, job.params, name) else None
+        values[key] = value
+        given_defaults()[key] = value if follows(job.engine, job.params, name) else None
     values["set_engine"] = job.engine
     values["set_checkpoint"] = job.checkpoint
     known = job.params.get("style") in (None, *registry.STYLES)
     values["set_style"] = job.params.get("style") if known else None
     values["set_style_words"] = "" if known else job.params["style"]
-    values["set_prompt"] = job.prompt
     values[key_of(job.engine, job.checkpoint, "seed")] = None
-    values["set_init_image"] = picture.key if picture else job.params.get("init_image")
-    values["set_mask_image"] = None if picture else job.params.get("mask_image")
-    values["set_lineage"] = (job.id, picture.id) if picture else None
-    values["set_image_prompts"] = job.params.get("image_prompts", "")
+    pictures = given_pictures.of_job(job)
     if picture is not None:
-        values[key_of(job.engine, job.checkpoint, "init")] = "image"
-    preset(values)
+        pictures = [one for one in pictures if one.setting == "image_prompts"]
+        pictures.insert(0, given_pictures.finished(job, picture))
+    if job.params.get("init") == "image":  # the picture says so, as long as it is there
+        values[key_of(job.engine, job.checkpoint, "init")] = defaults(job.engine, job.checkpoint)["init"]
+    preset({**values, **given_pictures.preset(pictures)})

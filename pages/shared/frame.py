@@ -9,13 +9,15 @@ import streamlit as st
 from pages.shared.visitor import COOKIE, the_visitor
 
 _HERE = Path(__file__).resolve().parent
-_YEAR_S = 365 * 24 * 3600
+_DAY_S = 24 * 3600
+_YEAR_S = 365 * _DAY_S
 
 
 def frame() -> None:
     """The style sheet, and the script that keeps the visitor's id in the browser for a year."""
     st.session_state["framed"] = True
     st.html(_HERE / "theme.css")
+    st.fragment(_reconnect, run_every=_DAY_S)()
     me = the_visitor().id
     if st.context.cookies.get(COOKIE) == me:
         return
@@ -31,6 +33,13 @@ def frame() -> None:
     }})();</script>"""
     with st.container(key="visitor_script"):
         st.html(script, unsafe_allow_javascript=True)
+
+
+def _reconnect() -> None:
+    """A page with a part that runs by itself, however seldom, is sent whole by its browser as soon as it is connected
+    again. So a new session knows what is on the page before anything on it is pressed: Streamlit calls nothing for a
+    button that a session has not drawn.
+    """
 
 
 def close_menu(page: str) -> None:
