@@ -53,6 +53,7 @@ SHOWN: set[str] = {
     "generator.checkpoints.memory",
     "generator.images.decode",
     "generator.images.encode",
+    "generator.images.formats",
     "generator.output.documents",
     "generator.output.film",
     "generator.output.metadata",
