@@ -29,7 +29,8 @@ def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
     if embedded and image.size == (4 * width, 4 * height):
         params = params.model_copy(update={"upscale": 4})
     score = settings_in(source).get("score")
-    return metadata.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
+    score = score if isinstance(score, int | float) else None
+    return metadata.encode_png(image, engine, params, score, metadata.read_sources(source))
 
 
 def settings_in(source: bytes) -> dict[str, Any]:
