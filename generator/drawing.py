@@ -28,7 +28,7 @@ from generator.checkpoints.command_line import checkpoints_dir
 from generator.checkpoints.store import upscaler_file
 from generator.device import Host, pick_device
 from generator.engines import loading
-from generator.images.decode import decode_image, read_picture
+from generator.images.decode import as_decoded, decode_image, read_picture
 from generator.images.encode import encode, to_image
 from generator.output.film import Recorder
 from generator.output.inherited import with_settings
@@ -232,7 +232,7 @@ def _reference(picture: Any) -> str:
     if isinstance(picture, str | Path):
         return str(picture)
     if isinstance(picture, Image.Image):
-        picture = encode(picture, "PNG")
+        picture = encode(as_decoded(picture), "PNG")
     data: bytes = picture.png if isinstance(picture, Picture) else picture
     name = f"picture-{hashlib.sha256(data).hexdigest()[:16]}"
     _given[name] = data

@@ -11,12 +11,13 @@ from db import artefacts
 from db.artefacts import Artefact, drafts
 from db.jobs import new_id
 from generator.images.decode import BadImage, decode_image
+from generator.images.formats import EXTENSIONS
 from generator.params import BadParams
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
 from studio.limits import check_welcome
 
-TYPES = ["png", "jpg", "jpeg", "webp", "gif"]
+TYPES = list(EXTENSIONS)
 MAX_SIDE = 2048
 MAX_IMAGE_PROMPTS = 4
 SETTINGS = ("init_image", "mask_image", "image_prompts")  # that a picture may be sent for

@@ -19,6 +19,8 @@ from api.callers import Caller
 from api.drawing import cancelled_unless_done, not_drawn
 from db import artefacts, queue
 from db.jobs import Job, State
+from generator.output.metadata import NoMetadata, read_sources
+from generator.output.sources import NONE
 from studio import access
 from studio.context import Studio
 from studio.submit import submit
@@ -99,7 +101,11 @@ def _made(studio: Studio, who: Caller, call: Call, body: TextToImage, size: tupl
 def _handed_over(body: TextToImage, job: Job, data: bytes, size: tuple[int, int] | None) -> Made:
     with Image.open(io.BytesIO(data)) as image:
         size = size or image.size
-    text = infotext(body, job, size)
+    try:
+        sources = read_sources(data)
+    except NoMetadata:  # cut short, it is a preview
+        sources = NONE
+    text = infotext(body, job, size, sources)
     return Made(job, sizes.handed_over(data, size=size, texts={"parameters": text}), text, size)
 
 

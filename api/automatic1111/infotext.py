@@ -6,40 +6,28 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from api.automatic1111.models import sha256_of
-from api.automatic1111.samplers import name_of
 from api.automatic1111.shapes import TextToImage
 from db.jobs import Job
-from generator.output.metadata import pairs_line
+from generator.output import infotext as written
+from generator.output.sources import NONE, Sources
+from generator.params import validate
 from generator.version import VERSION
 
 MAX_LINE = 20_000  # characters of the last line that are taken apart
 _KEY = re.compile(r"\w[\w \-/]{1,100}")
+_NEGATIVE = "Negative prompt:"
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 
 
-def infotext(body: TextToImage, job: Job, size: tuple[int, int]) -> str:
-    """The parameters of one picture. size: in px, as it is handed over."""
-    params = job.params
-    values: dict[str, Any] = {
-        "Steps": params["steps"],
-        "Sampler": _sampler(job),
-        "Schedule type": "Automatic",
-        "CFG scale": params.get("cfg_scale"),
-        "Seed": params["seed"],
-        "Size": f"{size[0]}x{size[1]}",
-        "Model hash": (sha256_of(job.checkpoint) or "")[:10] or None,
-        "Model": job.checkpoint,
-        "Engine": job.engine,
-        "Style": params.get("style"),
-        "Denoising strength": params.get("strength") if params.get("init_image") else None,
-        "Version": f"studio {VERSION}",
-    }
-    line = pairs_line({key: _short(value) for key, value in values.items() if value is not None})
-    negative = f"\nNegative prompt: {body.negative_prompt}" if body.negative_prompt else ""
-    return f"{body.prompt or ''}{negative}\n{line}"
+def infotext(body: TextToImage, job: Job, size: tuple[int, int], sources: Sources = NONE) -> str:
+    """The parameters of one picture, its words as they were sent. size: in px, as it is handed over."""
+    params = validate(job.engine, {"prompt": job.prompt, **job.params})
+    words = body.prompt or "", body.negative_prompt or ""
+    return written.infotext(
+        job.engine, params, size, sources=sources, model_hash=sha256_of(job.checkpoint), words=words
+    )
 
 
 def info(
@@ -61,7 +49,7 @@ def info(
             "subseed_strength": 0,
             "width": size[0],
             "height": size[1],
-            "sampler_name": _sampler(first),
+            "sampler_name": written.sampler_name(first.params, first.engine),
             "cfg_scale": first.params.get("cfg_scale"),
             "steps": first.params["steps"],
             "batch_size": body.batch_size or 1,
@@ -90,13 +78,13 @@ def parsed(text: str) -> dict[str, str]:
     """The parts of such a text by name, as A1111's infotext_utils.parse_generation_parameters; {} for no such text."""
     if not text.strip():
         return {}
-    *lines, last = text.strip().split("\n")
+    *lines, last = [line.strip() for line in text.strip().split("\n")]
     pairs = _pairs(last)
     if len(pairs) < 3:
         lines, pairs = [*lines, last], {}
-    whole = "\n".join(line.strip() for line in lines)
-    prompt, _, negative = whole.partition("Negative prompt:")
-    return {**pairs, "Prompt": prompt.strip(), "Negative prompt": negative.strip()}
+    begins = next((n for n, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
+    negative = "\n".join(lines[begins:]).removeprefix(_NEGATIVE)
+    return {**pairs, "Prompt": "\n".join(lines[:begins]), "Negative prompt": negative.strip()}
 
 
 def _pairs(line: str) -> dict[str, str]:
@@ -125,12 +113,3 @@ def _value(line: str, start: int) -> tuple[str, int]:
     end = line.find(",", start)
     end = len(line) if end < 0 else end
     return line[start:end].strip(), end + 1
-
-
-def _sampler(job: Job) -> str:
-    sampler = job.params.get("sampler") or job.params.get("optimiser")
-    return name_of(sampler) if isinstance(sampler, str) else job.engine
-
-
-def _short(value: object) -> object:
-    return f"{value:g}" if isinstance(value, float) else value

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-
 from fastapi import APIRouter
-from PIL import Image
 
 from api.automatic1111.infotext import parsed
 from api.automatic1111.shapes import PngInfo, PngInfoQuestion
 from api.callers import Opened, Reader
 from api.pictures import decoded
 from api.problems import writable
-from generator.images.decode import FORMATS
+from generator.images.decode import BadImage, open_image
 from generator.images.encode import texts_in
+from generator.output.infotext import in_exif
 from generator.params import BadParams
 
 router = APIRouter(tags=["automatic1111"])
@@ -23,17 +21,21 @@ MAX_TEXT = 1 << 20  # characters of all texts together; a small file may unpack 
 
 @router.post("/png-info")
 async def png_info(api: Opened, who: Reader, body: PngInfoQuestion) -> PngInfo:
-    """The text under `parameters` of a PNG, taken apart, and the other texts in it; nothing is drawn from them."""
+    """The text under `parameters` of a PNG, or in the EXIF of others, taken apart, and the other texts in it.
+
+    Nothing is drawn from them.
+    """
     return await api.run(_read, body.image)
 
 
 def _read(text: str) -> PngInfo:
     data = decoded("image", text.strip()).data
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            found = texts_in(image)
-    except Exception:  # as in decode_image: hostile bytes, any error
-        raise BadParams("image: this is not a picture in PNG, JPEG, WebP or GIF format.") from None
+        image = open_image(data)
+    except BadImage as error:
+        raise BadParams(f"image: {error}") from None
+    found = texts_in(image)
+    found.setdefault("parameters", in_exif(image))
     if sum(len(key) + len(value) for key, value in found.items()) > MAX_TEXT:
         raise BadParams(f"image: more than {MAX_TEXT >> 20} million characters of text are written in it.")
     found = {writable(key): writable(value) for key, value in found.items()}

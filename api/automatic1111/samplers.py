@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from api.problems import NotAnswered
+from generator.output import infotext
 from generator.params import BadParams, params_class, validate
 from generator.registry import UnknownName
 
 AUTOMATIC = "Automatic"
-# A1111's name -> ours, and its aliases there (modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py).
-SAMPLERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "DPM++ 2M": ("dpm-solver-2m", ("k_dpmpp_2m",)),
-    "Euler a": ("euler-ancestral", ("k_euler_a", "k_euler_ancestral")),
-    "Euler": ("euler", ("k_euler",)),
-    "DDIM": ("ddim", ("ddim",)),
-    "PLMS": ("pndm", ("plms",)),
+# Ours -> its aliases there (modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py).
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "dpm-solver-2m": ("k_dpmpp_2m",),
+    "euler-ancestral": ("k_euler_a", "k_euler_ancestral"),
+    "euler": ("k_euler",),
+    "ddim": ("ddim",),
+    "pndm": ("plms",),
 }
+# A1111's name -> ours, and its aliases.
+SAMPLERS = {theirs: (ours, _ALIASES[ours]) for ours, theirs in infotext.SAMPLERS.items()}
 # Before 1.9 a sampler's name said how its noise levels are spaced.
 _SPACINGS = ("_ka", " karras", " exponential", " sgm uniform", " uniform")
 _AUTOMATIC = ("", "automatic", "default", "none", "use same sampler")
@@ -40,11 +43,6 @@ def names(engine: str, checkpoint: str) -> list[str]:
     if "sampler" not in params_class(engine).model_fields:
         return []
     return [name for name, (ours, _) in SAMPLERS.items() if _takes(engine, checkpoint, ours)]
-
-
-def name_of(ours: str) -> str:
-    """A1111's name of one of our samplers; ours where it has none."""
-    return next((name for name, (one, _) in SAMPLERS.items() if one == ours), ours)
 
 
 def _named(name: str) -> str | None:

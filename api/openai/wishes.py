@@ -6,13 +6,11 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from api import models
 from api.openai.shapes import ALIASES, FEWER_STEPS, MORE_STEPS, ImageRequest
 from api.sizes import drawn_at
 from generator import registry
-from generator.images.decode import BadImage, decode_image
+from generator.images.decode import BadImage, decode_with_alpha
 from generator.output.metadata import NoMetadata, read_metadata
 from generator.params import BadParams, params_class
 from generator.params.vary import SKIP_RATE, takes_pictures, varied
@@ -105,9 +103,7 @@ def _values(engine: str, checkpoint: str, asked: ImageRequest) -> dict[str, Any]
 def _repainted(mask: Upload) -> Upload:
     """White where the mask is transparent, black else: what is to be drawn anew as the engines are told it."""
     try:
-        decode_image(mask.data)  # refuses what must not be opened
-        with Image.open(io.BytesIO(mask.data)) as image:
-            alpha = image.convert("RGBA").getchannel("A")
+        alpha = decode_with_alpha(mask.data).convert("RGBA").getchannel("A")
     except BadImage as error:
         raise BadParams(f"mask: {error}") from None
     if alpha.getextrema()[0] == 255:

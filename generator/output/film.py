@@ -17,6 +17,7 @@ from PIL import Image
 from generator.images.encode import encode, encode_thumbnail, fitted, to_image, write_whole
 from generator.images.sprite_sheet import sprite_sheet
 from generator.output.metadata import encode_png, settings_of
+from generator.output.sources import NONE, Sources
 from generator.params import Params
 
 MAX_FRAMES = 240  # of a film, and the finished picture
@@ -36,8 +37,16 @@ class Recorder:
     OSError (full disk, read-only folder) is passed on to the caller.
     """
 
-    def __init__(self, folder: Path, params: Params, engine: str = "vqgan-clip", max_frames: int = MAX_FRAMES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        params: Params,
+        engine: str = "vqgan-clip",
+        max_frames: int = MAX_FRAMES,
+        sources: Sources = NONE,
+    ) -> None:
         self.folder, self.params, self.engine, self.max_frames = folder, params, engine, max_frames
+        self.sources = sources  # what the picture is made from, for its settings
         self._lock = threading.Lock()
         self._frames = folder / "frames"
         self._frames.mkdir(parents=True, exist_ok=True)
@@ -103,9 +112,9 @@ class Recorder:
             last = final or self.last()
             if last is None:
                 raise ValueError("There is no picture yet.")
-            settings = settings_of(self.engine, self.params, last.size, score)
+            settings = settings_of(self.engine, self.params, last.size, score, self.sources)
             made = {
-                "png": encode_png(last, self.engine, self.params, score),
+                "png": encode_png(last, self.engine, self.params, score, self.sources),
                 "thumbnail": encode_thumbnail(last),
                 "json": (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
             }

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from generator.images.encode import png_with, texts_in
+from generator.images.formats import PNG, recognised
 from generator.output import metadata
 from generator.output.metadata import METADATA_KEY, NoMetadata
 from generator.params import BadParams
@@ -28,7 +29,8 @@ def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
     if embedded and image.size == (4 * width, 4 * height):
         params = params.model_copy(update={"upscale": 4})
     score = settings_in(source).get("score")
-    return metadata.encode_png(image, engine, params, score if isinstance(score, int | float) else None)
+    score = score if isinstance(score, int | float) else None
+    return metadata.encode_png(image, engine, params, score, metadata.read_sources(source))
 
 
 def settings_in(source: bytes) -> dict[str, Any]:
@@ -43,5 +45,7 @@ def settings_in(source: bytes) -> dict[str, Any]:
 
 def _texts_in(source: bytes) -> dict[str, str]:
     """Texts of other programs, or of another version of this one, go along as they are."""
-    with Image.open(io.BytesIO(source)) as small:
-        return texts_in(small) if small.format == "PNG" else {}
+    if recognised(source) is not PNG:
+        return {}
+    with Image.open(io.BytesIO(source), formats=(PNG.pillow,)) as small:
+        return texts_in(small)

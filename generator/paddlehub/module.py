@@ -12,7 +12,7 @@ from generator import params, registry
 from generator.checkpoints.command_line import checkpoints_dir as default_dir
 from generator.device import Host, pick_device
 from generator.engines import loading
-from generator.images.decode import BadImage, read_picture
+from generator.images.decode import BadImage, as_decoded, read_picture
 from generator.images.encode import to_image
 from generator.output.metadata import encode_png
 from generator.paddlehub.arguments import described, signature
@@ -147,7 +147,7 @@ def _opened(given: Any) -> Image.Image | None:
     if given is None:
         return None
     if isinstance(given, Image.Image):
-        return given.convert("RGB")
+        return as_decoded(given)
     if not isinstance(given, str | Path):
         raise BadImage(f"init_image is a {type(given).__name__}; a file's path or a Pillow image is needed.")
     return read_picture(str(given))

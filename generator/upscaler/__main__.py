@@ -19,6 +19,7 @@ from generator.device import DeviceUnavailable, pick_device
 from generator.images import decode, encode
 from generator.images.convert import to_tensor
 from generator.images.decode import BadImage
+from generator.images.formats import NAMES
 from generator.output.inherited import with_settings
 from generator.tiling import GRID, TILE, TILES
 from generator.upscaler.model import (
@@ -41,7 +42,7 @@ def _tile(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Upscales a picture four times.")
-    made.add_argument("picture", type=Path, metavar="IN", help="a PNG, JPEG, WebP or GIF")
+    made.add_argument("picture", type=Path, metavar="IN", help=f"a picture: {NAMES}")
     made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
     made.add_argument(
         "--model",

@@ -1,0 +1,132 @@
+"""What a picture is made from beside its settings: the bytes of given pictures, and of weights that are one's own.
+
+A setting names a file; what the file holds may be another thing tomorrow. Its sha256 goes into the picture, so that
+who draws it again is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from generator.images.decode import MAX_BYTES, BadImage, decode_image
+from generator.params import Params
+from generator.prompts import parse_prompts
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name pictures
+WEIGHTS = ("checkpoint", "upscaler", "clip")  # settings that name weights
+
+
+class SourceChanged(ValueError):
+    """Something a picture was made from is not there any more, or is another thing now; one sentence, what to give."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """sha256 in hex by the names that the settings give: of each given picture's file, of each of one's own weights."""
+
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.pictures or self.weights)
+
+    def plain(self) -> dict[str, dict[str, str]]:
+        """For JSON; what is empty is left out."""
+        parts = {"pictures": dict(self.pictures), "weights": dict(self.weights)}
+        return {name: part for name, part in parts.items() if part}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Sources:
+        """Those a picture's settings tell of; none in what older versions wrote."""
+        told = settings.get("sources")
+        told = told if isinstance(told, dict) else {}
+        parts = [told.get(name) for name in ("pictures", "weights")]
+        return cls(
+            *({k: v for k, v in part.items() if _is_hash(v)} if isinstance(part, dict) else {} for part in parts)
+        )
+
+
+NONE = Sources()
+
+
+class Given:
+    """The pictures a drawing is made from, each read once: what is drawn from is what was hashed."""
+
+    def __init__(self, references: Iterable[str], read: Callable[[str], bytes] | None = None) -> None:
+        """references: paths, or whatever `read` takes. Raises BadImage for one that is not there or no picture."""
+        self._images: dict[str, Image.Image] = {}
+        self.hashes: dict[str, str] = {}
+        for reference in dict.fromkeys(references):
+            data = (read or read_file)(reference)
+            try:
+                self._images[reference] = decode_image(data)
+            except BadImage as error:
+                raise BadImage(f"Cannot use the picture {reference}: {str(error).rstrip('.')}.") from None
+            self.hashes[reference] = hashlib.sha256(data).hexdigest()
+
+    def __call__(self, reference: str) -> Image.Image:
+        """As engines read pictures (Host.read_image)."""
+        return self._images[reference]
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a picture's file. Raises BadImage."""
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise BadImage(f"Cannot use the picture {path}: it has more than {MAX_BYTES >> 20} MB.")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
+
+
+def check_unchanged(
+    recorded: Sources, now: Sources, params: Params, given: Iterable[str], name: Callable[[str], str]
+) -> None:
+    """Raises SourceChanged where something a picture was made from is another thing now.
+
+    given: settings that were given anew, whose word holds. name: of a setting, as whoever asks gives it (a flag).
+    """
+    for setting in {*PICTURES, *WEIGHTS} - {*given}:
+        for reference in named_in(params, setting):
+            kind = "pictures" if setting in PICTURES else "weights"
+            was, is_now = (getattr(one, kind).get(reference) for one in (recorded, now))
+            if was and is_now and was != is_now:
+                again = f"{name(setting)} {_quoted(params, setting)}"
+                raise SourceChanged(
+                    f"{reference} is not what this picture was made with any more: its sha256 was {was[:12]}... and "
+                    f"is {is_now[:12]}... now. To draw with it as it is now, write {again}."
+                )
+
+
+def missing(setting: str, reference: str, name: Callable[[str], str]) -> SourceChanged:
+    """The error where a picture that was given is gone."""
+    return SourceChanged(f"{reference} is not there any more; give it with {name(setting)} FILE.")
+
+
+def named_in(params: Params, setting: str) -> list[str]:
+    """What a setting names: pictures, or weights."""
+    value = getattr(params, setting, None)
+    if not value:
+        return []
+    if setting == "image_prompts":
+        return [one.text for one in parse_prompts(value, negative_only=True)]
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _quoted(params: Params, setting: str) -> str:
+    value = getattr(params, setting)
+    text = value if isinstance(value, str) else ",".join(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[^\w./=-]", text) else text
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
