@@ -29,6 +29,7 @@ from studio.limits import first_choice, offered_engines
 from studio.settings_form import OWN_WIDGET, Field
 from studio.submit import MAX_PICTURES, Wish, starting, submit
 from studio.uploads import TYPES, Upload
+from studio.wording import understood
 
 EXAMPLES = (
     "a red heart",
@@ -270,9 +271,13 @@ def _submit(visitor: Submitter, wish: Wish) -> None:
 def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
     """The size and memory of what would be made, once the settings are sound."""
     try:
-        params = validate(engine, {**starting(values), "prompt": values["prompt"] or "x", "seed": 0})
+        typed = {**starting(values), "prompt": values["prompt"] or "x", "seed": values.get("seed") or 0}
+        read = understood(the_studio(), engine, typed)
+        params = validate(engine, read.values)
     except ValueError:
         return
+    for notice in read.notices:
+        st.caption(label(_(notice.sentence, **notice.values)), width="stretch")
     width, height = params.actual_size
     memory = estimate_memory(params, the_settings().checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))

@@ -10,11 +10,11 @@ from pydantic.fields import FieldInfo
 
 from generator import registry
 from generator.checkpoints.inventory import own_folders
-from generator.params import BadParams, params_class, validate
+from generator.params import RECORD, BadParams, params_class, validate
 from studio.context import Studio
 
 # What a form has its own widget for, or fills in from an upload.
-OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
+OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image", "wording")
 _ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 
@@ -50,6 +50,8 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
         if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue
         field = _field(name, info, checkpoints)
+        if field.group == RECORD:
+            continue
         groups.setdefault(field.group, []).append(field)
     return groups
 

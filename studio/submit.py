@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from generator.params import BadParams, JobParams, Params, validate, validate_jo
 from studio.context import Studio, Submitter
 from studio.limits import check_welcome
 from studio.uploads import Upload, check_count, keep
+from studio.wording import understood
 
 MAX_PICTURES = 8
 
@@ -31,6 +32,7 @@ class Wish:
     values: settings by name, seed None for random. pictures: how many: the given seed and those that follow it, or a
     random seed each. uploads: pictures sent along, by the setting they are for: one for init_image and mask_image, up
     to MAX_IMAGE_PROMPTS for image_prompts. parent_id, source_artefact_id: the job and the picture it goes on from.
+    repeats: settings of a finished picture that values took over; its texts were understood when that was asked for.
     """
 
     engine: str
@@ -39,6 +41,7 @@ class Wish:
     uploads: Mapping[str, Sequence[Upload]] = field(default_factory=dict)
     parent_id: str | None = None
     source_artefact_id: str | None = None
+    repeats: Mapping[str, Any] = field(default_factory=dict)
 
 
 def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
@@ -65,22 +68,31 @@ def candidates_of(studio: Studio, wish: Wish) -> Labelled:
     # The keys are made first: the wish is checked once, with all it names, before anything is kept under them.
     ids = {name: [new_id() for _ in some] for name, some in given.items()}
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
-    made = drawings(wish.engine, starting({**wish.values, **named}), wish.pictures)
+
+    def read(values: dict[str, Any]) -> dict[str, Any]:
+        return understood(studio, wish.engine, values, wish.repeats).values
+
+    made = drawings(wish.engine, starting({**wish.values, **named}), wish.pictures, read)
     keep(studio, given, ids)
     check_sources(studio, made[0])
     of = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
     return [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
 
 
-def drawings(engine: str, values: Mapping[str, Any], count: int = 1) -> list[Params]:
+def drawings(
+    engine: str,
+    values: Mapping[str, Any],
+    count: int = 1,
+    read: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> list[Params]:
     """So many drawings of one wish: the given seed and those that follow it, or a random seed each.
 
-    Checked once, since nothing else follows from the seed. Raises BadParams, UnknownName.
+    read: what the settings of one picture, as they were typed, are understood as. Raises BadParams, UnknownName.
     """
     given = {name: value for name, value in values.items() if name != "seed" or value is not None}
-    first = validate(engine, given)
+    first = validate(engine, read(given))
     seeds = [(first.seed + n) % 2**32 if "seed" in given else secrets.randbelow(2**32) for n in range(1, count)]
-    return [first, *(first.model_copy(update={"seed": seed}) for seed in seeds)]
+    return [first, *(validate(engine, read({**given, "seed": seed})) for seed in seeds)]
 
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:

@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from generator import registry
 from generator.params.job import JobParams
+from generator.params.worded import Worded
 from generator.prompts import PromptError, parse_prompts
 
 MAX_PROMPT_CHARACTERS = 1000
+RECORD = "record"  # the group of what is written by the program: no form, no flag
 
 
 class BadParams(ValueError):
@@ -68,6 +70,12 @@ class Params(JobParams):
         group="output",
         max_length=140,
         description="What upscales it: mini-upscaler, swinir-l, or a file of the host's in the checkpoints folder.",
+    )
+    wording: dict[Literal["prompt", "negative_prompt"], Worded] = Setting(
+        default_factory=dict,
+        group=RECORD,
+        exclude_if=lambda wording: not wording,
+        description="Written by the program: texts as they were typed, and how they were read.",
     )
 
     @field_validator("prompt")
@@ -189,9 +197,9 @@ class Params(JobParams):
         return "lower width and height or " + ("cutn" if "cutn" in type(self).model_fields else "candidates")
 
     def changed(self) -> dict[str, Any]:
-        """The settings that differ from the defaults of the same checkpoint (prompt and seed left out)."""
+        """The settings that differ from the defaults of the same checkpoint (prompt, its wording and seed left out)."""
         defaults = type(self)(prompt="a prompt", checkpoint=self.checkpoint, seed=self.seed).model_dump()
-        return {k: v for k, v in self.model_dump().items() if k != "prompt" and v != defaults[k]}
+        return {k: v for k, v in self.model_dump().items() if k not in ("prompt", "wording") and v != defaults[k]}
 
 
 def clean_prompt(prompt: str) -> str:
