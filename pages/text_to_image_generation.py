@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from db.queue import workers
 from generator import registry
@@ -12,6 +13,7 @@ from generator.checkpoints.inventory import missing, wrong_default
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.prompts import parse_prompts
+from generator.wording import Understood
 from pages.components import form, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
 from pages.components.picture import draw_picture
@@ -39,7 +41,7 @@ EXAMPLES = (
     "a smiling face with sunglasses",
     "a rocket",
 )
-ANY_STYLE = "any"
+AUTO_STYLE, ANY_STYLE = "auto", "any"  # what the words say, else the default; and none in particular
 
 
 def page() -> None:
@@ -58,6 +60,7 @@ def page() -> None:
 def _draw_form(visitor: Submitter) -> None:
     values: dict[str, Any] = {}
     form.prompt(EXAMPLES[0])
+    reading = st.container(key="reading", gap="xxsmall")
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
             st.button(example, key=f"example_{example}", on_click=form.preset, args=({"set_prompt": example},))
@@ -75,7 +78,7 @@ def _draw_form(visitor: Submitter) -> None:
     groups = settings_form.fields(engine, checkpoint, checkpoints)
     defaults = form.current_defaults(engine, checkpoint, _beside(engine))
     if registry.checkpoint(checkpoint).styled:
-        values["style"] = _style()
+        values |= _style()
     elif params_class(engine).style_is_text:
         values["style"] = _style_in_words()
     _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
@@ -83,10 +86,12 @@ def _draw_form(visitor: Submitter) -> None:
     answer = st.container()
     uploads = _more_settings(groups, engine, checkpoint, defaults, values)
     values["prompt"] = st.session_state["set_prompt"]
+    if st.session_state.get("set_as_typed", form.remembered().get("set_as_typed")):
+        values["as_typed"] = True
     with answer, plain_errors():
         if go:
             _submit(visitor, _wish(engine, values, pictures, uploads))
-        _what_it_takes(engine, values)
+        _what_it_takes(engine, values, reading)
 
 
 def _beside(engine: str) -> dict[str, Any]:
@@ -106,22 +111,29 @@ def _engine() -> str:
     return form.choose(_("Engine"), "set_engine", names, first_choice(the_studio())[0], engine_title)
 
 
-def _style() -> str | None:
-    key = form.keep("set_style", registry.DEFAULT_STYLE)
-    if st.session_state[key] not in registry.STYLES:
+def _style() -> dict[str, str | None]:
+    """The style that was chosen; nothing where the words of the prompt may choose it."""
+    key = form.keep("set_style", AUTO_STYLE)
+    if st.session_state[key] not in (AUTO_STYLE, *registry.STYLES):
         st.session_state[key] = ANY_STYLE
-    any_style = _("Any")
+    own = {AUTO_STYLE: _("Auto"), ANY_STYLE: _("Any")}
     chosen = st.pills(
         _("Style"),
-        [ANY_STYLE, *registry.STYLES],
+        [AUTO_STYLE, ANY_STYLE, *registry.STYLES],
         default=st.session_state[key],
         key=key,
         required=True,
-        format_func=lambda name: registry.STYLES.get(name, any_style),
+        format_func=lambda name: registry.STYLES.get(name) or own[name],
+        help=_(
+            "Auto: the style that the prompt names, as in “a silhouette of an eagle”, otherwise {style}.",
+            style=registry.STYLES[registry.DEFAULT_STYLE],
+        ),
         wrap=True,
     )
     form.remembered()[key] = chosen
-    return None if chosen in (None, ANY_STYLE) else chosen
+    if chosen in (None, AUTO_STYLE):
+        return {}
+    return {"style": None if chosen == ANY_STYLE else chosen}
 
 
 def _style_in_words() -> str | None:
@@ -268,16 +280,25 @@ def _submit(visitor: Submitter, wish: Wish) -> None:
         st.toast(_(NO_EXECUTOR), duration="long")
 
 
-def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
-    """The size and memory of what would be made, once the settings are sound."""
+def _reading(read: Understood) -> None:
+    """How the prompt is read, below it, with a way to have it taken as it was typed."""
+    for notice in read.notices:
+        st.caption(label(_(notice.sentence, **notice.values)), width="stretch")
+    if read.values.get("as_typed") or any(notice.reads for notice in read.notices):
+        key = form.keep("set_as_typed", False)
+        form.remembered()[key] = st.toggle(_("Take it as I typed it"), st.session_state[key], key=key)
+
+
+def _what_it_takes(engine: str, values: dict[str, Any], reading: DeltaGenerator) -> None:
+    """How the prompt is read, and the size and memory of what would be made, once the settings are sound."""
     try:
         typed = {**starting(values), "prompt": values["prompt"] or "x", "seed": values.get("seed") or 0}
         read = understood(the_studio(), engine, typed)
+        with reading:
+            _reading(read)
         params = validate(engine, read.values)
     except ValueError:
         return
-    for notice in read.notices:
-        st.caption(label(_(notice.sentence, **notice.values)), width="stretch")
     width, height = params.actual_size
     memory = estimate_memory(params, the_settings().checkpoints_dir) / 2**30
     memory_text = _("at most {memory} GB of memory on the executor.", memory=number(memory, ".1f"))

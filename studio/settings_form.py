@@ -14,7 +14,7 @@ from generator.params import RECORD, BadParams, params_class, validate
 from studio.context import Studio
 
 # What a form has its own widget for, or fills in from an upload.
-OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image", "wording")
+OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image", "as_typed", "wording")
 _ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 

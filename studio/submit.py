@@ -15,6 +15,7 @@ from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
+from generator.wording import Notice
 from studio.context import Studio, Submitter
 from studio.limits import check_welcome
 from studio.uploads import Upload, check_count, keep
@@ -44,22 +45,26 @@ class Wish:
     repeats: Mapping[str, Any] = field(default_factory=dict)
 
 
-def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
+def submit(
+    studio: Studio, submitter: Submitter, wish: Wish, say: Callable[[Notice], object] | None = None
+) -> list[Job]:
     """Queue one job per picture. Several are candidates of one sheet: all of them find room in the queue or none does.
+
+    say: is told what there is to be said about how the prompts were read, before anything is queued.
 
     The wish is checked before its pictures are kept; those of one that the queue refuses afterwards stay in the store.
     Raises BadParams, UnknownName, TooManyQueued, StoreFull; UnknownArtefact or SourceHidden where a picture to start
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish)
+    wanted = candidates_of(studio, wish, say)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
     sheet = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
     return submit_sheet(studio, submitter, sheet)[1]
 
 
-def candidates_of(studio: Studio, wish: Wish) -> Labelled:
+def candidates_of(studio: Studio, wish: Wish, say: Callable[[Notice], object] | None = None) -> Labelled:
     """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses."""
     if not 1 <= wish.pictures <= MAX_PICTURES:
         raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
@@ -70,7 +75,11 @@ def candidates_of(studio: Studio, wish: Wish) -> Labelled:
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
 
     def read(values: dict[str, Any]) -> dict[str, Any]:
-        return understood(studio, wish.engine, values, wish.repeats).values
+        made = understood(studio, wish.engine, values, wish.repeats)
+        if say is not None:
+            for notice in made.notices:
+                say(notice)
+        return made.values
 
     made = drawings(wish.engine, starting({**wish.values, **named}), wish.pictures, read)
     keep(studio, given, ids)

@@ -3,7 +3,8 @@
 Imports no torch.
 """
 
+from generator.wording.embedded import style_named
 from generator.wording.reading import Notice, Sources
 from generator.wording.understanding import Understood, understand
 
-__all__ = ["Notice", "Sources", "Understood", "understand"]
+__all__ = ["Notice", "Sources", "Understood", "style_named", "understand"]

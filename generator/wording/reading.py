@@ -13,11 +13,12 @@ TEXTS = ("prompt", "negative_prompt")  # the settings that are understood
 class Notice:
     """One sentence to be shown before a picture is queued: English, and what goes into its {places}.
 
-    str() of it is the whole sentence; pages translate the sentence first, so write it where it is raised.
+    str() of it is the whole sentence; pages translate the sentence first, so write it where it is raised. reads:
+    whether it says that a text is read otherwise than it was typed, which `as_typed` forbids.
     """
 
-    def __init__(self, sentence: str, **values: object) -> None:
-        self.sentence, self.values = sentence, values
+    def __init__(self, sentence: str, *, reads: bool = False, **values: object) -> None:
+        self.sentence, self.values, self.reads = sentence, values, reads
 
     def __str__(self) -> str:
         return self.sentence.format(**self.values) if self.values else self.sentence

@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-_MEDIUM = "(?:icons?|emojis?|drawings?|illustrations?|graphics?|clip ?art|art ?work|pictograms?|stickers?|images?|symbols?)"
+_MEDIUM = (
+    "(?:icons?|emojis?|drawings?|illustrations?|graphics?|clip ?art|art ?work|pictograms?|stickers?|images?|symbols?)"
+)
 _NOT_3D = (
     "print(?:er|ers|ed|ing|s)?|glasses|goggles|movies?|films?|cinema|tv|television|scan(?:s|ner|ners|ning)?|"
     "displays?|monitors?|screens?|cameras?|chess|puzzles?|games?|pens?|modell?er|artists?|animators?|software"
@@ -21,11 +23,13 @@ _3D = "(?:3|three)[ -]?(?:d|dimensional)"
 PHRASES: dict[str, str] = {
     "silhouette": (
         rf"(?:(?:solid |plain )?black )?silhouettes?(?: {_MEDIUM})?|line[ -]?art(?: {_MEDIUM})?|line[ -]?drawings?|"
-        rf"(?:black |simple )?outline[ -]{_MEDIUM}|(?:black[ -](?:and|&|on)[ -]white|monochrome|b&w|high[ -]contrast) {_MEDIUM}|"
+        rf"(?:black |simple )?outline[ -]{_MEDIUM}|"
+        rf"(?:black[ -](?:and|&|on)[ -]white|monochrome|b&w|high[ -]contrast) {_MEDIUM}|"
         rf"pictograms?|stencil {_MEDIUM}|glyph icons?|(?<=\ban )outline(?= of an? )"
     ),
     "3d": (
-        rf"(?:glossy |shiny )?{_3D}[ -](?:render(?:s|ed|ing|ings)?|models?|style|look|cartoons?|cgi|{_MEDIUM})(?: {_MEDIUM})?|"
+        rf"(?:glossy |shiny )?{_3D}[ -](?:render(?:s|ed|ing|ings)?|models?|style|look|cartoons?|cgi|{_MEDIUM})"
+        rf"(?: {_MEDIUM})?|"
         rf"glossy {_3D}|glossy (?:renders?|{_MEDIUM})|{_3D}(?! (?:{_NOT_3D})\b)"
     ),
     "twemoji": (  # flat shapes in bold colours, as stickers have them
@@ -41,13 +45,16 @@ PHRASES: dict[str, str] = {
     "fx": rf"fx[ -]?(?:style|{_MEDIUM})|firefox(?:[ -]os)?[ -]emojis?|mozilla[ -]emojis?",
 }
 _ARTICLE = r"(?:(?:a|an|the|some|one) )?"
-_LEAD = r"(?:(?:drawn |rendered |painted |made |shown |done )?(?:in|as) (?:(?:a|an|the) )?(?:style of (?:a |an |the )?)?)"
+_LEAD = (
+    r"(?:(?:drawn |rendered |painted |made |shown |done )?(?:in|as) (?:(?:a|an|the) )?(?:style of (?:a |an |the )?)?)"
+)
 _NEGATED = re.compile(r"(?i)\b(?:no|not|non|without|never|isn['’]t|avoid)(?:[ -](?:a|an|the|in|as))*[ -]*$")
 
 
 @dataclass(frozen=True)
 class Styled:
-    """style: the one that the words name; None where none or several do. text: what is left to draw; said: the words."""
+    """style: the one that the words name; None where none or several do. text: what is left to draw; said: what names
+    it."""
 
     text: str
     style: str | None = None
@@ -58,7 +65,8 @@ class Styled:
 def _patterns() -> dict[str, re.Pattern[str]]:
     return {
         style: re.compile(
-            rf"(?P<before>(?:^|(?<=[\s,;(|]))(?:{_LEAD}|{_ARTICLE}))(?P<said>{phrase})(?P<style> style)?(?P<of> of)?(?!\w|-\w)",
+            rf"(?P<before>(?:^|(?<=[\s,;(|]))(?:{_LEAD}|{_ARTICLE}))"
+            rf"(?P<said>{phrase})(?: style)?(?P<of> of)?(?!\w|-\w)",
             re.IGNORECASE,
         )
         for style, phrase in PHRASES.items()
@@ -66,11 +74,21 @@ def _patterns() -> dict[str, re.Pattern[str]]:
 
 
 def read_style(text: str) -> Styled:
-    """The style that the words of one text name, and the text without them.
+    """The style that the words of a prompt name, and the prompt without them; parts that are avoided name none.
 
     The words go, since the style is told to the networks beside the text: docs/mini.md has the measure. They stay where
-    nothing else would be left to draw.
+    nothing else would be left to draw, and where the parts between | name different styles.
     """
+    parts = [_read_part(part) for part in text.split("|")]
+    named = [part for part in parts if part.style]
+    if len({part.style for part in named}) != 1:
+        return Styled(text)
+    return Styled("|".join(part.text for part in parts), named[0].style, named[0].said)
+
+
+def _read_part(text: str) -> Styled:
+    if re.search(r":\s*-\s*[\d.]+\s*(?::[^:]*)?$", text):
+        return Styled(text)
     found = [(style, match) for style, pattern in _patterns().items() for match in pattern.finditer(text)]
     found = [(style, match) for style, match in found if not _NEGATED.search(text[: match.start("said")])]
     if len({style for style, _ in found}) != 1:
@@ -78,10 +96,12 @@ def read_style(text: str) -> Styled:
     left = text
     for _style, match in reversed(sorted(found, key=lambda one: one[1].start())):
         left = _without(left, match)
-    left = re.sub(r"^[\s,.;]+|[\s,;]+$| +(?=[,;])", "", re.sub(r"\s{2,}", " ", left))
-    left = re.sub(r"(?i)\ba(?= [aeiou](?!ni|se|ne\b))", "an", left)
-    left = re.sub(r"(?i)\ban(?= [^aeiou\W])", "a", left)
-    return Styled(left if re.search(r"\w{2}", left) else text, found[0][0], found[0][1]["said"])
+    left = re.sub(r" +(?=[,;])", "", re.sub(r"\s{2,}", " ", left))
+    left = re.sub(r"^(\s*)[,.;\s]+|[,;\s]*?(\s*)$", r"\1\2", left)
+    left = re.sub(r"(?i)\b(a)(?= [aeiou](?!ni|se|ne\b))", r"\1n", left)
+    left = re.sub(r"(?i)\b(a)n(?= [^aeiou\W])", r"\1", left)
+    nothing = not re.search(r"[^\W\d_]{2}", re.sub(r"(?i)\b(?:an?|the|of|in)\b", "", left))
+    return Styled(text if nothing else left, found[0][0], found[0][1]["said"])
 
 
 def _without(text: str, match: re.Match[str]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from generator.wording.embedded import read_for_embedded
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
 
 # In this order: what one of them writes, those after it read.
-UNDERSTANDINGS: tuple[Understanding, ...] = ()
+UNDERSTANDINGS: tuple[Understanding, ...] = (read_for_embedded,)
 
 
 @dataclass(frozen=True)
