@@ -65,7 +65,7 @@ def checkpoints(studio: Studio, engine: str) -> list[str]:
 def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
     """What each setting is before anybody changes it, for this checkpoint; the seed is random."""
     # Asked of the declaration itself, since some settings follow from others.
-    return {**validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0}).model_dump(), "seed": None}
+    return {**dict(validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0})), "seed": None}
 
 
 def follows(engine: str, params: Mapping[str, Any], name: str) -> bool:

@@ -27,25 +27,22 @@ def without_skin(hexcode: str) -> str:
     return "-".join(part for part in plain_code(hexcode).split("-") if not SKIN_TONES.fullmatch(part.upper()))
 
 
-def emoji_names(package: Path) -> list[tuple[str, str, list[str]]]:
-    """(emoji without skin tones and selectors, name, shortcodes) of all that emojibase knows, flags among them."""
-    shortcodes = json.loads((package / "en/shortcodes/github.json").read_text())
-    rows: dict[str, tuple[str, list[str]]] = {}
+def emoji_names(package: Path) -> list[tuple[str, str]]:
+    """(emoji without skin tones and selectors, name) of all that emojibase knows, flags among them."""
+    rows: dict[str, str] = {}
     entries = json.loads((package / "en/data.json").read_text())
     for entry in entries:
         if entry.get("group") in (None, COMPONENTS) and int(entry["hexcode"].split("-")[0], 16) not in HAIR:
             continue
-        codes = shortcodes.get(entry["hexcode"], [])
-        rows[plain_code(entry["hexcode"])] = name_of(entry["label"]), [codes] if isinstance(codes, str) else codes
+        rows[plain_code(entry["hexcode"])] = name_of(entry["label"])
     for entry in entries:  # two people of two skin tones are one character where their tones are alike
         for skin in entry.get("skins", []):
-            rows.setdefault(without_skin(skin["hexcode"]), (name_of(entry["label"]), []))
-    found = [("".join(chr(int(part, 16)) for part in code.split("-")), *row) for code, row in rows.items()]
-    return sorted(found)
+            rows.setdefault(without_skin(skin["hexcode"]), name_of(entry["label"]))
+    return sorted(("".join(chr(int(part, 16)) for part in code.split("-")), name) for code, name in rows.items())
 
 
 def write(package: Path, file: Path) -> int:
     """Write the table; how many lines it has."""
     rows = emoji_names(package)
-    file.write_text("".join(f"{emoji}\t{name}\t{' '.join(codes)}\n" for emoji, name, codes in rows))
+    file.write_text("".join(f"{emoji}\t{name}\n" for emoji, name in rows), encoding="utf-8")
     return len(rows)

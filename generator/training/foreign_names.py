@@ -34,5 +34,6 @@ def foreign_names(packages: Path, labels: Path, language: str) -> dict[str, str]
 def write(packages: Path, labels: Path, language: str, file: Path) -> int:
     """Write the list; how many lines it has."""
     names = foreign_names(packages, labels, language)
-    file.write_text("[noun]\n" + "".join(f"{name} = {label}\n" for name, label in sorted(names.items())))
+    lines = (f"{name} = {label}\n" for name, label in sorted(names.items()))
+    file.write_text("[noun]\n" + "".join(lines), encoding="utf-8")
     return len(names)

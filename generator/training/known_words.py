@@ -9,6 +9,7 @@ nothing like lie near no name, or near one that is only spelled alike: they are 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,15 @@ class WordNet:
 
 def caption_words(concepts: Iterable[dict[str, Any]]) -> set[str]:
     """Every word of the captions and of the forms that they were put into."""
-    texts = [*COLOURS, *QUALITIES, *FORMS, *BETWEEN, *STYLE_WORDS, *STYLE_WORDS.values()]
+    texts: list[str] = [*COLOURS, *QUALITIES, *FORMS, *BETWEEN, *STYLE_WORDS, *STYLE_WORDS.values()]
     for concept in concepts:
         texts += [*names_of(concept), *(plain(tag) for tag in concept["tags"])]
-    return {word for text in texts for word in WORD.findall(text.lower())}
+    return {word for text in texts for word in WORD.findall(folded(text))}
+
+
+def folded(text: str) -> str:
+    """In small letters without accents, as `generator.wording.known_words` looks words up."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ def _named(reading: Reading, name: str) -> Reading:
     named = name_emoji(reading.texts[name])
     if named.unknown:
         reading = reading.says(
-            Notice("The embedded models have no name for {emoji} and cannot read it.", emoji=" ".join(named.unknown))
+            Notice("This model has no name for {emoji} and cannot read it.", emoji=" ".join(named.unknown))
         )
     choices = (f"{emoji}: {word}" for emoji, word in named.read)
     return reading.reads(name, named.text, *choices) if named.read else reading
@@ -98,12 +98,12 @@ def _said(reading: Reading, name: str, before: str) -> Reading:
 
 def _not_understood(text: str) -> tuple[Notice, ...]:
     if not is_english(text):
-        return (Notice("The embedded models read English. Write in English: “{text}” is not understood.", text=text),)
+        return (Notice("This model reads English; “{text}” is not understood. Write in English.", text=text),)
     unknown = unknown_words(text)
     if not unknown:
         return ()
     words = ", ".join(f"“{word}”" for word in unknown[:MAX_WORDS]) + ("…" if len(unknown) > MAX_WORDS else "")
-    return (Notice("The embedded models, made from emoji and clip art, may not know {words}.", words=words),)
+    return (Notice("This model, made from emoji and clip art, may not know {words}.", words=words),)
 
 
 def style_named(prompt: str) -> str | None:

@@ -15,7 +15,6 @@ TABLE = Path(__file__).with_name("emoji.txt")
 _JOINER = "\u200d"
 _DRESS = "\ufe0e\ufe0f\U0001f3fb-\U0001f3ff"  # as text or as a picture, and skin tones
 _UNDRESSED = re.compile(f"[{_DRESS}]")
-_SHORTCODE = re.compile(r"(?<!\S):([a-z0-9_+-]{2,}):(?!\S)")
 _SIGNS = "©®™"  # beside a word they belong to it: "a Lego™ castle"
 # Where Unicode keeps its emoji, those of coming years too (Extended_Pictographic of emoji-data.txt).
 _PICTOGRAPHS = "\U0001f000-\U0001faff\U0001fc00-\U0001fffd\u2600-\u27bf"
@@ -31,20 +30,15 @@ class Named:
 
 
 @cache
-def _table() -> tuple[dict[str, str], dict[str, str]]:
-    """Names by emoji (without skin tones and selectors) and emoji by shortcode."""
-    names, codes = {}, {}
-    for line in TABLE.read_text(encoding="utf-8").splitlines():
-        emoji, name, shortcodes = line.split("\t")
-        names[emoji] = name
-        codes.update(dict.fromkeys(shortcodes.split(), emoji))
-    return names, codes
+def _table() -> dict[str, str]:
+    """Names by emoji, without skin tones and selectors."""
+    return dict(line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines())
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
     """One emoji with everything that belongs to it, or one of no name."""
-    single = "".join(sorted({emoji for emoji in _table()[0] if len(emoji) == 1}))
+    single = "".join(sorted({emoji for emoji in _table() if len(emoji) == 1}))
     one = f"[{re.escape(single)}{_PICTOGRAPHS}][{_DRESS}\u20e3]*[\U000e0020-\U000e007f]*"
     flags = "[\U0001f1e6-\U0001f1ff]{2}"
     keycap = "[0-9#*]\ufe0f?\u20e3"
@@ -53,7 +47,7 @@ def _pattern() -> re.Pattern[str]:
 
 def name_of(emoji: str) -> str | None:
     """The name of one emoji or sequence; of one that has none, those of its parts; None where one of them has none."""
-    names, _codes = _table()
+    names = _table()
     plain = _UNDRESSED.sub("", emoji)
     if plain in names:
         return names[plain]
@@ -65,13 +59,11 @@ def name_of(emoji: str) -> str | None:
 
 
 def name_emoji(text: str) -> Named:
-    """The text with names for emoji and for shortcodes such as :cat:, each part between | for itself.
+    """The text with names for emoji, each part between | for itself.
 
     Emoji side by side are joined by "and", repeated ones are named once, and one that only shows again what the words
     say already ("a cat 🐱") is left out.
     """
-    codes = _table()[1]
-    text = _SHORTCODE.sub(lambda match: codes.get(match[1], match[0]), text)
     parts = [_name_part(part) for part in text.split("|")]
     unknown = dict.fromkeys(one for part in parts for one in part.unknown)
     return Named("|".join(part.text for part in parts), tuple(one for part in parts for one in part.read), (*unknown,))

@@ -199,6 +199,7 @@ def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
     values["set_style"] = job.params.get("style") if known else None
     values["set_style_words"] = "" if known else job.params["style"]
     values["set_prompt"] = job.prompt
+    values["set_as_typed"] = bool(job.params.get("as_typed"))
     values[key_of(job.engine, job.checkpoint, "seed")] = None
     values["set_init_image"] = picture.key if picture else job.params.get("init_image")
     values["set_mask_image"] = None if picture else job.params.get("mask_image")
