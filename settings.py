@@ -27,6 +27,9 @@ class Settings(BaseSettings):
         description="Where picture files are kept: a folder, or any fsspec URL (s3://...).",
     )
     checkpoints_dir: Path = Field(Path("data/checkpoints"), description="Folder of downloaded checkpoints.")
+    wildcards_dir: Path = Field(
+        Path("data/wildcards"), description="Folder of word lists: `__animal__` in a prompt is a line of animal.txt."
+    )
     downloads: bool = Field(
         False, description="Whether visitors may have checkpoints downloaded, each up to some GB, from the Models page."
     )

@@ -34,8 +34,10 @@ from generator.output.metadata import NoMetadata
 from generator.params import BadParams, Params, drawing_class
 from generator.registry import UnknownName
 from generator.version import NAME, VERSION
+from generator.wording import understand
+from generator.wording.command_line import sources, wildcards_dir_option
 
-OWN_FLAGS = ("width", "height")  # set by --size
+OWN_FLAGS = ("width", "height", "wording")  # set by --size, and by what is understood of the prompt
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,6 +113,7 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     checkpoints_dir_option(parser)
+    wildcards_dir_option(parser)
     _add_flags(parser, drawing_class(engine))
     return parser
 
@@ -152,7 +155,10 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
         changes["width"], changes["height"] = given["size"]
     if not base and "prompt" not in changes:
         raise BadParams('The prompt is missing. Write what you want to see: python -m generator "a red heart"')
-    return engine, params.validate(engine, {**base, **changes})
+    read = understand(engine, {**base, **changes}, sources(given["wildcards_dir"]), repeats=base)
+    for notice in read.notices:
+        print(notice, file=sys.stderr)
+    return engine, params.validate(engine, read.values)
 
 
 def name_of(engine: str, wanted: Params) -> str:

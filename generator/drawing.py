@@ -35,6 +35,8 @@ from generator.output.inherited import with_settings
 from generator.output.metadata import read_metadata
 from generator.params import JobParams, Params, validate, validate_job
 from generator.params.vary import COUNT, SKIP_RATE, kept, varied
+from generator.wording import understand
+from generator.wording.command_line import sources
 
 if TYPE_CHECKING:
     from generator.engines.base import Engine, Step
@@ -51,10 +53,11 @@ _lock = threading.Lock()  # one step at a time, whoever draws
 @dataclass(frozen=True)
 class Machine:
     """Where to draw. device: as `python -m generator --device`; checkpoints: folder of downloaded ones, else as its
-    --checkpoints-dir."""
+    --checkpoints-dir; wildcards: folder of word lists, else as its --wildcards-dir."""
 
     device: str = "auto"
     checkpoints: Path | None = None
+    wildcards: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -100,9 +103,8 @@ class Picture:
         """Variations of it. skip_rate: 0 to 1, greater keeps more of it. Raises UnknownName, BadParams."""
         name = engine or self.engine
         values = varied(name, kept(self.engine, self.params.model_dump(), name), _reference(self), skip_rate)
-        del values["prompt"]
         values.pop("seed", None)
-        return [generate(self.params.prompt, name, machine=self.machine, **values) for _ in range(count)]
+        return [_finished(_watch(name, validate(name, values), self.machine)) for _ in range(count)]
 
     def upscale(self, checkpoint: str = registry.ENGINES["upscale"].checkpoints[0]) -> Picture:
         """The same, larger. Raises UnknownName, BadParams where it is too large already, CheckpointMissing."""
@@ -137,7 +139,11 @@ def generate(
 ) -> Picture:
     """A picture of the prompt. on_step: called after every step. Settings, pictures among them, and what it raises: as
     `watch`."""
-    for progress in watch(prompt, engine, machine=machine, **settings):
+    return _finished(watch(prompt, engine, machine=machine, **settings), on_step)
+
+
+def _finished(steps: Iterator[Progress], on_step: Callable[[Progress], object] | None = None) -> Picture:
+    for progress in steps:
         if on_step is not None:
             on_step(progress)
     assert progress.picture is not None
@@ -149,10 +155,18 @@ def watch(prompt: str, engine: str | None = None, *, machine: Machine = HERE, **
 
     engine: the first one of `python -m generator --list` unless told. settings: as its flags, with underscores;
     init_image, mask_image and image_prompts take paths, Pillow images, bytes of files and Pictures. Raises BadParams,
-    UnknownName, BadImage, CheckpointMissing, DeviceUnavailable; warns where the picture could not be upscaled.
+    UnknownName, BadImage, CheckpointMissing, DeviceUnavailable; warns where the prompt is not read as one might think,
+    and where the picture could not be upscaled.
     """
     engine = engine or registry.drawing_engines()[0]
-    params = validate(engine, {"prompt": prompt, **{name: _named(name, value) for name, value in settings.items()}})
+    values = {"prompt": prompt, **{name: _named(name, value) for name, value in settings.items()}}
+    read = understand(engine, values, sources(machine.wildcards))
+    for notice in read.notices:
+        warnings.warn(str(notice), UserWarning, stacklevel=2)
+    yield from _watch(engine, validate(engine, read.values), machine)
+
+
+def _watch(engine: str, params: Params, machine: Machine) -> Iterator[Progress]:
     if params.upscale > 1:  # said before the picture is drawn
         upscaler_file(params.upscaler, machine.folder)
     with tempfile.TemporaryDirectory() as folder:

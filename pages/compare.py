@@ -22,6 +22,7 @@ from studio.engines import engine_title
 from studio.limits import offered_engines
 
 NOTHING = N_("nothing")
+AUTO = "auto"  # the style that the prompt names, else the default
 START = (("compare_rows", ENGINE), ("compare_columns", "seed"))
 
 
@@ -82,11 +83,12 @@ def _prompt() -> str:
 
 
 def _style(engine: str) -> str | None:
-    """The style of the embedded models, where the engine's first checkpoint has styles."""
+    """The style of the embedded models, where the engine's first checkpoint has styles; None: as the prompt says."""
     if not registry.CHECKPOINTS[registry.ENGINES[engine].checkpoints[0]].styled:
         return None
-    styles = registry.STYLES
-    return form.choose(_("Style"), "compare_style", list(styles), registry.DEFAULT_STYLE, styles.__getitem__)
+    titles = {AUTO: _("Auto"), **registry.STYLES}
+    chosen = form.choose(_("Style"), "compare_style", list(titles), AUTO, titles.__getitem__)
+    return None if chosen == AUTO else chosen
 
 
 def _engines(engine: str, axis_key: str) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from db.queue import workers
 from generator import registry
 from generator.checkpoints.inventory import missing, wrong_default
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
+from generator.wording import Understood
 from pages.components import form, given_pictures, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
 from pages.shared import form_memory
@@ -27,6 +29,7 @@ from studio.engines import engine_title
 from studio.limits import first_choice, offered_engines
 from studio.settings_form import OWN_WIDGET, Field
 from studio.submit import MAX_PICTURES, Wish, starting, submit
+from studio.wording import understood
 
 EXAMPLES = (
     "a red heart",
@@ -36,7 +39,7 @@ EXAMPLES = (
     "a smiling face with sunglasses",
     "a rocket",
 )
-ANY_STYLE = "any"
+AUTO_STYLE, ANY_STYLE = "auto", "any"  # what the words say, else the default; and none in particular
 
 
 def page() -> None:
@@ -55,6 +58,7 @@ def page() -> None:
 def _draw_form(visitor: Submitter) -> None:
     values: dict[str, Any] = {}
     values["prompt"] = form.prompt(EXAMPLES[0])
+    reading = st.container(key="reading", gap="xxsmall")
     given = st.container(key="given")
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
@@ -75,17 +79,19 @@ def _draw_form(visitor: Submitter) -> None:
     defaults = form.current_defaults(engine, checkpoint, _beside(values))
     with main:
         if registry.checkpoint(checkpoint).styled:
-            values["style"] = _style()
+            values |= _style()
         elif params_class(engine).style_is_text:
             values["style"] = _style_in_words()
         _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
         pictures, go = _how_many()
     with folded:
         _more_settings(groups, engine, checkpoint, defaults, values)
+    if st.session_state.get("set_as_typed", form_memory.remembered().get("set_as_typed")):
+        values["as_typed"] = True
     with answer, plain_errors():
         if go:
             _submit(visitor, engine, checkpoint, values, pictures)
-        _what_it_takes(engine, values)
+        _what_it_takes(engine, values, reading)
 
 
 def _checkpoint(engine: str, checkpoints: list[str]) -> str:
@@ -118,23 +124,30 @@ def _engine() -> str:
     return form.choose(_("Engine"), "set_engine", names, first_choice(the_studio())[0], engine_title)
 
 
-def _style() -> str | None:
+def _style() -> dict[str, str | None]:
+    """The style that was chosen; nothing where the words of the prompt may choose it."""
     key = "set_style"
-    shown = form_memory.kept(key, registry.DEFAULT_STYLE)
-    if shown not in registry.STYLES:
+    shown = form_memory.kept(key, AUTO_STYLE)
+    if shown not in (AUTO_STYLE, *registry.STYLES):
         shown = form.replaced(key, ANY_STYLE)
-    any_style = _("Any")
+    own = {AUTO_STYLE: _("Auto"), ANY_STYLE: _("Any")}
     chosen = st.pills(
         _("Style"),
-        [ANY_STYLE, *registry.STYLES],
+        [AUTO_STYLE, ANY_STYLE, *registry.STYLES],
         default=shown,
         key=key,
         required=True,
-        format_func=lambda name: registry.STYLES.get(name, any_style),
+        format_func=lambda name: registry.STYLES.get(name) or own[name],
+        help=_(
+            "Auto: the style that the prompt names, as in “a silhouette of an eagle”, otherwise {style}.",
+            style=registry.STYLES[registry.DEFAULT_STYLE],
+        ),
         wrap=True,
     )
     form_memory.remembered()[key] = chosen
-    return None if chosen in (None, ANY_STYLE) else chosen
+    if chosen in (None, AUTO_STYLE):
+        return {}
+    return {"style": None if chosen == ANY_STYLE else chosen}
 
 
 def _style_in_words() -> str | None:
@@ -237,10 +250,24 @@ def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, 
         st.toast(_(NO_EXECUTOR), duration="long")
 
 
-def _what_it_takes(engine: str, values: dict[str, Any]) -> None:
-    """The size and memory of what would be made, once the settings are sound."""
+def _reading(read: Understood) -> None:
+    """How the prompt is read, below it, with a way to have it taken as it was typed."""
+    for notice in read.notices:
+        st.caption(label(_(notice.sentence, **notice.values)), width="stretch")
+    if read.values.get("as_typed") or any(notice.reads for notice in read.notices):
+        key = "set_as_typed"
+        shown = form_memory.kept(key, False)
+        form_memory.remembered()[key] = st.toggle(_("Take it as I typed it"), shown, key=key)
+
+
+def _what_it_takes(engine: str, values: dict[str, Any], reading: DeltaGenerator) -> None:
+    """How the prompt is read, and the size and memory of what would be made, once the settings are sound."""
     try:
-        params = validate(engine, {**starting(values), "prompt": values["prompt"] or "x", "seed": 0})
+        typed = {**starting(values), "prompt": values["prompt"] or "x", "seed": values.get("seed") or 0}
+        read = understood(the_studio(), engine, typed)
+        with reading:
+            _reading(read)
+        params = validate(engine, read.values)
     except ValueError:
         return
     width, height = params.actual_size

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from generator import registry  # noqa: E402
 from generator.checkpoints.inventory import Item, inventory  # noqa: E402
 from generator.checkpoints.memory import estimate_memory  # noqa: E402
-from generator.params import params_class, validate_job  # noqa: E402
+from generator.params import RECORD, params_class, validate_job  # noqa: E402
 from settings import Settings  # noqa: E402
 
 PARAMETERS, ENGINES = ROOT / "docs" / "parameters.md", ROOT / "docs" / "engines.md"
@@ -50,6 +50,8 @@ def table(engine: str) -> str:
     cls = params_class(engine)
     rows = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
     for name, schema in cls.model_json_schema()["properties"].items():
+        if schema["group"] == RECORD:
+            continue
         default = schema.get("default", "drawn" if name == "seed" else "")
         shown = ", ".join(default) if isinstance(default, list) else str(default)
         unit = f" {schema['unit']}" if schema.get("unit") else ""

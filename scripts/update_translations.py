@@ -18,7 +18,7 @@ from pages.shared import po_file  # noqa: E402
 from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
 
 Message = tuple[str, ...]  # alone, or with its plural
-_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "Term": 1}  # the last two: see studio/errors.py
+_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "Term": 1, "Notice": 1}  # see studio/errors.py, wording/
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),
@@ -31,7 +31,7 @@ _HEADER = (
 def messages() -> dict[Message, list[str]]:
     """Every message that a page can show, in the order of the files, and the files that have it."""
     found: dict[Message, list[str]] = {}
-    rooms = [path for room in ("pages", "studio") for path in sorted((ROOT / room).rglob("*.py"))]
+    rooms = [path for room in ("pages", "studio", "generator/wording") for path in sorted((ROOT / room).rglob("*.py"))]
     for path in [ROOT / "webapp.py", *rooms]:
         for message in _messages_of(path):
             files = found.setdefault(message, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -18,6 +18,7 @@ from studio.limits import first_choice
 from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
 from studio.submit import new_job, starting, submit_sheet
+from studio.wording import understood
 
 MAX_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
@@ -63,7 +64,11 @@ def compare(
             base = {"checkpoint": registry.first_checkpoint(engine, checkpoint), **base}
     if "seed" not in compared and base.get("seed") is None:
         base = {**base, "seed": secrets.randbelow(2**32)}
-    made = cells(engine, starting(base), rows, columns)
+
+    def read(its_engine: str, values: dict[str, Any]) -> dict[str, Any]:
+        return understood(studio, its_engine, values).values
+
+    made = cells(engine, starting(base), rows, columns, read)
     sources.check(studio.db, studio.store, {source for _, _, params in made for source in params.sources})
     wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
@@ -157,10 +162,21 @@ def _permitted(every: Sequence[Mapping[str, Field]], name: str) -> str | None:
     return ""
 
 
-def cells(engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None) -> list[tuple[str, str, Params]]:
+def _as_typed(engine: str, values: dict[str, Any]) -> dict[str, Any]:
+    return values
+
+
+def cells(
+    engine: str,
+    base: Mapping[str, Any],
+    rows: Axis,
+    columns: Axis | None,
+    read: Callable[[str, dict[str, Any]], dict[str, Any]] = _as_typed,
+) -> list[tuple[str, str, Params]]:
     """(label, engine, parameters) of every cell, row by row.
 
-    base: the settings all cells have, prompt and seed among them. Raises BadParams, naming the cell, for the first
+    base: the settings all cells have, prompt and seed among them. read: what the settings of a cell, as they were
+    typed, are understood as by its engine. Raises BadParams, naming the cell, for the first
     one that cannot be drawn, and for more than MAX_CELLS; UnknownName for an engine that does not draw.
     """
     drawing_class(engine)
@@ -183,7 +199,7 @@ def cells(engine: str, base: Mapping[str, Any], rows: Axis, columns: Axis | None
             values = {**base, **{name: _value(its_engine, name, typed) for name, typed in named.items()}}
             if "style" not in named and not _styled(its_engine, values):
                 values.pop("style", None)
-            params = validate(its_engine, values)
+            params = validate(its_engine, read(its_engine, values))
         except (BadParams, registry.UnknownName) as error:
             raise BadParams(f"{label}: {error}") from None
         made.append((label, its_engine, params))

@@ -19,6 +19,7 @@ from db.sheets.submissions import Member, NewSheet
 from generator import registry
 from generator.params import BadParams
 from generator.params.vary import COUNT, SKIP_RATE, takes_pictures
+from generator.wording import style_named
 from studio.access import may_see
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
@@ -41,7 +42,10 @@ def begin(
     style: str | None,
     count: int,
 ) -> Refinement:
-    """A refinement with a first row of candidates. Raises BadParams, UnknownName, TooManyQueued."""
+    """A refinement with a first row of candidates. style: None for any, or for the one that the prompt names.
+
+    Raises BadParams, UnknownName, TooManyQueued.
+    """
     if engine not in takes_pictures():
         raise BadWish(
             "{engine} cannot start from a picture. Choose one of: {engines}.",
@@ -54,7 +58,7 @@ def begin(
         raise BadWish("{count} candidates; 2 to {most} are allowed.", count=count, most=MAX_PICTURES)
     # Upscaling is a step of its own here, for the pictures that are worth it.
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
-    if registry.checkpoint(checkpoint).styled:
+    if registry.checkpoint(checkpoint).styled and (style is not None or style_named(prompt) is None):
         values["style"] = style
     wanted = candidates_of(studio, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)

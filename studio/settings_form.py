@@ -10,11 +10,11 @@ from pydantic.fields import FieldInfo
 
 from generator import registry
 from generator.checkpoints.inventory import own_folders
-from generator.params import BadParams, params_class, validate
+from generator.params import RECORD, BadParams, params_class, validate
 from studio.context import Studio
 
 # What a form has its own widget for, or fills in from an upload.
-OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image")
+OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image", "as_typed", "wording")
 _ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 
@@ -50,6 +50,8 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
         if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue
         field = _field(name, info, checkpoints)
+        if field.group == RECORD:
+            continue
         groups.setdefault(field.group, []).append(field)
     return groups
 
@@ -63,7 +65,7 @@ def checkpoints(studio: Studio, engine: str) -> list[str]:
 def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
     """What each setting is before anybody changes it, for this checkpoint; the seed is random."""
     # Asked of the declaration itself, since some settings follow from others.
-    return {**validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0}).model_dump(), "seed": None}
+    return {**dict(validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0})), "seed": None}
 
 
 def follows(engine: str, params: Mapping[str, Any], name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,11 @@ from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
+from generator.wording import Notice
 from studio.context import Studio, Submitter
 from studio.limits import check_welcome
 from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
+from studio.wording import understood
 
 MAX_PICTURES = 8
 
@@ -31,6 +33,7 @@ class Wish:
     values: settings by name, seed None for random. pictures: how many: the given seed and those that follow it, or a
     random seed each. uploads: pictures sent along, by the setting they are for: one for init_image and mask_image, up
     to MAX_IMAGE_PROMPTS for image_prompts. parent_id, source_artefact_id: the job and the picture it goes on from.
+    repeats: settings of a finished picture that values took over; its texts were understood when that was asked for.
     """
 
     engine: str
@@ -39,27 +42,37 @@ class Wish:
     uploads: Mapping[str, Sequence[Upload]] = field(default_factory=dict)
     parent_id: str | None = None
     source_artefact_id: str | None = None
+    repeats: Mapping[str, Any] = field(default_factory=dict)
 
 
-def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
+def submit(
+    studio: Studio, submitter: Submitter, wish: Wish, say: Callable[[Notice], object] | None = None
+) -> list[Job]:
     """Queue one job per picture. Several are candidates of one sheet: all of them find room in the queue or none does.
+
+    say: is told what there is to be said about how the prompts were read, before anything is queued.
 
     The wish is checked before its pictures are kept; those of one that the queue refuses afterwards stay in the store.
     Raises BadParams, UnknownName, TooManyQueued, StoreFull; UnknownArtefact or SourceHidden where a picture to start
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish, submitter)
+    wanted = candidates_of(studio, wish, submitter, say)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
     sheet = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
     return submit_sheet(studio, submitter, sheet)[1]
 
 
-def candidates_of(studio: Studio, wish: Wish, submitter: Submitter | None = None) -> Labelled:
+def candidates_of(
+    studio: Studio,
+    wish: Wish,
+    submitter: Submitter | None = None,
+    say: Callable[[Notice], object] | None = None,
+) -> Labelled:
     """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses.
 
-    submitter: whose drafts the wish may name; the jobs name copies of them.
+    submitter: whose drafts the wish may name; the jobs name copies of them. say: as for `submit`.
     """
     if not 1 <= wish.pictures <= MAX_PICTURES:
         raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
@@ -70,7 +83,15 @@ def candidates_of(studio: Studio, wish: Wish, submitter: Submitter | None = None
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
     values = {**wish.values, **named}
     copies = drafts_in(values) if submitter is not None else {}
-    made = drawings(wish.engine, starting(with_copies(values, copies)), wish.pictures)
+
+    def read(values: dict[str, Any]) -> dict[str, Any]:
+        made = understood(studio, wish.engine, values, wish.repeats)
+        if say is not None:
+            for notice in made.notices:
+                say(notice)
+        return made.values
+
+    made = drawings(wish.engine, starting(with_copies(values, copies)), wish.pictures, read)
     keep(studio, given, ids)
     if submitter is not None:
         keep_copies(studio, submitter, copies)
@@ -79,15 +100,20 @@ def candidates_of(studio: Studio, wish: Wish, submitter: Submitter | None = None
     return [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
 
 
-def drawings(engine: str, values: Mapping[str, Any], count: int = 1) -> list[Params]:
+def drawings(
+    engine: str,
+    values: Mapping[str, Any],
+    count: int = 1,
+    read: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> list[Params]:
     """So many drawings of one wish: the given seed and those that follow it, or a random seed each.
 
-    Checked once, since nothing else follows from the seed. Raises BadParams, UnknownName.
+    read: what the settings of one picture, as they were typed, are understood as. Raises BadParams, UnknownName.
     """
     given = {name: value for name, value in values.items() if name != "seed" or value is not None}
-    first = validate(engine, given)
+    first = validate(engine, read(given))
     seeds = [(first.seed + n) % 2**32 if "seed" in given else secrets.randbelow(2**32) for n in range(1, count)]
-    return [first, *(first.model_copy(update={"seed": seed}) for seed in seeds)]
+    return [first, *(validate(engine, read({**given, "seed": seed})) for seed in seeds)]
 
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:

@@ -63,6 +63,7 @@ SHOWN: set[str] = {
     "generator.paddlehub.planning",
     "generator.paddlehub.results",
     "generator.version",
+    "generator.wording",
 }
 # Inside the generator each imports only what stands before it. Networks (models) know nothing of files; checkpoints
 # builds them from files; sampling is arithmetic between noise levels, which no network is needed for.
@@ -74,6 +75,7 @@ LAYERS: tuple[str, ...] = (
     "device",
     "precision",
     "params",
+    "wording",
     "images",
     "output",
     "sampling",

@@ -45,7 +45,8 @@ class Picture:
     def rest(self) -> dict[str, Any]:
         """What a wish about it has besides its settings."""
         if self.ours:
-            return {"parent_id": self.ours[0].id, "source_artefact_id": self.ours[1].id}
+            job, picture = self.ours
+            return {"parent_id": job.id, "source_artefact_id": picture.id, "repeats": job.params}
         return {"uploads": {"init_image": [self.upload]}}
 
 
@@ -165,6 +166,9 @@ def _kept(studio: Studio, picture: Picture, sent: Sent) -> tuple[str, dict[str, 
     if picture.ours:
         drawing = drawing_of(studio, picture.ours[0])
         text = sent.text or drawing.prompt
+        worded = (drawing.params.get("wording") or {}).get("prompt")
+        if worded and worded["typed"] == text:
+            text = drawing.prompt  # a client sends back the text it had asked for; what was drawn of it stays
         if drawing.engine in varying:
             return drawing.engine, {**drawing.params, "prompt": text, "seed": None}, text
         return varying[0], {"prompt": text}, text

@@ -54,14 +54,19 @@ class NewDrawing(Told):
 async def create_jobs(order: Orders, new: NewDrawing) -> JobsShape:
     """Queue a picture, or several of the same prompt as one sheet: all of them or none."""
 
+    said: list[str] = []
+
     def create(studio: Studio, submitter: Submitter) -> list[Job]:
+        said.clear()
         uploads = {name: [pictures.decoded(name, text) for text in some] for name, some in new.uploads.items()}
         if new.parent_id is not None:
             access.job(studio, submitter, new.parent_id)
         engine, values = begun(studio, new.engine, new.params)
-        return submit(studio, submitter, Wish(engine, values, new.pictures, uploads, new.parent_id))
+        wish = Wish(engine, values, new.pictures, uploads, new.parent_id)
+        return submit(studio, submitter, wish, lambda notice: said.append(str(notice)))
 
-    return JobsShape(jobs=await told(order.api, order.who.submitter, await order.jobs(new, create)))
+    jobs = await told(order.api, order.who.submitter, await order.jobs(new, create))
+    return JobsShape(jobs=jobs, notices=list(dict.fromkeys(said)))
 
 
 @router.get("/jobs")

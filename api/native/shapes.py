@@ -75,10 +75,12 @@ class JobShape(BaseModel):
 
 
 class JobsShape(BaseModel):
-    """Jobs. next_cursor: what to pass as `cursor` for the page after this one; null at the end."""
+    """Jobs. next_cursor: what to pass as `cursor` for the page after this one; null at the end. notices: how prompts
+    were read, and words in them that the models do not know; of jobs that were just asked for."""
 
     jobs: list[JobShape]
     next_cursor: str | None = None
+    notices: list[str] = []
 
 
 class SheetShape(BaseModel):

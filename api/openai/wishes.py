@@ -70,7 +70,7 @@ def variation(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
         values = {**_values(engine, checkpoint, asked), "prompt": asked.prompt}
         uploads = {"init_image": (picture,), "image_prompts": (picture,)}
     values = varied(engine, values, GIVEN, SKIP_RATE)
-    return Wish(engine, {**values, **asked.settings}, asked.n or 1, uploads)
+    return Wish(engine, {**values, **asked.settings}, asked.n or 1, uploads, repeats=own)
 
 
 def _that_varies(studio: Studio, asked: ImageRequest, needs: str = "init_image") -> models.Model:

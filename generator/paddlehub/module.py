@@ -20,6 +20,8 @@ from generator.paddlehub.modules import MODULES
 from generator.paddlehub.planning import Group, Plan, plan
 from generator.paddlehub.results import Files, Made, documents
 from generator.params import Params
+from generator.wording import understand
+from generator.wording.command_line import sources
 
 _HELP = """Draw pictures of a prompt.
 
@@ -90,8 +92,18 @@ class Module:
         # latent model decodes each picture that it shows, so it shows no others.
         real_latent = self.spec.engine == "latent-diffusion" and not registry.checkpoint(wanted.checkpoint).embedded
         every = wanted.arguments.named["display_rate"] if real_latent else 1
-        first = params.validate(self.spec.engine, {**group.values, "save_every": every})
-        return [first.model_copy(update={"seed": (first.seed + n) % 2**32}) for n in range(group.count)]
+        values = {**group.values, "save_every": every}
+        made = [self._understood(values)]
+        for n in range(1, group.count):
+            made.append(self._understood({**values, "seed": (made[0].seed + n) % 2**32}))
+        return made
+
+    def _understood(self, values: dict[str, Any]) -> Params:
+        """The parameters of one picture from what was typed."""
+        read = understand(self.spec.engine, values, sources())
+        for notice in read.notices:
+            self._say(f"{self.spec.name}: {notice}")
+        return params.validate(self.spec.engine, read.values)
 
     def _together(self, wanted: Plan, pictures: list[Params], number: int, files: Files) -> list[Made]:
         """The pictures of one group, in one batch."""

@@ -1,7 +1,7 @@
 """What can be set, declared once: the form, the CLI flags, the tables in the docs and the metadata in a
 picture are all derived from these frozen classes. Importing this package does not import torch."""
 
-from generator.params.base import MAX_PROMPT_CHARACTERS, BadParams, Params, Setting
+from generator.params.base import MAX_PROMPT_CHARACTERS, RECORD, BadParams, Params, Setting
 from generator.params.biggan_clip import BigganClipParams
 from generator.params.cutouts import Cutouts
 from generator.params.download import DownloadParams
@@ -15,6 +15,7 @@ from generator.params.vqgan_clip import VqganClipParams
 
 __all__ = [
     "MAX_PROMPT_CHARACTERS",
+    "RECORD",
     "BadParams",
     "BigganClipParams",
     "Cutouts",

@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from generator import registry
 from generator.params.job import JobParams
+from generator.params.worded import Worded
 from generator.prompts import PromptError, parse_prompts
 
 MAX_PROMPT_CHARACTERS = 1000
+RECORD = "record"  # the group of what is written by the program: no form, no flag
 
 
 class BadParams(ValueError):
@@ -68,6 +70,19 @@ class Params(JobParams):
         group="output",
         max_length=140,
         description="What upscales it: mini-upscaler, swinir-l, or a file of the host's in the checkpoints folder.",
+    )
+    as_typed: bool = Setting(
+        False,
+        group="main",
+        exclude_if=lambda as_typed: not as_typed,
+        description="Mini models: take the prompt as it is typed. Emoji are not named, Spanish and Basque are not "
+        "translated, no style is taken from the words.",
+    )
+    wording: dict[Literal["prompt", "negative_prompt"], Worded] = Setting(
+        default_factory=dict,
+        group=RECORD,
+        exclude_if=lambda wording: not wording,
+        description="Written by the program: texts as they were typed, and how they were read.",
     )
 
     @field_validator("prompt")
@@ -189,15 +204,17 @@ class Params(JobParams):
         return "lower width and height or " + ("cutn" if "cutn" in type(self).model_fields else "candidates")
 
     def changed(self) -> dict[str, Any]:
-        """The settings that differ from the defaults of the same checkpoint (prompt and seed left out)."""
+        """The settings that differ from the defaults of the same checkpoint (prompt, its wording and seed left out)."""
         defaults = type(self)(prompt="a prompt", checkpoint=self.checkpoint, seed=self.seed).model_dump()
-        return {k: v for k, v in self.model_dump().items() if k != "prompt" and v != defaults[k]}
+        return {
+            k: v for k, v in self.model_dump().items() if k not in ("prompt", "wording") and v != defaults.get(k, False)
+        }
 
 
 def clean_prompt(prompt: str) -> str:
     """The prompt in one line, as every engine reads it. Raises ValueError where it cannot be drawn."""
     prompt = unicodedata.normalize("NFC", prompt)
-    refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs", "Cn")} - set("\n\t")
+    refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs") or _noncharacter(c)} - set("\n\t")
     bad = sorted(f"U+{ord(c):04X}" for c in refused)
     if bad:
         raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
@@ -205,6 +222,12 @@ def clean_prompt(prompt: str) -> str:
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
     return prompt
+
+
+def _noncharacter(character: str) -> bool:
+    """Whether Unicode promises never to assign it (its chapter 23.7). Others that this Python's tables lack may be of a
+    newer Unicode, as new emoji are."""
+    return 0xFDD0 <= ord(character) <= 0xFDEF or ord(character) & 0xFFFE == 0xFFFE
 
 
 def check_pictures(prompt: str, image_prompts: str) -> None:

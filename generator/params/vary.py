@@ -54,6 +54,8 @@ def kept(engine: str, values: Mapping[str, Any], other: str) -> dict[str, Any]:
     if engine == other:
         return dict(values)
     taken = {"prompt": values.get("prompt")}
+    if "prompt" in (values.get("wording") or {}):
+        taken["wording"] = {"prompt": values["wording"]["prompt"]}
     style = values.get("style")
     if style in registry.STYLES and registry.checkpoint(registry.first_checkpoint(other, "")).styled:
         taken["style"] = style  # elsewhere a style may be any words

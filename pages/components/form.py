@@ -191,6 +191,7 @@ def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
     known = job.params.get("style") in (None, *registry.STYLES)
     values["set_style"] = job.params.get("style") if known else None
     values["set_style_words"] = "" if known else job.params["style"]
+    values["set_as_typed"] = bool(job.params.get("as_typed"))
     values[key_of(job.engine, job.checkpoint, "seed")] = None
     pictures = given_pictures.of_job(job)
     if picture is not None:

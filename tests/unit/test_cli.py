@@ -97,7 +97,7 @@ def test_every_parameter_has_a_flag_with_its_help(capsys: pytest.CaptureFixture[
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for name in VqganClipParams.model_fields:
-        if name not in ("prompt", "width", "height"):
+        if name not in ("prompt", "width", "height", "wording"):
             assert f"--{name.replace('_', '-')}" in text
     assert "--size WxH|N" in text and "[from 1 to 512; default 8]" in " ".join(text.split())
 

@@ -1,0 +1,10 @@
+"""What people type -> what engines are told. Every border calls `understand` once for a picture, before `validate`.
+
+Imports no torch.
+"""
+
+from generator.wording.embedded import style_named
+from generator.wording.reading import Notice, Sources
+from generator.wording.understanding import Understood, understand
+
+__all__ = ["Notice", "Sources", "Understood", "style_named", "understand"]
