@@ -68,6 +68,7 @@ LAYERS: tuple[str, ...] = (
     "version",
     "registry",
     "prompts",
+    "tokens",
     "tiling",
     "device",
     "precision",

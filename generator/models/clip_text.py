@@ -13,8 +13,9 @@ import torch.nn as nn
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.models.clip import CONTEXT, tokenize, tokenizer
+from generator.models.clip import tokenize
 from generator.prompts import Prompt
+from generator.tokens import CONTEXT, tokenizer
 
 VOCABULARY = 49408
 

@@ -15,8 +15,8 @@ from generator.device import Host
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.images.convert import no_picture
-from generator.models.clip import PromptTooLong
 from generator.params import BadParams, LatentDiffusionParams, validate
+from generator.tokens import PromptTooLong
 from tests import tiny_engines
 from tests.real_formats import load_named
 from tests.tiny_engines import stable_settings as settings
