@@ -11,7 +11,7 @@ from generator import registry
 from generator.checkpoints.inventory import missing, wrong_default
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
-from generator.prompts import parse_prompts
+from generator.prompts import parse_pictures
 from pages.components import form, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
 from pages.components.picture import draw_picture
@@ -218,7 +218,7 @@ def _more_settings(
                 )
                 kept_prompts = form.remembered().get("set_image_prompts")
                 if kept_prompts and not uploads["image_prompts"]:
-                    named = [one.text for one in parse_prompts(kept_prompts, negative_only=True)]
+                    named = [one.text for one in parse_pictures(kept_prompts, negative_only=True)]
                     _kept("image_prompts", resemble, _("Is to resemble these pictures."), named)
             drawn = [field for field in fields if field.name not in OWN_WIDGET]
             for at in range(0, len(drawn), 2):
