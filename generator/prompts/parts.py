@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from generator.prompts.emphasis import Fragment, fragments_of
-from generator.prompts.signs import hide, split_hidden, written
+from generator.prompts.signs import hide, split, split_hidden, written
 from generator.prompts.weights import Tail, tail_of
 
 MAX_PROMPTS = 16
@@ -78,6 +78,16 @@ def something_to_draw(parsed: tuple[Prompt, ...], negative_only: bool) -> tuple[
 def weighed(text: str, weight: float) -> str:
     """A text as one part with that weight, written so that it is read as that, whatever colons and | are in it."""
     return _written(Tail(hide(text).strip(), f"{weight:g}"))
+
+
+def as_text(text: str) -> str:
+    """A text as one part of weight 1, written so that it is read as that: a | as a comma, a weight as text."""
+    made = hide(",".join(split(text)))
+    tail = tail_of(made, alone=True)
+    if not tail.weight:
+        return written(made)
+    end = made.index(tail.text) + len(tail.text)
+    return written(made[:end]) + made[end:].replace(":", r"\:")
 
 
 def append_words(prompts: str, words: str) -> str:

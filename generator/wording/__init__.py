@@ -5,5 +5,6 @@ Imports no torch.
 
 from generator.wording.reading import Notice, Sources
 from generator.wording.understanding import Understood, understand
+from generator.wording.wildcards import common
 
-__all__ = ["Notice", "Sources", "Understood", "understand"]
+__all__ = ["Notice", "Sources", "Understood", "common", "understand"]

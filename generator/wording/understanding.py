@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from generator.wording import stages, wildcards
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
 
 # In this order: what one of them writes, those after it read.
-UNDERSTANDINGS: tuple[Understanding, ...] = ()
+UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, stages.tell)
 
 
 @dataclass(frozen=True)
