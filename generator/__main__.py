@@ -33,6 +33,7 @@ from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
 from generator.params import BadParams, Params, drawing_class
 from generator.registry import UnknownName
+from generator.tokens import PromptTooLong
 from generator.version import NAME, VERSION
 from generator.wording import understand
 from generator.wording.command_line import sources, wildcards_dir_option
@@ -231,8 +232,6 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
         return 1
     except Exception as error:
         import torch
-
-        from generator.models.clip import PromptTooLong
 
         if isinstance(error, CheckpointMissing | PromptTooLong):
             print(f"{str(error)[0].upper()}{str(error)[1:]}", file=sys.stderr)

@@ -34,9 +34,10 @@ from generator.device import Host  # noqa: E402
 from generator.engines.vqgan_clip import VqganClip  # noqa: E402
 from generator.guidance.targets import spherical_distance  # noqa: E402
 from generator.images.convert import no_picture  # noqa: E402
-from generator.models.clip import ClipModel, openai_clip  # noqa: E402
+from generator.models.clip import ClipModel  # noqa: E402
 from generator.models.vqgan import VQModel  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
+from generator.tokens import openai_clip  # noqa: E402
 
 LOOPS = ("ours", "z+quantize notebook", "nerdyrodent style")
 REAL_DETAILS = {"z_channels": 256, "resolution": 256, "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16]}

@@ -9,6 +9,7 @@ from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import Submission
 from generator.params import validate_job
+from generator.wording import common
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
 from studio.submit import check_sources, enqueue, new_job
@@ -48,6 +49,9 @@ def rank_any(studio: Studio, submitter: Submitter, pictures: Sequence[str], *, p
 def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequence[str]) -> NewJob:
     if len(pictures) < 2:
         raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
-    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
+    # Pictures of one sheet that each drew a choice of their own are ranked by what they have in common.
+    params = validate_job(
+        "rank", {"prompt": common(prompt) or prompt, "pictures": tuple(pictures), "clip": tuple(clip)}
+    )
     check_sources(studio, params)
     return new_job(studio, "rank", params)

@@ -25,7 +25,7 @@ from studio.context import Studio, Submitter
 from studio.errors import BadWish
 from studio.rank import rank
 from studio.sheets import is_live, pictures_of
-from studio.submit import MAX_PICTURES, Wish, candidates_of
+from studio.submit import MAX_PICTURES, Wish, candidates_of, typed
 from studio.upscale import upscaling
 from studio.vary import engine_for, variations_of
 
@@ -61,7 +61,7 @@ def begin(
     if registry.checkpoint(checkpoint).styled and (style is not None or style_named(prompt) is None):
         values["style"] = style
     wanted = candidates_of(studio, Wish(engine, values, count))
-    row = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
+    row = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
     return refinements.start(
         studio.db, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
     )

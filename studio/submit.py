@@ -60,7 +60,7 @@ def submit(
     wanted = candidates_of(studio, wish, submitter, say)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
-    sheet = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
+    sheet = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
     return submit_sheet(studio, submitter, sheet)[1]
 
 
@@ -160,6 +160,12 @@ def new_job(
         source_artefact_id=source,
         max_attempts=studio.settings.max_attempts,
     )
+
+
+def typed(new: NewJob) -> str:
+    """The prompt of a job as it was typed: what the pictures of one sheet have in common, whatever each draws of it."""
+    said = new.params.get("wording", {}).get("prompt")
+    return str(said["typed"]) if said else new.prompt
 
 
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:

@@ -21,9 +21,9 @@ from generator.checkpoints.loading import LOADERS
 from generator.checkpoints.resolve import resolve
 from generator.device import Host
 from generator.images.convert import no_picture
-from generator.models.clip import openai_clip
 from generator.models.openai_unet import Architecture, OpenAIUNet
 from generator.models.vqgan import VQModel
+from generator.tokens import openai_clip
 
 # OpenAI's own: embed_dim, image_resolution, vision_layers, vision_width, patch, context, vocabulary, text width, heads,
 # text layers.

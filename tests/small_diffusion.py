@@ -10,10 +10,11 @@ from torch import Tensor
 
 from generator.engines.guided_diffusion import GuidedDiffusion
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
-from generator.models.clip import ClipModel, openai_clip
+from generator.models.clip import ClipModel
 from generator.models.contracts import Denoiser
 from generator.params import GuidedDiffusionParams
 from generator.registry import CHECKPOINTS
+from generator.tokens import openai_clip
 
 SMALL: dict[str, Any] = {
     "unshuffle": 2,

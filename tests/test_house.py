@@ -71,6 +71,7 @@ LAYERS: tuple[str, ...] = (
     "version",
     "registry",
     "prompts",
+    "tokens",
     "tiling",
     "device",
     "precision",

@@ -93,7 +93,7 @@ def check_scripts(body: TextToImage) -> None:
 def _words(engine: str, body: TextToImage) -> dict[str, Any]:
     prompt, negative = readable(body.prompt or ""), check_negative(body.negative_prompt or "")
     if "negative_prompt" in params_class(engine).model_fields:
-        return {"prompt": prompt, "negative_prompt": readable(negative)}
+        return {"prompt": prompt, "negative_prompt": negative}
     return {"prompt": avoiding(prompt, negative)}
 
 

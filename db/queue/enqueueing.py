@@ -169,7 +169,8 @@ def add(
 
 
 def _texts(params: Mapping[str, Any]) -> list[str]:
-    return [text for name in host_rules.TEXTS if isinstance(text := params.get(name), str)]
+    texts = [text for name in host_rules.TEXTS if isinstance(text := params.get(name), str)]
+    return texts + [said["typed"] for said in params.get("wording", {}).values()]  # what was typed is shown as well
 
 
 def _check_room(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:

@@ -84,6 +84,7 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
     from generator.checkpoints.fitting import check_finite, check_shapes, what_is_wrong
     from generator.checkpoints.state_dict import read_state_dict
     from generator.models import clip
+    from generator.tokens import CONTEXT
 
     if checkpoint.embedded:
         load = clip.load_robust if checkpoint is registry.STYLE_CLASSIFIER else clip.load_mini
@@ -96,8 +97,8 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
         for key in ("input_resolution", "context_length", "vocab_size"):  # numbers, not weights, in OpenAI's archives
             tensors.pop(key, None)
         check_shapes(tensors, checkpoint.shapes)
-        if (read := len(tensors["positional_embedding"])) != clip.CONTEXT:
-            raise ValueError(f"it reads {read} tokens, not {clip.CONTEXT}")
+        if (read := len(tensors["positional_embedding"])) != CONTEXT:
+            raise ValueError(f"it reads {read} tokens, not {CONTEXT}")
         tensors = {key: value.float() for key, value in tensors.items()}
         check_finite(tensors)
         with within(tensors):

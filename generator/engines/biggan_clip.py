@@ -29,9 +29,10 @@ from generator.images.convert import no_picture
 from generator.models.biggan import BigGAN, MiniBigGAN
 from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
+from generator.models.emphasis import read_prompts
 from generator.params import BigganClipParams
 from generator.precision import Precision, repeatable
-from generator.prompts import parse_prompts
+from generator.prompts import Prompt, main_prompt
 from generator.registry.rows import Checkpoint
 
 MAX_SHARE, MIN_SHARE = 0.99, 0.001  # of a class at the start: a share of 0 could never rise again
@@ -150,8 +151,7 @@ class BigganClip:
             style = model.style_index(params.style)
         shares[:, len(model.groups) :] = F.one_hot(torch.tensor(style), len(model.styles)).float()
         if params.init == "text":
-            text = max(parse_prompts(params.prompt), key=lambda prompt: prompt.weight).text
-            suggested, shares = self._suggested(model, text, style)
+            suggested, shares = self._suggested(model, main_prompt(params.prompt), style)
             z = suggested + params.init_noise * z
         if params.init == "class":
             named = model.class_vector(params.init_class)
@@ -177,12 +177,13 @@ class BigganClip:
             raise ValueError("init=text needs the embedded BigGAN; use class or random.")
         return z, logits
 
-    def _suggested(self, model: MiniBigGAN, text: str, style: int) -> tuple[Tensor, Tensor]:
+    def _suggested(self, model: MiniBigGAN, text: Prompt, style: int) -> tuple[Tensor, Tensor]:
         """z (1, 1, z_dim) and class shares (1, classes) that a text means in one style, on the CPU."""
         if self._text_encoder is None:
             raise ValueError("init=text needs the embedded CLIP to read texts; use class or random.")
         styles = torch.tensor([style], device=self.device)
-        z, logits = model.start(self._text_encoder.text_features([text]).float().to(self.device), styles)
+        features = read_prompts(self._text_encoder.text_features, [text]).float()
+        z, logits = model.start(features.to(self.device), styles)
         return z[:, None].cpu(), model.start.classes(logits, styles).cpu()
 
     def _advance(self, slots: list[LatentSlot[BigganClipParams]]) -> list[Step]:

@@ -28,6 +28,7 @@ from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
 from generator.models.drafts import Drafter
+from generator.models.emphasis import read_prompts
 from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.models.vqgan import VQModel
 from generator.params import LatentDiffusionParams
@@ -174,7 +175,7 @@ class LatentDiffusion:
 
     def _encode_prompt(self, prompts: Sequence[Any]) -> Tensor:
         """The weighted mean of the prompts' vectors, of unit length: (W,)."""
-        vectors = self.text_encoder.text_features([p.text for p in prompts]).to(self.device)
+        vectors = read_prompts(self.text_encoder.text_features, prompts).to(self.device)
         weights = torch.tensor([abs(p.weight) for p in prompts], device=self.device)
         return F.normalize((weights[:, None] * vectors).sum(dim=0), dim=0)
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from generator.images.convert import cover, to_tensor
 from generator.models.contracts import Clip
+from generator.models.emphasis import read_prompts
 from generator.precision import Precision
-from generator.prompts import parse_prompts
+from generator.prompts import parse_pictures, parse_prompts
 
 
 @dataclass
@@ -55,11 +56,11 @@ def prompt_targets(
     Raises PromptTooLong, and whatever `read_image` raises for a picture it cannot read.
     """
     texts = parse_prompts(prompt) if prompt else ()
-    pictures = parse_prompts(image_prompts, negative_only=bool(texts)) if image_prompts else ()
+    pictures = parse_pictures(image_prompts, negative_only=bool(texts)) if image_prompts else ()
     images = [read_image(picture.text) for picture in pictures]
     device, embeddings = precision.device, []
     for clip in clips:
-        parts = [clip.encode_text([text.text for text in texts]).float()] if texts else []
+        parts = [read_prompts(clip.encode_text, texts).float()] if texts else []
         if images:
             side = clip.resolution
             batch = torch.stack([to_tensor(cover(image, side, side)) for image in images])

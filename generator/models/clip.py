@@ -1,17 +1,10 @@
-"""CLIP (Radford et al. 2021, arXiv:2103.00020) by openai-clip's model code, without running its package's __init__.
-
-That __init__ needs torchvision and pkg_resources; `clip.model` and `clip.simple_tokenizer` need neither.
-"""
+"""CLIP (Radford et al. 2021, arXiv:2103.00020) by openai-clip's model code, see `generator.tokens.openai_clip`."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.util
 import json
 import re
-import sys
-import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,63 +15,23 @@ from safetensors.torch import load_file
 
 from generator.models.efficientnet import EfficientNet
 from generator.models.packing import unpack
+from generator.tokens import CONTEXT, openai_clip, row
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-CONTEXT = 77
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class PromptTooLong(ValueError):
-    """A text has more tokens than CLIP reads."""
+def tokenize(texts: Sequence[str | Sequence[str]], context_length: int = CONTEXT) -> torch.Tensor:
+    """Texts, each in one piece or in several -> (N, context_length) int64: start, tokens, end, then zeros.
 
-    def __init__(self, text: str, lost: str, tokens: int, permitted: int) -> None:
-        self.lost = lost
-        super().__init__(f"the prompt has {tokens} tokens, {permitted} fit; these words fall off its end: “{lost}”")
-
-
-def openai_clip(submodule: str) -> Any:
-    """`clip.model` or `clip.simple_tokenizer`, imported without the package's own __init__."""
-    if "clip" not in sys.modules:
-        spec = importlib.util.find_spec("clip")
-        if spec is None or spec.submodule_search_locations is None:
-            raise ModuleNotFoundError("no package named clip: install openai-clip")
-        package = types.ModuleType("clip")
-        package.__path__ = list(spec.submodule_search_locations)
-        package.__spec__ = spec
-        sys.modules["clip"] = package
-    return importlib.import_module(f"clip.{submodule}")
-
-
-@functools.cache
-def tokenizer() -> Any:
-    """OpenAI's byte-pair tokenizer (49,408 tokens)."""
-    return openai_clip("simple_tokenizer").SimpleTokenizer()
-
-
-def tokenize(texts: list[str], context_length: int = CONTEXT) -> torch.Tensor:
-    """Texts -> (N, context_length) int64: start, tokens, end, then zeros. Raises PromptTooLong."""
-    bpe = tokenizer()
-    start, end = bpe.encoder["<|startoftext|>"], bpe.encoder["<|endoftext|>"]
+    Raises PromptTooLong.
+    """
     rows = torch.zeros(len(texts), context_length, dtype=torch.long)
-    for row, text in zip(rows, texts, strict=True):
-        tokens = bpe.encode(text)
-        permitted = context_length - 2
-        if len(tokens) > permitted:
-            raise PromptTooLong(text, _words_beyond(text, bpe, permitted), len(tokens), permitted)
-        row[: len(tokens) + 2] = torch.tensor([start, *tokens, end])
+    for place, text in zip(rows, texts, strict=True):
+        numbers = row([text] if isinstance(text, str) else text, context_length)
+        place[: len(numbers)] = torch.tensor(numbers)
     return rows
-
-
-def _words_beyond(text: str, bpe: Any, permitted: int) -> str:
-    """The words of `text` from the first that no longer fits whole."""
-    words: list[str] = re.findall(r"\S+", text)
-    used = 0
-    for number, word in enumerate(words):
-        used += len(bpe.encode(word))
-        if used > permitted:
-            return " ".join(words[number:])
-    return words[-1]
 
 
 class ClipModel(nn.Module):
@@ -100,12 +53,16 @@ class ClipModel(nn.Module):
         self.style_head: nn.Module | None = None
 
     def token_features(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Last hidden states (N, 77, width) and which are tokens (N, 77) bool; the last true one is the end token."""
+        """Last hidden states (N, 77, width) and which are tokens (N, 77) bool; the last true one is the end token.
+
+        That is the one with the greatest number, as the package takes it: number 0 is no mark of an end, but "!".
+        """
         tokens = tokenize(texts, self.network.context_length).to(self.mean.device)
         network = self.network
         x = network.token_embedding(tokens) + network.positional_embedding
         x = network.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
-        return network.ln_final(x), tokens != 0
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        return network.ln_final(x), places <= tokens.argmax(dim=1, keepdim=True)
 
     def _last(self, texts: list[str]) -> torch.Tensor:
         """The end token's hidden states (N, width)."""

@@ -13,8 +13,10 @@ import torch.nn as nn
 from torch import Tensor
 from torch.nn import functional as F
 
-from generator.models.clip import CONTEXT, tokenize, tokenizer
+from generator.models.clip import tokenize
+from generator.models.emphasis import emphasised
 from generator.prompts import Prompt
+from generator.tokens import CONTEXT, tokenizer
 
 VOCABULARY = 49408
 
@@ -82,9 +84,11 @@ class ClipText(nn.Module):
         self.text_projection = nn.Linear(width, config["projection_dim"], bias=False) if projection else None
         self._pad = pad
 
-    def forward(self, texts: list[str]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Texts -> last hidden states, normed, and those before the last layer, not normed, both (N, 77, W); and the
-        projected state of the end token (N, P), None without a projection. Raises PromptTooLong."""
+    def forward(self, texts: Sequence[str | Sequence[str]]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Texts, each in one piece or in several -> last hidden states, normed, and those before the last layer, not
+        normed, both (N, 77, W); and the projected state of the end token (N, P), None without a projection.
+
+        Raises PromptTooLong."""
         rows = tokenize(texts)
         end = rows.argmax(dim=1)  # the end token has the greatest number
         beyond = torch.arange(CONTEXT) > end[:, None]
@@ -111,15 +115,25 @@ class TextEncoders(nn.Module):
     def encode_prompt(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """Weighted means over the prompts, the empty text for none: hidden (77, W), pooled (P,), P 0 without one.
 
+        Weighed words are scaled in the hidden states of each encoder. The pooled state is that of the plain text.
+
         Raises PromptTooLong.
         """
-        made = [network([p.text for p in prompts] or [""]) for network in self.networks]
+        made = [network([p.pieces for p in prompts] or [""]) for network in self.networks]
         if len(made) == 1:
-            hidden, pooled = made[0][0], made[0][0].new_zeros(len(made[0][0]), 0)
+            hidden, pooled = _emphasised(made[0][0], prompts), made[0][0].new_zeros(len(made[0][0]), 0)
         else:
-            hidden, pooled = torch.cat([before for _, before, _ in made], dim=2), made[-1][2]
+            hidden = torch.cat([_emphasised(before, prompts) for _, before, _ in made], dim=2)
+            pooled = made[-1][2]
         if not prompts:
             return (hidden[0] * 0, pooled[0] * 0) if self._zeros_for_nothing else (hidden[0], pooled[0])
         weights = torch.tensor([abs(p.weight) for p in prompts], device=hidden.device)
         weights = weights / weights.sum()
         return torch.einsum("n,nlw->lw", weights, hidden), torch.einsum("n,np->p", weights, pooled)
+
+
+def _emphasised(hidden: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """hidden (N, 77, W) of so many prompts, or of the empty text for none."""
+    if not any(p.fragments for p in prompts):
+        return hidden
+    return torch.stack([emphasised(states, p) for states, p in zip(hidden, prompts, strict=True)])

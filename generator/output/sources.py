@@ -18,7 +18,7 @@ from PIL import Image
 
 from generator.images.decode import MAX_BYTES, BadImage, decode_image
 from generator.params import Params
-from generator.prompts import parse_prompts
+from generator.prompts import parse_pictures
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name pictures
@@ -118,7 +118,7 @@ def named_in(params: Params, setting: str) -> list[str]:
     if not value:
         return []
     if setting == "image_prompts":
-        return [one.text for one in parse_prompts(value, negative_only=True)]
+        return [one.text for one in parse_pictures(value, negative_only=True)]
     return [value] if isinstance(value, str) else list(value)
 
 

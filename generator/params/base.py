@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from generator import registry
 from generator.params.job import JobParams
 from generator.params.worded import Worded
-from generator.prompts import PromptError, parse_prompts
+from generator.prompts import PromptError, parse_pictures, parse_prompts
 
 MAX_PROMPT_CHARACTERS = 1000
 RECORD = "record"  # the group of what is written by the program: no form, no flag
@@ -191,7 +191,7 @@ class Params(JobParams):
         """The pictures to start from, to paint over and to resemble, where the engine takes any."""
         named = [name for field in ("init_image", "mask_image") if (name := getattr(self, field, None))]
         if pictures := getattr(self, "image_prompts", ""):
-            named += [one.text for one in parse_prompts(pictures, negative_only=True)]
+            named += [one.text for one in parse_pictures(pictures, negative_only=True)]
         return tuple(named)
 
     @property
@@ -236,6 +236,6 @@ def check_pictures(prompt: str, image_prompts: str) -> None:
         raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
     try:
         if image_prompts:
-            parse_prompts(image_prompts, negative_only=bool(prompt))
+            parse_pictures(image_prompts, negative_only=bool(prompt))
     except PromptError as error:
         raise ValueError(f"The image_prompts {error}") from None

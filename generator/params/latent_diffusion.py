@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 
 from generator import registry
 from generator.params.base import Params, Setting
-from generator.prompts import Prompt, parse_prompts
+from generator.prompts import Prompt, parse_prompts, parse_text
 
 Sampler = Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
 MAX_STEPS = 500  # of a checkpoint trained on 1000 noise levels
@@ -90,7 +90,7 @@ class LatentDiffusionParams(Params):
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         """All texts with their weights; negative_prompt is one of weight -1."""
-        negative = (Prompt(self.negative_prompt, -1.0),) if self.negative_prompt else ()
+        negative = (parse_text(self.negative_prompt, -1.0),) if self.negative_prompt else ()
         return parse_prompts(self.prompt) + negative
 
     @property

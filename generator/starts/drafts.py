@@ -16,11 +16,12 @@ from generator.guidance.targets import Targets
 from generator.models.clip import ClipModel
 from generator.models.contracts import Clip, Quantised
 from generator.models.drafts import Drafter
+from generator.models.emphasis import read_prompts
 from generator.models.layout import Layout
 from generator.models.prior import Prior
 from generator.params import GuidedDiffusionParams
 from generator.precision import Precision
-from generator.prompts import parse_prompts
+from generator.prompts import Prompt, main_prompt
 from generator.starts.pictures import contain
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
@@ -35,7 +36,7 @@ class DraftCodes(Protocol):
     @property
     def layout(self) -> Layout: ...
 
-    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
+    def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
         """One seed per draft -> codes (drafts, h, w)."""
         ...
 
@@ -64,13 +65,13 @@ class MiniDrafts:
         return self._drawing[0].layout
 
     @torch.no_grad()
-    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
+    def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
         """As DraftCodes. Raises UnknownStyle, CheckpointDamaged."""
         if self._text_encoder is None:
             self._text_encoder = text_encoder_of(self._clips, self._host)
         drafter, prior = self._drawing
         with self._precision.autocast():
-            (features,) = self._text_encoder.text_features([text]).float()
+            (features,) = read_prompts(self._text_encoder.text_features, [text]).float()
             return prior.sample(drafter(features, seeds, style, VARIETY, distance), seeds)
 
 
@@ -93,7 +94,7 @@ class MiniPictures:
         z = best_draft(
             self._draft_codes,
             vqgan,
-            prior_text(prompts),
+            main_prompt(prompts),
             params.known_style,
             params.candidates,
             generator,
@@ -107,7 +108,7 @@ class MiniPictures:
 def best_draft(
     draft_codes: DraftCodes,
     vqgan: Quantised,
-    text: str,
+    text: Prompt,
     style: str | None,
     candidates: int,
     generator: torch.Generator,
@@ -126,8 +127,3 @@ def distances(
     with precision.autocast():
         images = vqgan.decode(vqgan.quantise(z)[0]).float()
     return compare(images, clips, targets, loss, precision)[0]
-
-
-def prior_text(prompts: str) -> str:
-    """The text prompt with the greatest weight: the one the prior draws from."""
-    return max(parse_prompts(prompts), key=lambda prompt: prompt.weight).text

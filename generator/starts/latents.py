@@ -13,7 +13,8 @@ from generator.images.convert import cover, to_tensor
 from generator.models.contracts import Clip, Quantised
 from generator.params import VqganClipParams
 from generator.precision import Precision
-from generator.starts.drafts import DraftCodes, best_draft, distances, prior_text
+from generator.prompts import main_prompt
+from generator.starts.drafts import DraftCodes, best_draft, distances
 from generator.starts.pictures import contain, gradient_picture
 
 SPREAD = 0.2  # deviation of the random amounts of the components, in theirs
@@ -55,7 +56,7 @@ def start_z(
         z = best_draft(
             draft_codes,
             vqgan,
-            prior_text(params.prompt),
+            main_prompt(params.prompt),
             params.style,
             params.candidates,
             generator,

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from generator.models.clip import CONTEXT
 from generator.models.packing import pack
 from generator.models.vqgan import VQModel
 from generator.models.vqgan import load_mini as load_vqgan
+from generator.tokens import CONTEXT
 from generator.training import dataset
 from generator.training.command_line import command_line, flag
 from generator.training.image_tower import ImageTower, published

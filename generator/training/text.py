@@ -15,7 +15,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.models.clip import tokenizer
+from generator.tokens import tokenizer
 from generator.training.captions import distillation_texts
 from generator.training.command_line import command_line, flag
 from generator.training.run import Budget, schedule, train
@@ -99,7 +99,7 @@ def run(
     the teacher's vectors of the tokens, to begin with."""
     torch.manual_seed(recipe.seed)
     tokens = tokenize_all(texts)
-    keep = ((tokens != 0).sum(dim=1) <= MAX_TOKENS).nonzero().flatten()
+    keep = (tokens.argmax(dim=1) < MAX_TOKENS).nonzero().flatten()
     tokens, vectors = tokens[keep], vectors[keep]
     tower = TextTower(tokens.unique()[1:])
     head = nn.Linear(WIDTH, vectors.shape[1], bias=False)  # CLIP's text_projection has none
@@ -111,7 +111,7 @@ def run(
     rows = seen.nonzero().flatten()
     both = nn.ModuleDict({"tower": tower, "head": head})
     optimiser = torch.optim.AdamW(both.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.02)
-    lengths = (tokens != 0).sum(dim=1)
+    lengths = tokens.argmax(dim=1) + 1
 
     def step(number: int, progress: float, generator: torch.Generator) -> dict[str, float]:
         for group in optimiser.param_groups:

@@ -8,7 +8,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.models.clip import CONTEXT, openai_clip, tokenize
+from generator.models.clip import tokenize
+from generator.tokens import CONTEXT, openai_clip
 
 VOCABULARY = 49408
 WIDTH, LAYERS, HEADS = 256, 4, 4
@@ -43,13 +44,14 @@ class TextTower(nn.Module):
 
         Read only as far as the longest text: attention is causal, so the rest changes nothing.
         """
-        longest = int((tokens != 0).sum(dim=1).max())
+        end = tokens.argmax(dim=1)  # the end token has the greatest number; 0 fills a row, and is "!" as well
+        longest = int(end.max()) + 1
         short = tokens[:, :longest]
         for block in self.transformer.resblocks:
             block.attn_mask = torch.full((longest, longest), float("-inf")).triu_(1)
         x = self.token_embedding(self.row[short]) + self.positional_embedding[:longest]
         x = self.ln_final(self.transformer(x.permute(1, 0, 2)).permute(1, 0, 2))
-        result: torch.Tensor = x[torch.arange(len(x)), (short != 0).sum(dim=1) - 1]
+        result: torch.Tensor = x[torch.arange(len(x)), end]
         return result
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from generator.wording import stages, wildcards
 from generator.wording.embedded import read_for_embedded
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
 
 # In this order: what one of them writes, those after it read.
-UNDERSTANDINGS: tuple[Understanding, ...] = (read_for_embedded,)
+UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, read_for_embedded, stages.tell)
 
 
 @dataclass(frozen=True)

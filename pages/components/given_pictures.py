@@ -21,7 +21,7 @@ from db.errors import SourceHidden, UnknownArtefact
 from db.jobs import Job
 from generator import registry
 from generator.params import BadParams, params_class
-from generator.prompts import PromptError, parse_prompts
+from generator.prompts import PromptError, parse_pictures
 from pages.components.picture import draw_picture
 from pages.shared import form_memory, kept_files
 from pages.shared.errors import problem, sentence
@@ -71,7 +71,7 @@ class Given:
         if self.setting != _MANY:
             return self.text
         try:
-            return parse_prompts(self.text, negative_only=True)[0].text
+            return parse_pictures(self.text, negative_only=True)[0].text
         except PromptError:
             return self.text
 

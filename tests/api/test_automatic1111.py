@@ -147,18 +147,20 @@ def test_an_engine_with_one_way_to_draw_reads_over_the_sampler_and_avoids_in_its
 ) -> None:
     body = {"prompt": "a red heart", "negative_prompt": "(fog:1.3), ratio 16:9 | rain:2", "sampler_index": "Heun"}
     (job,), answer = drawn(api, visits, "txt2img", {**body, "cfg_scale": 7, **VQGAN})
-    assert job.engine == "vqgan-clip" and job.prompt == "a red heart | (fog), ratio 16 9 , rain 2:-1"
+    assert job.engine == "vqgan-clip" and job.prompt == 'a red heart | "(fog:1.3), ratio 16:9, rain:2":-1'
     assert "Negative prompt: (fog:1.3), ratio 16:9 | rain:2\n" in json.loads(answer["info"])["infotexts"][0]
 
 
 @pytest.mark.parametrize(
     ("prompt", "read"),
     [
-        ("(a red heart:1.3)", "(a red heart)"),
-        ("((best:1.2) quality:1.4), a heart", "((best) quality), a heart"),
-        ("a heart <lora:flat:0.8>", "a heart <lora:flat 0.8>"),
-        ("a cat, :3", "a cat, 3"),
-        ("[cat:dog:0.5]", "[cat:dog 0.5]"),
+        ("(a red heart:1.3)", "(a red heart:1.3)"),
+        ("((best:1.2) quality:1.4), a heart", "((best:1.2) quality:1.4), a heart"),
+        ("a heart <lora:flat:0.8>", "a heart <lora:flat:0.8>"),
+        ("a cat, :3", "a cat, :3"),
+        ("a cat:2", r"a cat\:2"),
+        ("a cat : 2:0.5", r"a cat \: 2\:0.5"),
+        ("[cat:dog:0.5]", "[cat:dog:0.5]"),
         ("a [cow|horse] in a field", "a [cow,horse] in a field"),
         ("ratio 16:9 poster", "ratio 16:9 poster"),
     ],

@@ -109,7 +109,6 @@ def test_another_checkpoint_brings_its_own_defaults(studio: Studio, open_page: O
         ("   \n ", "is empty"),
         ("x" * 1001, "1001 characters; at most 1000"),
         ("a red\x07 heart", "characters that cannot be drawn: U+0007"),
-        ("a heart:abc", "the weight 'abc' is not a number"),
         ("blurry:-1", "no part with a weight above 0"),
         ("a | | b", "empty part next to a |"),
     ],

@@ -19,10 +19,11 @@ from generator.engines.base import generate
 from generator.engines.biggan_clip import BigganClip, class_loss, class_shares, latent_loss
 from generator.guidance.cutouts import draw
 from generator.models.biggan import BigGAN
-from generator.models.clip import ClipModel, openai_clip
+from generator.models.clip import ClipModel
 from generator.params import BadParams, BigganClipParams, validate
 from generator.registry import PUBLISHED
 from generator.registry.class_names import UnknownClass, class_index, imagenet_classes
+from generator.tokens import openai_clip
 from tests.real_formats import biggan_config, load_named, random_biggan, save_biggan
 
 NAME, WIDTH = "biggan-deep-128", 4

@@ -123,7 +123,7 @@ BAD = [
     ([], "The prompt is missing"),
     ([""], "The prompt is empty"),
     (["a\x00b"], "U+0000"),
-    (["a cat:abc"], "weight 'abc' is not a number"),
+    (["a cat:-1"], "nothing to draw"),
     (["a", "--engine", "zz"], "Unknown engine 'zz'. Choose one of: vqgan-clip"),
     (["a", "--checkpoint", "zz"], "Unknown checkpoint 'zz'"),
     (["a", "--clip", "zz"], "Unknown CLIP model 'zz'"),

@@ -80,7 +80,6 @@ def test_a_schedule_holds_for_the_whole_way_however_many_steps_there_are() -> No
         ({"cut_overview": "[4]*500+[0]*500"}, "leave no cutout at 50% of the way"),
         ({"prompt": "0: a castle | 100: a ruin"}, "a stage at step 100, which 40 steps never reach; at most 39"),
         ({"prompt": "0: a castle | 9: a ruin | 5: dust"}, "'5: dust' begins at step 5, which does not come after"),
-        ({"prompt": "a castle | 9: a ruin"}, "Begin with 0: a castle"),
         ({"prompt": "0: a castle | 9: fog:-1"}, "from step 9 on has no part with a weight above 0"),
         ({"artist": "Monet"}, "artist applies to real checkpoints only"),
         ({"style": "oil"}, "Unknown style 'oil'"),

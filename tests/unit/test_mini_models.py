@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from generator import tokens
 from generator.models import clip, contracts, prior, vqgan
 from generator.models.drafts import Drafter, Drafts, load_drafter
 from generator.training import dataset, emoji_sets, robust
@@ -145,7 +146,7 @@ def test_the_robust_clip_reads_as_the_first_does_and_patterns_mislead_it_less(mi
 def test_clip_from_a_state_dict_equals_openai_clips_own_model(patch: int | None) -> None:
     torch.manual_seed(0)
     original = (
-        clip.openai_clip("model")
+        tokens.openai_clip("model")
         .CLIP(
             embed_dim=64,
             image_resolution=32,
@@ -173,7 +174,7 @@ def test_clip_from_a_state_dict_equals_openai_clips_own_model(patch: int | None)
 
 
 def test_a_prompt_that_is_too_long_names_the_words_that_fall_off() -> None:
-    with pytest.raises(clip.PromptTooLong, match="“pear plum”"):
+    with pytest.raises(tokens.PromptTooLong, match="“pear plum”"):
         clip.tokenize(["apple " * 75 + "pear plum"])
     assert clip.tokenize(["apple " * 75]).shape == (1, 77)
 

@@ -72,7 +72,7 @@ def test_values_survive_the_job_row():
         ({"prompt": "a" * 1001}, "1001 characters; at most 1000"),
         ({"prompt": "a\x00b"}, "U\\+0000"),
         ({"prompt": "a cat |"}, "The prompt has an empty part"),
-        ({"prompt": "a cat:abc"}, "'abc' is not a number"),
+        ({"prompt": "a cat:-1"}, "nothing to draw"),
         ({"prompt": "", "image_prompts": "a.png", "init": "prior"}, "init=prior draws from text"),
         ({"prompt": "", "image_prompts": "a.png:-1", "init": "random"}, "nothing to draw"),
         ({"image_prompts": "|"}, "The image_prompts has an empty part"),

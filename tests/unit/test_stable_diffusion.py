@@ -15,8 +15,9 @@ from generator.device import Host
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.images.convert import no_picture
-from generator.models.clip import PromptTooLong
 from generator.params import BadParams, LatentDiffusionParams, validate
+from generator.prompts import parse_prompts
+from generator.tokens import PromptTooLong, encode
 from tests import tiny_engines
 from tests.real_formats import load_named
 from tests.tiny_engines import stable_settings as settings
@@ -181,6 +182,20 @@ def test_a_prompt_that_is_too_long_is_refused_with_the_words_that_fall_off(engin
     words = " ".join(["word"] * 75)
     with pytest.raises(PromptTooLong, match="75 fit; these words fall off its end: “extra long”"):
         engine.open(settings(prompt=f"{words} extra long"))
+
+
+@torch.no_grad()
+def test_stable_diffusion_scales_the_words_and_keeps_the_mean(engine: StableDiffusion) -> None:
+    encoders = engine.models.texts
+    plain, _ = encoders.encode_prompt(parse_prompts("a red car on (a hill:1)"))
+    assert torch.equal(plain, encoders.encode_prompt(parse_prompts("a red car on a hill"))[0])
+    weighed, _ = encoders.encode_prompt(parse_prompts("a (red:1.4) car on [a hill]"))
+    factors = torch.ones(77)
+    factors[2], factors[5:7] = 1.4, 1 / 1.1  # start, a, red, car, on, a, hill
+    assert len(encode("a red car on a hill")) == 6
+    wanted = plain * factors[:, None]
+    assert torch.allclose(weighed, wanted * (plain.mean() / wanted.mean()), atol=1e-5)
+    assert float(weighed.mean()) == pytest.approx(float(plain.mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
-from generator.models.clip import ClipModel, openai_clip, tokenizer
+from generator.models.clip import ClipModel
 from generator.models.torchvision_operators import declare
 from generator.params import LatentDiffusionParams
+from generator.tokens import openai_clip, tokenizer
 from tests.real_formats import load_named
 from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion, write
 

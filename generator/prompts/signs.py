@@ -1,0 +1,60 @@
+r"""Signs that mean something in a prompt, and `\` before one that is to mean nothing; where prompts are parted."""
+
+from __future__ import annotations
+
+import re
+
+_SIGNS = ':|()[]{}"_\\'
+# While a text is taken apart an escaped sign is one of Unicode's noncharacters, which no prompt holds.
+_HIDDEN = {sign: chr(0xFDD0 + number) for number, sign in enumerate(_SIGNS)}
+_PLAIN = str.maketrans({hidden: sign for sign, hidden in _HIDDEN.items()})
+_WRITTEN = str.maketrans({hidden: f"\\{sign}" for sign, hidden in _HIDDEN.items()})
+_ESCAPED = re.compile(rf"\\([{re.escape(_SIGNS)}])")
+HIDDEN_COLON = _HIDDEN[":"]
+
+
+def hide(text: str) -> str:
+    r"""Escaped signs out of the way: `3\:16` has no colon then."""
+    return _ESCAPED.sub(lambda match: _HIDDEN[match[1]], text)
+
+
+def plain(hidden: str) -> str:
+    """A hidden text as it is read: the signs without what escaped them."""
+    return hidden.translate(_PLAIN)
+
+
+def written(hidden: str) -> str:
+    """A hidden text as it was written."""
+    return hidden.translate(_WRITTEN)
+
+
+def split(prompts: str) -> list[str]:
+    r"""The parts between |, as they were written, without the blanks around them.
+
+    No such mark is a | that is escaped, inside a pair of braces, or in a part that is "quoted".
+    """
+    return [written(part).strip() for part in split_hidden(hide(prompts))]
+
+
+def split_hidden(text: str, *, braces: bool = True) -> list[str]:
+    """The same of a hidden text, blanks and all."""
+    kept = [*(_braces(text) if braces else ()), *_quotes(text)]
+    marks = [at for at, sign in enumerate(text) if sign == "|" and not any(a < at < b for a, b in kept)]
+    return [text[a + 1 : b] for a, b in zip([-1, *marks], [*marks, len(text)], strict=True)]
+
+
+def _braces(text: str) -> list[tuple[int, int]]:
+    """Where pairs of braces begin and end; one without its other is text."""
+    opened: list[int] = []
+    found = []
+    for match in re.finditer(r"[{}]", text):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif opened:
+            found.append((opened.pop(), match.start()))
+    return found
+
+
+def _quotes(text: str) -> list[tuple[int, int]]:
+    """Where quotes that are around a whole part begin and end."""
+    return [match.span(1) for match in re.finditer(r'(?:^|\|)\s*("[^"]*")\s*(?=[|:]|$)', text)]

@@ -1,0 +1,88 @@
+"""CLIP's tokens (Radford et al. 2021, arXiv:2103.00020) by openai-clip's tokenizer, without torch.
+
+How many a text has, and which words fall off its end.
+
+The package's own __init__ needs torchvision and pkg_resources; `clip.simple_tokenizer` needs neither.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import re
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+CONTEXT = 77  # places of a row, the start and the end token among them
+LONG_WORD = 24  # characters; of a longer one it is said from which of them on it is not read
+MAX_KEPT = 50_000  # words whose tokens are kept
+
+
+class PromptTooLong(ValueError):
+    """A text has more tokens than CLIP reads. what: as what it was given, "negative prompt"; lost: what falls off."""
+
+    def __init__(self, lost: str, tokens: int, permitted: int, what: str = "prompt") -> None:
+        self.lost, self.tokens, self.permitted, self.what = lost, tokens, permitted, what
+        super().__init__(f"the {what} has {tokens} tokens, {permitted} fit; these words fall off its end: “{lost}”")
+
+
+def openai_clip(submodule: str) -> Any:
+    """`clip.model` or `clip.simple_tokenizer`, imported without the package's own __init__."""
+    if "clip" not in sys.modules:
+        spec = importlib.util.find_spec("clip")
+        if spec is None or spec.submodule_search_locations is None:
+            raise ModuleNotFoundError("no package named clip: install openai-clip")
+        package = types.ModuleType("clip")
+        package.__path__ = list(spec.submodule_search_locations)
+        package.__spec__ = spec
+        sys.modules["clip"] = package
+    return importlib.import_module(f"clip.{submodule}")
+
+
+@functools.cache
+def tokenizer() -> Any:
+    """OpenAI's byte-pair tokenizer (49,408 tokens); it is read when it is first asked for, in half a second."""
+    return openai_clip("simple_tokenizer").SimpleTokenizer()
+
+
+def encode(text: str) -> list[int]:
+    """The numbers of a text's tokens, without start and end."""
+    bpe = tokenizer()
+    if len(bpe.cache) > MAX_KEPT:  # it would grow with every word anybody ever typed
+        bpe.cache = {"<|startoftext|>": "<|startoftext|>", "<|endoftext|>": "<|endoftext|>"}
+    found: list[int] = bpe.encode(text)
+    return found
+
+
+def row(fragments: Sequence[str], context_length: int = CONTEXT, what: str = "prompt") -> list[int]:
+    """A text, in one piece or several that are read one after another -> start, tokens, end. Raises PromptTooLong."""
+    bpe, permitted = tokenizer(), context_length - 2
+    tokens = [token for fragment in fragments for token in encode(fragment)]
+    if len(tokens) > permitted:
+        raise PromptTooLong(_beyond("".join(fragments), permitted), len(tokens), permitted, what)
+    return [bpe.encoder["<|startoftext|>"], *tokens, bpe.encoder["<|endoftext|>"]]
+
+
+def _beyond(text: str, permitted: int) -> str:
+    """The words of `text` from the first that no longer fits whole."""
+    words: list[str] = re.findall(r"\S+", text)
+    used = 0
+    for number, word in enumerate(words):
+        room, used = permitted - used, used + len(encode(word))
+        if used > permitted:
+            return " ".join([_rest(word, room), *words[number + 1 :]])
+    return words[-1]
+
+
+def _rest(word: str, room: int) -> str:
+    """Of a long word, as a row of signs or a sentence without blanks, what does not fit; a short one as it is."""
+    if len(word) <= LONG_WORD:
+        return word
+    fits, too_much = 0, len(word)
+    while too_much - fits > 1:
+        middle = (fits + too_much) // 2
+        fits, too_much = (middle, too_much) if len(encode(word[:middle])) <= room else (fits, middle)
+    return word[fits:]

@@ -1,0 +1,182 @@
+"""Choices in a prompt: `{red|blue} car`, and `__animal__` for a line of the host's animal.txt (as Dynamic Prompts).
+
+Drawn by a generator that is seeded with the picture's seed and nothing else: the same seed draws the same.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from generator.params import BadParams
+from generator.prompts.signs import hide, written
+from generator.wording.reading import Notice, Reading
+from generator.wording.word_lists import WordLists
+
+MAX_DEPTH = 12  # of lists that name lists
+MAX_DRAWN = 200  # choices of one text
+MAX_LENGTH = 20_000  # characters
+
+# A name that Python gives, `__init__`, is meant as such unless there is a list of that name.
+_PYTHON = frozenset(name.strip("_") for kind in (type, list, dict, int) for name in dir(kind) if name[:2] == "__")
+_PYTHON |= {"main", "file", "all", "version", "author", "path", "slots", "enter", "exit", "next", "future", "builtins"}
+_NAME = re.compile(r"(?<![^\W_])(?<!\.)__([^\W_](?:[\w /-]*?[^\W_])?)__(?!\.\w)")
+_COUNT = re.compile(r"\s*(?:(\d{1,2})\s*-\s*(\d{1,2})|(\d{1,2}))\s*\$\$")
+_SHARE = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?)::")
+
+
+@dataclass
+class _Draw:
+    """One text in progress."""
+
+    lists: WordLists
+    dice: random.Random
+    choices: list[str] = field(default_factory=list)
+    depth: int = 0
+
+    def text(self, template: str) -> str:
+        """A template, escaped signs hidden, with every choice drawn."""
+        found, at = [], 0
+        for start, end in _outermost(template):
+            found += [self._words(template[at:start]), self._one_of(template[start + 1 : end])]
+            at = end + 1
+        made = "".join([*found, self._words(template[at:])])
+        if len(made) > MAX_LENGTH or len(self.choices) > MAX_DRAWN:
+            raise BadParams(f"The prompt draws too much: at most {MAX_DRAWN} choices and {MAX_LENGTH} characters.")
+        return made
+
+    def _one_of(self, inside: str) -> str:
+        """What becomes of `{inside}`; braces without a | are text."""
+        options = _options(inside)
+        counted = _COUNT.match(options[0])
+        if len(options) == 1 and not counted:
+            return f"{{{self.text(inside)}}}"
+        fewest, most, joint = 1, 1, ", "
+        if counted:
+            fewest = int(counted[1] or counted[3])
+            most = int(counted[2] or counted[3])
+            options[0] = options[0][counted.end() :]
+            first, mark, rest = options[0].partition("$$")
+            if mark:
+                joint, options[0] = first, rest
+        shares = [float(share[1]) if (share := _SHARE.match(option)) else 1.0 for option in options]
+        options = [_SHARE.sub("", option, count=1) for option in options]
+        wanted = min(self.dice.randint(min(fewest, most), max(fewest, most)), len(options))
+        drawn = [
+            self.text(options[n]).strip() if counted else self.text(options[n]) for n in self._some(shares, wanted)
+        ]
+        made = joint.join(drawn)
+        self.choices.append(f"{{{written(inside)}}}: {written(made).strip()}")
+        return made
+
+    def _some(self, shares: Sequence[float], wanted: int) -> list[int]:
+        """So many different places, each as likely as its share of what is left."""
+        left = {n: share for n, share in enumerate(shares)}
+        found = []
+        for _ in range(wanted):
+            total = sum(left.values())
+            weights = list(left.values()) if total > 0 else [1.0] * len(left)
+            found.append(self.dice.choices(list(left), weights)[0])
+            del left[found[-1]]
+        return found
+
+    def _words(self, text: str) -> str:
+        """A text without braces, with every `__name__` drawn."""
+        return _NAME.sub(self._line, text)
+
+    def _line(self, match: re.Match[str]) -> str:
+        name = match[1]
+        if not self.lists.knows(name) and (not self.lists.names or name.lower() in _PYTHON):
+            return match[0]
+        if self.depth == MAX_DEPTH:
+            raise BadParams(f"The word list {name!r} names itself, by way of others or directly.")
+        lines = self.lists.lines(name)
+        shares = [float(share[1]) if (share := _SHARE.match(line)) else 1.0 for line in lines]
+        line = _SHARE.sub("", lines[self._some(shares, 1)[0]], count=1)
+        self.depth += 1
+        made = self.text(hide(line))
+        self.depth -= 1
+        self.choices.append(f"{name}: {written(made)}")
+        return made
+
+
+def draw(reading: Reading) -> Reading:
+    """Every choice in the texts drawn, in their order; a seed is, too, where there is a choice and none is given.
+
+    Raises BadParams for a list that is not there, and for what draws without end.
+    """
+    lists = WordLists(reading.sources.wildcards)
+    hidden = {name: hide(text) for name, text in reading.texts.items()}
+    if not any(_has_choices(text) for text in hidden.values()):
+        return reading
+    seed = reading.values.get("seed")
+    if seed is None:
+        seed = secrets.randbelow(2**32)
+        reading = reading.sets("seed", seed)
+    dice = random.Random(_whole(seed))
+    for name, text in hidden.items():
+        drawing = _Draw(lists, dice)
+        made = written(drawing.text(text))
+        if drawing.choices:
+            reading = reading.reads(name, " ".join(made.split()), *drawing.choices)
+        reading = reading.says(*_unread(made, lists))
+    return reading
+
+
+def common(text: str) -> str:
+    """What all pictures that a template draws have in common: the text without its choices."""
+    hidden, at, found = hide(text), 0, []
+    for start, end in _outermost(hidden):
+        if len(_options(inside := hidden[start + 1 : end])) > 1 or _COUNT.match(inside):
+            found.append(hidden[at:start])
+            at = end + 1
+    rest = _NAME.sub(lambda m: m[0] if m[1].lower() in _PYTHON else "", "".join([*found, hidden[at:]]))
+    return " ".join(written(rest).split())
+
+
+def _whole(seed: object) -> int:
+    try:
+        return int(str(seed))
+    except ValueError:
+        return 0  # `validate` refuses it
+
+
+def _has_choices(text: str) -> bool:
+    return bool(_outermost(text)) or _NAME.search(text) is not None
+
+
+def _unread(text: str, lists: WordLists) -> list[Notice]:
+    """What to say of `__names__` that stay text."""
+    names = [match[1] for match in _NAME.finditer(hide(text)) if match[1].lower() not in _PYTHON]
+    if not names or lists.names:
+        return []
+    return [
+        Notice(
+            "There are no word lists here, so {name} is read as it is written. The host may put {file} into the folder "
+            "of T2I_WILDCARDS_DIR.",
+            name=f"__{names[0]}__",
+            file=f"{names[0]}.txt",
+        )
+    ]
+
+
+def _outermost(text: str) -> list[tuple[int, int]]:
+    """Where pairs of braces begin and end that are in no other; one without its other is text."""
+    opened: list[int] = []
+    pairs = []
+    for match in re.finditer(r"[{}]", text):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif opened:
+            pairs.append((opened.pop(), match.start()))
+    return sorted(one for one in pairs if not any(a < one[0] and one[1] < b for a, b in pairs))
+
+
+def _options(inside: str) -> list[str]:
+    """The texts between the | of a pair of braces, those in pairs within it left together."""
+    within = _outermost(inside)
+    marks = [at for at, sign in enumerate(inside) if sign == "|" and not any(a < at < b for a, b in within)]
+    return [inside[a + 1 : b] for a, b in zip([-1, *marks], [*marks, len(inside)], strict=True)]
