@@ -96,7 +96,7 @@ OTHERS: dict[str, tuple[Held, str, str]] = {
     "SwinIR": (of("layers.0.residual_group.blocks.0.norm1.weight"), "is an upscaler", "`upscaler`"),
     "YOLO": (of("model.0.conv.weight"), "finds objects", "draws nothing"),
     "discriminator": (of("discriminator.main.0.weight"), "is the discriminator", "generator's weights"),
-    "an unknown model": (of("head.weight", "tail.weight"), "no Stable Diffusion 1, 2 or XL in one file", "names"),
+    "an unknown model": (of("head.weight", "tail.weight"), "(its first tensor is head.weight)", "save_pretrained"),
 }
 
 
