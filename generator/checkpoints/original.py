@@ -46,7 +46,7 @@ BESIDE = re.compile(
     r"sqrt_recip(m1)?_alphas_cumprod|posterior_(variance|log_variance_clipped|mean_coef[12])|logvar|lvlb_weights|"
     r"scale_factor|denoiser\.sigmas|v_pred|ztsnr|global_step|model_ema\..*|loss\..*|"
     r"(first_stage_model|cond_stage_model)\.(loss|model_ema)\..*|(cond_stage_model|conditioner\.embedders\.\d)\."
-    r"(logit_scale|text_projection(\.weight)?)|edm_vpred\.sigma_max)"
+    r"(logit_scale|text_projection(\.weight)?))"
 )
 
 
