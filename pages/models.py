@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from generator import registry
-from generator.checkpoints.inventory import Item, inventory, own_folders, own_upscalers
+from generator.checkpoints.inventory import Item, inventory, misplaced, own_folders, own_upscalers
 from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.shared.errors import plain_errors
@@ -114,13 +114,17 @@ def _own(folder: Path) -> None:
         engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
         with st.container(key=f"row_own_{name.replace('/', '-')}", horizontal=True, vertical_alignment="center"):
             st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">for {esc(engine)}</div>')
+    for name, why in misplaced(folder).items():
+        with st.container(key=f"row_own_{name.replace('/', '-')}"):
+            st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(why)}</div>')
     own = own_upscalers(folder)
     if own:
         st.text("Upscalers of your own: " + ", ".join(own))
     st.caption(
-        "A model of your own is a folder there: vqgan-f16/NAME, biggan-deep-256/NAME, guided-diffusion-512/NAME or "
-        "diffusers/NAME. Models of Hugging Face are fetched there by their owner and name: "
-        "`python -m generator.checkpoints download vqgan-f16/OWNER/MODEL`"
+        "Stable Diffusion in one file, as model sites publish it, goes into that folder as "
+        "`diffusers/NAME.safetensors` (or .ckpt). Other models of your own are folders there: `diffusers/NAME`, "
+        "`vqgan-f16/NAME`, `biggan-deep-256/NAME`, `guided-diffusion-512/NAME`. Models of Hugging Face are fetched "
+        "there by their owner and name: `python -m generator.checkpoints download vqgan-f16/OWNER/MODEL`"
     )
     st.caption(
         "An upscaler that spandrel knows (.safetensors or .pth) can be named under Upscaler once it lies in that "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.checkpoints.errors import UNFIT, plain, sentence, shown
-from generator.checkpoints.safetensors_header import read_shapes
+from generator.checkpoints.torch_save import shapes_in
 from generator.registry.hub import INDEX, tokenizer_of
 
 # _class_name in model_index.json -> its text encoders
@@ -26,7 +26,13 @@ MAX_ENTRIES = 64  # of other lists
 MAX_LAYERS = {"layers_per_block": 16, "transformer_layers_per_block": 32, "reverse_transformer_layers_per_block": 32}
 MAX_OTHER_LAYERS = 64
 MAX_TRANSFORMERS = 256  # in all blocks of a UNet on its way down; XL's has 60 at most
-UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
+# The files of a network's weights, the ones preferred first, each whole or in parts with an index.
+WEIGHTS = (
+    "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors",
+    "model.fp16.safetensors", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.fp16.bin", "pytorch_model.bin",
+    "pytorch_model.fp16.bin",
+)  # fmt: skip
+OTHERS = (".msgpack", ".h5", ".onnx", ".pb", ".xml", ".ckpt", ".pt", ".pth")
 
 
 class BadFolder(ValueError):
@@ -35,7 +41,8 @@ class BadFolder(ValueError):
 
 @dataclass(frozen=True)
 class Network:
-    """config: its config.json; weights: its safetensors files; pad: of a text encoder, the token that fills a row."""
+    """config: its config.json; weights: its files (.safetensors or .bin); pad: of a text encoder, the token that fills
+    a row."""
 
     config: dict[str, Any]
     weights: tuple[Path, ...]
@@ -62,7 +69,7 @@ def text_encoders(index: Path) -> tuple[str, ...]:
 
 
 def read_folder(folder: Path) -> DiffusersFolder:
-    """What the folder holds. Raises BadFolder; where only formats are found that may run code, that too."""
+    """What the folder holds. Raises BadFolder, also where its weights are in formats that are not read."""
     names = text_encoders(folder / INDEX)
     unet, vae = _network(folder / "unet"), _network(folder / "vae")
     latents = vae.config.get("latent_channels", 4)
@@ -97,8 +104,8 @@ def _numbers(network: Network) -> int:
 
 @lru_cache(maxsize=64)
 def _numbers_in(path: Path, changed: int) -> int:
-    """How many numbers a safetensors file holds, by its header."""
-    return sum(math.prod(shape) for shape in read_shapes(path).values())
+    """How many numbers a file of weights holds, by what it says of itself."""
+    return sum(math.prod(shape) for shape in shapes_in(path).values())
 
 
 def json_text(path: Path) -> str:
@@ -163,20 +170,19 @@ def _network(folder: Path, pad: str = "") -> Network:
     # Those that begin so are diffusers' own notes, some of which it acts on.
     config = {key: value for key, value in _json(folder / "config.json").items() if not key.startswith("_")}
     check_counts(config, folder.name)
-    for stem in ("diffusion_pytorch_model", "model"):
-        for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
-            if (folder / name).is_file():
-                return Network(config, (folder / name,), pad)
-        index = folder / f"{stem}.safetensors.index.json"
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return Network(config, (folder / name,), pad)
+        index = folder / f"{name}.index.json"
         if index.is_file():
             return Network(config, _parts(index), pad)
-    other = sorted(path.name for path in folder.iterdir() if path.suffix in UNSAFE) if folder.is_dir() else []
+    other = sorted(path.name for path in folder.iterdir() if path.suffix in OTHERS) if folder.is_dir() else []
     if other:
         raise BadFolder(
-            f"{folder.name} has its weights as {other[0]} only, a format that may run code when it is read. Save the "
-            "model again with save_pretrained(..., safe_serialization=True)"
+            f"{folder.name} has its weights as {plain(other[0])}, which is not read; save it again with diffusers: "
+            "save_pretrained(..., safe_serialization=True)"
         )
-    raise BadFolder(f"{folder.name} has no weights (*.safetensors)")
+    raise BadFolder(f"{folder.name} has no weights ({WEIGHTS[0]} or model.safetensors)")
 
 
 def _parts(index: Path) -> tuple[Path, ...]:
@@ -188,6 +194,6 @@ def _parts(index: Path) -> tuple[Path, ...]:
     if len(parts) > MAX_FILES:
         raise BadFolder(f"{where.name}/{index.name} names {len(parts)} files; at most {MAX_FILES} are read")
     for part in parts:
-        if not part.endswith(".safetensors") or not (where / part).is_file():
+        if not part.endswith((".safetensors", ".bin")) or not (where / part).is_file():
             raise BadFolder(f"{where.name}/{index.name} names {shown(part)}, which is no file of weights there")
     return tuple(where / part for part in parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from generator.checkpoints.errors import plain, sentence
@@ -29,7 +28,7 @@ def check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raises ValueError for numbers that are none."""
     for key, value in tensors.items():
-        if value.is_floating_point() and not value.float().isfinite().all():
+        if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"{key} holds values that are not finite")
 
 
@@ -47,11 +46,13 @@ def load_strictly(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         raise ValueError(
             f"{len(wrong)} tensors have another shape, the first is {wrong[0]}: {found} instead of {right}"
         )
-    check_finite(tensors)
-    # Cloned, since the file is only mapped into memory and may be removed while the model lives; in the order of their
-    # axes, since products of numbers in another order differ in the last bit.
-    model.load_state_dict(
-        {key: value.float().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()},
-        strict=True,
-        assign=True,
-    )
+    owned = {key: _owned(value) for key, value in tensors.items()}
+    check_finite(owned)
+    model.load_state_dict(owned, strict=True, assign=True)
+
+
+def _owned(value: Tensor) -> Tensor:
+    """In fp32 and in a place of its own, since the file is only mapped and may be removed while the model lives; in the
+    order of its axes, since products of numbers in another order differ in the last bit."""
+    made = value.float().contiguous()
+    return made.clone() if made.data_ptr() == value.data_ptr() else made

@@ -110,8 +110,8 @@ KINDS: tuple[Kind, ...] = (
         r"^conditioner\.embedders\.0\.model\.",
     ),
     Kind(
-        f"it is Playground 2.5, which has a scheduler of its own (EDM) that is not supported; {TAKE_ANOTHER}",
-        r"^edm_(mean|std)$",
+        f"it is Playground 2.5 or CosXL, whose noise levels (EDM) are not supported; {TAKE_ANOTHER}",
+        r"^edm_(mean|std)$|^edm_vpred\.",
     ),
     Kind(
         "it is Stable Diffusion unCLIP, which draws from a picture's embedding and not from a text; take "

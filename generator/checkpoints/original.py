@@ -46,7 +46,7 @@ BESIDE = re.compile(
     r"sqrt_recip(m1)?_alphas_cumprod|posterior_(variance|log_variance_clipped|mean_coef[12])|logvar|lvlb_weights|"
     r"scale_factor|denoiser\.sigmas|v_pred|ztsnr|global_step|model_ema\..*|loss\..*|"
     r"(first_stage_model|cond_stage_model)\.(loss|model_ema)\..*|(cond_stage_model|conditioner\.embedders\.\d)\."
-    r"(logit_scale|text_projection(\.weight)?)|edm_vpred\.sigma_max)"
+    r"(logit_scale|text_projection(\.weight)?))"
 )
 
 
@@ -124,7 +124,11 @@ def inner(shapes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def _not_one(shapes: Shapes) -> str:
     if any(name.startswith((CLIP, OPEN_CLIP, XL_CLIP, XL_OPEN_CLIP)) for name in shapes):
         return "it has a text encoder and no UNet, so that nothing can be drawn with it; put the whole model here"
-    return "it is no Stable Diffusion 1, 2 or XL in one file: none of its tensors has a name such as those have"
+    first = plain(next(iter(shapes), "none"))
+    return (
+        f"it is no Stable Diffusion 1, 2 or XL in one file (its first tensor is {first}); what another program loads "
+        "can be saved as a folder by diffusers' save_pretrained"
+    )
 
 
 def _text(shapes: Shapes, *, last: bool) -> Network:

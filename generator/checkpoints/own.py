@@ -65,7 +65,7 @@ def _below(root: Path) -> dict[str, str | None]:
             problem = _problem(kind, name, at)
             if problem != "":
                 found[name] = problem
-            elif name.count("/") == 1 and at.is_dir():
+            elif name.count("/") == 1 and at.is_dir():  # an owner, or a folder of models
                 waiting += sorted(at.glob("*"))
     return dict(sorted(found.items()))
 
@@ -85,6 +85,8 @@ def _problem(kind: str, name: str, at: Path) -> str | None:
 def _single_file(at: Path) -> str | None:
     if at.is_dir() and (at / hub.INDEX).is_file():
         return None
+    if at.is_dir() and len(single_file.files_below(at)) > 1:
+        return ""  # a folder of models, as other programs have
     if not at.is_dir() and at not in single_file.files_below(at.parent):
         return ""
     try:

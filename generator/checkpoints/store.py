@@ -248,11 +248,15 @@ def remove(name: str, directory: Path) -> list[Path]:
     if kind and (registry.OWN[kind].row.kind in LAYOUTS or not own.published(name)):
         fetched = own.fetched_files(directory / name)
         if not fetched and (directory / name).exists():
-            raise FolderProblem(f"{directory / name} was not downloaded; remove that folder yourself.")
+            what = "folder" if (directory / name).is_dir() else "file"
+            raise FolderProblem(f"{directory / name} was not downloaded; remove that {what} yourself.")
         for path in fetched:
             path.unlink()
         return fetched
-    for file in resolve_files(name, directory).files:
+    files = resolve_files(name, directory).files
+    if kind and len(files) == 1 and not _record_path(directory / files[0].name).is_file():  # a model in one file
+        raise FolderProblem(f"{directory / files[0].name} was not downloaded; remove that file yourself.")
+    for file in files:
         for base in (file.name, *_other_names(file)):
             for path in (directory / f"{base}{end}" for end in ("", ".part", ".sha256")):
                 if path.is_file():

@@ -42,6 +42,14 @@ def test_every_model_is_there_with_size_licence_memory_and_the_command(
     assert "my-upscaler.pth" in shown and "ViT-B-32.pt" not in shown
 
 
+def test_what_cannot_be_used_says_what_it_is_and_what_to_do(studio: Studio, open_page: OpenPage, folder: Path) -> None:
+    (folder / "diffusers").mkdir()
+    header = b'{"lora_unet_x.lora_up.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    (folder / "diffusers" / "style.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    shown = everything_shown(open_page(MODELS))
+    assert "diffusers/style.safetensors" in shown and "it is a LoRA or LyCORIS" in shown and "merge_lora.py" in shown
+
+
 def test_the_list_can_be_narrowed(studio: Studio, open_page: OpenPage) -> None:
     app = open_page(MODELS)
     shown = next(group for group in app.get("button_group") if group.label == "Show")

@@ -16,12 +16,14 @@ from generator.checkpoints.__main__ import main
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loading import verify
+from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders
 from generator.checkpoints.resolve import resolve
 from generator.checkpoints.stable_diffusion import build
 from generator.device import Host
 from generator.engines import loading
 from generator.images.convert import no_picture
+from generator.params import validate_job
 from generator.registry import PUBLISHED, hub
 from tests.real_formats import BadServer, bad_server, load_named
 from tests.tiny_diffusers import (
@@ -38,6 +40,7 @@ from tests.tiny_diffusers import (
 
 PAD = "<|endoftext|>"
 OLD_UNET = "unet/diffusion_pytorch_model.safetensors"
+OLD_BIN = "unet/diffusion_pytorch_model.bin"
 
 
 @pytest.fixture
@@ -123,9 +126,26 @@ def test_a_folder_of_ones_own_is_found_and_one_that_is_not_there_is_explained(mi
         load_named("diffusers/yours", tmp_path)
 
 
-def test_weights_that_may_run_code_are_refused_in_a_sentence(mine: Path, tmp_path: Path) -> None:
-    (mine / OLD_UNET).rename(mine / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(CheckpointDamaged, match=r"diffusion_pytorch_model.bin only.*may run code.*safe_serialization"):
+def test_the_older_format_is_taken_without_running_any_of_it_and_others_are_refused(mine: Path, tmp_path: Path) -> None:
+    before = estimate_memory(
+        validate_job("latent-diffusion", {"prompt": "x", "checkpoint": "diffusers/mine"}), tmp_path
+    )
+    for part, stem, old in (
+        ("unet", "diffusion_pytorch_model", "diffusion_pytorch_model"),
+        ("text_encoder", "model", "pytorch_model"),
+    ):
+        weights = load_file(mine / part / f"{stem}.safetensors")
+        torch.save(weights, mine / part / f"{old}.bin", _use_new_zipfile_serialization=part == "unet")
+        (mine / part / f"{stem}.safetensors").unlink()
+    models = load_named("diffusers/mine", tmp_path)
+    unet = models.unet.state_dict()
+    assert all(torch.equal(value, unet[key]) for key, value in torch.load(mine / OLD_BIN).items())
+    after = estimate_memory(validate_job("latent-diffusion", {"prompt": "x", "checkpoint": "diffusers/mine"}), tmp_path)
+    assert after == before
+    (mine / OLD_BIN).rename(mine / "unet" / "flax_model.msgpack")
+    with pytest.raises(
+        CheckpointDamaged, match=r"weights as flax_model.msgpack, which is not read.*safe_serialization"
+    ):
         load_named("diffusers/mine", tmp_path)
 
 

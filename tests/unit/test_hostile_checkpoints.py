@@ -68,6 +68,7 @@ WAYS = {
     "guided": lambda path: place(path, "guided-diffusion-256/mine/model.pt"),
     "biggan": lambda path: place(path, "biggan-deep-128/mine/pytorch_model.bin"),
     "diffusers": lambda path: place(path, UNET),
+    "one file": lambda path: place(path, "diffusers/one.ckpt"),
     "program": lambda path: read_state_dict(path, torchscript=True),
 }
 
@@ -79,7 +80,7 @@ def place(path, name):
 
 def attempt(way, path):
     global watching
-    if way in ("vqgan", "guided", "biggan", "diffusers"):
+    if way in ("vqgan", "guided", "biggan", "diffusers", "one file"):
         watching = False
     try:
         WAYS[way](path)
@@ -97,7 +98,7 @@ def fits(way, name):
         return way == kind
     if way == "diffusers":  # such folders hold nothing else, and building their networks takes a while
         return kind == "safetensors"
-    if way in ("vqgan", "guided", "biggan") and kind == "call":
+    if way in ("vqgan", "guided", "biggan", "one file") and kind == "call":
         return "os." in name  # eighty files of one shape, which the three ways before have read
     return way != "program"
 

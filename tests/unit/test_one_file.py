@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from generator.checkpoints import store
 from generator.checkpoints.__main__ import main
+from generator.checkpoints.download import FolderProblem
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.inventory import misplaced
 from generator.checkpoints.memory import estimate_memory
@@ -101,8 +102,8 @@ def test_diffusers_itself_reads_the_same_numbers_out_of_the_file(made: Path, ver
         assert all(torch.equal(value, text[f"text_model.{key}"]) for key, value in state.items())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_files_of_half_the_size_are_taken(made: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_files_of_less_than_fp32_are_taken(made: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     halved = {key: value.to(dtype) for key, value in tensors(made).items()}
     put(tmp_path, halved)
     unet = load_named("diffusers/one", tmp_path).unet.state_dict()
@@ -206,6 +207,19 @@ def test_files_are_listed_by_their_names_and_what_is_none_is_told_why(
     assert main(["verify", "diffusers/other.safetensors", *target]) == 2
     said = capsys.readouterr().err
     assert "merge_lora.py" in said and "was not downloaded" in said and "nor a model in one file" in said
+
+
+def test_a_folder_that_another_program_keeps_its_models_in_can_be_linked(made: Path, tmp_path: Path) -> None:
+    for name in ("one.safetensors", "two.safetensors"):
+        put(tmp_path / "webui", tensors(made), name)
+    (tmp_path / "diffusers").mkdir()
+    (tmp_path / "diffusers" / "webui").symlink_to(tmp_path / "webui" / "diffusers")
+    assert own_folders(tmp_path) == ["diffusers/webui/one.safetensors", "diffusers/webui/two.safetensors"]
+    assert same(load_named("diffusers/webui/two.safetensors", tmp_path), load_named("diffusers/1", made))
+    with pytest.raises(FolderProblem, match="was not downloaded; remove that file yourself"):
+        store.remove("diffusers/webui/two.safetensors", tmp_path)
+    with pytest.raises(CheckpointDamaged, match=r"several files that could be the model \(one.safetensors, two"):
+        load_named("diffusers/webui", tmp_path)
 
 
 def test_what_it_needs_is_reckoned_from_its_names_and_shapes(made: Path, tmp_path: Path) -> None:

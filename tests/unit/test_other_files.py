@@ -60,7 +60,8 @@ OTHERS: dict[str, tuple[Held, str, str]] = {
     "depth": (reads(5), "that is given depth", "take the text-to-image model"),
     "x4 upscaler": (reads(7), "x4 upscaler", "download swinir-l"),
     "refiner": (of(UNET, "conditioner.embedders.0.model.ln_final.weight"), "is the refiner", "sd_xl_base_1.0"),
-    "Playground": (of(UNET, *XL, "edm_mean", "edm_std"), "Playground 2.5", "take the text-to-image model"),
+    "Playground": (of(UNET, *XL, "edm_mean", "edm_std"), "Playground 2.5 or CosXL", "take the text-to-image model"),
+    "CosXL": (of(UNET, *XL, "edm_vpred.sigma_max"), "CosXL", "take the text-to-image model"),
     "unCLIP": (of(UNET, OPEN, "embedder.model.visual.proj"), "unCLIP", "Stable Diffusion 2.1"),
     "Stable Diffusion 3": (of("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"), "Diffusion 3", "XL are"),
     "Flux": (of("double_blocks.0.img_attn.norm.key_norm.scale"), "is Flux", "1, 2 and XL are"),
@@ -96,7 +97,7 @@ OTHERS: dict[str, tuple[Held, str, str]] = {
     "SwinIR": (of("layers.0.residual_group.blocks.0.norm1.weight"), "is an upscaler", "`upscaler`"),
     "YOLO": (of("model.0.conv.weight"), "finds objects", "draws nothing"),
     "discriminator": (of("discriminator.main.0.weight"), "is the discriminator", "generator's weights"),
-    "an unknown model": (of("head.weight", "tail.weight"), "no Stable Diffusion 1, 2 or XL in one file", "names"),
+    "an unknown model": (of("head.weight", "tail.weight"), "(its first tensor is head.weight)", "save_pretrained"),
 }
 
 

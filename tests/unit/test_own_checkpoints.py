@@ -119,16 +119,16 @@ def test_what_is_wrong_with_a_folder_is_one_sentence(tmp_path: Path, capsys: pyt
     save_own_vqgan(tmp_path / "vqgan-f8" / "mine")
     with pytest.raises(CheckpointDamaged, match=r"draws 16 px per code, not 8: its folder belongs under vqgan-f16/"):
         load_named("vqgan-f8/mine", tmp_path)
-    (tmp_path / "vqgan-f8" / "mine" / "epoch=3.ckpt").write_bytes(b"x")
-    (tmp_path / "vqgan-f8" / "mine" / "last.ckpt").rename(tmp_path / "vqgan-f8" / "mine" / "epoch=2.ckpt")
-    with pytest.raises(CheckpointDamaged, match=r"epoch=2.ckpt, epoch=3.ckpt\); leave one, or call .* model.ckpt"):
+    (tmp_path / "vqgan-f8" / "mine" / "b.ckpt").write_bytes(b"x")
+    (tmp_path / "vqgan-f8" / "mine" / "last.ckpt").rename(tmp_path / "vqgan-f8" / "mine" / "a.ckpt")
+    with pytest.raises(CheckpointDamaged, match=r"a.ckpt, b.ckpt\); leave one, or call .* model.ckpt"):
         load_named("vqgan-f8/mine", tmp_path)
     target = ["--checkpoints-dir", str(tmp_path)]
     assert main(["remove", "vqgan-f8/mine", *target]) == 1
     assert main(["download", "vqgan-f8/mine", *target]) == 1
     said = capsys.readouterr().err
     assert "was not downloaded; remove that folder yourself" in said and "download vqgan-f8/OWNER/MODEL" in said
-    assert (tmp_path / "vqgan-f8" / "mine" / "epoch=2.ckpt").is_file()
+    assert (tmp_path / "vqgan-f8" / "mine" / "a.ckpt").is_file()
 
 
 @pytest.mark.parametrize(
