@@ -97,7 +97,8 @@ def _read_part(text: str) -> Styled:
     for _style, match in reversed(sorted(found, key=lambda one: one[1].start())):
         left = _without(left, match)
     left = re.sub(r" +(?=[,;])", "", re.sub(r"\s{2,}", " ", left))
-    left = re.sub(r"^(\s*)[,.;\s]+|[,;\s]*?(\s*)$", r"\1\2", left)
+    left = left.strip(" ,;").lstrip(".")
+    left = text[: len(text) - len(text.lstrip())] + left + text[len(text.rstrip()) :]
     left = re.sub(r"(?i)\b(a)(?= [aeiou](?!ni|se|ne\b))", r"\1n", left)
     left = re.sub(r"(?i)\b(a)n(?= [^aeiou\W])", r"\1", left)
     nothing = not re.search(r"[^\W\d_]{2}", re.sub(r"(?i)\b(?:an?|the|of|in)\b", "", left))

@@ -290,3 +290,14 @@ def test_a_picture_so_far_that_is_hidden_or_gone_is_none(visits: Studio) -> None
     assert access.preview(studio, somebody, preview.id) is None and access.preview(studio, host, preview.id)
     visits.store.delete(preview.key)
     assert access.preview(studio, host, preview.id) is None and access.preview(studio, somebody, "0" * 26) is None
+
+
+def test_how_a_prompt_is_read_and_words_that_are_not_known_are_told_beside_the_jobs(api: Served) -> None:
+    answer = api.post("/api/v1/jobs", {"engine": "vqgan-clip", "params": {"prompt": "una silueta de un quokka 🐱"}})
+    body = answer.json()
+    assert body["jobs"][0]["prompt"] == "a quokka cat face" and body["jobs"][0]["params"]["style"] == "silhouette"
+    assert [notice.partition(":")[0] for notice in body["notices"]] == [
+        "Read as",
+        "This model, made from emoji and clip art, may not know “quokka”.",
+    ]
+    assert api.post("/api/v1/jobs", HEART).json()["notices"] == []

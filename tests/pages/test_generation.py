@@ -295,3 +295,22 @@ def test_a_schedule_that_cannot_be_read_is_answered_with_where(studio: Studio, o
     assert not jobs(studio)
     shown = everything_shown(app).replace("\\", "")  # as Markdown it is escaped
     assert "after '[12]*400+[4' should come a comma or ]" in shown
+
+
+def test_how_a_prompt_is_read_is_shown_below_it_and_may_be_forbidden(studio: Studio, open_page: OpenPage) -> None:
+    app = write(open_page(), "una silueta de un quokka 🐱").run()
+    shown = everything_shown(app)
+    assert "Read as" in shown and "from the words" in shown and "may not know “quokka”" in shown
+    generate(app)
+    assert (jobs(studio)[0].prompt, jobs(studio)[0].params["style"]) == ("a quokka cat face", "silhouette")
+    app.toggle(key="set_as_typed").set_value(True)
+    generate(app.run())
+    newest = max(jobs(studio), key=lambda job: job.created_at)
+    assert (newest.prompt, newest.params["style"]) == ("una silueta de un quokka 🐱", registry.DEFAULT_STYLE)
+
+
+def test_a_style_that_was_chosen_wins_over_the_words(studio: Studio, open_page: OpenPage) -> None:
+    app = write(open_page(), "a silhouette of an eagle")
+    next(group for group in app.button_group if group.key == "set_style").set_value("any")
+    generate(app)
+    assert (jobs(studio)[0].prompt, jobs(studio)[0].params["style"]) == ("a silhouette of an eagle", None)

@@ -32,7 +32,7 @@ class Word:
     @property
     def content(self) -> bool:
         """Whether it says something that can be drawn."""
-        return "noun" in self.english or "adjective" in self.english
+        return any(kind in self.english for kind in ("noun", "adjective", "form"))
 
 
 def fold(text: str) -> str:
