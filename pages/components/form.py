@@ -102,6 +102,8 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
         minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
         within = (int if field.kind == "whole" else float)(min(max(value, minimum), maximum))
         value = within if within == value else replaced(key, within)
+    if field.kind == "choice" and field.name != "upscaler" and value not in field.choices:
+        value = replaced(key, default)  # of another engine, or the host has withdrawn it since
     value = _widget(field, key, value, default)
     remembered()[key] = value
     return value

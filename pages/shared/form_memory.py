@@ -56,11 +56,14 @@ def preset(values: dict[str, Any]) -> None:
 def recall() -> bool:
     """In the first run of a session: take over what the browser has kept; whether this was that run.
 
-    Its field cannot be filled in the run that has read it.
+    Its field cannot be filled in the run that has read it. Its place is the same in every run: what follows would be
+    made anew by the browser, and an open list would close.
     """
+    place = st.container(key="memory_read")
     if "form" in st.session_state:
         return False
-    there = _read(_draw(""))
+    with place:
+        there = _read(_field(""))
     remembered().update(there.get("form", {}))
     given_defaults().update(there.get("defaults", {}))
     # The browser may have changed since, so these are shown only where it has no value.
@@ -73,12 +76,12 @@ def write() -> None:
     text = json.dumps({"form": remembered(), "defaults": given_defaults()}, separators=(",", ":"))
     if st.session_state.get(_FIELD, text) != text:
         st.session_state[_FIELD] = text
-    _draw(text)
+    with st.container(key="memory_written"):
+        _field(text)
 
 
-def _draw(text: str) -> str:
-    with st.container(key="memory"):
-        return st.text_input("Settings", text, key=_FIELD, label_visibility="collapsed") or ""
+def _field(text: str) -> str:
+    return st.text_input("Settings", text, key=_FIELD, label_visibility="collapsed") or ""
 
 
 def _read(text: str) -> dict[str, dict[str, Any]]:

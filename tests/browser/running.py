@@ -19,10 +19,12 @@ END_S = 15.0
 
 
 @contextmanager
-def web_app(folder: Path, *, executor: bool = False, pages: bool = True, **settings: str) -> Iterator[str]:
+def web_app(
+    folder: Path, *, executor: bool = False, pages: bool = True, port: int | None = None, **settings: str
+) -> Iterator[str]:
     """The address of a web app on the database and store of this folder, with an executor where one is wanted.
 
-    pages: False for the API alone.
+    pages: False for the API alone. port: that of a web app that was here before; None: a free one.
     settings: further variables of the environment, as T2I_HOST_PASSWORD. All processes end with the block.
     """
     environment = {
@@ -32,9 +34,10 @@ def web_app(folder: Path, *, executor: bool = False, pages: bool = True, **setti
         "OMP_NUM_THREADS": "1",
         **settings,
     }
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if port is None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     alone = ["api", f"--port={port}"]
     both = ["streamlit", "run", "webapp.py", f"--server.port={port}", "--server.address=127.0.0.1"]
     commands = [[sys.executable, "-m", *(both if pages else alone)]]

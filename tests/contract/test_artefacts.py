@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts, queue
-from db.artefacts import Store
+from db import artefacts, queue, schema
+from db.artefacts import Store, drafts
 from db.engine import writing
 from db.errors import BadValue, LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.schema import jobs
@@ -234,3 +234,35 @@ def test_what_cannot_be_recorded_is_refused(database: sa.Engine) -> None:
             artefacts.record(database, **(good | fields))
     with pytest.raises(UnknownArtefact, match="'nope'"):
         artefacts.get(database, "nope")
+
+
+def test_drafts_are_bounded_and_belong_to_who_gave_them(
+    database: sa.Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(owner: str, png: bytes = b"x") -> artefacts.Artefact:
+        return drafts.save(database, store, owner, png, width=1, height=1)
+
+    first, other = keep("me"), keep("somebody")
+    assert drafts.is_draft(first.key) and not drafts.is_draft("uploads/1.png") and "me" not in first.key.split("/")
+    assert drafts.get(database, "me", first.key) == first
+    for owner, key in (("somebody", first.key), ("me", "uploads/1.png"), ("me", other.key)):
+        with pytest.raises(UnknownArtefact, match="give it again"):
+            drafts.get(database, owner, key)
+    monkeypatch.setattr(drafts, "MAX_OWN", 2)
+    monkeypatch.setattr(drafts, "MAX_OWN_BYTES", 100)
+    second, third = keep("me"), keep("me")
+    assert _there(database, store, first, second, third, other) == [False, True, True, True], "the oldest goes"
+    large = keep("me", b"x" * 101)
+    assert _there(database, store, second, third, large, other) == [False, False, True, True], "the newest stays"
+    monkeypatch.setattr(drafts, "MAX_ALL", 2)
+    last = keep("a third")
+    assert _there(database, store, other, large, last) == [False, True, True]
+    monkeypatch.setattr(drafts, "KEPT_S", -1)
+    assert _there(database, store, large, last, keep("me")) == [False, False, False], "each for so long only"
+
+
+def _there(database: sa.Engine, store: Store, *found: artefacts.Artefact) -> list[bool]:
+    with database.connect() as conn:
+        rows = set(conn.scalars(sa.select(schema.artefacts.c.key)))
+    assert all((one.key in rows) == store.exists(one.key) for one in found)
+    return [one.key in rows for one in found]
