@@ -40,5 +40,11 @@ class DownloadsOff(Refused):
         super().__init__("Downloads are not allowed here; the host can allow them with T2I_DOWNLOADS=true.")
 
 
+def told(error: Exception) -> str:
+    """The sentence that whoever asked may read; what names the machine's addresses and folders is for the log."""
+    public: str | None = getattr(error, "public", None)
+    return public or str(error)
+
+
 # Whatever a function of this package raises because of what was asked for, or of the machine, is one of these.
 SENTENCES = (Refused, DbError, BadParams, UnknownName)
