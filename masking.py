@@ -82,3 +82,12 @@ def masked(text: str) -> str:
     text = _USERINFO.sub(lambda m: f"{m['before'] or m['name']}{HIDDEN}@", text)
     text = _NAMED.sub(lambda m: f"{m['name']}{HIDDEN}", text)
     return _KNOWN.sub(lambda m: f"{m[1]}{HIDDEN}", text)
+
+
+# An absolute folder, not a part of a web address or of a key of the store; and one of Windows.
+_FOLDERS = re.compile(r"(?<![\w:/.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":;,]+[/\\])+(?=[^\s/\\'\"])")
+
+
+def for_visitors(text: str) -> str:
+    """A sentence as visitors read it: of a file or a folder of this machine its name, without where it is."""
+    return _FOLDERS.sub("", masked(text))

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db import clock_steps
-from db.errors import DatabaseTooNew, DatabaseUnavailable
+from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable
 from db.schema import REVISION
 from masking import masked, masked_address, without
 
@@ -252,9 +252,15 @@ def upgrade(conn: sa.Connection, target: str = "head") -> None:
 def _named_errors(db: sa.Engine) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError:
+        raise BadValue("A text holds half of a character (a lone surrogate); type it again.") from None
+    except OverflowError:
+        raise BadValue("A number is larger than a database can hold.") from None
     except (DBAPIError, sqlite3.Error) as error:
         if isinstance(error, sa.exc.IntegrityError):
             raise
+        if isinstance(error, sa.exc.DataError):
+            raise BadValue(_refused(error)) from None
         # The driver's own errors come unwrapped while a connection is being set up.
         sentence = _sentence(db, error.orig if isinstance(error, DBAPIError) else error)
         if sentence is None:
@@ -264,6 +270,16 @@ def _named_errors(db: sa.Engine) -> Iterator[None]:
         raise DatabaseUnavailable(sentence) from error
     except sa.exc.TimeoutError as error:
         raise DatabaseUnavailable(f"{_where(db)} is busy: no connection became free in time.") from error
+
+
+def _refused(error: DBAPIError) -> str:
+    """What PostgreSQL does not take, where SQLite does; it never gets that far in what the studio checks."""
+    text = str(error.orig).lower()
+    if "nul" in text or "0x00" in text:
+        return "A text holds a NUL character; remove it."
+    if "too long" in text:
+        return "A text is longer than the database can hold."
+    return "A value is one that the database cannot hold."
 
 
 def _sentence(db: sa.Engine, error: BaseException | None) -> str | None:

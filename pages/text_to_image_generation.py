@@ -12,6 +12,7 @@ from generator.checkpoints.inventory import missing, wrong_default
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.prompts import parse_prompts
+from masking import for_visitors
 from pages.components import form, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
 from pages.components.picture import draw_picture
@@ -70,7 +71,7 @@ def _draw_form(visitor: Submitter) -> None:
         checkpoint = checkpoints[0]  # a folder that is not there
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
-        st.caption(label(trouble))
+        st.caption(label(for_visitors(trouble)))
     groups = settings_form.fields(engine, checkpoint, checkpoints)
     defaults = form.current_defaults(engine, checkpoint, _beside(engine))
     if registry.checkpoint(checkpoint).styled:

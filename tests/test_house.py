@@ -28,11 +28,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ratings": set(),
     "generator": set(),
     "db": {"masking", "ratings"},
-    "executor": {"db", "generator", "settings", "telemetry"},
+    "executor": {"db", "generator", "masking", "settings", "telemetry"},
     "job_executor": {"executor", "db", "generator", "logs", "settings", "telemetry"},
-    "studio": {"db", "generator", "ratings", "settings"},
-    "pages": {"studio", "db", "generator", "ratings", "settings"},
-    "api": {"studio", "db", "generator", "logs", "ratings", "settings", "telemetry"},
+    "studio": {"db", "generator", "masking", "ratings", "settings"},
+    "pages": {"studio", "db", "generator", "masking", "ratings", "settings"},
+    "api": {"studio", "db", "generator", "logs", "masking", "ratings", "settings", "telemetry"},
     "webapp": {"pages", "api", "studio", "db", "logs", "ratings", "settings", "telemetry"},
 }
 # Who may import these of other people's packages.
