@@ -1,6 +1,7 @@
 """The log of a process, one event a line: as key=value, easy to grep, or as a JSON object, easy to collect.
 
-Beside settings.py at the root: executors and the API write the same lines, and neither may import the other.
+Beside settings.py at the root: executors and the API write the same lines, and neither may import the other. Secrets
+are masked in all that is written, see masking.py.
 A record's own fields come as `extra={"fields": {...}}`; those that are None are left out.
 """
 
@@ -12,6 +13,8 @@ import math
 import time
 from typing import Any
 
+from masking import masked
+
 
 class KeyValueLines(logging.Formatter):
     """`2026-01-31T12:00:00.000Z INFO step job=... step=12 steps_per_s=24.1`."""
@@ -20,7 +23,7 @@ class KeyValueLines(logging.Formatter):
         """The line, and below it where an exception came from."""
         fields = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
         line = f"{_at(record)} {record.levelname} {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return masked(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 class JsonLines(logging.Formatter):
@@ -36,12 +39,12 @@ class JsonLines(logging.Formatter):
             "at": _at(record),
             "level": record.levelname,
             "log": record.name,
-            "event": record.getMessage(),
+            "event": masked(record.getMessage()),
         }
         for name, value in _fields(record).items():
             line[f"{name}_" if name in line else name] = _plain(value)
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = masked(self.formatException(record.exc_info))
         # Half of a character (a lone surrogate) stays escaped: no encoding could write it.
         return json.dumps(line, ensure_ascii=True, allow_nan=False)
 
@@ -69,7 +72,7 @@ def _word(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    text = str(value)
+    text = masked(str(value))
     return text if text and not set(text) & set(' "=\n\r\t') else json.dumps(text, ensure_ascii=False)
 
 
@@ -78,4 +81,4 @@ def _plain(value: Any) -> Any:
         return float(f"{value:.4g}") if math.isfinite(value) else str(value)
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return value if isinstance(value, bool | int | str) else str(value)
+    return value if isinstance(value, bool | int) else masked(str(value))

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from masking import masked
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, TracerProvider
@@ -43,7 +45,7 @@ def set_up(service: str, log: logging.Logger) -> Traces | None:
         exporters = [_exporter(name.strip(), environment) for name in chosen.split(",")]
     except (ImportError, LookupError, ValueError) as error:
         install = "pip install -r requirements-telemetry.txt"
-        log.warning("no_traces", extra={"fields": {"asked_by": asked, "error": f"{error} ({install})"}})
+        log.warning("no_traces", extra={"fields": {"asked_by": asked, "error": masked(f"{error} ({install})")}})
         return None
     named = "OTEL_SERVICE_NAME" in environment or "service.name" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
     provider = TracerProvider(resource=Resource.create({} if named else {"service.name": service}))

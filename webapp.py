@@ -13,13 +13,16 @@ from pathlib import Path
 import streamlit as st
 from pydantic import ValidationError
 from starlette.middleware import Middleware
+from streamlit.navigation.page import StreamlitPage
 
+from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
 from pages.shared.frame import close_menu, frame
 from pages.shared.navigation import KIOSK, navigation
 from pages.shared.studio import the_studio
 
+HOST_PAGE = "host"
 ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 
 
@@ -38,11 +41,19 @@ def main() -> None:
             st.title(page.title, anchor=False, width="content")
             language.choice()
     recalled = form_memory.recall()
-    with plain_errors():
+    with plain_errors(for_host=is_host_page(page)):
         the_studio()
         page.run()
     if not recalled:
         form_memory.write()
+
+
+def is_host_page(page: StreamlitPage) -> bool:
+    """Whether the host, signed in, looks at the Host page."""
+    try:
+        return page.url_path == HOST_PAGE and is_host()
+    except ValidationError:
+        return False
 
 
 if __name__ == "__main__":
@@ -58,6 +69,7 @@ else:
     except ValidationError:
         settings = Settings.model_construct(api="off")  # the pages say what is wrong with the configuration
     log = logs.to_stderr("api", as_json=settings.json_log)
+    logs.to_stderr("pages", as_json=settings.json_log)
     api = build(settings, traces=telemetry.set_up("text-to-image-studio", log))
 
     @asynccontextmanager

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from db import errors as db
 from generator.params import BadParams
 from generator.registry import UnknownName
-from studio.errors import SENTENCES, DownloadsOff, NotHost, Refused
+from studio.errors import SENTENCES, DownloadsOff, NotHost, Refused, told
 
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
@@ -138,7 +138,7 @@ def problem_of(error: Exception) -> Problem:
     headers = {} if seconds is None else {"retry-after": str(seconds)}
     if status >= 500:
         logging.getLogger("api").error("%s: %s", type(error).__name__, error)
-    return Problem(status, str(error), _kind(error), headers)
+    return Problem(status, told(error), _kind(error), headers)
 
 
 def _kind(error: Exception) -> str:

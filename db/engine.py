@@ -7,6 +7,7 @@ failure of the database itself reaches the caller as one sentence (DatabaseUnava
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,8 +20,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db import clock_steps
-from db.errors import DatabaseTooNew, DatabaseUnavailable
+from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable
 from db.schema import REVISION
+from masking import masked, masked_address, without
+
+_ADDRESS = "t2i_address"  # as it was given: what is told of it is told from that, see masking.py
+# As a well-formed address is: its parts are what they seem to be.
+_CLEAR = re.compile(r"[a-z0-9+]+://(?:[^:/?#@%]+(?::[^:/?#@%]*)?@)?[\w.,\[\]-]*(?::\d+)?(?:/[\w-]*)?(?:\?[^@#]*)?")
 
 # Any number will do as long as every studio process uses the same one.
 _MIGRATION_LOCK = 0x54324901
@@ -33,18 +39,30 @@ def connect(url: str, *, busy_timeout_s: float = 15.0) -> sa.Engine:
     Raises DatabaseUnavailable or DatabaseTooNew.
     """
     parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite":
-        db = _sqlite(parsed, busy_timeout_s)
-    else:
-        db = _postgresql(parsed, busy_timeout_s)
     try:
+        if parsed.get_backend_name() == "sqlite":
+            db = _sqlite(parsed, url, busy_timeout_s)
+        else:
+            db = _postgresql(parsed, url, busy_timeout_s)
+    except (sa.exc.ArgumentError, ImportError, ValueError, TypeError):
+        raise _no_address(url) from None
+    try:
+        _open(db)
         _migrate(db)
-        with reading(db) as conn:
-            clock_steps.since_last(db, clock(conn))
     except BaseException:
         db.dispose()
         raise
     return db
+
+
+def _open(db: sa.Engine) -> None:
+    """The first look, whatever the address made the driver stumble over; notes where the clock stands."""
+    try:
+        with reading(db) as conn:
+            clock_steps.since_last(db, clock(conn))
+    except (sa.exc.SQLAlchemyError, ValueError, TypeError, OSError) as error:
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        raise DatabaseUnavailable(f"{_where(db)} cannot be opened: {_said(db, said)}.") from None
 
 
 @contextmanager
@@ -89,30 +107,54 @@ def check(db: sa.Engine) -> None:
 
 def _parse(url: str) -> sa.URL:
     try:
+        url.encode()
         parsed = sa.make_url(url)
-    except ArgumentError:
-        raise DatabaseUnavailable(
-            f"{url!r} is no database address; use sqlite:///folder/jobs.db or postgresql://user@host/name."
-        ) from None
+    except (ArgumentError, ValueError):  # the latter: half of a character, or a port that is no number
+        raise _no_address(url) from None
+    if not url.isprintable():
+        raise _no_address(url)
     backend = parsed.drivername.partition("+")[0]
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if backend == "sqlite":
+        if parsed.host or parsed.username or parsed.password:
+            raise _no_address(url)
         if parsed.database in (None, "", ":memory:"):
             raise DatabaseUnavailable("SQLite needs a file that all processes can open, e.g. sqlite:///data/jobs.db.")
-        return parsed
-    raise DatabaseUnavailable(f"The database kind {backend!r} is not supported; use sqlite or postgresql.")
+        if set(parsed.query) - _SQLITE_SETTINGS:
+            raise DatabaseUnavailable(
+                f"{masked_address(url)!r} has a setting that SQLite does not take; leave it out, or name some of "
+                f"{', '.join(sorted(_SQLITE_SETTINGS))}."
+            )
+        return parsed.set(drivername="sqlite")
+    raise DatabaseUnavailable(f"The database kind {masked(backend)!r} is not supported; use sqlite or postgresql.")
 
 
-def _sqlite(url: sa.URL, busy_timeout_s: float) -> sa.Engine:
+_SQLITE_SETTINGS = frozenset(("cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout"))
+
+
+def _no_address(url: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"{masked_address(url)!r} is no database address; use sqlite:///folder/jobs.db or postgresql://user@host/name."
+    )
+
+
+def _sqlite(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
     if sqlite3.sqlite_version_info < (3, 35):
         raise DatabaseUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed (RETURNING).")
     path = Path(str(url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatabaseUnavailable(f"The folder {path.parent} cannot be made: {error.strerror}.") from None
-    db = sa.create_engine(url, json_serializer=_to_json, connect_args={"timeout": busy_timeout_s})
+        raise DatabaseUnavailable(f"The folder {masked(str(path.parent))} cannot be made: {error.strerror}.") from None
+    except ValueError:  # a NUL, or half of a character
+        raise DatabaseUnavailable(f"{masked_address(str(path))!r} is no file's name.") from None
+    db = sa.create_engine(
+        url,
+        json_serializer=_to_json,
+        connect_args={"timeout": busy_timeout_s},
+        execution_options={_ADDRESS: address},
+    )
 
     @sa.event.listens_for(db, "connect")
     def set_up(connection: Any, _: object) -> None:
@@ -150,13 +192,14 @@ def _use_wal(db: sa.Engine, busy_timeout_s: float) -> None:
         raise DatabaseUnavailable(f"{_where(db)} does not allow a write-ahead log (mode {mode!r}); use a local disk.")
 
 
-def _postgresql(url: sa.URL, busy_timeout_s: float) -> sa.Engine:
+def _postgresql(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
     settings = {"connect_timeout": "10", "options": f"-c lock_timeout={int(busy_timeout_s * 1000)}"}
     try:
         return sa.create_engine(
             url.update_query_dict({k: v for k, v in settings.items() if k not in url.query}),
             json_serializer=_to_json,
             pool_pre_ping=True,
+            execution_options={_ADDRESS: address},
         )
     except (ImportError, NoSuchModuleError):
         raise DatabaseUnavailable("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'.") from None
@@ -209,16 +252,34 @@ def upgrade(conn: sa.Connection, target: str = "head") -> None:
 def _named_errors(db: sa.Engine) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError:
+        raise BadValue("A text holds half of a character (a lone surrogate); type it again.") from None
+    except OverflowError:
+        raise BadValue("A number is larger than a database can hold.") from None
     except (DBAPIError, sqlite3.Error) as error:
         if isinstance(error, sa.exc.IntegrityError):
             raise
+        if isinstance(error, sa.exc.DataError):
+            raise BadValue(_refused(error)) from None
         # The driver's own errors come unwrapped while a connection is being set up.
         sentence = _sentence(db, error.orig if isinstance(error, DBAPIError) else error)
         if sentence is None:
             raise
+        if db.dialect.name == "postgresql":
+            raise DatabaseUnavailable(sentence) from None  # the driver's own may hold a mistyped address
         raise DatabaseUnavailable(sentence) from error
     except sa.exc.TimeoutError as error:
         raise DatabaseUnavailable(f"{_where(db)} is busy: no connection became free in time.") from error
+
+
+def _refused(error: DBAPIError) -> str:
+    """What PostgreSQL does not take, where SQLite does; it never gets that far in what the studio checks."""
+    text = str(error.orig).lower()
+    if "nul" in text or "0x00" in text:
+        return "A text holds a NUL character; remove it."
+    if "too long" in text:
+        return "A text is longer than the database can hold."
+    return "A value is one that the database cannot hold."
 
 
 def _sentence(db: sa.Engine, error: BaseException | None) -> str | None:
@@ -238,11 +299,24 @@ def _sentence(db: sa.Engine, error: BaseException | None) -> str | None:
         if sign in text:
             return f"{_where(db)} {meaning}"
     if db.dialect.name == "postgresql" and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
-        return f"{_where(db)} cannot be reached: {str(error).strip().splitlines()[0]}"
+        return f"{_where(db)} cannot be reached: {_said(db, str(error))}"
     return None
 
 
 def _where(db: sa.Engine) -> str:
     if db.dialect.name == "sqlite":
-        return f"The database {db.url.database}"
-    return f"The database {db.url.set(query={}).render_as_string(hide_password=True)}"
+        return f"The database {masked(str(db.url.database))}"
+    return f"The database {masked_address(_address(db))}"
+
+
+def _address(db: sa.Engine) -> str:
+    return str(db.get_execution_options().get(_ADDRESS, ""))
+
+
+def _said(db: sa.Engine, text: str) -> str:
+    """What the driver says, in one line, without what the address holds of secrets."""
+    line, url = (text.strip() or "it gave no reason").splitlines()[0].rstrip("."), db.url
+    if not _CLEAR.fullmatch(_address(db)):
+        return without(line, _address(db))
+    settings = [value for name, value in url.query.items() if name not in ("host", "port", "dbname", "options")]
+    return without(line, " ".join([str(url.password or ""), *map(str, settings)]))

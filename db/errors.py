@@ -4,15 +4,22 @@ from __future__ import annotations
 
 
 class DbError(Exception):
-    """Base of all errors raised by db/."""
+    """Base of all errors raised by db/. public: what visitors read in place of the message, where that is for the host:
+    it names the machine's addresses and folders."""
+
+    public: str | None = None
 
 
 class DatabaseUnavailable(DbError):
     """The database cannot be read or written: locked, read-only, full, unreachable, or of an unknown kind."""
 
+    public = "The studio cannot reach its database."
+
 
 class DatabaseTooNew(DbError):
     """The database was written by a newer version of the studio."""
+
+    public = "The studio's database is of a newer version; the host has to update the studio."
 
 
 class UnknownJob(DbError):
@@ -171,9 +178,13 @@ class TooFast(DbError):
 class StoreUnavailable(DbError):
     """The artefact store cannot be read or written."""
 
+    public = "The studio cannot reach its pictures."
+
 
 class StoreFull(StoreUnavailable):
     """No space is left in the artefact store."""
+
+    public = "The studio has no space left for pictures."
 
 
 class SourceHidden(DbError):

@@ -140,6 +140,11 @@ def is_id(text: str) -> bool:
     return ID.fullmatch(text) is not None
 
 
+def storable(text: str) -> bool:
+    """Whether a database can hold it: no NUL, no half of a character. What it cannot hold is found nowhere."""
+    return "\x00" not in text and text.encode(errors="replace") == text.encode(errors="surrogatepass")
+
+
 def check_text(name: str, text: str, max_length: int | None = None) -> None:
     """Raise BadValue for text that a database cannot hold."""
     if "\x00" in text:

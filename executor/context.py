@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from db import artefacts, queue
-from db.errors import DatabaseUnavailable, UnknownJob
+from db.errors import DatabaseUnavailable, StoreUnavailable, UnknownJob
 from db.jobs import ENDED, Job
 from executor.tracing import JobTraces
 from settings import Settings
@@ -47,6 +47,12 @@ class Context:
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""
         self.log.log(level, event, extra={"fields": fields})
+
+    def no_store(self, error: StoreUnavailable | OSError) -> None:
+        """Nothing is claimed until the store can be written again; the Queue page says what visitors may read."""
+        ours = error.public if isinstance(error, StoreUnavailable) else None
+        self.store_trouble = ours or "The executor's disk cannot be written."
+        self.event("store_unavailable", logging.WARNING, error=str(error))
 
     def traced(self, job: Job, left_at: float) -> None:
         """The spans of a job that is let go of, where traces are made. left_at: when it left the batch, in UTC s."""

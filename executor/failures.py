@@ -17,7 +17,7 @@ def sentence_for(error: Exception, *, step: int, size: tuple[int, int] | None, d
         return "out_of_memory", f"{device} has too little memory{at}; lower width and height."
     if is_ours(error):
         kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(error).__name__).lower()
-        return kind, str(error)
+        return kind, getattr(error, "public", None) or str(error)
     first = (str(error).strip() or "it gave no reason").splitlines()[0]
     return "engine_error", f"The engine stopped at step {step}: {type(error).__name__}: {first}"
 

@@ -58,9 +58,8 @@ class Work:
         self.alone_past: int | None = None  # its batch failed in this step: it shares none until it has made it
         self.step, self.score = job.step, job.score
         self.history: list[list[float]] = []
-        self.cancel = self.lost = False
+        self.cancel, self.lost, self.ended = False, False, threading.Event()
         self.broken: tuple[str, str] | None = None
-        self.ended = threading.Event()
         self.reported = (-1, awake())  # step of the last heartbeat, and when that was
         self._claimed_at = self._state_at = time.monotonic()
         self._preview_at = self._logged_at = 0.0
@@ -251,11 +250,11 @@ class Work:
     def _describe(self, error: Exception) -> tuple[str, str]:
         """(kind, sentence) of what went wrong while writing."""
         if isinstance(error, StoreUnavailable):
-            self.context.store_trouble = str(error)
-            return ("store_full" if isinstance(error, StoreFull) else "store_unavailable"), str(error)
+            self.context.no_store(error)
+            return ("store_full" if isinstance(error, StoreFull) else "store_unavailable"), str(error.public)
         if isinstance(error, OSError):
-            self.context.store_trouble = str(error)
-            return "disk", f"The executor's folder {self.context.work_dir} cannot be written: {error.strerror}."
+            self.context.no_store(error)
+            return "disk", f"The executor's folder cannot be written: {error.strerror}."
         self.context.log.error("writing", exc_info=error, extra={"fields": {"job": self.job.id}})
         return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
 

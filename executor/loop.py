@@ -370,7 +370,7 @@ class Executor:
 
     def _fail_with(self, work: Work, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
-            self.context.store_trouble = str(error)
+            self.context.no_store(error)
         if not is_ours(error) and not is_out_of_memory(error):
             self.context.log.error("engine_error", exc_info=error, extra={"fields": {"job": work.job.id}})
         self._fail(work, *sentence_for(error, step=work.step, size=work.size, device=self.device))

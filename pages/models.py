@@ -11,6 +11,7 @@ from generator import registry
 from generator.checkpoints.inventory import Item, inventory, misplaced, own_folders, own_upscalers
 from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
+from pages.hosting.sign_in import is_host
 from pages.shared.errors import plain_errors
 from pages.shared.navigation import show
 from pages.shared.studio import the_settings, the_studio
@@ -27,10 +28,11 @@ def page() -> None:
     """One row for each checkpoint, by engine, then the CLIP models."""
     folder = the_settings().checkpoints_dir
     items = inventory(folder)
+    where = label(str(folder)) if is_host() else "the folder of checkpoints"
     there = sum(item.state != "not installed" for item in items)
     st.caption(
         f"{there} of {len(items)} can be used. The embedded models come with the studio; real ones are downloaded into "
-        f"{label(str(folder))} on the machine of the executor. Memory is that of one job with its default settings."
+        f"{where} on the machine of the executor. Memory is that of one job with its default settings."
     )
     only = st.pills("Show", ["All", "Can be used", "Not installed"], key="models_shown", default="All", required=True)
     if the_settings().downloads:

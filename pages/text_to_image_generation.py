@@ -13,6 +13,7 @@ from generator.checkpoints.inventory import missing, wrong_default
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.wording import Understood
+from masking import for_visitors
 from pages.components import form, given_pictures, job_card, visitor_name
 from pages.components.notices import NO_EXECUTOR
 from pages.shared import form_memory
@@ -104,7 +105,7 @@ def _checkpoint(engine: str, checkpoints: list[str]) -> str:
         checkpoint = checkpoints[0]  # a folder that is not there
     trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
     if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
-        st.caption(label(trouble))
+        st.caption(label(for_visitors(trouble)))
     return checkpoint
 
 

@@ -7,19 +7,24 @@ from collections.abc import Callable, Iterator
 import sqlalchemy as sa
 
 from db.evening import tables
+from generator import registry
 from studio.context import Studio
 
 MEDIA_TYPES = {"csv": "text/csv", "json": "application/json"}
 
 
 def lines(studio: Studio, name: str) -> Iterator[str]:
-    """The lines of one of FILES, of what may be seen now. Read while they are taken: DatabaseUnavailable on the way."""
-    return FILES[name](studio.db)
+    """The lines of one of FILES, of what may be seen now. Read while they are taken: DatabaseUnavailable on the way.
+
+    Raises UnknownName.
+    """
+    made: Iterator[str] = registry.lookup("file", FILES, name)(studio.db)
+    return made
 
 
 def media_type(name: str) -> str:
-    """What one of FILES is."""
-    return MEDIA_TYPES[name.rpartition(".")[2]]
+    """What one of FILES is. Raises UnknownName."""
+    return str(registry.lookup("kind of file", MEDIA_TYPES, name.rpartition(".")[2]))
 
 
 def _csv(db: sa.Engine, votes: bool) -> Iterator[str]:

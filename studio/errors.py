@@ -5,6 +5,7 @@ from __future__ import annotations
 from db.errors import DbError
 from generator.params import BadParams
 from generator.registry import UnknownName
+from masking import for_visitors
 
 
 class Term(str):
@@ -38,6 +39,12 @@ class DownloadsOff(Refused):
 
     def __init__(self) -> None:
         super().__init__("Downloads are not allowed here; the host can allow them with T2I_DOWNLOADS=true.")
+
+
+def told(error: Exception) -> str:
+    """The sentence that whoever asked may read; what names the machine's addresses and folders is for the log."""
+    public: str | None = getattr(error, "public", None)
+    return public or for_visitors(str(error))
 
 
 # Whatever a function of this package raises because of what was asked for, or of the machine, is one of these.

@@ -16,6 +16,7 @@ from db.evening.erasing import Forgotten
 from db.evening.moderation import Visitor
 from db.evening.usage import Usage
 from db.evening.usage import usage as usage_of
+from db.jobs import check_text
 from db.rules import host_rules
 from db.rules.host_rules import Rules
 from generator import registry
@@ -168,8 +169,9 @@ def usage(studio: Studio, submitter: Submitter) -> Usage:
 
 
 def export(studio: Studio, submitter: Submitter, title: str, hours: float | None) -> tuple[Path, Exported]:
-    """Write the zip of the last `hours`, None: of everything. Raises StoreFull, StoreUnavailable."""
+    """Write the zip of the last `hours`, None: of everything. Raises StoreFull, StoreUnavailable, BadValue."""
     check_host(submitter)
+    check_text("title", title)
     titles = {name: spec.title for name, spec in registry.ENGINES.items()}
     since = None if hours is None else time.time() - hours * 3600
     target = studio.settings.exports_dir / time.strftime("evening-%Y%m%d-%H%M%S.zip", time.gmtime())

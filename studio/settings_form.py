@@ -59,7 +59,7 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
 def checkpoints(studio: Studio, engine: str) -> list[str]:
     """Those of the tables, and the host's own that are there. Raises registry.UnknownName."""
     own = [name for name in own_folders(studio.settings.checkpoints_dir) if registry.offers(engine, name)]
-    return [*registry.ENGINES[engine].checkpoints, *own]
+    return [*registry.lookup("engine", registry.ENGINES, engine).checkpoints, *own]
 
 
 def defaults(engine: str, checkpoint: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from api.mcp.ratings import RatingsTold
 from api.mcp.results import Answer, JobsTold
 from api.problems import NotAnswered, in_words, writable
 from generator.version import VERSION
-from studio.errors import SENTENCES
+from studio.errors import SENTENCES, told
 
 INSTRUCTIONS = """Draws pictures from prompts on a studio's fair queue. Every picture is a job; `draw` waits for it and
 shows it. What takes longer is told as unfinished: ask for it again with `wait`. `engines` and `parameters` tell what
@@ -73,7 +73,7 @@ def build(call_of: Caller) -> Server[Any]:
         except NotAnswered as error:
             return _failed(error.problem.sentence)
         except SENTENCES as error:
-            return _failed(str(error))
+            return _failed(told(error))
         except Exception as error:
             logging.getLogger("api").error("the tool %s failed", params.name, exc_info=error)
             return _failed("The studio could not do this; its log says why.")

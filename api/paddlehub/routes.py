@@ -21,7 +21,7 @@ from generator.paddlehub.planning import Group, Plan, plan, starts_from_picture
 from generator.paddlehub.results import Made, documents
 from generator.params import BadParams
 from studio.context import Studio
-from studio.errors import SENTENCES
+from studio.errors import SENTENCES, told
 from studio.submit import Wish
 from studio.uploads import Upload
 
@@ -65,7 +65,7 @@ async def predict(api: Opened, who: Asker, request: Request, name: str) -> Respo
         made = await draw(api, request, who, lambda studio: submit_all(studio, who.submitter, wishes))
         return await api.ask(_done, who, wanted, made, form)
     except SENTENCES as error:
-        return _told(FAILED, str(error))
+        return _told(FAILED, told(error))
 
 
 def as_reply(request: Request, problem: Problem) -> Response:

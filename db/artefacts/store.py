@@ -14,6 +14,7 @@ from typing import IO, Any
 import fsspec
 
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
+from masking import masked_address, without
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
@@ -26,10 +27,12 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.address = url
+        self._shown = masked_address(url)
         try:
             fs, root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            raise StoreUnavailable(f"{url!r} is no store address: {error}") from None
+        except Exception as error:  # each kind of store has its own
+            said = without(str(error).strip() or type(error).__name__, url, url.partition(":")[0])
+            raise StoreUnavailable(f"{self._shown!r} is no store address: {said}") from None
         self._fs: Any = fs
         self._root: str = root.rstrip("/")
         protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
@@ -73,10 +76,10 @@ class Store:
         if folder is None:
             self.exists("readiness")
         elif not folder.is_dir():
-            raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {folder} is no folder.")
+            raise StoreUnavailable(f"The artefact store {self._shown} cannot be used: {folder} is no folder.")
         elif not os.access(folder, os.W_OK | os.X_OK):
             raise StoreUnavailable(
-                f"The artefact store {self.address} is read-only for the studio; allow it to write there."
+                f"The artefact store {self._shown} is read-only for the studio; allow it to write there."
             )
 
     def delete(self, key: str) -> None:
@@ -108,24 +111,22 @@ class Store:
         except FileNotFoundError as error:
             if key is not None:
                 raise UnknownArtefact(f"There is no file under the key {key!r}.") from None
-            raise StoreUnavailable(f"The artefact store {self.address} cannot be found: {error.strerror}.") from error
+            raise StoreUnavailable(f"The artefact store {self._shown} cannot be found: {error.strerror}.") from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFull(
-                    f"The artefact store {self.address} has no space left; free some disk space."
-                ) from error
+                raise StoreFull(f"The artefact store {self._shown} has no space left; free some disk space.") from error
             if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise StoreUnavailable(
-                    f"The artefact store {self.address} is read-only for the studio; allow it to write there."
+                    f"The artefact store {self._shown} is read-only for the studio; allow it to write there."
                 ) from error
-            reason = error.strerror or str(error)
-            raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {reason}.") from error
+            reason = without(error.strerror or str(error), self.address, self._shown)
+            raise StoreUnavailable(f"The artefact store {self._shown} cannot be used: {reason}.") from error
         except Exception as error:
             if self._folder is not None:
                 raise
             # A client of a store elsewhere has errors of its own, e.g. botocore's where nobody answers.
-            reason = str(error).rstrip(".") or type(error).__name__
-            raise StoreUnavailable(f"The artefact store {self.address} cannot be used: {reason}.") from error
+            reason = without(str(error).rstrip(".") or type(error).__name__, self.address, self._shown)
+            raise StoreUnavailable(f"The artefact store {self._shown} cannot be used: {reason}.") from error
 
 
 def _write_whole(path: Path, data: bytes) -> None:

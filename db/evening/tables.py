@@ -97,7 +97,7 @@ def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def alias(visitor: str) -> str:
     """The same for the same visitor; the id itself stays secret, since whoever has it can act as that visitor."""
-    return "visitor-" + hashlib.sha256(visitor.encode()).hexdigest()[:12]
+    return "visitor-" + hashlib.sha256(visitor.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def _cell(value: Any) -> Any:

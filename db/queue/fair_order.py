@@ -25,6 +25,16 @@ from db.schema import jobs
 SAME_BATCH_S = 5.0
 
 
+# Two looks at the ends of indexes: max() of two columns of one table would read all of it. Plain SQL, since it is asked
+# whenever a job comes, and making less of it takes half as long.
+_NEWEST = "SELECT (SELECT max(id) FROM jobs), (SELECT max(turn) FROM jobs)"
+
+
+def newest_stamp(conn: sa.Connection) -> str | None:
+    """The last stamp there is, of a job that came or of one that was claimed: the next one counts on from it."""
+    return max((stamp for stamp in conn.exec_driver_sql(_NEWEST).one() if stamp is not None), default=None)
+
+
 def heads(
     conn: sa.Connection,
     *,
@@ -85,17 +95,6 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
         .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
         .limit(sa.bindparam("at_most"))
     )
-
-
-# Two looks at the ends of indexes; in one statement, max() of two columns would read the whole table.
-_NEWEST = sa.select(
-    sa.select(sa.func.max(jobs.c.id)).scalar_subquery(), sa.select(sa.func.max(jobs.c.turn)).scalar_subquery()
-)
-
-
-def newest_stamp(conn: sa.Connection) -> str | None:
-    """The last stamp there is, of a job that came or of one that was claimed: the next one counts on from it."""
-    return max((stamp for stamp in conn.execute(_NEWEST).one() if stamp is not None), default=None)
 
 
 def service_order(conn: sa.Connection) -> Iterator[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from db.engine import reading, writing
-from db.errors import UnknownJob
-from db.jobs import LIVE, Job, State, from_row, is_id, normalise
+from db.errors import BadValue, UnknownJob
+from db.jobs import LIVE, Job, State, from_row, is_id, normalise, storable
 from db.queue.fair_order import service_order
 from db.schema import events as events_table
 from db.schema import jobs
@@ -113,6 +113,8 @@ def page_query(
         page = page.where(_plain(jobs.c.engine).not_in(sorted(without)))
     if since is not None:
         page = page.where(jobs.c.created_at >= since)
+    if not all(storable(text) for text in (before_id, submitter, engine, search) if text):
+        return page.where(sa.false())
     of = [
         (column, value)
         for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
@@ -138,7 +140,12 @@ def _shown(include_hidden: bool, only_hidden: bool) -> list[sa.ColumnElement[boo
 
 
 def _each(states: Collection[State | str]) -> list[State]:
-    return sorted({State(state) for state in states})
+    try:
+        return sorted({State(state) for state in states})
+    except ValueError:
+        raise BadValue(
+            f"There is a state among {sorted(states)!r} that is none; permitted: {', '.join(State)}."
+        ) from None
 
 
 def _newest_of_each(page: sa.Select[Any], states: Sequence[State], limit: int) -> sa.Select[Any]:
@@ -159,6 +166,8 @@ def _plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 def children(db: sa.Engine, job_id: str, *, limit: int = 24) -> list[Job]:
     """What was made from a job, the newest first, but for what the host has hidden."""
+    if not is_id(job_id):
+        return []
     with reading(db) as conn:
         rows = conn.execute(
             sa.select(*jobs.c)

@@ -16,6 +16,7 @@ from db.engine import AHEAD_S, clock, reading, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
 from db.jobs import Job, State, check_transition, finite, from_row, thin
 from db.schema import events, jobs
+from masking import for_visitors
 
 
 def heartbeat(
@@ -67,8 +68,11 @@ def succeed(db: sa.Engine, *, worker_id: str, job_id: str, score: float | None =
 
 
 def fail(db: sa.Engine, *, worker_id: str, job_id: str, kind: str, message: str) -> Job:
-    """The job cannot be done: running -> failed, with a short kind and a sentence. Raises LeaseLost."""
-    message = message.replace("\x00", "")
+    """The job cannot be done: running -> failed, with a short kind and a sentence. Raises LeaseLost.
+
+    Visitors read the sentence: where files lie on the executor's machine, and what is secret there, is left out.
+    """
+    message = for_visitors(message.replace("\x00", "").encode(errors="replace").decode())
     return _end(db, worker_id, job_id, State.FAILED, {"error_kind": kind[:64], "error": message}, detail=kind)
 
 

@@ -18,7 +18,7 @@ MAX_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
 
 def data_section() -> None:
     """Three parts: what is kept, export, delete."""
-    with plain_errors():
+    with plain_errors(for_host=True):
         _kept()
         st.header("Export", anchor=False)
         _export()
@@ -53,7 +53,7 @@ def _export() -> None:
             span = st.selectbox("Pictures of", list(SPANS))
         pressed = st.form_submit_button("Export", icon=":material/archive:")
     if pressed:
-        with plain_errors(), st.spinner("Writing the zip"):
+        with plain_errors(for_host=True), st.spinner("Writing the zip"):
             path, done = host.export(the_studio(), the_host(), title, SPANS[span])
             st.success(label(f"{done.pictures} pictures and {done.votes} votes in {path.name}, {size(done.size)}."))
     for path in host.exports(the_studio(), the_host()):
@@ -92,7 +92,7 @@ def _delete() -> None:
         typed = st.text_input(f"Type {host.CONFIRMATION} to confirm")
         pressed = st.form_submit_button("Delete the event's data", icon=":material/delete_forever:")
     if pressed:
-        with plain_errors():
+        with plain_errors(for_host=True):
             gone = host.forget(the_studio(), the_host(), typed)
             forget_files()
             st.success(f"{gone.jobs} jobs and {gone.files} files were deleted.")

@@ -36,7 +36,7 @@ def keys_section() -> None:
         "A key lets a program draw here through the API, in turns of its own among the visitors. "
         + label(MODES[the_settings().api])
     )
-    with plain_errors():
+    with plain_errors(for_host=True):
         _form()
         _just_made()
         st.header("Keys", anchor=False)

@@ -32,7 +32,7 @@ Action = Callable[[Studio, Submitter, str], None]  # of the host, on one job
 
 def act(action: Callable[..., Any], *args: Any) -> None:
     """From a button: the action, or one sentence that says why not."""
-    with plain_errors():
+    with plain_errors(for_host=True):
         action(the_studio(), the_host(), *args)
 
 
@@ -42,7 +42,7 @@ def queue_section() -> None:
 
 
 def _queue() -> None:
-    with plain_errors():
+    with plain_errors(for_host=True):
         if not is_host():
             st.rerun()
         db = the_studio().db

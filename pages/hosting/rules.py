@@ -95,7 +95,7 @@ def _limits() -> None:
                 placeholder="no limit" if configured is None else f"{configured}, as configured",
             )
         if st.form_submit_button("Save limits"):
-            with plain_errors():
+            with plain_errors(for_host=True):
                 host.set_limits(the_studio(), the_host(), most_queued, most_hourly)
                 st.toast("Saved.")
 
@@ -109,7 +109,7 @@ def _words() -> None:
             help="Prompts and names with one are refused, however it is written: G o r é is gore, gored is not.",
         )
         if st.form_submit_button("Save words"):
-            with plain_errors():
+            with plain_errors(for_host=True):
                 host.set_words(the_studio(), the_host(), typed)
                 st.toast("Saved.")
 
@@ -142,6 +142,6 @@ def _engines() -> None:
                 format_func=lambda name: registry.checkpoint(name).title,
             )
         if st.button("Save engines"):
-            with plain_errors():
+            with plain_errors(for_host=True):
                 host.set_engines(the_studio(), the_host(), shown, engine, checkpoint)
                 st.toast("Saved.")
