@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,11 @@ class EngineKey:
     engine: str
     checkpoint: str
     clip: tuple[str, ...]
+    weights: tuple[tuple[str, str], ...] = ()  # one's own among them, by name and sha256: changed ones are loaded anew
 
     @classmethod
-    def of(cls, engine: str, params: JobParams) -> EngineKey:
-        return cls(engine, *params.loads)
+    def of(cls, engine: str, params: JobParams, weights: Mapping[str, str] | None = None) -> EngineKey:
+        return cls(engine, *params.loads, tuple((weights or {}).items()))
 
 
 class Engines:

@@ -25,8 +25,10 @@ from db.jobs import HISTORY_POINTS, Job, thin
 from executor.context import DATABASE_DOWN, Context, awake
 from executor.engines import EngineKey
 from executor.outputs import TYPES, File, Files
+from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
 from generator.images.encode import encode_preview
+from generator.output.sources import Sources
 from generator.params import DownloadParams, Params
 
 if TYPE_CHECKING:
@@ -94,10 +96,11 @@ class Work:
         """The parameters are read and good. Raises CheckpointMissing where the upscaler they name is not there,
         DownloadsOff where this executor must not fetch any, UnknownArtefact or SourceHidden where a picture it starts
         from is gone."""
-        self.params, self.key = params, EngineKey.of(self.job.engine, params)
-        context = self.context
+        context, folder = self.context, self.context.settings.checkpoints_dir
+        weights = {} if isinstance(params, DownloadParams) else own_weights(params, folder)
+        self.params, self.key = params, EngineKey.of(self.job.engine, params, weights)
         context.retry(lambda: sources.check(context.db, context.store, params.sources))
-        folder = self.context.settings.checkpoints_dir
+        pictures = context.retry(lambda: sources.hashes(context.db, params.sources))
         if isinstance(params, Params) and params.upscale > 1:  # said before the picture is drawn
             upscaler_file(params.upscaler, folder)
         if isinstance(params, DownloadParams) and not self.context.settings.downloads:
@@ -105,9 +108,9 @@ class Work:
                 "Downloads from the page are switched off here. The host can set T2I_DOWNLOADS=1, or run: "
                 f"python -m generator.checkpoints download {params.name}"
             )
-        self._files = Files(
-            self.job.engine, params, self._folder, self._read_source, device=device, checkpoints_dir=folder
-        )
+        made_from = Sources(pictures, weights)
+        upscaling = {"device": device, "checkpoints_dir": folder}
+        self._files = Files(self.job.engine, params, made_from, self._folder, self._read_source, **upscaling)
 
     def read_state(self) -> dict[str, Any] | None:
         """The slot state saved by whoever ran this job before, its score curve taken over; None: start anew."""

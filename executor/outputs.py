@@ -15,6 +15,7 @@ from generator.images.encode import encode_thumbnail, to_image
 from generator.output.film import Recorder
 from generator.output.inherited import settings_in, with_settings
 from generator.output.metadata import encode_png
+from generator.output.sources import Sources
 from generator.params import JobParams, Params
 from generator.upscaler.model import NotUpscaled, upscale_steps
 
@@ -53,14 +54,20 @@ class Files:
     """What one job has made so far. Used by one thread, but for `on_step`."""
 
     def __init__(
-        self, engine: str, params: JobParams, folder: Path, read: Callable[[str], bytes], **upscaling: Any
+        self,
+        engine: str,
+        params: JobParams,
+        made_from: Sources,
+        folder: Path,
+        read: Callable[[str], bytes],
+        **upscaling: Any,
     ) -> None:
         """folder: for frames, made when the first one comes. read: the bytes of a picture named in the parameters.
 
         upscaling: `device` and `checkpoints_dir` of an upscaler that is not the embedded one.
         """
         self._upscaling = upscaling
-        self.engine, self.params, self.folder = engine, params, folder
+        self.engine, self.params, self.made_from, self.folder = engine, params, made_from, folder
         self.makes = registry.ENGINES[engine].makes
         self._read = read
         self._recorder: Recorder | None = None
@@ -79,7 +86,7 @@ class Files:
         if not isinstance(self.params, Params):
             return
         if self._recorder is None:
-            self._recorder = Recorder(self.folder, self.params, self.engine)
+            self._recorder = Recorder(self.folder, self.params, self.engine, sources=self.made_from)
         self._recorder.add(index, image)
 
     def upscaled(self, stop: Callable[[], bool], say: Say) -> Image.Image | None:
@@ -109,7 +116,8 @@ class Files:
         """The last good picture of a drawing that cannot go on."""
         if isinstance(self.params, Params) and self._last is not None:
             picture = to_image(self._last)
-            yield File("picture", encode_png(picture, self.engine, self.params, score), self.params.actual_size)
+            data = encode_png(picture, self.engine, self.params, score, self.made_from)
+            yield File("picture", data, self.params.actual_size)
             yield File("thumbnail", encode_thumbnail(picture), self.params.actual_size)
 
     def discard(self) -> None:
@@ -150,7 +158,8 @@ class Files:
         return File("result", _json({**self._settings(), "result": self._result}))
 
     def _settings(self) -> dict[str, Any]:
-        return {"engine": self.engine, "params": self.params.model_dump(mode="json")}
+        told = {"sources": self.made_from.plain()} if self.made_from else {}
+        return {"engine": self.engine, "params": self.params.model_dump(mode="json"), **told}
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from generator.drawing import Machine, Picture, Progress, generate, rank, watch
+    from generator.drawing import Machine, Picture, Progress, again, generate, rank, watch
 else:
 
     def __getattr__(name: str) -> Any:
@@ -19,4 +19,4 @@ else:
         return getattr(drawing, name)
 
 
-__all__ = ["Machine", "Picture", "Progress", "generate", "rank", "watch"]
+__all__ = ["Machine", "Picture", "Progress", "again", "generate", "rank", "watch"]

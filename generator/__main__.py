@@ -7,12 +7,11 @@ input, 130 after Ctrl-C, the last good picture being saved.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import re
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
@@ -23,14 +22,16 @@ from generator import params, registry
 from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import FolderProblem
 from generator.checkpoints.errors import CheckpointMissing
+from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
 from generator.device import DeviceUnavailable, Host, pick_device
 from generator.engines import loading
-from generator.images import encode
-from generator.images.decode import BadImage, read_picture
+from generator.images.decode import BadImage
 from generator.output import metadata
+from generator.output.files import name_of, store
 from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
+from generator.output.sources import Given, SourceChanged, Sources, check_there, check_unchanged, untold
 from generator.params import BadParams, Params, drawing_class
 from generator.registry import UnknownName
 from generator.tokens import PromptTooLong
@@ -39,6 +40,9 @@ from generator.wording import understand
 from generator.wording.command_line import sources, wildcards_dir_option
 
 OWN_FLAGS = ("width", "height", "wording")  # set by --size, and by what is understood of the prompt
+# What a picture's files end in, by their kinds.
+ENDS = {"png": ".png", "gif": ".gif", "mp4": ".mp4", "webp": ".webp", "sheet": "-sheet.webp"}
+_REFUSED = (BadParams, UnknownName, NoMetadata, BadImage, SourceChanged)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -162,10 +166,23 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
     return engine, params.validate(engine, read.values)
 
 
-def name_of(engine: str, wanted: Params) -> str:
-    """A file name from the seed and a hash of all settings, never from the prompt's words."""
-    text = json.dumps([engine, wanted.model_dump(mode="json")], sort_keys=True)
-    return f"{engine}-{wanted.seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+def _made_from(given: dict[str, Any], wanted: Params) -> tuple[Given, Sources]:
+    """The pictures to draw from, each read once, and the hashes of all that goes in. Raises BadImage, SourceChanged."""
+    if "from_png" not in given:
+        pictures = Given(wanted.sources)
+        return pictures, Sources(pictures.hashes, own_weights(wanted, given["checkpoints_dir"]))
+    check_there(wanted, given, _flag, lambda path: Path(path).is_file())
+    pictures = Given(wanted.sources)
+    found = Sources(pictures.hashes, own_weights(wanted, given["checkpoints_dir"]))
+    recorded = metadata.read_sources(given["from_png"].read_bytes())
+    check_unchanged(recorded, found, wanted, given, _flag)
+    if unknown := untold(recorded, found, wanted, given):
+        print(f"{given['from_png']} does not say what {unknown} held when it was made.", file=sys.stderr)
+    return pictures, found
+
+
+def _flag(setting: str) -> str:
+    return f"--{setting.replace('_', '-')} "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,39 +205,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wanted.upscale > 1:  # said before the picture is drawn, not after
             upscaler_file(wanted.upscaler, given["checkpoints_dir"])
         device = pick_device(given["device"])
-        name = name_of(engine, wanted)
+        pictures, made_from = _made_from(given, wanted)
+        name = name_of(engine, wanted, made_from)
         work = given["output_dir"] / f"{name}.part"
         try:
             shutil.rmtree(work, ignore_errors=True)
-            recorder = Recorder(work, wanted, engine)
+            recorder = Recorder(work, wanted, engine, sources=made_from)
         except OSError as error:
             raise FolderProblem(f"Cannot write to {given['output_dir']}: {error.strerror}.") from None
-    except (BadParams, UnknownName, NoMetadata, DeviceUnavailable, FolderProblem, CheckpointMissing) as error:
+    except (*_REFUSED, DeviceUnavailable, FolderProblem, CheckpointMissing) as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        return _draw(given, engine, wanted, device, recorder, given["output_dir"] / name)
+        return _draw(given, engine, wanted, Drawing(device, recorder, pictures), given["output_dir"] / name)
     finally:
         recorder.discard()
 
 
-def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recorder: Recorder, target: Path) -> int:
+@dataclass(frozen=True)
+class Drawing:
+    """Where a picture is drawn, where its frames go, and the pictures it is drawn from."""
+
+    device: str
+    recorder: Recorder
+    pictures: Given
+
+
+def _draw(given: dict[str, Any], engine: str, wanted: Params, drawing: Drawing, target: Path) -> int:
+    device, recorder = drawing.device, drawing.recorder
     width, height = wanted.actual_size
     asked = wanted.width, wanted.height
     floored = "" if asked == (width, height) else f" (floored from {asked[0]} x {asked[1]})"
     print(f"Seed {wanted.seed}, {width} x {height} px{floored}, {wanted.checkpoint} on {device}.")
     score: float | None = None
     try:
-        score = _steps(given, engine, wanted, device, recorder)
+        score = _steps(given, engine, wanted, drawing)
         from generator.upscaler.model import as_asked
 
         where = {"device": device, "checkpoints_dir": given["checkpoints_dir"]}
         final = as_asked(recorder.last(), wanted, _refused, **where)
-        _store(target, recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"]))
+        made = recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"])
+        files = {end: made[kind] for kind, end in ENDS.items() if kind in made}
         if given["frames"]:
-            recorder.frames_to(target.with_name(target.name + "-frames"))
-        made = "{} x {} px".format(*(final.size if final else wanted.actual_size))
-        print(f"{target}.png, {made}, score {score:.3f}")
+            files |= {f"-frames/{name}": data for name, data in recorder.frames().items()}
+        stored = store(target, files)
+        if stored != target:
+            print(f"{target}.png is of another result, and stays as it is.")
+        shown = "{} x {} px".format(*(final.size if final else wanted.actual_size))
+        print(f"{stored}.png, {shown}, score {score:.3f}")
         return 0
     except KeyboardInterrupt:
         return _keep_last(recorder, engine, wanted, target, "Stopped.", 130)
@@ -247,11 +279,12 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, device: str, recor
         return _keep_last(recorder, engine, wanted, target, text, 1)
 
 
-def _steps(given: dict[str, Any], name: str, wanted: Any, device: str, recorder: Recorder) -> float:
+def _steps(given: dict[str, Any], name: str, wanted: Any, drawing: Drawing) -> float:
     """Runs the engine, each frame to disk; the last score."""
     from generator.engines.base import generate
 
-    engine = loading.load(name, wanted.checkpoint, wanted.clip, Host(device, given["checkpoints_dir"], read_picture))
+    host = Host(drawing.device, given["checkpoints_dir"], drawing.pictures)
+    engine, recorder = loading.load(name, wanted.checkpoint, wanted.clip, host), drawing.recorder
     score = float("nan")
     print(f"Preview: {recorder.last_path}")
     with tqdm(total=wanted.total_steps, unit="step", disable=None) as bar:
@@ -268,20 +301,14 @@ def _refused(why: Exception) -> None:
     print(f"The picture is not upscaled: {why}", file=sys.stderr)
 
 
-def _store(target: Path, files: dict[str, bytes]) -> None:
-    for kind, end in (("png", ".png"), ("gif", ".gif"), ("mp4", ".mp4"), ("webp", ".webp"), ("sheet", "-sheet.webp")):
-        if kind in files:
-            encode.write_whole(target.with_name(f"{target.name}{end}"), files[kind])
-
-
 def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, text: str, status: int) -> int:
     """Says what happened and saves the last good picture, if there is one."""
     picture = recorder.last()
     if picture is not None:
-        kept = target.with_name(f"{target.name}-unfinished.png")
+        png = metadata.encode_png(picture, engine, wanted, sources=recorder.sources)
         try:
-            encode.write_whole(kept, metadata.encode_png(picture, engine, wanted))
-            text = f"{text} The last picture is in {kept}"
+            kept = store(target.with_name(f"{target.name}-unfinished"), {".png": png})
+            text = f"{text} The last picture is in {kept}.png"
         except OSError as error:
             text = f"{text} The last picture could not be saved: {error.strerror}."
     print(text, file=sys.stderr)

@@ -25,14 +25,16 @@ from PIL import Image
 
 from generator import registry
 from generator.checkpoints.command_line import checkpoints_dir
+from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
 from generator.device import Host, pick_device
 from generator.engines import loading
-from generator.images.decode import as_decoded, decode_image, read_picture
+from generator.images.decode import as_decoded
 from generator.images.encode import encode, to_image
 from generator.output.film import Recorder
 from generator.output.inherited import with_settings
-from generator.output.metadata import read_metadata
+from generator.output.metadata import read_metadata, read_sources
+from generator.output.sources import Given, Sources, check_there, check_unchanged, read_file
 from generator.params import JobParams, Params, validate, validate_job
 from generator.params.vary import COUNT, SKIP_RATE, kept, varied
 from generator.wording import understand
@@ -48,6 +50,7 @@ FILM = ".gif"
 
 _given: OrderedDict[str, bytes] = OrderedDict()  # pictures that came as such: params name what they start from
 _lock = threading.Lock()  # one step at a time, whoever draws
+_drawn_from: list[Callable[[str], Image.Image]] = []  # what reads the pictures of the step that is made now
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,27 @@ def generate(
     return _finished(watch(prompt, engine, machine=machine, **settings), on_step)
 
 
+def again(
+    picture: str | Path | bytes | Picture,
+    on_step: Callable[[Progress], object] | None = None,
+    *,
+    machine: Machine = HERE,
+    **changes: Any,
+) -> Picture:
+    """A picture drawn again from its PNG, a path or its bytes, with what is changed.
+
+    Raises NoMetadata where the PNG has no settings, SourceChanged where what it was made from is gone or is another
+    thing now and is not among the changes; and as `watch`.
+    """
+    data = picture.png if isinstance(picture, Picture) else picture
+    data = data if isinstance(data, bytes) else Path(data).read_bytes()
+    engine, drawn = read_metadata(data)
+    params = _understood(engine, drawn.model_dump(), changes, machine)
+    check_there(params, changes, _keyword, lambda reference: reference in _given or Path(reference).is_file())
+    check_unchanged(read_sources(data), _made_from(params, machine)[1], params, changes, _keyword)
+    return _finished(_watch(engine, params, machine), on_step)
+
+
 def _finished(steps: Iterator[Progress], on_step: Callable[[Progress], object] | None = None) -> Picture:
     for progress in steps:
         if on_step is not None:
@@ -159,19 +183,25 @@ def watch(prompt: str, engine: str | None = None, *, machine: Machine = HERE, **
     and where the picture could not be upscaled.
     """
     engine = engine or registry.drawing_engines()[0]
-    values = {"prompt": prompt, **{name: _named(name, value) for name, value in settings.items()}}
-    read = understand(engine, values, sources(machine.wildcards))
+    yield from _watch(engine, _understood(engine, {}, {"prompt": prompt, **settings}, machine), machine)
+
+
+def _understood(engine: str, before: dict[str, Any], settings: dict[str, Any], machine: Machine) -> Params:
+    """The settings as they were written, over those of a finished picture."""
+    values = before | {name: _named(name, value) for name, value in settings.items()}
+    read = understand(engine, values, sources(machine.wildcards), repeats=before)
     for notice in read.notices:
-        warnings.warn(str(notice), UserWarning, stacklevel=2)
-    yield from _watch(engine, validate(engine, read.values), machine)
+        warnings.warn(str(notice), UserWarning, stacklevel=4)
+    return validate(engine, read.values)
 
 
 def _watch(engine: str, params: Params, machine: Machine) -> Iterator[Progress]:
     if params.upscale > 1:  # said before the picture is drawn
         upscaler_file(params.upscaler, machine.folder)
+    pictures, made_from = _made_from(params, machine)
     with tempfile.TemporaryDirectory() as folder:
-        recorder = Recorder(Path(folder), params, engine)
-        for step in _steps(engine, params, machine):
+        recorder = Recorder(Path(folder), params, engine, sources=made_from)
+        for step in _steps(engine, params, machine, pictures):
             shown = _progress(step)
             if step.image is not None:
                 recorder.add(step.index, step.image)
@@ -197,23 +227,41 @@ def rank(
     return [(pictures[places[one["picture"]].pop(0)], one["score"]) for one in last.result["ranking"]]
 
 
-def _steps(name: str, params: JobParams, machine: Machine) -> Iterator[Step]:
+def _made_from(params: Params, machine: Machine) -> tuple[Given, Sources]:
+    """The pictures to draw from, each read once, and the hashes of all that goes in. Raises BadImage."""
+    pictures = Given(params.sources, _bytes)
+    return pictures, Sources(pictures.hashes, own_weights(params, machine.folder))
+
+
+def _steps(name: str, params: JobParams, machine: Machine, pictures: Given | None = None) -> Iterator[Step]:
     from generator.engines import base
 
+    weights = tuple(own_weights(params, machine.folder).items())  # another file under the same name is loaded anew
     with _lock:
-        engine = _loaded(name, *params.loads, pick_device(machine.device), machine.folder)
+        engine = _loaded(name, *params.loads, pick_device(machine.device), machine.folder, weights)
     steps = base.generate(engine, params)
     while True:
         with _lock:
-            step = next(steps, None)
+            _drawn_from.append(pictures or _decoded)
+            try:
+                step = next(steps, None)
+            finally:
+                _drawn_from.clear()
         if step is None:
             return
         yield step
 
 
 @lru_cache(KEEP)
-def _loaded(name: str, checkpoint: str, clip: tuple[str, ...], device: str, checkpoints: Path) -> Engine:
-    return loading.load(name, checkpoint, clip, Host(device, checkpoints, _read))
+def _loaded(
+    name: str,
+    checkpoint: str,
+    clip: tuple[str, ...],
+    device: str,
+    checkpoints: Path,
+    weights: tuple[tuple[str, str], ...],
+) -> Engine:
+    return loading.load(name, checkpoint, clip, Host(device, checkpoints, lambda name: _drawn_from[-1](name)))
 
 
 def _progress(step: Step) -> Progress:
@@ -256,5 +304,13 @@ def _reference(picture: Any) -> str:
     return name
 
 
-def _read(reference: str) -> Image.Image:
-    return decode_image(_given[reference]) if reference in _given else read_picture(reference)
+def _bytes(reference: str) -> bytes:
+    return _given[reference] if reference in _given else read_file(reference)
+
+
+def _decoded(reference: str) -> Image.Image:
+    return Given([reference], _bytes)(reference)
+
+
+def _keyword(setting: str) -> str:
+    return f"{setting}="

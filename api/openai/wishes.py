@@ -9,10 +9,12 @@ from typing import Any
 from api import models
 from api.openai.shapes import ALIASES, FEWER_STEPS, MORE_STEPS, ImageRequest
 from api.sizes import drawn_at
+from db.artefacts import sources
 from generator import registry
 from generator.images.decode import BadImage, decode_with_alpha
-from generator.output.metadata import NoMetadata, read_metadata
-from generator.params import BadParams, params_class
+from generator.output.metadata import NoMetadata, read_metadata, read_sources
+from generator.output.sources import SourceChanged, Sources, check_there, check_unchanged
+from generator.params import BadParams, Params, params_class
 from generator.params.vary import SKIP_RATE, takes_pictures, varied
 from studio.context import Studio
 from studio.limits import engines_that_vary
@@ -63,7 +65,8 @@ def variation(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
     except (NoMetadata, BadParams, registry.UnknownName):
         own = {}
     if own and engine in takes_pictures() and not asked.model:
-        values = {**own, "seed": None}
+        _check_others(studio, picture, params, asked)
+        values = {name: value for name, value in own.items() if name not in ("seed", "mask_image")}
         uploads = {"init_image": (picture,)}
     else:
         engine, checkpoint = _that_varies(studio, asked, needs="image_prompts")
@@ -71,6 +74,17 @@ def variation(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
         uploads = {"init_image": (picture,), "image_prompts": (picture,)}
     values = varied(engine, values, GIVEN, SKIP_RATE)
     return Wish(engine, {**values, **asked.settings}, asked.n or 1, uploads, repeats=own)
+
+
+def _check_others(studio: Studio, picture: Upload, params: Params, asked: ImageRequest) -> None:
+    """What a picture of ours was made from besides its start is to be what it was. Raises BadParams."""
+    given = {"init_image", "mask_image", "checkpoint", "clip", "upscaler", *asked.settings}
+    now = Sources(sources.hashes(studio.db, params.sources))
+    try:
+        check_there(params, given, lambda setting: f"{setting}=", now.pictures.__contains__)
+        check_unchanged(read_sources(picture.data), now, params, given, lambda setting: f"{setting}=")
+    except SourceChanged as error:
+        raise BadParams(f"{error} It takes an id from /api/v1/uploads; an empty one does without.") from None
 
 
 def _that_varies(studio: Studio, asked: ImageRequest, needs: str = "init_image") -> models.Model:

@@ -24,6 +24,18 @@ def check(db: sa.Engine, store: artefacts.Store, references: Iterable[str]) -> N
         key_of(db, store, reference)
 
 
+def hashes(db: sa.Engine, references: Iterable[str]) -> dict[str, str]:
+    """sha256 in hex of each picture's file, as it was when it was kept; what has no record is left out."""
+    table, wanted = artefacts_table, list(dict.fromkeys(references))
+    if not wanted:
+        return {}
+    named = sa.or_(table.c.key.in_(wanted), table.c.id.in_(wanted))
+    with reading(db) as conn:
+        rows = conn.execute(sa.select(table.c.key, table.c.id, table.c.sha256).where(named)).all()
+    found = {name: row.sha256 for row in rows for name in (row.key, row.id)}
+    return {reference: found[reference] for reference in wanted if reference in found}
+
+
 def key_of(db: sa.Engine, store: artefacts.Store, reference: str) -> str:
     """The key of one such picture. Raises as `check`, and BadValue for what can be neither key nor id."""
     check_text("picture's key or id", reference)

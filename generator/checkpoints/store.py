@@ -38,6 +38,11 @@ def installed(checkpoint: Checkpoint, directory: Path) -> bool:
     return checkpoint.embedded or all(_locate(file, directory) for file in checkpoint.files)
 
 
+def present(checkpoint: Checkpoint, directory: Path) -> list[Path]:
+    """Those of its files that are there."""
+    return [path for file in checkpoint.files if (path := _locate(file, directory))]
+
+
 def download(
     name: str,
     directory: Path,

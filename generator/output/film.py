@@ -136,11 +136,9 @@ class Recorder:
             frames.pop()
         return [*frames, self.last_path]
 
-    def frames_to(self, folder: Path) -> None:
-        """Copies the kept frames, one PNG each, named by their step."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for step in self._kept:
-            write_whole(folder / self._path(step).name, self._path(step).read_bytes())
+    def frames(self) -> dict[str, bytes]:
+        """The kept frames, one PNG each, by names made of their steps."""
+        return {self._path(step).name: self._path(step).read_bytes() for step in self._kept}
 
     def discard(self) -> None:
         """Removes the folder with all its frames."""

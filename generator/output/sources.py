@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,27 +89,39 @@ def read_file(path: str) -> bytes:
 
 
 def check_unchanged(
-    recorded: Sources, now: Sources, params: Params, given: Iterable[str], name: Callable[[str], str]
+    recorded: Sources, now: Sources, params: Params, given: Collection[str], name: Callable[[str], str]
 ) -> None:
     """Raises SourceChanged where something a picture was made from is another thing now.
 
-    given: settings that were given anew, whose word holds. name: of a setting, as whoever asks gives it (a flag).
+    given: settings that were given anew, whose word holds. name: how a setting's value begins where it
+    is given (--init-image, and a blank).
     """
-    for setting in {*PICTURES, *WEIGHTS} - {*given}:
+    for setting in [one for one in (*PICTURES, *WEIGHTS) if one not in given]:
         for reference in named_in(params, setting):
             kind = "pictures" if setting in PICTURES else "weights"
             was, is_now = (getattr(one, kind).get(reference) for one in (recorded, now))
             if was and is_now and was != is_now:
-                again = f"{name(setting)} {_quoted(params, setting)}"
+                again = f"{name(setting)}{_quoted(params, setting)}"
                 raise SourceChanged(
                     f"{reference} is not what this picture was made with any more: its sha256 was {was[:12]}... and "
                     f"is {is_now[:12]}... now. To draw with it as it is now, write {again}."
                 )
 
 
-def missing(setting: str, reference: str, name: Callable[[str], str]) -> SourceChanged:
-    """The error where a picture that was given is gone."""
-    return SourceChanged(f"{reference} is not there any more; give it with {name(setting)} FILE.")
+def check_there(
+    params: Params, given: Collection[str], name: Callable[[str], str], there: Callable[[str], bool]
+) -> None:
+    """Raises SourceChanged where a picture that was given once is gone. given, name: as `check_unchanged`."""
+    for setting in [one for one in PICTURES if one not in given]:
+        for reference in named_in(params, setting):
+            if not there(reference):
+                raise SourceChanged(f"{reference} is not there any more; give it with {name(setting)}FILE.")
+
+
+def untold(recorded: Sources, now: Sources, params: Params, given: Collection[str]) -> str:
+    """The pictures of which nothing was recorded, in words; empty where there are none."""
+    named = [one for setting in PICTURES if setting not in given for one in named_in(params, setting)]
+    return ", ".join(one for one in dict.fromkeys(named) if one in now.pictures and one not in recorded.pictures)
 
 
 def named_in(params: Params, setting: str) -> list[str]:

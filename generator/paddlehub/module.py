@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from PIL import Image
 
 from generator import params, registry
 from generator.checkpoints.command_line import checkpoints_dir as default_dir
+from generator.checkpoints.fingerprint import own_weights
 from generator.device import Host, pick_device
 from generator.engines import loading
-from generator.images.decode import BadImage, as_decoded, read_picture
-from generator.images.encode import to_image
+from generator.images.decode import BadImage, as_decoded
+from generator.images.encode import encode, to_image
 from generator.output.metadata import encode_png
+from generator.output.sources import Given, Sources
 from generator.paddlehub.arguments import described, signature
 from generator.paddlehub.modules import MODULES
 from generator.paddlehub.planning import Group, Plan, plan
@@ -55,6 +58,7 @@ class Module:
         self._dir = Path(checkpoints_dir or default_dir())
         self._loaded: dict[Any, Any] = {}
         self._start: Image.Image | None = None
+        self._start_hash = ""
         self.generate_image = self._call()
 
     def _call(self) -> Callable[..., Any]:
@@ -76,7 +80,7 @@ class Module:
         """The DocumentArray of a plan of this module."""
         # All of it is checked before anything is drawn.
         groups = [(group, self._params(wanted, group)) for group in wanted.groups]
-        self._start = _opened(getattr(wanted.arguments, "init_image", None))
+        self._start, self._start_hash = _opened(getattr(wanted.arguments, "init_image", None))
         if wanted.notes:
             self._say(f"{self.spec.name}: {' '.join(wanted.notes)}")
         files, made = Files(wanted), []
@@ -132,7 +136,9 @@ class Module:
         for n, one in enumerate(pictures):
             drawn, device = last[n][0], self._device_of(wanted)
             image = as_asked(drawn, one, self._refused, device=device, checkpoints_dir=self._dir) or drawn
-            png = encode_png(image, self.spec.engine, one, last[n][1])
+            start = dict.fromkeys(one.sources, self._start_hash)
+            made_from = Sources(start, own_weights(one, self._dir))
+            png = encode_png(image, self.spec.engine, one, last[n][1], made_from)
             finished.append(Made(png, one.model_dump(), one.total_steps, frames[n]))
         files.progress(number, [one.picture for one in finished])
         return finished
@@ -154,12 +160,14 @@ class Module:
         self._say(f"{self.spec.name}: The picture is not upscaled: {why}")
 
 
-def _opened(given: Any) -> Image.Image | None:
-    """The picture to start from: a Pillow image, or the path of a file. Raises BadImage."""
+def _opened(given: Any) -> tuple[Image.Image | None, str]:
+    """The picture to start from, a Pillow image or the path of a file, and the sha256 of its file. Raises BadImage."""
     if given is None:
-        return None
+        return None, ""
     if isinstance(given, Image.Image):
-        return as_decoded(given)
+        image = as_decoded(given)
+        return image, hashlib.sha256(encode(image, "PNG")).hexdigest()
     if not isinstance(given, str | Path):
         raise BadImage(f"init_image is a {type(given).__name__}; a file's path or a Pillow image is needed.")
-    return read_picture(str(given))
+    found = Given([str(given)])
+    return found(str(given)), found.hashes[str(given)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from PIL import Image
 
 from generator.images.encode import encode, write_whole
 from generator.output.documents import document_classes
+from generator.output.files import store
 from generator.paddlehub.arguments import DiscoArguments
 from generator.paddlehub.planning import SAME, SCHEDULES, Group, Plan
 
@@ -105,7 +107,10 @@ def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 class Files:
-    """What a module leaves in output_dir, under PaddleHub's names as far as a file can be called so."""
+    """What a module leaves in output_dir, under PaddleHub's names as far as a file can be called so.
+
+    A result that is there already is not lost to another one of the same name, which gets a number.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -128,13 +133,15 @@ class Files:
             return
         if isinstance(self._plan.arguments, DiscoArguments):
             given = f"{_stem(self._plan.arguments.batch_name)}-" if self._plan.arguments.batch_name else ""
-            name = f"{self._plan.module.name}-{given}{made[0].settings['seed']}-progress-{number}.png"
-            document.chunks.plot_image_sprites(str(self._folder / name), show_index=True, keep_aspect_ratio=True)
+            name = f"{self._plan.module.name}-{given}{made[0].settings['seed']}-progress-{number}"
+            with tempfile.TemporaryDirectory() as folder:  # docarray's own wants a path
+                sheet = Path(folder) / f"{name}.png"
+                document.chunks.plot_image_sprites(str(sheet), show_index=True, keep_aspect_ratio=True)
+                store(self._folder / name, {".png": sheet.read_bytes()})
             return
-        stem = _stem(self._plan.groups[number].prompt)
-        write_whole(self._folder / f"{stem}-merge.png", _png(side_by_side([one.picture for one in made])))
-        for place, one in enumerate(made):
-            write_whole(self._folder / f"{stem}-image-{place}.png", one.png)
+        files = {f"-image-{place}.png": one.png for place, one in enumerate(made)}
+        files["-merge.png"] = _png(side_by_side([one.picture for one in made]))
+        store(self._folder / _stem(self._plan.groups[number].prompt), files)
 
 
 def _stem(text: str) -> str:

@@ -20,6 +20,7 @@ from generator.images import decode, encode
 from generator.images.convert import to_tensor
 from generator.images.decode import BadImage
 from generator.images.formats import NAMES
+from generator.output.files import store
 from generator.output.inherited import with_settings
 from generator.tiling import GRID, TILE, TILES
 from generator.upscaler.model import (
@@ -56,6 +57,16 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _write(target: Path, png: bytes, *, chosen: bool) -> tuple[Path, bool]:
+    """Where it went, and whether another picture was there. Under a name that nobody chose nothing is replaced."""
+    if chosen:
+        replaced = target.exists() and target.read_bytes() != png
+        encode.write_whole(target, png)
+        return target, replaced
+    stored = store(target.parent / target.stem, {".png": png})
+    return stored.parent / f"{stored.name}.png", False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status; what went wrong is one line on stderr."""
     args = parser().parse_args(argv)
@@ -84,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         large = progress.image
         assert large is not None
         row = upscaler_row(args.model)
-        encode.write_whole(target, with_settings(large, source, row is not None and row.embedded))
+        png = with_settings(large, source, row is not None and row.embedded)
+        target, replaced = _write(target, png, chosen=args.result is not None)
     except PictureTooLarge as error:
         print(error, file=sys.stderr)
         return 2
@@ -97,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
-    print(f"{target}, {large.width} x {large.height} px")
+    print(f"{target}, {large.width} x {large.height} px{', in place of what it was' if replaced else ''}")
     return 0
 
 

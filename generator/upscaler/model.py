@@ -138,7 +138,7 @@ class Upscaler:
 
 
 _lock = threading.Lock()
-_kept: dict[tuple[str, str, str], Upscaler] = {}  # by name, folder and device
+_kept: dict[tuple[str, ...], Upscaler] = {}  # by name, folder, device, and which file it is now
 
 
 def upscaler_row(name: str) -> Checkpoint | None:
@@ -246,10 +246,12 @@ def upscale_steps(
     try:
         row = upscaler_row(name)
         embedded = row is not None and row.embedded
-        key = (name, str(WEIGHTS), "cpu") if embedded else (name, str(checkpoints_dir), device)
+        own = None if row else upscaler_file(name, Path(checkpoints_dir))
+        key = (name, str(WEIGHTS), "cpu") if embedded else (name, str(checkpoints_dir), device, _identity(own))
         upscaler = _kept.get(key)
         if upscaler is None:
-            own = row is None and upscaler_file(name, Path(checkpoints_dir))
+            for old in [one for one in _kept if one[:3] == key[:3]]:
+                _kept.pop(old, None)
             upscaler = _kept.setdefault(key, load_upscaler(str(own or name), key[2], checkpoints_dir))
         if upscaler.scale != factor:
             what = "The embedded upscaler" if embedded else f"The upscaler {name}"
@@ -259,6 +261,11 @@ def upscale_steps(
         raise NotUpscaled("There is not enough memory to upscale the picture.") from None
     except Exception as error:  # of drawing and driver libraries too: the picture is worth more than a larger one
         raise NotUpscaled(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _identity(path: Path | None) -> str:
+    """Another one where the file was written anew."""
+    return "" if path is None else "{0.st_size} {0.st_mtime_ns}".format(path.stat())
 
 
 def upscale(

@@ -15,12 +15,17 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from PIL import Image
 
+from api.openai import wishes
+from api.openai.shapes import ImageRequest
 from db import queue
 from db.jobs import State
-from generator.output.metadata import read_metadata
+from generator.output.metadata import encode_png, read_metadata
+from generator.params import BadParams, validate
+from studio.uploads import Upload
 from tests.api.serving import Served, awaited, until
 from tests.chain_studio import DRAFT
 from tests.pages.visits import Studio
+from tests.picture_files import encoded
 
 NO_UPSCALING = {"steps": 2, "candidates": 1, "style": "noto"}
 
@@ -160,6 +165,27 @@ def test_variations_of_ones_own_picture_and_of_a_strangers(client: OpenAI, real_
     assert strange.data
     job = httpx.get(f"{real_studio}/api/v1/jobs/{strange.data[0].job_id}").json()  # type: ignore[attr-defined]
     assert job["engine"] == "vqgan-clip" and job["params"]["image_prompts"] and job["params"]["init"] == "image"
+
+
+def test_a_variation_says_what_its_picture_was_made_from_and_is_not_here(visits: Studio) -> None:
+    values = {"prompt": "a heart", "seed": 1, "image_prompts": "b.png"}
+    made = encode_png(Image.new("RGB", (64, 64)), "guided-diffusion", validate("guided-diffusion", values))
+    given = wishes.Given((Upload("own.png", made),))
+    with pytest.raises(
+        BadParams, match=r"b\.png is not there any more; give it with image_prompts=.*an empty one does"
+    ):
+        wishes.variation(visits.opened(), ImageRequest(prompt="a heart"), given)
+    without = ImageRequest.model_validate({"prompt": "a heart", "image_prompts": ""})
+    assert wishes.variation(visits.opened(), without, given).values["image_prompts"] == ""
+
+
+def test_a_mask_is_taken_in_any_format_that_has_transparency(visits: Studio) -> None:
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (0, 0, 32, 64))
+    for kind in ("PNG", "WEBP", "TIFF", "AVIF"):
+        made = wishes._repainted(Upload("mask", encoded(mask, kind)))
+        with Image.open(io.BytesIO(made.data)) as white:
+            assert (white.getpixel((5, 5)), white.getpixel((60, 5))) == (255, 0)
 
 
 def test_models_are_listed_and_found_by_name(client: OpenAI) -> None:

@@ -103,7 +103,7 @@ def test_the_text_is_written_as_a1111_writes_it() -> None:
     assert (prompt, negative) == ("a red heart", "Negative prompt: fog")
     begins = "Steps: 9, Sampler: DDIM, Schedule type: Automatic, CFG scale: 2, Seed: 7, Size: 64x48, "
     begins += f"Model: mini-latent-diffusion, Denoising strength: 0.4, Init image hash: {HASH}, "
-    begins += "Engine: latent-diffusion, Hires upscale: 4, Hires upscaler: mini-upscaler, "
+    begins += "Engine: latent-diffusion, Style: noto, Hires upscale: 4, Hires upscaler: mini-upscaler, "
     assert line.startswith(begins)
     assert ', Init image: "a, b.png"' in line and "Candidates: 2" in line and "Eta DDIM: 0.5" in line
     keys = [pair.partition(":")[0] for pair in line.replace('"a, b.png"', "x").split(", ")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from db import artefacts, queue
 from db.queue import workers
 from generator import registry
+from generator.output.metadata import read_sources
 from generator.params import validate
 from tests import small_engine
 from tests.executor_studio import Studio
@@ -249,6 +251,10 @@ def test_a_picture_of_another_job_can_be_the_start(studio: Studio) -> None:
     picture = artefacts.of_job(studio.db, first.id)["picture"]
     (job,) = studio.ended(studio.add("a dog", init="image", init_image=picture.id))
     assert (job.state, job.error) == ("succeeded", None)
+    made = {kind: studio.store.get(file.key) for kind, file in artefacts.of_job(studio.db, job.id).items()}
+    told = {"pictures": {picture.id: picture.sha256}}
+    assert read_sources(made["picture"]).plain() == told, "which picture it was, and not only how it is called"
+    assert json.loads(made["json"])["sources"] == told
 
 
 def test_once_works_until_the_queue_is_empty(tmp_path: Path) -> None:
