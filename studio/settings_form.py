@@ -50,6 +50,8 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
         if name in spec.unused or (name in registry.STYLED_ONLY and not spec.styled):
             continue
         field = _field(name, info, checkpoints)
+        if (most := {"steps": spec.max_steps, "width": spec.max_side, "height": spec.max_side}.get(name)) is not None:
+            field = replace(field, maximum=float(min(most, field.maximum or most)))
         groups.setdefault(field.group, []).append(field)
     return groups
 
