@@ -72,7 +72,17 @@ class Settings(BaseSettings):
     api_private_webhooks: bool = Field(
         False, description="Whether the ends of jobs may be told to addresses of this machine and its network."
     )
+    exact: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether a picture is the same bytes whatever else an executor draws: auto, on CPUs; always, on "
+        "GPUs too, where no passes are shared then; never, passes are shared on CPUs too, for speed.",
+    )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
+
+    @property
+    def exactly(self) -> bool | None:
+        """`exact` as engines take it: None leaves it to the device."""
+        return {"always": True, "never": False}.get(self.exact)
 
     @property
     def cors_origins(self) -> list[str]:

@@ -64,7 +64,8 @@ class Executor:
         self.held: list[Work] = []  # every claimed job, those whose files are still being written included
         self.active: list[Work] = []  # those with a place in a batch
         self.status = "starting"
-        self._engines = Engines(Host(device, context.settings.checkpoints_dir, self.read_image))
+        settings = context.settings
+        self._engines = Engines(Host(device, settings.checkpoints_dir, self.read_image, settings.exactly))
         self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False

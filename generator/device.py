@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Host:
-    """Where an engine runs. device: a name for torch.device; checkpoints_dir: where downloaded weights lie.
+    """Where an engine runs. device: a name for torch.device; checkpoints_dir: where downloaded weights lie; exact: as
+    generator.engines.base.Engine.
 
     read_image turns a reference found in the parameters (an artefact key on a server, a path on the command line) into
     a decoded picture; an engine never opens files itself.
@@ -23,6 +24,7 @@ class Host:
     device: str
     checkpoints_dir: Path
     read_image: Callable[[str], Image.Image]
+    exact: bool | None = None
 
 
 class DeviceUnavailable(ValueError):

@@ -52,6 +52,8 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
         field = _field(name, info, checkpoints)
         if field.group == RECORD:
             continue
+        if (most := {"steps": spec.max_steps, "width": spec.max_side, "height": spec.max_side}.get(name)) is not None:
+            field = replace(field, maximum=float(min(most, field.maximum or most)))
         groups.setdefault(field.group, []).append(field)
     return groups
 

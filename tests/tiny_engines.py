@@ -145,9 +145,9 @@ def biggan_settings(**changed: Any) -> BigganClipParams:
     return BigganClipParams(**{**base, "learning_rate": 0.1, **changed})
 
 
-def guided_diffusion() -> GuidedDiffusion:
+def guided_diffusion(**options: Any) -> GuidedDiffusion:
     model, clip = seeded(lambda: (PixelDiffusion(SMALL), SmallClip()))
-    return GuidedDiffusion(model, [clip], read_image=read_image, **EXACT)
+    return GuidedDiffusion(model, [clip], read_image=read_image, **{**EXACT, **options})
 
 
 def guided_settings(**changed: Any) -> GuidedDiffusionParams:

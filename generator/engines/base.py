@@ -56,9 +56,14 @@ class Slot(Protocol):
 
 
 class Engine(Protocol):
-    """Weights on a device. `name` is the registry's; `micro_batch` is the number of cutouts per CLIP pass."""
+    """Weights on a device. `name` is the registry's; `micro_batch` is the number of cutouts per CLIP pass.
+
+    exact: whether a picture is the same bytes whoever shares its batch, which costs what a batch saves; None: on CPUs,
+    where that is little. Both may be changed between any two steps.
+    """
 
     micro_batch: int | None
+    exact: bool | None
 
     def open(self, params: JobParams) -> Slot: ...
 

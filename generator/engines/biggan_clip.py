@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from generator.checkpoints.loading import load_biggan, load_clip, text_encoder_of
 from generator.device import Host
 from generator.engines.base import Step
-from generator.engines.batching import advance_by_shape
+from generator.engines.batching import advance_by_shape, is_exact
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
@@ -65,6 +65,7 @@ class BigganClip:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
         self.biggan, self.clips, self._text_encoder, self._read_image = biggan, clips, text_encoder, read_image
         self._style_guide = style_guide
         biggan.requires_grad_(False).eval().to(self.device)
@@ -110,12 +111,12 @@ class BigganClip:
         return resume(params, state, self.device)
 
     def advance(self, slots: Sequence[LatentSlot[BigganClipParams]]) -> list[Step]:
-        """One step of each slot; slots whose latents have one shape share one forward and backward.
+        """One step of each slot; unless `exact`, those whose latents have one shape share every pass.
 
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        return advance_by_shape(slots, self._advance)
+        return advance_by_shape(slots, self._advance, is_exact(self.exact, self.device))
 
     @torch.no_grad()
     def _start(self, params: BigganClipParams, targets: Targets, generator: torch.Generator) -> Tensor:
@@ -293,7 +294,8 @@ def class_shares(
 def latent_loss(z: Tensor) -> Tensor:
     """How far z (..., layers, z_dim) is from unit Gaussian: Big Sleep's lat_loss, ()."""
     mean = z.mean(dim=-1, keepdim=True)
-    scores = (z - mean) / z.std(dim=-1, correction=0, keepdim=True)
+    deviation = z.std(dim=-1, correction=0, keepdim=True)
+    scores = (z - mean) / deviation.clamp(min=1e-6)  # where all numbers are at a bound there is none
     skew, kurtosis = scores.pow(3).mean(dim=-1), scores.pow(4).mean(dim=-1) - 3
     spread = (1 - z.std(dim=-1)).abs().mean() + mean.abs().mean() + 4 * z.square().mean().clamp(min=1)
     return spread + (kurtosis.abs() + skew.abs()).mean()

@@ -84,6 +84,7 @@ class Download:
     def __init__(self, checkpoint: None, clips: Sequence[Checkpoint], host: Host) -> None:
         self._directory = host.checkpoints_dir
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
 
     def open(self, params: DownloadParams) -> DownloadSlot:
         """Starts to fetch."""

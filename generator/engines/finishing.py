@@ -37,6 +37,14 @@ class Finished:
     def micro_batch(self, cutouts: int | None) -> None:
         self.engine.micro_batch = cutouts
 
+    @property
+    def exact(self) -> bool | None:
+        return self.engine.exact
+
+    @exact.setter
+    def exact(self, exact: bool | None) -> None:
+        self.engine.exact = exact
+
     def open(self, params: JobParams) -> Slot:
         return self.engine.open(params)
 

@@ -21,7 +21,7 @@ from generator.checkpoints.loading import load_clip, load_diffusion, load_lpips
 from generator.checkpoints.store import require_all
 from generator.device import Host
 from generator.engines.base import Step, not_finite
-from generator.engines.batching import advance_by_shape
+from generator.engines.batching import advance_by_shape, is_exact
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
 from generator.guidance.clip_loss import clip_loss, draw_plain
 from generator.guidance.cutouts import Plan, draw_scheduled
@@ -37,6 +37,7 @@ from generator.starts.drafts import MiniPictures
 from generator.starts.perlin import perlin_picture
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
+FARTHEST = 10.0  # that x0 may be moved, where [-1, 1] are black and white: great scales without a limit would overflow
 TERMS = ("prompts", "style", "tv", "range", "sat", "init")  # of the loss
 
 
@@ -71,6 +72,7 @@ class GuidedDiffusion:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
         self.model, self.clips, self._drafts, self._read_image = model, clips, drafts, read_image
         self._style_guide = style_guide
         self._lpips, self._checkpoints_dir = lpips, checkpoints_dir
@@ -143,12 +145,12 @@ class GuidedDiffusion:
         return timesteps_between(len(self._levels) - 1, params.steps)[params.skipped :]
 
     def advance(self, slots: Sequence[GuidedDiffusionSlot]) -> list[Step]:
-        """One step of each slot; slots of the same size share one forward and backward.
+        """One step of each slot; unless `exact`, those of the same size share every pass.
 
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        return advance_by_shape(slots, self._advance)
+        return advance_by_shape(slots, self._advance, is_exact(self.exact, self.device))
 
     def _advance(self, slots: list[GuidedDiffusionSlot]) -> list[Step]:
         """As `advance`, for slots of one size."""
@@ -304,7 +306,8 @@ class GuidedDiffusion:
             size = gradient.square().mean().sqrt()
             gradient = gradient * (size.clamp(max=params.clamp_max) / size.clamp(min=1e-12))
         guided = denoised - gradient * reach
-        return guided.clamp(-1, 1) if params.clip_denoised else guided
+        reached = 1.0 if params.clip_denoised else FARTHEST
+        return guided.clamp(-reached, reached)
 
     def _move(self, slot: GuidedDiffusionSlot, x0: Tensor) -> None:
         """One step of the sampler towards the guided x0 (1, 3, H, W)."""

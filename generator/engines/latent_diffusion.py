@@ -20,6 +20,7 @@ from generator import registry
 from generator.checkpoints.loading import load_clip, load_drafter, load_latent_diffusion, load_vqgan, text_encoder_of
 from generator.device import Host
 from generator.engines.base import Step, not_finite, saved_generator
+from generator.engines.batching import is_exact
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import cond_fn
 from generator.guidance.style import StyleGuide, load_style_guide
@@ -113,6 +114,7 @@ class LatentDiffusion:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
         self.clips: list[Any] = list(clips)
         self.model, self.drafter, self.vqgan = model, drafter, vqgan
         self.text_encoder, self._read_image = text_encoder, read_image
@@ -190,12 +192,16 @@ class LatentDiffusion:
 
     @torch.no_grad()
     def advance(self, slots: Sequence[LatentDiffusionSlot]) -> list[Step]:
-        """One step of each slot in shared passes. A slot whose numbers are no longer finite gets a Step with
-        error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
+        """One step of each slot, in shared passes unless `exact`. A slot whose numbers are no longer finite gets a Step
+        with error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
-        if not slots:
-            return []
+        if is_exact(self.exact, self.device):
+            return [step for slot in slots for step in self._advance([slot])]
+        return self._advance(slots) if slots else []
+
+    def _advance(self, slots: Sequence[LatentDiffusionSlot]) -> list[Step]:
+        """As `advance`, in shared passes."""
         counts = [len(slot.z) for slot in slots]
         with repeatable():
             chunk = self.micro_batch or sum(counts)

@@ -25,4 +25,5 @@ def load(engine: str, checkpoint: str, clip: tuple[str, ...], host: Host) -> Eng
     loaded: Engine = registry.imported((weights and weights.engine) or spec.engine)(weights, clips, host)
     if weights and weights.styled:
         loaded = registry.imported("generator.engines.finishing:finished")(loaded, host.device)
+    loaded.exact = host.exact
     return loaded

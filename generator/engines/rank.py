@@ -12,6 +12,7 @@ from PIL import Image
 from generator.checkpoints.loading import load_clip
 from generator.device import Host
 from generator.engines.base import NotFinite, Step
+from generator.engines.batching import is_exact
 from generator.guidance.targets import Targets, guide, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.contracts import Clip
@@ -60,6 +61,7 @@ class Rank:
         self.clips, self._read_image = clips, read_image
         self.precision = Precision.best(torch.device(device))
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
 
     @classmethod
     def load(cls, checkpoint: None, clips: Sequence[Checkpoint], host: Host) -> Rank:
@@ -82,8 +84,8 @@ class Rank:
 
     @torch.no_grad()
     def advance(self, slots: Sequence[RankSlot]) -> list[Step]:
-        """One picture of each slot, all in one pass of each CLIP. A slot whose picture cannot be read gets a Step with
-        what `read_image` raised; the others go on. Raises ValueError for a slot that is done."""
+        """One picture of each slot, in one pass of each CLIP unless `exact`. A slot whose picture cannot be read gets a
+        Step with what `read_image` raised; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
         read = [self._read(slot) for slot in slots]
@@ -105,11 +107,13 @@ class Rank:
             return []
         scores = torch.zeros(len(slots))
         with repeatable():
+            rows = 1 if is_exact(self.exact, self.precision.device) else len(images)
             for which, clip in enumerate(self.clips):
                 side = clip.resolution
                 seen = torch.stack([to_tensor(cover(image, side, side)) for image in images])
                 with self.precision.autocast():
-                    embeddings = clip.encode_image(seen.to(self.precision.device)).float()
+                    parts = [clip.encode_image(part).float() for part in seen.to(self.precision.device).split(rows)]
+                embeddings = torch.cat(parts)
                 for row, slot in enumerate(slots):
                     near = guide(embeddings[row : row + 1], slot.targets, which, "cosine")[1]
                     scores[row] += float(near) / len(self.clips)

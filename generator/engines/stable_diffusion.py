@@ -22,6 +22,7 @@ from generator.checkpoints.memory import estimate_memory, weight_bytes
 from generator.checkpoints.store import require_all
 from generator.device import Host, free_memory
 from generator.engines.base import Step, not_finite
+from generator.engines.batching import is_exact
 from generator.engines.stable_diffusion_slot import StableDiffusionSlot
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import cond_fn
@@ -74,6 +75,7 @@ class StableDiffusion:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
         self.clips: list[Any] = list(clips)
         self.models, self._read_image = models, read_image
         for part in (*models.parts, *self.clips):
@@ -171,12 +173,16 @@ class StableDiffusion:
 
     @torch.no_grad()
     def advance(self, slots: Sequence[StableDiffusionSlot]) -> list[Step]:
-        """One step of each slot in shared passes. A slot whose numbers are no longer finite gets a Step with
-        error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
+        """One step of each slot, in shared passes unless `exact`. A slot whose numbers are no longer finite gets a Step
+        with error=NotFinite; the others go on. Raises ValueError for a slot that is done."""
         if any(slot.done for slot in slots):
             raise ValueError("a slot that is done cannot be advanced.")
-        if not slots:
-            return []
+        if is_exact(self.exact, self.device):
+            return [step for slot in slots for step in self._advance([slot])]
+        return self._advance(slots) if slots else []
+
+    def _advance(self, slots: Sequence[StableDiffusionSlot]) -> list[Step]:
+        """As `advance`, in shared passes."""
         self._set_low(self._is_low([slot.params for slot in slots]))
         before = [slot.generator.get_state() for slot in slots]
         try:
@@ -192,7 +198,7 @@ class StableDiffusion:
             self._ran_out = True  # it needs more than was reckoned with, and will the next time
         else:
             return [_step(slot, one) for slot, one in zip(slots, moved, strict=True)]
-        return self.advance(slots)
+        return self._advance(slots)
 
     def _predict(self, slots: Sequence[StableDiffusionSlot]) -> list[Tensor]:
         """The UNet's guided answers, (n, C, h, w) per slot."""

@@ -49,6 +49,7 @@ class Upscale:
         self._upscaler = self.upscaler_of(checkpoint, host)
         self._read_image = host.read_image
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
 
     @staticmethod
     def upscaler_of(checkpoint: Checkpoint, host: Host) -> Upscaler:

@@ -20,7 +20,7 @@ from torch import Tensor
 from generator.checkpoints.loading import load_clip, load_vqgan
 from generator.device import Host
 from generator.engines.base import Step
-from generator.engines.batching import advance_by_shape
+from generator.engines.batching import advance_by_shape, is_exact
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
@@ -63,6 +63,7 @@ class VqganClip:
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
+        self.exact: bool | None = None
         self.vqgan, self.clips = vqgan, clips
         self._draft_codes, self._style_guide, self._read_image = draft_codes, style_guide, read_image
         self.precision.freeze(vqgan, *clips)
@@ -109,12 +110,12 @@ class VqganClip:
         return resume(params, state, self.device)
 
     def advance(self, slots: Sequence[LatentSlot[VqganClipParams]]) -> list[Step]:
-        """One step of each slot; slots of the same size, and with as many starts, share one forward and backward.
+        """One step of each slot; unless `exact`, those of the same size and with as many starts share every pass.
 
         A slot whose numbers are no longer finite gets a Step with error=NotFinite; the others go on.
         Raises ValueError for a slot that is done.
         """
-        return advance_by_shape(slots, self._advance)
+        return advance_by_shape(slots, self._advance, is_exact(self.exact, self.device))
 
     def _advance(self, slots: list[LatentSlot[VqganClipParams]]) -> list[Step]:
         """As `advance`, for slots of one shape."""

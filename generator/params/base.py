@@ -105,7 +105,14 @@ class Params(JobParams):
     @model_validator(mode="after")
     def _fits_the_checkpoint(self) -> Params:
         row = registry.checkpoint(self.checkpoint)
-        for check in (self._check_names, self._check_style, self._check_unused, self._check_text, self._check_size):
+        for check in (
+            self._check_names,
+            self._check_style,
+            self._check_unused,
+            self._check_text,
+            self._check_size,
+            self._check_steps,
+        ):
             check(row)
         return self
 
@@ -153,6 +160,10 @@ class Params(JobParams):
             )
         if min(self.actual_size) < row.factor:
             raise ValueError(f"width and height must be at least {row.factor} px for {self.checkpoint}.")
+
+    def _check_steps(self, row: registry.Checkpoint) -> None:
+        if row.max_steps is not None and self.steps > row.max_steps:
+            raise ValueError(f"steps = {self.steps}: at most {row.max_steps} for {self.checkpoint}.")
 
     def _check_prompt(self) -> None:
         parse_prompts(self.prompt)

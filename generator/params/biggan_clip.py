@@ -31,7 +31,7 @@ class BigganClipParams(Optimised, Params):
         "shared", group="optimisation", description="One z and class vector for all layers, or one for each."
     )
     truncation: float = Setting(
-        1.0, group="start", gt=0, le=1, description="Below 1: nearer to the usual, less variety."
+        1.0, group="start", ge=0.01, le=1, description="Below 1: nearer to the usual, less variety."
     )
     max_classes: int = Setting(
         2,
@@ -46,7 +46,11 @@ class BigganClipParams(Optimised, Params):
         description="normalised: the classes chosen share 1; successive: each takes its softmax among those left.",
     )
     class_temperature: float = Setting(
-        1.0, group="optimisation", gt=0, le=100, description="Temperature of that softmax; greater: classes mix more."
+        1.0,
+        group="optimisation",
+        ge=0.01,
+        le=100,
+        description="Temperature of that softmax; greater: classes mix more.",
     )
     latent_weight: float = Setting(
         0.0, group="optimisation", ge=0, le=100, description="Keeps z like the Gaussian it was trained with."

@@ -11,13 +11,15 @@ from generator.params.base import Params, Setting
 from generator.prompts import Prompt, parse_prompts, parse_text
 
 Sampler = Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
-MAX_STEPS = 500  # of a checkpoint trained on 1000 noise levels
 
 
 class LatentDiffusionParams(Params):
     """Latent diffusion (Rombach et al. 2022, arXiv:2112.10752): the embedded one, and Stable Diffusion."""
 
     checkpoint: str = Setting("mini-latent-diffusion", group="main", description="The generator's weights.")
+    steps: int = Setting(
+        24, group="main", ge=1, le=1000, description="Noise levels from noise to picture; Stable Diffusion: up to 500."
+    )
     negative_prompt: str = Setting(
         "", group="guidance", max_length=1000, description="What to keep away from, as one text; empty: nothing."
     )
@@ -74,8 +76,6 @@ class LatentDiffusionParams(Params):
     def _consistent(self) -> LatentDiffusionParams:
         if not self.prompt:
             raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
-        if self.steps < 1:
-            raise ValueError("steps must be at least 1 for latent diffusion.")
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} takes none, so set eta to 0.")
         if self.mask_image and not self.init_image:
@@ -83,8 +83,6 @@ class LatentDiffusionParams(Params):
         embedded = registry.checkpoint(self.checkpoint).embedded
         if embedded and self.sampler == "pndm":
             raise ValueError(f"sampler=pndm is for Stable Diffusion; {self.checkpoint} takes ddim or dpm-solver-2m.")
-        if not embedded and self.steps > MAX_STEPS:
-            raise ValueError(f"steps = {self.steps}: at most {MAX_STEPS} for {self.checkpoint}.")
         return self
 
     @property

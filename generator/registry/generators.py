@@ -119,6 +119,7 @@ STABLE: dict[str, Any] = {
     "kind": "diffusers",
     "factor": 8,
     "max_side": 2048,
+    "max_steps": 500,  # of 1000 noise levels: samplers that pick every n-th need two
     "activation_bytes_per_px": 12_000,
     "weight_bytes": 2450 * MIB,
     "min_weight_bytes": 1640 * MIB,

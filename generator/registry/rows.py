@@ -48,6 +48,7 @@ class Checkpoint:
     max_side: int = 4096  # px
     only_side: int | None = None  # px, where the model draws or sees one size
     scale: int = 1  # of an upscaler: how many times wider and higher it makes a picture
+    max_steps: int | None = None  # of a sampler, where the model has fewer noise levels than its engine takes steps
     defaults: Mapping[str, Any] = field(default_factory=dict)
     unused: tuple[str, ...] = ()  # settings of its engine that it does not read
     architecture: str | None = None  # of a kind that has several, its name in the network's own table

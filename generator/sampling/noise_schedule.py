@@ -14,10 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from generator.params import BadParams
+
 SPACINGS = ("leading", "linspace", "trailing")
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-MIN_ALPHA_SQUARED = 2.0**-24  # squared; a schedule that ends in nothing but noise has 0
+MIN_ALPHA_SQUARED = 2.0**-24  # squared; a schedule that ends in nothing but noise has 0, one that begins without has 1
 MAX_STEPS = 10_000  # of the training
+
+
+class TooManySteps(BadParams):
+    """More steps than the model has noise levels to tell apart; the message says how many it has."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,21 @@ class Schedule:
             )
         self._offset = _whole(config, "steps_offset", 0, 0)
         self._alpha_one = bool(config.get("set_alpha_to_one", "PNDM" not in kind))
-        self.squared = _alphas_cumprod(config).clamp(min=MIN_ALPHA_SQUARED).numpy()
+        self.squared = _alphas_cumprod(config).clamp(MIN_ALPHA_SQUARED, 1 - MIN_ALPHA_SQUARED).numpy()
 
     def path(self, sampler: str, steps: int, left: int) -> Path:
-        """The last `left` of `steps` noise levels. Steps up to 500."""
+        """The last `left` of `steps` noise levels. Raises TooManySteps where there are not so many to choose from."""
         total, every = len(self.squared), steps + (sampler == "dpm-solver-2m")
+        if every > total and steps > 1:
+            raise TooManySteps(
+                f"steps = {steps}: this checkpoint was trained on {total} noise levels; with {sampler} at most "
+                f"{max(1, total - (every - steps))} steps are allowed."
+            )
         spacing = self._spacing or ("leading" if sampler in ("ddim", "pndm") else "linspace")
         if spacing == "trailing":
             times = np.round(np.arange(total, 0, -total / steps)) - 1
         elif spacing == "leading":
-            times = np.arange(every)[::-1] * (total // every) + self._offset
+            times = np.minimum(np.arange(every)[::-1] * (total // every) + self._offset, total - 1)
         else:
             times = np.linspace(0, total - 1, every)[::-1]
             times = times if sampler.startswith("euler") else times.round()

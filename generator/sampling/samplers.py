@@ -12,13 +12,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+MIN_RATIO = 0.1  # of two moves, see dpm_solver_2m
+
 
 def timesteps_between(first: int, steps: int) -> list[int]:
     """`steps` timesteps from `first` down, evenly spaced; the end, no noise at all, is not among them.
 
-    First and last differ from each other by as much as the last from -1, which stands for the end.
+    First and last differ from each other by as much as the last from -1, which stands for the end. Of more steps than
+    there are timesteps, several are made at one.
     """
-    return [round((first + 1) * (steps - i) / steps) - 1 for i in range(steps)]
+    return [max(round((first + 1) * (steps - i) / steps) - 1, 0) for i in range(steps)]
 
 
 def ddim(
@@ -46,17 +49,22 @@ def dpm_solver_2m(
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order from the last two x0.
 
-    before: the x0 and the level of the move before, None on the first move, which is first order, as the last is.
+    before: the x0 and the level of the move before, None on the first move, which is first order, as the last is. So is
+    a move after one much shorter (MIN_RATIO): two x0 that lie so close say nothing of where a longer way leads. Where
+    both levels are one, as at the end of a schedule whose noise has an upper bound, x stays.
     """
     alpha_next, sigma_next = following
     if sigma_next == 0:
         return x0
     h = _half_log_snr(following) - _half_log_snr(level)
+    if h == 0:
+        return x
     slope = x0
     if before is not None:
         last, level_last = before
         ratio = (_half_log_snr(level) - _half_log_snr(level_last)) / h
-        slope = (1 + 1 / (2 * ratio)) * x0 - 1 / (2 * ratio) * last
+        if ratio >= MIN_RATIO:
+            slope = (1 + 1 / (2 * ratio)) * x0 - 1 / (2 * ratio) * last
     return sigma_next / level[1] * x - alpha_next * math.expm1(-h) * slope
 
 
