@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from characters.seen import as_seen
 from db.queue import workers
 from generator import registry
 from generator.checkpoints.inventory import missing, wrong_default
@@ -95,7 +96,7 @@ def _beside(engine: str) -> dict[str, Any]:
         there = st.session_state.get(f"upload_{name}") or form.remembered().get(f"set_{name}")
         if name in offered and there:
             found[name] = "a picture"
-    return found if found["prompt"].strip() or "image_prompts" in found else {**found, "prompt": "x"}
+    return found if as_seen(found["prompt"]).strip() or "image_prompts" in found else {**found, "prompt": "x"}
 
 
 def _engine() -> str:
@@ -134,7 +135,7 @@ def _style_in_words() -> str | None:
         help=_("Words added to the prompt."),
     )
     form.remembered()[key] = words
-    return words.strip() or None
+    return as_seen(words).strip() or None
 
 
 def _main_settings(

@@ -11,6 +11,7 @@ from db.sheets.submissions import Submission
 from generator.params import validate_job
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
+from studio.limits import check_typed
 from studio.submit import check_sources, enqueue, new_job
 
 
@@ -48,6 +49,7 @@ def rank_any(studio: Studio, submitter: Submitter, pictures: Sequence[str], *, p
 def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequence[str]) -> NewJob:
     if len(pictures) < 2:
         raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
+    check_typed(studio, [prompt])
     params = validate_job("rank", {"prompt": prompt, "pictures": tuple(pictures), "clip": tuple(clip)})
     check_sources(studio, params)
     return new_job(studio, "rank", params)

@@ -16,7 +16,7 @@ from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from studio.context import Studio, Submitter
-from studio.limits import check_welcome
+from studio.limits import check_typed, check_welcome
 from studio.uploads import Upload, check_count, keep
 
 MAX_PICTURES = 8
@@ -60,6 +60,7 @@ def candidates_of(studio: Studio, wish: Wish) -> Labelled:
     """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses."""
     if not 1 <= wish.pictures <= MAX_PICTURES:
         raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
+    check_typed(studio, wish.values.values())
     given = {name: some for name, some in wish.uploads.items() if some}
     check_count(given)
     # The keys are made first: the wish is checked once, with all it names, before anything is kept under them.
@@ -85,6 +86,7 @@ def drawings(engine: str, values: Mapping[str, Any], count: int = 1) -> list[Par
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:
     """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued."""
+    check_typed(studio, values.values())
     return enqueue(studio, submitter, new_job(studio, engine, validate_job(engine, dict(values))))
 
 
