@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from characters.seen import as_seen
 from db.queue import workers
 from generator import registry
 from generator.checkpoints.inventory import missing, wrong_default
@@ -115,7 +116,7 @@ def _beside(values: dict[str, Any]) -> dict[str, Any]:
     for name in ("init_image", "image_prompts"):
         if name in values:
             found[name] = "a picture"
-    return found if found["prompt"].strip() or "image_prompts" in found else {**found, "prompt": "x"}
+    return found if as_seen(found["prompt"]).strip() or "image_prompts" in found else {**found, "prompt": "x"}
 
 
 def _engine() -> str:
@@ -162,7 +163,7 @@ def _style_in_words() -> str | None:
         help=_("Words added to the prompt."),
     )
     form_memory.remembered()[key] = words
-    return words.strip() or None
+    return as_seen(words).strip() or None
 
 
 def _main_settings(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from characters.seen import as_seen
 from db.artefacts import sources
 from db.sheets.submissions import NewSheet, Submission
 from generator import registry
 from generator.params import BadParams, Params, drawing_class, validate
 from studio.context import Studio, Submitter
 from studio.errors import BadWish, Term
-from studio.limits import first_choice
+from studio.limits import check_typed, first_choice
 from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
 from studio.submit import new_job, starting, submit_sheet
@@ -27,16 +28,20 @@ ANY = ("any", "none")  # as a style: none in particular
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting, or the engine itself, and the values it takes, as they were typed, without the blanks around them.
+    """A setting, or the engine itself, and the values it takes, without the blanks around them.
+
+    values: without what nobody sees of them as well; typed: as they came.
 
     Raises BadParams for none, an empty or a repeated one.
     """
 
     name: str
     values: tuple[str, ...]
+    typed: tuple[str, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        values = tuple(value.strip() for value in self.values)
+        object.__setattr__(self, "typed", self.values)
+        values = tuple(as_seen(value).strip() for value in self.values)
         object.__setattr__(self, "values", values)
         if not values or "" in values:
             raise BadParams(f"{self.name} needs values to compare, none of them empty.")
@@ -64,6 +69,7 @@ def compare(
             base = {"checkpoint": registry.first_checkpoint(engine, checkpoint), **base}
     if "seed" not in compared and base.get("seed") is None:
         base = {**base, "seed": secrets.randbelow(2**32)}
+    check_typed(studio, [*base.values(), *rows.typed, *(columns.typed if columns else ())])
 
     def read(its_engine: str, values: dict[str, Any]) -> dict[str, Any]:
         return understood(studio, its_engine, values).values
@@ -72,7 +78,7 @@ def compare(
     sources.check(studio.db, studio.store, {source for _, _, params in made for source in params.sources})
     wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
-    drawn = (str(base.get("prompt", "")),)
+    drawn = (made[0][2].prompt,)
     prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), drawn)
     sheet = NewSheet(kind="compare", prompt="; ".join(prompts), wanted=wanted, layout=layout)
     return submit_sheet(studio, submitter, sheet)[0]
@@ -83,15 +89,15 @@ def axis(name: str, typed: str) -> Axis:
     one."""
     # Prompts have commas of their own.
     between, what = (";", Term("semicolons")) if name == PROMPT else (",", Term("commas"))
-    values = tuple(value.strip() for value in typed.split(between))
-    if not typed.strip():
+    values = tuple(typed.split(between))
+    if not as_seen(typed).strip():
         raise BadWish(
             "Write the values of {name} with {what} between them, for example: {example}",
             name=name,
             what=what,
             example=example(name),
         )
-    if "" in values:
+    if not all(as_seen(value).strip() for value in values):
         raise BadWish(
             "The values of {name} have an empty place between two {what}: {typed}",
             name=name,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from characters.seen import as_seen
 from db import queue
 from db.errors import BadValue, UnknownExport, UnknownVisitor
 from db.evening import erasing, moderation, tables
@@ -175,7 +176,8 @@ def export(studio: Studio, submitter: Submitter, title: str, hours: float | None
     titles = {name: spec.title for name, spec in registry.ENGINES.items()}
     since = None if hours is None else time.time() - hours * 3600
     target = studio.settings.exports_dir / time.strftime("evening-%Y%m%d-%H%M%S.zip", time.gmtime())
-    wanted = Wanted(title.strip()[:MAX_TITLE_LENGTH] or "Pictures", titles, tuple(engines_making("result")), since)
+    shown = as_seen(title).strip()[:MAX_TITLE_LENGTH] or "Pictures"
+    wanted = Wanted(shown, titles, tuple(engines_making("result")), since)
     return target, write_evening(studio.db, studio.store, target, wanted)
 
 

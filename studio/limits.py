@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from characters.seen import holds_order_controls
 from db.queue import Limits
 from db.rules import host_rules, visitors
 from generator import registry
@@ -19,6 +21,16 @@ def in_force(studio: Studio, submitter: Submitter) -> Limits:
 def check_welcome(studio: Studio, submitter: Submitter) -> None:
     """Raises Banned."""
     visitors.check(studio.db, submitter.id)
+
+
+def check_typed(studio: Studio, texts: Iterable[object]) -> None:
+    """Raises WordRefused where a text, as it was typed, would show one of the host's words in the order on a screen.
+
+    The queue judges what is kept of a text, and the characters that turn letters round are not.
+    """
+    for text in texts:
+        if isinstance(text, str) and holds_order_controls(text):
+            host_rules.get(studio.db).check_words(text)
 
 
 def is_offered(studio: Studio, engine: str) -> bool:

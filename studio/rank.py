@@ -12,6 +12,7 @@ from generator.params import validate_job
 from generator.wording import common
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
+from studio.limits import check_typed
 from studio.submit import check_sources, enqueue, new_job
 
 
@@ -49,6 +50,7 @@ def rank_any(studio: Studio, submitter: Submitter, pictures: Sequence[str], *, p
 def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequence[str]) -> NewJob:
     if len(pictures) < 2:
         raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
+    check_typed(studio, [prompt])
     # Pictures of one sheet that each drew a choice of their own are ranked by what they have in common.
     params = validate_job(
         "rank", {"prompt": common(prompt) or prompt, "pictures": tuple(pictures), "clip": tuple(clip)}

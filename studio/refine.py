@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from characters.seen import as_seen
 from db import artefacts, queue
 from db.artefacts import Artefact
 from db.errors import DatabaseUnavailable, DbError, UnknownRefinement
@@ -52,7 +53,7 @@ def begin(
             engine=engine,
             engines=", ".join(takes_pictures()),
         )
-    if not prompt.strip():
+    if not as_seen(prompt).strip():
         raise BadWish("There is no prompt yet; write what you want to see.")
     if not 2 <= count <= MAX_PICTURES:
         raise BadWish("{count} candidates; 2 to {most} are allowed.", count=count, most=MAX_PICTURES)

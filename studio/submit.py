@@ -17,7 +17,7 @@ from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
-from studio.limits import check_welcome
+from studio.limits import check_typed, check_welcome
 from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
 from studio.wording import understood
 
@@ -76,6 +76,7 @@ def candidates_of(
     """
     if not 1 <= wish.pictures <= MAX_PICTURES:
         raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
+    check_typed(studio, wish.values.values())
     given = {name: some for name, some in wish.uploads.items() if some}
     check_count(given)
     # The keys are made first: the wish is checked once, with all it names, before anything is kept under them.
@@ -118,6 +119,7 @@ def drawings(
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:
     """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued."""
+    check_typed(studio, values.values())
     return enqueue(studio, submitter, new_job(studio, engine, validate_job(engine, dict(values))))
 
 

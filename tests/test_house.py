@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": {"masking"},
     "telemetry": {"masking"},
     "ratings": set(),
+<<<<<<< HEAD
     "generator": set(),
     "db": {"masking", "ratings"},
     "executor": {"db", "generator", "masking", "settings", "telemetry"},
@@ -33,6 +34,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studio": {"db", "generator", "masking", "ratings", "settings"},
     "pages": {"studio", "db", "generator", "masking", "ratings", "settings"},
     "api": {"studio", "db", "generator", "logs", "masking", "ratings", "settings", "telemetry"},
+=======
+    "characters": set(),
+    "generator": {"characters"},
+    "db": {"characters", "ratings"},
+    "executor": {"db", "generator", "settings", "telemetry"},
+    "job_executor": {"executor", "db", "generator", "logs", "settings", "telemetry"},
+    "studio": {"characters", "db", "generator", "ratings", "settings"},
+    "pages": {"characters", "studio", "db", "generator", "ratings", "settings"},
+    "api": {"studio", "db", "generator", "logs", "ratings", "settings", "telemetry"},
+>>>>>>> disguises
     "webapp": {"pages", "api", "studio", "db", "logs", "ratings", "settings", "telemetry"},
 }
 # Who may import these of other people's packages.

@@ -12,10 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from characters.seen import as_seen
 from db.engine import clock, reading, writing
 from db.errors import BadValue, EngineWithheld, WordRefused
 from db.jobs import check_text
-from db.rules.word_filter import letters_of, refused
+from db.rules.word_filter import refused
+from db.rules.word_tokens import letters_of
 from db.schema import host_settings
 
 MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
@@ -91,7 +93,7 @@ def change(db: sa.Engine, **values: Any) -> Rules:
 
 def words_of(text: str) -> tuple[str, ...]:
     """A typed list, one word or phrase a line or with commas between them, without doubles."""
-    typed = (" ".join(part.split()) for line in text.splitlines() for part in line.split(","))
+    typed = (" ".join(as_seen(part).split()) for line in text.splitlines() for part in line.split(","))
     return tuple(dict.fromkeys(part for part in typed if part))
 
 

@@ -15,6 +15,7 @@ from db.engine import clock, newest, reading, writing
 from db.errors import BadValue, UnknownKey
 from db.jobs import is_id, new_id
 from db.queue.enqueueing import Limits
+from db.rules import host_rules
 from db.rules.visitors import clean_name, put
 from db.schema import api_keys
 
@@ -51,7 +52,7 @@ class Key:
 def make(
     db: sa.Engine, name: str, scope: str = "submit", *, max_queued: int | None = None, max_per_hour: int | None = None
 ) -> tuple[str, Key]:
-    """A new key: the secret, which is nowhere kept, and its row. Raises BadValue."""
+    """A new key: the secret, which is nowhere kept, and its row. Raises BadValue, WordRefused."""
     name = clean_name(name)
     if not name:
         raise BadValue("The key needs a name, so that it can be told from others later.")
@@ -64,6 +65,7 @@ def make(
     with writing(db) as conn:
         key = Key(new_id(newest(conn, api_keys.c.id)), name, scope, max_queued, max_per_hour, clock(conn), None)
         # Its pictures are shown with its name, as a visitor's are.
+        host_rules.read(conn).check_words(name, "key's name")
         put(conn, key.submitter, {"name": name})
         conn.execute(sa.insert(api_keys).values(**vars(key), sha256=_hash(secret)))
     return secret, key

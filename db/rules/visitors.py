@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from characters.seen import JOINERS, as_seen
 from db.engine import clock, reading, writing
 from db.errors import BadValue, Banned
 from db.jobs import check_text
@@ -19,10 +20,10 @@ MAX_NAME_LENGTH = 40
 def clean_name(name: str) -> str:
     """The name as it will be shown: one line of plain text without invisible characters. Raises BadValue."""
     check_text("name", name)
-    composed = unicodedata.normalize("NFC", name)
-    # Controls, bidi marks and zero-width characters (Cc, Cf), private ones and what no font has are left out.
-    seen = "".join(c if not unicodedata.category(c).startswith("C") else " " * c.isspace() for c in composed)
-    cleaned = " ".join(seen.split())
+    composed = as_seen(unicodedata.normalize("NFC", name))
+    # Controls, private characters and what no font has are left out too; what joins emoji is kept.
+    kept = (c if c in JOINERS or not unicodedata.category(c).startswith("C") else " " * c.isspace() for c in composed)
+    cleaned = " ".join("".join(kept).split())
     if len(cleaned) > MAX_NAME_LENGTH:
         raise BadValue(f"The name has {len(cleaned)} characters; at most {MAX_NAME_LENGTH} are permitted.")
     return cleaned
@@ -35,7 +36,9 @@ def set_name(db: sa.Engine, visitor: str, name: str) -> str | None:
     with writing(db) as conn:
         lock(conn, visitor)
         check_welcome(conn, visitor)
-        host_rules.read(conn).check_words(cleaned, "name")
+        rules = host_rules.read(conn)
+        rules.check_words(cleaned, "name")
+        rules.check_words(name, "name")  # as it was typed, it may have been shown in another order
         put(conn, visitor, {"name": cleaned or None})
     return cleaned or None
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from characters.seen import as_seen
 from generator import registry
 from generator.params.job import JobParams
 from generator.params.worded import Worded
@@ -89,6 +90,11 @@ class Params(JobParams):
     @classmethod
     def _clean_prompt(cls, prompt: str) -> str:
         return clean_prompt(prompt)
+
+    @field_validator("style")
+    @classmethod
+    def _clean_style(cls, style: str | None) -> str | None:
+        return style and (as_seen(style).strip() or None)
 
     @model_validator(mode="before")
     @classmethod
@@ -229,7 +235,7 @@ def clean_prompt(prompt: str) -> str:
     bad = sorted(f"U+{ord(c):04X}" for c in refused)
     if bad:
         raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
-    prompt = re.sub(r"\s+", " ", prompt).strip()
+    prompt = re.sub(r"\s+", " ", as_seen(prompt)).strip()
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
     return prompt

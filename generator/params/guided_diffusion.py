@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
+from characters.seen import as_seen
 from generator import registry
 from generator.params.base import NOTHING_YET, Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
@@ -135,6 +136,11 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if init in NOTHING_YET:
             merged.setdefault("style_weight", 0.0)
         return merged
+
+    @field_validator("artist")
+    @classmethod
+    def _clean_artist(cls, artist: str) -> str:
+        return as_seen(artist).strip()
 
     @model_validator(mode="after")
     def _consistent(self) -> GuidedDiffusionParams:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from characters.seen import as_seen
 from generator import registry
 from generator.params.base import Params, Setting
 from generator.prompts import Prompt, parse_prompts, parse_text
@@ -70,7 +71,7 @@ class LatentDiffusionParams(Params):
     @field_validator("negative_prompt")
     @classmethod
     def _clean_negative(cls, text: str) -> str:
-        return " ".join(text.split())
+        return " ".join(as_seen(text).split())
 
     @model_validator(mode="after")
     def _consistent(self) -> LatentDiffusionParams:
