@@ -35,11 +35,25 @@ def infotext(body: TextToImage, job: Job, size: tuple[int, int]) -> str:
         "Engine": job.engine,
         "Style": params.get("style"),
         "Denoising strength": params.get("strength") if params.get("init_image") else None,
+        "Template": _typed(job, "prompt"),
+        "Negative Template": _typed(job, "negative_prompt"),
         "Version": f"studio {VERSION}",
     }
     line = pairs_line({key: _short(value) for key, value in values.items() if value is not None})
-    negative = f"\nNegative prompt: {body.negative_prompt}" if body.negative_prompt else ""
-    return f"{body.prompt or ''}{negative}\n{line}"
+    avoided = _drawn(job, "negative_prompt", body.negative_prompt)
+    negative = f"\nNegative prompt: {avoided}" if avoided else ""
+    return f"{_drawn(job, 'prompt', body.prompt)}{negative}\n{line}"
+
+
+def _drawn(job: Job, name: str, given: str | None) -> str:
+    """A text as it was drawn where that is not as it was given."""
+    said = (job.params.get("wording") or {}).get(name)
+    return str(said["became"]) if said else given or ""
+
+
+def _typed(job: Job, name: str) -> str | None:
+    said = (job.params.get("wording") or {}).get(name)
+    return str(said["typed"]) if said else None
 
 
 def info(
@@ -51,9 +65,9 @@ def info(
     return json.dumps(
         {
             "prompt": prompt,
-            "all_prompts": [prompt] * len(jobs),
+            "all_prompts": [_drawn(job, "prompt", prompt) for job in jobs],
             "negative_prompt": negative,
-            "all_negative_prompts": [negative] * len(jobs),
+            "all_negative_prompts": [_drawn(job, "negative_prompt", negative) for job in jobs],
             "seed": first.params["seed"],
             "all_seeds": [job.params["seed"] for job in jobs],
             "subseed": -1,

@@ -92,6 +92,10 @@ def _parameters_text(engine: str, params: Params, size: tuple[int, int]) -> str:
     for name, value in params.changed().items():
         if name not in ("steps", "optimiser", "width", "height", "style", "upscale"):
             values[name.replace("_", " ").capitalize()] = "+".join(value) if isinstance(value, tuple) else value
+    for name, said in params.wording.items():
+        values["Template" if name == "prompt" else "Negative Template"] = said.typed  # as Dynamic Prompts names them
+    if choices := [choice for said in params.wording.values() for choice in said.choices]:
+        values["Drawn"] = "; ".join(choices)
     return f"{params.prompt}\n{pairs_line(values)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,7 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from generator import registry
 from generator.params.job import JobParams
 from generator.params.worded import Worded
-from generator.prompts import PromptError, parse_pictures, parse_prompts
+from generator.prompts import Prompt, PromptError, parse_pictures, parse_prompts
+from generator.tokens import PromptTooLong, check_length
 
 MAX_PROMPT_CHARACTERS = 1000
 RECORD = "record"  # the group of what is written by the program: no form, no flag
@@ -100,7 +102,17 @@ class Params(JobParams):
         row = registry.checkpoint(self.checkpoint)
         for check in (self._check_names, self._check_style, self._check_unused, self._check_text, self._check_size):
             check(row)
+        self._check_length()
         return self
+
+    def _check_length(self) -> None:
+        for what, prompt in self.texts_read:
+            check_text_length(what, prompt)
+
+    @property
+    def texts_read(self) -> Iterator[tuple[str, Prompt]]:
+        """Every text that CLIP reads, and what it is called."""
+        yield from (("prompt", prompt) for prompt in (parse_prompts(self.prompt) if self.prompt else ()))
 
     def _check_names(self, row: registry.Checkpoint) -> None:
         for name in self.clip:
@@ -213,6 +225,14 @@ def clean_prompt(prompt: str) -> str:
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
     return prompt
+
+
+def check_text_length(what: str, prompt: Prompt) -> None:
+    """Raises ValueError for a text that CLIP would not read to its end, with the words that fall off."""
+    try:
+        check_length(prompt.pieces, what)
+    except PromptTooLong as error:
+        raise ValueError(f"T{str(error)[1:]}.") from None
 
 
 def check_pictures(prompt: str, image_prompts: str) -> None:
