@@ -39,7 +39,8 @@ class Params(JobParams):
 
     prompt: str = Setting(
         group="main",
-        description="What to draw. Several prompts with |, each text:weight:stop; a negative weight avoids.",
+        description="What to draw. Several prompts with |, each text:weight:stop; a negative weight avoids. (word:1.3) "
+        "weighs words, {red|blue} chooses: docs/prompts.md.",
     )
     checkpoint: str = Setting("mini", group="main", description="The generator's weights.")
     clip: tuple[str, ...] = Setting(

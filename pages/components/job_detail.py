@@ -244,7 +244,7 @@ def _worded(job: Job) -> dict[str, str]:
     titles = {"prompt": _("Typed"), "negative_prompt": _("Typed as negative prompt")}
     rows = {title: said[name]["typed"] for name, title in titles.items() if name in said}
     choices = [choice for one in said.values() for choice in one["choices"]]
-    return rows | ({_("Drawn"): "; ".join(choices)} if choices else {})
+    return rows | ({_("Chosen"): "; ".join(choices)} if choices else {})
 
 
 def _plain(value: Any) -> str:
