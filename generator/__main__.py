@@ -33,6 +33,7 @@ from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
 from generator.output.sources import Given, SourceChanged, Sources, check_there, check_unchanged, untold
 from generator.params import BadParams, Params, drawing_class
+from generator.prompts import PromptError, with_files
 from generator.registry import UnknownName
 from generator.tokens import PromptTooLong
 from generator.version import NAME, VERSION
@@ -158,6 +159,11 @@ def _wanted(given: dict[str, Any]) -> tuple[str, Params]:
     changes = {name: given[name] for name in fields if name in given}
     if "size" in given:
         changes["width"], changes["height"] = given["size"]
+    if changes.get("image_prompts"):
+        try:
+            changes["image_prompts"] = with_files(changes["image_prompts"])
+        except PromptError as error:
+            raise BadParams(f"image_prompts {error}") from None
     if not base and "prompt" not in changes:
         raise BadParams('The prompt is missing. Write what you want to see: python -m generator "a red heart"')
     read = understand(engine, {**base, **changes}, sources(given["wildcards_dir"]), repeats=base)

@@ -35,8 +35,9 @@ from generator.output.film import Recorder
 from generator.output.inherited import with_settings
 from generator.output.metadata import read_metadata, read_sources
 from generator.output.sources import Given, Sources, check_there, check_unchanged, read_file
-from generator.params import JobParams, Params, validate, validate_job
+from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.params.vary import COUNT, SKIP_RATE, kept, varied
+from generator.prompts import PromptError, quoted, with_files
 from generator.wording import understand
 from generator.wording.command_line import sources
 
@@ -188,7 +189,10 @@ def watch(prompt: str, engine: str | None = None, *, machine: Machine = HERE, **
 
 def _understood(engine: str, before: dict[str, Any], settings: dict[str, Any], machine: Machine) -> Params:
     """The settings as they were written, over those of a finished picture."""
-    values = before | {name: _named(name, value) for name, value in settings.items()}
+    try:
+        values = before | {name: _named(name, value) for name, value in settings.items()}
+    except PromptError as error:
+        raise BadParams(f"image_prompts {error}") from None
     read = understand(engine, values, sources(machine.wildcards), repeats=before)
     for notice in read.notices:
         warnings.warn(str(notice), UserWarning, stacklevel=4)
@@ -285,7 +289,9 @@ def _named(name: str, value: Any) -> Any:
     if name in ("init_image", "mask_image"):
         return None if value is None else _reference(value)
     if name == "image_prompts" and isinstance(value, list | tuple):
-        return " | ".join(_reference(one) for one in value)
+        return " | ".join(quoted(_reference(one)) for one in value)
+    if name == "image_prompts" and isinstance(value, str):
+        return with_files(value)
     return value
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 CONTEXT = 77  # places of a row, the start and the end token among them
+SHORT = 60  # bytes
 LONG_WORD = 24  # characters; of a longer one it is said from which of them on it is not read
 MAX_KEPT = 50_000  # words whose tokens are kept
 
@@ -64,6 +65,13 @@ def row(fragments: Sequence[str], context_length: int = CONTEXT, what: str = "pr
     if len(tokens) > permitted:
         raise PromptTooLong(_beyond("".join(fragments), permitted), len(tokens), permitted, what)
     return [bpe.encoder["<|startoftext|>"], *tokens, bpe.encoder["<|endoftext|>"]]
+
+
+def check_length(fragments: Sequence[str], what: str) -> None:
+    """Raises PromptTooLong where CLIP would not read all of a text. what: as it is called, "negative prompt"."""
+    # No text has more tokens than bytes, but for a sign or two, so the tokenizer is not read for a short one.
+    if sum(len(fragment.encode("utf-8", "replace")) for fragment in fragments) > SHORT:
+        row(fragments, what=what)
 
 
 def _beyond(text: str, permitted: int) -> str:

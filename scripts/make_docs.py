@@ -64,7 +64,8 @@ def page() -> str:
     parts = [
         "# Parameters",
         "Written by `scripts/make_docs.py` from `generator/params`, `generator/registry` and `settings.py`. "
-        "Defaults are those of the embedded mini models; a table below shows what other checkpoints start from.",
+        "Defaults are those of the embedded mini models; a table below shows what other checkpoints start from. "
+        "How prompts are read: [prompts.md](prompts.md).",
     ]
     for name, spec in registry.ENGINES.items():
         parts += [f"## {spec.title} (`{name}`)", spec.summary, table(name)]

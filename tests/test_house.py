@@ -26,24 +26,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": {"masking"},
     "telemetry": {"masking"},
     "ratings": set(),
-<<<<<<< HEAD
-    "generator": set(),
-    "db": {"masking", "ratings"},
-    "executor": {"db", "generator", "masking", "settings", "telemetry"},
-    "job_executor": {"executor", "db", "generator", "logs", "settings", "telemetry"},
-    "studio": {"db", "generator", "masking", "ratings", "settings"},
-    "pages": {"studio", "db", "generator", "masking", "ratings", "settings"},
-    "api": {"studio", "db", "generator", "logs", "masking", "ratings", "settings", "telemetry"},
-=======
     "characters": set(),
     "generator": {"characters"},
-    "db": {"characters", "ratings"},
-    "executor": {"db", "generator", "settings", "telemetry"},
+    "db": {"characters", "masking", "ratings"},
+    "executor": {"db", "generator", "masking", "settings", "telemetry"},
     "job_executor": {"executor", "db", "generator", "logs", "settings", "telemetry"},
-    "studio": {"characters", "db", "generator", "ratings", "settings"},
-    "pages": {"characters", "studio", "db", "generator", "ratings", "settings"},
-    "api": {"studio", "db", "generator", "logs", "ratings", "settings", "telemetry"},
->>>>>>> disguises
+    "studio": {"characters", "db", "generator", "masking", "ratings", "settings"},
+    "pages": {"characters", "studio", "db", "generator", "masking", "ratings", "settings"},
+    "api": {"characters", "studio", "db", "generator", "logs", "masking", "ratings", "settings", "telemetry"},
     "webapp": {"pages", "api", "studio", "db", "logs", "ratings", "settings", "telemetry"},
 }
 # Who may import these of other people's packages.

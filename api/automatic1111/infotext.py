@@ -22,12 +22,20 @@ _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 
 
 def infotext(body: TextToImage, job: Job, size: tuple[int, int], sources: Sources = NONE) -> str:
-    """The parameters of one picture, its words as they were sent. size: in px, as it is handed over."""
+    """The parameters of one picture, its words as they were sent, or as they were drawn where that is something else.
+
+    size: in px, as it is handed over.
+    """
     params = validate(job.engine, {"prompt": job.prompt, **job.params})
-    words = body.prompt or "", body.negative_prompt or ""
+    words = _drawn(job, "prompt", body.prompt), _drawn(job, "negative_prompt", body.negative_prompt)
     return written.infotext(
         job.engine, params, size, sources=sources, model_hash=sha256_of(job.checkpoint), words=words
     )
+
+
+def _drawn(job: Job, name: str, given: str | None) -> str:
+    said = (job.params.get("wording") or {}).get(name)
+    return str(said["became"]) if said else given or ""
 
 
 def info(
@@ -39,9 +47,9 @@ def info(
     return json.dumps(
         {
             "prompt": prompt,
-            "all_prompts": [prompt] * len(jobs),
+            "all_prompts": [_drawn(job, "prompt", prompt) for job in jobs],
             "negative_prompt": negative,
-            "all_negative_prompts": [negative] * len(jobs),
+            "all_negative_prompts": [_drawn(job, "negative_prompt", negative) for job in jobs],
             "seed": first.params["seed"],
             "all_seeds": [job.params["seed"] for job in jobs],
             "subseed": -1,

@@ -63,6 +63,7 @@ def words_of(params: Params) -> tuple[str, str]:
         return params.prompt, own
     first, *others = parse_prompts(params.prompt)
     plain = (first.weight, first.stop) == (1, float("-inf"))
+    plain = plain and not any(one.fragments for one in (first, *others))
     if not others or not plain or any((one.weight, one.stop) != (-1, float("-inf")) for one in others):
         return params.prompt, ""
     return first.text, ", ".join(one.text for one in others)
@@ -121,6 +122,9 @@ def _pairs(
         if name not in _SAID:
             shown = "+".join(map(str, value)) if isinstance(value, list | tuple) else value
             values[_NAMES.get(name, name.replace("_", " ").capitalize())] = shown
+    for name, said in params.wording.items():
+        values["Template" if name == "prompt" else "Negative Template"] = said.typed  # as Dynamic Prompts names them
+    values["Drawn"] = "; ".join(choice for said in params.wording.values() for choice in said.choices) or None
     return {**values, "Version": f"studio {VERSION}"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -13,7 +14,8 @@ from characters.seen import as_seen
 from generator import registry
 from generator.params.job import JobParams
 from generator.params.worded import Worded
-from generator.prompts import PromptError, parse_pictures, parse_prompts
+from generator.prompts import Prompt, PromptError, parse_pictures, parse_prompts
+from generator.tokens import PromptTooLong, check_length
 
 MAX_PROMPT_CHARACTERS = 1000
 RECORD = "record"  # the group of what is written by the program: no form, no flag
@@ -38,7 +40,8 @@ class Params(JobParams):
 
     prompt: str = Setting(
         group="main",
-        description="What to draw. Several prompts with |, each text:weight:stop; a negative weight avoids.",
+        description="What to draw. Several prompts with |, each text:weight:stop; a negative weight avoids. (word:1.3) "
+        "weighs words, {red|blue} chooses: docs/prompts.md.",
     )
     checkpoint: str = Setting("mini", group="main", description="The generator's weights.")
     clip: tuple[str, ...] = Setting(
@@ -120,7 +123,17 @@ class Params(JobParams):
             self._check_steps,
         ):
             check(row)
+        self._check_length()
         return self
+
+    def _check_length(self) -> None:
+        for what, prompt in self.texts_read:
+            check_text_length(what, prompt)
+
+    @property
+    def texts_read(self) -> Iterator[tuple[str, Prompt]]:
+        """Every text that CLIP reads, and what it is called."""
+        yield from (("prompt", prompt) for prompt in (parse_prompts(self.prompt) if self.prompt else ()))
 
     def _check_names(self, row: registry.Checkpoint) -> None:
         for name in self.clip:
@@ -245,6 +258,14 @@ def _noncharacter(character: str) -> bool:
     """Whether Unicode promises never to assign it (its chapter 23.7). Others that this Python's tables lack may be of a
     newer Unicode, as new emoji are."""
     return 0xFDD0 <= ord(character) <= 0xFDEF or ord(character) & 0xFFFE == 0xFFFE
+
+
+def check_text_length(what: str, prompt: Prompt) -> None:
+    """Raises ValueError for a text that CLIP would not read to its end, with the words that fall off."""
+    try:
+        check_length(prompt.pieces, what)
+    except PromptTooLong as error:
+        raise ValueError(f"T{str(error)[1:]}.") from None
 
 
 def check_pictures(prompt: str, image_prompts: str) -> None:

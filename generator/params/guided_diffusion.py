@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
@@ -11,7 +12,7 @@ from generator import registry
 from generator.params.base import NOTHING_YET, Params, Setting, check_pictures
 from generator.params.cutouts import Cutouts
 from generator.params.scheduled_cuts import ScheduledCuts
-from generator.prompts import PromptError, Stage, append_words, parse_prompts, parse_stages
+from generator.prompts import Prompt, PromptError, Stage, append_words, parse_prompts, parse_stages
 
 
 class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
@@ -189,6 +190,16 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         words = ",".join(part.strip() for part in (style, artist) if part)
         stages = parse_stages(self.prompt)
         return tuple(Stage(s.step, append_words(s.prompts, words)) for s in stages) if words else stages
+
+    @property
+    def texts_read(self) -> Iterator[tuple[str, Prompt]]:
+        """Those of every stage."""
+        if not self.prompt:
+            return
+        added = "prompt" if self.stages == parse_stages(self.prompt) else "prompt with the words of style and artist"
+        for stage in self.stages:
+            what = f"{added} from step {stage.step} on" if stage.step else added
+            yield from ((what, prompt) for prompt in parse_prompts(stage.prompts))
 
     @property
     def skipped(self) -> int:

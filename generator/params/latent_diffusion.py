@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from characters.seen import as_seen
 from generator import registry
-from generator.params.base import Params, Setting
+from generator.params.base import Params, Setting, clean_prompt
 from generator.prompts import Prompt, parse_prompts, parse_text
 
 Sampler = Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
@@ -71,7 +71,7 @@ class LatentDiffusionParams(Params):
     @field_validator("negative_prompt")
     @classmethod
     def _clean_negative(cls, text: str) -> str:
-        return " ".join(as_seen(text).split())
+        return clean_prompt(text)
 
     @model_validator(mode="after")
     def _consistent(self) -> LatentDiffusionParams:
@@ -91,6 +91,13 @@ class LatentDiffusionParams(Params):
         """All texts with their weights; negative_prompt is one of weight -1."""
         negative = (parse_text(self.negative_prompt, -1.0),) if self.negative_prompt else ()
         return parse_prompts(self.prompt) + negative
+
+    @property
+    def texts_read(self) -> Iterator[tuple[str, Prompt]]:
+        """Those of the prompt, and the negative prompt."""
+        yield from super().texts_read
+        if self.negative_prompt:
+            yield "negative prompt", parse_text(self.negative_prompt)
 
     @property
     def fresh_noise(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import field_validator, model_validator
 
 from generator import registry
-from generator.params.base import Setting, clean_prompt
+from generator.params.base import Setting, check_text_length, clean_prompt
 from generator.params.job import JobParams
 from generator.prompts import PromptError, parse_prompts
 
@@ -35,7 +35,8 @@ class RankParams(JobParams):
         for name in self.clip:
             registry.lookup("CLIP model", registry.CLIP_MODELS, name)
         try:
-            parse_prompts(self.prompt)
+            for prompt in parse_prompts(self.prompt):
+                check_text_length("prompt", prompt)
         except PromptError as error:
             raise ValueError(f"The prompt {error}") from None
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 from generator.prompts.parts import Prompt, PromptError, checked, something_to_draw
 from generator.prompts.signs import split_hidden
@@ -31,6 +32,22 @@ def quoted(name: str) -> str:
     if '"' in name:
         raise PromptError(f"cannot hold the name {name!r}: with a | or a number at its end, it may have no quotes.")
     return f'"{name}"'
+
+
+def with_files(pictures: str) -> str:
+    """The same, names that files of this machine have as they are written in quotes, whatever signs are in them."""
+    for whole in (pictures, *(match["name"] for form in (_TAIL, _ONE) if (match := form.fullmatch(pictures)))):
+        if _is_file(whole):
+            return quoted(whole) + pictures[len(whole) :]
+    parts = [part.strip() for part in split_hidden(pictures, braces=False)]
+    return " | ".join(quoted(part) if _is_file(part) else part for part in parts)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _parsed(part: str) -> Prompt:

@@ -217,6 +217,7 @@ def _facts(job: Job, files: dict[str, Artefact]) -> None:
         changed: dict[str, Any] | None = params.changed()
     except (BadParams, registry.UnknownName):
         changed = None
+    made |= _worded(job)
     made[_("Steps")] = _("{done} of {total}", done=job.step, total=job.total_steps)
     made[_("Submitted")] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
     if job.finished_at and job.started_at:
@@ -235,6 +236,15 @@ def _facts(job: Job, files: dict[str, Artefact]) -> None:
         _table({name: _plain(value) for name, value in changed.items()})
     else:
         st.text(_("None: all settings are the defaults."))
+
+
+def _worded(job: Job) -> dict[str, str]:
+    """What was typed where something else is drawn, and what was chosen of it."""
+    said: dict[str, Any] = job.params.get("wording") or {}
+    titles = {"prompt": _("Typed"), "negative_prompt": _("Typed as negative prompt")}
+    rows = {title: said[name]["typed"] for name, title in titles.items() if name in said}
+    choices = [choice for one in said.values() for choice in one["choices"]]
+    return rows | ({_("Chosen"): "; ".join(choices)} if choices else {})
 
 
 def _plain(value: Any) -> str:

@@ -111,6 +111,7 @@ def test_another_checkpoint_brings_its_own_defaults(studio: Studio, open_page: O
         ("a red\x07 heart", "characters that cannot be drawn: U+0007"),
         ("blurry:-1", "no part with a weight above 0"),
         ("a | | b", "empty part next to a |"),
+        ("word " * 75 + "pear", "The prompt has 76 tokens, 75 fit; these words fall off its end: “pear”"),
     ],
 )
 def test_a_bad_prompt_gets_one_sentence_and_no_job(
@@ -120,6 +121,19 @@ def test_a_bad_prompt_gets_one_sentence_and_no_job(
     (error,) = app.error
     assert sentence in error.value.replace("\\", "").replace("\u2060", "")
     assert jobs(studio) == [] and not app.exception
+
+
+@pytest.mark.parametrize("prompt", ["John 3:16", "Re:Zero", "map scale 1:25000", "http://example.com:8080/x", "(a cat"])
+def test_text_stays_text(studio: Studio, open_page: OpenPage, prompt: str) -> None:
+    app = generate(write(open_page(), prompt))
+    assert not app.error and jobs(studio)[0].prompt == prompt
+
+
+def test_what_is_read_otherwise_than_one_might_think_is_said_before_it_is_queued(
+    studio: Studio, open_page: OpenPage
+) -> None:
+    app = write(open_page(), "a __creature__").run()
+    assert any("is read as it is written" in caption.value for caption in app.caption) and jobs(studio) == []
 
 
 def test_an_absurd_size_gets_one_sentence(studio: Studio, open_page: OpenPage) -> None:

@@ -224,3 +224,44 @@ def test_a_picture_of_settings_this_version_does_not_know_is_one_line(
     path.write_bytes(encode_png(Image.new("RGB", (8, 8)), "of-the-future", params))
     assert main(["--from-png", str(path)]) == 2
     assert "Unknown engine 'of-the-future'" in capsys.readouterr().err
+
+
+def test_choices_are_drawn_recorded_and_repeated(tmp_path: Path) -> None:
+    (tmp_path / "animal.txt").write_text("cat\ndog\nfox\nowl\nbat\n")
+    lists = ["--wildcards-dir", str(tmp_path)]
+    few = ["--engine", "small", "--steps", "1", *NATIVE]
+    texts = set()
+    for seed in range(4):
+        out = tmp_path / str(seed)
+        flags = ["{red|blue} __animal__", "--seed", str(seed), *lists, *few, "--output-dir"]
+        assert main([*flags, str(out)]) == 0
+        first = only(out, "*.png")
+        _, params = read_metadata(first.read_bytes())
+        said = params.wording["prompt"]
+        assert said.typed == "{red|blue} __animal__" and said.became == params.prompt and len(said.choices) == 2
+        with Image.open(first) as image:
+            assert 'Template: {red|blue} __animal__, Drawn: "{red|blue}: ' in image.info["parameters"]
+        assert main(["--from-png", str(first), "--device", "cpu", "--output-dir", str(out / "again")]) == 0
+        assert only(out / "again", "*.png").read_bytes() == first.read_bytes(), "without the lists"
+        texts.add(params.prompt)
+    assert len(texts) > 1
+    assert main(["a __anmal__", *lists, *few, "--output-dir", str(tmp_path / "x")]) == 2
+
+
+def test_what_is_repeated_is_not_understood_again(tmp_path: Path) -> None:
+    path = tmp_path / "old.png"
+    params = validate("vqgan-clip", {"prompt": "{red|blue} __animal__", "seed": 1})
+    path.write_bytes(encode_png(Image.new("RGB", (8, 8)), "small", params))
+    few = ["--steps", "1", *NATIVE, "--output-dir"]
+    assert main(["--from-png", str(path), *few, str(tmp_path / "a")]) == 0
+    assert read_metadata(only(tmp_path / "a", "*.png").read_bytes())[1].prompt == "{red|blue} __animal__"
+    assert main(["--from-png", str(path), "a {red|blue} car", *few, str(tmp_path / "b")]) == 0
+    assert read_metadata(only(tmp_path / "b", "*.png").read_bytes())[1].prompt in ("a red car", "a blue car")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["John 3:16", "Re:Zero", "map scale 1:25000", "http://example.com:8080/x", "a cat (1"]
+)
+def test_text_is_drawn_as_text(tmp_path: Path, prompt: str) -> None:
+    assert main([prompt, "--engine", "small", "--steps", "1", *NATIVE, "--output-dir", str(tmp_path)]) == 0
+    assert read_metadata(only(tmp_path, "*.png").read_bytes())[1].prompt == prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from generator.prompts import (
     quoted,
     split,
     weighed,
+    with_files,
 )
 
 TEXTS = [
@@ -215,3 +217,13 @@ def test_most_names_need_no_quotes(name: str) -> None:
     assert quoted(name) == name
     assert parse_pictures(f"{name}:2") == (Prompt(name, 2.0),)
     assert parse_pictures(f"{name}:-1", negative_only=True) == (Prompt(name, -1.0),)
+
+
+def test_a_file_of_this_machine_needs_no_quotes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a|b.png", "x:3", "c.png"):
+        (tmp_path / name).touch()
+    assert parse_pictures(with_files("a|b.png")) == (Prompt("a|b.png"),)
+    assert parse_pictures(with_files("a|b.png:2:0.5")) == (Prompt("a|b.png", 2.0, 0.5),)
+    assert parse_pictures(with_files("x:3 | c.png:2")) == (Prompt("x:3"), Prompt("c.png", 2.0))
+    assert with_files("none.png:2 | c.png") == "none.png:2 | c.png"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from db import artefacts, queue
-from db.errors import Banned, EngineWithheld, NotYours, TooManyQueued, UnknownJob
+from db.errors import Banned, EngineWithheld, NotYours, TooManyQueued, UnknownJob, WordRefused
 from db.jobs import State
 from db.queue import Limits
 from db.rules import host_rules
+from db.sheets import submissions
 from generator.params import BadParams
 from studio import host, models
+from studio.compare import Axis, compare
 from studio.context import Submitter
 from studio.errors import SENTENCES, BadWish, DownloadsOff
 from studio.limits import first_choice, in_force, offered_engines
 from studio.names import name_of, set_name
-from studio.submit import Wish, cancel, submit
+from studio.submit import Wish, cancel, run_again, submit
 from studio.uploads import MAX_IMAGE_PROMPTS, MAX_SIDE, Upload
 from tests.pages.visits import ME, SOMEBODY, Studio, picture_bytes
 
@@ -149,3 +153,36 @@ def test_a_refusal_is_a_whole_sentence_and_its_parts() -> None:
     refused = BadWish("{count} candidates; 2 to {most} are allowed.", count=9, most=8)
     assert str(refused) == "9 candidates; 2 to 8 are allowed." and refused.values == {"count": 9, "most": 8}
     assert isinstance(refused, BadParams) and str(BadWish("No {braces}.")) == "No {braces}."
+
+
+def test_pictures_of_one_wish_each_draw_their_choices_and_repeat_what_they_drew(visits: Studio, tmp_path: Path) -> None:
+    (tmp_path / "animal.txt").write_text("cat\ndog\nfox\nowl\nbat\nant\n")
+    studio = visits.opened(wildcards_dir=tmp_path)
+    typed = "a {red|green|blue} __animal__"
+    jobs = submit(studio, ANNA, Wish("vqgan-clip", {"prompt": typed, "seed": 5}, pictures=4))
+    assert len({job.prompt for job in jobs}) > 1
+    for job in jobs:
+        said = job.params["wording"]["prompt"]
+        assert said["typed"] == typed and said["became"] == job.prompt == job.params["prompt"]
+        (alone,) = submit(studio, BEN, Wish("vqgan-clip", {"prompt": typed, "seed": job.params["seed"]}))
+        assert alone.prompt == job.prompt, "the same seed draws the same"
+        (again,) = submit(studio, BEN, Wish("vqgan-clip", {**job.params, "seed": None}))
+        assert again.prompt == run_again(studio, BEN, job).prompt == job.prompt
+    sheet = compare(studio, BEN, "vqgan-clip", {"prompt": typed, "seed": 5}, Axis("cutn", ("2", "4")), None)
+    members = submissions.jobs_of(visits.db, sheet.id)
+    assert {member.job.prompt for member in members} == {jobs[0].prompt}
+
+
+def test_what_was_typed_is_held_to_the_hosts_words_as_well(visits: Studio) -> None:
+    studio = visits.opened()
+    host.set_words(studio, HOST, "gnome")
+    for seed in range(4):
+        with pytest.raises(WordRefused):
+            submit(studio, ANNA, Wish("vqgan-clip", {"prompt": "a {cat|dog|gnome}", "seed": seed}))
+
+
+def test_a_prompt_too_long_is_refused_before_it_is_queued(visits: Studio) -> None:
+    wish = Wish("latent-diffusion", {"prompt": "a cat", "negative_prompt": "word " * 75 + "pear", "seed": 1})
+    with pytest.raises(BadParams, match=r"The negative prompt has 76 tokens, 75 fit.*“pear”"):
+        submit(visits.opened(), ANNA, wish)
+    assert not queue.list_jobs(visits.db)
