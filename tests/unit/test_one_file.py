@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +106,18 @@ def test_diffusers_itself_reads_the_same_numbers_out_of_the_file(made: Path, ver
         text = theirs.convert_ldm_clip_checkpoint(held, prefix)
         state = ours.texts.networks[0].state_dict()
         assert all(torch.equal(value, text[f"text_model.{key}"]) for key, value in state.items())
+    if version != "1":
+        prefix = "conditioner.embedders.1.model." if version == "XL" else "cond_stage_model.model."
+        network = ours.texts.networks[-1]
+        model = SimpleNamespace(config=SimpleNamespace(hidden_size=64))
+        # Their size of a query is that of the projection, which is as wide as the network in published models.
+        square = held | {f"{prefix}text_projection": torch.zeros(64, 64)}
+        text = {
+            k.removeprefix("text_model."): v
+            for k, v in theirs.convert_open_clip_checkpoint(model, square, prefix).items()
+        }
+        state = {key: value for key, value in network.state_dict().items() if not key.startswith("text_projection")}
+        assert all(torch.equal(value, text[key]) for key, value in state.items())
 
 
 REAL_TEXT_H = REAL_TEXT_2 | {
