@@ -46,6 +46,7 @@ _UNETS: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 24 + 6 * 8,
     },
 }
+Held = dict[str, torch.Tensor]
 _SMALL = TEXT | {"num_attention_heads": 1, "hidden_act": "quick_gelu"}
 _WIDE = _SMALL | {"hidden_size": 64, "intermediate_size": 128, "hidden_act": "gelu"}
 # The encoders of each version: their configuration, and whether they end in a projection.
@@ -85,26 +86,30 @@ def save_folder(folder: Path, version: str, *, prediction: str = "epsilon") -> P
 
 def original_tensors(folder: Path, version: str) -> dict[str, torch.Tensor]:
     """The same numbers under the names of the one-file format, with what lies beside them in published files."""
-    per_level = _UNETS[version]["layers_per_block"] + 1
     unet = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    texts = [load_file(path / "model.safetensors") for path in sorted(folder.glob("text_encoder*"))]
+    found = original_names(unet, vae, texts, version, per_level=_UNETS[version]["layers_per_block"] + 1)
+    if version == "XL":
+        return found | {"denoiser.sigmas": torch.rand(1000)}
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    return found | {"betas": betas, "alphas_cumprod": (1 - betas).cumprod(0)}
+
+
+def original_names(unet: Held, vae: Held, texts: list[Held], version: str, *, per_level: int) -> Held:
+    """The networks of a folder under the names of the one-file format. per_level: blocks of the UNet on its way down,
+    with the downsampler."""
     found = {UNET + _unet_name(name, per_level): value for name, value in unet.items()}
     for name, value in vae.items():
         convolution = "mid_block.attentions.0.to_" in name and name.endswith("weight")
         found[VAE + _vae_name(name)] = value[:, :, None, None].contiguous() if convolution else value
-    first = load_file(folder / "text_encoder" / "model.safetensors")
     if version == "2":
-        found |= _open_clip("cond_stage_model.model.", first, extra_layer=True)
+        found |= _open_clip("cond_stage_model.model.", texts[0], extra_layer=True)
     else:
         prefix = "cond_stage_model" if version == "1" else "conditioner.embedders.0"
-        found |= {f"{prefix}.transformer.{name}": value for name, value in first.items()}
+        found |= {f"{prefix}.transformer.{name}": value for name, value in texts[0].items()}
     if version == "XL":
-        second = load_file(folder / "text_encoder_2" / "model.safetensors")
-        found |= _open_clip("conditioner.embedders.1.model.", second, extra_layer=False)
-        found["denoiser.sigmas"] = torch.rand(1000)
-    else:
-        found["betas"] = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
-        found["alphas_cumprod"] = (1 - found["betas"]).cumprod(0)
+        found |= _open_clip("conditioner.embedders.1.model.", texts[1], extra_layer=False)
     return _place_upsamplers(found)
 
 

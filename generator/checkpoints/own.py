@@ -61,6 +61,8 @@ def _below(root: Path) -> dict[str, str | None]:
         waiting = sorted((root / kind).glob("*"))
         while waiting:
             at = waiting.pop(0)
+            if at.name.startswith("."):
+                continue
             name = at.relative_to(root).as_posix()
             problem = _problem(kind, name, at)
             if problem != "":
@@ -87,7 +89,7 @@ def _single_file(at: Path) -> str | None:
         return None
     if at.is_dir() and len(single_file.files_below(at)) > 1:
         return ""  # a folder of models, as other programs have
-    if not at.is_dir() and at not in single_file.files_below(at.parent):
+    if not at.is_dir() and not single_file.can_be_model(at):
         return ""
     try:
         file = single_file.find(at.parent, at.name)
@@ -107,8 +109,8 @@ def _weights(layout: Layout, at: Path) -> str | None:
         return None
     try:
         config, weights = choose(layout, files_in(at))
-    except FolderUnclear:
-        return None  # said when it is used
+    except FolderUnclear as error:
+        return f"It cannot be used: {error}."
     return None if weights is not None and (config is not None or not layout.configs) else ""
 
 

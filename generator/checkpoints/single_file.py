@@ -54,7 +54,12 @@ def find(directory: Path, name: str) -> SingleFile | None:
 
 def files_below(folder: Path) -> list[Path]:
     """The files directly in the folder that can be a model in one file."""
-    return sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file() and not _is_vae(path))
+    return sorted(path for path in folder.glob("*") if can_be_model(path))
+
+
+def can_be_model(path: Path) -> bool:
+    """Whether a file's name is that of a model in one file, and not of the VAE of one."""
+    return path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file() and not _is_vae(path)
 
 
 def _in_folder(folder: Path) -> SingleFile | None:
@@ -159,7 +164,7 @@ def _stamps(file: SingleFile) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _problem(file: SingleFile, stamps: tuple[tuple[int, int], ...]) -> str | None:
     try:
         describe(file)

@@ -134,9 +134,14 @@ def in_zip(data: mmap.mmap, torchscript: bool) -> tuple[dict[str, StoredTensor],
     """The tensors of a zip archive, and its parts, among which their numbers are. Raises BadStateDict, BadPickle."""
     found = archive(data)
     if "constants.pkl" in found and not torchscript:
-        raise BadStateDict("it is a TorchScript program where weights are expected")
+        raise BadStateDict(
+            "it is a TorchScript program where weights are expected, and is not run; save those where the model is: "
+            "torch.save(model.state_dict(), 'model.ckpt')"
+        )
     if "data.pkl" not in found:
-        raise BadStateDict("it is a zip archive, but not one of torch.save")
+        raise BadStateDict(
+            "it is a zip archive, but not one of torch.save; if weights are in it, unpack it: unzip FILE"
+        )
     order = _bytes(data, "byteorder", found["byteorder"]) if "byteorder" in found else b"little"
     if order.decode("latin-1") != sys.byteorder:
         raise BadStateDict("its numbers are in the byte order of another kind of processor")

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,19 +15,24 @@ from safetensors.torch import load_file, save_file
 
 from generator.checkpoints import store
 from generator.checkpoints.__main__ import main
+from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
 from generator.checkpoints.download import FolderProblem
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.inventory import misplaced
 from generator.checkpoints.memory import estimate_memory
+from generator.checkpoints.original import recognise
 from generator.checkpoints.own import own_folders
+from generator.checkpoints.single_file import vae_names
+from generator.checkpoints.stable_diffusion import build
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.models.clip import ClipModel, openai_clip
 from generator.models.torchvision_operators import declare
 from generator.params import LatentDiffusionParams, validate_job
 from generator.registry import hub
-from tests.original_files import UNET, VAE, original_tensors, save_folder, with_averages
+from tests.original_files import UNET, VAE, original_names, original_tensors, save_folder, with_averages
 from tests.real_formats import BadServer, bad_server, load_named, save_lightning
+from tests.tiny_diffusers import REAL_TEXT, REAL_TEXT_2, REAL_UNET, REAL_UNET_XL, REAL_VAE, SCHEDULER
 
 VERSIONS = ("1", "2", "XL")
 
@@ -100,6 +106,68 @@ def test_diffusers_itself_reads_the_same_numbers_out_of_the_file(made: Path, ver
         text = theirs.convert_ldm_clip_checkpoint(held, prefix)
         state = ours.texts.networks[0].state_dict()
         assert all(torch.equal(value, text[f"text_model.{key}"]) for key, value in state.items())
+    if version != "1":
+        prefix = "conditioner.embedders.1.model." if version == "XL" else "cond_stage_model.model."
+        network = ours.texts.networks[-1]
+        model = SimpleNamespace(config=SimpleNamespace(hidden_size=64))
+        # Their size of a query is that of the projection, which is as wide as the network in published models.
+        square = held | {f"{prefix}text_projection": torch.zeros(64, 64)}
+        text = {
+            k.removeprefix("text_model."): v
+            for k, v in theirs.convert_open_clip_checkpoint(model, square, prefix).items()
+        }
+        state = {key: value for key, value in network.state_dict().items() if not key.startswith("text_projection")}
+        assert all(torch.equal(value, text[key]) for key, value in state.items())
+
+
+REAL_TEXT_H = REAL_TEXT_2 | {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "projection_dim": 1024,
+}
+REAL_UNET_2 = REAL_UNET | {
+    "attention_head_dim": [5, 10, 20, 20],
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "texts", "unet"),
+    [
+        ("1", (REAL_TEXT,), REAL_UNET),
+        ("2", (REAL_TEXT_H,), REAL_UNET_2),
+        ("XL", (REAL_TEXT, REAL_TEXT_2), REAL_UNET_XL),
+    ],
+)
+def test_the_published_models_are_told_by_their_shapes_with_the_configurations_they_were_published_with(
+    version: str, texts: tuple[dict[str, Any], ...], unet: dict[str, Any]
+) -> None:
+    pads = ("<|endoftext|>" if version != "2" else "!", "!")
+    folder = DiffusersFolder(
+        tuple(Network(text, (), pad) for text, pad in zip(texts, pads, strict=False)),
+        Network(unet, ()),
+        Network(REAL_VAE, ()),
+        SCHEDULER,
+        zeros_for_nothing=version == "XL",
+    )
+    wanted = build(folder)
+    held = [network.state_dict() for network in wanted.texts.networks]
+    whole = original_names(wanted.unet.state_dict(), wanted.vae.state_dict(), held, version, per_level=3)
+    shapes = {name: tuple(value.shape) for name, value in whole.items()}
+    found = recognise(shapes, vae_names(shapes))
+    assert found.version == version
+    heads = unet["attention_head_dim"]
+    assert found.networks.unet.config["attention_head_dim"] == (heads if isinstance(heads, list) else [heads] * 4)
+    for ours, theirs in zip(found.networks.texts, folder.texts, strict=True):
+        assert ours.pad == theirs.pad
+        assert all(ours.config[key] == theirs.config[key] for key in ours.config if key != "projection_dim")
+    for mine, theirs in zip(build(found.networks).parts, wanted.parts, strict=True):
+        state = {name: value.shape for name, value in mine.state_dict().items()}
+        assert state == {name: value.shape for name, value in theirs.state_dict().items()}
+    assert found.networks.vae.config["scaling_factor"] == (0.13025 if version == "XL" else 0.18215)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])

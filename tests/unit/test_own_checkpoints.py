@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from generator.checkpoints import store
 from generator.checkpoints.__main__ import main
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.inventory import misplaced
 from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders
 from generator.checkpoints.resolve import resolve
@@ -123,6 +124,7 @@ def test_what_is_wrong_with_a_folder_is_one_sentence(tmp_path: Path, capsys: pyt
     (tmp_path / "vqgan-f8" / "mine" / "last.ckpt").rename(tmp_path / "vqgan-f8" / "mine" / "a.ckpt")
     with pytest.raises(CheckpointDamaged, match=r"a.ckpt, b.ckpt\); leave one, or call .* model.ckpt"):
         load_named("vqgan-f8/mine", tmp_path)
+    assert own_folders(tmp_path) == [] and "a.ckpt, b.ckpt" in misplaced(tmp_path)["vqgan-f8/mine"]
     target = ["--checkpoints-dir", str(tmp_path)]
     assert main(["remove", "vqgan-f8/mine", *target]) == 1
     assert main(["download", "vqgan-f8/mine", *target]) == 1

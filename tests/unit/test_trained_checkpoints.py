@@ -84,7 +84,8 @@ def test_weights_with_their_yaml_beside_them_need_no_folder(tmp_path: Path, stat
     assert own_folders(tmp_path) == []
     assert "its configuration birds.yaml is not beside it" in misplaced(tmp_path)["vqgan-f16/birds.ckpt"]
     save_yaml(tmp_path / "vqgan-f16" / "birds.yaml", PARAMS)
-    assert own_folders(tmp_path) == ["vqgan-f16/birds.ckpt"]
+    (tmp_path / "vqgan-f16" / "._birds.ckpt").write_bytes(b"of a Macintosh")
+    assert own_folders(tmp_path) == ["vqgan-f16/birds.ckpt"] and not misplaced(tmp_path)
     assert same(tmp_path, "vqgan-f16/birds.ckpt", state)
 
 
