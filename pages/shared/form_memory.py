@@ -88,7 +88,8 @@ def _read(text: str) -> dict[str, dict[str, Any]]:
     """What a browser says it has been told; nothing where it is anything else."""
     try:
         there = json.loads(text)
-    except ValueError:
+        json.dumps(there, ensure_ascii=False, allow_nan=False).encode()  # nothing that no widget can be sent with
+    except (ValueError, RecursionError):
         return {}
     return there if isinstance(there, dict) and all(isinstance(one, dict) for one in there.values()) else {}
 

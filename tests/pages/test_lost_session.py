@@ -125,6 +125,7 @@ def test_what_a_browser_says_it_remembers_is_taken_for_no_more_than_that(studio:
     for remembered in (
         "no JSON",
         "[1]",
+        '{"form": {"set_prompt": "\\ud83d", "set_pictures": NaN}}',
         json.dumps({"form": 3}),
         json.dumps({"form": {"pictures_given": [3, {"setting": "x", "text": "y"}, {"text": 1}], "set_checkpoint": 5}}),
         json.dumps({"form": {"set_pictures": "many", "set_vqgan-clip_mini_steps": [1], "set_style": 7}}),
