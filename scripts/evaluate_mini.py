@@ -213,7 +213,7 @@ def write(pictures: dataset.Pictures, prompts: list[Prompt], kept: Path, output:
 
 Written by `python scripts/evaluate_mini.py` on {platform.processor() or platform.machine()}, two threads, torch \
 {torch.__version__}. Data, licences, recipes and training times: the model cards in
-[generator/weights](../generator/weights).
+[generator/weights](../generator/weights). What they read, emoji, languages and names of styles: [words.md](words.md).
 
 ## Which prompt does a picture show?
 

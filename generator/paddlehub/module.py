@@ -23,7 +23,7 @@ from generator.paddlehub.modules import MODULES
 from generator.paddlehub.planning import Group, Plan, plan
 from generator.paddlehub.results import Files, Made, documents
 from generator.params import Params
-from generator.wording import understand
+from generator.wording import Notice, understand
 from generator.wording.command_line import sources
 
 _HELP = """Draw pictures of a prompt.
@@ -97,16 +97,19 @@ class Module:
         real_latent = self.spec.engine == "latent-diffusion" and not registry.checkpoint(wanted.checkpoint).embedded
         every = wanted.arguments.named["display_rate"] if real_latent else 1
         values = {**group.values, "save_every": every}
-        made = [self._understood(values)]
+        said: set[Notice] = set()
+        made = [self._understood(values, said)]
         for n in range(1, group.count):
-            made.append(self._understood({**values, "seed": (made[0].seed + n) % 2**32}))
+            made.append(self._understood({**values, "seed": (made[0].seed + n) % 2**32}, said))
         return made
 
-    def _understood(self, values: dict[str, Any]) -> Params:
-        """The parameters of one picture from what was typed."""
+    def _understood(self, values: dict[str, Any], said: set[Notice]) -> Params:
+        """The parameters of one picture from what was typed; what was said of others of its group is not said again."""
         read = understand(self.spec.engine, values, sources())
         for notice in read.notices:
-            self._say(f"{self.spec.name}: {notice}")
+            if notice not in said:
+                self._say(f"{self.spec.name}: {notice}")
+        said.update(read.notices)
         return params.validate(self.spec.engine, read.values)
 
     def _together(self, wanted: Plan, pictures: list[Params], number: int, files: Files) -> list[Made]:

@@ -1,8 +1,8 @@
 """Write the word lists of generator.wording: `python -m generator.training.wording --wordnet /usr/share/wordnet`.
 
-emoji.txt (emojibase's labels, MIT), languages/es-emoji.txt and eu-emoji.txt (CLDR's annotations, Unicode's licence) and,
-where WordNet's data files are at hand (Debian wordnet-base), known_words.txt. Beside them lie the lists that are written
-by hand: function_words.txt, languages/es.txt and languages/eu.txt. Takes some twenty minutes of one core.
+emoji.txt (emojibase's labels, MIT), languages/es-emoji.txt and eu-emoji.txt (CLDR's annotations, Unicode's licence)
+and, where WordNet's data files are at hand (Debian wordnet-base), known_words.txt. Beside them lie those that are
+written by hand: function_words.txt, languages/es.txt and languages/eu.txt. Takes some twenty minutes of one core.
 """
 
 from __future__ import annotations
