@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
 from generator import params, registry
-from generator.checkpoints.command_line import checkpoints_dir_option, listing
+from generator.checkpoints.command_line import checkpoints_dir_option, listing, path_of
 from generator.checkpoints.download import FolderProblem
 from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.fingerprint import own_weights
@@ -111,8 +111,8 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
         "--size", type=_size, metavar="WxH|N", help="width x height in px, floored to the model's factor [default 64]"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
-    parser.add_argument("--output-dir", type=Path, default=Path("out"), help="folder of the files [default out]")
-    parser.add_argument("--from-png", type=Path, metavar="FILE", help="repeat a picture; other flags change it")
+    parser.add_argument("--output-dir", type=path_of, default=Path("out"), help="folder of the files [default out]")
+    parser.add_argument("--from-png", type=path_of, metavar="FILE", help="repeat a picture; other flags change it")
     parser.add_argument("--mp4", action="store_true", default=False, help="also write an MP4")
     parser.add_argument("--webp", action="store_true", default=False, help="also write an animated WebP")
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")

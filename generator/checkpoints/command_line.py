@@ -11,6 +11,7 @@ from generator.checkpoints.own import own_folders
 from generator.registry import OWN, own_kind
 
 DEFAULT_DIR = "data/checkpoints"
+MAX_NAME_BYTES, MAX_PATH_LENGTH = 255, 4000
 
 
 def checkpoints_dir() -> Path:
@@ -22,8 +23,20 @@ def checkpoints_dir_option(parser: argparse.ArgumentParser) -> None:
     """Adds --checkpoints-dir, whose default is T2I_CHECKPOINTS_DIR or data/checkpoints."""
     default = checkpoints_dir()
     parser.add_argument(
-        "--checkpoints-dir", type=Path, default=default, help=f"folder of the downloaded weights [{default}]"
+        "--checkpoints-dir", type=path_of, default=default, help=f"folder of the downloaded weights [{default}]"
     )
+
+
+def path_of(text: str) -> Path:
+    """A file or folder as it is typed behind a flag. Raises ArgumentTypeError for what can be the name of none."""
+    try:
+        # A name has 255 bytes at most on the disks there are, and is asked for as bytes.
+        fits = all(len(os.fsencode(part)) <= MAX_NAME_BYTES for part in Path(text).parts)
+    except UnicodeEncodeError:
+        fits = False
+    if not fits or "\x00" in text or len(text) > MAX_PATH_LENGTH:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} can be the name of no file or folder.")
+    return Path(text)
 
 
 def listing(directory: Path) -> str:

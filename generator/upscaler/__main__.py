@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from generator.checkpoints.command_line import checkpoints_dir_option
+from generator.checkpoints.command_line import checkpoints_dir_option, path_of
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.device import DeviceUnavailable, pick_device
 from generator.images import decode, encode
@@ -43,8 +42,8 @@ def _tile(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Upscales a picture four times.")
-    made.add_argument("picture", type=Path, metavar="IN", help=f"a picture: {NAMES}")
-    made.add_argument("result", type=Path, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
+    made.add_argument("picture", type=path_of, metavar="IN", help=f"a picture: {NAMES}")
+    made.add_argument("result", type=path_of, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
     made.add_argument(
         "--model",
         default=next(iter(ALIASES)),
