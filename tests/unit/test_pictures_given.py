@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_every_format_of_the_table_is_taken(name: str) -> None:
 
 
 def test_one_list_names_the_formats_wherever_they_are_named() -> None:
-    assert formats.NAMES == "PNG, JPEG, WebP, GIF, AVIF, BMP, TIFF or HEIC"
+    assert formats.NAMES == "PNG, JPEG, HEIC, WebP, GIF, AVIF, TIFF or BMP"
     with pytest.raises(BadImage, match=f"not a picture in {formats.NAMES} format"):
         decode_image(b"%PDF-1.4")
     assert {"png", "jpg", "jpeg", "tif", "tiff", "heic", "heif", "avif", "bmp"} <= {*EXTENSIONS}
@@ -300,3 +301,9 @@ def test_a_picture_in_memory_is_read_as_its_file_is(tmp_path: Any) -> None:
         as_decoded(Image.new("I", (4, 4), 200))
     assert as_decoded(Image.new("I;16", (1, 1), 200)).getpixel((0, 0)) == (1, 1, 1)
     assert decode.MAX_PIXELS == 40_000_000
+
+
+def test_documents_name_the_formats_of_the_table() -> None:
+    root = Path(__file__).resolve().parents[2]
+    for page in ("README.md", "docs/pictures.md"):
+        assert formats.NAMES in " ".join((root / page).read_text().replace("**", "").split()), page
