@@ -200,9 +200,8 @@ def _checked(answer: Any) -> httpx.Response:
 def _encoded(picture: Any) -> str | None:
     """A picture's file in base64; None for what names one that the studio has: an id, or the key of an upload."""
     if isinstance(picture, Image.Image):
-        # TIFF holds what PNG does not, CMYK or floats; how a photo was held goes along, as it would in its file.
-        out, form = io.BytesIO(), "TIFF" if picture.mode in ("CMYK", "LAB", "YCbCr", "F") else "PNG"
-        picture.save(out, form, exif=picture.getexif())
+        out, odd = io.BytesIO(), picture.mode in ("CMYK", "LAB", "YCbCr", "F")  # which PNG does not hold
+        picture.save(out, "TIFF" if odd else "PNG", exif=picture.getexif())
         picture = out.getvalue()
     elif isinstance(picture, Path) or (isinstance(picture, str) and Path(picture).suffix and "uploads/" not in picture):
         picture = Path(picture).read_bytes()

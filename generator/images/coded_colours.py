@@ -6,14 +6,12 @@ PNG has them in its cICP chunk and, older, as gAMA; AVIF and HEIC in a colr box 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
 
+from generator.images.boxes import MAX_PARTS, boxes
 from generator.images.formats import AVIF, HEIC, PNG, Format
-
-MAX_PARTS = 4096  # chunks or boxes that are looked at
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ def coded_colours(image: Image.Image, data: bytes, found: Format) -> CodedColour
             return _of_png(image, data)
         if found in (AVIF, HEIC):
             return _of_boxes(data)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, KeyError, StopIteration, ValueError):
         pass  # the pixels may be sound all the same
     return None
 
@@ -58,33 +56,17 @@ def _of_png(image: Image.Image, data: bytes) -> CodedColours | None:
 
 def _of_boxes(data: bytes) -> CodedColours | None:
     """The nclx of the primary item: pitm names it, ipma says which of ipco's boxes are its own."""
-    meta = next(body for kind, body in _boxes(data) if kind == b"meta")
-    parts = {kind: body for kind, body in _boxes(meta[4:])}
-    properties = {kind: body for kind, body in _boxes(parts[b"iprp"])}
+    meta = next(body for kind, body in boxes(data) if kind == b"meta")
+    parts = {kind: body for kind, body in boxes(meta[4:])}
+    properties = {kind: body for kind, body in boxes(parts[b"iprp"])}
     wide = parts[b"pitm"][0] > 0
     primary = int.from_bytes(parts[b"pitm"][4 : 8 if wide else 6], "big")
-    listed = list(_boxes(properties[b"ipco"]))
+    listed = list(boxes(properties[b"ipco"]))
     for index in _associated(properties[b"ipma"], primary):
         kind, body = listed[index - 1]
         if kind == b"colr" and body[:4] == b"nclx":
             return CodedColours(*struct.unpack_from(">HH", body, 4))
     return None
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    for _ in range(MAX_PARTS):
-        if at + 8 > len(data):
-            return
-        size, kind = struct.unpack_from(">I4s", data, at)
-        head = 8
-        if size == 1:
-            (size,), head = struct.unpack_from(">Q", data, at + 8), 16
-        size = len(data) - at if size == 0 else size
-        if size < head:
-            return
-        yield kind, data[at + head : at + size]
-        at += size
 
 
 def _associated(ipma: bytes, item: int) -> list[int]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from generator.images.av1 import coded_pixels
 from generator.images.coded_colours import coded_colours
 from generator.images.colours import in_srgb, on_white
 from generator.images.depth import UnclearDepth
-from generator.images.formats import HEIC, NAMES, PNG, TIFF, Format, missing_for, recognised
+from generator.images.formats import AVIF, HEIC, NAMES, PNG, TIFF, Format, missing_for, recognised
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -90,6 +91,8 @@ def _opened(data: bytes, max_bytes: int, max_pixels: int) -> tuple[Image.Image, 
         sides = [int(tags.get(tag, 1)) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
         if sides[0] * sides[1] > max_pixels:
             raise BadImage(f"The picture is kept in tiles of {sides[0]} x {sides[1]} px; too large to be opened.")
+    if found is AVIF and (coded := coded_pixels(data)) > max_pixels:
+        raise BadImage(f"{coded / 1e6:.0f} million px are coded in the picture; {max_pixels / 1e6:.0f} are allowed.")
     return image, found
 
 

@@ -26,15 +26,16 @@ HEIC = Format("HEIC", "HEIF", ("heic", "heif", "hif"))
 FORMATS = (
     PNG,
     Format("JPEG", "JPEG", ("jpg", "jpeg", "jfif"), (b"\xff\xd8\xff",)),
+    HEIC,
     WEBP,
     Format("GIF", "GIF", ("gif",), (b"GIF87a", b"GIF89a")),
     AVIF,
-    Format("BMP", "BMP", ("bmp",), (b"BM",)),
     TIFF,
-    HEIC,
+    Format("BMP", "BMP", ("bmp",), (b"BM",)),
 )
 NAMES = f"{', '.join(one.name for one in FORMATS[:-1])} or {FORMATS[-1].name}"
-EXTENSIONS = tuple(extension for one in FORMATS for extension in one.extensions)
+# The usual ones first: a page has room for some of them.
+EXTENSIONS = (*(one.extensions[0] for one in FORMATS), *(more for one in FORMATS for more in one.extensions[1:]))
 # Brands of ISO/IEC 23008-12 files: AV1 and HEVC pictures come in the same container.
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")

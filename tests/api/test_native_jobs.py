@@ -11,13 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from db import artefacts, queue
 from db.jobs import State
 from db.rules import host_rules
+from generator.images.formats import NAMES
 from studio import access
 from studio.context import Submitter
 from tests.api.serving import Served, events, until
+from tests.heic_files import heic
 from tests.pages.visits import ME, Studio, picture_bytes
 
 Serve = Callable[..., Served]
@@ -301,3 +304,16 @@ def test_how_a_prompt_is_read_and_words_that_are_not_known_are_told_beside_the_j
         "This model, made from emoji and clip art, may not know “quokka”.",
     ]
     assert api.post("/api/v1/jobs", HEART).json()["notices"] == []
+
+
+def test_every_way_in_takes_a_phones_picture(api: Served, visits: Studio) -> None:
+    data = heic(Image.new("RGB", (32, 32), (0, 99, 200)).tobytes(), 32, 32)
+    text = base64.b64encode(data).decode()
+    assert api.client.post("/api/v1/uploads", content=data).status_code == 201
+    body = {"engine": "latent-diffusion", "params": {"prompt": "a heart"}}
+    uploads = {"init_image": [f"data:image/heic;base64,{text}"]}
+    assert api.client.post("/api/v1/jobs", json={**body, "uploads": uploads}).status_code == 201
+    assert api.post("/sdapi/v1/png-info", {"image": text}).json() == {"info": "", "items": {}, "parameters": {}}
+    refused = api.client.post("/api/v1/uploads", content=b"%PDF-1.4")
+    assert refused.status_code == 422 and NAMES in refused.text
+    assert NAMES in api.post("/sdapi/v1/png-info", {"image": "aGVsbG8="}).text

@@ -22,7 +22,9 @@ from generator.output.files import name_of, store
 from generator.output.metadata import encode_png, read_metadata, read_sources
 from generator.output.sources import NONE, SourceChanged, Sources
 from generator.params import validate
+from generator.upscaler import __main__ as upscaler
 from tests import small_engine
+from tests.heic_files import heic
 from tests.picture_files import encoded
 
 SMALL = ["--engine", "small", "--steps", "2", "--seed", "1", "--size", "32", "--upscale", "1", "--device", "cpu"]
@@ -232,3 +234,28 @@ def test_hostile_sources_in_a_png_are_left_aside() -> None:
         assert Sources.of({"sources": told}) == NONE
     params = validate("small", {"prompt": "a", "seed": 1})
     assert read_metadata(encode_png(Image.new("RGB", (64, 64)), "small", params))[1] == params
+
+
+def test_the_command_line_the_library_and_the_upscaler_take_a_phones_picture(tmp_path: Path) -> None:
+    data = heic(Image.new("RGB", (32, 32), (0, 99, 200)).tobytes(), 32, 32)
+    Path("phone.heic").write_bytes(data)
+    assert draw("--init-image", "phone.heic") == 0
+    (made,) = results()
+    assert read_sources(made.read_bytes()).pictures == {"phone.heic": hashlib.sha256(data).hexdigest()}
+    assert small_picture(init_image="phone.heic").png == made.read_bytes()
+    from_bytes = small_picture(init_image=data)
+    assert from_bytes.image.tobytes() == small_picture(init_image=Path("phone.heic")).image.tobytes()
+    assert upscaler.main(["phone.heic", "--device", "cpu"]) == 0
+    with Image.open("phone-x4.png") as large:
+        assert large.size == (128, 128)
+
+
+def test_what_is_upscaled_under_a_name_nobody_chose_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    given("a.b.png", (200, 0, 0))
+    assert upscaler.main(["a.b.png", "--device", "cpu"]) == 0
+    first = Path("a.b-x4.png").read_bytes()
+    given("a.b.png", (0, 200, 0))
+    assert upscaler.main(["a.b.png", "--device", "cpu"]) == 0
+    assert Path("a.b-x4.png").read_bytes() == first and Path("a.b-x4-2.png").read_bytes() != first
+    assert upscaler.main(["a.b.png", "a.b-x4.png", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.endswith("a.b-x4.png, 128 x 128 px, in place of what it was\n")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from generator.images import decode, formats
+from generator.images.av1 import coded_pixels
 from generator.images.decode import BadImage, as_decoded, decode_image, decode_with_alpha, read_picture
 from generator.images.formats import EXTENSIONS, FORMATS, recognised
 from tests.heic_files import box, heic
@@ -22,6 +25,12 @@ WIDE_IN_SRGB = [(215, 93, 31), (255, 0, 0), (17, 31, 228), (255, 255, 255), (0, 
 
 def file_of(name: str, image: Image.Image, **options: Any) -> bytes:
     return heic(image.tobytes(), *image.size) if name == "HEIC" else encoded(image, pillow_name(name), **options)
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 def pillow_name(name: str) -> str:
@@ -51,7 +60,7 @@ def test_every_format_of_the_table_is_taken(name: str) -> None:
 
 
 def test_one_list_names_the_formats_wherever_they_are_named() -> None:
-    assert formats.NAMES == "PNG, JPEG, WebP, GIF, AVIF, BMP, TIFF or HEIC"
+    assert formats.NAMES == "PNG, JPEG, HEIC, WebP, GIF, AVIF, TIFF or BMP"
     with pytest.raises(BadImage, match=f"not a picture in {formats.NAMES} format"):
         decode_image(b"%PDF-1.4")
     assert {"png", "jpg", "jpeg", "tif", "tiff", "heic", "heif", "avif", "bmp"} <= {*EXTENSIONS}
@@ -284,6 +293,34 @@ def test_nothing_is_decoded_before_it_is_known_to_be_permitted(data: bytes, sent
         decode_image(data)
 
 
+@pytest.mark.parametrize("more", [{}, {"save_all": True}, {"exif": exif_of(3)}])
+def test_an_avif_that_codes_more_than_it_says_is_refused(more: dict[str, Any]) -> None:
+    """The box says 16 x 16 px; the decoder would make room for what is coded."""
+    frames = [Image.new("RGB", (96, 64), RED), Image.new("RGB", (96, 64))]
+    more = {**more, "append_images": frames[1:]} if "save_all" in more else more
+    data = file_of("AVIF", frames[0], speed=10, **more)
+    assert coded_pixels(data) == 96 * 64
+    size = b"ispe" + bytes(4) + struct.pack(">II", 96, 64)
+    claims = data.replace(size, size[:8] + struct.pack(">II", 16, 16))
+    assert claims != data
+    with pytest.raises(BadImage, match="px are coded in the picture|has 96 x 64 px"):
+        decode_image(claims, max_pixels=1000)
+    assert decode_image(data).size == (96, 64)
+
+
+def test_headers_of_coded_pictures_are_looked_through_whatever_they_hold() -> None:
+    good = file_of("AVIF", Image.new("RGB", (96, 64), RED), speed=10)
+    random = np.random.default_rng(1)
+    for _ in range(300):
+        bad = bytearray(good)
+        for at in random.integers(0, len(bad), 4):
+            bad[at] = int(random.integers(0, 256))
+        assert coded_pixels(bytes(bad)) >= 0
+        with suppress(BadImage):
+            decode_image(bytes(bad))
+    assert coded_pixels(b"") == coded_pixels(good[:60]) == 0
+
+
 def test_a_picture_in_memory_is_read_as_its_file_is(tmp_path: Any) -> None:
     image = Image.new("RGB", (40, 20), WIDE[0])
     exif = image.getexif()
@@ -300,3 +337,9 @@ def test_a_picture_in_memory_is_read_as_its_file_is(tmp_path: Any) -> None:
         as_decoded(Image.new("I", (4, 4), 200))
     assert as_decoded(Image.new("I;16", (1, 1), 200)).getpixel((0, 0)) == (1, 1, 1)
     assert decode.MAX_PIXELS == 40_000_000
+
+
+def test_documents_name_the_formats_of_the_table() -> None:
+    root = Path(__file__).resolve().parents[2]
+    for page in ("README.md", "docs/pictures.md"):
+        assert formats.NAMES in " ".join((root / page).read_text().replace("**", "").split()), page
