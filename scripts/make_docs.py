@@ -27,6 +27,27 @@ AGREEMENT = """No published weights could be loaded where this was written. On t
 | LPIPS | its authors' package, to the last bit | `python scripts/compare_lpips.py SOURCE`; `tests/unit/test_lpips.py` |
 | Stable Diffusion's pictures, every sampler | diffusers' pipelines, to 1e-4 | `tests/unit/test_stable_diffusion_agreement.py` |
 | every real architecture at full size, in its published files, fetched over a bad line | strict loading, and two steps of the BigGANs and diffusion models | `python scripts/check_real_checkpoints.py [NAME ...]` |"""  # noqa: E501
+SAME_BYTES = """\
+The same settings and seed give the same picture, to the last byte, on one machine with one version of studio and
+PyTorch, one device and one number of threads (`OMP_NUM_THREADS`): from the page, the API, `python -m generator` and
+the library, alone or among others, and after an interruption or a restart of the executor.
+
+- **On a CPU** it does not matter what else an executor draws: its jobs take turns, each makes its steps alone. In
+  passes shared by several pictures a product has more rows and is summed in another order, and what begins in the
+  last bit shows in the end. Sharing four pictures' passes would save this: a step of four alone takes 1.1 to 1.3
+  times the CPU time for `mini`, 1.2 for `mini-latent-diffusion`, 1.3 for `mini-biggan` and 1.4 to 1.5 for
+  `mini-diffusion` (one thread, a busy machine; less of a whole job, which is also begun, upscaled and written).
+  `T2I_EXACT=never` shares them.
+- **On a GPU** jobs of one batch share their passes, since that is what a GPU is good at; a picture may then differ
+  from the one drawn alone, by rounding at first. `T2I_EXACT=always`, or `job_executor.py --batch 1`, makes it
+  exact.
+- **Not promised**: the same bytes on another kind of processor or with another number of threads
+  (`scripts/start.sh` gives each executor its share of the cores; `python -m generator` takes all of them unless
+  `OMP_NUM_THREADS` is set), with another `memory` or `checkpoint_activations`, or after memory ran out: from then
+  on the executor shows CLIP fewer cutouts at a time until it is started again.
+
+Every setting works to the ends of what its schema permits, or is refused before anything is drawn: `python
+scripts/check_bounds.py` tries the embedded models, `--pairs` the ends of every two numbers at once."""
 MEASURED = ROOT / "docs" / "engines.json"  # written by scripts/measure_engines.py
 
 
@@ -112,7 +133,20 @@ def engines_page() -> str:
         if i.kind in ("clip", "lpips")
     ]
     parts += ["## CLIP and LPIPS", "What the engines look at their pictures with.", "\n".join([heading, *rows])]
-    return "\n\n".join([*parts, "## Agreement with the originals", AGREEMENT, "## Measured", *measured()]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                *parts,
+                "## Same seed, same bytes",
+                SAME_BYTES,
+                "## Agreement with the originals",
+                AGREEMENT,
+                "## Measured",
+                *measured(),
+            ]
+        )
+        + "\n"
+    )
 
 
 def engine_table(items: list[Item]) -> str:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from db import artefacts, queue
 from db.queue import workers
-from generator import registry
+from generator import generate, registry
+from generator.drawing import Machine
 from generator.output.metadata import read_sources
 from generator.params import validate
 from tests import small_engine
@@ -87,6 +88,20 @@ def test_a_job_becomes_the_same_picture_alone_and_in_a_batch(studio: Studio) -> 
     crowd[-1] = studio.add("slow lake", seed=7)
     studio.ended(*crowd)
     assert np.array_equal(studio.image(alone), studio.image(crowd[-1]))
+
+
+def test_queue_and_library_draw_the_same_bytes(studio: Studio) -> None:
+    """By an embedded diffusion model, whose jobs share the executor."""
+    values = {"width": 16, "height": 16, "steps": 4, "cutn": 2, "init": "noise", "upscale": 1}
+    jobs = []
+    for seed in (1, 2, 3):
+        params = validate("guided-diffusion", {"prompt": "a red heart", "seed": seed, **values})
+        row = params.model_dump(mode="json")
+        jobs.append(studio.add_raw(row, batch_key=params.batch_key, engine="guided-diffusion", submitter=f"{seed}"))
+    for job in studio.ended(*jobs):
+        drawn = generate("a red heart", "guided-diffusion", machine=Machine("cpu"), seed=job.params["seed"], **values)
+        assert np.array_equal(studio.image(job), np.asarray(drawn.image))
+        assert job.score == drawn.score
 
 
 def test_a_free_place_is_taken_while_the_others_go_on(studio: Studio) -> None:
