@@ -1,7 +1,7 @@
 """Words of two letters in the languages that visitors are likely to write, for db/rules/word_filter.py.
 
 Two tokens of two letters are a refused word cut in half only where one of them is no word: `ba d` hides one, `an us`
-does not.
+does not. (So `ba`, which is one of Basque and Vietnamese, is left out.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _ENGLISH = (
     "to tv uk um up us vs we ya ye yo"
 )
 _SPANISH = "al da de di el en es fe fu ha he ir la le lo me mi ni no os oí se si sé su te tu tú un va ve vi ya yo"
-_BASQUE = "ba da di du ea er ez ia la lo ni oi su ur ta"
+_BASQUE = "da di du ea er ez ia la lo ni oi su ur ta"
 _OTHERS = (
     "ab am an da du er es im in ja ob so um wo zu "  # German
     "au ce de du en et eu il je la le lu ma me mi ne ni nu on or ou ou sa se si ta te tu un va vu "  # French
@@ -22,7 +22,7 @@ _OTHERS = (
     "bu da de ne ve ya ki mi mu "  # Turkish
     "en er et av de du ei ett få gå ha han i jo ja nå og om på så ta to vi än är åt ut "  # Scandinavian
     "co do ja my na ni od on po ta te to tu ty we za ze że "  # Polish
-    "ai an ba bé bò có cô da do em gà ho lá là ma me mẹ nó no ở ra sư ta to từ và vị về xa"  # Vietnamese
+    "ai an bé bò có cô da do em gà ho lá là ma me mẹ nó no ở ra sư ta to từ và vị về xa"  # Vietnamese
 )
 # As the filter reads them: without accents.
 SHORT_WORDS = frozenset(

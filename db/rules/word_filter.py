@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from characters.look_alikes import LIVING, Shape
 from db.rules.short_words import SHORT_WORDS
-from db.rules.word_tokens import AROUND, JOINED, ODD, Token, letters_of, readings
+from db.rules.word_tokens import APART, AROUND, JOINED, ODD, Token, letters_of, readings
 from db.rules.word_trie import LONG_ENOUGH, Node, Trie, trie
 
 # Never doubled in a word of English; other consonants are never doubled where a word begins, but ll is.
@@ -45,8 +45,9 @@ class _Path:
     """A way that a word has been followed to the end of a token.
 
     pieces: tokens it lies in so far, since a phrase's last gap; letters: of the word in them, and in the longest one;
-    parted: the widest gap between them; unknown: how many are no words; signs: how many are signs, as the @ of b @ d;
-    cut: whether digits beside it were cut off; mixed: whether one of several characters has digits.
+    parted: the widest gap between them; free: whether a blank is before the first; unknown: how many are no words;
+    signs: how many are signs, as the @ of b @ d; cut: whether digits beside it were cut off; mixed: whether one of
+    several characters has digits.
     """
 
     node: Node
@@ -54,6 +55,7 @@ class _Path:
     letters: int = 0
     longest: int = 0
     parted: int = JOINED
+    free: bool = False
     unknown: int = 0
     signs: int = 0
     cut: bool = False
@@ -74,9 +76,9 @@ def refused(text: str, words: Sequence[str]) -> str | None:
 
 def _found(tokens: list[Token], words: Trie) -> Iterator[str]:
     """The words in one reading of a text."""
-    native, accented = _native(tokens), _accented(tokens)
+    native, accents = _native(tokens), _honest_accents(tokens)
     begun: list[_Path] = []
-    for token in tokens:
+    for token, following in zip_longest(tokens, tokens[1:]):
         is_native = token.script in native
         letters = [shape.same if is_native else shape.like for shape in token.shapes]
         if token.shapes[0].own == "ß":
@@ -88,7 +90,9 @@ def _found(tokens: list[Token], words: Trie) -> Iterator[str]:
             ends = _plain_end(path, token.letters) if is_plain else _ends(path, token, letters, runs)
             for node, used, digits, cut in ends:
                 more = _joined(path, token, node, used, digits, cut)
-                if node.word is not None and _is_hidden(more) and not (token.accents == 1 and accented and node.plain):
+                is_accented = node.plain and 1 <= token.accents <= accents
+                ends_free = following is None or following.before == APART
+                if node.word is not None and not is_accented and _is_hidden(more, ends_free):
                     yield node.word
                 if node.following and _may_go_on(more):
                     going.update(dict.fromkeys(_onward(more)))
@@ -104,16 +108,16 @@ def _native(tokens: list[Token]) -> set[str]:
     return {script for script in set(scripts) if script in LIVING and scripts.count(script) * 3 > len(scripts)}
 
 
-def _accented(tokens: list[Token]) -> bool:
-    """Whether the text is in a language whose words have accents: there gás is no gas.
+def _honest_accents(tokens: list[Token]) -> int:
+    """How many accents a word may have in this text, because its language writes them: there gás is no gas.
 
-    One or two accents in more than one word, or small words of such a language, and no small words of English.
+    Two where small words of such a language stand in it, one where several words have accents, none in English.
     """
-    if not any(token.accents for token in tokens):
-        return False
-    written = {token.letters for token in tokens}
-    many = sum(1 <= token.accents <= 2 for token in tokens) > 1
-    return (many or not written.isdisjoint(_ACCENTING)) and written.isdisjoint(_ENGLISH)
+    with_accents = sum(1 <= token.accents <= 2 for token in tokens)
+    written = {token.letters for token in tokens} if with_accents else set()
+    if not written or not written.isdisjoint(_ENGLISH):
+        return 0
+    return 2 if not written.isdisjoint(_ACCENTING) else int(with_accents > 1)
 
 
 def _plain_end(path: _Path, letters: str) -> Iterator[tuple[Node, int, int, bool]]:
@@ -143,8 +147,9 @@ def _ends(
         while reached:
             after: dict[tuple[int, int, int, int], Node] = {}
             for (at, _, used, digits), node in reached.items():
-                # Read as a word, not as a number: at least as many letters as digits.
-                if used and at >= last and digits * 2 <= used:
+                # Read as a word, not as a number: at least as many letters as digits, but for one alone, as in b 4 d.
+                is_word = digits * 2 <= used or (path.pieces > 0 and used == 1)
+                if used and at >= last and is_word:
                     left_out = (*characters[:start], *characters[at:])
                     yield node, used, digits, any(shape.sign == "digit" for shape in left_out)
                 if at == len(characters):
@@ -191,6 +196,7 @@ def _joined(path: _Path, token: Token, node: Node, used: int, digits: int, cut: 
         path.letters + used,
         max(path.longest, used),
         max(path.parted, token.before) if path.pieces else JOINED,
+        path.free if path.pieces else token.before == APART,
         path.unknown + (not known),
         path.signs + all(shape.sign in ("ascii", "digit") for shape in token.shapes),
         path.cut or cut,
@@ -208,12 +214,12 @@ def _may_go_on(path: _Path) -> bool:
 def _onward(path: _Path) -> Iterator[_Path]:
     """How the next token may go on with it: as the next piece of the word, or as the next word of a phrase."""
     yield path
-    if path.node.gap and _is_hidden(path):
+    if path.node.gap and _is_hidden(path, True):
         yield _Path(path.node)
 
 
-def _is_hidden(path: _Path) -> bool:
-    """Whether these pieces stand apart to hide a word, or are one piece."""
+def _is_hidden(path: _Path, ends_free: bool) -> bool:
+    """Whether these pieces stand apart to hide a word, or are one piece. ends_free: whether a blank is after them."""
     if path.pieces == 1:
         return path.letters >= LONG_ENOUGH - 1 or not path.cut  # gore2 is gore, FAT32 is not fat
     if path.signs * 2 > path.pieces or path.cut or path.mixed:
@@ -222,4 +228,6 @@ def _is_hidden(path: _Path) -> bool:
         return path.pieces > 2
     if path.parted in (ODD, AROUND):
         return path.parted == ODD
-    return path.longest == 2 and path.unknown >= (1 if path.letters > 3 else path.pieces)
+    if path.longest > 2 or not (path.free and ends_free):  # go re-read
+        return False
+    return path.unknown >= (1 if path.letters > 3 else path.pieces)

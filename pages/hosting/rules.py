@@ -106,7 +106,8 @@ def _words() -> None:
             "One word or phrase a line",
             value="\n".join(house_rules().refused_words),
             height=140,
-            help="Prompts and names with one are refused, however it is written: G o r é is gore, gored is not.",
+            help="Prompts and names with one are refused, however it is written: G o r é, g0re, ꓖꓳꓣꓰ and ǝɹoƃ are "
+            "gore. A longer word (gored) and one cut into words (go rest) are let through.",
         )
         if st.form_submit_button("Save words"):
             with plain_errors(for_host=True):

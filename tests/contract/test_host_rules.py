@@ -23,7 +23,7 @@ from db.errors import (
 from db.evening import moderation
 from db.jobs import State
 from db.queue.enqueueing import NewJob
-from db.rules import host_rules, visitors
+from db.rules import host_rules, keys, visitors
 from db.schema import jobs
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
@@ -212,3 +212,20 @@ def test_a_rule_that_makes_no_sense_changes_nothing(database: sa.Engine, values:
     with pytest.raises(BadValue, match=said):
         host_rules.change(database, **values)
     assert host_rules.get(database) == host_rules.Rules(max_queued=7)
+
+
+def test_a_name_is_judged_as_it_is_shown_and_one_that_shows_nothing_is_none(database: sa.Engine) -> None:
+    host_rules.change(database, refused_words=["gore"])
+    for name in ("Gоrе", "\u202eerog", "G\u200bo\u200br\u200be", "ᎶᎧᎡᎬ", "g 0 r e"):
+        with pytest.raises(WordRefused, match="of your name"):
+            visitors.set_name(database, "ada", name)
+    for blank in ("\u3164", "\u2800\u200b", "\u202e \u202c", "\ufe0f", "\U000e0061"):
+        assert visitors.set_name(database, "ada", blank) is None
+        with pytest.raises(BadValue, match="needs a name"):
+            keys.make(database, blank)
+    with pytest.raises(WordRefused, match="of your key's name"):
+        keys.make(database, "the g.o.r.e bot")
+    assert visitors.set_name(database, "ada", "Ada 👩\u200d🚀") == "Ada 👩\u200d🚀"
+    assert visitors.set_name(database, "bob", "\u2067דוד\u2069") == "דוד"
+    with pytest.raises(BadValue, match="surrogate"):
+        host_rules.change(database, refused_words=["\ud800a"])
