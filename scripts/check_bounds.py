@@ -18,6 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,19 @@ def tried(name: str, engine: Any, values: dict[str, Any], others: dict[str, Any]
     return ("drawn", "") if wrong is None else ("WRONG", wrong)
 
 
+def _same(image: Image.Image, reference: str) -> Image.Image:
+    """The picture, whatever it is called."""
+    return image
+
+
 def upscaled_and_ranked() -> Iterator[tuple[str, str, str]]:
     """(what, drawn or WRONG, why) for pictures of the least sizes, the ends of `tile`, and as few and as many to rank
     as there may be."""
     for width, height in SIZES:
         for tile in schema_bounds.range_of(params_class("upscale").model_fields["tile"]):
             values = {"picture": "x", "width": width, "height": height, "tile": int(tile)}
-            machine = Host("cpu", Path("none"), lambda _, size=(width, height): Image.new("RGB", size, "red"))
+            given = Image.new("RGB", (width, height), "red")
+            machine = Host("cpu", Path("none"), partial(_same, given))
             engine = loading.load("upscale", "mini-upscaler", (), machine)
             steps = list(generate(engine, validate_job("upscale", values)))
             image = steps[-1].image

@@ -24,6 +24,7 @@ from generator.models.pixel_diffusion import PixelDiffusion
 from generator.models.restyle import Restyler
 from generator.models.vqgan import VQModel
 from generator.params import BigganClipParams, GuidedDiffusionParams, LatentDiffusionParams, VqganClipParams
+from generator.prompts import Prompt
 from tests.real_formats import load_named
 from tests.small_diffusion import SMALL, SmallClip
 from tests.tiny_diffusers import save_stable_diffusion
@@ -104,7 +105,7 @@ class RandomDrafts:
     def __init__(self) -> None:
         self.layout = seeded(layout)
 
-    def __call__(self, text: str, style: str | None, seeds: list[int], distance: Any) -> torch.Tensor:
+    def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Any) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed % 2**32) for seed in seeds]
         return torch.stack([torch.randint(512, (4, 4), generator=generator) for generator in generators])
 
