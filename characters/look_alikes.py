@@ -67,7 +67,20 @@ _ALSO = {
 # Turned by half a circle, and then read from the end: what each letter of the Latin alphabet becomes.
 _TURNED = dict(zip("abcdefghijklmnopqrstuvwxyz", "ɐqɔpǝɟƃɥᴉɾʞʃɯuodbɹsʇnʌʍxʎz", strict=True))
 _TURNED_TOO = {"∀": "a", "Ɐ": "a", "ᗺ": "b", "Ɔ": "c", "Ↄ": "c", "ↄ": "c", "ᗡ": "d", "Ǝ": "e", "∃": "e", "Ⅎ": "f"} | {
-    **{"⅁": "g", "פ": "g", "ɓ": "g", "ᵷ": "g", "ı": "i", "ſ": "j", "ʅ": "l", "ꞁ": "l", "˥": "l", "⅂": "l", "Ꞁ": "l"},
+    **{
+        "⅁": "g",
+        "פ": "g",
+        "ɓ": "g",
+        "ᵷ": "g",
+        "ı": "i",
+        "ſ": "j",
+        "ʅ": "l",
+        "ꞁ": "l",
+        "ן": "l",
+        "˥": "l",
+        "⅂": "l",
+        "Ꞁ": "l",
+    },
     **{"Ɯ": "m", "Ԁ": "p", "ᴚ": "r", "⊥": "t", "┴": "t", "Ʇ": "t", "∩": "u", "Λ": "v", "Ʌ": "v", "⅄": "y", "ə": "e"},
     **{"ʁ": "r", "ᖵ": "f", "ᔭ": "j", "ᘔ": "z", "Ʞ": "k", "ᴑ": "o", "ᴝ": "u", "ᴟ": "m", "Ᵹ": "g", "ɘ": "e", "ɿ": "r"},
 }

@@ -32,6 +32,7 @@ _ACCENTING = frozenset(
     (
         *("le", "les", "un", "une", "des", "du", "et", "est", "pour", "qui", "que", "dans", "sur", "der", "das", "und"),
         *("ist", "ein", "eine", "nicht", "er", "euch", "el", "los", "las", "una", "por", "para", "il", "che", "di"),
+        *("de", "la", "en", "em", "pa", "da"),
         *("um", "uma", "och", "att", "det", "som", "av", "ik", "het", "een", "van", "eta", "bat", "bir", "ve", "egy"),
     )
 )
@@ -90,7 +91,7 @@ def _found(tokens: list[Token], words: Trie) -> Iterator[str]:
             ends = _plain_end(path, token.letters) if is_plain else _ends(path, token, letters, runs)
             for node, used, digits, cut in ends:
                 more = _joined(path, token, node, used, digits, cut)
-                is_accented = node.plain and 1 <= token.accents <= accents
+                is_accented = node.plain and more.pieces == 1 and 1 <= token.accents <= accents
                 ends_free = following is None or following.before == APART
                 if node.word is not None and not is_accented and _is_hidden(more, ends_free):
                     yield node.word
@@ -111,13 +112,14 @@ def _native(tokens: list[Token]) -> set[str]:
 def _honest_accents(tokens: list[Token]) -> int:
     """How many accents a word may have in this text, because its language writes them: there gás is no gas.
 
-    Two where small words of such a language stand in it, one where several words have accents, none in English.
+    Two where small words of such a language stand in it, one in Vietnamese, none in English.
     """
-    with_accents = sum(1 <= token.accents <= 2 for token in tokens)
-    written = {token.letters for token in tokens} if with_accents else set()
-    if not written or not written.isdisjoint(_ENGLISH):
+    if not any(token.accents for token in tokens):
         return 0
-    return 2 if not written.isdisjoint(_ACCENTING) else int(with_accents > 1)
+    written = {token.letters for token in tokens}
+    if not written.isdisjoint(_ENGLISH):
+        return 0
+    return 2 if not written.isdisjoint(_ACCENTING) else int(sum(token.is_vietnamese for token in tokens) > 1)
 
 
 def _plain_end(path: _Path, letters: str) -> Iterator[tuple[Node, int, int, bool]]:

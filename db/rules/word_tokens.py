@@ -20,6 +20,10 @@ _COLOUR = re.compile(r"#(?=[a-f]*[0-9])(?:[0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})
 _IN_SENTENCES = frozenset("-‐‑‒–—/\\.,:;!?&+_…|·•@=#%$")
 # And these join words that are whole (he'll), or open and close what stands beside one (book(s)).
 _AROUND_WORDS = frozenset("'’‘`´ʼʻ\"“”„«»‹›()[]{}<>")
+# A capital i among small letters looks like an l: kiII.
+_CAPITAL_I = Shape("i", frozenset("i"), frozenset("il"), "LATIN", "", "", False)
+_I_MAY_BE_L = re.compile("I.*[a-z]|[a-z].*I")
+_VIETNAMESE = re.compile("[\u01a0\u01a1\u01af\u01b0\u0102\u0103\u0110\u0111\u1ea0-\u1ef9]")
 _CHUNKS = re.compile("([A-Za-z]+)|.", re.DOTALL)
 # How two tokens are parted: by nothing, by a sign that no sentence has there, by one that it has, by a blank, by one
 # that only whole words have.
@@ -32,7 +36,7 @@ class Token:
 
     letters: its own, whatever else they may be read as; script: the one it is written in, signs left out, empty where
     there is none or another too; accents: how many of its letters have one, as words of some languages do; many where
-    marks have been heaped on them.
+    marks have been heaped on them; is_vietnamese: whether it has an accent that only Vietnamese has.
     """
 
     shapes: tuple[Shape, ...]
@@ -40,12 +44,14 @@ class Token:
     script: str
     before: int
     accents: int
+    is_vietnamese: bool
 
     @property
     def is_plain(self) -> bool:
         """Whether each of its characters is a letter of a to z and nothing else."""
         return (
             self.script == "LATIN"
+            and _CAPITAL_I not in self.shapes
             and self.letters.isascii()
             and self.letters.isalpha()
             and len(self.letters) == len(self.shapes)
@@ -95,34 +101,40 @@ def _tokens(text: str, apart: bool, signs: str) -> list[Token]:
     """apart: whether what shows nothing parts words. signs: which signs are letters: "none", "ascii" or "all"."""
     made: list[Token] = []
     now: list[Shape] = []
-    gap, accents = APART, 0
+    gap, accents, vietnamese = APART, 0, False
     for found in _CHUNKS.finditer(unicodedata.normalize("NFC", text)):
         chunk = found[0]
-        read = _plain(chunk.lower()) if found[1] else _letters_in(chunk, apart, signs)
+        read = (
+            _plain(chunk if _I_MAY_BE_L.search(chunk) else chunk.lower())
+            if found[1]
+            else _letters_in(chunk, apart, signs)
+        )
         if read is None:
             accents += 2 * _is_mark(chunk)
         elif read:
             now += read
-            accents += not found[1] and _is_accented(chunk)
+            if not found[1]:
+                accents += _is_accented(chunk)
+                vietnamese = vietnamese or _VIETNAMESE.match(chunk) is not None
         else:
             if now:
-                made.append(_token(now, gap, accents))
-                now, gap, accents = [], JOINED, 0
+                made.append(_token(now, gap, accents, vietnamese))
+                now, gap, accents, vietnamese = [], JOINED, 0, False
             gap = max(gap, _width(chunk))
     if now:
-        made.append(_token(now, gap, accents))
+        made.append(_token(now, gap, accents, vietnamese))
     return made
 
 
-def _token(now: list[Shape], gap: int, accents: int) -> Token:
+def _token(now: list[Shape], gap: int, accents: int = 0, vietnamese: bool = False) -> Token:
     scripts = {shape.script for shape in now if not shape.sign}
     letters = "".join(shape.own for shape in now)
-    return Token(tuple(now), letters, scripts.pop() if len(scripts) == 1 else "", gap, accents)
+    return Token(tuple(now), letters, scripts.pop() if len(scripts) == 1 else "", gap, accents, vietnamese)
 
 
 @lru_cache(maxsize=8192)
 def _plain(word: str) -> tuple[Shape, ...]:
-    return tuple(shape for letter in word for shape in shapes(letter))
+    return tuple(_CAPITAL_I if letter == "I" else shapes(letter.lower())[0] for letter in word)
 
 
 def _letters_in(character: str, apart: bool, signs: str) -> tuple[Shape, ...] | None:
@@ -154,7 +166,7 @@ def _width(character: str) -> int:
 def _turned(tokens: list[Token]) -> list[Token]:
     """What is upside down, from the text's end: each letter is the one it is when turned."""
     made = (token for token in reversed(tokens) if any(shape.only_turned for shape in token.shapes))
-    return [_token([*map(_turn, reversed(token.shapes))], APART, 0) for token in made]
+    return [_token([*map(_turn, reversed(token.shapes))], APART) for token in made]
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from db.rules.word_filter import refused
 from scripts.measure_word_filter import is_innocent, own_texts, refused_words
 from scripts.word_disguises import KINDS, WORDS, differs, disguises
 
-LISTED = ("gore", "very bad", "Straße", "кровь", "血", "cock", "ass", "bad", "scheisse", "weapon")
+LISTED = ("gore", "very bad", "Straße", "кровь", "血", "cock", "ass", "bad", "scheisse", "weapon", "kill")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,9 @@ LISTED = ("gore", "very bad", "Straße", "кровь", "血", "cock", "ass", "ba
         "ßad",
         "@$$!",
         "vveapon",
+        "kiII, I said",
+        "Góre Kíng",
+        "b 4 d",
     ],
 )
 def test_a_refused_word_is_found(text: str) -> None:
