@@ -3,6 +3,7 @@ said before anything is queued."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,14 @@ def test_the_library_warns_of_words_that_it_does_not_know(monkeypatch: pytest.Mo
     monkeypatch.setitem(registry.ENGINES, small_engine.NAME, small_engine.SPEC)
     with pytest.warns(UserWarning, match="“quokka”"):
         generate("a quokka", "small", steps=1, upscale=1, seed=1)
+
+
+def test_the_examples_in_the_docs_are_read_as_they_say() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "words.md").read_text()
+    examples = re.findall(r"^\| `(.+)` \| (.+?) \| (.*?) ?\|$", text, re.MULTILINE)
+    assert len(examples) == 10
+    for typed, became, said in examples:
+        made = read(typed).values
+        assert made["prompt"] == became
+        if said.startswith("style "):
+            assert registry.STYLES[made["style"]] == said.removeprefix("style ")
