@@ -114,6 +114,9 @@ def test_a_published_generator_guided_by_an_embedded_clip_reads_names() -> None:
         ("firefox emoji of a bear", "fx", "a bear"),
         ("a red heart:2 | a silhouette of fog:-1", None, None),
         ("silhouette", "silhouette", "silhouette"),
+        ("a minimalist line art of a face", "silhouette", "a face"),
+        ("a cute 3d cat", "3d", "a cute cat"),
+        ("a woman's silhouette", "silhouette", "a woman"),
     ],
 )
 def test_style_words_choose_the_style_where_none_was_chosen(typed: str, style: str | None, left: str | None) -> None:
@@ -146,6 +149,7 @@ def test_every_style_has_words_and_no_other_is_named() -> None:
         "not a silhouette",
         "a silhouette and a 3d render of a cat",
         "pixel art of a dragon",
+        "a line drawing class",
     ],
 )
 def test_words_that_may_mean_something_else_choose_no_style(prompt: str) -> None:
