@@ -10,6 +10,7 @@ from typing import Any
 
 from generator import registry
 from generator.params import drawing_class
+from generator.params.base import MAX_PROMPT_CHARACTERS
 from generator.wording.emoji import name_emoji
 from generator.wording.known_words import is_english, unknown_words
 from generator.wording.languages import translate
@@ -28,13 +29,16 @@ def read_for_embedded(reading: Reading) -> Reading:
     if not _read_by_embedded(reading):
         return reading
     for name in reading.texts:
-        before = reading.texts[name]
+        before, chosen = reading.texts[name], "style" in reading.values
+        if len(before) > MAX_PROMPT_CHARACTERS:
+            continue  # `validate` refuses it
         if reading.values.get("as_typed") is not True:
             reading = _named(_translated(reading, name), name)
             if name == "prompt":
                 reading = _styled(reading)
-        if name == "prompt" or reading.texts[name] != before:
-            reading = _said(reading, name, before)
+        read_style_too = not chosen and "style" in reading.values
+        if read_style_too or reading.texts[name] != before:
+            reading = reading.says(_read_as(reading, name, read_style_too))
         reading = reading.says(*_not_understood(reading.texts[name]))
     return reading
 
@@ -85,15 +89,14 @@ def _styled(reading: Reading) -> Reading:
     return reading.reads("prompt", read.text, f"style: {read.style} ({read.said})").sets("style", read.style)
 
 
-def _said(reading: Reading, name: str, before: str) -> Reading:
+def _read_as(reading: Reading, name: str, with_style: bool) -> Notice:
     text = reading.texts[name]
     if name != "prompt":
-        return reading.says(Notice("The negative prompt is read as: {text}", text=text, reads=True))
-    if any(one.startswith("style: ") for one in reading.choices.get(name, ())):
+        return Notice("The negative prompt is read as: {text}", text=text, reads=True)
+    if with_style:
         title = registry.STYLES[str(reading.values["style"])]
-        notice = Notice("Read as: {text}. Style, from the words: {style}.", text=text, style=title, reads=True)
-        return reading.says(notice)
-    return reading.says(Notice("Read as: {text}", text=text, reads=True)) if text != before else reading
+        return Notice("Read as: {text}. Style, from the words: {style}.", text=text, style=title, reads=True)
+    return Notice("Read as: {text}", text=text, reads=True)
 
 
 def _not_understood(text: str) -> tuple[Notice, ...]:

@@ -59,6 +59,7 @@ def is_known(word: str) -> bool:
         return True
     if "-" in word:
         return all(is_known(part) for part in word.split("-") if part)
+    word = word.removeprefix("o'")
     return any(form in _list(file) for form in _forms(word) for file in (TABLE, FUNCTION_WORDS))
 
 

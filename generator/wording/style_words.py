@@ -25,7 +25,8 @@ PHRASES: dict[str, str] = {
         rf"(?:(?:solid |plain )?black )?silhouettes?(?: {_MEDIUM})?|line[ -]?art(?: {_MEDIUM})?|line[ -]?drawings?|"
         rf"(?:black |simple )?outline[ -]{_MEDIUM}|"
         rf"(?:black[ -](?:and|&|on)[ -]white|monochrome|b&w|high[ -]contrast) {_MEDIUM}|"
-        rf"pictograms?|stencil {_MEDIUM}|glyph icons?|(?<=\ban )outline(?= of an? )"
+        rf"pictograms?|stencil {_MEDIUM}|glyph icons?|silhouetted|"
+        r"(?:(?<=\ban )|black )outline(?= of an? )"
     ),
     "3d": (
         rf"(?:glossy |shiny )?{_3D}[ -](?:render(?:s|ed|ing|ings)?|models?|style|look|cartoons?|cgi|{_MEDIUM})"
@@ -45,6 +46,11 @@ PHRASES: dict[str, str] = {
     "fx": rf"fx[ -]?(?:style|{_MEDIUM})|firefox(?:[ -]os)?[ -]emojis?|mozilla[ -]emojis?",
 }
 _ARTICLE = r"(?:(?:a|an|the|some|one) )?"
+# What may stand before such a phrase and goes with it where "of" follows: "a minimalist line art of a face".
+_MANNER = (
+    r"(?:(?:vector|minimalist|minimal|simple|clean|bold|modern|stylized|stylised|detailed|realistic|cute|nice) ){0,3}"
+)
+_SUBJECTS = r"(?! (?:class(?:es)?|lessons?|courses?|tutorials?|students?|books?|contests?|museums?|studios?)\b)"
 _LEAD = (
     r"(?:(?:drawn |rendered |painted |made |shown |done )?(?:in|as) (?:(?:a|an|the) )?(?:style of (?:a |an |the )?)?)"
 )
@@ -65,8 +71,8 @@ class Styled:
 def _patterns() -> dict[str, re.Pattern[str]]:
     return {
         style: re.compile(
-            rf"(?P<before>(?:^|(?<=[\s,;(|]))(?:{_LEAD}|{_ARTICLE}))"
-            rf"(?P<said>{phrase})(?: style)?(?P<of> of)?(?!\w|-\w)",
+            rf"(?P<before>(?:^|(?<=[\s,;(|]))(?:{_LEAD}|{_ARTICLE}){_MANNER})"
+            rf"(?P<said>{phrase})(?: style)?(?P<of> of)?(?!\w|-\w){_SUBJECTS}",
             re.IGNORECASE,
         )
         for style, phrase in PHRASES.items()
@@ -116,4 +122,4 @@ def _without(text: str, match: re.Match[str]) -> str:
         return before + lead + after.lstrip()
     if re.search(r"(?:^|[,;])\s*$", before):
         return before.rstrip(" ,;") + after  # ", a 3d render"
-    return (before + lead).rstrip() + after
+    return re.sub(r"['’]s$", "", (before + lead).rstrip()) + after  # "a woman's silhouette"

@@ -3,6 +3,7 @@ said before anything is queued."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,9 @@ def test_a_published_generator_guided_by_an_embedded_clip_reads_names() -> None:
         ("firefox emoji of a bear", "fx", "a bear"),
         ("a red heart:2 | a silhouette of fog:-1", None, None),
         ("silhouette", "silhouette", "silhouette"),
+        ("a minimalist line art of a face", "silhouette", "a face"),
+        ("a cute 3d cat", "3d", "a cute cat"),
+        ("a woman's silhouette", "silhouette", "a woman"),
     ],
 )
 def test_style_words_choose_the_style_where_none_was_chosen(typed: str, style: str | None, left: str | None) -> None:
@@ -145,6 +149,7 @@ def test_every_style_has_words_and_no_other_is_named() -> None:
         "not a silhouette",
         "a silhouette and a 3d render of a cat",
         "pixel art of a dragon",
+        "a line drawing class",
     ],
 )
 def test_words_that_may_mean_something_else_choose_no_style(prompt: str) -> None:
@@ -230,3 +235,14 @@ def test_the_library_warns_of_words_that_it_does_not_know(monkeypatch: pytest.Mo
     monkeypatch.setitem(registry.ENGINES, small_engine.NAME, small_engine.SPEC)
     with pytest.warns(UserWarning, match="“quokka”"):
         generate("a quokka", "small", steps=1, upscale=1, seed=1)
+
+
+def test_the_examples_in_the_docs_are_read_as_they_say() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "words.md").read_text()
+    examples = re.findall(r"^\| `(.+)` \| (.+?) \| (.*?) ?\|$", text, re.MULTILINE)
+    assert len(examples) == 10
+    for typed, became, said in examples:
+        made = read(typed).values
+        assert made["prompt"] == became
+        if said.startswith("style "):
+            assert registry.STYLES[made["style"]] == said.removeprefix("style ")
