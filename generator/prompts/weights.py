@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from generator.prompts.signs import HIDDEN_COLON
 
 MAX_WEIGHT = 100.0
-MAX_LENGTH = 2000  # characters; longer ones are refused whatever they say
+MAX_LENGTH = 6000  # characters; longer ones are refused whatever they say
 MAX_STOP = 5.0  # half the square of pi, and a little: no spherical distance is greater
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 
