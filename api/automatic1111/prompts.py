@@ -22,6 +22,8 @@ def readable(prompt: str) -> str:
 
 def avoiding(prompt: str, negative: str) -> str:
     """The prompt with a part of weight -1, for engines without a setting of their own for what to keep away from."""
+    if len(negative) > MAX_READ:
+        return f"{prompt} | {negative}"
     words = ", ".join(part for part in split(" ".join(negative.split())) if part)
     return f"{prompt} | {weighed(words, -1)}" if words else prompt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_CHOICES = 100
+MAX_CHOICES = 500
 
 
 class Worded(BaseModel):

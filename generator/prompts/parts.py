@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from generator.prompts.emphasis import Fragment, fragments_of
 from generator.prompts.signs import hide, split, split_hidden, written
-from generator.prompts.weights import Tail, tail_of
+from generator.prompts.weights import MAX_LENGTH, Tail, tail_of
 
 MAX_PROMPTS = 16
 
@@ -92,6 +92,8 @@ def as_text(text: str) -> str:
 
 def append_words(prompts: str, words: str) -> str:
     """`words` added to the first part's text: ("a tree:2 | fog:-1", "in oil") -> "a tree,in oil:2 | fog:-1"."""
+    if len(prompts) > MAX_LENGTH:
+        return f"{prompts},{words}"
     first, *others = split_hidden(hide(prompts))
     tail = tail_of(first, alone=not others)
     added = ",".join(hide(words).split("|"))

@@ -10,6 +10,8 @@ _HIDDEN = {sign: chr(0xFDD0 + number) for number, sign in enumerate(_SIGNS)}
 _PLAIN = str.maketrans({hidden: sign for sign, hidden in _HIDDEN.items()})
 _WRITTEN = str.maketrans({hidden: f"\\{sign}" for sign, hidden in _HIDDEN.items()})
 _ESCAPED = re.compile(rf"\\([{re.escape(_SIGNS)}])")
+_BAR, _BRACE = re.compile(r"\|"), re.compile(r"[{}]")
+_QUOTED = re.compile(r'(?:^|\|)\s*("[^"]*")\s*(?=[|:]|$)')
 HIDDEN_COLON = _HIDDEN[":"]
 
 
@@ -38,23 +40,40 @@ def split(prompts: str) -> list[str]:
 
 def split_hidden(text: str, *, braces: bool = True) -> list[str]:
     """The same of a hidden text, blanks and all."""
-    kept = [*(_braces(text) if braces else ()), *_quotes(text)]
-    marks = [at for at, sign in enumerate(text) if sign == "|" and not any(a < at < b for a, b in kept)]
-    return [text[a + 1 : b] for a, b in zip([-1, *marks], [*marks, len(text)], strict=True)]
+    return cut(text, [*(braces_in(text) if braces else ()), *_quotes(text)])
 
 
-def _braces(text: str) -> list[tuple[int, int]]:
-    """Where pairs of braces begin and end; one without its other is text."""
+def cut(text: str, kept: list[tuple[int, int]]) -> list[str]:
+    """The pieces of a text between |, but for those between one of these places and another."""
+    pieces, last, end = [], 0, -1
+    waiting = iter(sorted(kept))
+    start, stop = next(waiting, (len(text), len(text)))
+    for match in _BAR.finditer(text):
+        at = match.start()
+        while start < at:
+            end = max(end, stop)
+            start, stop = next(waiting, (len(text), len(text)))
+        if at > end:
+            pieces.append(text[last:at])
+            last = at + 1
+    return [*pieces, text[last:]]
+
+
+def braces_in(text: str) -> list[tuple[int, int]]:
+    """Where pairs of braces that are in no other begin and end, in order; one without its other is text."""
     opened: list[int] = []
-    found = []
-    for match in re.finditer(r"[{}]", text):
+    found: list[tuple[int, int]] = []
+    for match in _BRACE.finditer(text):
         if match[0] == "{":
             opened.append(match.start())
         elif opened:
-            found.append((opened.pop(), match.start()))
+            start = opened.pop()
+            while found and found[-1][0] > start:
+                found.pop()  # it is in this one
+            found.append((start, match.start()))
     return found
 
 
 def _quotes(text: str) -> list[tuple[int, int]]:
     """Where quotes that are around a whole part begin and end."""
-    return [match.span(1) for match in re.finditer(r'(?:^|\|)\s*("[^"]*")\s*(?=[|:]|$)', text)]
+    return [match.span(1) for match in _QUOTED.finditer(text)]

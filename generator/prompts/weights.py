@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from generator.prompts.signs import HIDDEN_COLON
 
 MAX_WEIGHT = 100.0
+MAX_LENGTH = 6000  # characters; longer ones are refused whatever they say
 MAX_STOP = 5.0  # half the square of pi, and a little: no spherical distance is greater
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 
@@ -46,7 +47,7 @@ def tail_of(part: str, *, alone: bool = False) -> Tail:
 
     alone: it is the whole prompt, in which `Apollo: 13` is a name, since there is nothing to weigh it against.
     """
-    for form in (_TWO, _ONE):
+    for form in (_TWO, _ONE) if len(part) <= MAX_LENGTH else ():
         match = form.fullmatch(part)
         if match and _is_weight(match, alone):
             groups = match.groupdict()

@@ -15,6 +15,9 @@ from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understan
 UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, read_for_embedded, stages.tell)
 
 
+MAX_TYPED = 5000  # characters; a longer text is left for `validate` to refuse
+
+
 @dataclass(frozen=True)
 class Understood:
     """values: for `validate`; notices: to be shown before the picture is queued, nothing to be shown where empty."""
@@ -35,7 +38,7 @@ def understand(
     """
     made = {name: value for name, value in values.items() if name != "wording"}
     kept = _settled(values)
-    there = {name: values[name] for name in TEXTS if isinstance(values.get(name), str) and values[name]}
+    there = {name: text for name in TEXTS if isinstance(text := values.get(name), str) and 0 < len(text) <= MAX_TYPED}
     typed = {n: text for n, text in there.items() if n not in kept and text != (repeats or {}).get(n)}
     reading = Reading(engine, made, typed, sources or Sources())
     for understanding in UNDERSTANDINGS:

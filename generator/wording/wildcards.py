@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from generator.params import BadParams
-from generator.prompts.signs import hide, written
+from generator.prompts.signs import braces_in, cut, hide, written
 from generator.wording.reading import Notice, Reading
 from generator.wording.word_lists import WordLists
 
 MAX_DEPTH = 12  # of lists that name lists
+MAX_NESTED = 60  # braces in braces, those of lists among them
 MAX_DRAWN = 200  # choices of one text
 MAX_LENGTH = 20_000  # characters
+MAX_SHOWN = 300  # characters of a choice, as it is recorded
 
 # A name that Python gives, `__init__`, is meant as such unless there is a list of that name.
 _PYTHON = frozenset(name.strip("_") for kind in (type, list, dict, int) for name in dir(kind) if name[:2] == "__")
 _PYTHON |= {"main", "file", "all", "version", "author", "path", "slots", "enter", "exit", "next", "future", "builtins"}
-_NAME = re.compile(r"(?<![^\W_])(?<!\.)__([^\W_](?:[\w /-]*?[^\W_])?)__(?!\.\w)")
+_NAME = re.compile(r"(?<![^\W_])(?<!\.)__([^\W_](?:[\w /-]{0,80}?[^\W_])?)__(?!\.\w)")
 _COUNT = re.compile(r"\s*(?:(\d{1,2})\s*-\s*(\d{1,2})|(\d{1,2}))\s*\$\$")
 _SHARE = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?)::")
 
@@ -36,21 +38,24 @@ class _Draw:
     dice: random.Random
     choices: list[str] = field(default_factory=list)
     depth: int = 0
+    nested: int = 0
 
     def text(self, template: str) -> str:
-        """A template, escaped signs hidden, with every choice drawn."""
+        """A template, escaped signs hidden, with every choice drawn; what is nested too deep is text."""
         found, at = [], 0
-        for start, end in _outermost(template):
+        self.nested += 1
+        for start, end in braces_in(template) if self.nested <= MAX_NESTED else ():
             found += [self._words(template[at:start]), self._one_of(template[start + 1 : end])]
             at = end + 1
         made = "".join([*found, self._words(template[at:])])
+        self.nested -= 1
         if len(made) > MAX_LENGTH or len(self.choices) > MAX_DRAWN:
             raise BadParams(f"The prompt draws too much: at most {MAX_DRAWN} choices and {MAX_LENGTH} characters.")
         return made
 
     def _one_of(self, inside: str) -> str:
         """What becomes of `{inside}`; braces without a | are text."""
-        options = _options(inside)
+        options = cut(inside, braces_in(inside))
         counted = _COUNT.match(options[0])
         if len(options) == 1 and not counted:
             return f"{{{self.text(inside)}}}"
@@ -69,7 +74,7 @@ class _Draw:
             self.text(options[n]).strip() if counted else self.text(options[n]) for n in self._some(shares, wanted)
         ]
         made = joint.join(drawn)
-        self.choices.append(f"{{{written(inside)}}}: {written(made).strip()}")
+        self.choices.append(f"{{{_short(written(inside))}}}: {_short(written(made).strip())}")
         return made
 
     def _some(self, shares: Sequence[float], wanted: int) -> list[int]:
@@ -99,7 +104,7 @@ class _Draw:
         self.depth += 1
         made = self.text(hide(line))
         self.depth -= 1
-        self.choices.append(f"{name}: {written(made)}")
+        self.choices.append(f"{name}: {_short(written(made))}")
         return made
 
 
@@ -129,12 +134,16 @@ def draw(reading: Reading) -> Reading:
 def common(text: str) -> str:
     """What all pictures that a template draws have in common: the text without its choices."""
     hidden, at, found = hide(text), 0, []
-    for start, end in _outermost(hidden):
-        if len(_options(inside := hidden[start + 1 : end])) > 1 or _COUNT.match(inside):
+    for start, end in braces_in(hidden):
+        if len(cut(inside := hidden[start + 1 : end], braces_in(inside))) > 1 or _COUNT.match(inside):
             found.append(hidden[at:start])
             at = end + 1
     rest = _NAME.sub(lambda m: m[0] if m[1].lower() in _PYTHON else "", "".join([*found, hidden[at:]]))
     return " ".join(written(rest).split())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"  # all of it is in what was typed
 
 
 def _whole(seed: object) -> int:
@@ -145,7 +154,7 @@ def _whole(seed: object) -> int:
 
 
 def _has_choices(text: str) -> bool:
-    return bool(_outermost(text)) or _NAME.search(text) is not None
+    return bool(braces_in(text)) or _NAME.search(text) is not None
 
 
 def _unread(text: str, lists: WordLists) -> list[Notice]:
@@ -161,22 +170,3 @@ def _unread(text: str, lists: WordLists) -> list[Notice]:
             file=f"{names[0]}.txt",
         )
     ]
-
-
-def _outermost(text: str) -> list[tuple[int, int]]:
-    """Where pairs of braces begin and end that are in no other; one without its other is text."""
-    opened: list[int] = []
-    pairs = []
-    for match in re.finditer(r"[{}]", text):
-        if match[0] == "{":
-            opened.append(match.start())
-        elif opened:
-            pairs.append((opened.pop(), match.start()))
-    return sorted(one for one in pairs if not any(a < one[0] and one[1] < b for a, b in pairs))
-
-
-def _options(inside: str) -> list[str]:
-    """The texts between the | of a pair of braces, those in pairs within it left together."""
-    within = _outermost(inside)
-    marks = [at for at, sign in enumerate(inside) if sign == "|" and not any(a < at < b for a, b in within)]
-    return [inside[a + 1 : b] for a, b in zip([-1, *marks], [*marks, len(inside)], strict=True)]
