@@ -37,7 +37,6 @@ COMMANDS: dict[str, tuple[Main, list[list[str]]]] = {
             ["a heart", "--style", "X", "--steps", "0"],
             ["a heart", "--engine", "small", "--upscaler", "X"],
             ["a heart", "--from-png", "X"],
-            ["a heart", "--engine", "small", "--image-prompts", "X"],
             ["a heart", "--checkpoints-dir", "X", "--checkpoint", "imagenet-f16-1024"],
             ["a heart", "--X"],
         ],
