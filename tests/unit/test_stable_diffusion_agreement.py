@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
@@ -18,6 +18,7 @@ from generator.models.clip import ClipModel
 from generator.models.torchvision_operators import declare
 from generator.params import LatentDiffusionParams
 from generator.tokens import openai_clip, tokenizer
+from tests.original_files import original_tensors, save_folder
 from tests.real_formats import load_named
 from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion, write
 
@@ -121,3 +122,46 @@ def test_the_picture_is_that_of_diffusers_own_pipeline(
     image = list(generate(engine, params))[-1].image
     assert image is not None and image.std() > 0.01
     assert (image - theirs(checkpoints / name, sampler, scheduler, xl)).abs().max() < 1e-4
+
+
+def theirs_of_one_file(folder: Path, file: Path, version: str) -> torch.Tensor:
+    """The picture of the pipeline that diffusers itself makes of the file, with the configurations of the folder."""
+    import diffusers
+
+    xl, scheduler = version == "XL", json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    texts = {"text_encoder": "CLIPTextModel"} | ({"text_encoder_2": "CLIPTextModelWithProjection"} if xl else {})
+    parts = {name: ["transformers", kind] for name, kind in texts.items()}
+    parts |= {name.replace("text_encoder", "tokenizer"): ["transformers", "CLIPTokenizer"] for name in texts}
+    parts |= {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}
+    index = json.loads((folder / "model_index.json").read_text())
+    write(folder / "model_index.json", index | parts | {"scheduler": ["diffusers", scheduler["_class_name"]]})
+    given: dict[str, Any] = {"tokenizer": tokens("!" if version == "2" else "<|endoftext|>")}
+    given |= {"tokenizer_2": tokens("!"), "add_watermarker": False} if xl else {}
+    given |= {} if xl else {"safety_checker": None, "feature_extractor": None}
+    kind = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
+    pipeline = kind.from_single_file(str(file), config=str(folder), local_files_only=True, **given)
+    pipeline.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(3)
+    made = pipeline(
+        **TEXTS, num_inference_steps=3, guidance_scale=7.5, width=32, height=32,
+        latents=torch.randn(1, 4, 4, 4, generator=generator), generator=generator, output_type="pt",
+    )  # fmt: skip
+    image: torch.Tensor = made.images[0]
+    return image
+
+
+@pytest.mark.parametrize("version", ["1", "2", "XL"])
+def test_the_picture_of_one_file_is_that_of_the_pipeline_diffusers_makes_of_it(tmp_path: Path, version: str) -> None:
+    folder = save_folder(tmp_path / "folder", version)
+    (tmp_path / "diffusers").mkdir()
+    file = tmp_path / "diffusers" / "one.safetensors"
+    save_file(original_tensors(folder, version), file)
+    clip = ClipModel(openai_clip("model").CLIP(16, 32, 1, 64, 16, 77, 49408, 64, 1, 1), "mini")
+    engine = StableDiffusion(load_named("diffusers/one.safetensors", tmp_path), [clip], precision=torch.float32)
+    params = LatentDiffusionParams(
+        **TEXTS, checkpoint="diffusers/one.safetensors", clip=("mini",), seed=3, steps=3, width=32, height=32
+    )
+    image = list(generate(engine, params))[-1].image
+    assert image is not None and image.std() > 0.01
+    assert (image - theirs_of_one_file(folder, file, version)).abs().max() < 1e-4
