@@ -49,14 +49,14 @@ def submit(studio: Studio, submitter: Submitter, wish: Wish) -> list[Job]:
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish, submitter)
+    wanted = candidates_of(studio, wish, submitter=submitter)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
     sheet = NewSheet(kind="candidates", prompt=wanted[0][1].prompt, wanted=wanted)
     return submit_sheet(studio, submitter, sheet)[1]
 
 
-def candidates_of(studio: Studio, wish: Wish, submitter: Submitter | None = None) -> Labelled:
+def candidates_of(studio: Studio, wish: Wish, *, submitter: Submitter | None = None) -> Labelled:
     """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses.
 
     submitter: whose drafts the wish may name; the jobs name copies of them.
