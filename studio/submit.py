@@ -57,7 +57,7 @@ def submit(
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish, submitter, say)
+    wanted = candidates_of(studio, wish, submitter=submitter, say=say)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
     sheet = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
@@ -67,6 +67,7 @@ def submit(
 def candidates_of(
     studio: Studio,
     wish: Wish,
+    *,
     submitter: Submitter | None = None,
     say: Callable[[Notice], object] | None = None,
 ) -> Labelled:
