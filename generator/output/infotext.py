@@ -62,9 +62,8 @@ def words_of(params: Params) -> tuple[str, str]:
     if own or not params.prompt or len(getattr(params, "stages", ())) > 1:
         return params.prompt, own
     first, *others = parse_prompts(params.prompt)
-    plain = (first.weight, first.stop) == (1, float("-inf"))
-    plain = plain and not any(one.fragments for one in (first, *others))
-    if not others or not plain or any((one.weight, one.stop) != (-1, float("-inf")) for one in others):
+    same = " | ".join([first.text, *(f"{one.text}:-1" for one in others)])
+    if not others or same != params.prompt:
         return params.prompt, ""
     return first.text, ", ".join(one.text for one in others)
 

@@ -18,7 +18,6 @@ from PIL import Image
 
 from generator.images.decode import MAX_BYTES, BadImage, decode_image
 from generator.params import Params
-from generator.prompts import parse_pictures
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name pictures
@@ -129,8 +128,8 @@ def named_in(params: Params, setting: str) -> list[str]:
     value = getattr(params, setting, None)
     if not value:
         return []
-    if setting == "image_prompts":
-        return [one.text for one in parse_pictures(value, negative_only=True)]
+    if setting == "image_prompts":  # `sources` has them last
+        return list(params.sources[sum(bool(getattr(params, name, None)) for name in PICTURES[:2]) :])
     return [value] if isinstance(value, str) else list(value)
 
 
