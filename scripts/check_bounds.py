@@ -18,6 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,18 @@ def tried(name: str, engine: Any, values: dict[str, Any], others: dict[str, Any]
     return ("drawn", "") if wrong is None else ("WRONG", wrong)
 
 
+def _given(image: Image.Image, reference: str) -> Image.Image:
+    return image
+
+
 def upscaled_and_ranked() -> Iterator[tuple[str, str, str]]:
     """(what, drawn or WRONG, why) for pictures of the least sizes, the ends of `tile`, and as few and as many to rank
     as there may be."""
     for width, height in SIZES:
         for tile in schema_bounds.range_of(params_class("upscale").model_fields["tile"]):
             values = {"picture": "x", "width": width, "height": height, "tile": int(tile)}
-            machine = Host("cpu", Path("none"), lambda _, size=(width, height): Image.new("RGB", size, "red"))
-            engine = loading.load("upscale", "mini-upscaler", (), machine)
+            red = Image.new("RGB", (width, height), "red")
+            engine = loading.load("upscale", "mini-upscaler", (), Host("cpu", Path("none"), partial(_given, red)))
             steps = list(generate(engine, validate_job("upscale", values)))
             image = steps[-1].image
             right = image is not None and image.shape == (3, 4 * height, 4 * width) and bool(image.isfinite().all())

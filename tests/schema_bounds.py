@@ -15,8 +15,10 @@ from generator.params import JobParams
 
 Values = dict[str, Any]
 # Not the business of numbers: which models, and whether a picture is upscaled afterwards.
-LEFT_OUT = ("prompt", "checkpoint", "clip", "upscaler", "upscale", "pictures", "picture", "mask_image", "init_loss")
-LEFT_OUT += ("sprite_sheet",)
+LEFT_OUT = (
+    *("prompt", "checkpoint", "clip", "upscaler", "upscale", "pictures", "picture", "mask_image", "init_loss"),
+    "sprite_sheet",
+)
 SLOW = ("cutn_batches=64", "candidates=16")  # seconds, and the same arithmetic as with a few
 COMPANIONS: dict[str, Values] = {
     "init_class": {"init": "class", "init_class": "food-fruit"},
@@ -130,7 +132,7 @@ def first_and_last(engine: Engine, params: JobParams, most: int) -> list[Step]:
     """The steps of a picture. Of more than `most` only the first ones and the last ones are made, in between its place
     is moved: so the arithmetic of both ends of a long schedule is tried."""
     slot: Slot = engine.open(params)
-    steps = []
+    steps: list[Step] = []
     while not slot.done:
         if len(steps) == most // 2 and params.total_steps - slot.index > most:
             slot.index = params.total_steps - most // 2
