@@ -82,8 +82,7 @@ def tried(name: str, engine: Any, values: dict[str, Any], others: dict[str, Any]
     return ("drawn", "") if wrong is None else ("WRONG", wrong)
 
 
-def _same(image: Image.Image, reference: str) -> Image.Image:
-    """The picture, whatever it is called."""
+def _given(image: Image.Image, reference: str) -> Image.Image:
     return image
 
 
@@ -93,9 +92,8 @@ def upscaled_and_ranked() -> Iterator[tuple[str, str, str]]:
     for width, height in SIZES:
         for tile in schema_bounds.range_of(params_class("upscale").model_fields["tile"]):
             values = {"picture": "x", "width": width, "height": height, "tile": int(tile)}
-            given = Image.new("RGB", (width, height), "red")
-            machine = Host("cpu", Path("none"), partial(_same, given))
-            engine = loading.load("upscale", "mini-upscaler", (), machine)
+            red = Image.new("RGB", (width, height), "red")
+            engine = loading.load("upscale", "mini-upscaler", (), Host("cpu", Path("none"), partial(_given, red)))
             steps = list(generate(engine, validate_job("upscale", values)))
             image = steps[-1].image
             right = image is not None and image.shape == (3, 4 * height, 4 * width) and bool(image.isfinite().all())

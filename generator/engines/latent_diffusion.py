@@ -178,7 +178,8 @@ class LatentDiffusion:
     def _encode_prompt(self, prompts: Sequence[Any]) -> Tensor:
         """The weighted mean of the prompts' vectors, of unit length: (W,)."""
         vectors = read_prompts(self.text_encoder.text_features, prompts).to(self.device)
-        weights = torch.tensor([abs(p.weight) for p in prompts], device=self.device)
+        shares = torch.tensor([abs(p.weight) for p in prompts], dtype=torch.float64)  # the least weights are 0 in fp32
+        weights = (shares / shares.sum()).float().to(self.device)
         return F.normalize((weights[:, None] * vectors).sum(dim=0), dim=0)
 
     def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> LatentDiffusionSlot:

@@ -127,8 +127,8 @@ class TextEncoders(nn.Module):
             pooled = made[-1][2]
         if not prompts:
             return (hidden[0] * 0, pooled[0] * 0) if self._zeros_for_nothing else (hidden[0], pooled[0])
-        weights = torch.tensor([abs(p.weight) for p in prompts], device=hidden.device)
-        weights = weights / weights.sum()
+        shares = torch.tensor([abs(p.weight) for p in prompts], dtype=torch.float64)  # the least weights are 0 in fp32
+        weights = (shares / shares.sum()).float().to(hidden.device)
         return torch.einsum("n,nlw->lw", weights, hidden), torch.einsum("n,np->p", weights, pooled)
 
 

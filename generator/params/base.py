@@ -15,6 +15,7 @@ from generator import registry
 from generator.params.job import JobParams
 from generator.params.worded import Worded
 from generator.prompts import Prompt, PromptError, parse_pictures, parse_prompts
+from generator.tiling import MAX_PX
 from generator.tokens import PromptTooLong, check_length
 
 MAX_PROMPT_CHARACTERS = 1000
@@ -179,6 +180,13 @@ class Params(JobParams):
             )
         if min(self.actual_size) < row.factor:
             raise ValueError(f"width and height must be at least {row.factor} px for {self.checkpoint}.")
+        wide, high = self.actual_size
+        if self.upscale > 1 and wide * high * self.upscale**2 > MAX_PX:
+            side = int(MAX_PX**0.5 / self.upscale)
+            raise ValueError(
+                f"size {wide} x {high} px is too large to be upscaled {self.upscale} times: "
+                f"at most {side} x {side} px. Draw it smaller, or set upscale to 1."
+            )
 
     def _check_steps(self, row: registry.Checkpoint) -> None:
         if row.max_steps is not None and self.steps > row.max_steps:

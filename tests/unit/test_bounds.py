@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from generator.engines.base import generate
 from generator.models.latent_unet import alphas
 from generator.models.pixel_diffusion import alphas_cumprod
 from generator.params import BadParams, JobParams, params_class, validate_job
@@ -101,6 +102,26 @@ def test_more_steps_than_latent_diffusion_has_noise_levels_are_refused_with_what
         told("latent-diffusion", {"steps": 1001})
     with pytest.raises(BadParams, match=r"steps = 501: at most 500"):
         told("stable-diffusion", {"steps": 501})
+
+
+def test_a_picture_too_large_to_be_upscaled_is_refused_before_it_is_drawn() -> None:
+    sides = {"checkpoint": "stable-diffusion-1-5", "clip": ("mini",), "width": 2048, "height": 2048}
+    assert told("latent-diffusion", sides).actual_size == (2048, 2048), "as it is, it may be as large"
+    with pytest.raises(
+        BadParams, match=r"size 2048 x 2048 px is too large to be upscaled 4 times: at most 2000 x 2000"
+    ):
+        told("latent-diffusion", {**sides, "upscale": 4})
+
+
+@pytest.mark.parametrize("kind", ["latent-diffusion", "stable-diffusion"])
+def test_a_prompt_alone_is_drawn_whatever_its_weight(engines: dict[str, Any], kind: str) -> None:
+    drawn = []
+    for prompt in ("a red heart", "a red heart:100", "a red heart:1e-300"):
+        params = told(kind, {"prompt": prompt, "steps": 1, "clip_guidance_scale": 0})
+        steps = list(generate(engines[kind], params))
+        assert schema_bounds.trouble(steps, params) is None
+        drawn.append(str(steps[-1].image))
+    assert kind != "stable-diffusion" or len(set(drawn)) == 1
 
 
 def way(levels: list[tuple[float, float]], sampler: str, eta: float) -> list[float]:
