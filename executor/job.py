@@ -90,6 +90,11 @@ class Work:
         """s since it was claimed, whatever the clock on the wall was set to meanwhile."""
         return time.monotonic() - self._claimed_at
 
+    @property
+    def _mine(self) -> dict[str, str]:
+        """Whose job it is, as the queue asks."""
+        return {"worker_id": self.context.worker_id, "job_id": self.job.id}
+
     # Called by the main loop
 
     def begin(self, params: JobParams, device: str) -> None:
@@ -306,11 +311,7 @@ class Work:
         for file in self.files.finished(self.score, final, self._tell):
             self._store(file)
         self._hold()
-        self.context.retry(
-            lambda: queue.succeed(
-                self.context.db, worker_id=self.context.worker_id, job_id=self.job.id, score=self.score
-            )
-        )
+        self.context.retry(lambda: queue.succeed(self.context.db, **self._mine, score=self.score))
         self._say("succeeded", score=self.score)
         self._clean()
 
@@ -333,8 +334,7 @@ class Work:
         self.context.retry(
             lambda: queue.heartbeat(
                 self.context.db,
-                worker_id=self.context.worker_id,
-                job_id=self.job.id,
+                **self._mine,
                 step=self.step,
                 score=self.score,
                 history=list(self.history),
@@ -351,27 +351,17 @@ class Work:
                 self._store(file)
         except (OSError, StoreUnavailable) as error:
             self._say("last_picture_lost", logging.WARNING, error=str(error))
-        self.context.retry(
-            lambda: queue.fail(
-                self.context.db,
-                worker_id=self.context.worker_id,
-                job_id=self.job.id,
-                kind=kind,
-                message=message,
-            )
-        )
+        self.context.retry(lambda: queue.fail(self.context.db, **self._mine, kind=kind, message=message))
         self._say("failed", logging.WARNING, kind=kind, error=message)
         self._clean()
 
     def _cancelled(self) -> None:
-        self.context.retry(
-            lambda: queue.cancel_now(self.context.db, worker_id=self.context.worker_id, job_id=self.job.id)
-        )
+        self.context.retry(lambda: queue.cancel_now(self.context.db, **self._mine))
         self._say("cancelled")
         self._clean()
 
     def _release(self, reason: str) -> None:
-        self.context.retry(lambda: queue.release(self.context.db, worker_id=self.context.worker_id, job_id=self.job.id))
+        self.context.retry(lambda: queue.release(self.context.db, **self._mine))
         self._say("given_back", reason=reason)
 
     def _clean(self) -> None:

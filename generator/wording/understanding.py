@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from characters.seen import as_seen
 from generator.wording import stages, wildcards
 from generator.wording.embedded import read_for_embedded
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
@@ -39,7 +40,12 @@ def understand(
     made = {name: value for name, value in values.items() if name != "wording"}
     kept = _settled(values)
     there = {name: text for name in TEXTS if isinstance(text := values.get(name), str) and 0 < len(text) <= MAX_TYPED}
-    typed = {n: text for n, text in there.items() if n not in kept and text != (repeats or {}).get(n)}
+    # What nobody sees of a text is none of it; one of that alone is left for `validate` to refuse.
+    typed = {
+        name: as_seen(text) or text
+        for name, text in there.items()
+        if name not in kept and text != (repeats or {}).get(name)
+    }
     reading = Reading(engine, made, typed, sources or Sources())
     for understanding in UNDERSTANDINGS:
         reading = understanding(reading)
