@@ -125,7 +125,11 @@ def test_a_database_of_the_first_version_keeps_its_jobs(database_url: str) -> No
         later = ("marks", "stages", "refinements", "members", "submissions", "host_settings", "visitors")
         for table in (*later, "webhooks", "orders", "api_keys"):
             conn.execute(sa.text(f"DROP TABLE {table}"))
-        conn.execute(sa.text("DROP INDEX ix_jobs_parent"))
+        for index in ("ix_jobs_parent", "ix_jobs_served", "ix_jobs_turn"):
+            conn.execute(sa.text(f"DROP INDEX {index}"))
+        for column in ("turn", "lease_s"):
+            conn.execute(sa.text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+        conn.execute(sa.text("CREATE INDEX ix_jobs_served ON jobs (submitter, started_at)"))
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     with writing(db) as conn:
         upgrade(conn)
