@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING, TypedDict
 
 import torch
 
@@ -42,6 +42,13 @@ STORE_TRIES = 3
 
 class DownloadsOff(RuntimeError):
     """A download job on a machine whose host has not allowed them; the message says what the host can do."""
+
+
+class _Mine(TypedDict):
+    """Whose job it is, as the queue asks."""
+
+    worker_id: str
+    job_id: str
 
 
 class Work:
@@ -91,8 +98,7 @@ class Work:
         return time.monotonic() - self._claimed_at
 
     @property
-    def _mine(self) -> dict[str, str]:
-        """Whose job it is, as the queue asks."""
+    def _mine(self) -> _Mine:
         return {"worker_id": self.context.worker_id, "job_id": self.job.id}
 
     # Called by the main loop
