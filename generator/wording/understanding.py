@@ -13,7 +13,7 @@ from generator.wording.embedded import read_for_embedded
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
 
 # In this order: what one of them writes, those after it read.
-UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, read_for_embedded, stages.tell)
+UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, stages.tell, read_for_embedded)
 
 
 MAX_TYPED = 5000  # characters; a longer text is left for `validate` to refuse
