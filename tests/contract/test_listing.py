@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from db import queue
+from db.errors import BadValue
 from db.jobs import State, new_id, normalise
 from db.queue.listing import page_query
 from db.schema import jobs
@@ -45,7 +46,7 @@ def test_filters_combine(database: sa.Engine) -> None:
 
 
 def test_an_unknown_state_is_refused(database: sa.Engine) -> None:
-    with pytest.raises(ValueError, match="'done' is not a valid State"):
+    with pytest.raises(BadValue, match=r"\['done'\].*permitted: queued, running"):
         ids(database, states=["done"])
 
 
