@@ -37,7 +37,7 @@ from generator.starts.drafts import MiniPictures
 from generator.starts.perlin import perlin_picture
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
-FARTHEST = 10.0  # that x0 may be moved, where [-1, 1] are black and white: great scales without a limit would overflow
+FARTHEST = 1e4  # that x0 may be moved; a network that sees noise only is off by 100, great scales would overflow
 TERMS = ("prompts", "style", "tv", "range", "sat", "init")  # of the loss
 
 

@@ -124,6 +124,14 @@ def test_a_prompt_alone_is_drawn_whatever_its_weight(engines: dict[str, Any], ki
     assert kind != "stable-diffusion" or len(set(drawn)) == 1
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver-2m"])
+def test_the_greatest_scales_without_any_limit_do_not_overflow(engines: dict[str, Any], sampler: str) -> None:
+    scales = {"clip_guidance_scale": 1e6, "range_scale": 1e6, "tv_scale": 1e6, "sat_scale": 1e6}
+    free = {"clamp_grad": False, "clip_denoised": False, "sampler": sampler, "steps": 12, "cutn": 1}
+    params = told("guided-diffusion", {**free, **scales})
+    assert schema_bounds.trouble(list(generate(engines["guided-diffusion"], params)), params) is None
+
+
 def way(levels: list[tuple[float, float]], sampler: str, eta: float) -> list[float]:
     """One number taken along the levels towards 0.5 by a denoiser that is a little off, each step's value."""
     x, before, found = torch.tensor([1.3]), None, []

@@ -64,7 +64,7 @@ def test_clip_pulls_the_picture_towards_the_prompt(embedded):
         ({"prompt": ""}, "prompt is empty"),
         ({"width": 128, "height": 128}, "64 x 64 px only"),
         ({"style": "crayon"}, "noto"),
-        ({"steps": 0}, "at least 1"),
+        ({"steps": 0}, "greater than or equal to 1"),
         ({"sampler": "heun"}, "ddim"),
         ({"sampler": "pndm"}, "Stable Diffusion"),
         ({"init_image": "a.png", "mask_image": "b.png"}, "mask_image means nothing to mini"),
