@@ -95,7 +95,7 @@ def test_disco_diffusion_gives_the_documented_documents_and_files(tmp_path: Path
         *("progress-0.png", "progress-1.png"),
         *(f"disco_diffusion_clip_rn50-a b-{5 + n}-progress-{n}.png" for n in (0, 1)),
     }
-    line, unknown = dict.fromkeys(said)  # once for each group of pictures
+    unknown, line = dict.fromkeys(said)  # once for each group of pictures
     assert "guided-diffusion-512 is not installed" in line and "mini-diffusion draws 64 x 64 px" in line
     assert "may not know" in unknown and "“artstation”" in unknown
 
