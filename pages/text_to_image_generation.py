@@ -252,8 +252,10 @@ def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, 
         st.toast(_(NO_EXECUTOR), duration="long")
 
 
-def _reading(read: Understood) -> None:
-    """How the prompt is read, below it, with a way to have it taken as it was typed."""
+def _reading(read: Understood, example: bool) -> None:
+    """How the prompt is read, below it, with a way to have it taken as it was typed. example: it is so by one seed."""
+    if example and read.notices:
+        st.caption(_("For example, since each picture draws its own choice:"))
     for notice in read.notices:
         st.caption(label(_(notice.sentence, **notice.values)), width="stretch")
     if read.values.get("as_typed") or any(notice.reads for notice in read.notices):
@@ -265,10 +267,11 @@ def _reading(read: Understood) -> None:
 def _what_it_takes(engine: str, values: dict[str, Any], reading: DeltaGenerator) -> None:
     """How the prompt is read, and the size and memory of what would be made, once the settings are sound."""
     try:
-        typed = {**starting(values), "prompt": values["prompt"] or "x", "seed": values.get("seed") or 0}
-        read = understood(the_studio(), engine, typed)
+        typed = {**starting(values), "prompt": values["prompt"] or "x"}
+        seed = typed.pop("seed", None)
+        read = understood(the_studio(), engine, {**typed, "seed": seed or 0})
         with reading:
-            _reading(read)
+            _reading(read, seed is None and "seed" in understood(the_studio(), engine, typed).values)
         params = validate(engine, read.values)
     except ValueError:
         return
