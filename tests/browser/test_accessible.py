@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from characters.seen import as_seen
 from tests.browser.conftest import PASSWORD, fits, phone_or_desktop, playwright_api, settled
 from tests.browser.evening import Evening, spend
 from tests.browser.running import web_app
@@ -21,7 +22,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 expect = playwright_api.expect
 pytestmark = pytest.mark.browser
 
-# What lists show is cut, so the worst comes first. Bidi marks and zero-width characters stand at the end.
+# What lists show is cut, so the worst comes first. Bidi marks and zero-width characters stand at the end; nobody is shown
+# those.
 HOSTILE = (
     "**b** [l](//e.io) ![i](//e.io/i) :red[r] :x: $x$ <img src=x onerror=alert(1)> <script>alert(2)</script> "
     ":material/skull: `c` www.e.io \u202egnp.exe zero\u200bwidth"
@@ -176,7 +178,7 @@ def test_everybody_can_read_and_work_the_page(seen: Callable[[str], Seen], name:
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in WITHOUT_PICTURES])
 def test_a_visitor_who_cannot_see_the_picture_hears_the_prompt(seen: Callable[[str], Seen], name: str) -> None:
     alts = seen(name).alts
-    assert alts and all(alts) and any(HOSTILE in alt for alt in alts)
+    assert alts and all(alts) and any(as_seen(HOSTILE) in alt for alt in alts)
 
 
 @pytest.mark.parametrize("name", PAGES)

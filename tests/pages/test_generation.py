@@ -9,7 +9,7 @@ from db import artefacts, queue
 from db.jobs import State
 from db.queue import workers
 from generator import registry
-from generator.params import params_class, validate
+from generator.params import BadParams, params_class, validate
 from pages.components import form
 from pages.shared.navigation import GENERATION, QUEUE
 from studio import settings_form
@@ -136,12 +136,11 @@ def test_what_is_read_otherwise_than_one_might_think_is_said_before_it_is_queued
     assert any("is read as it is written" in caption.value for caption in app.caption) and jobs(studio) == []
 
 
-def test_an_absurd_size_gets_one_sentence(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page()
-    app.number_input(key="set_vqgan-clip_mini_width").set_value(4096)
-    app = generate(write(app, "a red heart"))
-    assert "too large for mini" in app.error[0].value
-    assert jobs(studio) == []
+def test_no_size_can_be_set_that_the_model_does_not_draw(studio: Studio, open_page: OpenPage) -> None:
+    largest = registry.checkpoint("mini").max_side
+    assert open_page().number_input(key="set_vqgan-clip_mini_width").max == largest
+    with pytest.raises(BadParams, match="too large for mini"):
+        validate("vqgan-clip", {"prompt": "a red heart", "width": largest + 16})
 
 
 def test_html_and_markdown_in_a_prompt_are_shown_as_typed(studio: Studio, open_page: OpenPage) -> None:
@@ -283,7 +282,8 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
     app = write(open_page(), "a red heart")
     app.file_uploader(key="upload_init_image").set_value(("me.png", picture_bytes("PNG"), "image/png")).run()
     app = generate(app)
-    assert "artefact store" in app.error[0].value and not app.exception
+    assert "cannot reach its pictures" in app.error[0].value and "/proc" not in app.error[0].value
+    assert not app.exception
     assert jobs(studio) == [] and artefacts.of_job(studio.db, "none") == {}
 
 

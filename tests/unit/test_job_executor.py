@@ -152,7 +152,7 @@ def test_numbers_that_stop_being_finite_fail_that_job_and_keep_its_last_good_pic
         ({"prompt": "a cat", "width": "wide"}, "width"),
         ({"prompt": "a cat", "wings": 2}, "Unknown setting 'wings'"),
         ({"prompt": "a cat", "checkpoint": "nothing"}, "Choose one of"),
-        ({"prompt": "a cat:heavy"}, "heavy"),
+        ({"prompt": "a cat:-2"}, "no part with a weight above 0"),
     ],
 )
 def test_bad_parameters_fail_with_a_sentence(studio: Studio, params: dict, says: str) -> None:

@@ -99,8 +99,11 @@ def test_a_file_with_a_key_too_few_or_too_many_is_refused(
     tmp_path: Path, unet: OpenAIUNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = dict(unet.state_dict())
+    publish(tmp_path, {**weights, "one_too.many": torch.zeros(2, 2)}, monkeypatch)
+    with pytest.raises(CheckpointDamaged, match=r"1 tensors do not belong to the model, the first is one_too.many"):
+        load_named(NAME, tmp_path)
     publish(tmp_path, {**weights, "label_emb.weight": torch.zeros(2, 2)}, monkeypatch)
-    with pytest.raises(CheckpointDamaged, match=r"1 tensors do not belong to the model, the first is label_emb.weight"):
+    with pytest.raises(CheckpointDamaged, match=r"with ImageNet's classes, where the one without classes is needed"):
         load_named(NAME, tmp_path)
     del weights["out.2.bias"]
     publish(tmp_path, weights, monkeypatch)
