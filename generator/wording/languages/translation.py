@@ -107,9 +107,9 @@ def _phrases(language: Language, text: str) -> str:
         made.append(_segment(language, "".join(phrase)) if _is_foreign(language, phrase) else "".join(phrase))
         phrase.clear()
 
-    for word in re.findall(r"\s*\S+\s*", text):
+    for word in re.findall(r"\s*\S+\s*|\s+", text):
         bare = word.strip()
-        if is_function_word(bare) or not language.lexicon().read(bare.replace("-", " ").split())[0].english:
+        if not bare or is_function_word(bare) or not language.lexicon().read(bare.replace("-", " ").split())[0].english:
             close()
             made.append(word)
         else:
