@@ -146,6 +146,10 @@ def test_any_finished_pictures_are_ranked(api: Served, visits: Studio) -> None:
     ids = [job.id for job in jobs]
     made = ok(api.post(f"{V1}/rankings", {"prompt": "a heart", "job_ids": ids}), 201)
     assert made["engine"] == "rank" and len(made["params"]["pictures"]) == 3
+    for clip, read in (("mini", "a red heart in a cat face"), ("RN50", "un corazón rojo en un 🐱")):
+        asked = {"prompt": "un corazón rojo en un 🐱", "job_ids": ids, "clip": [clip]}
+        found = ok(api.post(f"{V1}/rankings", asked), 201)["params"]["prompt"]
+        assert found == read, "the embedded CLIP reads what it read when it drew"
     queue.set_hidden(visits.db, ids[0])
     assert api.post(f"{V1}/rankings", {"prompt": "a heart", "job_ids": ids}).status_code == 404
     assert api.post(f"{V1}/rankings", {"prompt": "x", "job_ids": ids[1:], "clip": ["ViT-Z"]}).status_code in (404, 422)
