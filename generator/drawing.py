@@ -108,6 +108,8 @@ class Picture:
         name = engine or self.engine
         values = varied(name, kept(self.engine, self.params.model_dump(), name), _reference(self), skip_rate)
         values.pop("seed", None)
+        if name != self.engine:
+            values = understand(name, values, sources(self.machine.wildcards)).values
         return [_finished(_watch(name, validate(name, values), self.machine)) for _ in range(count)]
 
     def upscale(self, checkpoint: str = registry.ENGINES["upscale"].checkpoints[0]) -> Picture:
