@@ -195,6 +195,8 @@ def test_words_that_may_mean_something_else_choose_no_style(prompt: str) -> None
         ("mesa", "Spanish", "table"),
         ("un violín", "Spanish", "a violin"),
         ("un piano", "Spanish", "a piano"),
+        ("un color rojo", "Spanish", "a red color"),
+        ("a la playa", "Spanish", "to the beach"),
         ("el gato no tiene sombrero", "Spanish", "the cat has no hat"),
         ("un perro sin cola", "Spanish", "a dog without tail"),
         ("hotel gorria", "Basque", "red hotel"),

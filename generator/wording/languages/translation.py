@@ -67,8 +67,10 @@ def _by_inflection(word: str) -> bool:
 
 def _has_english(language: Language, words: Sequence[str]) -> bool:
     """Whether a text has words that are English and not of the language; "a", which is Spanish too, is where it begins
-    a text."""
-    return words[0].casefold() == "a" or any(_only_english(language, word) for word in words)
+    a text, but for "a la playa"."""
+    known = language.lexicon().words
+    article = words[0].casefold() == "a" and not any("function" in known.get(fold(word), {}) for word in words[1:2])
+    return article or any(_only_english(language, word) for word in words)
 
 
 def _only_english(language: Language, word: str) -> bool:
