@@ -38,7 +38,7 @@ from generator.output.sources import Given, Sources, check_there, check_unchange
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.params.vary import COUNT, SKIP_RATE, kept, varied
 from generator.prompts import PromptError, quoted, with_files
-from generator.wording import understand
+from generator.wording import as_ranked, understand
 from generator.wording.command_line import sources
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ class Picture:
         name = engine or self.engine
         values = varied(name, kept(self.engine, self.params.model_dump(), name), _reference(self), skip_rate)
         values.pop("seed", None)
+        if name != self.engine:
+            values = understand(name, values, sources(self.machine.wildcards)).values
         return [_finished(_watch(name, validate(name, values), self.machine)) for _ in range(count)]
 
     def upscale(self, checkpoint: str = registry.ENGINES["upscale"].checkpoints[0]) -> Picture:
@@ -222,7 +224,8 @@ def rank(
     """(picture, score) best first: how much each, a Picture or what `init_image` takes, resembles the prompt under
     CLIP. Raises BadParams for fewer than two, UnknownName, BadImage, CheckpointMissing."""
     names = [_reference(one) for one in pictures]
-    params = validate_job("rank", {"prompt": prompt, "pictures": tuple(names), "clip": tuple(clip)})
+    wanted = {"prompt": as_ranked(prompt, clip), "pictures": tuple(names), "clip": tuple(clip)}
+    params = validate_job("rank", wanted)
     *_, last = _steps("rank", params, machine)
     assert last.result is not None
     places: dict[str, list[int]] = {}

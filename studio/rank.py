@@ -9,7 +9,7 @@ from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import Submission
 from generator.params import validate_job
-from generator.wording import common
+from generator.wording import as_ranked, common
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
 from studio.limits import check_typed
@@ -52,8 +52,8 @@ def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequenc
         raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
     check_typed(studio, [prompt])
     # Pictures of one sheet that each drew a choice of their own are ranked by what they have in common.
-    params = validate_job(
-        "rank", {"prompt": common(prompt) or prompt, "pictures": tuple(pictures), "clip": tuple(clip)}
-    )
+    shared = common(prompt) or prompt
+    wanted = {"prompt": as_ranked(shared, clip), "pictures": tuple(pictures), "clip": tuple(clip)}
+    params = validate_job("rank", wanted)
     check_sources(studio, params)
     return new_job(studio, "rank", params)

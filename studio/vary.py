@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job
@@ -12,6 +14,7 @@ from studio.engines import makes
 from studio.errors import BadWish
 from studio.limits import engines_that_vary
 from studio.submit import MAX_PICTURES, Labelled, check_sources, drawings, new_job, submit_sheet
+from studio.wording import understood
 
 
 def vary(
@@ -32,7 +35,11 @@ def variations_of(
         raise BadWish("{count} variations; 1 to {most} are allowed.", count=count, most=MAX_PICTURES)
     drawn = drawing_of(studio, job)
     values = varied(engine, kept(drawn.engine, {"prompt": drawn.prompt, **drawn.params}, engine), picture.id, skip_rate)
-    made = drawings(engine, {**values, "seed": None}, count)
+
+    def read(values: dict[str, Any]) -> dict[str, Any]:
+        return values if engine == drawn.engine else understood(studio, engine, values).values
+
+    made = drawings(engine, {**values, "seed": None}, count, read)
     check_sources(studio, made[0])
     return [
         (f"seed {params.seed}", new_job(studio, engine, params, parent_id=job.id, source=picture.id)) for params in made

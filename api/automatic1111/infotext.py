@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from api.automatic1111.models import sha256_of
+from api.automatic1111.prompts import apart
 from api.automatic1111.shapes import TextToImage
 from db.jobs import Job
 from generator.output import infotext as written
@@ -27,15 +28,19 @@ def infotext(body: TextToImage, job: Job, size: tuple[int, int], sources: Source
     size: in px, as it is handed over.
     """
     params = validate(job.engine, {"prompt": job.prompt, **job.params})
-    words = _drawn(job, "prompt", body.prompt), _drawn(job, "negative_prompt", body.negative_prompt)
+    words = _drawn(job, body)
     return written.infotext(
         job.engine, params, size, sources=sources, model_hash=sha256_of(job.checkpoint), words=words
     )
 
 
-def _drawn(job: Job, name: str, given: str | None) -> str:
-    said = (job.params.get("wording") or {}).get(name)
-    return str(said["became"]) if said else given or ""
+def _drawn(job: Job, body: TextToImage) -> tuple[str, str]:
+    """Prompt and negative prompt, as they were drawn where that is something else than was sent."""
+    said = {name: str(one["became"]) for name, one in (job.params.get("wording") or {}).items()}
+    prompt, negative = said.get("prompt"), said.get("negative_prompt", body.negative_prompt or "")
+    if prompt is not None and negative.strip() and "negative_prompt" not in job.params:
+        return apart(prompt)  # that engine avoids in a part of its prompt
+    return body.prompt or "" if prompt is None else prompt, negative
 
 
 def info(
@@ -47,9 +52,9 @@ def info(
     return json.dumps(
         {
             "prompt": prompt,
-            "all_prompts": [_drawn(job, "prompt", prompt) for job in jobs],
+            "all_prompts": [_drawn(job, body)[0] for job in jobs],
             "negative_prompt": negative,
-            "all_negative_prompts": [_drawn(job, "negative_prompt", negative) for job in jobs],
+            "all_negative_prompts": [_drawn(job, body)[1] for job in jobs],
             "seed": first.params["seed"],
             "all_seeds": [job.params["seed"] for job in jobs],
             "subseed": -1,

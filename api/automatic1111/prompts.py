@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 
 from generator.params import BadParams
-from generator.prompts import as_text, split, weighed
+from generator.prompts import as_text, parse_prompts, split, weighed
 
 MAX_READ = 10_000  # characters; what is longer is refused by the engines anyway
 
@@ -26,6 +26,15 @@ def avoiding(prompt: str, negative: str) -> str:
         return f"{prompt} | {negative}"
     words = ", ".join(part for part in split(" ".join(negative.split())) if part)
     return f"{prompt} | {weighed(words, -1)}" if words else prompt
+
+
+def apart(prompt: str) -> tuple[str, str]:
+    """The two of what `avoiding` made of them, which was understood since."""
+    *wanted, avoided = split(prompt)
+    words = parse_prompts(avoided, negative_only=True)[0].weight == -1
+    if not wanted or not words:
+        return prompt, ""
+    return " | ".join(wanted), avoided.rpartition(":")[0].strip('"')
 
 
 def check_negative(text: str) -> str:

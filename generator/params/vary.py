@@ -50,12 +50,15 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
 
 def kept(engine: str, values: Mapping[str, Any], other: str) -> dict[str, Any]:
     """What a variation by `other` takes over from a picture that `engine` drew with these settings: all of them where
-    that is the same engine, else prompt and style. Raises UnknownName."""
+    that is the same engine, else prompt and style: the other one's texts are still to be understood, which leaves what
+    is understood already. Raises UnknownName."""
     if engine == other:
         return dict(values)
-    taken = {"prompt": values.get("prompt")}
+    taken: dict[str, Any] = {"prompt": values.get("prompt")}
     if "prompt" in (values.get("wording") or {}):
         taken["wording"] = {"prompt": values["wording"]["prompt"]}
+    if values.get("as_typed"):
+        taken["as_typed"] = True
     style = values.get("style")
     if style in registry.STYLES and registry.checkpoint(registry.first_checkpoint(other, "")).styled:
         taken["style"] = style  # elsewhere a style may be any words

@@ -75,8 +75,8 @@ def _nested(found: list[tuple[int, int, float | None]]) -> list[tuple[int, int, 
 def _add(found: list[list[str | float]], piece: str, weight: float) -> None:
     if not piece:
         return
-    if found and found[-1][1] == weight:
-        found[-1][0] = f"{found[-1][0]}{piece}"
+    if found and found[-1][1] == weight:  # a bracket was between
+        found[-1][0] = _joined(str(found[-1][0]), piece)
     else:
         found.append([piece, weight])
 
@@ -88,8 +88,13 @@ def _tidied(found: list[Fragment]) -> tuple[Fragment, ...]:
         read = plain(piece)
         read = read.lstrip() if number == 0 else read
         read = read.rstrip() if number == len(found) - 1 else read
-        if made and made[-1][0][-1:].isalnum() and read[:1].isalnum():
-            read = f" {read}"
+        if made:
+            read = _joined(made[-1][0], read)[len(made[-1][0]) :]
         if read:
             made.append((read, weight))
     return tuple(made)
+
+
+def _joined(before: str, after: str) -> str:
+    """Both, with a blank between words that only a bracket parted."""
+    return f"{before} {after}" if before[-1:].isalnum() and after[:1].isalnum() else before + after

@@ -92,4 +92,4 @@ def _reads_otherwise(match: re.Match[str], text: str, weight: str, stop: str | N
         return True
     if stop is not None:
         return whole and stop.isdigit() and punctuation  # `Departure: 10:30`, `Result: 2:1`
-    return whole and punctuation and alone
+    return weight.lstrip("+-").isdigit() and punctuation and alone  # `Apollo: 13`, `Temperature: -5`

@@ -2,7 +2,8 @@
 
 emoji.txt (emojibase's labels, MIT), languages/es-emoji.txt and eu-emoji.txt (CLDR's annotations, Unicode's licence)
 and, where WordNet's data files are at hand (Debian wordnet-base), known_words.txt. Beside them lie those that are
-written by hand: function_words.txt, languages/es.txt and languages/eu.txt. Takes some twenty minutes of one core.
+written by hand: function_words.txt, loan_words.txt, languages/es.txt and languages/eu.txt. Takes some
+twenty minutes of one core.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Imports no torch.
 """
 
-from generator.wording.embedded import style_named
+from generator.wording.embedded import as_ranked, style_named
 from generator.wording.reading import Notice, Sources
 from generator.wording.understanding import Understood, understand
 from generator.wording.wildcards import common
 
-__all__ = ["Notice", "Sources", "Understood", "common", "style_named", "understand"]
+__all__ = ["Notice", "Sources", "Understood", "as_ranked", "common", "style_named", "understand"]

@@ -6,8 +6,10 @@ know both, in some measure, and are told what was typed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from characters.seen import as_seen
 from generator import registry
 from generator.params import drawing_class
 from generator.params.base import MAX_PROMPT_CHARACTERS
@@ -107,6 +109,13 @@ def _not_understood(text: str) -> tuple[Notice, ...]:
         return ()
     words = ", ".join(f"“{word}”" for word in unknown[:MAX_WORDS]) + ("…" if len(unknown) > MAX_WORDS else "")
     return (Notice("This model, made from emoji and clip art, may not know {words}.", words=words),)
+
+
+def as_ranked(prompt: str, clip: Sequence[str]) -> str:
+    """What pictures are ranked by, for these CLIPs: in the words that the embedded ones know, if there is one."""
+    if len(prompt) > MAX_PROMPT_CHARACTERS or not EMBEDDED_CLIPS.intersection(clip):
+        return prompt
+    return name_emoji(translate(as_seen(prompt) or prompt).text).text
 
 
 def style_named(prompt: str) -> str | None:

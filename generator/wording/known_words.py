@@ -15,6 +15,8 @@ from pathlib import Path
 TABLE = Path(__file__).with_name("known_words.txt")
 # Words that tie others together, and those that prompts are full of: nothing is drawn for them, and nothing is amiss.
 FUNCTION_WORDS = Path(__file__).with_name("function_words.txt")
+# English words of Spanish or Basque look, which the models may not know: a mesa, a bale, a tartan, Medusa.
+LOAN_WORDS = Path(__file__).with_name("loan_words.txt")
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _ENDINGS = (
     ("'s", ""),
@@ -63,6 +65,16 @@ def is_known(word: str) -> bool:
     return any(form in _list(file) for form in _forms(word) for file in (TABLE, FUNCTION_WORDS))
 
 
+def is_function_word(word: str) -> bool:
+    """Whether it is an English word that ties others together."""
+    return word.casefold() in _list(FUNCTION_WORDS)
+
+
+def is_loan_word(word: str) -> bool:
+    """Whether it is English as well, though it is on another language's list and may not be known."""
+    return word.casefold() in _list(LOAN_WORDS)
+
+
 def unknown_words(text: str) -> list[str]:
     """The words of a text that are not known, as they were typed, each once."""
     return [word for word in dict.fromkeys(_TOKEN.findall(text)) if not is_known(word)]
@@ -74,7 +86,7 @@ def is_english(text: str) -> bool:
     words = [word for word in _TOKEN.findall(text) if not any(c.isdigit() for c in word)]
     if any(not _latin(word) for word in words):
         return any(_latin(word) and is_known(word) for word in words)
-    said = [word for word in words if word.casefold() not in _list(FUNCTION_WORDS)]
+    said = [word for word in words if not is_function_word(word)]
     return len(said) < 3 or any(is_known(word) for word in said)
 
 

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from generator.prompts.weights import NUMBER
+
 _MEDIUM = (
     "(?:icons?|emojis?|drawings?|illustrations?|graphics?|clip ?art|art ?work|pictograms?|stickers?|images?|symbols?)"
 )
@@ -17,21 +19,23 @@ _NOT_3D = (
     "print(?:er|ers|ed|ing|s)?|glasses|goggles|movies?|films?|cinema|tv|television|scan(?:s|ner|ners|ning)?|"
     "displays?|monitors?|screens?|cameras?|chess|puzzles?|games?|pens?|modell?er|artists?|animators?|software"
 )
+_BLACK = r"(?:(?:black[ -](?:and|&|on)[ -]white|monochrome|b&w) )?"
 _3D = "(?:3|three)[ -]?(?:d|dimensional)"
 # What names a style, longest first. A style's own name counts where it is no word of the language: "noto" and "blob"
 # alone are words, "twemoji" is none.
 PHRASES: dict[str, str] = {
     "silhouette": (
-        rf"(?:(?:solid |plain )?black )?silhouettes?(?: {_MEDIUM})?|line[ -]?art(?: {_MEDIUM})?|line[ -]?drawings?|"
+        rf"(?:(?:solid |plain )?black )?{_BLACK}silhouettes?(?: {_MEDIUM})?|"
+        rf"{_BLACK}line[ -]?art(?: {_MEDIUM})?|{_BLACK}line[ -]?drawings?|"
         rf"(?:black |simple )?outline[ -]{_MEDIUM}|"
         rf"(?:black[ -](?:and|&|on)[ -]white|monochrome|b&w|high[ -]contrast) {_MEDIUM}|"
         rf"pictograms?|stencil {_MEDIUM}|glyph icons?|silhouetted|"
-        r"(?:(?<=\ban )|black )outline(?= of an? )"
+        r"(?:(?<=^)|(?<=\ban )|(?<=\bthe )|black )outline(?= of an? )"
     ),
     "3d": (
-        rf"(?:glossy |shiny )?{_3D}[ -](?:render(?:s|ed|ing|ings)?|models?|style|look|cartoons?|cgi|{_MEDIUM})"
-        rf"(?: {_MEDIUM})?|"
-        rf"glossy {_3D}|glossy (?:renders?|{_MEDIUM})|{_3D}(?! (?:{_NOT_3D})\b)"
+        rf"(?:glossy |shiny |fluent[ -])?{_3D}[ -]"
+        rf"(?:render(?:s|ed|ing|ings)?|models?|style|look|cartoons?|cgi|{_MEDIUM})(?: {_MEDIUM})?|"
+        rf"glossy {_3D}|glossy (?:renders?|{_MEDIUM})|(?:fluent[ -])?{_3D}(?! (?:{_NOT_3D})\b)"
     ),
     "twemoji": (  # flat shapes in bold colours, as stickers have them
         rf"twemojis?(?: {_MEDIUM})?|twitter[ -]?emojis?|twitter[ -]style|"
@@ -52,8 +56,10 @@ _MANNER = (
 )
 _SUBJECTS = r"(?! (?:class(?:es)?|lessons?|courses?|tutorials?|students?|books?|contests?|museums?|studios?)\b)"
 _LEAD = (
-    r"(?:(?:drawn |rendered |painted |made |shown |done )?(?:in|as) (?:(?:a|an|the) )?(?:style of (?:a |an |the )?)?)"
+    r"(?:(?:drawn |rendered |painted |made |shown |done )?(?:in|as) (?:(?:a|an|the) )?(?:style of (?:a |an |the )?)?"
+    r"|style ?[:=] ?)"
 )
+_BRACKETS = re.compile(rf"[(\[]+(?P<words>[^()\[\]|:]+)(?::\s*{NUMBER}\s*)?[)\]]+")
 _NEGATED = re.compile(r"(?i)\b(?:no|not|non|without|never|isn['’]t|avoid)(?:[ -](?:a|an|the|in|as))*[ -]*$")
 
 
@@ -72,7 +78,7 @@ def _patterns() -> dict[str, re.Pattern[str]]:
     return {
         style: re.compile(
             rf"(?P<before>(?:^|(?<=[\s,;(|]))(?:{_LEAD}|{_ARTICLE}){_MANNER})"
-            rf"(?P<said>{phrase})(?: style)?(?P<of> of)?(?!\w|-\w){_SUBJECTS}",
+            rf"(?P<said>{phrase})(?: style)?(?P<of> of|\s?:(?=\s+[^\W\d]))?(?!\w|-\w|:[\d.]+ \w){_SUBJECTS}",
             re.IGNORECASE,
         )
         for style, phrase in PHRASES.items()
@@ -92,9 +98,15 @@ def read_style(text: str) -> Styled:
     return Styled("|".join(part.text for part in parts), named[0].style, named[0].said)
 
 
+def _is_style(words: str) -> bool:
+    """Whether words say a style and nothing else, as in `(line art:1.3)`."""
+    return any(pattern.fullmatch(words) for pattern in _patterns().values())
+
+
 def _read_part(text: str) -> Styled:
     if re.search(r":\s*-\s*[\d.]+\s*(?::[^:]*)?$", text):
         return Styled(text)
+    text = _BRACKETS.sub(lambda match: match["words"] if _is_style(match["words"]) else match[0], text)
     found = [(style, match) for style, pattern in _patterns().items() for match in pattern.finditer(text)]
     found = [(style, match) for style, match in found if not _NEGATED.search(text[: match.start("said")])]
     if len({style for style, _ in found}) != 1:
@@ -116,7 +128,7 @@ def _without(text: str, match: re.Match[str]) -> str:
     before, after, lead = text[: match.start()], text[match.end() :], match["before"]
     if match["of"]:
         return before + after.lstrip()
-    if re.match(r"(?i)(?:in|as|drawn|rendered|painted|made|shown|done)\b", lead):
+    if re.match(r"(?i)(?:in|as|style|drawn|rendered|painted|made|shown|done)\b", lead):
         return f"{before.rstrip(' ,')} {after}"
     if re.match(r"\s+\w", after):
         return before + lead + after.lstrip()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from characters.seen import as_seen
-from generator.wording import stages, wildcards
+from generator.wording import parted, wildcards
 from generator.wording.embedded import read_for_embedded
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
 
 # In this order: what one of them writes, those after it read.
-UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, stages.tell, read_for_embedded)
+UNDERSTANDINGS: tuple[Understanding, ...] = (wildcards.draw, parted.tell, read_for_embedded)
 
 
 MAX_TYPED = 5000  # characters; a longer text is left for `validate` to refuse

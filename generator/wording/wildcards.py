@@ -25,7 +25,7 @@ MAX_SHOWN = 300  # characters of a choice, as it is recorded
 # A name that Python gives, `__init__`, is meant as such unless there is a list of that name.
 _PYTHON = frozenset(name.strip("_") for kind in (type, list, dict, int) for name in dir(kind) if name[:2] == "__")
 _PYTHON |= {"main", "file", "all", "version", "author", "path", "slots", "enter", "exit", "next", "future", "builtins"}
-_NAME = re.compile(r"(?<![^\W_])(?<!\.)__([^\W_](?:[\w /-]{0,80}?[^\W_])?)__(?!\.\w)")
+_NAME = re.compile(r"(?<![^\W_])(?<!\.)__([^\W_](?:[\w /-]{0,80}?[^\W_])??)__(?!\.\w)")
 _COUNT = re.compile(r"\s*(?:(\d{1,2})\s*-\s*(\d{1,2})|(\d{1,2}))\s*\$\$")
 _SHARE = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?)::")
 

@@ -149,6 +149,14 @@ def test_an_engine_with_one_way_to_draw_reads_over_the_sampler_and_avoids_in_its
     (job,), answer = drawn(api, visits, "txt2img", {**body, "cfg_scale": 7, **VQGAN})
     assert job.engine == "vqgan-clip" and job.prompt == 'a red heart | "(fog:1.3), ratio 16:9, rain:2":-1'
     assert "Negative prompt: (fog:1.3), ratio 16:9 | rain:2\n" in json.loads(answer["info"])["infotexts"][0]
+    for prompt, negative, told in (
+        ("un gato rojo:2", "niebla, (lluvia:2)", "a red cat\\:2\nNegative prompt: fog, (rain:2)\n"),
+        ("a 🐱", "fog", "a cat face\nNegative prompt: fog\n"),
+    ):
+        (job,), answer = drawn(api, visits, "txt2img", {"prompt": prompt, "negative_prompt": negative, **VQGAN})
+        info = json.loads(answer["info"])
+        assert info["infotexts"][0].startswith(told), "each on its own line once, as it was drawn"
+        assert f"{info['all_prompts'][0]}\nNegative prompt: {info['all_negative_prompts'][0]}\n" == told
 
 
 @pytest.mark.parametrize(

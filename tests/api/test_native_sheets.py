@@ -57,6 +57,16 @@ def test_variations_of_a_picture_are_a_sheet_of_its_children(api: Served, visits
     assert api.post(f"{V1}/jobs/{job.id}/variations", {"count": 9}).status_code == 422
 
 
+def test_a_variation_by_another_engine_is_told_what_that_one_reads(api: Served, visits: Studio) -> None:
+    published = {"checkpoint": "imagenet-f16-1024", "clip": ("RN50",)}  # it was told the emoji as it was typed
+    typed = {**published, "as_typed": True}
+    drawn = [(visits.draw("🐱", SOMEBODY, **more), read) for more, read in ((published, "cat face"), (typed, "🐱"))]
+    for job, read in drawn:
+        same = ok(api.post(f"{V1}/jobs/{job.id}/variations", {"count": 1}), 201)["jobs"][0]
+        other = ok(api.post(f"{V1}/jobs/{job.id}/variations", {"engine": "latent-diffusion", "count": 1}), 201)
+        assert (same["prompt"], other["jobs"][0]["prompt"]) == ("🐱", read)
+
+
 def test_a_picture_is_upscaled_and_stays_the_child_of_its_job(api: Served, visits: Studio) -> None:
     job = visits.draw("a red heart")
     made = ok(api.post(f"{V1}/jobs/{job.id}/upscale"), 201)
@@ -146,6 +156,10 @@ def test_any_finished_pictures_are_ranked(api: Served, visits: Studio) -> None:
     ids = [job.id for job in jobs]
     made = ok(api.post(f"{V1}/rankings", {"prompt": "a heart", "job_ids": ids}), 201)
     assert made["engine"] == "rank" and len(made["params"]["pictures"]) == 3
+    for clip, read in (("mini", "a red heart in a cat face"), ("RN50", "un corazón rojo en un 🐱")):
+        asked = {"prompt": "un corazón rojo en un 🐱", "job_ids": ids, "clip": [clip]}
+        found = ok(api.post(f"{V1}/rankings", asked), 201)["params"]["prompt"]
+        assert found == read, "the embedded CLIP reads what it read when it drew"
     queue.set_hidden(visits.db, ids[0])
     assert api.post(f"{V1}/rankings", {"prompt": "a heart", "job_ids": ids}).status_code == 404
     assert api.post(f"{V1}/rankings", {"prompt": "x", "job_ids": ids[1:], "clip": ["ViT-Z"]}).status_code in (404, 422)

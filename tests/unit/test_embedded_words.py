@@ -117,6 +117,14 @@ def test_a_published_generator_guided_by_an_embedded_clip_reads_names() -> None:
         ("a minimalist line art of a face", "silhouette", "a face"),
         ("a cute 3d cat", "3d", "a cute cat"),
         ("a woman's silhouette", "silhouette", "a woman"),
+        ("(silhouette:1.3) of a (cat:1.2)", "silhouette", "a (cat:1.2)"),
+        ("((line art)) giraffe", "silhouette", "giraffe"),
+        ("Silhouette: a cat", "silhouette", "a cat"),
+        ("a cat, style: silhouette", "silhouette", "a cat"),
+        ("black and white line art of a cat", "silhouette", "a cat"),
+        ("the outline of a car", "silhouette", "a car"),
+        ("a fluent 3d icon of a house", "3d", "a house"),
+        ("an eagle silhouette:2 | fog:-1", "silhouette", "an eagle:2 | fog:-1"),
     ],
 )
 def test_style_words_choose_the_style_where_none_was_chosen(typed: str, style: str | None, left: str | None) -> None:
@@ -150,6 +158,7 @@ def test_every_style_has_words_and_no_other_is_named() -> None:
         "a silhouette and a 3d render of a cat",
         "pixel art of a dragon",
         "a line drawing class",
+        "line art:1.5 giraffe",
     ],
 )
 def test_words_that_may_mean_something_else_choose_no_style(prompt: str) -> None:
@@ -183,11 +192,42 @@ def test_words_that_may_mean_something_else_choose_no_style(prompt: str) -> None
         ("Mona Lisa", None, "Mona Lisa"),
         ("los angeles at night", None, "los angeles at night"),
         ("un chat rouge", None, "un chat rouge"),
+        ("mesa", "Spanish", "table"),
+        ("un violín", "Spanish", "a violin"),
+        ("un piano", "Spanish", "a piano"),
+        ("un color rojo", "Spanish", "a red color"),
+        ("a la playa", "Spanish", "to the beach"),
+        ("el gato no tiene sombrero", "Spanish", "the cat has no hat"),
+        ("un perro sin cola", "Spanish", "a dog without tail"),
+        ("hotel gorria", "Basque", "red hotel"),
+        ("a cat, un perro", "Spanish", "a cat, a dog"),
+        ("a cat and un perro rojo", "Spanish", "a cat and a red dog"),
+        ("un gato and a dog", "Spanish", "a cat and a dog"),
+        ("una casa with a red door", "Spanish", "a house with a red door"),
+        ("un gato en New York", "Spanish", "a cat in New York"),
+        ("mesa con skateboard", "Spanish", "table with skateboard"),
+        ("a café with un perro", "Spanish", "a café with a dog"),
+        ("a unicorn (perro:1.3) in la casa roja", "Spanish", "a unicorn (dog:1.3) in the red house"),
+        ("a bat on mendi", "Basque", "a bat on mountain"),
+        ("katu bat on a table", "Basque", "a cat on a table"),
     ],
 )
 def test_spanish_and_basque_are_read_in_english(typed: str, language: str | None, english: str) -> None:
     made = translate(typed)
     assert (made.language, made.text) == (language, english)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("a mesa in the desert", "a taxi in the sol", "a red mesa", "red sol", "a café at night", "no son con hat"),
+        *("a sombrero on a cactus", "a fiesta with lights", "Medusa with snakes", "alto saxophone", "a bale of hay"),
+        *("tartan", "a tartan kilt", "a bengal tiger", "a pika on a rock", "luna moth", "a hat, a bat, an era"),
+        *("hotel bat", "once upon a time", "a pan of chocolate", "a piano and a violin", "a cat <lora:loro:0.8>"),
+    ],
+)
+def test_english_stays_english_though_a_word_of_it_is_spanish_or_basque_too(prompt: str) -> None:
+    assert translate(prompt).text == prompt and translate(prompt).language is None
 
 
 @pytest.mark.parametrize("prompt", ["赤いハート", "красное сердце", "Schmetterlingsflügel überm Gänseblümchen"])

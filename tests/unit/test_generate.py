@@ -106,6 +106,8 @@ def test_the_embedded_models_vary_rank_and_upscale_it() -> None:
     ranked = generator.rank([first, *varied], "a red heart", machine=HERE)
     assert [score for _, score in ranked] == sorted((score for _, score in ranked), reverse=True)
     assert {one.seed for one, _ in ranked} == {one.seed for one in [first, *varied]}
+    spanish = generator.rank([first, *varied], "un ❤ rojo", machine=HERE)
+    assert spanish != ranked and spanish == generator.rank([first, *varied], "a red heart red", machine=HERE)
     larger = first.upscale()
     assert larger.image.size == (256, 256) and larger.seed == first.seed and larger.film == first.film
     with_upscale = generator.generate(

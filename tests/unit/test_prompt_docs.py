@@ -32,7 +32,7 @@ PARTS, WORDS, CHOICES = (
 
 
 def test_there_are_examples_of_everything() -> None:
-    assert (len(PARTS), len(WORDS), len(CHOICES)) == (16, 7, 7)
+    assert (len(PARTS), len(WORDS), len(CHOICES)) == (17, 7, 7)
 
 
 @pytest.mark.parametrize(("written", "text", "weight", "stop"), PARTS)

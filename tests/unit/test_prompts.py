@@ -32,7 +32,8 @@ TEXTS = [
     "Result: 2:1", "16:9", "ratio 16:9 poster", "ratio:16:9", "scale 1:87", "map scale 1:25000", "1:1", "aspect 4:3",
     "mix 1:2:3", "4 : 3",
     # names with numbers
-    "2001: a space odyssey", "Apollo: 13", "Area: 51", "ISBN:978", "ISBN:97", "ISBN: 978-3-16", "seed:5", "page: 3",
+    "2001: a space odyssey", "Apollo: 13", "Temperature: -5", "Area: 51", "ISBN:978", "ISBN:97",
+    "ISBN: 978-3-16", "seed:5", "page: 3",
     # addresses and paths
     "http://example.com:8080/x", "http://example.com:80", "https://example.com", "localhost:80", "127.0.0.1:80",
     "root@host:22", "C:\\x", "C:\\new\\table", "::1", "fe80::1", "fe80::a:1", "2001:db8::ff00:42:8329",

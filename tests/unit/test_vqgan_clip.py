@@ -150,8 +150,8 @@ def test_slots_join_leave_and_may_be_of_different_sizes(engine):
     assert engine.advance([]) == []
 
 
-def test_where_passes_are_shared_the_picture_is_decoded_once_per_step_for_the_whole_batch(models, monkeypatch):
-    engine = tiny_engines.vqgan_clip(models[0], [models[1]], exact=False)
+def test_where_passes_are_shared_the_picture_is_decoded_once_per_step_for_the_whole_batch(engine, monkeypatch):
+    engine.exact = False
     slots = [engine.open(settings(seed=seed)) for seed in range(3)]
     decoded = counted(monkeypatch, engine.vqgan, "decode")
     passes = counted(monkeypatch, engine.clips[0], "encode_image")

@@ -139,3 +139,28 @@ def test_what_looks_like_a_stage_in_a_prompt_without_stages_is_told() -> None:
     (notice,) = understand("guided-diffusion", values).notices
     assert "“100: a ruin” is read as text" in str(notice) and "step 100" in str(notice)
     assert not understand("vqgan-clip", values).notices
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choice"),
+    [
+        ("a [red|blue] car", "{red|blue}"),
+        ("a (red|blue:1.2) car", "({red|blue}:1.2)"),
+        ("(a cat | a dog)", "{a cat | a dog}"),
+        ("a {red|blue} car", None),
+        ("a (cat) | a [dog]", None),
+        (r"a [red\|blue] car", None),
+        ("[red:blue:0.5] car", None),
+    ],
+)
+def test_what_elsewhere_takes_turns_is_told_to_be_parts(prompt: str, choice: str | None) -> None:
+    said = [str(one) for one in understand("latent-diffusion", {"prompt": prompt, "seed": 1}).notices]
+    told = [one for one in said if "is cut at its |" in one]
+    assert len(told) == (choice is not None) and all(one.endswith(f"write {choice}.") for one in told)
+
+
+def test_lists_with_names_of_one_letter_are_told_apart(tmp_path: Path) -> None:
+    for name in "ac":
+        (tmp_path / f"{name}.txt").write_text(f"the {name}")
+    made = understand("latent-diffusion", {"prompt": "__a__ b __c__", "seed": 1}, Sources(tmp_path))
+    assert made.values["prompt"] == "the a b the c"
