@@ -15,7 +15,7 @@ from db.artefacts.records import Artefact, record
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
 from db.errors import UnknownArtefact
-from db.jobs import new_id
+from db.jobs import check_text, new_id
 from db.schema import artefacts
 
 KEPT_S = 24 * 3600
@@ -34,7 +34,7 @@ def is_draft(reference: str) -> bool:
 def save(db: sa.Engine, store: Store, owner: str, png: bytes, *, width: int, height: int) -> Artefact:
     """Keep a picture in PNG for this visitor. The oldest ones go where there are too many, those of a day ago too.
 
-    Raises StoreFull, StoreUnavailable.
+    Raises StoreFull, StoreUnavailable, BadValue.
     """
     key = checked(f"drafts/{_folder(owner)}/{new_id()}.png")
     store.put(key, png)
@@ -56,7 +56,8 @@ def get(db: sa.Engine, owner: str, key: str) -> Artefact:
 
 
 def _folder(owner: str) -> str:
-    """What stands for a visitor in a key: their id is a secret."""
+    """What stands for a visitor in a key: their id is a secret. Raises BadValue for what no visitor is called."""
+    check_text("visitor", owner, 128)
     return hashlib.sha256(owner.encode()).hexdigest()[:16]
 
 

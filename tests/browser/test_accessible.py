@@ -22,8 +22,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 expect = playwright_api.expect
 pytestmark = pytest.mark.browser
 
-# What lists show is cut, so the worst comes first. Bidi marks and zero-width characters stand at the end; nobody is shown
-# those.
+# What lists show is cut, so the worst comes first. Bidi marks and zero-width characters stand at the end, and are
+# shown to nobody.
 HOSTILE = (
     "**b** [l](//e.io) ![i](//e.io/i) :red[r] :x: $x$ <img src=x onerror=alert(1)> <script>alert(2)</script> "
     ":material/skull: `c` www.e.io \u202egnp.exe zero\u200bwidth"
