@@ -1,7 +1,7 @@
 """The studio from Python: a client on httpx, in one file that may be copied to where it is wanted.
 
     job = Studio("http://localhost:8501").submit("a red heart", seed=1)
-    job.result().save("heart.png")
+    job.save("heart.png")
 
 `AsyncStudio` has the same words, to be awaited. Each is written once, as a coroutine; that of a Studio never suspends,
 since its client blocks (see `_Wire`), and such a coroutine is run like a function (see `_now`).

@@ -18,6 +18,7 @@ from PIL import Image
 
 from generator.images.decode import MAX_BYTES, BadImage, decode_image
 from generator.params import Params
+from generator.prompts import with_another
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name pictures
@@ -114,7 +115,8 @@ def check_there(
     for setting in [one for one in PICTURES if one not in given]:
         for reference in named_in(params, setting):
             if not there(reference):
-                raise SourceChanged(f"{reference} is not there any more; give it with {name(setting)}FILE.")
+                wanted = f"{name(setting)}{_with_file(params, setting, reference)}"
+                raise SourceChanged(f"{reference} is not there any more; give it with {wanted}.")
 
 
 def untold(recorded: Sources, now: Sources, params: Params, given: Collection[str]) -> str:
@@ -133,9 +135,20 @@ def named_in(params: Params, setting: str) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
+def _with_file(params: Params, setting: str, gone: str) -> str:
+    """The setting's value with FILE in the place of a picture; the others keep their names and weights."""
+    if setting != "image_prompts":
+        return "FILE"
+    value: str = getattr(params, setting)
+    return _shell_word(with_another(value, gone, "FILE"))
+
+
 def _quoted(params: Params, setting: str) -> str:
     value = getattr(params, setting)
-    text = value if isinstance(value, str) else ",".join(value)
+    return _shell_word(value if isinstance(value, str) else ",".join(value))
+
+
+def _shell_word(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if re.search(r"[^\w./=-]", text) else text
 
 

@@ -101,6 +101,18 @@ def test_a_start_picture_that_is_gone_is_asked_for_by_its_flag(capsys: pytest.Ca
     assert repeat(capsys, "--init-image", "elsewhere.png")[0] == 0
 
 
+def test_of_several_pictures_one_that_is_gone_is_asked_for_beside_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("a.png", "big a.png"):
+        given(name, (200, 0, 0))
+    assert draw("--image-prompts", "a.png:0.5 | big a.png:-1") == 0
+    Path("a.png").unlink()
+    status, said = repeat(capsys)
+    wanted = '--image-prompts "FILE:0.5 | big a.png:-1"'
+    assert status == 2 and said == f"a.png is not there any more; give it with {wanted}.\n"
+
+
 def test_a_start_picture_that_is_another_one_now_is_told_before_anything_is_drawn(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
