@@ -57,7 +57,7 @@ def get(db: sa.Engine, owner: str, key: str) -> Artefact:
 
 def _folder(owner: str) -> str:
     """What stands for a visitor in a key: their id is a secret."""
-    return hashlib.sha256(owner.encode()).hexdigest()[:16]
+    return hashlib.sha256(owner.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _tidy(db: sa.Engine, store: Store, folder: str) -> None:
