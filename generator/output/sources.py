@@ -101,7 +101,7 @@ def check_unchanged(
             kind = "pictures" if setting in PICTURES else "weights"
             was, is_now = (getattr(one, kind).get(reference) for one in (recorded, now))
             if was and is_now and was != is_now:
-                again = f"{name(setting)}{_quoted(params, setting)}"
+                again = _written(name(setting), _value(params, setting))
                 raise SourceChanged(
                     f"{reference} is not what this picture was made with any more: its sha256 was {was[:12]}... and "
                     f"is {is_now[:12]}... now. To draw with it as it is now, write {again}."
@@ -115,7 +115,7 @@ def check_there(
     for setting in [one for one in PICTURES if one not in given]:
         for reference in named_in(params, setting):
             if not there(reference):
-                wanted = f"{name(setting)}{_with_file(params, setting, reference)}"
+                wanted = _written(name(setting), _with_file(params, setting, reference))
                 raise SourceChanged(f"{reference} is not there any more; give it with {wanted}.")
 
 
@@ -140,16 +140,18 @@ def _with_file(params: Params, setting: str, gone: str) -> str:
     if setting != "image_prompts":
         return "FILE"
     value: str = getattr(params, setting)
-    return _shell_word(with_another(value, gone, "FILE"))
+    return with_another(value, gone, "FILE")
 
 
-def _quoted(params: Params, setting: str) -> str:
+def _value(params: Params, setting: str) -> str:
     value = getattr(params, setting)
-    return _shell_word(value if isinstance(value, str) else ",".join(value))
+    return value if isinstance(value, str) else ",".join(value)
 
 
-def _shell_word(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if re.search(r"[^\w./=-]", text) else text
+def _written(begins: str, text: str) -> str:
+    """A setting and its value as they are given: in quotes where a shell needs them, and in Python, but for FILE."""
+    bare = re.fullmatch(r"[\w./-]+", text) and (text == "FILE" or not begins.endswith("="))
+    return begins + (text if bare else json.dumps(text, ensure_ascii=False))
 
 
 def _is_hash(value: object) -> bool:
