@@ -1,7 +1,7 @@
 """The studio from Python: a client on httpx, in one file that may be copied to where it is wanted.
 
     job = Studio("http://localhost:8501").submit("a red heart", seed=1)
-    job.result().save("heart.png")
+    job.save("heart.png")
 
 `AsyncStudio` has the same words, to be awaited. Each is written once, as a coroutine; that of a Studio never suspends,
 since its client blocks (see `_Wire`), and such a coroutine is run like a function (see `_now`).
@@ -200,7 +200,7 @@ def _checked(answer: Any) -> httpx.Response:
 def _encoded(picture: Any) -> str | None:
     """A picture's file in base64; None for what names one that the studio has: an id, or the key of an upload."""
     if isinstance(picture, Image.Image):
-        out, odd = io.BytesIO(), picture.mode in ("CMYK", "LAB", "YCbCr", "F")  # which PNG does not hold
+        out, odd = io.BytesIO(), picture.mode in ("CMYK", "LAB", "YCbCr", "F", "I")  # which PNG does not hold
         picture.save(out, "TIFF" if odd else "PNG", exif=picture.getexif())
         picture = out.getvalue()
     elif isinstance(picture, Path) or (isinstance(picture, str) and Path(picture).suffix and "uploads/" not in picture):

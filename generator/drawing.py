@@ -29,7 +29,7 @@ from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
 from generator.device import Host, pick_device
 from generator.engines import loading
-from generator.images.decode import as_decoded
+from generator.images.decode import BadImage, as_decoded
 from generator.images.encode import encode, to_image
 from generator.output.film import Recorder
 from generator.output.inherited import with_settings
@@ -304,7 +304,12 @@ def _reference(picture: Any) -> str:
         return str(picture)
     if isinstance(picture, Image.Image):
         picture = encode(as_decoded(picture), "PNG")
-    data: bytes = picture.png if isinstance(picture, Picture) else picture
+    data = picture.png if isinstance(picture, Picture) else picture
+    if not isinstance(data, bytes):
+        what = type(data).__name__
+        raise BadImage(
+            f"A picture is given as a path, the bytes of a file, a Pillow image or a Picture, not as {what}."
+        )
     name = f"picture-{hashlib.sha256(data).hexdigest()[:16]}"
     _given[name] = data
     _given.move_to_end(name)

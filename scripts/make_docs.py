@@ -34,10 +34,9 @@ the library, alone or among others, and after an interruption or a restart of th
 
 - **On a CPU** it does not matter what else an executor draws: its jobs take turns, each makes its steps alone. In
   passes shared by several pictures a product has more rows and is summed in another order, and what begins in the
-  last bit shows in the end. Sharing four pictures' passes would save this: a step of four alone takes 1.1 to 1.3
-  times the CPU time for `mini`, 1.2 for `mini-latent-diffusion`, 1.3 for `mini-biggan` and 1.4 to 1.5 for
-  `mini-diffusion` (one thread, a busy machine; less of a whole job, which is also begun, upscaled and written).
-  `T2I_EXACT=never` shares them.
+  last bit shows in the end. Sharing would save little: with the embedded models four pictures' steps take 1.0 to 1.5
+  times the CPU time of a shared one (one thread, a busy machine; less of a whole job, which is also begun, upscaled
+  and written). `T2I_EXACT=never` shares them.
 - **On a GPU** jobs of one batch share their passes, since that is what a GPU is good at; a picture may then differ
   from the one drawn alone, by rounding at first. `T2I_EXACT=always`, or `job_executor.py --batch 1`, makes it
   exact.

@@ -15,7 +15,9 @@ from api.native.ordering import Orders, Told
 from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of, told, told_one
 from api.problems import writable
 from db import queue
+from db.artefacts.store import MAX_KEY
 from db.jobs import Job, State
+from generator.params import BadParams
 from studio import access
 from studio.context import Studio, Submitter
 from studio.engines import engines_making
@@ -61,12 +63,24 @@ async def create_jobs(order: Orders, new: NewDrawing) -> JobsShape:
         uploads = {name: [pictures.decoded(name, text) for text in some] for name, some in new.uploads.items()}
         if new.parent_id is not None:
             access.job(studio, submitter, new.parent_id)
+        _check_references(new.params)
         engine, values = begun(studio, new.engine, new.params)
         wish = Wish(engine, values, new.pictures, uploads, new.parent_id)
         return submit(studio, submitter, wish, lambda notice: said.append(str(notice)))
 
     jobs = await told(order.api, order.who.submitter, await order.jobs(new, create))
     return JobsShape(jobs=jobs, notices=list(dict.fromkeys(said)))
+
+
+def _check_references(params: dict[str, Any]) -> None:
+    """Raises BadParams for a picture in the place of its id."""
+    for name in SETTINGS:
+        value = params.get(name)
+        if isinstance(value, str) and (value[:5].lower() == "data:" or len(max(value.split("|"), key=len)) > MAX_KEY):
+            raise BadParams(
+                f"{name} takes the id that POST uploads answers with, or that of a finished picture. Put the picture "
+                f'itself beside params: "uploads": {{"{name}": ["..."]}}.'
+            )
 
 
 @router.get("/jobs")

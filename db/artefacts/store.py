@@ -16,6 +16,7 @@ import fsspec
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
 from masking import masked_address, without
 
+MAX_KEY = 255  # characters
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
@@ -152,9 +153,10 @@ def _begin_part(path: Path) -> tuple[int, str]:
 
 def checked(key: str) -> str:
     """The key, if it is one. Raises BadValue."""
-    if len(key) > 255 or not _KEY.fullmatch(key):
+    if len(key) > MAX_KEY or not _KEY.fullmatch(key):
+        shown = repr(key) if len(key) <= MAX_KEY else f"{key[:40]!r}... ({len(key)} characters)"
         raise BadValue(
-            f"{key!r} is no artefact key: letters, digits, '.', '_' and '-' in parts separated by '/', "
-            "no part starting with '.', at most 255 characters."
+            f"{shown} is no artefact key: letters, digits, '.', '_' and '-' in parts separated by '/', "
+            f"no part starting with '.', at most {MAX_KEY} characters."
         )
     return key

@@ -157,6 +157,8 @@ def _missing_folder(name: str, folder: Path) -> CheckpointMissing:
     """The error to raise where a diffusers folder is not there: what belongs in it, and how to get it."""
     fetched = f"python -m generator.checkpoints download {name}"
     source = f"get it from Hugging Face with: {fetched}" if name.count("/") == 2 else "put your model there"
+    if folder.suffix in single_file.SUFFIXES:
+        return CheckpointMissing(f"There is no file {folder}: {source}")
     return CheckpointMissing(
         f"There is no diffusers folder at {folder} ({INDEX}, text_encoder/, unet/, vae/, ... as save_pretrained writes "
         f"them), nor a model in one file ({folder.name}.safetensors or .ckpt): {source}"

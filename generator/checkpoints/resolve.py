@@ -27,7 +27,7 @@ def resolve(name: str, directory: Path) -> Checkpoint:
         return _diffusers(row, directory) if row.kind == "diffusers" else _own(row, directory)
     embedded = registry.CHECKPOINTS.get(name)
     if embedded is None:
-        raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED))
+        raise registry.UnknownName("checkpoint", name, list(registry.PUBLISHED), registry.naming(name))
     return embedded
 
 

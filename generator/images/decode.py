@@ -103,10 +103,15 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _scale_key(image: Image.Image, data: bytes, found: Format) -> None:
-    """Pillow spreads grey of 2 and 4 bits over 8, but leaves the level that is transparent as it was."""
+    """Pillow brings grey of 2 and 4 bits and colours of 16 to 8, but leaves what is transparent as it was."""
     key = image.info.get("transparency")
-    if found is PNG and image.mode == "L" and isinstance(key, int) and (depth := data[24]) in (2, 4):
+    if found is not PNG:
+        return
+    depth = data[24]
+    if image.mode == "L" and isinstance(key, int) and depth in (2, 4):
         image.info["transparency"] = key * 255 // (2**depth - 1)
+    elif image.mode == "RGB" and isinstance(key, tuple) and depth == 16:
+        image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
 def _let_pillow_read_heic() -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from generator.images.decode import MAX_BYTES, BadImage, decode_image
 from generator.params import Params
+from generator.prompts import with_another
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name pictures
@@ -100,7 +101,7 @@ def check_unchanged(
             kind = "pictures" if setting in PICTURES else "weights"
             was, is_now = (getattr(one, kind).get(reference) for one in (recorded, now))
             if was and is_now and was != is_now:
-                again = f"{name(setting)}{_quoted(params, setting)}"
+                again = _written(name(setting), _value(params, setting))
                 raise SourceChanged(
                     f"{reference} is not what this picture was made with any more: its sha256 was {was[:12]}... and "
                     f"is {is_now[:12]}... now. To draw with it as it is now, write {again}."
@@ -114,7 +115,8 @@ def check_there(
     for setting in [one for one in PICTURES if one not in given]:
         for reference in named_in(params, setting):
             if not there(reference):
-                raise SourceChanged(f"{reference} is not there any more; give it with {name(setting)}FILE.")
+                wanted = _written(name(setting), _with_file(params, setting, reference))
+                raise SourceChanged(f"{reference} is not there any more; give it with {wanted}.")
 
 
 def untold(recorded: Sources, now: Sources, params: Params, given: Collection[str]) -> str:
@@ -133,10 +135,23 @@ def named_in(params: Params, setting: str) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _quoted(params: Params, setting: str) -> str:
+def _with_file(params: Params, setting: str, gone: str) -> str:
+    """The setting's value with FILE in the place of a picture; the others keep their names and weights."""
+    if setting != "image_prompts":
+        return "FILE"
+    value: str = getattr(params, setting)
+    return with_another(value, gone, "FILE")
+
+
+def _value(params: Params, setting: str) -> str:
     value = getattr(params, setting)
-    text = value if isinstance(value, str) else ",".join(value)
-    return json.dumps(text, ensure_ascii=False) if re.search(r"[^\w./=-]", text) else text
+    return value if isinstance(value, str) else ",".join(value)
+
+
+def _written(begins: str, text: str) -> str:
+    """A setting and its value as they are given: in quotes where a shell needs them, and in Python, but for FILE."""
+    bare = re.fullmatch(r"[\w./-]+", text) and (text == "FILE" or not begins.endswith("="))
+    return begins + (text if bare else json.dumps(text, ensure_ascii=False))
 
 
 def _is_hash(value: object) -> bool:

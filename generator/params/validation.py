@@ -40,7 +40,7 @@ def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
     cls: Any = params_class(engine)
     name = values.get("checkpoint")
     if isinstance(name, str) and not registry.offers(engine, name):
-        raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine))))
+        raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine), registry.naming(name))))
     try:
         params: JobParams = cls(**values)
         return params

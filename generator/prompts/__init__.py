@@ -15,7 +15,7 @@ from generator.prompts.parts import (
     parse_text,
     weighed,
 )
-from generator.prompts.pictures import parse_pictures, quoted, with_files
+from generator.prompts.pictures import parse_pictures, quoted, with_another, with_files
 from generator.prompts.signs import split
 from generator.prompts.stages import Stage, looks_like_stage, parse_stages
 from generator.prompts.weights import MAX_WEIGHT
@@ -37,5 +37,6 @@ __all__ = [
     "quoted",
     "split",
     "weighed",
+    "with_another",
     "with_files",
 ]

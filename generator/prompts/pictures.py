@@ -43,6 +43,12 @@ def with_files(pictures: str) -> str:
     return " | ".join(quoted(part) if _is_file(part) else part for part in parts)
 
 
+def with_another(pictures: str, name: str, other: str) -> str:
+    """The same, another name in the place of one; weights and the other names stay as they are written."""
+    parts = [part.strip() for part in split_hidden(pictures, braces=False)]
+    return " | ".join(part.replace(name, other) if _parsed(part).text == name else part for part in parts)
+
+
 def _is_file(name: str) -> bool:
     try:
         return Path(name).is_file()

@@ -7,6 +7,7 @@ from generator.registry.checkpoints import (
     OWN,
     PUBLISHED,
     checkpoint,
+    naming,
     own_kind,
 )
 from generator.registry.embedded import (
@@ -62,6 +63,7 @@ __all__ = [
     "first_checkpoint",
     "imported",
     "lookup",
+    "naming",
     "offers",
     "own_kind",
 ]

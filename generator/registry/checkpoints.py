@@ -63,6 +63,12 @@ def own_kind(name: str) -> str | None:
     return match[1] if match else None
 
 
+def naming(name: str) -> str:
+    """What signs the NAME of one's own checkpoint may have, as a sentence, where it looks like one and has others."""
+    ours = any(name.startswith(f"{kind}/") for kind in OWN) and own_kind(name) is None
+    return "Names of your own files have letters, digits, _, . and - alone: rename it." if ours else ""
+
+
 def checkpoint(name: str) -> Checkpoint:
     """The row of a checkpoint; one of one's own has that of its kind, under its own name. Raises UnknownName."""
     kind = own_kind(name)

@@ -11,8 +11,9 @@ Row = TypeVar("Row")
 class UnknownName(ValueError):
     """An engine, checkpoint, CLIP model or style that is not in the tables; the message lists the valid ones."""
 
-    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"Unknown {kind} {name!r}. Choose one of: {', '.join(valid)}.")
+    def __init__(self, kind: str, name: str, valid: list[str], advice: str = "") -> None:
+        """advice: a sentence more."""
+        super().__init__(f"Unknown {kind} {name!r}. Choose one of: {', '.join(valid)}. {advice}".rstrip())
         self.kind, self.name, self.valid = kind, name, valid
 
 

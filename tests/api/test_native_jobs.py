@@ -180,6 +180,10 @@ def test_a_picture_is_sent_along_or_kept_before(api: Served, visits: Studio) -> 
     kept = api.client.post("/api/v1/uploads", content=data, headers={"content-type": "image/png"}).json()
     (job,) = asked(api, {**HEART, "params": {"prompt": "a heart", "init_image": kept["id"]}})
     assert job["params"]["init_image"] == kept["id"]
+    for text in (body["uploads"]["init_image"][0], base64.b64encode(data * 9).decode()):
+        misplaced = api.post("/api/v1/jobs", {**HEART, "params": {**HEART["params"], "init_image": text}})
+        assert misplaced.status_code == 422 and len(misplaced.text) < 600
+        assert '"uploads": {"init_image": ["..."]}' in misplaced.json()["detail"]
     wrong = api.post("/api/v1/jobs", {**HEART, "uploads": {"init_image": ["no base64!"]}})
     assert wrong.status_code == 422 and "base64" in wrong.json()["detail"]
     assert api.client.post("/api/v1/uploads", content=b"no picture").status_code == 422

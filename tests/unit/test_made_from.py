@@ -18,6 +18,7 @@ from generator import registry
 from generator.__main__ import main
 from generator.checkpoints.fingerprint import own_weights
 from generator.drawing import Machine
+from generator.images.decode import BadImage
 from generator.output.files import name_of, store
 from generator.output.metadata import encode_png, read_metadata, read_sources
 from generator.output.sources import NONE, SourceChanged, Sources
@@ -101,6 +102,18 @@ def test_a_start_picture_that_is_gone_is_asked_for_by_its_flag(capsys: pytest.Ca
     assert repeat(capsys, "--init-image", "elsewhere.png")[0] == 0
 
 
+def test_of_several_pictures_one_that_is_gone_is_asked_for_beside_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("a.png", "big a.png"):
+        given(name, (200, 0, 0))
+    assert draw("--image-prompts", "a.png:0.5 | big a.png:-1") == 0
+    Path("a.png").unlink()
+    status, said = repeat(capsys)
+    wanted = '--image-prompts "FILE:0.5 | big a.png:-1"'
+    assert status == 2 and said == f"a.png is not there any more; give it with {wanted}.\n"
+
+
 def test_a_start_picture_that_is_another_one_now_is_told_before_anything_is_drawn(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -172,13 +185,19 @@ def test_the_library_tells_the_same_and_draws_again() -> None:
     assert generator.again(picture.png, machine=HERE).png == picture.png
     picture.save("made.png")
     given("start.png", (0, 0, 200))
-    with pytest.raises(SourceChanged, match=r"write init_image=start.png\."):
+    with pytest.raises(SourceChanged, match=r'write init_image="start\.png"\.'):
         generator.again("made.png", machine=HERE)
     changed = generator.again("made.png", machine=HERE, init_image="start.png")
     assert changed.png != picture.png
     Path("start.png").unlink()
     with pytest.raises(SourceChanged, match=r"start\.png is not there any more; give it with init_image=FILE"):
         generator.again(Path("made.png"), machine=HERE)
+
+
+@pytest.mark.parametrize("what", [3, [1, 2], torch.zeros(3, 8, 8)])
+def test_what_is_no_picture_is_said_to_the_library(what: Any) -> None:
+    with pytest.raises(BadImage, match=r"as a path, the bytes of a file, a Pillow image or a Picture, not as \w+\."):
+        generator.generate("a red heart", "small", init_image=what, machine=HERE)
 
 
 def test_pictures_that_came_as_such_are_known_by_their_bytes() -> None:

@@ -274,7 +274,12 @@ def test_files_are_listed_by_their_names_and_what_is_none_is_told_why(
     assert main(["remove", "diffusers/one.safetensors", *target]) == 1
     assert main(["verify", "diffusers/other.safetensors", *target]) == 2
     said = capsys.readouterr().err
-    assert "merge_lora.py" in said and "was not downloaded" in said and "nor a model in one file" in said
+    assert "merge_lora.py" in said and "was not downloaded" in said
+    assert "There is no file" in said and "safetensors.safetensors" not in said
+    assert main(["verify", "diffusers/other", *target]) == 2
+    assert "nor a model in one file (other.safetensors or .ckpt)" in capsys.readouterr().err
+    assert main(["verify", "diffusers/Some Model (1).safetensors", *target]) == 2
+    assert "rename it" in capsys.readouterr().err
 
 
 def test_a_folder_that_another_program_keeps_its_models_in_can_be_linked(made: Path, tmp_path: Path) -> None:

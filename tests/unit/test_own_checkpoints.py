@@ -141,6 +141,11 @@ def test_nothing_else_is_a_path(name: str) -> None:
         validate("vqgan-clip", {"prompt": "a castle", "checkpoint": name})
 
 
+def test_a_name_with_other_signs_is_answered_with_those_it_may_have() -> None:
+    with pytest.raises(BadParams, match=r"diffusers/NAME\. Names of your own files have letters, digits, _, \. and -"):
+        validate("latent-diffusion", {"prompt": "a castle", "checkpoint": "diffusers/My Model (v1.5).safetensors"})
+
+
 def test_an_engine_takes_only_its_own_kind() -> None:
     with pytest.raises(BadParams, match="Unknown checkpoint"):
         validate("biggan-clip", {"prompt": "a castle", "checkpoint": "vqgan-f16/mine"})

@@ -135,6 +135,16 @@ def test_where_nothing_says_what_is_white_no_guess_is_made(data: bytes, sentence
         (png(2, 4, 0, bytes([0x78]), chunk(b"tRNS", struct.pack(">H", 7))), [255, 136]),
         (png(2, 2, 0, bytes([0b01100000]), chunk(b"tRNS", struct.pack(">H", 1))), [255, 170]),
         (png(2, 1, 0, bytes([0b01000000]), chunk(b"tRNS", struct.pack(">H", 0))), [255, 255]),
+        (
+            png(
+                2,
+                16,
+                2,
+                struct.pack(">6H", *[40000] * 3, *[41000] * 3),
+                chunk(b"tRNS", struct.pack(">3H", *[40000] * 3)),
+            ),
+            [255, 160],
+        ),
         (png(2, 8, 3, bytes([0, 1]), chunk(b"PLTE", bytes([9] * 3 + [99] * 3)), chunk(b"tRNS", b"\0")), [255, 99]),
         (png(1, 8, 3, b"\0", chunk(b"PLTE", bytes(3)), chunk(b"tRNS", b"\x80")), [127]),
         (encoded(Image.new("LA", (1, 1), (0, 128)), "PNG"), [127]),
