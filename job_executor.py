@@ -27,7 +27,7 @@ import logs
 import telemetry
 from db.artefacts import Store
 from db.engine import connect
-from db.errors import DatabaseTooNew, DatabaseUnavailable, StoreUnavailable
+from db.errors import DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
 from executor.context import Context
 from executor.loop import Executor
 from executor.tracing import JobTraces
@@ -66,13 +66,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def connect_with_retry(settings: Settings, log: logging.Logger) -> Context:
-    """The database and the store, waited for if they cannot be reached now. Raises DatabaseTooNew."""
+    """The database and the store, waited for if they cannot be reached now.
+
+    Raises DatabaseTooNew, NoDatabaseAddress, StoreUnavailable.
+    """
     wait = 0.5
     while True:
         try:
             db = connect(settings.database_url, busy_timeout_s=BUSY_TIMEOUT_S)
             worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
             return Context(worker_id, db, Store(settings.store_url), settings, WORK_DIR, log)
+        except NoDatabaseAddress:
+            raise
         except DatabaseUnavailable as error:
             if wait == 0.5:
                 log.warning("database_unavailable", extra={"fields": {"error": error}})
@@ -127,6 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             name = "T2I_" + "_".join(str(part) for part in problem["loc"]).upper()
             given = "" if "PASSWORD" in name else f"={problem['input']!r}"
             print(f"{name}{given}: {problem['msg']}", file=sys.stderr)
+        return 2
+    except NoDatabaseAddress as error:
+        print(f"T2I_DATABASE_URL: {error}", file=sys.stderr)
         return 2
     except (ValueError, RuntimeError, DatabaseTooNew, StoreUnavailable) as error:
         print(error, file=sys.stderr)

@@ -172,8 +172,11 @@ def _place(loc: tuple[Any, ...], skip: int) -> str:
 
 
 def _of_http(error: HTTPException) -> Problem:
-    if isinstance(error.__cause__, NotAnswered):  # raised while the body was read
-        return error.__cause__.problem
+    cause = error.__cause__
+    if isinstance(cause, NotAnswered):  # raised while the body was read, as those of who calls are
+        return cause.problem
+    if isinstance(cause, SENTENCES):
+        return problem_of(cause)
     sentence = str(error.detail)
     if error.status_code == 404 and sentence == "Not Found":
         sentence = "There is nothing at this address; /api/docs lists what there is."

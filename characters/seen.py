@@ -23,7 +23,6 @@ _NOTHING = re.compile(
 _FLAG = re.compile("(\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]+\U000e007f)|[\U000e0020-\U000e007f]")
 # They join or choose the shape of what stands beside them (emoji, Persian, Indic scripts), and show nothing alone.
 _SHAPERS = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-JOINERS = "\u200c\u200d"
 _BLANK_SYMBOLS = "\u2800\U0001d159"  # empty Braille, a note without a head
 
 
@@ -50,6 +49,12 @@ def shows_nothing(character: str) -> bool:
         return True
     ignorable = _NOTHING.match(character) or _SHAPERS.match(character) or _FLAG.fullmatch(character)
     return ignorable is not None or character in _BLANK_SYMBOLS
+
+
+def is_noncharacter(character: str) -> bool:
+    """Whether Unicode promises never to assign it (its chapter 23.7). Others that this Python's tables lack may be of a
+    newer Unicode, as new emoji are."""
+    return 0xFDD0 <= ord(character) <= 0xFDEF or ord(character) & 0xFFFE == 0xFFFE
 
 
 def is_order_control(character: str) -> bool:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db import clock_steps
-from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable
+from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress
 from db.schema import REVISION
 from masking import masked, masked_address, without
 
@@ -36,7 +36,7 @@ def connect(url: str, *, busy_timeout_s: float = 15.0) -> sa.Engine:
     """Open the database at `url`, made and migrated as needed. Safe when several processes start at once.
 
     busy_timeout_s: how long a statement waits for another process's lock.
-    Raises DatabaseUnavailable or DatabaseTooNew.
+    Raises DatabaseUnavailable, which is NoDatabaseAddress where waiting does not help, or DatabaseTooNew.
     """
     parsed = _parse(url)
     try:
@@ -62,7 +62,11 @@ def _open(db: sa.Engine) -> None:
             clock_steps.since_last(db, clock(conn))
     except (sa.exc.SQLAlchemyError, ValueError, TypeError, OSError) as error:
         said = str(error.orig if isinstance(error, DBAPIError) else error)
-        raise DatabaseUnavailable(f"{_where(db)} cannot be opened: {_said(db, said)}.") from None
+        # A setting that the driver does not know, or that is no number, is a programming error to it.
+        mistyped = isinstance(error, sa.exc.ProgrammingError | sa.exc.ArgumentError | ValueError | TypeError)
+        raise (NoDatabaseAddress if mistyped else DatabaseUnavailable)(
+            f"{_where(db)} cannot be opened: {_said(db, said)}."
+        ) from None
 
 
 @contextmanager
@@ -120,35 +124,35 @@ def _parse(url: str) -> sa.URL:
         if parsed.host or parsed.username or parsed.password:
             raise _no_address(url)
         if parsed.database in (None, "", ":memory:"):
-            raise DatabaseUnavailable("SQLite needs a file that all processes can open, e.g. sqlite:///data/jobs.db.")
+            raise NoDatabaseAddress("SQLite needs a file that all processes can open, e.g. sqlite:///data/jobs.db.")
         if set(parsed.query) - _SQLITE_SETTINGS:
-            raise DatabaseUnavailable(
+            raise NoDatabaseAddress(
                 f"{masked_address(url)!r} has a setting that SQLite does not take; leave it out, or name some of "
                 f"{', '.join(sorted(_SQLITE_SETTINGS))}."
             )
         return parsed.set(drivername="sqlite")
-    raise DatabaseUnavailable(f"The database kind {masked(backend)!r} is not supported; use sqlite or postgresql.")
+    raise NoDatabaseAddress(f"The database kind {masked(backend)!r} is not supported; use sqlite or postgresql.")
 
 
 _SQLITE_SETTINGS = frozenset(("cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout"))
 
 
-def _no_address(url: str) -> DatabaseUnavailable:
-    return DatabaseUnavailable(
+def _no_address(url: str) -> NoDatabaseAddress:
+    return NoDatabaseAddress(
         f"{masked_address(url)!r} is no database address; use sqlite:///folder/jobs.db or postgresql://user@host/name."
     )
 
 
 def _sqlite(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
     if sqlite3.sqlite_version_info < (3, 35):
-        raise DatabaseUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed (RETURNING).")
+        raise NoDatabaseAddress(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed (RETURNING).")
     path = Path(str(url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseUnavailable(f"The folder {masked(str(path.parent))} cannot be made: {error.strerror}.") from None
     except ValueError:  # a NUL, or half of a character
-        raise DatabaseUnavailable(f"{masked_address(str(path))!r} is no file's name.") from None
+        raise NoDatabaseAddress(f"{masked_address(str(path))!r} is no file's name.") from None
     db = sa.create_engine(
         url,
         json_serializer=_to_json,
@@ -202,7 +206,7 @@ def _postgresql(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
             execution_options={_ADDRESS: address},
         )
     except (ImportError, NoSuchModuleError):
-        raise DatabaseUnavailable("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'.") from None
+        raise NoDatabaseAddress("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'.") from None
 
 
 # NaN and infinity are no JSON: PostgreSQL refuses them, so SQLite must not take them either.
@@ -266,7 +270,9 @@ def _named_errors(db: sa.Engine) -> Iterator[None]:
         if sentence is None:
             raise
         if db.dialect.name == "postgresql":
-            raise DatabaseUnavailable(sentence) from None  # the driver's own may hold a mistyped address
+            mistyped = "connection is bad: invalid" in str(error)  # a port or a setting; no server was asked
+            # Not from the driver's own: it may hold a mistyped address.
+            raise (NoDatabaseAddress if mistyped else DatabaseUnavailable)(sentence) from None
         raise DatabaseUnavailable(sentence) from error
     except sa.exc.TimeoutError as error:
         raise DatabaseUnavailable(f"{_where(db)} is busy: no connection became free in time.") from error

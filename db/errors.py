@@ -16,6 +16,10 @@ class DatabaseUnavailable(DbError):
     public = "The studio cannot reach its database."
 
 
+class NoDatabaseAddress(DatabaseUnavailable):
+    """The address is mistyped, or names what the studio cannot use: waiting does not help."""
+
+
 class DatabaseTooNew(DbError):
     """The database was written by a newer version of the studio."""
 

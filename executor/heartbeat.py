@@ -6,12 +6,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable
 
 from db import queue
-from db.clock_steps import STEP_S
-from db.engine import clock, reading
 from db.errors import LeaseLost, StoreUnavailable
 from db.queue import workers
 from executor.context import DATABASE_DOWN, Context, awake, sweep
@@ -30,9 +27,8 @@ class Heartbeat(threading.Thread):
         self._end = threading.Event()
         self._said, self._said_at = "", -math.inf
         self._swept_at = -math.inf
-        # Where a clock was set just before this executor came, the others have had the time to renew their leases.
+        # Where the clock was set ahead just before this executor came, others have had the time to renew their leases.
         self._look_at = awake() + 2 * self._every_s
-        self._offset: float | None = None  # of the clock on the wall from the one that nobody sets
 
     def end(self) -> None:
         """No more beats; waits for the one in progress, a second at most."""
@@ -69,9 +65,6 @@ class Heartbeat(threading.Thread):
         if status != self._said or now - self._said_at >= settings.heartbeat_s:
             workers.beat(context.db, context.worker_id, status)
             self._said, self._said_at = status, now
-        if self._clock_was_set():
-            # Leases are renewed by the new clock before any is found to have lapsed by it.
-            self._look_at = awake() + settings.lease_s
         if now >= self._look_at:
             self._look_at = now + self._every_s
             lapsed = queue.requeue_expired(context.db)
@@ -88,13 +81,6 @@ class Heartbeat(threading.Thread):
     def _every_s(self) -> float:
         """How often it is looked for executors that fell silent."""
         return min(5.0, self._context.settings.lease_s / 4)
-
-    def _clock_was_set(self) -> bool:
-        """Whether the database's clock has made a step since the last beat, in either direction."""
-        with reading(self._context.db) as conn:
-            offset = clock(conn) - time.monotonic()
-        before, self._offset = self._offset, offset
-        return before is not None and abs(offset - before) > STEP_S
 
     def _report(self, work: Work, now: float) -> None:
         step = work.step

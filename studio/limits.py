@@ -9,6 +9,7 @@ from characters.seen import holds_order_controls
 from db.queue import Limits
 from db.rules import host_rules, visitors
 from generator import registry
+from generator.params import JobParams, Params
 from generator.params.vary import takes_pictures
 from studio.context import Studio, Submitter
 
@@ -31,6 +32,20 @@ def check_typed(studio: Studio, texts: Iterable[object]) -> None:
     for text in texts:
         if isinstance(text, str) and holds_order_controls(text):
             host_rules.get(studio.db).check_words(text)
+
+
+def check_read(studio: Studio, params: JobParams) -> None:
+    """Raises WordRefused where brackets and weights, which are not drawn, part one of the host's words: (na)(ked).
+
+    The queue judges a text as it is written.
+    """
+    if isinstance(params, Params):
+        written = (params.prompt, getattr(params, "negative_prompt", ""))
+        drawn = [prompt.text for _, prompt in params.texts_read if not any(prompt.text in text for text in written)]
+        if drawn:
+            rules = host_rules.get(studio.db)
+            for text in drawn:
+                rules.check_words(text)
 
 
 def is_offered(studio: Studio, engine: str) -> bool:

@@ -17,7 +17,7 @@ from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
-from studio.limits import check_typed, check_welcome
+from studio.limits import check_read, check_typed, check_welcome
 from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
 from studio.wording import understood
 
@@ -151,7 +151,11 @@ def new_job(
     parent_id: str | None = None,
     source: str | None = None,
 ) -> NewJob:
-    """A job with these parameters, not yet queued. source: the id of the artefact it is made from."""
+    """A job with these parameters, not yet queued. source: the id of the artefact it is made from.
+
+    Raises WordRefused.
+    """
+    check_read(studio, params)
     return NewJob(
         engine=engine,
         checkpoint=params.loads[0],

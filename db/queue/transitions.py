@@ -156,21 +156,14 @@ def requeue_expired(db: sa.Engine) -> int:
 
     It waits again (attempt + 1); after max_attempts it fails with the reason; one to be cancelled is. Where a lease is
     further ahead than it is long, the clock was set back: that job waits again as well, at no cost to its attempts.
-    Where the clock has jumped ahead, nobody was silent for that long: a lease counts again once there was the time to
-    renew it.
+    Where this process saw the clock set, no lease is over by the new time before there was the time to renew it.
     """
     with reading(db) as conn:
-        now = clock(conn)
-        since_step_s = clock_steps.since_last(db, now)
-        if conn.scalar(sa.select(jobs.c.id).where(_lapsed(since_step_s)).limit(1), _at(now, since_step_s)) is None:
+        if conn.scalar(_ANY_LAPSED, _times(db, clock(conn))) is None:
             return 0
     with writing(db) as conn:
         now = clock(conn)
-        since_step_s = clock_steps.since_last(db, now)
-        rows = conn.execute(
-            sa.select(*jobs.c).where(_lapsed(since_step_s)).order_by(jobs.c.id).with_for_update(skip_locked=True),
-            _at(now, since_step_s),
-        ).all()
+        rows = conn.execute(_EVERY_LAPSED, _times(db, now)).all()
         for job in map(from_row, rows):
             lost = f"Executor {job.worker_id} fell silent at step {job.step} of attempt {job.attempt}"
             if job.cancel_requested:
@@ -188,22 +181,25 @@ def requeue_expired(db: sa.Engine) -> int:
     return len(rows)
 
 
-def _lapsed(since_step_s: float | None) -> sa.ColumnElement[bool]:
-    """Whether a job's lease is over. since_step_s: for how long the clock has gone evenly since it jumped; None: it has
-    not jumped."""
-    now = sa.bindparam("now", type_=sa.Double)
-    silent = jobs.c.lease_expires_at < now
-    if since_step_s is not None:
-        silent &= sa.func.coalesce(jobs.c.lease_s, OLD_LEASE_S) < sa.bindparam("since_step_s", type_=sa.Double)
-    ahead = jobs.c.lease_expires_at > now + sa.func.coalesce(jobs.c.lease_s, OLD_LEASE_S) + AHEAD_S
-    return sa.and_(jobs.c.state == State.RUNNING, sa.or_(silent, ahead))
-
-
-def _at(now: float, since_step_s: float | None) -> dict[str, float]:
-    return {"now": now} if since_step_s is None else {"now": now, "since_step_s": since_step_s}
-
-
 OLD_LEASE_S = 3600.0  # of a job that was claimed before leases were kept with their length: longer than any was
+
+
+def _lapsed() -> sa.ColumnElement[bool]:
+    """Whether a job's lease is over, at the times of `_times`."""
+    now, ahead_s, back_s = (sa.bindparam(name, type_=sa.Double) for name in ("now", "ahead_s", "back_s"))
+    length = sa.func.coalesce(jobs.c.lease_s, OLD_LEASE_S)
+    silent = sa.and_(jobs.c.lease_expires_at < now, length < ahead_s)
+    too_far = sa.and_(jobs.c.lease_expires_at > now + length + AHEAD_S, length < back_s)
+    return sa.and_(jobs.c.state == State.RUNNING, sa.or_(silent, too_far))
+
+
+def _times(db: sa.Engine, now: float) -> dict[str, float]:
+    since = clock_steps.since_last(db, now)
+    return {"now": now, "ahead_s": since.ahead_s, "back_s": since.back_s}
+
+
+_ANY_LAPSED = sa.select(jobs.c.id).where(_lapsed()).limit(1)
+_EVERY_LAPSED = sa.select(*jobs.c).where(_lapsed()).order_by(jobs.c.id).with_for_update(skip_locked=True)
 
 # A job that waits belongs to nobody and has not taken a turn.
 _FREE: dict[str, Any] = {

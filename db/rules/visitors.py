@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from characters.seen import JOINERS, as_seen
+from characters.seen import as_seen, is_noncharacter
 from db.engine import clock, reading, writing
 from db.errors import BadValue, Banned
 from db.jobs import check_text
@@ -18,15 +18,22 @@ MAX_NAME_LENGTH = 40
 
 
 def clean_name(name: str) -> str:
-    """The name as it will be shown: one line of plain text without invisible characters. Raises BadValue."""
+    """The name as it will be shown: one line of plain text without invisible characters. Raises BadValue.
+
+    Emoji newer than this Python's Unicode are kept: what a browser can draw is its own to know.
+    """
     check_text("name", name)
     composed = as_seen(unicodedata.normalize("NFC", name))
-    # Controls, private characters and what no font has are left out too; what joins emoji is kept.
-    kept = (c if c in JOINERS or not unicodedata.category(c).startswith("C") else " " * c.isspace() for c in composed)
+    kept = (" " * c.isspace() if _is_no_text(c) else c for c in composed)
     cleaned = " ".join("".join(kept).split())
     if len(cleaned) > MAX_NAME_LENGTH:
         raise BadValue(f"The name has {len(cleaned)} characters; at most {MAX_NAME_LENGTH} are permitted.")
     return cleaned
+
+
+def _is_no_text(character: str) -> bool:
+    """Whether it is a control, a private character, half of one, or never will be one."""
+    return unicodedata.category(character) in ("Cc", "Co", "Cs") or is_noncharacter(character)
 
 
 def set_name(db: sa.Engine, visitor: str, name: str) -> str | None:

@@ -20,6 +20,7 @@ _COLOUR = re.compile(r"#(?=[a-f]*[0-9])(?:[0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})
 _IN_SENTENCES = frozenset("-‐‑‒–—/\\.,:;!?&+_…|·•@=#%$")
 # And these join words that are whole (he'll), or open and close what stands beside one (book(s)).
 _AROUND_WORDS = frozenset("'’‘`´ʼʻ\"“”„«»‹›()[]{}<>")
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 # A capital i among small letters looks like an l: kiII.
 _CAPITAL_I = Shape("i", frozenset("i"), frozenset("il"), "LATIN", "", "", False)
 _I_MAY_BE_L = re.compile("I.*[a-z]|[a-z].*I")
@@ -101,7 +102,7 @@ def _tokens(text: str, apart: bool, signs: str) -> list[Token]:
     """apart: whether what shows nothing parts words. signs: which signs are letters: "none", "ascii" or "all"."""
     made: list[Token] = []
     now: list[Shape] = []
-    gap, accents, vietnamese = APART, 0, False
+    gap, accents, vietnamese, before = APART, 0, False, " "
     for found in _CHUNKS.finditer(unicodedata.normalize("NFC", text)):
         chunk = found[0]
         read = (
@@ -120,7 +121,9 @@ def _tokens(text: str, apart: bool, signs: str) -> list[Token]:
             if now:
                 made.append(_token(now, gap, accents, vietnamese))
                 now, gap, accents, vietnamese = [], JOINED, 0, False
-            gap = max(gap, _width(chunk))
+            # Brackets back to back, as in (ba)(d), part nothing in a sentence.
+            gap = ODD if chunk in _OPENING and before in _CLOSING else max(gap, _width(chunk))
+        before = chunk
     if now:
         made.append(_token(now, gap, accents, vietnamese))
     return made

@@ -81,11 +81,15 @@ class Given:
 def read_file(path: str) -> bytes:
     """The bytes of a picture's file. Raises BadImage."""
     try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise BadImage(f"Cannot use the picture {path}: it has more than {MAX_BYTES >> 20} MB.")
-        return Path(path).read_bytes()
+        is_too_large = Path(path).stat().st_size > MAX_BYTES
+        data = b"" if is_too_large else Path(path).read_bytes()
     except OSError as error:
         raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
+    except ValueError:  # a NUL, or half of a character
+        raise BadImage(f"Cannot read the picture {path!r}: no file can have such a name.") from None
+    if is_too_large:
+        raise BadImage(f"Cannot use the picture {path}: it has more than {MAX_BYTES >> 20} MB.")
+    return data
 
 
 def check_unchanged(

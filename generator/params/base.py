@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from characters.seen import as_seen
+from characters.seen import as_seen, is_noncharacter
 from generator import registry
 from generator.params.job import JobParams
 from generator.params.worded import Worded
@@ -252,7 +252,7 @@ class Params(JobParams):
 def clean_prompt(prompt: str) -> str:
     """The prompt in one line, as every engine reads it. Raises ValueError where it cannot be drawn."""
     prompt = unicodedata.normalize("NFC", prompt)
-    refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs") or _noncharacter(c)} - set("\n\t")
+    refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs") or is_noncharacter(c)} - set("\n\t")
     bad = sorted(f"U+{ord(c):04X}" for c in refused)
     if bad:
         raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
@@ -260,12 +260,6 @@ def clean_prompt(prompt: str) -> str:
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
     return prompt
-
-
-def _noncharacter(character: str) -> bool:
-    """Whether Unicode promises never to assign it (its chapter 23.7). Others that this Python's tables lack may be of a
-    newer Unicode, as new emoji are."""
-    return 0xFDD0 <= ord(character) <= 0xFDEF or ord(character) & 0xFFFE == 0xFFFE
 
 
 def check_text_length(what: str, prompt: Prompt) -> None:

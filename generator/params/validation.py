@@ -58,4 +58,4 @@ def _sentence(error: Any, cls: type[JobParams]) -> str:
     if error["type"] == "value_error":
         return f"The {name} {message}" if name else message
     value = error.get("input")
-    return f"{name} = {str(value)[:80]!r}: {message[0].lower()}{message[1:]}."
+    return f"{name or 'The name of a setting'} = {str(value)[:80]!r}: {message[0].lower()}{message[1:]}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -17,8 +18,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.answered import UNKNOWN
+from api.server import build
 from db import queue
 from db.queue import Order, Webhook, workers
+from settings import Settings
 from tests.api.serving import Served, events, served
 from tests.api.waiting_calls import calling, until
 from tests.browser.running import web_app
@@ -180,6 +183,22 @@ def test_without_its_database_the_server_is_alive_and_not_ready(api: Served, vis
     refused = api.get("/readyz")
     assert (refused.status_code, refused.json()["detail"]) == (503, "The studio cannot reach its database.")
     assert api.get("/healthz").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("wrong", [{"database_url": "postgresql://ada:hunter2@127.0.0.1:1/x"}, {"store_url": "s4://x"}])
+def test_what_the_server_never_reached_is_named_on_every_road(wrong: dict[str, str], tmp_path: Path) -> None:
+    found = {"database_url": f"sqlite:///{tmp_path}/jobs.db"}
+    what = "database" if "database_url" in wrong else "pictures"
+
+    async def asked() -> None:
+        on_it = httpx.ASGITransport(build(Settings(**found | wrong)))
+        async with httpx.AsyncClient(transport=on_it, base_url="http://localhost") as client:
+            for path in ("/api/v1/jobs", "/v1/images/generations", "/sdapi/v1/txt2img", "/predict/stable_diffusion"):
+                answer = await client.post(path, json=HEART | {"prompt": "a heart"})
+                assert answer.status_code == 503, (path, answer.text)
+                assert f"The studio cannot reach its {what}." in answer.text and "hunter2" not in answer.text, path
+
+    asyncio.run(asked())
 
 
 # Log lines and traces of the real processes

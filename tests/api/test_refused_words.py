@@ -59,6 +59,17 @@ def test_a_refused_word_is_refused_on_every_road(api: Served, visits: Studio, te
     assert queue.list_jobs(visits.db) == []
 
 
+@pytest.mark.parametrize(
+    "text", ["(go)(re)", "[go][re] moon", "((go))((re))", "g(ore:1.0)", "(go:1.2)(re:1.2)", "a cat | (go)(re):0.5"]
+)
+def test_brackets_that_are_not_drawn_part_no_word(api: Served, visits: Studio, text: str) -> None:
+    host_rules.change(visits.db, refused_words=["gore"])
+    for path, answer in asked(api, text):
+        if "disco_diffusion" not in path:  # an artist is no prompt: brackets are drawn
+            assert "does not allow 'gore'" in answer, (path, answer)
+    assert queue.list_jobs(visits.db) == []
+
+
 def test_what_turns_letters_round_is_not_kept(api: Served, visits: Studio) -> None:
     made = api.post(f"{V1}/jobs", {"engine": "vqgan-clip", "params": {"prompt": "\u202ea red\u202c \u2067חתול\u2069"}})
     assert made.status_code == 201, made.text

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+import db.clock_steps
 import db.engine
 import db.jobs
 from db import queue
@@ -70,6 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     yield settable
     monkeypatch.undo()
     db.jobs._last_us = 0  # what was made in the future is forgotten with it
+    db.clock_steps._seen.clear()
 
 
 @pytest.fixture
@@ -129,12 +131,14 @@ def test_a_newcomer_after_the_step_waits_for_one_job_of_each_other(opened: sa.En
     assert "late" in [take(opened)[0].submitter for _ in range(2)]
 
 
-def test_a_dead_executors_job_is_back_at_once_after_the_clock_was_set_back(opened: sa.Engine, clock: Clock) -> None:
+def test_a_dead_executors_job_is_back_a_lease_after_the_clock_was_set_back(opened: sa.Engine, clock: Clock) -> None:
     workers.register(opened, worker_id="w1", device="cpu", engines=["x"], places=1, hostname="here", pid=1)
     job = add(opened, max_attempts=1)
     take(opened, "w1", lease_s=LEASE)
     clock.set(-HOUR)
     assert workers.live(opened) == []
+    assert queue.requeue_expired(opened) == 0, "it may be alive, and beat again in a moment"
+    clock.pass_(LEASE + 1)
     assert queue.requeue_expired(opened) == 1
     back = queue.get(opened, job.id)
     assert (back.state, back.attempt, back.worker_id, back.started_at) == ("queued", 1, None, None)
@@ -151,6 +155,27 @@ def test_an_executor_that_is_heard_of_keeps_its_job_after_the_clock_was_set_back
     assert queue.requeue_expired(opened) == 0
     clock.pass_(LEASE + 1)
     assert queue.requeue_expired(opened) == 1, "and loses it when it falls silent"
+
+
+@pytest.mark.parametrize("just_opened", [False, True])
+def test_an_executor_at_work_has_the_time_to_beat_again_after_the_clock_was_set_back(
+    opened: sa.Engine, clock: Clock, just_opened: bool
+) -> None:
+    job = add(opened)
+    take(opened, "w1", lease_s=LEASE)
+    clock.pass_(2 * LEASE)
+    queue.heartbeat(opened, worker_id="w1", job_id=job.id, step=2, lease_s=LEASE)
+    clock.set(-HOUR)
+    looking = connect(opened.url.render_as_string(hide_password=False)) if just_opened else opened
+    for _ in range(4):
+        assert queue.requeue_expired(looking) == 0
+        clock.pass_(LEASE / 5)
+    queue.heartbeat(opened, worker_id="w1", job_id=job.id, step=3, lease_s=LEASE)
+    clock.pass_(LEASE / 2)
+    assert queue.requeue_expired(looking) == 0
+    assert queue.succeed(opened, worker_id="w1", job_id=job.id).attempt == 1
+    if just_opened:
+        looking.dispose()
 
 
 def test_a_jump_ahead_costs_nobody_a_job(opened: sa.Engine, clock: Clock) -> None:

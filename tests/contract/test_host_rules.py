@@ -227,5 +227,21 @@ def test_a_name_is_judged_as_it_is_shown_and_one_that_shows_nothing_is_none(data
         keys.make(database, "the g.o.r.e bot")
     assert visitors.set_name(database, "ada", "Ada 👩\u200d🚀") == "Ada 👩\u200d🚀"
     assert visitors.set_name(database, "bob", "\u2067דוד\u2069") == "דוד"
+
+
+@pytest.mark.parametrize(
+    "kept", ["\U0001fae9", "\U0001f3f4\U000e0067\U000e0062\U000e007f", "❤\ufe0f", "\U0001faff", "क्\u200dष"]
+)
+def test_a_name_keeps_emoji_newer_than_this_unicode(database: sa.Engine, kept: str) -> None:
+    assert visitors.set_name(database, "ada", f"Ada {kept}") == f"Ada {kept}"
+    assert visitors.set_name(database, "bob", kept) == kept
+
+
+@pytest.mark.parametrize(
+    "dropped", ["\x07", "\x9f", "\ue000", "\U0010fffd", "\ufdd0", "\ufffe", "\U0001ffff", "\ufff9"]
+)
+def test_a_name_holds_nothing_that_is_no_text(database: sa.Engine, dropped: str) -> None:
+    assert visitors.set_name(database, "ada", f"A{dropped}da") == "Ada"
+    assert visitors.set_name(database, "ada", dropped) is None
     with pytest.raises(BadValue, match="surrogate"):
         host_rules.change(database, refused_words=["\ud800a"])

@@ -99,6 +99,15 @@ def test_what_cannot_be_drawn_is_told_before_anything_is_loaded() -> None:
         draw("")
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\x00b.png", "x" * 5000])
+def test_a_picture_whose_name_no_file_can_have_is_refused_with_a_sentence(name: str) -> None:
+    with pytest.raises(BadImage, match="Cannot read the picture") as refused:
+        generator.generate("a heart", engine="small", init_image=name)
+    str(refused.value).encode()
+    with pytest.raises(BadParams, match="name of a setting"):
+        generator.generate("a heart", engine="small", **{"\ud800": 1})
+
+
 def test_the_embedded_models_vary_rank_and_upscale_it() -> None:
     first = generator.generate("a red heart", "latent-diffusion", machine=HERE, seed=3, **DRAFT)
     varied = first.vary(2, skip_rate=0.5)

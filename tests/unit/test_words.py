@@ -36,6 +36,8 @@ LISTED = ("gore", "very bad", "Straße", "кровь", "血", "cock", "ass", "ba
         "go re",
         "g-o_r*e",
         "go🔥re",
+        "(go)(re)",
+        "[go](re)",
         "g 🔥 o 🔥 r 🔥 e",
         "gоrе",
         "g\u0336o\u0336r\u0336e",
@@ -83,7 +85,21 @@ def test_a_refused_word_is_found_in_disguise(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "gored", "a gorey tale", "ogre", "very good", "badge", "category", "кров", "gor", "go re-read it", "er aß"],
+    [
+        "",
+        "gored",
+        "a gorey tale",
+        "ogre",
+        "very good",
+        "badge",
+        "category",
+        "кров",
+        "gor",
+        "go re-read it",
+        "er aß",
+        "f(go) (re)",
+        "(gor)(y)",
+    ],
 )
 def test_other_words_are_let_through(text: str) -> None:
     assert refused(text, ("gore", "very bad", "Straße", "кровь", "ass", "bad", "cat")) is None
