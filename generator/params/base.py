@@ -98,7 +98,7 @@ class Params(JobParams):
     @field_validator("style")
     @classmethod
     def _clean_style(cls, style: str | None) -> str | None:
-        return style and (as_seen(style).strip() or None)
+        return style and (clean_prompt(style) or None)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,9 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from characters.seen import as_seen
 from generator import registry
-from generator.params.base import NOTHING_YET, Params, Setting, check_pictures
+from generator.params.base import NOTHING_YET, Params, Setting, check_pictures, clean_prompt
 from generator.params.cutouts import Cutouts
 from generator.params.scheduled_cuts import ScheduledCuts
 from generator.prompts import Prompt, PromptError, Stage, append_words, parse_prompts, parse_stages
@@ -141,7 +140,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     @field_validator("artist")
     @classmethod
     def _clean_artist(cls, artist: str) -> str:
-        return as_seen(artist).strip()
+        return clean_prompt(artist)
 
     @model_validator(mode="after")
     def _consistent(self) -> GuidedDiffusionParams:
