@@ -238,11 +238,14 @@ def _kept(setting: str, file: UploadedFile, visitor: Submitter) -> Given:
 
 
 def _add(setting: str, new: list[Given]) -> None:
-    """One picture takes the place of the one before; of those to resemble there may be several."""
+    """One picture takes the place of the one before, unless it could not be kept; of those to resemble there may be
+    several."""
     before = given()
     if setting != _MANY:
-        before = [one for one in before if one.setting != setting] if new else before
-        form_memory.remembered().update(preset([*before, *new[-1:]]))
+        last, stays = new[-1:], [one for one in before if one.setting != setting]
+        if not last or last[0].trouble:
+            stays = [one for one in before if one.setting != setting or not one.trouble]
+        form_memory.remembered().update(preset([*stays, *last]))
         return
     there = sum(one.setting == _MANY and not one.trouble for one in before)
     most = _(

@@ -134,6 +134,18 @@ def test_an_upload_that_the_server_has_lost_is_said_to_be(
     assert "give it again" in generate(app).error[0].value and jobs(studio) == []
 
 
+def test_a_file_that_is_no_picture_does_not_take_the_place_of_one(studio: Studio, open_page: OpenPage) -> None:
+    app = give(write(open_page(), "a red heart"), "init_image", "photo.png")
+    uploader = next(one for one in app.file_uploader if one.key.startswith("upload_init_image"))
+    app = uploader.set_value(("notes.png", b"no picture", "image/png")).run()
+    shown = everything_shown(app)
+    assert "photo.png" in shown and "This is not a picture" in shown
+    assert "This is not a picture" in generate(app).error[0].value and jobs(studio) == []
+    app = app.button(key="remove_init_image_1").click().run()
+    assert "notes.png" not in everything_shown(app)
+    assert drawn(studio, app)["init"] == "image"
+
+
 def test_who_is_banned_keeps_no_pictures(studio: Studio, open_page: OpenPage) -> None:
     studio.enqueue("a red fish")
     moderation.ban(studio.db, ME)
