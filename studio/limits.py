@@ -35,7 +35,7 @@ def check_typed(studio: Studio, texts: Iterable[object]) -> None:
 
 
 def check_read(studio: Studio, params: JobParams) -> None:
-    """Raises WordRefused where brackets and weights, which are not drawn, part one of the host's words: (na)(ked).
+    """Raises WordRefused where brackets and weights, which are not drawn, stand in one of the host's words: g(or:1.1)e.
 
     The queue judges a text as it is written.
     """
