@@ -254,7 +254,7 @@ def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, 
 
 def _reading(read: Understood, example: bool) -> None:
     """How the prompt is read, below it, with a way to have it taken as it was typed. example: it is so by one seed."""
-    if example and read.notices:
+    if example:
         st.caption(_("For example, since each picture draws its own choice:"))
     for notice in read.notices:
         st.caption(label(_(notice.sentence, **notice.values)), width="stretch")
@@ -270,8 +270,10 @@ def _what_it_takes(engine: str, values: dict[str, Any], reading: DeltaGenerator)
         typed = {**starting(values), "prompt": values["prompt"] or "x"}
         seed = typed.pop("seed", None)
         read = understood(the_studio(), engine, {**typed, "seed": seed or 0})
+        # Drawn with a seed of its own where none is given: then it is an example. Nothing is said of most prompts.
+        example = bool(read.notices) and seed is None and "seed" in understood(the_studio(), engine, typed).values
         with reading:
-            _reading(read, seed is None and "seed" in understood(the_studio(), engine, typed).values)
+            _reading(read, example)
         params = validate(engine, read.values)
     except ValueError:
         return

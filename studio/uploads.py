@@ -90,8 +90,8 @@ def keep_draft(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact
 
 def drafts_in(values: Mapping[str, Any]) -> dict[str, str]:
     """The drafts that these settings name, each with a new id for the copy that a job may name."""
-    named = (part.split(":")[0].strip() for name in SETTINGS for part in str(values.get(name) or "").split("|"))
-    return {key: new_id() for key in dict.fromkeys(named) if drafts.is_draft(key)}
+    named = (key for name in SETTINGS for key in drafts.named_in(str(values.get(name) or "")))
+    return {key: new_id() for key in dict.fromkeys(named)}
 
 
 def with_copies(values: Mapping[str, Any], copies: Mapping[str, str]) -> dict[str, Any]:

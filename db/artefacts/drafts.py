@@ -31,6 +31,11 @@ def is_draft(reference: str) -> bool:
     return _KEY.fullmatch(reference) is not None
 
 
+def named_in(setting: str) -> list[str]:
+    """The keys of drafts in a setting that names pictures, however their weights are written."""
+    return [match[0] for match in re.finditer(rf"(?<![\w/.-]){_KEY.pattern}", setting)]
+
+
 def save(db: sa.Engine, store: Store, owner: str, png: bytes, *, width: int, height: int) -> Artefact:
     """Keep a picture in PNG for this visitor. The oldest ones go where there are too many, those of a day ago too.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
@@ -120,15 +119,3 @@ def _let_pillow_read_heic() -> None:
     with _lock:
         if HEIC.pillow not in Image.OPEN:
             register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-
-
-def read_picture(path: str) -> Image.Image:
-    """A picture from a file of this machine. Raises BadImage."""
-    try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise BadImage(f"it has more than {MAX_BYTES >> 20} MB")
-        return decode_image(Path(path).read_bytes())
-    except OSError as error:
-        raise BadImage(f"Cannot read the picture {path}: {error.strerror}.") from None
-    except BadImage as error:
-        raise BadImage(f"Cannot use the picture {path}: {str(error).rstrip('.')}.") from None

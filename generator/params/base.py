@@ -249,14 +249,18 @@ class Params(JobParams):
         }
 
 
+def in_one_line(text: str) -> str:
+    """A text composed (NFC), its blanks as one, without what nobody sees of it."""
+    return re.sub(r"\s+", " ", as_seen(unicodedata.normalize("NFC", text))).strip()
+
+
 def clean_prompt(prompt: str) -> str:
     """The prompt in one line, as every engine reads it. Raises ValueError where it cannot be drawn."""
-    prompt = unicodedata.normalize("NFC", prompt)
     refused = {c for c in prompt if unicodedata.category(c) in ("Cc", "Cs") or is_noncharacter(c)} - set("\n\t")
     bad = sorted(f"U+{ord(c):04X}" for c in refused)
     if bad:
         raise ValueError(f"contains characters that cannot be drawn: {', '.join(bad[:5])}. Remove them.")
-    prompt = re.sub(r"\s+", " ", as_seen(prompt)).strip()
+    prompt = in_one_line(prompt)
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.")
     return prompt

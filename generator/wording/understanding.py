@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from characters.seen import as_seen
+from generator.params.base import in_one_line
 from generator.wording import parted, wildcards
 from generator.wording.embedded import read_for_embedded
 from generator.wording.reading import TEXTS, Notice, Reading, Sources, Understanding
@@ -69,10 +69,5 @@ def _settled(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(said, Mapping)
         and isinstance(said.get("became"), str)
         and isinstance(values.get(name), str)
-        and _plain(said["became"]) == _plain(values[name])
+        and in_one_line(said["became"]) == in_one_line(values[name])
     }
-
-
-def _plain(text: str) -> str:
-    """As `generator.params.base.clean_prompt` leaves it."""
-    return " ".join(unicodedata.normalize("NFC", text).split())

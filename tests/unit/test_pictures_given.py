@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from generator.images import decode, formats
 from generator.images.av1 import coded_pixels
-from generator.images.decode import BadImage, as_decoded, decode_image, decode_with_alpha, read_picture
+from generator.images.decode import BadImage, as_decoded, decode_image, decode_with_alpha
 from generator.images.formats import EXTENSIONS, FORMATS, recognised
 from tests.heic_files import box, heic
 from tests.picture_files import chunk, encoded, png, profile, tiff
@@ -338,7 +338,7 @@ def test_a_picture_in_memory_is_read_as_its_file_is(tmp_path: Any) -> None:
     path = tmp_path / "phone.png"
     path.write_bytes(encoded(image, "PNG", icc_profile=profile(), exif=exif))
     with Image.open(path) as opened:
-        assert as_decoded(opened).tobytes() == read_picture(str(path)).tobytes()
+        assert as_decoded(opened).tobytes() == decode_image(path.read_bytes()).tobytes()
     deep = tmp_path / "deep.tif"
     deep.write_bytes(tiff(2, (32,), struct.pack("<2I", 2**31, 2**32 - 1)))
     with Image.open(deep) as opened:
