@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0006"
+REVISION = "0007"
 
 metadata = sa.MetaData()
 
@@ -49,6 +49,8 @@ jobs = sa.Table(
     # clocks say of it is started_at. lease_s: how long its lease is, so that one further ahead than that is found.
     sa.Column("turn", sa.String(32)),
     sa.Column("lease_s", sa.Double),
+    # What stands for the address it was asked for from, see studio/context.py; NULL: not known.
+    sa.Column("address", sa.String(64)),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -64,6 +66,8 @@ jobs = sa.Table(
     sa.Index("ix_jobs_finished", "engine", "state", "finished_at"),
     # What was made from a job.
     sa.Index("ix_jobs_parent", "parent_id", "id"),
+    # What one address has asked for.
+    sa.Index("ix_jobs_address", "address", "state", "id"),
 )
 
 # Jobs that were asked for together. layout: how their sheet is laid out, e.g. the two parameters of a comparison.
@@ -164,7 +168,12 @@ artefacts = sa.Table(
     sa.Column("width", sa.Integer),
     sa.Column("height", sa.Integer),
     sa.Column("created_at", sa.Double, nullable=False),
+    # Who gave it, and what stands for their address, where it was sent here; NULL: what a job has made.
+    sa.Column("giver", sa.String(128)),
+    sa.Column("address", sa.String(64)),
     sa.UniqueConstraint("job_id", "kind", name="uq_artefacts_job_kind"),
+    sa.Index("ix_artefacts_giver", "giver", "id"),
+    sa.Index("ix_artefacts_address", "address", "id"),
 )
 
 votes = sa.Table(
@@ -178,6 +187,9 @@ votes = sa.Table(
     sa.Column("winner_id", sa.String(32), sa.ForeignKey("jobs.id")),
     sa.Column("left_id", sa.String(32), nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+    # What stands for the voter's address, and since when the voter's id is known, in UTC s; NULL: not known.
+    sa.Column("address", sa.String(64)),
+    sa.Column("voter_since", sa.Double),
     sa.UniqueConstraint("voter", "first_id", "second_id", name="uq_votes_once"),
     sa.Index("ix_votes_first", "first_id"),
     sa.Index("ix_votes_second", "second_id"),

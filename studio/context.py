@@ -57,10 +57,14 @@ class Studio:
 class Submitter:
     """Who asks: the secret id of a visitor or of a key, and whether they have shown that they are the host.
 
-    limits: given to them alone. order: what a program sends along with this one request.
+    limits: given to them alone. order: what a program sends along with this one request. address: what stands for the
+    address they ask from, the same for all who share it and not to be turned back into it; None: not known. since: when
+    their id was issued, in UTC s; None: not known.
     """
 
     id: str
     is_host: bool = False
     limits: Limits | None = None
     order: Order = NO_ORDER
+    address: str | None = None
+    since: float | None = None

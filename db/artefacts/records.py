@@ -22,7 +22,10 @@ KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "resul
 
 @dataclass(frozen=True)
 class Artefact:
-    """One row of `artefacts`: size in bytes, width and height in px where it is an image or a film."""
+    """One row of `artefacts`: size in bytes, width and height in px where it is an image or a film.
+
+    giver, address: who sent it here and from where, as studio.context.Submitter has them; None for what a job has made.
+    """
 
     id: str
     job_id: str | None
@@ -34,6 +37,8 @@ class Artefact:
     width: int | None
     height: int | None
     created_at: float
+    giver: str | None = None
+    address: str | None = None
 
 
 def key_for(job_id: str, kind: str, ext: str) -> str:
@@ -60,12 +65,14 @@ def save(
     height: int | None = None,
     artefact_id: str | None = None,
     held_by: str | None = None,
+    giver: str | None = None,
+    address: str | None = None,
 ) -> Artefact:
     """Put the bytes under the key made from the ids, then record them. The usual way to keep a file.
 
-    artefact_id: where the key of an upload was made from it already. held_by: the executor that keeps a file of a job
-    it holds. Raises LeaseLost where it does not hold it any more: nothing is recorded then, and nothing is put unless
-    the job was lost during this very call.
+    artefact_id: where the key of an upload was made from it already. giver, address: as an Artefact's. held_by: the
+    executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more: nothing is
+    recorded then, and nothing is put unless the job was lost during this very call.
     """
     _check_kind(kind)
     artefact_id = artefact_id or new_id()
@@ -85,6 +92,8 @@ def save(
         height=height,
         artefact_id=artefact_id,
         held_by=held_by,
+        giver=giver,
+        address=address,
     )
 
 
@@ -102,6 +111,8 @@ def record(
     height: int | None = None,
     artefact_id: str | None = None,
     held_by: str | None = None,
+    giver: str | None = None,
+    address: str | None = None,
 ) -> Artefact:
     """Note a stored file; give its bytes, or its size and sha256. A job has one of each kind: the newest.
 
@@ -120,6 +131,8 @@ def record(
         "sha256": sha256,
         "width": width,
         "height": height,
+        "giver": giver,
+        "address": address,
     }
     with writing(db) as conn:
         if job_id is not None and held_by is not None:
