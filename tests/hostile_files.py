@@ -54,7 +54,7 @@ class _Writes(torch.nn.Module):
     def __setstate__(self, state: tuple[str, bool]) -> None:
         self.mark = state[0]
         self.training = state[1]
-        self.w = torch.ones(4)
+        self.w = torch.ones(4)  # type: ignore[assignment]
         torch.save(self.w, self.mark)
 
 

@@ -128,7 +128,8 @@ def _storage(kind: str = "FloatStorage", key: str = "0", numel: int = 4, end: by
 
 
 def tensor(size: tuple[Any, ...] = (4,), stride: tuple[Any, ...] = (1,), offset: int = 0, **storage: Any) -> bytes:
-    places = b"".join(pickle.dumps(value, 2)[2:-1] for value in (offset, size, stride, False, {}))
+    values: tuple[Any, ...] = (offset, size, stride, False, {})
+    places = b"".join(pickle.dumps(value, 2)[2:-1] for value in values)
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + _storage(**storage) + places + b"tR"
 
 

