@@ -36,7 +36,7 @@ from db.jobs import ENDED, State  # noqa: E402
 from db.schema import artefacts as files_table  # noqa: E402
 from scripts.chaos_deeds import Deeds  # noqa: E402
 from scripts.chaos_studio import ChaosStudio  # noqa: E402
-from scripts.chaos_visitors import SEEDS, Account, Visitors  # noqa: E402
+from scripts.chaos_visitors import Account, Visitors  # noqa: E402
 
 BETWEEN_S = (0.2, 3.0)
 NO_NEWS_S = 120.0
@@ -99,7 +99,7 @@ def count(studio: ChaosStudio, account: Account, outcome: Outcome) -> None:
                 continue
             params = job.params
             if params.get("init") == "random" and not params.get("init_image"):
-                same = pictures.setdefault((params["seed"] % SEEDS, params["steps"]), {})
+                same = pictures.setdefault((params["seed"], params["steps"]), {})
                 same.setdefault(hashlib.sha256(pixels).hexdigest(), job_id)
     outcome.damaged += [
         f"different pictures of the same: {list(some.values())}" for some in pictures.values() if len(some) > 1

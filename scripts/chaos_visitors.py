@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-SEEDS = 5  # jobs of the same seed and steps must become the same picture, whatever happened to them
+SEEDS = 5  # so few that jobs of the same seed and steps can be compared: they must become the same picture
 # What a studio may answer to a right request when something is wrong with its machine, or when there is too much.
 BORNE = {408, 429, 503, 507}
 TIMEOUT_S = 30.0
