@@ -27,7 +27,7 @@ import logs
 import telemetry
 from db.artefacts import Store
 from db.engine import connect
-from db.errors import DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
+from db.errors import DatabaseReplaced, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
 from executor.context import Context
 from executor.loop import Executor
 from executor.tracing import JobTraces
@@ -142,7 +142,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     context.traces = JobTraces(traces, context.db) if traces else None
     executor = Executor(context, device, args.batch, args.engines, args.once)
     heed_signals(executor)
-    return executor.run()
+    try:
+        return executor.run()
+    except DatabaseReplaced as error:
+        context.event("database_replaced", logging.ERROR, error=str(error))
+        return 2
 
 
 if __name__ == "__main__":

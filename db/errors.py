@@ -20,6 +20,12 @@ class NoDatabaseAddress(DatabaseUnavailable):
     """The address is mistyped, or names what the studio cannot use: waiting does not help."""
 
 
+class DatabaseReplaced(DatabaseUnavailable):
+    """The database is another one than this process has opened: waiting does not help, it has to start again."""
+
+    public = "The studio's database was replaced while it ran; the host has to start the studio again."
+
+
 class DatabaseTooNew(DbError):
     """The database was written by a newer version of the studio."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
 from db import artefacts, queue
-from db.errors import LeaseLost, StoreFull, StoreUnavailable
+from db.errors import DatabaseReplaced, LeaseLost, StoreFull, StoreUnavailable
 from executor.context import DATABASE_DOWN, awake
 from executor.outputs import TYPES, File
 from generator.images.encode import encode_preview
@@ -71,13 +71,13 @@ class Writer:
             try:
                 if not self._work.lost:
                     task()
-            except LeaseLost:
-                self._work.say("lease_lost", logging.WARNING)
+            except (LeaseLost, DatabaseReplaced) as error:
+                self._work.say("lease_lost", logging.WARNING, error=str(error))
             except Exception as error:
                 kind, message = self._describe(error)
                 try:
                     self.fail(kind, message)
-                except LeaseLost:
+                except (LeaseLost, DatabaseReplaced):
                     self._work.say("lease_lost", logging.WARNING)
             finally:
                 self._context.traced(self._work.job, left_at)
@@ -132,7 +132,7 @@ class Writer:
             task = self._tasks.get()
             try:
                 task()
-            except LeaseLost:
+            except (LeaseLost, DatabaseReplaced):
                 work.lost = True
             except DATABASE_DOWN:
                 pass  # a preview or state less; the heartbeat logs it
