@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +25,7 @@ from pydantic import ValidationError
 import logs
 import telemetry
 from db.artefacts import Store
+from db.artefacts.free_space import WORK_DIR
 from db.engine import connect
 from db.errors import DatabaseReplaced, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
 from executor.context import Context
@@ -36,7 +36,6 @@ from generator.device import pick_device
 from generator.version import NAME, VERSION
 from settings import Settings
 
-WORK_DIR = Path("data/work")
 BUSY_TIMEOUT_S = 5.0
 ABANDON_S, EXIT_S = 7.5, 9.5  # after SIGTERM: a loop stuck in a long step is not awaited any longer; the end
 SAME_SIGNAL_S = 0.5

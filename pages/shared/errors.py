@@ -24,6 +24,7 @@ PUBLIC = (
     N_("The studio's database is of a newer version; the host has to update the studio."),
     N_("The studio cannot reach its pictures."),
     N_("The studio has no space left for pictures."),
+    N_("The studio's disk is nearly full: nothing new is taken until the host has made room. Try again later."),
 )
 
 
