@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,8 +25,9 @@ from pydantic import ValidationError
 import logs
 import telemetry
 from db.artefacts import Store
+from db.artefacts.free_space import WORK_DIR
 from db.engine import connect
-from db.errors import DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
+from db.errors import DatabaseReplaced, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
 from executor.context import Context
 from executor.loop import Executor
 from executor.tracing import JobTraces
@@ -36,7 +36,6 @@ from generator.device import pick_device
 from generator.version import NAME, VERSION
 from settings import Settings
 
-WORK_DIR = Path("data/work")
 BUSY_TIMEOUT_S = 5.0
 ABANDON_S, EXIT_S = 7.5, 9.5  # after SIGTERM: a loop stuck in a long step is not awaited any longer; the end
 SAME_SIGNAL_S = 0.5
@@ -142,7 +141,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     context.traces = JobTraces(traces, context.db) if traces else None
     executor = Executor(context, device, args.batch, args.engines, args.once)
     heed_signals(executor)
-    return executor.run()
+    try:
+        return executor.run()
+    except DatabaseReplaced as error:
+        context.event("database_replaced", logging.ERROR, error=str(error))
+        return 2
 
 
 if __name__ == "__main__":

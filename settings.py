@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."
     )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
+    min_free_bytes: int = Field(
+        1 << 30, ge=0, description="What is to stay free of the studio's disks: nothing new is taken below it; 0: all."
+    )
 
     api: Literal["local", "open", "keys", "off"] = Field(
         "local",

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from db import clock_steps
+from db import clock_steps, identity
 from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress
 from db.schema import REVISION
 from masking import masked, masked_address, without
@@ -49,6 +49,8 @@ def connect(url: str, *, busy_timeout_s: float = 15.0) -> sa.Engine:
     try:
         _open(db)
         _migrate(db)
+        with _named_errors(db):
+            identity.begin(db, _where(db))
     except BaseException:
         db.dispose()
         raise
@@ -73,6 +75,7 @@ def _open(db: sa.Engine) -> None:
 def writing(db: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction that may write. On SQLite it takes the write lock at once: what it reads stays true."""
     with _named_errors(db), db.connect().execution_options(t2i_write=True) as conn, conn.begin():
+        identity.check(conn)
         yield conn
 
 
@@ -80,6 +83,7 @@ def writing(db: sa.Engine) -> Iterator[sa.Connection]:
 def reading(db: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction that only reads; on SQLite it never waits for a writer."""
     with _named_errors(db), db.connect() as conn, conn.begin():
+        identity.check(conn)
         yield conn
 
 
@@ -101,12 +105,10 @@ def newest(conn: sa.Connection, column: sa.ColumnElement[str]) -> str | None:
 
 
 def check(db: sa.Engine) -> None:
-    """Raises DatabaseUnavailable where it does not answer, or where the file of an open one was taken away."""
-    if db.dialect.name == "sqlite" and not Path(str(db.url.database)).exists():
-        # Those who have it open go on reading and writing what nobody else will ever see.
-        raise DatabaseUnavailable(f"{_where(db)} is gone: its file was removed or its disk is not there.")
+    """Raises DatabaseUnavailable where it does not answer or its file is gone, and DatabaseReplaced where it is another
+    one than this process has opened."""
     with reading(db) as conn:
-        conn.execute(sa.select(1))
+        identity.check(conn, thoroughly=True)
 
 
 def _parse(url: str) -> sa.URL:
@@ -159,6 +161,10 @@ def _sqlite(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
         connect_args={"timeout": busy_timeout_s},
         execution_options={_ADDRESS: address},
     )
+
+    @sa.event.listens_for(db, "do_connect")
+    def before_connecting(*_: object) -> None:
+        identity.before_connecting(db)
 
     @sa.event.listens_for(db, "connect")
     def set_up(connection: Any, _: object) -> None:
@@ -223,12 +229,20 @@ def revision(conn: sa.Connection) -> str | None:
 
 def _migrate(db: sa.Engine) -> None:
     with reading(db) as conn:
-        if revision(conn) == REVISION:
+        found = revision(conn)
+        if found == REVISION:
             return
+        if found is None and conn.dialect.name == "sqlite" and sa.inspect(conn).get_table_names():
+            # A mistyped address: tables of ours have no place in there. On a server, programs may share a database.
+            raise NoDatabaseAddress(f"{_where(db)} is another program's; choose a file of the studio's own.")
     with writing(db) as conn:
         if conn.dialect.name == "postgresql":
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         upgrade(conn)
+    if db.dialect.name == "sqlite":
+        with _named_errors(db), db.connect() as conn:
+            # What tells studios apart is in the file itself from now on, where one that is copied over it is seen.
+            conn.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def upgrade(conn: sa.Connection, target: str = "head") -> None:

@@ -20,6 +20,12 @@ class NoDatabaseAddress(DatabaseUnavailable):
     """The address is mistyped, or names what the studio cannot use: waiting does not help."""
 
 
+class DatabaseReplaced(DatabaseUnavailable):
+    """The database is another one than this process has opened: waiting does not help, it has to start again."""
+
+    public = "The studio's database was replaced while it ran; the host has to start the studio again."
+
+
 class DatabaseTooNew(DbError):
     """The database was written by a newer version of the studio."""
 
@@ -189,6 +195,19 @@ class StoreFull(StoreUnavailable):
     """No space is left in the artefact store."""
 
     public = "The studio has no space left for pictures."
+
+
+class DiskNearlyFull(StoreFull):
+    """A disk has less room left than the host wants kept free. free, least: in bytes."""
+
+    public = "The studio's disk is nearly full: nothing new is taken until the host has made room. Try again later."
+
+    def __init__(self, used_for: str, folder: str, free: int, least: int) -> None:
+        self.used_for, self.free, self.least = used_for, free, least
+        super().__init__(
+            f"The disk of the {used_for} ({folder}) has {free / 1e9:.2f} GB left, and {least / 1e9:.2f} GB are to stay "
+            "free (T2I_MIN_FREE_BYTES): nothing new is taken until there is more room."
+        )
 
 
 class SourceHidden(DbError):

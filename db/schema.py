@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0007"
+REVISION = "0014"
 
 metadata = sa.MetaData()
 
@@ -51,6 +51,8 @@ jobs = sa.Table(
     sa.Column("lease_s", sa.Double),
     # What stands for the address it was asked for from, see studio/context.py; NULL: not known.
     sa.Column("address", sa.String(64)),
+    # What a running job waits for: "store", a finished one that cannot be stored yet; NULL: nothing.
+    sa.Column("waits_for", sa.String(16)),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -194,6 +196,9 @@ votes = sa.Table(
     sa.Index("ix_votes_first", "first_id"),
     sa.Index("ix_votes_second", "second_id"),
 )
+
+# One row: what this database is told from every other by, see db/identity.py.
+studio = sa.Table("studio", metadata, sa.Column("id", sa.String(32), primary_key=True))
 
 # What the host has set while the studio runs; what is not here is as settings.py says. See db/rules/host_rules.py.
 host_settings = sa.Table(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from db import artefacts, queue
-from db.errors import DatabaseUnavailable, StoreUnavailable, UnknownJob
+from db.errors import DatabaseReplaced, DatabaseUnavailable, StoreUnavailable, UnknownJob
 from db.jobs import ENDED, Job
 from executor.tracing import JobTraces
 from settings import Settings
@@ -71,11 +71,16 @@ class Context:
         return reference if "/" in reference else artefacts.get(self.db, reference).key
 
     def retry(self, call: Callable[[], T]) -> T:
-        """The call's answer; while the database is down it waits, longer each time, and says so once."""
+        """The call's answer; while the database is down it waits, longer each time, and says so once.
+
+        Raises DatabaseReplaced: no waiting helps then.
+        """
         wait = 0.2
         while True:
             try:
                 return call()
+            except DatabaseReplaced:
+                raise
             except DATABASE_DOWN as error:
                 if wait == 0.2:
                     self.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])

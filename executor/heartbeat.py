@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from db import queue
-from db.errors import LeaseLost, StoreUnavailable
+from db.errors import DatabaseReplaced, LeaseLost, StoreUnavailable
 from db.queue import workers
 from executor.context import DATABASE_DOWN, Context, awake, sweep
 from executor.job import Work
@@ -19,10 +19,17 @@ BEAT_S = 1.0  # a page that watches a job sees it move at least so often
 
 
 class Heartbeat(threading.Thread):
-    """Beats until `end()`. held: the jobs whose leases it keeps; status: a few words for the Queue page."""
+    """Beats until `end()`. held: the jobs whose leases it keeps; status: a few words for the Queue page.
 
-    def __init__(self, context: Context, held: Callable[[], list[Work]], status: Callable[[], str]) -> None:
+    replaced: the sentence, where the database became another one; the beats have ended then and `stop` is set.
+    """
+
+    def __init__(
+        self, context: Context, held: Callable[[], list[Work]], status: Callable[[], str], stop: threading.Event
+    ) -> None:
         super().__init__(name="heartbeat", daemon=True)
+        self.replaced: str | None = None
+        self._stop_all = stop
         self._context, self._held, self._status = context, held, status
         self._end = threading.Event()
         self._said, self._said_at = "", -math.inf
@@ -42,6 +49,10 @@ class Heartbeat(threading.Thread):
         while not self._end.wait(wait):
             try:
                 self._beat()
+            except DatabaseReplaced as error:
+                self.replaced = str(error)
+                self._stop_all.set()
+                return
             except DATABASE_DOWN as error:
                 if wait <= every:
                     self._context.event("database_unavailable", logging.WARNING, error=str(error).splitlines()[0])

@@ -1,7 +1,7 @@
 """The executor's loop: claim jobs into free places, advance them together, let them go when they are done.
 
 It only computes. The heartbeat (`executor.heartbeat`) keeps leases and hears cancel requests; each job's files are
-written in a thread of their own (`executor.job.Work`).
+written in a thread of their own (`executor.writer`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from db import queue
-from db.errors import DbError, StoreUnavailable
+from db.errors import DatabaseReplaced, DbError, StoreUnavailable
 from db.jobs import Job
 from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
@@ -73,10 +73,13 @@ class Executor:
         self._wait = IDLE_S
 
     def run(self) -> int:
-        """Work until told to stop, or with `once` until the queue is empty; the exit status."""
+        """Work until told to stop, or with `once` until the queue is empty; the exit status.
+
+        Raises DatabaseReplaced, with everything left as it is: nothing more is known of the jobs in progress.
+        """
         context = self.context
         context.retry(self._register)
-        heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
+        heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status, self.stop)
         heartbeat.start()
         context.event(
             "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
@@ -95,6 +98,8 @@ class Executor:
                     break
                 self._warm_up()
                 self.stop.wait(0.05 if self.held else IDLE_S * random.uniform(0.7, 1.3))
+        if heartbeat.replaced is not None:
+            raise DatabaseReplaced(heartbeat.replaced)
         self._hand_back()
         heartbeat.end()
         context.retry(lambda: workers.stop(context.db, context.worker_id))

@@ -20,9 +20,11 @@ SAID_AGAIN_S = 60.0
 # What `public` of db/errors.py says, for the translations.
 PUBLIC = (
     N_("The studio cannot reach its database."),
+    N_("The studio's database was replaced while it ran; the host has to start the studio again."),
     N_("The studio's database is of a newer version; the host has to update the studio."),
     N_("The studio cannot reach its pictures."),
     N_("The studio has no space left for pictures."),
+    N_("The studio's disk is nearly full: nothing new is taken until the host has made room. Try again later."),
 )
 
 

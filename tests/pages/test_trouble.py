@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,18 @@ def test_a_visitor_without_a_cookie_gets_an_id_that_a_script_keeps(studio: Studi
     app = open_page()
     script = everything_shown(app)
     assert f"{COOKIE}=me-me-me-me-me-me-me" in script and "SameSite=Lax" in script
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_database_that_was_replaced_is_said_on_every_page(
+    studio: Studio, open_page: OpenPage, tmp_path: Path, page: str
+) -> None:
+    studio.enqueue("a heart")
+    app = open_page(page)
+    assert not app.error
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as one, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        one.backup(copy)
+    (tmp_path / "copy.db").replace(tmp_path / "jobs.db")
+    app.run()
+    assert "was replaced while it ran" in app.error[0].value and str(tmp_path) not in app.error[0].value
+    assert not app.exception
