@@ -5,68 +5,30 @@ A box may say 64 x 64 px where the decoder will make room for 16384 x 16384. Lib
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
-from generator.images.boxes import boxes, find, number
+from generator.images.boxes import TooManyParts, whole
+from generator.images.items import items, put_together, tracks
 
 SEQUENCE_HEADER = 1  # a kind of OBU, AV1 bitstream specification 6.2.2
-MAX_UNITS = 256  # OBUs of one picture that are looked at
+MAX_UNITS = 1024  # OBUs of one picture
 
 
 def coded_pixels(data: bytes) -> int:
-    """px of the largest picture that an AVIF's pictures and tracks announce; 0 where none can be found."""
-    try:
-        sizes = [size for coded in _coded(data) for size in _sizes(coded)]
-    except (struct.error, IndexError, ValueError, KeyError, StopIteration):
-        return 0  # the decoder tells what is wrong
-    return max((width * height for width, height in sizes), default=0)
+    """px of the largest picture that an AVIF's items and tracks announce; 0 where none can be found.
+
+    Raises TooManyParts.
+    """
+    return max((width * height for width, height in _announced(data)), default=0)
 
 
-def _coded(data: bytes) -> Iterator[bytes]:
-    """The bytes of each item, and what is at the beginning of each track."""
-    for kind, body in boxes(data):
-        if kind == b"meta":
-            yield from _items(data, body[4:])
-        if kind == b"moov":
-            for found in find(body, b"trak", b"mdia", b"minf", b"stbl"):
-                for name, table in boxes(found):
-                    if name in (b"stco", b"co64") and number(table, 4, 4):
-                        at = number(table, 8, 4 if name == b"stco" else 8)
-                        yield data[at : at + (1 << 16)]
-
-
-def _items(data: bytes, meta: bytes) -> Iterator[bytes]:
-    parts = dict(boxes(meta))
-    pictures = set(_pictures(parts[b"iinf"]))
-    iloc, version = parts[b"iloc"], parts[b"iloc"][0]
-    offset_size, length_size = iloc[4] >> 4, iloc[4] & 15
-    base_size, index_size = iloc[5] >> 4, iloc[5] & 15 if version else 0
-    wide = 4 if version == 2 else 2
-    count, at = number(iloc, 6, wide), 6 + wide
-    for _ in range(min(count, MAX_UNITS)):
-        item, at = number(iloc, at, wide), at + wide
-        inside = version and number(iloc, at, 2) & 15 == 1  # in idat, not in the file
-        at += (2 if version else 0) + 2
-        base, at = number(iloc, at, base_size), at + base_size
-        extents, at = number(iloc, at, 2), at + 2
-        coded, source = b"", parts.get(b"idat", b"") if inside else data
-        for _ in range(min(extents, MAX_UNITS)):
-            at += index_size
-            start = base + number(iloc, at, offset_size)
-            length = number(iloc, at + offset_size, length_size)
-            at += offset_size + length_size
-            coded += source[start : start + length] if length else source[start:]
-        if item in pictures:  # and not Exif, or the plan of a grid
-            yield coded
-
-
-def _pictures(iinf: bytes) -> Iterator[int]:
-    """The numbers of the items that are AV1."""
-    for kind, body in boxes(iinf[8 if iinf[0] else 6 :]):
-        wide = 4 if kind == b"infe" and body[0] > 2 else 2
-        if kind == b"infe" and body[0] > 1 and body[6 + wide : 10 + wide] == b"av01":
-            yield number(body, 4, wide)
+def _announced(data: bytes) -> Iterator[tuple[int, int]]:
+    for kind, coded in items(data):
+        yield from whole(put_together(kind, coded))
+        if kind == b"av01":  # and not Exif
+            yield from whole(_sizes(coded))
+    for coded in whole(tracks(data)):
+        yield from whole(_sizes(coded))
 
 
 def _sizes(coded: bytes) -> Iterator[tuple[int, int]]:
@@ -81,6 +43,7 @@ def _sizes(coded: bytes) -> Iterator[tuple[int, int]]:
         if kind == SEQUENCE_HEADER:
             yield _size_in(Bits(coded[at : at + length]))
         at += length
+    raise TooManyParts(f"The picture is coded in more than {MAX_UNITS} parts.")
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:

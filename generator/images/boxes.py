@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import TypeVar
 
 MAX_PARTS = 4096  # boxes of one level that are looked at
+
+T = TypeVar("T")
+
+
+class TooManyParts(Exception):
+    """A file in more parts than any program writes, so that looking through it would take too long; one sentence."""
+
+
+def whole(found: Iterator[T]) -> Iterator[T]:
+    """What comes before something that is cut short or makes no sense: the decoder tells what is wrong."""
+    try:
+        yield from found
+    except (struct.error, IndexError, ValueError, KeyError):
+        return
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -12,10 +12,11 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
+from generator.images.bands import bands
 from generator.images.coded_colours import CodedColours
-from generator.images.depth import is_deep, levels, transparent_at
+from generator.images.depth import Scale, is_deep, scale_of, transparent_at
 
 Floats = NDArray[np.float32]
 BAND = 256  # rows that are converted at once, so that memory stays bounded
@@ -23,6 +24,16 @@ ENCODED = 1 << 14  # steps of linear light that are told apart
 USUAL_GAMMA, NEAR = 1 / 2.2, 0.05  # PNG's gAMA that means sRGB
 WHITE_NITS = 203.0  # ITU-R BT.2408: what is white in a picture of high dynamic range; brighter places are clipped
 PROFILED = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}  # Pillow's mode: the colour space of a profile that fits it
+ORIENTATION = 0x0112  # Exif 2.32, 4.6.4; what has to be done about each of its values
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _D65 = (0.3127, 0.3290)
 # H.273, table 2: red, green, blue and white as (x, y). What is not here is read as sRGB, which it is close to.
 PRIMARIES = {
@@ -33,25 +44,28 @@ PRIMARIES = {
 }
 
 
-def in_srgb(image: Image.Image, coded: CodedColours | None = None) -> Image.Image:
-    """A loaded picture upright, as RGB or RGBA with 8 bits a channel in sRGB. Raises depth.UnclearDepth."""
-    opened, image = image, _upright(image)
+def in_srgb(
+    image: Image.Image, coded: CodedColours | None = None, *, smaller: int = 1, white: bool = False
+) -> Image.Image:
+    """A loaded picture upright, as RGB or RGBA with 8 bits a channel in sRGB. Raises depth.UnclearDepth.
+
+    smaller: so many times, each px the mean of those it stands for. white: RGB, what is transparent lying on white. One
+    band of rows is converted at a time: what comes out is all that takes memory beside the picture itself.
+    """
     profile = image.info.get("icc_profile")
     if coded is not None and coded.above_profile:
         profile = None
-    plain, alpha = _parts(image, opened, None if profile else coded)
-    made = None
-    if plain.mode == "LAB":
-        made = _converted(plain, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-    elif isinstance(profile, bytes):
-        made = _by_profile(plain, profile)
-    if made is None:
-        made = plain.convert("RGB")
-        if coded is not None and not is_deep(image):
-            made = _by_code(made, coded)
-    if alpha is not None:
-        made.putalpha(alpha)
-    return made
+    scale = scale_of(image, image) if is_deep(image) else None
+    made: Image.Image | None = None
+    for top, rows in bands(image, smaller):
+        band = _converted_rows(rows, profile, coded, scale)
+        band = on_white(band) if white else band
+        band = band.reduce(smaller) if smaller > 1 else band
+        if made is None:
+            made = Image.new(band.mode, (band.width, -(-image.height // smaller)))
+        made.paste(band, (0, top // smaller))
+    assert made is not None
+    return _upright(made, image)
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -61,19 +75,39 @@ def on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _converted_rows(
+    image: Image.Image, profile: object, coded: CodedColours | None, scale: Scale | None
+) -> Image.Image:
+    """Rows as they are stored -> RGB or RGBA in sRGB. scale: of a deep picture."""
+    if scale is not None:
+        plain, alpha = _grey(scale.levels(image), None if profile else coded), transparent_at(image)
+    else:
+        plain, alpha = _parts(image)
+    made = None
+    if plain.mode == "LAB":
+        made = _converted(plain, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+    elif isinstance(profile, bytes):
+        made = _by_profile(plain, profile)
+    if made is None:
+        made = plain.convert("RGB")
+        if coded is not None and scale is None:
+            made = _by_code(made, coded)
+    if alpha is not None:
+        made.putalpha(alpha)
+    return made
+
+
+def _upright(image: Image.Image, opened: Image.Image) -> Image.Image:
+    """As the camera was held, by what `opened` says of it."""
     try:
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(opened.getexif().get(ORIENTATION, 1))
     except Exception:  # what a camera wrote may be broken where the picture is sound
         return image
+    return image if turn is None else image.transpose(turn)
 
 
-def _parts(
-    image: Image.Image, opened: Image.Image, coded: CodedColours | None
-) -> tuple[Image.Image, Image.Image | None]:
+def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """The colours as L, RGB, CMYK or LAB, and alpha as L where there is any."""
-    if is_deep(image):
-        return _grey(levels(image, opened), coded), transparent_at(image)
     if image.mode in ("La", "RGBa"):
         image = image.convert(image.mode.upper())
     if image.has_transparency_data:

@@ -3,58 +3,114 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
-from generator.images.av1 import coded_pixels
+from generator.images.boxes import TooManyParts
 from generator.images.coded_colours import coded_colours
-from generator.images.colours import in_srgb, on_white
+from generator.images.colours import in_srgb
+from generator.images.cost import coded_pixels, decoding_bytes
 from generator.images.depth import UnclearDepth
-from generator.images.formats import AVIF, HEIC, NAMES, PNG, TIFF, Format, missing_for, recognised
+from generator.images.formats import FORMATS, HEIC, NAMES, PNG, TIFF, Format, missing_for, recognised
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
+MAX_MEMORY = 256 << 20  # bytes of one picture while it is decoded
+MAX_WAIT_S = 20.0  # for one's turn to decode
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF 6.0
-_lock = threading.Lock()
+_lock, _turn = threading.Lock(), threading.Lock()
 
 
 class BadImage(ValueError):
     """An upload that is not a picture this project takes; one sentence."""
 
 
-def decode_image(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image.Image:
+class ReadersBusy(BadImage):
+    """Others' pictures are being decoded, and this one's turn has not come; one sentence."""
+
+
+def decode_image(
+    data: bytes,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    max_side: int | None = None,
+    max_memory: int = MAX_MEMORY,
+) -> Image.Image:
     """An uploaded picture in one of `formats.FORMATS` as RGB in sRGB, upright, transparency on white.
 
-    Of a film its first frame, of a TIFF its first page. Nothing is decoded before format and size are known to be
-    permitted. Safe from any thread. Raises BadImage.
+    Of a film its first frame, of a TIFF its first page. Nothing is decoded before format, size and the memory it takes
+    (bytes) are known to be permitted. max_side: px; what is larger comes as large as that, decoded smaller where its
+    format can. One picture of this process is decoded at a time. Safe from any thread. Raises BadImage, ReadersBusy.
     """
-    return on_white(decode_with_alpha(data, max_bytes, max_pixels))
+    return _decoded(data, max_bytes, max_pixels, max_side, max_memory, white=True)
 
 
-def decode_with_alpha(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_with_alpha(
+    data: bytes,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    max_side: int | None = None,
+    max_memory: int = MAX_MEMORY,
+) -> Image.Image:
     """The same, RGBA where the picture may be transparent somewhere."""
+    return _decoded(data, max_bytes, max_pixels, max_side, max_memory, white=False)
+
+
+def _decoded(
+    data: bytes, max_bytes: int, max_pixels: int, max_side: int | None, max_memory: int, white: bool
+) -> Image.Image:
     image, found = _opened(data, max_bytes, max_pixels)
+    if max_side is not None and max(image.size) > max_side:
+        scale = max_side / max(image.size)
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+    _check_memory(image, data, found, max_memory)
+    with _one_at_a_time():
+        try:
+            image.load()
+            _check_pixels(image.size, max_pixels)  # HEIC knows it for certain only now
+            _scale_key(image, data, found)
+            smaller = 1 if max_side is None else max(max(image.size) // max_side, 1)
+            made = in_srgb(image, coded_colours(image, data, found), smaller=smaller, white=white)
+        except UnclearDepth as error:
+            raise BadImage(str(error)) from None
+        except BadImage:
+            raise
+        except Exception:
+            raise BadImage("The picture is damaged or cut short.") from None
+        del image
+        if max_side is not None:
+            made.thumbnail((max_side, max_side))
+    return made
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Waits for its turn to decode. Raises ReadersBusy."""
+    if not _turn.acquire(timeout=MAX_WAIT_S):
+        raise ReadersBusy("Many pictures are being read at this moment; try again in some seconds.")
     try:
-        image.load()
-        _check_pixels(image.size, max_pixels)  # HEIC knows it for certain only now
-        _scale_key(image, data, found)
-        return in_srgb(image, coded_colours(image, data, found))
-    except UnclearDepth as error:
-        raise BadImage(str(error)) from None
-    except BadImage:
-        raise
-    except Exception:
-        raise BadImage("The picture is damaged or cut short.") from None
+        yield
+    finally:
+        _turn.release()
 
 
 def as_decoded(image: Image.Image) -> Image.Image:
     """A Pillow image as `decode_image` gives the file it came from: RGB in sRGB, upright. Raises BadImage."""
+    _check_pixels(image.size, MAX_PIXELS)
+    if found := next((one for one in FORMATS if one.pillow == image.format), None):  # its file may not be read yet
+        _check_memory(image, b"", found, MAX_MEMORY)
     try:
-        return on_white(in_srgb(image))
+        with _one_at_a_time():
+            return in_srgb(image, white=True)
     except UnclearDepth as error:
         raise BadImage(str(error)) from None
-    except OSError:  # it is read only now, and its file is broken or gone
+    except (OSError, SyntaxError):  # it is read only now, and its file is broken or gone
         raise BadImage("The picture is damaged or cut short.") from None
 
 
@@ -90,9 +146,27 @@ def _opened(data: bytes, max_bytes: int, max_pixels: int) -> tuple[Image.Image, 
         sides = [int(tags.get(tag, 1)) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
         if sides[0] * sides[1] > max_pixels:
             raise BadImage(f"The picture is kept in tiles of {sides[0]} x {sides[1]} px; too large to be opened.")
-    if found is AVIF and (coded := coded_pixels(data)) > max_pixels:
+    try:
+        coded = coded_pixels(data, found)
+    except TooManyParts as error:
+        raise BadImage(str(error)) from None
+    if coded > max_pixels:
         raise BadImage(f"{coded / 1e6:.0f} million px are coded in the picture; {max_pixels / 1e6:.0f} are allowed.")
     return image, found
+
+
+def _check_memory(image: Image.Image, data: bytes, found: Format, max_memory: int) -> None:
+    try:
+        needed = decoding_bytes(image, data, found)
+    except TooManyParts as error:
+        raise BadImage(str(error)) from None
+    except (TypeError, ValueError, IndexError):
+        raise BadImage("The picture is damaged and cannot be opened.") from None
+    if needed > max_memory:
+        raise BadImage(
+            f"Reading this {found.name} picture of {image.width} x {image.height} px takes {needed / 1e6:.0f} MB of "
+            f"memory; at most {max_memory / 1e6:.0f} MB are allowed. Make it smaller, or save it as JPEG."
+        )
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:

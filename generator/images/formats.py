@@ -19,16 +19,18 @@ class Format:
 
 
 PNG = Format("PNG", "PNG", ("png",), (b"\x89PNG\r\n\x1a\n",))
+JPEG = Format("JPEG", "JPEG", ("jpg", "jpeg", "jfif"), (b"\xff\xd8\xff",))
 WEBP = Format("WebP", "WEBP", ("webp",))
+GIF = Format("GIF", "GIF", ("gif",), (b"GIF87a", b"GIF89a"))
 AVIF = Format("AVIF", "AVIF", ("avif",))
 TIFF = Format("TIFF", "TIFF", ("tif", "tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 HEIC = Format("HEIC", "HEIF", ("heic", "heif", "hif"))
 FORMATS = (
     PNG,
-    Format("JPEG", "JPEG", ("jpg", "jpeg", "jfif"), (b"\xff\xd8\xff",)),
+    JPEG,
     HEIC,
     WEBP,
-    Format("GIF", "GIF", ("gif",), (b"GIF87a", b"GIF89a")),
+    GIF,
     AVIF,
     TIFF,
     Format("BMP", "BMP", ("bmp",), (b"BM",)),

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from generator.images import decode, formats
 from generator.images.av1 import coded_pixels
+from generator.images.boxes import TooManyParts
 from generator.images.decode import BadImage, as_decoded, decode_image, decode_with_alpha
 from generator.images.formats import EXTENSIONS, FORMATS, recognised
 from tests.heic_files import box, heic
@@ -325,7 +326,8 @@ def test_headers_of_coded_pictures_are_looked_through_whatever_they_hold() -> No
         bad = bytearray(good)
         for at in random.integers(0, len(bad), 4):
             bad[at] = int(random.integers(0, 256))
-        assert coded_pixels(bytes(bad)) >= 0
+        with suppress(TooManyParts):
+            assert coded_pixels(bytes(bad)) >= 0
         with suppress(BadImage):
             decode_image(bytes(bad))
     assert coded_pixels(b"") == coded_pixels(good[:60]) == 0
