@@ -61,6 +61,7 @@ if __name__ == "__main__":
 else:
     import logs
     import telemetry
+    from api.proxies import TrustedProxies, believe_no_others
     from api.server import Beside, build
     from settings import Settings
 
@@ -78,4 +79,6 @@ else:
         async with api.router.lifespan_context(api):
             yield
 
-    app = st.App(__file__, middleware=[Middleware(Beside, api=api)], lifespan=lifespan)
+    believe_no_others()
+    around = [Middleware(TrustedProxies, trusted=settings.trusted_proxies), Middleware(Beside, api=api)]
+    app = st.App(__file__, middleware=around, lifespan=lifespan)
