@@ -6,11 +6,14 @@ variable of the same name with the prefix `T2I_`, e.g. `T2I_DATABASE_URL`.
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Settings(BaseSettings):
@@ -48,6 +51,11 @@ class Settings(BaseSettings):
         None,
         description="The address that visitors type, for the wall's QR code; unset: where the wall itself was opened.",
     )
+    trusted_proxies: str = Field(
+        "",
+        description="Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and networks "
+        "with commas between them, as 127.0.0.1, 172.16.0.0/12; empty: none.",
+    )
     wall_refresh_s: float = Field(2.0, ge=0.1, le=60, description="How often the wall looks for new pictures.")
 
     lease_s: float = Field(60.0, gt=0, description="A job whose executor is silent for this long is given to another.")
@@ -82,6 +90,12 @@ class Settings(BaseSettings):
     )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        proxy_networks(value)
+        return value
+
     @property
     def exactly(self) -> bool | None:
         """`exact` as engines take it: None leaves it to the device."""
@@ -91,3 +105,17 @@ class Settings(BaseSettings):
     def cors_origins(self) -> list[str]:
         """The origins of api_cors."""
         return [origin.strip() for origin in self.api_cors.split(",") if origin.strip()]
+
+
+def proxy_networks(text: str) -> tuple[Network, ...]:
+    """The addresses and networks of trusted_proxies. Raises ValueError, which names what is none."""
+    found: list[Network] = []
+    for part in text.split(","):
+        if part.strip():
+            try:
+                found.append(ipaddress.ip_network(part.strip()))
+            except ValueError:
+                raise ValueError(
+                    f"{part.strip()!r} is no address and no network; permitted are such as 127.0.0.1, ::1, 10.0.0.0/8"
+                ) from None
+    return tuple(found)

@@ -18,7 +18,7 @@ from streamlit.navigation.page import StreamlitPage
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
-from pages.shared.frame import close_menu, frame
+from pages.shared.frame import close_menu, frame, say_what_is_forgotten
 from pages.shared.navigation import KIOSK, navigation
 from pages.shared.studio import the_studio
 
@@ -40,6 +40,7 @@ def main() -> None:
         ):
             st.title(page.title, anchor=False, width="content")
             language.choice()
+        say_what_is_forgotten()
     recalled = form_memory.recall()
     with plain_errors(for_host=is_host_page(page)):
         the_studio()
@@ -61,13 +62,17 @@ if __name__ == "__main__":
 else:
     import logs
     import telemetry
+    from api.proxies import TrustedProxies, believe_no_others
     from api.server import Beside, build
+    from pages.shared.visitor_cookie import VisitorCookie
     from settings import Settings
 
+    readable = True
     try:
         settings = Settings()
     except ValidationError:
-        settings = Settings.model_construct(api="off")  # the pages say what is wrong with the configuration
+        # The pages say what is wrong with the configuration.
+        settings, readable = Settings.model_construct(api="off"), False
     log = logs.to_stderr("api", as_json=settings.json_log)
     logs.to_stderr("pages", as_json=settings.json_log)
     api = build(settings, traces=telemetry.set_up("text-to-image-studio", log))
@@ -78,4 +83,9 @@ else:
         async with api.router.lifespan_context(api):
             yield
 
-    app = st.App(__file__, middleware=[Middleware(Beside, api=api)], lifespan=lifespan)
+    believe_no_others()
+    around = [Middleware(TrustedProxies, trusted=settings.trusted_proxies), Middleware(Beside, api=api)]
+    if readable:
+        opened = api.state.api
+        around.append(Middleware(VisitorCookie, secret=opened.salt, db=lambda: opened.studio.db))
+    app = st.App(__file__, middleware=around, lifespan=lifespan)

@@ -8,8 +8,6 @@ such calls need a key.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import ipaddress
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -23,6 +21,7 @@ from api.problems import NotAnswered
 from db.queue import Order, Webhook
 from db.rules import keys
 from db.rules.keys import PREFIX, SCOPES
+from studio.addresses import stand_in
 from studio.context import Submitter
 from studio.keys import holder
 
@@ -75,8 +74,8 @@ async def _found(request: Request, api: Api) -> Caller:
     if not _may_come_without(request, api):
         raise _needs_key("A key is needed here: Authorization: Bearer KEY. The host makes keys.")
     _check_same_site(request, api)
-    turn = _address_id(_peer(request), await api.run(api.salt))
-    return _traced(request, Caller(Submitter(turn), "submit"))
+    address = stand_in(_peer(request), await api.run(api.salt))
+    return _traced(request, Caller(Submitter(f"address:{address or 'unknown'}", address=address), "submit"))
 
 
 def _traced(request: Request, who: Caller) -> Caller:
@@ -133,17 +132,6 @@ def _check_same_site(request: Request, api: Api) -> None:
         return
     if origin.partition("://")[2] != request.headers.get("host"):
         raise NotAnswered(403, f"Pages of {origin} may not call this API without a key.", "foreign_page")
-
-
-def _address_id(peer: str, salt: bytes) -> str:
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return "address:unknown"
-    # A household has a whole /64 of IPv6.
-    one = ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address
-    # With a secret, since there are so few addresses that all can be tried.
-    return "address:" + hmac.new(salt, str(one).encode(), hashlib.sha256).hexdigest()[:24]
 
 
 async def reader(who: Annotated[Caller, Depends(caller)]) -> Caller:

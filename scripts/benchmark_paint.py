@@ -27,8 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from db.engine import connect
 from db.queue import workers
 from generator import registry
-from scripts.browser_session import COOKIE, Session
+from scripts.browser_session import Session
 from scripts.full_studio import Server, ask, fill
+from studio import visitor_ids
+from studio.visitor_ids import COOKIE
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run"]
@@ -72,11 +74,11 @@ def painted_ms(page: Any, address: str, wanted: str) -> float:
     return float(page.evaluate("window.t2iSeen"))
 
 
-async def run_ms(server: Server, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+async def run_ms(server: Server, cookie: str, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """How long each page's script runs, after a first time that is not counted; and the mean CPU time of the server."""
     took: dict[str, list[float]] = {name: [] for name in PAGES}
     used = dict.fromkeys(PAGES, 0.0)
-    async with Session(server.address, VISITOR) as session:
+    async with Session(server.address, cookie) as session:
         for turn in range(rounds + 1):
             for name, (path, _) in PAGES.items():
                 before = server.cpu_s()
@@ -89,7 +91,7 @@ async def run_ms(server: Server, rounds: int) -> tuple[dict[str, list[float]], d
     return took, used
 
 
-def paint(server: Server, empty: Server, rounds: int) -> dict[str, list[float]]:
+def paint(server: Server, empty: Server, cookie: str, rounds: int) -> dict[str, list[float]]:
     """Milliseconds of every round by page, "nothing" for the empty app; the first round is not counted."""
     from playwright.sync_api import sync_playwright
 
@@ -98,7 +100,7 @@ def paint(server: Server, empty: Server, rounds: int) -> dict[str, list[float]]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        context.add_cookies([{"name": COOKIE, "value": VISITOR, "url": server.address}])
+        context.add_cookies([{"name": COOKIE, "value": cookie, "url": server.address}])
         context.add_init_script(WATCH)
         ours, bare = context.new_page(), context.new_page()
         ours.goto(f"{server.address}/_stcore/health")
@@ -114,8 +116,8 @@ def paint(server: Server, empty: Server, rounds: int) -> dict[str, list[float]]:
     return took
 
 
-def queue_some(folder: Path) -> None:
-    """An executor that is there, and jobs that wait, so that the queue has something to show."""
+def queue_some(folder: Path) -> str:
+    """An executor that is there, and jobs that wait, so that the queue has something to show; the cookie of VISITOR."""
     db = connect(f"sqlite:///{folder}/jobs.db")
     engine = "vqgan-clip"
     workers.register(
@@ -123,7 +125,9 @@ def queue_some(folder: Path) -> None:
     )
     for number in range(20):
         ask(db, engine, f"somebody-who-waits-{number}", {"prompt": "a tree"})
+    cookie = visitor_ids.signed_for(db, VISITOR)
     db.dispose()
+    return cookie
 
 
 def main() -> int:
@@ -140,14 +144,14 @@ def main() -> int:
         if not (folder / "jobs.db").exists():
             folder.mkdir(parents=True, exist_ok=True)
             fill(folder, options.pictures, options.votes)
-        queue_some(folder)
+        cookie = queue_some(folder)
         (temporary / "empty.py").write_text(EMPTY)
         server = Server(folder)
         stack.callback(server.stop)
         empty = Server(folder, script=str(temporary / "empty.py"))
         stack.callback(empty.stop)
-        ran, used = asyncio.run(run_ms(server, options.rounds))
-        seen = paint(server, empty, options.rounds)
+        ran, used = asyncio.run(run_ms(server, cookie, options.rounds))
+        seen = paint(server, empty, cookie, options.rounds)
     print(f"{options.pictures} pictures, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| page | content, ms | times the empty app | server, ms | its CPU, ms |\n|---|---:|---:|---:|---:|")
     floor = statistics.median(seen["nothing"])

@@ -131,7 +131,7 @@ async def visit(
     rng = random.Random(number)
     await asyncio.sleep(rng.uniform(0, options.think))
     ends = time.monotonic() + options.seconds
-    async with Session(server.address, f"benchmark-visitor-{number:04d}") as session:
+    async with Session(server.address) as session:
         took["first visit"].append(await session.open(""))
         turn = OPENS[number % len(OPENS)]
         while time.monotonic() < ends:
@@ -169,7 +169,7 @@ async def wave(server: Server, folder: Path, options: argparse.Namespace, took: 
 
 async def one_visitor(server: Server) -> None:
     """Opens every page once and leaves: what is loaded or kept at first use is there then."""
-    async with Session(server.address, "benchmark-the-first-one") as one:
+    async with Session(server.address) as one:
         for path in ("", "previous_inferences", "vote_images", "queue_page", "leaderboard", "refine", "models"):
             await one.open(path)
 

@@ -20,9 +20,10 @@ from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from studio.visitor_ids import COOKIE
+
 TIMEOUT_S = 60.0
 FULL = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
-COOKIE = "t2i_visitor"
 
 
 class NoSuchWidget(LookupError):
@@ -41,9 +42,10 @@ class Widget:
 class Session:
     """One visitor. `errors` collects what went wrong: error boxes, exceptions, runs that did not end in TIMEOUT_S."""
 
-    def __init__(self, address: str, visitor: str) -> None:
+    def __init__(self, address: str, cookie: str | None = None) -> None:
+        """cookie: what the browser keeps of the visitor (studio/visitor_ids.py); None: the server gives it one."""
         self._address = address
-        self._visitor = visitor
+        self.cookie = cookie
         limits = httpx.Limits(max_connections=6)  # as a browser
         self._http = httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, verify=False, trust_env=False)
         self._seen: set[str] = set()
@@ -60,11 +62,15 @@ class Session:
         self.refreshed_s: list[float] = []  # how long each refresh of a fragment took
 
     async def __aenter__(self) -> Session:
+        if self.cookie is None:
+            page = await self._http.get(self._address, headers={"accept": "text/html"})
+            self.cookie = page.cookies.get(COOKIE)
+            self._http.cookies.clear()
         self._socket = await websockets.connect(
             f"ws{self._address.removeprefix('http')}/_stcore/stream",
             origin=websockets.Origin(self._address),
             subprotocols=[websockets.Subprotocol("streamlit")],
-            additional_headers={"Cookie": f"{COOKIE}={self._visitor}"},
+            additional_headers={"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {},
             max_size=None,
             open_timeout=TIMEOUT_S,
         )

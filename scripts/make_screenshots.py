@@ -37,9 +37,10 @@ from db.jobs import ENDED, Job  # noqa: E402
 from db.sheets import refinements, submissions  # noqa: E402
 from db.votes import pairs  # noqa: E402
 from settings import Settings  # noqa: E402
-from studio import refine  # noqa: E402
+from studio import refine, visitor_ids  # noqa: E402
 from studio.context import Studio, Submitter  # noqa: E402
 from studio.submit import Wish, submit  # noqa: E402
+from studio.visitor_ids import COOKIE  # noqa: E402
 
 VISITOR, PASSWORD = Submitter("screenshots-visitor"), "screenshots"
 PROMPTS = (
@@ -98,7 +99,7 @@ def main() -> int:
             "models": "models",
             "host": "host",
         }
-        _take(address, options.output, pages)
+        _take(address, options.output, pages, visitor_ids.signed_for(studio.db, VISITOR.id))
         studio.db.dispose()
     return 0
 
@@ -178,7 +179,7 @@ def _vote(db: sa.Engine) -> None:
             votes.cast(db, voter=f"simulated-visitor-{voter}", left_id=left.id, right_id=right.id, choice=choice)
 
 
-def _take(address: str, output: Path, pages: Mapping[str, str]) -> None:
+def _take(address: str, output: Path, pages: Mapping[str, str], cookie: str) -> None:
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -190,7 +191,7 @@ def _take(address: str, output: Path, pages: Mapping[str, str]) -> None:
                     viewport={"width": width, "height": height},
                     color_scheme="dark" if scheme == "dark" else "light",
                 )
-                context.add_cookies([{"name": "t2i_visitor", "value": VISITOR.id, "url": address}])
+                context.add_cookies([{"name": COOKIE, "value": cookie, "url": address}])
                 page = context.new_page()
                 for name, path in pages.items():
                     if scheme == "dark" and name not in DARK:

@@ -162,7 +162,7 @@ def comes_back(server: Server, page: Any) -> float:
 async def fast(server: Server, player: Player, refreshes: int) -> list[tuple[int, float]]:
     """(refreshes so far, MB of the server) eleven times; the first after a warm up of a tenth of the refreshes."""
     points, part = [], max(refreshes // 10, 1)
-    async with Session(server.address, "measure-wall-projector") as wall:
+    async with Session(server.address) as wall:
         await wall.open("wall")
         for number in range(11 * part + 1):
             if number and number % part == 0:

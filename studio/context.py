@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -59,7 +59,7 @@ class Submitter:
 
     limits: given to them alone. order: what a program sends along with this one request. address: what stands for the
     address they ask from, the same for all who share it and not to be turned back into it; None: not known. since: when
-    their id was issued, in UTC s; None: not known.
+    their id was issued, in UTC s; None: not known. admitted: the event's code is not asked of them, or came along.
     """
 
     id: str
@@ -68,3 +68,9 @@ class Submitter:
     order: Order = NO_ORDER
     address: str | None = None
     since: float | None = None
+    admitted: bool = False
+
+    @property
+    def request(self) -> Order:
+        """What the queue is told of this request."""
+        return replace(self.order, address=self.address)

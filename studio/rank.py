@@ -38,7 +38,7 @@ def rank(
         label="ranking",
         once=once,
         limits=studio.limits_of(submitter),
-        order=submitter.order,
+        order=submitter.request,
     )
 
 

@@ -64,7 +64,7 @@ def begin(
     wanted = candidates_of(studio, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
     return refinements.start(
-        studio.db, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+        studio.db, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
 
 
@@ -153,7 +153,12 @@ def vary_marked(
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
     row = NewSheet(kind="variations", wanted=wanted, layout=layout)
     return refinements.add_stage(
-        studio.db, refinement_id, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+        studio.db,
+        refinement_id,
+        row,
+        submitter=submitter.id,
+        limits=studio.limits_of(submitter),
+        order=submitter.request,
     )
 
 
@@ -172,7 +177,7 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
         submitter=submitter.id,
         marked=True,
         limits=studio.limits_of(submitter),
-        order=submitter.order,
+        order=submitter.request,
     )
 
 

@@ -178,14 +178,14 @@ def typed(new: NewJob) -> str:
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
     """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour."""
     return queue.enqueue(
-        studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+        studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
 
 
 def submit_sheet(studio: Studio, submitter: Submitter, new: NewSheet) -> tuple[Submission, list[Job]]:
     """Queue the jobs of a sheet, all of them or none. Raises as `enqueue`."""
     return submissions.submit(
-        studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
+        studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
 
 

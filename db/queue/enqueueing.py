@@ -162,7 +162,7 @@ def add(
     # Whoever works on the job finds the trace in the event that says where it came from.
     traced = None if order.traceparent is None else f"{TRACED}{order.traceparent}"
     for job in made:
-        conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt)})
+        conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt), "address": order.address})
         note(conn, job.id, State.QUEUED, at=job.created_at, detail=traced)
     remember(conn, submitter, order, made)
     return made

@@ -35,7 +35,8 @@ class Order:
     """One request. key: the program's own name for it, None: it has none; fingerprint: a hash of what it asks for.
 
     traceparent: the span it is answered in (https://www.w3.org/TR/trace-context/), where traces are made. note: is told
-    the ids of its jobs as they are queued, and those of the first time where it was made before.
+    the ids of its jobs as they are queued, and those of the first time where it was made before. address: what stands
+    for the one it comes from, see studio/addresses.py; None: not known, or none that counts.
     """
 
     key: str | None = None
@@ -43,6 +44,7 @@ class Order:
     webhook: Webhook | None = None
     traceparent: str | None = None
     note: Callable[[Sequence[str]], None] | None = None
+    address: str | None = None
 
 
 def check(db: sa.Engine, submitter: str, order: Order) -> None:

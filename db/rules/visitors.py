@@ -12,7 +12,7 @@ from db.engine import clock, reading, writing
 from db.errors import BadValue, Banned
 from db.jobs import check_text
 from db.rules import host_rules
-from db.schema import visitors
+from db.schema import jobs, visitors, votes
 
 MAX_NAME_LENGTH = 40
 
@@ -79,6 +79,16 @@ def check(db: sa.Engine, visitor: str) -> None:
     """Raises Banned."""
     with reading(db) as conn:
         check_welcome(conn, visitor)
+
+
+def was_here_unsigned(db: sa.Engine, visitor: str) -> bool:
+    """Whether they asked for something or voted before ids were signed: since then an address is kept with it."""
+    with reading(db) as conn:
+        kept = [
+            conn.scalar(sa.select(table.c.id).where(who == visitor, table.c.address.is_(None)).limit(1)) is not None
+            for table, who in ((jobs, jobs.c.submitter), (votes, votes.c.voter))
+        ]
+    return any(kept)
 
 
 def lock(conn: sa.Connection, visitor: str) -> None:

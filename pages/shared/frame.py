@@ -6,33 +6,31 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.shared.visitor import COOKIE, the_visitor
+from pages.shared.language import _
+from pages.shared.visitor import is_kept, the_visitor
 
 _HERE = Path(__file__).resolve().parent
 _DAY_S = 24 * 3600
-_YEAR_S = 365 * _DAY_S
 
 
 def frame() -> None:
-    """The style sheet, and the script that keeps the visitor's id in the browser for a year."""
+    """The style sheet, and what finds a page again that lost its connection."""
     st.session_state["framed"] = True
     st.html(_HERE / "theme.css")
     st.fragment(_reconnect, run_every=_DAY_S)()
-    me = the_visitor().id
-    if st.context.cookies.get(COOKIE) == me:
-        return
-    # Where the browser refuses the cookie the id goes into the address, so that a reload still finds the jobs.
-    script = f"""<script>(() => {{
-        if (/(^|; ){COOKIE}=/.test(document.cookie)) return;
-        const secure = location.protocol === "https:" ? "; Secure" : "";
-        document.cookie = "{COOKIE}={me}; Max-Age={_YEAR_S}; Path=/; SameSite=Lax" + secure;
-        if (document.cookie.includes("{COOKIE}=")) return;
-        const url = new URL(location.href);
-        url.searchParams.set("visitor", "{me}");
-        history.replaceState(null, "", url);
-    }})();</script>"""
-    with st.container(key="visitor_script"):
-        st.html(script, unsafe_allow_javascript=True)
+
+
+def say_what_is_forgotten() -> None:
+    """Where the browser refuses cookies, so that its visitor is another one after a reload."""
+    the_visitor()
+    if not is_kept():
+        st.info(
+            _(
+                "This browser keeps no cookies. What you ask for is drawn and stays in the gallery, but once this page "
+                "is reloaded or closed it is no longer among your own."
+            ),
+            icon=":material/cookie_off:",
+        )
 
 
 def _reconnect() -> None:

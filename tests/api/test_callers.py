@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from api.__main__ import main
-from api.callers import _address_id
 from api.server import Beside, build
 from db import queue
 from db.rules import host_rules, keys
@@ -190,16 +189,6 @@ def test_a_key_is_one_in_the_fair_order_and_so_are_callers_of_one_address(
     refused(foreign, 403, "somebody else")
     queue_ids = {job.submitter for job in queue.queued_jobs(visits.db)}
     assert not any("127.0.0.1" in one for one in queue_ids), "no address is kept"
-
-
-def test_a_household_has_one_turn() -> None:
-    assert (
-        _address_id("2001:db8:1:2::7", b"salt")
-        == _address_id("2001:db8:1:2:ffff::1", b"salt")
-        != _address_id("2001:db8:1:3::7", b"salt")
-    )
-    assert _address_id("203.0.113.9", b"salt") != _address_id("203.0.113.10", b"salt")
-    assert _address_id("", b"salt") == _address_id("testclient", b"salt") == "address:unknown"
 
 
 def test_a_banned_key_is_told_so(serve: Serve, visits: Studio, key: Key) -> None:

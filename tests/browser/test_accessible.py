@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from characters.seen import as_seen
+from studio.visitor_ids import COOKIE, signed_for
 from tests.browser.conftest import PASSWORD, fits, phone_or_desktop, playwright_api, settled
 from tests.browser.evening import Evening, spend
 from tests.browser.running import web_app
@@ -91,7 +92,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Eve
 def me(evening: tuple[str, Evening], browser: playwright_api.Browser) -> Iterator[playwright_api.Page]:
     """A page of the visitor who has asked for most of the pictures, in Spanish."""
     page = phone_or_desktop(browser, 1280, locale="es-ES")
-    page.context.add_cookies([{"name": "t2i_visitor", "value": ME, "url": evening[0]}])
+    page.context.add_cookies([{"name": COOKIE, "value": signed_for(evening[1].studio.db, ME), "url": evening[0]}])
     yield page
     page.context.close()
 

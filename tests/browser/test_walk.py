@@ -12,6 +12,7 @@ import pytest
 from db import queue, votes
 from db.engine import connect
 from db.jobs import State
+from studio.visitor_ids import COOKIE
 from tests.browser.conftest import fits, phone_or_desktop, playwright_api, settled
 from tests.browser.running import web_app
 
@@ -85,7 +86,7 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     # Watch: both cards are there, and they end with a picture each.
     cards = page.locator("[class*='st-key-job_']")
     expect(cards).to_have_count(2)
-    me = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "t2i_visitor")
+    me = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == COOKIE).split(".")[0]
 
     # Closing the tab loses nothing.
     context = page.context

@@ -13,7 +13,6 @@ import streamlit as st
 from db import queue
 from pages.shared.navigation import GENERATION, INFERENCES, QUEUE, VOTES
 from pages.shared.studio import the_studio
-from pages.shared.visitor import COOKIE
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import Studio, everything_shown
 
@@ -110,12 +109,6 @@ def test_a_configuration_that_cannot_be_read(
     with monkeypatch.context() as patch:
         patch.setenv("T2I_LEASE_S", "soon")
         assert "T2I_LEASE_S" in open_page().error[0].value.replace("\\", "")
-
-
-def test_a_visitor_without_a_cookie_gets_an_id_that_a_script_keeps(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page()
-    script = everything_shown(app)
-    assert f"{COOKIE}=me-me-me-me-me-me-me" in script and "SameSite=Lax" in script
 
 
 @pytest.mark.parametrize("page", PAGES)
