@@ -6,10 +6,11 @@ variable of the same name with the prefix `T2I_`, e.g. `T2I_DATABASE_URL`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -47,6 +48,10 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         description="The address that visitors type, for the wall's QR code; unset: where the wall itself was opened.",
+    )
+    embed_origins: str = Field(
+        "",
+        description="Origins whose pages may show the studio in a frame, with commas between; *: all; unset: none.",
     )
     wall_refresh_s: float = Field(2.0, ge=0.1, le=60, description="How often the wall looks for new pictures.")
 
@@ -87,4 +92,24 @@ class Settings(BaseSettings):
     @property
     def cors_origins(self) -> list[str]:
         """The origins of api_cors."""
-        return [origin.strip() for origin in self.api_cors.split(",") if origin.strip()]
+        return _listed(self.api_cors)
+
+    @property
+    def embedders(self) -> list[str]:
+        """The origins of embed_origins."""
+        return _listed(self.embed_origins)
+
+    @field_validator("embed_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is https://name or https://name:port, e.g. https://museum.example.org")
+        return value
+
+
+_ORIGIN = re.compile(r"https?://(?:\*\.)?[A-Za-z0-9.-]+(?::\d{1,5})?")
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]

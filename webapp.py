@@ -61,7 +61,8 @@ if __name__ == "__main__":
 else:
     import logs
     import telemetry
-    from api.server import Beside, build
+    from api.headers import Headers
+    from api.server import PREFIXES, Beside, build
     from settings import Settings
 
     try:
@@ -78,4 +79,5 @@ else:
         async with api.router.lifespan_context(api):
             yield
 
-    app = st.App(__file__, middleware=[Middleware(Beside, api=api)], lifespan=lifespan)
+    around = [Middleware(Headers, embedders=settings.embedders, answers=PREFIXES), Middleware(Beside, api=api)]
+    app = st.App(__file__, middleware=around, lifespan=lifespan)

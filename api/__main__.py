@@ -19,7 +19,9 @@ from pydantic import ValidationError
 
 import logs
 import telemetry
-from api.server import build
+from api.headers import Headers
+from api.server import PREFIXES, build
+from characters.brief import Parser
 from db import engine
 from db.errors import DbError
 from db.rules import keys
@@ -32,7 +34,7 @@ END_S = 10
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m api", description="The studio for programs, without the pages.")
+    made = Parser(prog="python -m api", description="The studio for programs, without the pages.")
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     made.add_argument("--port", type=int, default=8501, help="port (default 8501)")
     made.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     app = build(settings, traces=telemetry.set_up("text-to-image-api", log))
     # Told addresses of proxies are not believed: whoever wants that puts keys in front.
     uvicorn.run(
-        app,
+        Headers(app, settings.embedders, PREFIXES),
         host=args.host,
         port=args.port,
         proxy_headers=False,

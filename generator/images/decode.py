@@ -7,6 +7,7 @@ import threading
 
 from PIL import Image, UnidentifiedImageError
 
+from characters.brief import Brief
 from generator.images.av1 import coded_pixels
 from generator.images.coded_colours import coded_colours
 from generator.images.colours import in_srgb, on_white
@@ -19,7 +20,7 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF 6.0
 _lock = threading.Lock()
 
 
-class BadImage(ValueError):
+class BadImage(Brief, ValueError):
     """An upload that is not a picture this project takes; one sentence."""
 
 

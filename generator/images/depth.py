@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from characters.brief import Brief
+
 # TIFF 6.0 tags, by number.
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, MIN_VALUE, MAX_VALUE = 258, 262, 339, 340, 341
 SIGNED, WHITE_IS_ZERO = 2, 0
 BRIGHTEST_FLOAT = 2.0  # highlights beyond white, 1, are clipped; numbers beyond this were not meant to have it there
 
 
-class UnclearDepth(ValueError):
+class UnclearDepth(Brief, ValueError):
     """Numbers of which nothing says which is white; one sentence with what to do."""
 
 
