@@ -6,12 +6,15 @@ variable of the same name with the prefix `T2I_`, e.g. `T2I_DATABASE_URL`.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Settings(BaseSettings):
@@ -49,6 +52,11 @@ class Settings(BaseSettings):
         None,
         description="The address that visitors type, for the wall's QR code; unset: where the wall itself was opened.",
     )
+    trusted_proxies: str = Field(
+        "",
+        description="Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and networks "
+        "with commas between them, as 127.0.0.1, 172.16.0.0/12; empty: none.",
+    )
     embed_origins: str = Field(
         "",
         description="Origins whose pages may show the studio in a frame, with commas between; *: all; unset: none.",
@@ -84,6 +92,12 @@ class Settings(BaseSettings):
     )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        proxy_networks(value)
+        return value
+
     @property
     def exactly(self) -> bool | None:
         """`exact` as engines take it: None leaves it to the device."""
@@ -113,3 +127,17 @@ _ORIGIN = re.compile(r"https?://(?:\*\.)?[A-Za-z0-9.-]+(?::\d{1,5})?")
 
 def _listed(text: str) -> list[str]:
     return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def proxy_networks(text: str) -> tuple[Network, ...]:
+    """The addresses and networks of trusted_proxies. Raises ValueError, which names what is none."""
+    found: list[Network] = []
+    for part in text.split(","):
+        if part.strip():
+            try:
+                found.append(ipaddress.ip_network(part.strip()))
+            except ValueError:
+                raise ValueError(
+                    f"{part.strip()!r} is no address and no network; permitted are such as 127.0.0.1, ::1, 10.0.0.0/8"
+                ) from None
+    return tuple(found)

@@ -62,6 +62,7 @@ else:
     import logs
     import telemetry
     from api.headers import Headers
+    from api.proxies import TrustedProxies, believe_no_others
     from api.server import PREFIXES, Beside, build
     from settings import Settings
 
@@ -79,5 +80,10 @@ else:
         async with api.router.lifespan_context(api):
             yield
 
-    around = [Middleware(Headers, embedders=settings.embedders, answers=PREFIXES), Middleware(Beside, api=api)]
+    believe_no_others()
+    around = [
+        Middleware(TrustedProxies, trusted=settings.trusted_proxies),
+        Middleware(Headers, embedders=settings.embedders, answers=PREFIXES),
+        Middleware(Beside, api=api),
+    ]
     app = st.App(__file__, middleware=around, lifespan=lifespan)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 import logs
 import telemetry
 from api.headers import Headers
+from api.proxies import TrustedProxies
 from api.server import PREFIXES, build
 from characters.brief import Parser
 from db import engine
@@ -72,12 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = logs.to_stderr("api", as_json=settings.json_log)
     logs.to_stderr("uvicorn", as_json=settings.json_log, level=logging.WARNING)
     app = build(settings, traces=telemetry.set_up("text-to-image-api", log))
-    # Told addresses of proxies are not believed: whoever wants that puts keys in front.
     uvicorn.run(
-        Headers(app, settings.embedders, PREFIXES),
+        TrustedProxies(Headers(app, settings.embedders, PREFIXES), settings.trusted_proxies),
         host=args.host,
         port=args.port,
-        proxy_headers=False,
+        proxy_headers=False,  # ours are told apart by T2I_TRUSTED_PROXIES
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=END_S,  # who reads an answer too slowly is not waited for longer
