@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 import logs
 import telemetry
+from characters.brief import Parser, in_brief
 from db.artefacts import Store
 from db.artefacts.free_space import WORK_DIR
 from db.engine import connect
@@ -44,7 +45,7 @@ MAX_PLACES = 64
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; exits 2 with one line on a bad one."""
-    parser = argparse.ArgumentParser(description="Turns queued jobs into pictures.")
+    parser = Parser(description="Turns queued jobs into pictures.")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--batch", type=int, default=4, help="jobs in progress at once (default: 4)")
     parser.add_argument("--once", action="store_true", help="end when the queue is empty")
@@ -129,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         for problem in error.errors():
             name = "T2I_" + "_".join(str(part) for part in problem["loc"]).upper()
-            given = "" if "PASSWORD" in name else f"={problem['input']!r}"
+            given = "" if "PASSWORD" in name else in_brief(f"={problem['input']!r}")
             print(f"{name}{given}: {problem['msg']}", file=sys.stderr)
         return 2
     except NoDatabaseAddress as error:

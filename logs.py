@@ -13,7 +13,10 @@ import math
 import time
 from typing import Any
 
+from characters.brief import in_brief
 from masking import masked
+
+MAX_ORIGIN = 200  # lines of a traceback
 
 
 class KeyValueLines(logging.Formatter):
@@ -22,8 +25,9 @@ class KeyValueLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and below it where an exception came from."""
         fields = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
-        line = f"{_at(record)} {record.levelname} {record.getMessage()}{fields}"
-        return masked(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
+        message = " ".join(record.getMessage().splitlines())  # whatever somebody sent makes no line of its own
+        line = f"{_at(record)} {record.levelname} {in_brief(masked(message))}{fields}"
+        return f"{line}\n{_origin(self, record)}" if record.exc_info else line
 
 
 class JsonLines(logging.Formatter):
@@ -39,12 +43,12 @@ class JsonLines(logging.Formatter):
             "at": _at(record),
             "level": record.levelname,
             "log": record.name,
-            "event": masked(record.getMessage()),
+            "event": in_brief(masked(record.getMessage())),
         }
         for name, value in _fields(record).items():
             line[f"{name}_" if name in line else name] = _plain(value)
         if record.exc_info:
-            line["exception"] = masked(self.formatException(record.exc_info))
+            line["exception"] = _origin(self, record)
         # Half of a character (a lone surrogate) stays escaped: no encoding could write it.
         return json.dumps(line, ensure_ascii=True, allow_nan=False)
 
@@ -63,6 +67,14 @@ def _at(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
 
 
+def _origin(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """Where an exception came from, its last MAX_ORIGIN lines, each in brief."""
+    assert record.exc_info
+    lines = masked(formatter.formatException(record.exc_info)).split("\n")
+    left = [f"... {len(lines) - MAX_ORIGIN} lines before these"] if len(lines) > MAX_ORIGIN else []
+    return "\n".join([*left, *(in_brief(line) for line in lines[-MAX_ORIGIN:])])
+
+
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
 
@@ -72,7 +84,7 @@ def _word(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    text = masked(str(value))
+    text = in_brief(masked(str(value)))
     return text if text and not set(text) & set(' "=\n\r\t') else json.dumps(text, ensure_ascii=False)
 
 
@@ -81,4 +93,4 @@ def _plain(value: Any) -> Any:
         return float(f"{value:.4g}") if math.isfinite(value) else str(value)
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return value if isinstance(value, bool | int) else masked(str(value))
+    return value if isinstance(value, bool | int) else in_brief(masked(str(value)))

@@ -7,6 +7,7 @@ variable of the same name with the prefix `T2I_`, e.g. `T2I_DATABASE_URL`.
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +57,10 @@ class Settings(BaseSettings):
         description="Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and networks "
         "with commas between them, as 127.0.0.1, 172.16.0.0/12; empty: none.",
     )
+    embed_origins: str = Field(
+        "",
+        description="Origins whose pages may show the studio in a frame, with commas between; *: all; unset: none.",
+    )
     wall_refresh_s: float = Field(2.0, ge=0.1, le=60, description="How often the wall looks for new pictures.")
 
     lease_s: float = Field(60.0, gt=0, description="A job whose executor is silent for this long is given to another.")
@@ -104,7 +109,27 @@ class Settings(BaseSettings):
     @property
     def cors_origins(self) -> list[str]:
         """The origins of api_cors."""
-        return [origin.strip() for origin in self.api_cors.split(",") if origin.strip()]
+        return _listed(self.api_cors)
+
+    @property
+    def embedders(self) -> list[str]:
+        """The origins of embed_origins."""
+        return _listed(self.embed_origins)
+
+    @field_validator("embed_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is https://name or https://name:port, e.g. https://museum.example.org")
+        return value
+
+
+_ORIGIN = re.compile(r"https?://(?:\*\.)?[A-Za-z0-9.-]+(?::\d{1,5})?")
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def proxy_networks(text: str) -> tuple[Network, ...]:

@@ -62,8 +62,9 @@ if __name__ == "__main__":
 else:
     import logs
     import telemetry
+    from api.headers import Headers
     from api.proxies import TrustedProxies, believe_no_others
-    from api.server import Beside, build
+    from api.server import PREFIXES, Beside, build
     from pages.shared.visitor_cookie import VisitorCookie
     from settings import Settings
 
@@ -84,7 +85,11 @@ else:
             yield
 
     believe_no_others()
-    around = [Middleware(TrustedProxies, trusted=settings.trusted_proxies), Middleware(Beside, api=api)]
+    around = [
+        Middleware(TrustedProxies, trusted=settings.trusted_proxies),
+        Middleware(Headers, embedders=settings.embedders, answers=PREFIXES),
+        Middleware(Beside, api=api),
+    ]
     if readable:
         opened = api.state.api
         around.append(Middleware(VisitorCookie, secret=opened.salt, db=lambda: opened.studio.db))

@@ -19,8 +19,10 @@ from pydantic import ValidationError
 
 import logs
 import telemetry
+from api.headers import Headers
 from api.proxies import TrustedProxies
-from api.server import build
+from api.server import PREFIXES, build
+from characters.brief import Parser
 from db import engine
 from db.errors import DbError
 from db.rules import keys
@@ -33,7 +35,7 @@ END_S = 10
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m api", description="The studio for programs, without the pages.")
+    made = Parser(prog="python -m api", description="The studio for programs, without the pages.")
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     made.add_argument("--port", type=int, default=8501, help="port (default 8501)")
     made.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.to_stderr("uvicorn", as_json=settings.json_log, level=logging.WARNING)
     app = build(settings, traces=telemetry.set_up("text-to-image-api", log))
     uvicorn.run(
-        TrustedProxies(app, settings.trusted_proxies),
+        TrustedProxies(Headers(app, settings.embedders, PREFIXES), settings.trusted_proxies),
         host=args.host,
         port=args.port,
         proxy_headers=False,  # ours are told apart by T2I_TRUSTED_PROXIES

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from characters.brief import Brief, in_brief
 from db import errors as db
 from generator.params import BadParams
 from generator.registry import UnknownName
@@ -40,6 +41,7 @@ _RETRY_AFTER: tuple[tuple[type[Exception], int], ...] = (
     (db.StoreUnavailable, 5),
 )
 MAX_TOLD = 8  # faults of one request that are put into words
+MAX_FIELDS = 50  # and that are listed
 CLIENT_GONE = 499  # nginx's: nobody reads an answer any more, but logs and figures show it
 
 
@@ -61,12 +63,14 @@ class Problem:
         return HTTPStatus(self.status).phrase
 
 
-class NotAnswered(Exception):
+class NotAnswered(Brief):
     """A request that the API itself refuses, with the status and the sentence of its answer."""
 
     def __init__(self, status: int, sentence: str, kind: str, **headers: str) -> None:
         super().__init__(sentence)
-        self.problem = Problem(status, sentence, kind, {name.replace("_", "-"): v for name, v in headers.items()})
+        self.problem = Problem(
+            status, in_brief(sentence), kind, {name.replace("_", "-"): v for name, v in headers.items()}
+        )
 
 
 class Stopping(NotAnswered):
@@ -95,7 +99,7 @@ def as_problem(request: Request, problem: Problem) -> Response:
         "title": problem.title,
         "status": problem.status,
         "detail": problem.sentence,
-        "instance": request.url.path,
+        "instance": in_brief(request.url.path),
         "kind": problem.kind,
         **problem.more,
     }
@@ -107,7 +111,7 @@ def handle_all(app: FastAPI, dialects: Mapping[str, Envelope]) -> None:
 
     def answer(request: Request, problem: Problem) -> Response:
         path = request.url.path
-        problem = replace(problem, sentence=writable(problem.sentence))
+        problem = replace(problem, sentence=in_brief(writable(problem.sentence)))
         envelope = next((tell for prefix, tell in dialects.items() if path.startswith(prefix)), as_problem)
         return envelope(request, problem)
 
@@ -151,7 +155,10 @@ def _of_validation(error: RequestValidationError) -> Problem:
     if any(one["type"] == "json_invalid" for one in found):
         reason = next(one for one in found if one["type"] == "json_invalid")
         return Problem(400, f"The body is no JSON: {reason['ctx']['error']}.", "bad_json")
-    fields = [{"field": writable(_place(one["loc"], 1)), "message": one["msg"]} for one in found[:50]]
+    fields = [
+        {"field": in_brief(writable(_place(one["loc"], 1))), "message": in_brief(writable(one["msg"]))}
+        for one in found[:MAX_FIELDS]
+    ]
     return Problem(422, in_words(found, skip=1), "bad_request", more={"errors": fields})
 
 
@@ -160,7 +167,7 @@ def in_words(errors: Sequence[Any], skip: int = 0) -> str:
 
     errors: `errors()` of a ValidationError, or some of them.
     """
-    return writable(" ".join(_sentence(_place(one["loc"], skip), one["msg"]) for one in errors[:MAX_TOLD]))
+    return in_brief(writable(" ".join(_sentence(_place(one["loc"], skip), one["msg"]) for one in errors[:MAX_TOLD])))
 
 
 def _sentence(place: str, message: str) -> str:

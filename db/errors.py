@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from characters.brief import Brief
 
-class DbError(Exception):
+
+class DbError(Brief):
     """Base of all errors raised by db/. public: what visitors read in place of the message, where that is for the host:
     it names the machine's addresses and folders."""
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, get_args, get_origin
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
 
+from characters.brief import Parser, in_brief
 from generator import params, registry
 from generator.checkpoints.command_line import checkpoints_dir_option, listing, path_of
 from generator.checkpoints.download import FolderProblem
@@ -46,8 +47,9 @@ ENDS = {"png": ".png", "gif": ".gif", "mp4": ".mp4", "webp": ".webp", "sheet": "
 _REFUSED = (BadParams, UnknownName, NoMetadata, BadImage, SourceChanged)
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
+        message = in_brief(message)
         self.exit(2, f"{message[:1].upper()}{message[1:].rstrip('.')}. See python -m generator --help\n")
 
 

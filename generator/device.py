@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from characters.brief import Brief
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -27,7 +29,7 @@ class Host:
     exact: bool | None = None
 
 
-class DeviceUnavailable(ValueError):
+class DeviceUnavailable(Brief, ValueError):
     """A device this machine does not have; the message names those it has."""
 
 

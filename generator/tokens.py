@@ -16,13 +16,15 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+from characters.brief import Brief
+
 CONTEXT = 77  # places of a row, the start and the end token among them
 SHORT = 60  # bytes
 LONG_WORD = 24  # characters; of a longer one it is said from which of them on it is not read
 MAX_KEPT = 50_000  # words whose tokens are kept
 
 
-class PromptTooLong(ValueError):
+class PromptTooLong(Brief, ValueError):
     """A text has more tokens than CLIP reads. what: as what it was given, "negative prompt"; lost: what falls off."""
 
     def __init__(self, lost: str, tokens: int, permitted: int, what: str = "prompt") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from characters.brief import Brief, in_brief
 from db.errors import DbError
 from generator.params import BadParams
 from generator.registry import UnknownName
@@ -12,7 +13,7 @@ class Term(str):
     """A word inside a sentence that is translated with it."""
 
 
-class Refused(Exception):
+class Refused(Brief):
     """Base of the studio's own errors: an English sentence, and what goes into its {places}.
 
     str() of it is the whole sentence; pages translate the sentence first.
@@ -20,7 +21,9 @@ class Refused(Exception):
 
     def __init__(self, sentence: str, **values: object) -> None:
         super().__init__(sentence.format(**values) if values else sentence)
-        self.sentence, self.values = sentence, values
+        # A Term stays one: it is translated, and none is long.
+        brief = {name: in_brief(value) if type(value) is str else value for name, value in values.items()}
+        self.sentence, self.values = sentence, brief
 
 
 class BadWish(Refused, BadParams):

@@ -6,7 +6,6 @@ but an executor has to run. An agent elsewhere uses /mcp of the studio's address
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import getpass
 import hashlib
@@ -23,6 +22,7 @@ from api.callers import Caller
 from api.mcp.calls import Call
 from api.mcp.server import build
 from api.opened import Api
+from characters.brief import Parser
 from generator.version import NAME, VERSION
 from settings import Settings
 from studio.context import Submitter
@@ -30,9 +30,7 @@ from studio.context import Submitter
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stdin ends; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m api.mcp", description="The studio's tools for an agent, over stdio."
-    )
+    parser = Parser(prog="python -m api.mcp", description="The studio's tools for an agent, over stdio.")
     parser.add_argument("--address", default="", help="where the studio's pages are, for the addresses of its files")
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     args = parser.parse_args(argv)

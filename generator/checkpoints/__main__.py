@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
+from characters.brief import Parser
 from generator.checkpoints.command_line import checkpoints_dir_option, listing
 from generator.checkpoints.download import DownloadFailed, FolderProblem
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
@@ -42,7 +42,7 @@ class _Bar:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 where a download or check failed, 2 for an unknown name or a missing checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m generator.checkpoints", description=__doc__)
+    parser = Parser(prog="python -m generator.checkpoints", description=__doc__)
     parser.add_argument("action", choices=("list", "download", "verify", "remove"))
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="as `list` shows them, or KIND/OWNER/MODEL of Hugging Face"

@@ -13,17 +13,19 @@ from pathlib import Path
 
 import httpx
 
+from characters.brief import Brief
+
 Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all (None: not told)
 Say = Callable[[str], None]
 ATTEMPTS = 5  # in a row without one new byte, per source
 TIMEOUT = httpx.Timeout(60.0, connect=20.0)
 
 
-class DownloadFailed(RuntimeError):
+class DownloadFailed(Brief, RuntimeError):
     """No source delivered the file; the message says why for each of them."""
 
 
-class FolderProblem(RuntimeError):
+class FolderProblem(Brief, RuntimeError):
     """A folder that cannot be written to, or a disk that is full; one sentence says which and what to do."""
 
 

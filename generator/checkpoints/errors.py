@@ -1,5 +1,7 @@
 """What is wrong with weights that cannot be loaded, and how it is said: in one line, whatever the files hold."""
 
+from characters.brief import Brief
+
 # What readers, parsers and builders raise for a file that is not what it should be. RecursionError and
 # NotImplementedError are RuntimeErrors; errors in decoding and those of this package are ValueErrors.
 UNFIT = (
@@ -16,11 +18,11 @@ UNFIT = (
 MAX_NAME = 1000  # characters of a tensor's name
 
 
-class CheckpointMissing(RuntimeError):
+class CheckpointMissing(Brief, RuntimeError):
     """Weights that are not on this machine; the message gives the one command that gets them and the size."""
 
 
-class CheckpointDamaged(RuntimeError):
+class CheckpointDamaged(Brief, RuntimeError):
     """Weights that are there but cannot be used; the message says what is wrong and what to do."""
 
 

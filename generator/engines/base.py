@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 import torch
 
+from characters.brief import Brief
 from generator.params import JobParams
 
 
-class NotFinite(RuntimeError):
+class NotFinite(Brief, RuntimeError):
     """A loss or latent became NaN or infinite: this picture stops, the others of its batch go on."""
 
 

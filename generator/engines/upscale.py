@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from characters.brief import Brief
 from generator.device import Host
 from generator.engines.base import NotFinite, Step
 from generator.images.convert import to_tensor
@@ -17,7 +18,7 @@ from generator.registry.rows import Checkpoint
 from generator.upscaler.model import Progress, Upscaler, load_upscaler
 
 
-class OtherSize(ValueError):
+class OtherSize(Brief, ValueError):
     """The picture is not as large as the job says."""
 
 

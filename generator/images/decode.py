@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
+from characters.brief import Brief
 from generator.images.boxes import TooManyParts
 from generator.images.coded_colours import coded_colours
 from generator.images.colours import in_srgb
@@ -25,7 +26,7 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF 6.0
 _lock, _turn = threading.Lock(), threading.Lock()
 
 
-class BadImage(ValueError):
+class BadImage(Brief, ValueError):
     """An upload that is not a picture this project takes; one sentence."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from characters.brief import Brief
 from generator.images.bands import bands
 
 # TIFF 6.0 tags, by number.
@@ -17,7 +18,7 @@ SIGNED, WHITE_IS_ZERO = 2, 0
 BRIGHTEST_FLOAT = 2.0  # highlights beyond white, 1, are clipped; numbers beyond this were not meant to have it there
 
 
-class UnclearDepth(ValueError):
+class UnclearDepth(Brief, ValueError):
     """Numbers of which nothing says which is white; one sentence with what to do."""
 
 

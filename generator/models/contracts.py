@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from characters.brief import Brief
+
 Lpips = Callable[[Tensor, Tensor], Tensor]  # pictures (B, 3, H, W) in [-1, 1], twice -> distances (B,)
 
 
-class UnknownStyle(ValueError):
+class UnknownStyle(Brief, ValueError):
     """A style the embedded models were not trained on."""
 
 

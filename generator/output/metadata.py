@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from characters.brief import Brief
 from generator import params as parameters
 from generator.images.decode import MAX_BYTES
 from generator.images.encode import png_with
@@ -22,7 +23,7 @@ from generator.version import VERSION
 METADATA_KEY = "text2image"
 
 
-class NoMetadata(ValueError):
+class NoMetadata(Brief, ValueError):
     """A picture without the settings it was made with; one sentence."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from characters.brief import Brief
 from generator.images.decode import MAX_BYTES, BadImage, decode_image
 from generator.params import Params
 from generator.prompts import with_another
@@ -25,7 +26,7 @@ PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name p
 WEIGHTS = ("checkpoint", "upscaler", "clip")  # settings that name weights
 
 
-class SourceChanged(ValueError):
+class SourceChanged(Brief, ValueError):
     """Something a picture was made from is not there any more, or is another thing now; one sentence, what to give."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from characters.brief import Parser
 from generator.checkpoints.command_line import checkpoints_dir_option
 from generator.checkpoints.errors import CheckpointMissing
 from generator.device import DeviceUnavailable
@@ -27,7 +28,7 @@ _LISTS = ("text_prompts", "width_height", "cut_ic_pow", "cut_overview", "cut_inn
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m generator.paddlehub", description="PaddleHub's modules, drawn here.")
+    made = Parser(prog="python -m generator.paddlehub", description="PaddleHub's modules, drawn here.")
     run = made.add_subparsers(dest="command", required=True).add_parser("run", help="draw pictures")
     names = run.add_subparsers(dest="module", required=True, metavar="|".join(MODULES))
     for spec in MODULES.values():

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from characters.brief import Brief
 from characters.seen import as_seen, is_noncharacter
 from generator import registry
 from generator.params.job import JobParams
@@ -22,7 +23,7 @@ MAX_PROMPT_CHARACTERS = 1000
 RECORD = "record"  # the group of what is written by the program: no form, no flag
 
 
-class BadParams(ValueError):
+class BadParams(Brief, ValueError):
     """Parameters a job cannot run with; one readable sentence per problem."""
 
 

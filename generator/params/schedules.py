@@ -11,12 +11,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from characters.brief import Brief
+
 MAX_ENTRIES = 10_000
 _EXAMPLE = "Write a number, or lists such as [12]*400+[4]*600."
 _TOKEN = re.compile(r"\s*(?:(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?P<sign>[\[\],*+]))")
 
 
-class ScheduleError(ValueError):
+class ScheduleError(Brief, ValueError):
     """A schedule that cannot be read; the message shows up to where it could be, and what may follow."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from characters.brief import Brief
 from generator.prompts.emphasis import Fragment, fragments_of
 from generator.prompts.signs import hide, split, split_hidden, written
 from generator.prompts.weights import MAX_LENGTH, Tail, tail_of
@@ -12,7 +13,7 @@ from generator.prompts.weights import MAX_LENGTH, Tail, tail_of
 MAX_PROMPTS = 16
 
 
-class PromptError(ValueError):
+class PromptError(Brief, ValueError):
     """A prompt that cannot be drawn; the message shows the part and what is allowed."""
 
 

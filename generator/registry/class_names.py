@@ -7,12 +7,14 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+from characters.brief import Brief
+
 # The names torchvision gives the 1000 classes of ImageNet (BSD-3-Clause), one a line, in the order of their numbers.
 IMAGENET = Path(__file__).parent / "imagenet_classes.txt"
 SHOWN = 8
 
 
-class UnknownClass(ValueError):
+class UnknownClass(Brief, ValueError):
     """A class name the generator was not trained on; the message has those that come near."""
 
 

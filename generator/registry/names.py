@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from characters.brief import Brief
+
 Row = TypeVar("Row")
 
 
-class UnknownName(ValueError):
+class UnknownName(Brief, ValueError):
     """An engine, checkpoint, CLIP model or style that is not in the tables; the message lists the valid ones."""
 
     def __init__(self, kind: str, name: str, valid: list[str], advice: str = "") -> None:

@@ -7,6 +7,7 @@ from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from characters.brief import Parser
 from generator.training.run import WEIGHTS, Budget
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def command_line(
     --steps), `text_budget` --text-minutes. With a recipe for a `gpu` there is --scale; `own_folder` adds --folder, and
     `exports` --output.
     """
-    parser = argparse.ArgumentParser(description=about, argument_default=argparse.SUPPRESS)
+    parser = Parser(description=about, argument_default=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, default=Path("data/training"))
     if gpu is not None:
         parser.add_argument("--scale", choices=("cpu", "gpu"), default="cpu", help="gpu: what a GPU has room for")

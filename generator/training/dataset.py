@@ -11,8 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from characters.brief import Brief
 
-class DataMissing(FileNotFoundError):
+
+class DataMissing(Brief, FileNotFoundError):
     """The training data has not been made yet."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from characters.brief import Parser
 from generator.checkpoints.command_line import checkpoints_dir_option, path_of
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.device import DeviceUnavailable, pick_device
@@ -42,7 +43,7 @@ def _tile(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m generator.upscaler", description="Upscales a picture four times.")
+    made = Parser(prog="python -m generator.upscaler", description="Upscales a picture four times.")
     made.add_argument("picture", type=path_of, metavar="IN", help=f"a picture: {NAMES}")
     made.add_argument("result", type=path_of, nargs="?", metavar="OUT", help="the PNG to write [default IN-x4.png]")
     made.add_argument(

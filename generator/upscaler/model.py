@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from characters.brief import Brief
 from generator import registry
 from generator.checkpoints.building import within
 from generator.checkpoints.errors import sentence
@@ -46,19 +47,19 @@ MAX_WINDOW = 32  # px a side of what attention looks at together; published netw
 MAX_MASK = 1 << 24  # numbers of attention's mask for all windows of a picture
 
 
-class UpscalerMissing(FileNotFoundError):
+class UpscalerMissing(Brief, FileNotFoundError):
     """There is no file of weights under that name."""
 
 
-class UnsupportedUpscaler(ValueError):
+class UnsupportedUpscaler(Brief, ValueError):
     """A file that holds no model which upscales RGB pictures."""
 
 
-class PictureTooLarge(ValueError):
+class PictureTooLarge(Brief, ValueError):
     """The upscaled picture would not fit into memory; the message says what would."""
 
 
-class NotUpscaled(RuntimeError):
+class NotUpscaled(Brief, RuntimeError):
     """A picture could not be upscaled; the message says why. The picture itself is unharmed."""
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import streamlit as st
 from pydantic import ValidationError
 
+from characters.brief import in_brief
 from masking import masked
 from pages.shared.language import N_, _
 from pages.shared.text import label
@@ -75,4 +76,4 @@ def sentence(error: Exception) -> str:
 
 def problem(sentence: str) -> None:
     """Show an error; whatever a visitor typed is in it as plain text."""
-    st.error(label(sentence), icon=":material/error:")
+    st.error(label(in_brief(sentence)), icon=":material/error:")
