@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from db import clock_steps, identity
 from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress
 from db.schema import REVISION
+from lasting import make_folder
 from masking import masked, masked_address, without
 
 _ADDRESS = "t2i_address"  # as it was given: what is told of it is told from that, see masking.py
@@ -72,9 +73,14 @@ def _open(db: sa.Engine) -> None:
 
 
 @contextmanager
-def writing(db: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction that may write. On SQLite it takes the write lock at once: what it reads stays true."""
-    with _named_errors(db), db.connect().execution_options(t2i_write=True) as conn, conn.begin():
+def writing(db: sa.Engine, *, lasting: bool = True) -> Iterator[sa.Connection]:
+    """One transaction that may write. On SQLite it takes the write lock at once: what it reads stays true.
+
+    Once it is over it survives a power cut. lasting: False for news that the next second brings again (a heartbeat, a
+    preview): on SQLite a power cut may take the last of them, and nothing that was lasting before them.
+    """
+    how = {"t2i_write": True, "t2i_lasting": lasting}
+    with _named_errors(db), db.connect().execution_options(**how) as conn, conn.begin():
         identity.check(conn)
         yield conn
 
@@ -150,7 +156,7 @@ def _sqlite(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
         raise NoDatabaseAddress(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed (RETURNING).")
     path = Path(str(url.database))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     except OSError as error:
         raise DatabaseUnavailable(f"The folder {masked(str(path.parent))} cannot be made: {error.strerror}.") from None
     except ValueError:  # a NUL, or half of a character
@@ -171,13 +177,18 @@ def _sqlite(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
         # Hands BEGIN to us: the driver would start a transaction late, after the first read.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
-        # In WAL mode this survives the death of any process; only a power cut may cost the last commits.
-        connection.execute("PRAGMA synchronous=NORMAL")
+        # Each commit is on the disk when it returns; `begin` leaves that out where it is not needed.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA fullfsync=ON")  # on a Mac, through the drive's own cache; nothing elsewhere
 
     @sa.event.listens_for(db, "begin")
     def begin(conn: sa.Connection) -> None:
-        write = conn.get_execution_options().get("t2i_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        options = conn.get_execution_options()
+        if options.get("t2i_write", False):
+            # Not within a transaction: SQLite would not heed it. In WAL mode what is NORMAL is safe from the death of
+            # any process, and is on the disk with the next that is FULL.
+            conn.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('t2i_lasting', True) else 'NORMAL'}")
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get("t2i_write", False) else "BEGIN")
 
     _use_wal(db, busy_timeout_s)
     return db

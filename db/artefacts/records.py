@@ -17,6 +17,7 @@ from db.jobs import ENDED, is_id, new_id
 from db.queue.transitions import check_held
 from db.schema import artefacts, jobs
 
+PASSING = ("preview",)  # replaced every second while a job runs: a power cut may take or tear the last one
 KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "draft", "sheet")
 
 
@@ -80,7 +81,7 @@ def save(
     if job_id is not None and held_by is not None:
         with reading(db) as conn:
             check_held(conn, job_id, held_by)
-    store.put(key, data)
+    (store.put_passing if kind in PASSING else store.put)(key, data)
     return record(
         db,
         job_id=job_id,
@@ -134,7 +135,7 @@ def record(
         "giver": giver,
         "address": address,
     }
-    with writing(db) as conn:
+    with writing(db, lasting=kind not in PASSING) as conn:
         if job_id is not None and held_by is not None:
             # In the same transaction: an executor may be paused between putting the bytes and this.
             check_held(conn, job_id, held_by, keep=True)

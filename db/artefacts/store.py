@@ -14,6 +14,7 @@ from typing import IO, Any
 import fsspec
 
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
+from lasting import make_folder, sync, sync_folder
 from masking import masked_address, without
 
 MAX_KEY = 255  # characters
@@ -40,13 +41,24 @@ class Store:
         self._folder = Path(self._root) if "file" in protocols else None
 
     def put(self, key: str, data: bytes) -> None:
-        """Store the bytes whole: a reader sees the old ones or the new ones, never a part."""
+        """Store the bytes whole: a reader sees the old ones or the new ones, never a part.
+
+        In a folder, they are there after a power cut as well once this returns.
+        """
+        self._put(key, data, lasting=True)
+
+    def put_passing(self, key: str, data: bytes) -> None:
+        """The same of what is replaced within seconds, such as a preview: without a wait for the disk, so that a power
+        cut may tear it."""
+        self._put(key, data, lasting=False)
+
+    def _put(self, key: str, data: bytes, lasting: bool) -> None:
         path = self._path(key)
         with self._named_errors():
             if self._folder is None:
                 self._fs.pipe_file(path, data)
             else:
-                _write_whole(Path(path), data)
+                _write_whole(Path(path), data, lasting)
 
     def get(self, key: str) -> bytes:
         """The bytes under this key. Raises UnknownArtefact."""
@@ -130,7 +142,7 @@ class Store:
             raise StoreUnavailable(f"The artefact store {self._shown} cannot be used: {reason}.") from error
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes, lasting: bool) -> None:
     try:
         handle, part = _begin_part(path)
     except FileNotFoundError:
@@ -138,16 +150,21 @@ def _write_whole(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        # mkstemp makes files that only their owner reads; a web server may be somebody else.
-        os.chmod(part, 0o644)
+            # mkstemp makes files that only their owner reads; a web server may be somebody else.
+            os.chmod(part, 0o644)
+            file.flush()
+            if lasting:
+                sync(file.fileno())
         os.replace(part, path)
+        if lasting:
+            sync_folder(path.parent)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
 
 
 def _begin_part(path: Path) -> tuple[int, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
 
 

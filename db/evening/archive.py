@@ -33,6 +33,7 @@ from db.queue import listing
 from db.rules import visitors
 from db.schema import jobs, votes
 from db.votes import tallies
+from lasting import make_folder, put_in_place
 
 PAGE = 100  # pictures on one page of the gallery
 FILMS = ("gif", "webp", "mp4")
@@ -66,13 +67,13 @@ def write_evening(db: sa.Engine, store: Store, target: Path, wanted: Wanted) -> 
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with zipfile.ZipFile(part, "w") as archive:
             out = _Writer(archive, db, store, wanted)
             pictures = out.gallery()
             out.settings()
             cast = out.votes()
-        os.replace(part, target)
+        put_in_place(part, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"There is no space left for the export at {target}; free some disk space.") from error

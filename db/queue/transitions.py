@@ -44,7 +44,7 @@ def heartbeat(
         values["steps_per_s"] = finite(steps_per_s)
     if history is not None:
         values["history"] = thin(history)
-    with writing(db) as conn:
+    with writing(db, lasting=False) as conn:
         now = clock(conn)
         values |= {"lease_expires_at": now + lease_s, "lease_s": lease_s}
         if ran_s is not None:

@@ -60,7 +60,7 @@ def register(
 
 def beat(db: sa.Engine, worker_id: str, status: str) -> None:
     """The executor is alive; status is a few words for the Queue page, e.g. "idle" or "2 jobs"."""
-    with writing(db) as conn:
+    with writing(db, lasting=False) as conn:
         conn.execute(
             sa.update(workers).where(workers.c.id == worker_id).values(status=status[:255], beat_at=clock(conn))
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from characters.brief import Brief
+from lasting import make_folder, put_in_place
 
 Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all (None: not told)
 Say = Callable[[str], None]
@@ -57,7 +57,7 @@ def fetch(
     """
     part = path.with_name(path.name + ".part")
     with _disk_errors(part):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     reasons = []
     with _only_one(part), httpx.Client(follow_redirects=True, timeout=TIMEOUT) as client:
         for url in urls:
@@ -73,7 +73,8 @@ def fetch(
                         check(part, digest)
                     except ValueError as error:
                         raise _WrongFile(str(error)) from None
-                    os.replace(part, path)
+                    with _disk_errors(part):
+                        put_in_place(part, path)
                     return digest
                 except _WrongFile as error:
                     part.unlink(missing_ok=True)

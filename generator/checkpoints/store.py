@@ -19,6 +19,7 @@ from generator.checkpoints.layouts import LAYOUTS, FolderUnclear
 from generator.checkpoints.resolve import resolve_files, resolve_upscaler
 from generator.checkpoints.taming_config import read_config
 from generator.registry.rows import Checkpoint, File
+from lasting import put_in_place
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def _record(path: Path, digest: str) -> None:
     record = _record_path(path)
     temporary = record.with_name(record.name + ".part")
     temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-    temporary.replace(record)
+    put_in_place(temporary, record)
 
 
 def _record_path(path: Path) -> Path:

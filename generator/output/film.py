@@ -32,8 +32,9 @@ FILM_OPTIONS += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
 class Recorder:
     """The frames of one picture in progress, as numbered files in a folder: memory and their number stay bounded.
 
-    Re-opened on a folder it goes on: a frame that is added makes those of its step and later ones go. Which steps are
-    kept depends on the step numbers alone, so an interrupted film ends the same as an uninterrupted one.
+    Re-opened on a folder it goes on, without frames that a power cut has torn: a frame that is added makes those of its
+    step and later ones go. Which steps are kept depends on the step numbers alone, so an interrupted film ends the same
+    as an uninterrupted one.
     OSError (full disk, read-only folder) is passed on to the caller.
     """
 
@@ -52,6 +53,9 @@ class Recorder:
         self._frames.mkdir(parents=True, exist_ok=True)
         for half in self._frames.glob("*.part"):
             half.unlink()
+        for frame in (*self._frames.glob("*.png"), self.last_path):
+            if frame.is_file() and not _is_whole(frame):  # frames do not wait for the disk: the power may have failed
+                frame.unlink()
         self._kept = sorted(int(path.stem) for path in self._frames.glob("*.png"))
         self._save_every = getattr(params, "save_every", 1)
 
@@ -143,6 +147,16 @@ class Recorder:
     def discard(self) -> None:
         """Removes the folder with all its frames."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the checksums of a PNG are those of its bytes."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 def kept_steps(save_every: int, total: int, max_frames: int = MAX_FRAMES) -> range:

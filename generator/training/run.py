@@ -15,6 +15,8 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
+from lasting import make_folder, put_in_place
+
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
@@ -106,7 +108,7 @@ def train(
         state = {key: part.state_dict() for key, part in parts.items()}
         elapsed = before + time.monotonic() - start
         torch.save({"parts": state, "number": number, "elapsed": elapsed}, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        put_in_place(checkpoint.with_suffix(".tmp"), checkpoint)
 
     while (progress := budget.progress(number, before + time.monotonic() - start)) < 1:
         if budget.stop_after is not None and done_here >= budget.stop_after:
@@ -143,9 +145,12 @@ def train(
 
 def write(folder: Path, name: str, weights: dict[str, torch.Tensor], config: Mapping[str, Any]) -> None:
     """Write <name>.safetensors and <name>.json, as the embedded models are loaded from; makes the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(json.dumps(config, indent=1) + "\n")
+    make_folder(folder)
+    weights_file, config_file = folder / f"{name}.safetensors", folder / f"{name}.json"
+    save_file(weights, weights_file.with_suffix(".part"))
+    put_in_place(weights_file.with_suffix(".part"), weights_file)
+    config_file.with_suffix(".tmp").write_text(json.dumps(config, indent=1) + "\n")
+    put_in_place(config_file.with_suffix(".tmp"), config_file)
 
 
 def curve(log: Path, output: Path) -> None:
