@@ -2,6 +2,8 @@
 #   docker build --target web  -t text-to-image-studio:web .    the web app, without PyTorch
 #   docker build --target cpu  -t text-to-image-studio:cpu .    an executor on CPUs
 #   docker build --target cuda -t text-to-image-studio:cuda .   an executor on NVIDIA GPUs (the driver is the host's)
+# Each runs its process under the starter, which starts it again where it dies or hangs: neither Docker nor compose
+# restarts a container for being unhealthy. Health checks are for those who look.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS base
@@ -35,13 +37,15 @@ FROM base AS cuda
 COPY --from=packages-cuda /opt/venv /opt/venv
 COPY . .
 USER 1000
-CMD ["python", "job_executor.py", "--device", "cuda"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s CMD ["python", "-m", "starter", "health"]
+CMD ["python", "-m", "starter", "executor", "--device", "cuda"]
 
 FROM base AS cpu
 COPY --from=packages-cpu /opt/venv /opt/venv
 COPY . .
 USER 1000
-CMD ["python", "job_executor.py", "--device", "cpu"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s CMD ["python", "-m", "starter", "health"]
+CMD ["python", "-m", "starter", "executor", "--device", "cpu"]
 
 FROM base AS web
 COPY --from=packages /opt/venv /opt/venv
@@ -52,4 +56,4 @@ EXPOSE 8501
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as u; \
 [u.urlopen('http://127.0.0.1:8501' + p, timeout=2) for p in ('/_stcore/health', '/healthz')]"]
-CMD ["python", "-m", "streamlit", "run", "webapp.py", "--server.port=8501", "--server.address=0.0.0.0"]
+CMD ["python", "-m", "starter", "web", "--port", "8501", "--host", "0.0.0.0"]

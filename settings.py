@@ -66,6 +66,15 @@ class Settings(BaseSettings):
     lease_s: float = Field(60.0, gt=0, description="A job whose executor is silent for this long is given to another.")
     heartbeat_s: float = Field(5.0, gt=0, description="How often an executor reports that it is alive.")
     state_every_s: float = Field(10.0, gt=0, description="How often a running job's slot state is saved.")
+    check_every_s: float = Field(
+        5.0, ge=0.1, le=60, description="How often the starter looks whether the web app and the executors are alive."
+    )
+    hung_after_s: float = Field(
+        60.0,
+        ge=1,
+        description="A part that gives no sign of life for so long is ended and started again: the web app that does "
+        "not answer, the executor without a heartbeat (four of them, or a lease, where those take longer).",
+    )
     max_attempts: int = Field(3, ge=1, description="How many executors may lose a job before it fails.")
     max_queued_per_submitter: int = Field(50, ge=1, description="Jobs one visitor may have waiting at once.")
     max_per_hour_per_submitter: int | None = Field(

@@ -32,7 +32,7 @@ else
 fi
 
 tmux new-session -d -s "$session" -n studio -x 200 -y 50 \
-    ".venv/bin/python -m streamlit run webapp.py --server.port $port --server.headless true"
+    ".venv/bin/python -m starter web --port $port"
 tmux set-option -t "$session" -w remain-on-exit on
 for _ in $(seq "$executors"); do
     tmux split-window -t "$session:studio" "./scripts/run_executor.sh"

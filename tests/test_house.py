@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studio": {"characters", "db", "generator", "masking", "ratings", "settings"},
     "pages": {"characters", "studio", "db", "generator", "masking", "ratings", "settings"},
     "api": {"characters", "studio", "db", "generator", "logs", "masking", "ratings", "settings", "telemetry"},
+    "starter": {"db", "settings"},
     "webapp": {"pages", "api", "studio", "db", "logs", "ratings", "settings", "telemetry"},
 }
 # Who may import these of other people's packages.

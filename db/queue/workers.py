@@ -74,6 +74,18 @@ def stop(db: sa.Engine, worker_id: str) -> None:
         )
 
 
+def of_process(db: sa.Engine, hostname: str, pid: int) -> Worker | None:
+    """The executor that this process is, the newest where several had its id; None before it has announced itself."""
+    with reading(db) as conn:
+        row = conn.execute(
+            sa.select(*workers.c)
+            .where(workers.c.hostname == hostname, workers.c.pid == pid)
+            .order_by(workers.c.started_at.desc(), workers.c.id)
+            .limit(1)
+        ).one_or_none()
+    return None if row is None else Worker(**row._mapping)
+
+
 def live(db: sa.Engine, within_s: float = 30.0) -> list[Worker]:
     """Executors that have not stopped and were heard of in the last `within_s`, in the order they started."""
     with reading(db) as conn:
