@@ -31,7 +31,7 @@ while :; do
         status=$ended
         kill -0 "$child" 2>/dev/null || break
     done
-    # 0: it has ended in good order. 2: it cannot work as configured, and said why.
+    # 0: it has ended in good order. 2: it cannot work as configured, or its database was replaced, and said why.
     [ -n "$stopping" ] || [ "$status" = 0 ] || [ "$status" = 2 ] && exit "$status"
     [ $((SECONDS - started)) -ge 60 ] && wait_s=$shortest
     echo "The executor died with status $status; starting it again in $wait_s s." >&2
