@@ -3,7 +3,8 @@
     python job_executor.py --device auto --batch 4
 
 Configured by T2I_* (see settings.py). SIGTERM or Ctrl-C: what is in progress is saved and given back, exit 0
-within 10 s; a second one ends it at once. Exit 2: it cannot work as configured, starting it again will not help.
+within 10 s; a second one ends it at once. Exit 2: it cannot work as configured, or its database was replaced by
+another: starting it again is for somebody who has read why.
 """
 
 from __future__ import annotations

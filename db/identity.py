@@ -52,6 +52,11 @@ def begin(db: sa.Engine, where: str) -> None:
     _watches[db] = _Watch(path, where, found)
 
 
+def of(db: sa.Engine) -> str:
+    """The id of the studio that an open database belongs to."""
+    return _watches[db].studio_id
+
+
 def before_connecting(db: sa.Engine) -> None:
     """Raises as `check` where the file is not the one that was opened: SQLite would make a new one where none is."""
     watch = _watches.get(db)

@@ -79,6 +79,7 @@ class Job:
     created_at: float
     started_at: float | None = None  # when the attempt being made was claimed
     finished_at: float | None = None
+    waits_for: str | None = None  # "store": it runs no more, its finished files cannot be stored yet
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import socket
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from db import artefacts, queue
+from db import artefacts, identity, queue
 from db.errors import DatabaseReplaced, DatabaseUnavailable, StoreUnavailable, UnknownJob
 from db.jobs import ENDED, Job
+from db.queue import workers
+from executor.attempt import kept
 from executor.tracing import JobTraces
 from settings import Settings
 
@@ -41,18 +46,25 @@ class Context:
     settings: Settings
     work_dir: Path
     log: logging.Logger
-    store_trouble: str | None = None  # the store's last error, until it can be written again
+    store_trouble: str | None = None  # what visitors read of the store's last error, until it can be written again
+    probe_bytes: int = 1 << 20  # as much as the files of the largest job so far, or 1 MiB
     traces: JobTraces | None = None
+    stop: threading.Event = field(default_factory=threading.Event)  # the executor was told to stop
+
+    @property
+    def studio_id(self) -> str:
+        """What the studio's database calls it."""
+        return identity.of(self.db)
 
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""
         self.log.log(level, event, extra={"fields": fields})
 
-    def no_store(self, error: StoreUnavailable | OSError) -> None:
+    def no_store(self, error: StoreUnavailable) -> None:
         """Nothing is claimed until the store can be written again; the Queue page says what visitors may read."""
-        ours = error.public if isinstance(error, StoreUnavailable) else None
-        self.store_trouble = ours or "The executor's disk cannot be written."
-        self.event("store_unavailable", logging.WARNING, error=str(error))
+        if self.store_trouble is None:
+            self.event("store_unavailable", logging.WARNING, error=str(error))
+        self.store_trouble = error.public
 
     def traced(self, job: Job, left_at: float) -> None:
         """The spans of a job that is let go of, where traces are made. left_at: when it left the batch, in UTC s."""
@@ -88,16 +100,43 @@ class Context:
                 wait = min(wait * 2, 10.0)
 
 
+def register(context: Context, device: str, engines: Sequence[str], places: int) -> None:
+    """Announce the executor on the Queue page."""
+    workers.register(
+        context.db,
+        worker_id=context.worker_id,
+        device=device,
+        engines=engines,
+        places=places,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
 def sweep(context: Context) -> None:
     """Remove what jobs that have ended left behind: frames on this machine, and states nobody will go on from.
 
     An executor that is killed just after its job succeeded leaves them, and so does a job cancelled while it waits.
     """
+    ours = kept(context.work_dir, context.studio_id)
     for folder in context.work_dir.glob("*"):
         try:
             if queue.get(context.db, folder.name).state in ENDED:
                 shutil.rmtree(folder, ignore_errors=True)
         except UnknownJob:
+            if folder.name in ours:  # its job was deleted
+                shutil.rmtree(folder, ignore_errors=True)
             continue  # another studio's: two may share a folder
     for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(context.db, context.store, job_id=job_id, kind="state")
+
+
+def claim_kept(context: Context, held: set[str]) -> list[Job]:
+    """Claim the jobs whose finished files wait on this machine, left by an executor that ended before they were stored.
+
+    held: the ids of those this executor has already. One that is another's, or has ended, is not to be had.
+    """
+    wanted = [job_id for job_id in kept(context.work_dir, context.studio_id) if job_id not in held]
+    lease_s, worker_id = context.settings.lease_s, context.worker_id
+    claimed = [queue.claim_this(context.db, worker_id=worker_id, job_id=job_id, lease_s=lease_s) for job_id in wanted]
+    return [job for job in claimed if job is not None]

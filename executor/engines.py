@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from executor.memory import free_cached, free_memory
+from generator import params as parameters
+from generator import registry
 from generator.checkpoints.memory import estimate_memory, weight_bytes
 from generator.device import Host
 from generator.engines import loading
@@ -54,6 +57,19 @@ class Engines:
             self._loaded[key] = loading.load(key.engine, key.checkpoint, key.clip, self.host)
         self._loaded.move_to_end(key)
         return self._loaded[key]
+
+    def warm_up(self, engine: str, checkpoint: str, say: Callable[..., None]) -> None:
+        """Load what a new page shows first, where it is embedded. What stands against it, the first job will say."""
+        name = registry.first_checkpoint(engine, checkpoint)
+        if not registry.checkpoint(name).embedded:
+            return
+        try:
+            params = parameters.validate_job(engine, {"prompt": "warm-up", "checkpoint": name})
+            self.get(EngineKey.of(engine, params), set())
+        except Exception as error:
+            say("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+        else:
+            say("loaded", engine=engine, checkpoint=name)
 
     def drop_unused(self, in_use: set[EngineKey], limit: int | None = None) -> int:
         """Free the engines that no job needs, the one used longest ago first; returns how many there were."""

@@ -21,15 +21,12 @@ BEAT_S = 1.0  # a page that watches a job sees it move at least so often
 class Heartbeat(threading.Thread):
     """Beats until `end()`. held: the jobs whose leases it keeps; status: a few words for the Queue page.
 
-    replaced: the sentence, where the database became another one; the beats have ended then and `stop` is set.
+    replaced: the sentence, where the database became another one; the beats have ended then and the executor stops.
     """
 
-    def __init__(
-        self, context: Context, held: Callable[[], list[Work]], status: Callable[[], str], stop: threading.Event
-    ) -> None:
+    def __init__(self, context: Context, held: Callable[[], list[Work]], status: Callable[[], str]) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self.replaced: str | None = None
-        self._stop_all = stop
         self._context, self._held, self._status = context, held, status
         self._end = threading.Event()
         self._said, self._said_at = "", -math.inf
@@ -51,7 +48,7 @@ class Heartbeat(threading.Thread):
                 self._beat()
             except DatabaseReplaced as error:
                 self.replaced = str(error)
-                self._stop_all.set()
+                self._context.stop.set()
                 return
             except DATABASE_DOWN as error:
                 if wait <= every:
@@ -105,6 +102,7 @@ class Heartbeat(threading.Thread):
                 steps_per_s=work.steps_per_s,
                 history=list(work.history),
                 ran_s=work.ran_s,
+                waits_for=work.waits_for,
                 lease_s=self._context.settings.lease_s,
             )
         except LeaseLost:

@@ -11,15 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from db import artefacts
 from db.artefacts import sources
-from db.errors import UnknownArtefact
+from db.errors import StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
+from executor.attempt import Attempt
 from executor.context import Context, awake
 from executor.engines import EngineKey
 from executor.outputs import File, Files
@@ -58,6 +58,8 @@ class Work:
         self.history: list[list[float]] = []
         self.cancel, self.lost, self.ended = False, False, threading.Event()
         self.broken: tuple[str, str] | None = None
+        self.waits_for: str | None = None  # "store": its files are finished and cannot be stored yet
+        self.attempt = Attempt(context.work_dir, job.id, context.studio_id)
         self.reported = (-1, awake())  # step of the last heartbeat, and when that was
         self._claimed_at = self._state_at = time.monotonic()
         self._preview_at = self._logged_at = 0.0
@@ -105,33 +107,53 @@ class Work:
             )
         made_from = Sources(pictures, weights)
         upscaling = {"device": device, "checkpoints_dir": folder}
-        self._files = Files(self.job.engine, params, made_from, self._folder, self._read_source, **upscaling)
+        self._files = Files(self.job.engine, params, made_from, self.attempt.folder, self._read_source, **upscaling)
+
+    def store_kept(self) -> bool:
+        """Whether an attempt before has finished the job on this machine: its files are being stored then."""
+        finished = self.attempt.finished()
+        if finished is None:
+            return False
+        self.step, self.score, self.history = self.job.total_steps, finished.score, self.job.history
+        self._end(lambda: self._writer.store_kept(finished))
+        return True
 
     def read_state(self) -> dict[str, Any] | None:
-        """The slot state saved by whoever ran this job before, its score curve taken over; None: start anew."""
-        context = self.context
+        """The slot state saved by whoever ran this job before, its score curve taken over; None: start anew.
+
+        It is in the store, or here where the store did not take it. Raises StoreUnavailable where it cannot be read.
+        """
+        context, found = self.context, self.attempt.states()
         saved = context.retry(lambda: artefacts.of_job(context.db, self.job.id)).get("state")
-        if saved is None:
+        if saved is not None:
+            try:
+                found.append(context.store.get(saved.key))
+            except UnknownArtefact:
+                pass
+            except StoreUnavailable:
+                if not found:
+                    raise
+        read = [(state, self._unpack(state)) for state in found]
+        usable = [(state, document) for state, document in read if document is not None]
+        if not usable:
             return None
-        try:
-            self.state = context.store.get(saved.key)
-        except UnknownArtefact:
-            return None
+        self.state, _ = max(usable, key=lambda one: one[1].get("step", 0))
+        self.attempt.take_over()
         return self.unpack_state()
 
     def unpack_state(self) -> dict[str, Any] | None:
         """The slot state in `self.state`; an unreadable one is logged and left, so that the job starts anew."""
-        self.history = []
-        if self.state is None:
-            return None
+        document = None if self.state is None else self._unpack(self.state)
+        self.history = [] if document is None else document["history"]
+        return None if document is None else document["slot"]
+
+    def _unpack(self, state: bytes) -> dict[str, Any] | None:
         try:
-            saved: dict[str, Any] = torch.load(io.BytesIO(self.state), weights_only=True, map_location="cpu")
-            slot_state: dict[str, Any] = saved["slot"]
-            self.history = saved["history"]
+            document: dict[str, Any] = torch.load(io.BytesIO(state), weights_only=True, map_location="cpu")
+            return {"slot": document["slot"], "history": document["history"], "step": int(document.get("step", 0))}
         except Exception as error:  # whatever damaged bytes make torch raise
             self._forget_state(error)
             return None
-        return slot_state
 
     def open(self, state: dict[str, Any] | None) -> None:
         """A slot to advance, going on from the state if there is one. Raises what the engine raises."""
@@ -176,7 +198,8 @@ class Work:
         if self.slot is None or self.slot.done or self.slot.index == 0:
             return
         file = io.BytesIO()
-        torch.save({"slot": self.slot.state_dict(), "history": thin(self.history)}, file)
+        document = {"slot": self.slot.state_dict(), "history": thin(self.history), "step": self.slot.index}
+        torch.save(document, file)
         state = self.state = file.getvalue()
         self._state_at = time.monotonic()
         self._writer.state(state)
@@ -231,17 +254,8 @@ class Work:
         if self._files:
             yield from self._files.unfinished(self.score)
 
-    def discard(self) -> None:
-        """Removes what is left of it on this machine."""
-        if self._files:
-            self._files.discard()
-
     @property
     def files(self) -> Files:
         """What the job has made, once its parameters are read."""
         assert self._files is not None
         return self._files
-
-    @property
-    def _folder(self) -> Path:
-        return self.context.work_dir / self.job.id

@@ -7,11 +7,9 @@ written in a thread of their own (`executor.writer`).
 from __future__ import annotations
 
 import logging
-import os
 import random
-import socket
-import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from db.errors import DatabaseReplaced, DbError, StoreUnavailable
 from db.jobs import Job
 from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
-from executor.context import DATABASE_DOWN, Context
+from executor.context import DATABASE_DOWN, Context, claim_kept, register
 from executor.engines import EngineKey, Engines
 from executor.failures import is_ours, sentence_for
 from executor.heartbeat import Heartbeat
@@ -35,6 +33,7 @@ from executor.memory import (
     too_large,
     too_large_even_alone,
 )
+from executor.room import Room
 from generator import params as parameters
 from generator import registry
 from generator.checkpoints.inventory import wrong_default
@@ -52,6 +51,8 @@ CANCEL_LOOK_S = 0.02
 LIMIT_FORGOTTEN_S = 600.0  # after running out of memory, a full batch is tried again so much later
 STOP_S = 5.0  # how long files being written are awaited when the executor stops
 MAX_WAIT_S = 30.0
+KEPT_LOOK_S = 5.0
+MAX_UNREAD = 5  # times that a job is given back since the store does not give it what it starts from
 MAX_BYTES = 512 << 20  # of a picture in the store: what the studio upscaled itself may be larger than an upload
 
 
@@ -60,7 +61,7 @@ class Executor:
 
     def __init__(self, context: Context, device: str, places: int, engines: Sequence[str], once: bool = False) -> None:
         self.context, self.device, self.places, self.names, self.once = context, device, places, list(engines), once
-        self.stop = threading.Event()
+        self.stop = context.stop
         self.held: list[Work] = []  # every claimed job, those whose files are still being written included
         self.active: list[Work] = []  # those with a place in a batch
         self.status = "starting"
@@ -71,6 +72,9 @@ class Executor:
         self._queue_empty = self._warm = False
         self._claim_at = self._open_turn_at = self._looked_at = 0.0
         self._wait = IDLE_S
+        self._kept_look_at = 0.0
+        self._room = Room(context)
+        self._unread: Counter[str] = Counter()  # how often a job was given back since the store could not be read
 
     def run(self) -> int:
         """Work until told to stop, or with `once` until the queue is empty; the exit status.
@@ -78,8 +82,8 @@ class Executor:
         Raises DatabaseReplaced, with everything left as it is: nothing more is known of the jobs in progress.
         """
         context = self.context
-        context.retry(self._register)
-        heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status, self.stop)
+        context.retry(lambda: register(context, self.device, self.names, self.places))
+        heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
         context.event(
             "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
@@ -112,16 +116,7 @@ class Executor:
         if self._warm or settings.default_engine not in {*self.names} & {*registry.drawing_engines()}:
             return
         self._warm = True
-        name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
-        if not registry.checkpoint(name).embedded:
-            return
-        try:
-            params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
-            self._engines.get(EngineKey.of(settings.default_engine, params), set())
-        except Exception as error:  # the first job will fail with the same, in its own name
-            self.context.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
-        else:
-            self.context.event("loaded", engine=settings.default_engine, checkpoint=name)
+        self._engines.warm_up(settings.default_engine, settings.default_checkpoint, self.context.event)
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""
@@ -139,21 +134,13 @@ class Executor:
         """A picture named in a job's parameters: its key in the store, or the id of its record."""
         return decode_image(self.context.store.get(self.context.key_of(reference)), MAX_BYTES, MAX_PX)
 
-    def _register(self) -> None:
-        workers.register(
-            self.context.db,
-            worker_id=self.context.worker_id,
-            device=self.device,
-            engines=self.names,
-            places=self.places,
-            hostname=socket.gethostname(),
-            pid=os.getpid(),
-        )
-
     def _describe(self) -> str:
-        if self.active:
-            return f"{len(self.active)} of {self.places} places taken"
-        return self.context.store_trouble or ("storing" if self.held else "idle")
+        waiting = sum(work.waits_for is not None for work in self.held)
+        said = [f"{len(self.active)} of {self.places} places taken"] if self.active else []
+        said += [f"{waiting} finished, waiting for the store"] if waiting else []
+        trouble = self._room.trouble()
+        said += [] if trouble is None else [trouble]
+        return "; ".join(said) or ("storing" if self.held else "idle")
 
     # Places: who leaves, who comes
 
@@ -191,23 +178,26 @@ class Executor:
     def _refill(self) -> None:
         """Claim jobs for the free places and open them."""
         now = time.monotonic()
-        free = self._capacity() - len(self.active)
+        # Finished jobs that wait for the store keep their places: there are never more than that.
+        free = self._capacity() - len(self.active) - sum(work.waits_for is not None for work in self.held)
         if free < 1 or (self._drain and self.active) or now < self._claim_at:
             return
         self._drain = False
         self._claim_at = now + IDLE_S
+        if self._room.trouble() is not None:
+            return  # nothing is claimed that could not be kept: jobs wait instead of failing one by one
         try:
-            if self.context.store_trouble:
-                # Nothing is claimed that could not be kept, so jobs wait instead of failing one by one.
-                self._try_store()
-            claimed = self._claim(free)
-        except (StoreUnavailable, *DATABASE_DOWN) as error:
+            claimed = self._kept_here() + self._claim(free)
+        except DATABASE_DOWN as error:
             if self._wait == IDLE_S:
                 self.context.event("waiting", logging.WARNING, error=str(error).splitlines()[0])
             self._wait = min(2 * self._wait, MAX_WAIT_S)
             self._claim_at = now + self._wait
             return
         self._wait = IDLE_S
+        for work in self.held:
+            # It was lost while this executor slept, and comes back before that was noticed.
+            work.lost = work.lost or any(job.id == work.job.id for job in claimed)
         newcomers = [Work(job, self.context) for job in claimed]
         self.held += newcomers
         for work in newcomers:
@@ -216,12 +206,12 @@ class Executor:
             else:
                 self._open(work)
 
-    def _try_store(self) -> None:
-        key = f"executors/{self.context.worker_id}.txt"
-        self.context.store.put(key, b"Can this store be written?")
-        self.context.store.delete(key)
-        self.context.store_trouble = None
-        self.context.event("store_back")
+    def _kept_here(self) -> list[Job]:
+        now = time.monotonic()
+        if now < self._kept_look_at:
+            return []
+        self._kept_look_at = now + KEPT_LOOK_S
+        return claim_kept(self.context, {work.job.id for work in self.held})
 
     def _claim(self, free: int) -> list[Job]:
         def claim(batch_key: str | None) -> list[Job]:
@@ -259,6 +249,8 @@ class Executor:
     def _open(self, work: Work) -> None:
         """Give a claimed job its slot, from its saved state if there is one; a bad job fails with a sentence."""
         job = work.job
+        if work.store_kept():
+            return
         try:
             work.begin(parameters.validate_job(job.engine, job.params), self.device)
             if not self._fits(work):
@@ -377,6 +369,9 @@ class Executor:
     def _fail_with(self, work: Work, error: Exception) -> None:
         if isinstance(error, StoreUnavailable):
             self.context.no_store(error)
+            self._unread[work.job.id] += 1
+            if self._unread[work.job.id] < MAX_UNREAD:
+                return self._end(work, lambda: work.give_back("the store cannot be read"))
         if not is_ours(error) and not is_out_of_memory(error):
             self.context.log.error("engine_error", exc_info=error, extra={"fields": {"job": work.job.id}})
         self._fail(work, *sentence_for(error, step=work.step, size=work.size, device=self.device))

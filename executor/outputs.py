@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from generator import registry
 from generator.images.encode import encode_thumbnail, to_image
-from generator.output.film import Recorder
+from generator.output.film import Recorder, still
 from generator.output.inherited import settings_in, with_settings
-from generator.output.metadata import encode_png
 from generator.output.sources import Sources
 from generator.params import JobParams, Params
 from generator.upscaler.model import NotUpscaled, upscale_steps
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 
     from generator.engines.base import Step
 
-DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 TYPES = {  # kind of artefact -> (media type, extension)
     "picture": ("image/png", "png"),
     "thumbnail": ("image/webp", "webp"),
@@ -71,6 +67,7 @@ class Files:
         self.makes = registry.ENGINES[engine].makes
         self._read = read
         self._recorder: Recorder | None = None
+        self._frames_missing = False
         self._last: torch.Tensor | None = None
         self._result: dict[str, Any] | None = None
 
@@ -81,17 +78,25 @@ class Files:
         if step.result is not None:
             self._result = step.result
 
-    def frame(self, index: int, image: torch.Tensor) -> None:
-        """A frame of the film."""
+    def frame(self, index: int, image: torch.Tensor, say: Say) -> None:
+        """A frame of the film. A disk that does not take it costs the film that frame, and never the picture."""
         if not isinstance(self.params, Params):
             return
-        if self._recorder is None:
-            self._recorder = Recorder(self.folder, self.params, self.engine, sources=self.made_from)
-        self._recorder.add(index, image)
+        trouble: OSError | None = None
+        try:
+            if self._recorder is None:
+                self._recorder = Recorder(self.folder, self.params, self.engine, sources=self.made_from)
+            self._recorder.add(index, image)
+            trouble, self._recorder.trouble = self._recorder.trouble, None
+        except OSError as error:  # there is not even a folder
+            trouble = error
+        if trouble is not None and not self._frames_missing:
+            self._frames_missing = True
+            say("frames_missing", trouble)
 
     def upscaled(self, stop: Callable[[], bool], say: Say) -> Image.Image | None:
         """The finished drawing as large as `upscale` says; None where it stays as drawn or `stop` says so."""
-        drawn = self._recorder.last() if self._recorder else None
+        drawn = self._drawn()
         final = None
         if isinstance(self.params, Params) and self.params.upscale > 1 and drawn is not None:
             try:
@@ -104,7 +109,10 @@ class Files:
         return final
 
     def finished(self, score: float | None, final: Image.Image | None, say: Say) -> Iterator[File]:
-        """The files of a job that has made its last step. Raises OSError, and ValueError where it has made nothing."""
+        """The files of a job that has made its last step, the picture first.
+
+        Raises ValueError where it has made nothing, StoreUnavailable where what it was made from cannot be read now.
+        """
         if self.makes == "result":
             yield self._document()
         elif isinstance(self.params, Params):
@@ -115,28 +123,28 @@ class Files:
     def unfinished(self, score: float | None) -> Iterator[File]:
         """The last good picture of a drawing that cannot go on."""
         if isinstance(self.params, Params) and self._last is not None:
-            picture = to_image(self._last)
-            data = encode_png(picture, self.engine, self.params, score, self.made_from)
-            yield File("picture", data, self.params.actual_size)
-            yield File("thumbnail", encode_thumbnail(picture), self.params.actual_size)
+            files = still(to_image(self._last), self.engine, self.params, score, self.made_from)
+            yield File("picture", files["png"], self.params.actual_size)
+            yield File("thumbnail", files["thumbnail"], self.params.actual_size)
 
-    def discard(self) -> None:
-        """Removes the frames from this machine."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _drawn(self) -> Image.Image | None:
+        """The newest picture: from memory, since whatever is on a disk may be missing."""
+        if self._last is not None:
+            return to_image(self._last)
+        return self._recorder.last() if self._recorder else None
 
     def _drawing(self, score: float | None, final: Image.Image | None, say: Say) -> Iterator[File]:
-        if self._recorder is None:
+        params, drawn = self.params, self._drawn()
+        assert isinstance(params, Params)
+        if drawn is None:
             raise ValueError("The job has ended without a picture.")
-        try:
-            files = self._recorder.finish(score, final)
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
-                raise
-            # A picture without its MP4 (a missing or broken ffmpeg) is better than none.
-            say("no_mp4", error)
-            files = self._recorder.finish(score, final, mp4=False)
+        if self._recorder is None:
+            files = still(final or drawn, self.engine, params, score, self.made_from)
+        else:
+            # A picture without its MP4 (a full disk, a missing or broken ffmpeg) is better than none.
+            files = self._recorder.finish(score, final, without=lambda kind, error: say(f"no_{kind}", error))
         for name, data in files.items():
-            large = final.size if final and name in ("png", "thumbnail") else self.params.actual_size
+            large = final.size if final and name in ("png", "thumbnail") else params.actual_size
             yield File("picture" if name == "png" else name, data, None if name in ("json", "sheet") else large)
 
     def _picture(self) -> Iterator[File]:

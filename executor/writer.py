@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
 from db import artefacts, queue
-from db.errors import DatabaseReplaced, LeaseLost, StoreFull, StoreUnavailable
+from db.errors import DatabaseReplaced, LeaseLost, StoreUnavailable
+from executor.attempt import Finished
 from executor.context import DATABASE_DOWN, awake
 from executor.outputs import TYPES, File
 from generator.images.encode import encode_preview
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from executor.job import Work
 
 TASKS_WAITING = 8  # frames not yet on disk; beyond it the loop waits, so memory does not grow
-STORE_TRIES = 3
+MAX_WAIT_S = 15.0  # between two tries to store what is finished
 
 
 class _Mine(TypedDict):
@@ -41,6 +42,7 @@ class Writer:
     def __init__(self, work: Work) -> None:
         self._work, self._context = work, work.context
         self._mine: _Mine = {"worker_id": self._context.worker_id, "job_id": work.job.id}
+        self._kept = False  # what is finished and cannot be stored lies on this machine, or found no room there either
         self._tasks: fifo.Queue[Callable[[], None]] = fifo.Queue(TASKS_WAITING)
         threading.Thread(target=self._run, name=f"files-{work.job.id}", daemon=True).start()
 
@@ -95,24 +97,33 @@ class Writer:
         final = None if work.cancel else work.files.upscaled(lambda: work.cancel or work.lost, work.tell)
         if work.cancel:
             return self.cancelled()
-        for file in work.files.finished(work.score, final, work.tell):
-            self._store(file)
+        made: list[File] = []
+        # What it was made from may lie in a store that is away.
+        if self._patiently(lambda: made.extend(list(work.files.finished(work.score, final, work.tell)))):
+            self.store_kept(Finished(made, work.score), new=True)
+
+    def store_kept(self, finished: Finished, *, new: bool = False) -> None:
+        """Store finished files, however long the store does not take them, and mark the job succeeded.
+
+        new: where they are not kept on this machine yet.
+        """
+        work, size = self._work, sum(len(file.data) for file in finished.files)
+        self._context.probe_bytes = max(self._context.probe_bytes, size)
+        keep = finished if new else None
+        if not all(self._store(file, keep) for file in finished.files):
+            return
         self._hold()
-        self._context.retry(lambda: queue.succeed(self._context.db, **self._mine, score=work.score))
-        work.say("succeeded", score=work.score)
+        self._context.retry(lambda: queue.succeed(self._context.db, **self._mine, score=finished.score))
+        work.say("succeeded", score=finished.score)
         self._clean()
 
     def fail(self, kind: str, message: str) -> None:
         """Mark the job failed; its last good picture is stored."""
-        work = self._work
         self._hold()
-        try:
-            for file in work.unfinished():
-                self._store(file)
-        except (OSError, StoreUnavailable) as error:
-            work.say("last_picture_lost", logging.WARNING, error=str(error))
+        if not all(self._store(file) for file in self._work.unfinished()):
+            return
         self._context.retry(lambda: queue.fail(self._context.db, **self._mine, kind=kind, message=message))
-        work.say("failed", logging.WARNING, kind=kind, error=message)
+        self._work.say("failed", logging.WARNING, kind=kind, error=message)
         self._clean()
 
     def cancelled(self) -> None:
@@ -140,37 +151,44 @@ class Writer:
                 work.broken = work.broken or self._describe(error)
 
     def _describe(self, error: Exception) -> tuple[str, str]:
-        """(kind, sentence) of what went wrong while writing."""
-        if isinstance(error, StoreUnavailable):
-            self._context.no_store(error)
-            return ("store_full" if isinstance(error, StoreFull) else "store_unavailable"), str(error.public)
-        if isinstance(error, OSError):
-            self._context.no_store(error)
-            return "disk", f"The executor's folder cannot be written: {error.strerror}."
+        """(kind, sentence) of what went wrong while writing; not the store, which is waited for."""
         self._context.log.error("writing", exc_info=error, extra={"fields": {"job": self._work.job.id}})
         return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
 
     def _frame(self, index: int, image: torch.Tensor) -> None:
         if not self._work.lost and not self._work.broken:
-            self._work.files.frame(index, image)
+            self._keep_lease()
+            self._work.files.frame(index, image, self._work.tell)
 
     def _preview(self, image: torch.Tensor) -> None:
-        if not self._work.lost:
-            self._keep_lease()
+        if self._context.store_trouble is not None:
+            return  # one less; a store that is slow is not asked more than needed
+        self._keep_lease()
+        try:
             self._save(File("preview", encode_preview(image), self._work.params.actual_size))
+        except StoreUnavailable as error:
+            self._context.no_store(error)
 
     def _state(self, state: bytes) -> None:
         self._keep_lease()
-        self._save(File("state", state))
+        if self._context.store_trouble is None:
+            try:
+                self._save(File("state", state))
+            except StoreUnavailable as error:
+                self._context.no_store(error)
+            else:
+                return self._work.attempt.drop_state()
+        try:
+            self._work.attempt.keep_state(state)
+        except OSError as error:
+            self._work.tell("state_not_kept", error)
 
     def _keep_lease(self) -> None:
         """After a pause (a laptop's lid) the job may be somebody else's already: ask before writing."""
-        if awake() - self._work.reported[1] > self._context.settings.lease_s / 2:
+        if self._work.lost or awake() - self._work.reported[1] > self._context.settings.lease_s / 2:
             self._hold()
 
     def _save(self, file: File) -> None:
-        if self._work.lost:
-            return
         media_type, ext = TYPES[file.kind]
         width, height = file.size or (None, None)
         artefacts.save(
@@ -184,18 +202,52 @@ class Writer:
             width=width,
             height=height,
             held_by=self._context.worker_id,
+            attempt=self._work.attempt.token,
         )
 
-    def _store(self, file: File) -> None:
-        """A file of the finished job; a store that hesitates is asked a few times."""
-        for attempt in range(1, STORE_TRIES + 1):
+    def _store(self, file: File, keep: Finished | None = None) -> bool:
+        """Store a file of a job that has ended here; False where the job was let go of meanwhile, see `_patiently`."""
+
+        def save() -> None:
             self._hold()
+            self._context.retry(lambda: self._save(file))
+
+        return self._patiently(save, keep)
+
+    def _patiently(self, call: Callable[[], None], keep: Finished | None = None) -> bool:
+        """Call until the store serves, longer apart each time; the heartbeat keeps the job meanwhile.
+
+        False where it was cancelled, or given back since the executor stops; what is to `keep` lies on this machine.
+        """
+        work, wait = self._work, 0.5
+        while True:
             try:
-                return self._context.retry(lambda: self._save(file))
-            except StoreUnavailable:
-                if attempt == STORE_TRIES:
-                    raise
-                time.sleep(0.5 * attempt)
+                call()
+            except StoreUnavailable as error:
+                self._context.no_store(error)
+                self._wait_for_store(keep)
+            else:
+                return True
+            if self._context.stop.wait(wait):
+                self.release("stopping while the store cannot be written")
+                return False
+            if work.cancel:
+                self.cancelled()
+                return False
+            wait = min(2 * wait, MAX_WAIT_S)
+
+    def _wait_for_store(self, keep: Finished | None) -> None:
+        work = self._work
+        if keep is not None and not self._kept:
+            self._kept = True
+            try:
+                work.attempt.keep_finished(keep)
+            except OSError as error:
+                work.tell("kept_in_memory", error)
+        if work.waits_for is None:
+            work.waits_for = "store"
+            work.say("waits_for_store", logging.WARNING)
+            self._hold()
 
     def _hold(self) -> None:
         """Raises LeaseLost unless the job is still this executor's; its lease is renewed."""
@@ -211,6 +263,7 @@ class Writer:
                 score=work.score,
                 history=list(work.history),
                 ran_s=work.ran_s,
+                waits_for=work.waits_for,
                 lease_s=settings.lease_s,
             )
         )
@@ -218,8 +271,10 @@ class Writer:
 
     def _clean(self) -> None:
         """The job has ended: nothing will go on from its state or its frames."""
-        self._work.discard()
+        context, job_id = self._context, self._work.job.id
+        self._work.attempt.discard()
         try:
-            artefacts.discard(self._context.db, self._context.store, job_id=self._work.job.id, kind="state")
+            artefacts.discard(context.db, context.store, job_id=job_id, kind="state")
+            artefacts.tidy(context.db, context.store, job_id)
         except (StoreUnavailable, *DATABASE_DOWN) as error:
             self._work.say("state_left", logging.WARNING, error=str(error).splitlines()[0])

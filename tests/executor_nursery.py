@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import fsspec  # noqa: E402
 import torch  # noqa: E402
+from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 
 import job_executor  # noqa: E402
 from tests import small_engine  # noqa: E402
@@ -49,6 +53,8 @@ def run(order: dict[str, Any]) -> None:
             os.dup2(old, new)
         os.chdir(order["folder"])
         os.environ.update(order["environment"])
+        if name := os.environ.get("PAUSED_BEFORE"):
+            pause_before(name)
         status = job_executor.main(order["arguments"])
     except SystemExit as end:
         status = int(end.code or 0)
@@ -59,8 +65,42 @@ def run(order: dict[str, Any]) -> None:
         os._exit(status)
 
 
+class Elsewhere(LocalFileSystem):
+    """A store as S3 is: no folder of this machine to the studio, with errors of its own while there is a file `down`."""
+
+    protocol = "elsewhere"
+
+    def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
+        if (down := Path("down")).exists():
+            time.sleep(0.2)
+            raise RuntimeError(down.read_text())
+        super().pipe_file(path, value, **options)
+
+    def cat_file(self, path: str, *rest: Any, **options: Any) -> Any:
+        if (down := Path("down")).exists():
+            raise RuntimeError(down.read_text())
+        return super().cat_file(path, *rest, **options)
+
+
+def pause_before(name: str) -> None:
+    """Stop this process, as SIGSTOP does, when the first file of that name is to be renamed into place; it goes on for
+    good when there is a file `go` in its folder."""
+    rename, paused = os.replace, []
+
+    def replace(source: Any, target: Any) -> None:
+        if Path(target).name == name and not paused:
+            paused.append(target)
+            while not Path("go").exists():
+                os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(0.05)  # whoever woke it may want it to let go of the database
+        rename(source, target)
+
+    os.replace = replace
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    fsspec.register_implementation("elsewhere", Elsewhere)
     small_engine.serve()
     for line in sys.stdin:
         print(raise_executor(json.loads(line)), flush=True)

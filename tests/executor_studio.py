@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,11 @@ class Studio:
         self._executors: list[Executor] = []
         small_engine.serve()
 
-    def executor(self, *arguments: str) -> Executor:
+    def executor(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Executor:
         """Start an executor; it is there when `wait_ready` returns."""
-        environment = {f"T2I_{name.upper()}": str(value) for name, value in self.settings.items()}
+        environment = {**(environment or {})} | {
+            f"T2I_{name.upper()}": str(value) for name, value in self.settings.items()
+        }
         environment["SMALL_ENGINE_LOG"] = str(self.steps_log)
         environment["SMALL_ENGINE_WEIGHTS"] = str(self.folder / "weights")
         executor = Executor(self.folder, ["--device", "cpu", *arguments], environment, self.log)

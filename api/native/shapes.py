@@ -59,6 +59,7 @@ class JobShape(BaseModel):
     attempt: int
     error: ErrorShape | None
     cancel_requested: bool
+    waits_for: str | None = Field(description="`store`: the job is finished and its files cannot be stored yet.")
     position: int | None
     wait_s: float | None
     mine: bool

@@ -11,6 +11,7 @@ from db.artefacts.records import (
     of_jobs,
     record,
     save,
+    tidy,
     upload_key,
 )
 from db.artefacts.store import Store
@@ -27,5 +28,6 @@ __all__ = [
     "of_jobs",
     "record",
     "save",
+    "tidy",
     "upload_key",
 ]

@@ -6,13 +6,14 @@ The database holds keys, sizes and hashes, never paths; a key is made from ids, 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
-from db.errors import BadValue, UnknownArtefact
+from db.errors import BadValue, LeaseLost, StoreUnavailable, UnknownArtefact
 from db.jobs import ENDED, is_id, new_id
 from db.queue.transitions import check_held
 from db.schema import artefacts, jobs
@@ -42,10 +43,10 @@ class Artefact:
     address: str | None = None
 
 
-def key_for(job_id: str, kind: str, ext: str) -> str:
-    """The key of a job's file, e.g. jobs/<id>/picture.png."""
+def key_for(job_id: str, kind: str, ext: str, attempt: str | None = None) -> str:
+    """The key of a job's file: jobs/<id>/<attempt>/picture.png, or jobs/<id>/picture.png without an attempt."""
     _check_kind(kind)
-    return checked(f"jobs/{job_id}/{kind}.{ext}")
+    return checked(f"jobs/{job_id}/{kind}.{ext}" if attempt is None else f"jobs/{job_id}/{attempt}/{kind}.{ext}")
 
 
 def upload_key(artefact_id: str, ext: str = "png") -> str:
@@ -66,6 +67,7 @@ def save(
     height: int | None = None,
     artefact_id: str | None = None,
     held_by: str | None = None,
+    attempt: str | None = None,
     giver: str | None = None,
     address: str | None = None,
 ) -> Artefact:
@@ -73,29 +75,52 @@ def save(
 
     artefact_id: where the key of an upload was made from it already. giver, address: as an Artefact's. held_by: the
     executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more: nothing is
-    recorded then, and nothing is put unless the job was lost during this very call.
+    recorded then, and nothing is put unless the job was lost during this very call. attempt: the name of this attempt
+    at the job, so that whoever lost the job during the call has written over nobody's file; its own goes again.
     """
     _check_kind(kind)
     artefact_id = artefact_id or new_id()
-    key = upload_key(artefact_id, ext) if job_id is None else key_for(job_id, kind, ext)
+    key = upload_key(artefact_id, ext) if job_id is None else key_for(job_id, kind, ext, attempt)
     if job_id is not None and held_by is not None:
         with reading(db) as conn:
             check_held(conn, job_id, held_by)
+    before = None if attempt is None or job_id is None else of_job(db, job_id).get(kind)
     (store.put_passing if kind in PASSING else store.put)(key, data)
-    return record(
-        db,
-        job_id=job_id,
-        kind=kind,
-        key=key,
-        media_type=media_type,
-        data=data,
-        width=width,
-        height=height,
-        artefact_id=artefact_id,
-        held_by=held_by,
-        giver=giver,
-        address=address,
-    )
+    try:
+        made = record(
+            db,
+            job_id=job_id,
+            kind=kind,
+            key=key,
+            media_type=media_type,
+            data=data,
+            width=width,
+            height=height,
+            artefact_id=artefact_id,
+            held_by=held_by,
+            giver=giver,
+            address=address,
+        )
+    except LeaseLost:
+        if attempt is not None and job_id is not None:
+            _drop_unnamed(db, store, job_id, [key])
+        raise
+    if before is not None and before.key != key and job_id is not None:
+        _drop_unnamed(db, store, job_id, [before.key])
+    return made
+
+
+def tidy(db: sa.Engine, store: Store, job_id: str) -> None:
+    """Delete what attempts at a job have put into the store and never recorded: those were killed in between."""
+    _drop_unnamed(db, store, job_id, store.under(f"jobs/{job_id}"))
+
+
+def _drop_unnamed(db: sa.Engine, store: Store, job_id: str, keys: list[str]) -> None:
+    named = {one.key for one in of_job(db, job_id).values()}
+    for key in keys:
+        if key not in named:
+            with suppress(StoreUnavailable):  # found by `tidy` when the job has ended
+                store.delete(key)
 
 
 def record(

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import IO, Any
 
 import fsspec
@@ -39,6 +40,10 @@ class Store:
         self._root: str = root.rstrip("/")
         protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
         self._folder = Path(self._root) if "file" in protocols else None
+        self._disk: int | None = None  # the device the folder is on, once it was seen
+        if self._folder is not None:
+            with suppress(OSError):
+                self._check_there(self._folder)
 
     def put(self, key: str, data: bytes) -> None:
         """Store the bytes whole: a reader sees the old ones or the new ones, never a part.
@@ -58,12 +63,15 @@ class Store:
             if self._folder is None:
                 self._fs.pipe_file(path, data)
             else:
+                self._check_there(self._folder)
                 _write_whole(Path(path), data, lasting)
 
     def get(self, key: str) -> bytes:
         """The bytes under this key. Raises UnknownArtefact."""
         path = self._path(key)
         with self._named_errors(key):
+            if self._folder is not None:
+                self._check_there(self._folder)
             return bytes(self._fs.cat_file(path))
 
     @contextmanager
@@ -79,7 +87,16 @@ class Store:
         """Whether there are bytes under this key."""
         path = self._path(key)
         with self._named_errors():
+            if self._folder is not None:
+                self._check_there(self._folder)
             return bool(self._fs.exists(path))
+
+    def under(self, folder: str) -> list[str]:
+        """The keys that begin with the parts of this one, e.g. those of jobs/<id>."""
+        path = self._path(folder)
+        with self._named_errors():
+            found = [f"{folder}{name[len(path) :]}" for name in self._fs.find(path) if name.startswith(f"{path}/")]
+        return [key for key in found if _KEY.fullmatch(key)]
 
     def check(self) -> None:
         """Raises StoreUnavailable where nothing could be kept now. A folder that is not there is made when needed."""
@@ -113,6 +130,22 @@ class Store:
         """Where the file is on this machine; None if the store is elsewhere."""
         path = self._path(key)
         return None if self._folder is None else Path(path)
+
+    def _check_there(self, folder: Path) -> None:
+        """Raises StoreUnavailable where the folder was there and is not any more, or lies on another disk now: nothing
+        is written to where a disk was, and no picture is said to be deleted that is only away."""
+        try:
+            found = folder.stat()
+            disk = found.st_dev if S_ISDIR(found.st_mode) else None
+        except FileNotFoundError:
+            disk = None
+        if self._disk is None:
+            self._disk = disk  # None: it is not made yet
+        elif disk != self._disk:
+            raise StoreUnavailable(
+                f"The artefact store {self._shown} is gone: its folder was removed, or its disk is not there. Put it "
+                "back; or make the folder, where it is to be empty from now on."
+            )
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{checked(key)}"

@@ -4,7 +4,7 @@ All calls take the engine of `db.engine.connect` first and are safe with any num
 They raise the errors of `db.errors`; DatabaseUnavailable may come from any of them.
 """
 
-from db.queue.claiming import claim
+from db.queue.claiming import claim, claim_this
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, enqueue
 from db.queue.estimate import places, position_and_wait
 from db.queue.listing import (
@@ -47,6 +47,7 @@ __all__ = [
     "check_order",
     "children",
     "claim",
+    "claim_this",
     "counts",
     "enqueue",
     "events",

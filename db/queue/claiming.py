@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.queue.fair_order import heads, newest_stamp
-from db.queue.transitions import earlier
+from db.queue.transitions import earlier, note
 from db.rules import host_rules
 from db.schema import events as events_table
 from db.schema import jobs
@@ -73,6 +73,20 @@ def claim(
                 [{"job_id": j.id, "at": j.started_at, "kind": "claimed", "worker_id": worker_id} for j in taken],
             )
     return taken
+
+
+def claim_this(db: sa.Engine, *, worker_id: str, job_id: str, lease_s: float) -> Job | None:
+    """Take this job, whoever's turn it is, for an executor that has its finished files already; None where it does not
+    wait (any more), or the host has paused the queue."""
+    with writing(db) as conn:
+        if host_rules.paused(conn):
+            return None
+        now = clock(conn)
+        values = {"turn": new_stamp(newest_stamp(conn)), "started_at": now, "lease_s": lease_s}
+        job = _claim_one(conn, job_id, values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
+        if job is not None:
+            note(conn, job.id, "claimed", at=now, worker_id=worker_id)
+        return job
 
 
 def _claim_one(conn: sa.Connection, job_id: str, values: dict[str, Any]) -> Job | None:

@@ -29,15 +29,16 @@ def heartbeat(
     steps_per_s: float | None = None,
     history: Sequence[Sequence[float]] | None = None,
     ran_s: float | None = None,
+    waits_for: str | None = None,
     lease_s: float,
 ) -> bool:
     """Report progress and renew the lease; True if the job is to be cancelled.
 
     history: the whole score curve so far, [[step, score], ...]; kept at 200 points. ran_s: for how long the job has run
-    by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. Raises
-    LeaseLost.
+    by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. waits_for:
+    "store" where it is finished and cannot be stored. Raises LeaseLost.
     """
-    values: dict[str, Any] = {"step": step}
+    values: dict[str, Any] = {"step": step, "waits_for": waits_for}
     if score is not None:
         values["score"] = finite(score)
     if steps_per_s is not None:
@@ -155,7 +156,8 @@ def requeue_expired(db: sa.Engine) -> int:
     """Take every job whose executor fell silent from it; returns how many there were.
 
     It waits again (attempt + 1); after max_attempts it fails with the reason; one to be cancelled is. Where a lease is
-    further ahead than it is long, the clock was set back: that job waits again as well, at no cost to its attempts.
+    further ahead than it is long, the clock was set back: that job waits again as well, at no cost to its attempts; and
+    so does one that was finished and waited for the store, which killed nobody.
     Where this process saw the clock set, no lease is over by the new time before there was the time to renew it.
     """
     with reading(db) as conn:
@@ -170,6 +172,9 @@ def requeue_expired(db: sa.Engine) -> int:
                 _move(conn, job.id, State.RUNNING, State.CANCELLED, {"finished_at": now}, detail=lost)
             elif (job.lease_expires_at or 0.0) > now:
                 detail = f"{lost}, or the clock was set back"
+                _move(conn, job.id, State.RUNNING, State.QUEUED, _FREE, event="lease_expired", detail=detail)
+            elif job.waits_for is not None:
+                detail = f"{lost}, while the finished job waited for the {job.waits_for}"
                 _move(conn, job.id, State.RUNNING, State.QUEUED, _FREE, event="lease_expired", detail=detail)
             elif job.attempt >= job.max_attempts:
                 reason = f"{lost}, the last of {job.max_attempts} attempts; it may have run out of memory."
@@ -245,7 +250,7 @@ def _move(
 ) -> Job:
     """The one place where a state changes, but for claiming; guarded by the old state and the worker."""
     check_transition(source, target)
-    new = {**values, "state": target}
+    new = {**values, "state": target, "waits_for": None}
     if target != State.QUEUED:
         new["lease_expires_at"] = None
     statement = _update(source, frozenset(new), worker_id is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +13,7 @@ MAX_FRAMES = 30  # pictures
 SIDE = 256  # px, the longer side of each
 
 
-def sprite_sheet(frames: list[Path], max_frames: int = MAX_FRAMES, side: int = SIDE) -> bytes:
+def sprite_sheet(frames: Sequence[Path | io.BytesIO], max_frames: int = MAX_FRAMES, side: int = SIDE) -> bytes:
     """A WebP of at most `max_frames` frames, evenly chosen, first and last among them, row by row, all of one size."""
     count = min(len(frames), max_frames)
     chosen = [frames[round(i * (len(frames) - 1) / max(count - 1, 1))] for i in range(count)]

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ HOLD_S = 1.5  # the finished picture stays before the film begins again
 FILM_OPTIONS = ["-crf", "18", "-preset", "fast", "-threads", "2", "-map_metadata", "-1", "-movflags", "+faststart"]
 FILM_OPTIONS += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
 
+Frame = Path | io.BytesIO  # a picture in a file, or in the bytes of one
+
 
 class Recorder:
     """The frames of one picture in progress, as numbered files in a folder: memory and their number stay bounded.
@@ -35,7 +37,8 @@ class Recorder:
     Re-opened on a folder it goes on, without frames that a power cut has torn: a frame that is added makes those of its
     step and later ones go. Which steps are kept depends on the step numbers alone, so an interrupted film ends the same
     as an uninterrupted one.
-    OSError (full disk, read-only folder) is passed on to the caller.
+    A frame that cannot be written (full disk, read-only folder) is missing from the film, and `trouble` says why; the
+    newest picture is kept in memory and never lost. OSError where the folder itself cannot be made.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class Recorder:
     ) -> None:
         self.folder, self.params, self.engine, self.max_frames = folder, params, engine, max_frames
         self.sources = sources  # what the picture is made from, for its settings
+        self.trouble: OSError | None = None
+        self._newest: Image.Image | None = None
         self._lock = threading.Lock()
         self._frames = folder / "frames"
         self._frames.mkdir(parents=True, exist_ok=True)
@@ -73,16 +78,23 @@ class Recorder:
         """The picture (3, H, W) in [0, 1] after step `index`."""
         image = to_image(picture)
         with self._lock:
-            for later in [step for step in self._kept if step >= index]:
-                self._drop(later)
-            data = encode(image, "PNG", compress_level=1)
-            write_whole(self.last_path, data)
-            kept = kept_steps(self._save_every, index, self.max_frames)
-            if index in kept:
-                write_whole(self._path(index), data)
-                self._kept.append(index)
-                for step in [step for step in self._kept if step not in kept]:
-                    self._drop(step)
+            self._newest = image
+            try:
+                self._write(index, image)
+            except OSError as error:
+                self.trouble = error
+
+    def _write(self, index: int, image: Image.Image) -> None:
+        for later in [step for step in self._kept if step >= index]:
+            self._drop(later)
+        data = encode(image, "PNG", compress_level=1)
+        write_whole(self.last_path, data)
+        kept = kept_steps(self._save_every, index, self.max_frames)
+        if index in kept:
+            write_whole(self._path(index), data)
+            self._kept.append(index)
+            for step in [step for step in self._kept if step not in kept]:
+                self._drop(step)
 
     def _path(self, step: int) -> Path:
         return self._frames / f"{step:06d}.png"
@@ -93,6 +105,8 @@ class Recorder:
 
     def last(self) -> Image.Image | None:
         """The newest picture, None before the first."""
+        if self._newest is not None:
+            return self._newest
         if not self.last_path.is_file():
             return None
         with Image.open(self.last_path) as image:
@@ -106,39 +120,42 @@ class Recorder:
         gif: bool = True,
         mp4: bool = True,
         webp: bool = True,
+        without: Callable[[str, Exception], None] | None = None,
     ) -> dict[str, bytes]:
         """File contents by kind: png, thumbnail, json, gif, mp4 and webp as asked, sheet if the parameters ask for it.
 
-        `final`: the finished picture upscaled, for png and thumbnail; films stay as large as their frames.
-        Raises ValueError before the first frame, OSError when the disk is full.
+        `final`: the finished picture upscaled, for png and thumbnail; films stay as large as their frames. `without`:
+        told the kind of film that cannot be made and why, where the picture is to be had all the same. Raises
+        ValueError before the first frame; and what stands against a film, unless `without` is told.
         """
         with self._lock:
-            last = final or self.last()
-            if last is None:
+            drawn = self.last()
+            if drawn is None:
                 raise ValueError("There is no picture yet.")
-            settings = settings_of(self.engine, self.params, last.size, score, self.sources)
-            made = {
-                "png": encode_png(last, self.engine, self.params, score, self.sources),
-                "thumbnail": encode_thumbnail(last),
-                "json": (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
+            made = still(final or drawn, self.engine, self.params, score, self.sources)
+            frames = self._film(drawn)
+            films: dict[str, Callable[[], bytes]] = {
+                **({"sheet": lambda: sprite_sheet(frames)} if getattr(self.params, "sprite_sheet", False) else {}),
+                **({"gif": lambda: _gif(frames)} if gif else {}),
+                **({"webp": lambda: _webp(frames)} if webp else {}),
+                **({"mp4": lambda: _mp4(frames, self.folder)} if mp4 else {}),
             }
-            frames = self._film()
-            if getattr(self.params, "sprite_sheet", False):
-                made["sheet"] = sprite_sheet(frames)
-            if gif:
-                made["gif"] = _gif(frames)
-            if webp:
-                made["webp"] = _webp(frames)
-            if mp4:
-                made["mp4"] = _mp4(frames, self.folder)
+            for kind, make in films.items():
+                try:
+                    made[kind] = make()
+                except Exception as error:
+                    if without is None:
+                        raise
+                    without(kind, error)
             return made
 
-    def _film(self) -> list[Path]:
-        """Paths of the frames in order, the finished picture last."""
-        frames = [self._path(step) for step in self._kept]
-        if frames and frames[-1].read_bytes() == self.last_path.read_bytes():
+    def _film(self, drawn: Image.Image) -> list[Frame]:
+        """The frames in order, the newest picture last."""
+        frames: list[Frame] = [path for step in self._kept if (path := self._path(step)).is_file()]
+        newest = encode(drawn, "PNG", compress_level=1)
+        if frames and isinstance(frames[-1], Path) and frames[-1].read_bytes() == newest:
             frames.pop()
-        return [*frames, self.last_path]
+        return [*frames, io.BytesIO(newest)]
 
     def frames(self) -> dict[str, bytes]:
         """The kept frames, one PNG each, by names made of their steps."""
@@ -159,6 +176,18 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
+def still(
+    picture: Image.Image, engine: str, params: Params, score: float | None = None, sources: Sources = NONE
+) -> dict[str, bytes]:
+    """The files of a finished picture that need no frames: png, thumbnail and json."""
+    settings = settings_of(engine, params, picture.size, score, sources)
+    return {
+        "png": encode_png(picture, engine, params, score, sources),
+        "thumbnail": encode_thumbnail(picture),
+        "json": (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
+    }
+
+
 def kept_steps(save_every: int, total: int, max_frames: int = MAX_FRAMES) -> range:
     """The steps of which a film that has come to step `total` keeps a frame.
 
@@ -176,7 +205,7 @@ def _frame_ms(count: int) -> int:
     return max(40, min(120, 6000 // count // 10 * 10))
 
 
-def _read(paths: list[Path], max_side: int) -> Iterator[Image.Image]:
+def _read(paths: list[Frame], max_side: int) -> Iterator[Image.Image]:
     for path in paths:
         with Image.open(path) as image:
             yield fitted(image.convert("RGB"), SHORT_SIDE, max_side)
@@ -187,13 +216,13 @@ def _timing(count: int) -> dict[str, Any]:
     return {"duration": [_frame_ms(count)] * (count - 1) + [int(HOLD_S * 1000)], "loop": 0}
 
 
-def _gif(paths: list[Path]) -> bytes:
+def _gif(paths: list[Frame]) -> bytes:
     # Through Pillow alone: imageio takes no palettes and chooses colours by median cut, 50 times slower than this.
     frames = (frame.quantize(256, Image.Quantize.FASTOCTREE) for frame in _read(paths, ANIMATION_SIDE))
     return encode(next(frames), "GIF", save_all=True, append_images=frames, disposal=1, **_timing(len(paths)))
 
 
-def _webp(paths: list[Path]) -> bytes:
+def _webp(paths: list[Frame]) -> bytes:
     import imageio.v3 as iio
 
     options = {"quality": 80, "method": 2, "minimize_size": False, **_timing(len(paths))}
@@ -204,7 +233,7 @@ def _webp(paths: list[Path]) -> bytes:
     return buffer.getvalue()
 
 
-def _mp4(paths: list[Path], folder: Path) -> bytes:
+def _mp4(paths: list[Frame], folder: Path) -> bytes:
     """H.264 in yuv420p with even sides, as every player wants it; frames go to ffmpeg one at a time."""
     import imageio.v2 as imageio  # version 3 of its interface takes the frames of a video all at once
 

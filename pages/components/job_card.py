@@ -160,6 +160,8 @@ def status_line(job: Job) -> str:
     if job.state == State.RUNNING:
         if job.cancel_requested:
             return _("Cancelling")
+        if job.waits_for == "store":
+            return _("Finished; waits for the store")
         parts = [_("Step {step} of {total}", step=job.step, total=job.total_steps)]
         left = time_left(job)
         parts += [] if job.score is None else [_("score {score}", score=number(job.score, ".2f"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from db import queue
 from db.errors import BadValue, IllegalTransition, LeaseLost, NotYours, TooManyQueued, UnknownJob
 from db.jobs import ENDED, LEGAL, Job, State, check_transition
+from db.rules import host_rules
 from db.schema import jobs
 from tests.contract.queue_steps import add, in_state, take
 
@@ -262,3 +264,37 @@ def test_an_unknown_job_is_named(database: sa.Engine) -> None:
     for call in calls:
         with pytest.raises(UnknownJob, match="'nope'"):
             call()
+
+
+def test_a_finished_job_says_that_it_waits_for_the_store_until_it_does_not(database: sa.Engine) -> None:
+    add(database)
+    (job,) = take(database, "w1")
+    beat = {"worker_id": "w1", "job_id": job.id, "step": 10, "lease_s": 60.0}
+    queue.heartbeat(database, **beat, waits_for="store")
+    assert queue.get(database, job.id).waits_for == "store"
+    queue.heartbeat(database, **beat)
+    assert queue.get(database, job.id).waits_for is None
+    queue.heartbeat(database, **beat, waits_for="store")
+    assert queue.succeed(database, worker_id="w1", job_id=job.id).waits_for is None
+
+
+def test_who_falls_silent_while_a_finished_job_waits_for_the_store_costs_it_no_attempt(database: sa.Engine) -> None:
+    add(database, max_attempts=1)
+    (job,) = take(database, "w1", lease_s=0.01)
+    queue.heartbeat(database, worker_id="w1", job_id=job.id, step=10, waits_for="store", lease_s=0.01)
+    time.sleep(0.05)
+    assert queue.requeue_expired(database) == 1
+    back = queue.get(database, job.id)
+    assert (back.state, back.attempt, back.waits_for) == (State.QUEUED, 1, None)
+
+
+def test_an_executor_takes_the_job_whose_files_it_has_and_nobody_elses(database: sa.Engine) -> None:
+    first, job = add(database), add(database)
+    taken = queue.claim_this(database, worker_id="w1", job_id=job.id, lease_s=60)
+    assert taken is not None and (taken.state, taken.worker_id) == (State.RUNNING, "w1")
+    assert queue.claim_this(database, worker_id="w2", job_id=job.id, lease_s=60) is None
+    assert queue.claim_this(database, worker_id="w2", job_id="0" * 26, lease_s=60) is None
+    assert queue.get(database, job.id).worker_id == "w1"
+    assert [event.kind for event in queue.events(database, job.id)][-1] == "claimed"
+    host_rules.change(database, paused=True)
+    assert queue.claim_this(database, worker_id="w1", job_id=first.id, lease_s=60) is None

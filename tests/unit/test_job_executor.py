@@ -283,27 +283,6 @@ def test_once_works_until_the_queue_is_empty(tmp_path: Path) -> None:
         studio.close()
 
 
-def test_a_store_that_cannot_be_written_fails_the_job_and_makes_the_executor_wait(tmp_path: Path) -> None:
-    studio = Studio(tmp_path)
-    folder = tmp_path / "data/artefacts"
-    try:
-        # A file where the folder should be: root may write anywhere, but not below a file.
-        folder.parent.mkdir(exist_ok=True)
-        folder.write_text("in the way")
-        executor = studio.executor()
-        (job,) = studio.ended(studio.add("a tree", steps=2))
-        assert (job.state, job.error_kind) == ("failed", "store_unavailable")
-        waiting = studio.add("a house", steps=2)
-        studio.until(lambda: studio.said("waiting") > 0)
-        assert studio.job(waiting.id).state == "queued"
-        folder.unlink()
-        (done,) = studio.ended(waiting)
-        assert done.state == "succeeded"
-        assert executor.poll() is None
-    finally:
-        studio.close()
-
-
 def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     studio = Studio(tmp_path, lease_s=30)
     try:
