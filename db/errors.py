@@ -127,6 +127,15 @@ class UnknownVisitor(DbError):
         super().__init__(f"There is no visitor with the id {visitor!r}.")
 
 
+class UnknownAction(DbError):
+    """There is nothing to take back under this id."""
+
+    def __init__(self, action_id: str) -> None:
+        super().__init__(
+            f"There is nothing to take back with the id {action_id!r}; it may have been taken back already."
+        )
+
+
 class WordRefused(DbError):
     """A text holds a word from the host's list."""
 

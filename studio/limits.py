@@ -21,8 +21,13 @@ def in_force(studio: Studio, submitter: Submitter) -> Limits:
 
 def check_welcome(studio: Studio, submitter: Submitter) -> None:
     """Raises Banned, and CodeNeeded as `check_admitted`."""
-    visitors.check(studio.db, submitter.id, submitter.address)
+    check_welcome_by_ban(studio, submitter)
     check_admitted(studio, submitter)
+
+
+def check_welcome_by_ban(studio: Studio, submitter: Submitter) -> None:
+    """Raises Banned."""
+    visitors.check(studio.db, submitter.id, submitter.address)
 
 
 def check_admitted(studio: Studio, submitter: Submitter) -> None:

@@ -26,10 +26,15 @@ def stand_in(db: sa.Engine, code: str) -> str:
 
 def check(db: sa.Engine, visitor: str, code: str) -> None:
     """Raises CodeNeeded where this visitor has not shown this code."""
+    if not has_shown(db, visitor, code):
+        raise CodeNeeded
+
+
+def has_shown(db: sa.Engine, visitor: str, code: str) -> bool:
+    """Whether this visitor has shown this code, by whatever door."""
     with reading(db) as conn:
         shown = conn.scalar(_SHOWN, {"visitor": visitor})
-    if shown is None or not hmac.compare_digest(str(shown), stand_in(db, code)):
-        raise CodeNeeded
+    return shown is not None and hmac.compare_digest(str(shown), stand_in(db, code))
 
 
 def admit(db: sa.Engine, visitor: str, code: str) -> None:
