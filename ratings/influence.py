@@ -3,10 +3,10 @@
 A voter who goes through every pair, or who comes back only to push one picture, repeats one opinion. The median voter
 sets the measure: it cannot be moved by fewer than half of the voters (Hampel et al. 1986, Robust Statistics).
 
-Voters' ids cost nothing, addresses do. An address from which most of the votes on most pictures come is the room, and is
-heard like everybody, though on no picture for much more than on its others; any other counts on a picture for a quarter
-of what the others there do. So a flood of ids behind one address has a fifth of a picture, until it outvotes the whole
-evening on most of its pictures.
+Voters' ids cost nothing, addresses do. An address from which most of the votes on most pictures come is the room, and
+is heard like everybody, though on no picture for much more than on its others; any other counts on a picture for a
+quarter of what the others there do. So a flood of ids behind one address has a fifth of a picture, until it outvotes
+the whole evening on most of its pictures.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from db.errors import UnknownAction
 from db.jobs import LIVE, State, is_id, new_id
 from db.queue.listing import copies_of
 from db.queue.transitions import end_or_ask
-from db.rules.visitors import lock, put
+from db.rules.visitors import lock, lock_address, put
 from db.schema import artefacts, banned_addresses, bulk_actions, jobs, votes
 from db.schema import visitors as visitors_table
 
@@ -150,9 +150,7 @@ def act(
                 lock(conn, visitor)
                 newly += _ban_visitor(conn, visitor, now)
             for address in sorted(set(addresses)):
-                conn.execute(sa.delete(banned_addresses).where(banned_addresses.c.address == address))
-                until = None if ban_s is None else now + ban_s
-                conn.execute(sa.insert(banned_addresses).values(address=address, banned_at=now, until=until))
+                lock_address(conn, address)
         ended = 0
         if cancel or ban:
             for job_id in _their_jobs(conn, visitors, addresses, lambda: jobs.c.state.in_(LIVE)):
@@ -164,6 +162,11 @@ def act(
             copied = sorted(copies_of(conn, own, copies))
             hidden = sorted(own | {one for one in copied if conn.scalar(_SHOWN, {"id": one}) is not None})
             _set_hidden(conn, hidden, True)
+        if ban:  # behind the jobs: everybody locks the tables in the order of db.evening.erasing
+            for address in sorted(set(addresses)):
+                conn.execute(sa.delete(banned_addresses).where(banned_addresses.c.address == address))
+                until = None if ban_s is None else now + ban_s
+                conn.execute(sa.insert(banned_addresses).values(address=address, banned_at=now, until=until))
         done = {
             "cancelled": ended,
             "hidden": hidden,

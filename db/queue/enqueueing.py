@@ -25,7 +25,7 @@ from db.queue.fair_order import newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
 from db.rules import host_rules
-from db.rules.visitors import check_welcome, lock
+from db.rules.visitors import check_address, check_welcome, lock, lock_address
 from db.schema import jobs
 
 HOUR_S = 3600.0
@@ -124,7 +124,7 @@ _SINCE_OF = _SINCE.where(jobs.c.submitter == sa.bindparam("who"))
 _SINCE_FROM = _SINCE.where(jobs.c.address == sa.bindparam("who"))
 # Who asks while the queue is nearly full is counted alone: PostgreSQL has many writers at a time.
 NEARLY_FULL = 256
-_EVERYBODY, _FROM = "everybody", "from:"
+_EVERYBODY = "everybody"
 
 
 def enqueue(db: sa.Engine, new: NewJob, *, submitter: str, limits: Limits = NO_LIMITS, order: Order = NO_ORDER) -> Job:
@@ -204,7 +204,8 @@ def _check_limits(conn: sa.Connection, submitter: str, address: str | None, limi
     _check_hour(conn, TooManyThisHour, _SINCE_OF, submitter, limits.max_per_hour, wanted)
     if address is not None and (limits.max_queued_per_address or limits.max_per_hour_per_address):
         # Behind the submitter's own lock, and before that of everybody: all take them in this order.
-        lock(conn, f"{_FROM}{address}")
+        lock_address(conn, address)
+        check_address(conn, address)  # as it is by now: a ban takes the same lock
         _check_room(conn, TooManyFromAddress, _WAITING_FROM, address, limits.max_queued_per_address, wanted)
         _check_hour(conn, TooManyFromAddressThisHour, _SINCE_FROM, address, limits.max_per_hour_per_address, wanted)
     if limits.max_queued_in_all is not None:

@@ -77,9 +77,14 @@ def check_welcome(conn: sa.Connection, visitor: str, address: str | None = None)
     if conn.scalar(_BANNED, {"visitor": visitor}) is not None:
         raise Banned
     if address is not None:
-        found = conn.execute(_BANNED_FROM, {"address": address}).one_or_none()
-        if found is not None and (found.until is None or found.until > clock(conn)):
-            raise Banned
+        check_address(conn, address)
+
+
+def check_address(conn: sa.Connection, address: str) -> None:
+    """Raises Banned where an address is, inside the caller's transaction."""
+    found = conn.execute(_BANNED_FROM, {"address": address}).one_or_none()
+    if found is not None and (found.until is None or found.until > clock(conn)):
+        raise Banned
 
 
 def check(db: sa.Engine, visitor: str, address: str | None = None) -> None:
@@ -96,6 +101,11 @@ def was_here_unsigned(db: sa.Engine, visitor: str) -> bool:
             for table, who in ((jobs, jobs.c.submitter), (votes, votes.c.voter))
         ]
     return any(kept)
+
+
+def lock_address(conn: sa.Connection, address: str) -> None:
+    """The same of all who share an address; behind the lock of the visitor, where both are taken."""
+    lock(conn, f"from:{address}")
 
 
 def lock(conn: sa.Connection, visitor: str) -> None:
