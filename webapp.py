@@ -45,10 +45,9 @@ def main() -> None:
     recalled = form_memory.recall()
     with plain_errors(for_host=is_host_page(page)):
         the_studio()
-        if page.url_path != KIOSK:
-            event_code.taken_from_link()
-            if page.url_path != HOST_PAGE:
-                event_code.ask()
+        event_code.taken_from_link()
+        if page.url_path not in (KIOSK, HOST_PAGE):
+            event_code.ask()
         page.run()
     if not recalled:
         form_memory.write()

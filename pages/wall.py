@@ -17,6 +17,7 @@ from db.votes import Tally
 from generator import registry
 from pages.components import job_card
 from pages.components.picture import draw_picture
+from pages.hosting.sign_in import the_host
 from pages.ratings import standings
 from pages.shared.address import for_visitors, qr_code, with_code
 from pages.shared.errors import plain_errors
@@ -28,7 +29,7 @@ from pages.shared.text import duration, esc, short
 from pages.shared.visitor import the_visitor
 from studio import access
 from studio.access import may_see
-from studio.admission import link_code
+from studio.admission import link_code, needs_code
 from studio.engines import engine_title
 from studio.limits import code_asked_for
 
@@ -153,9 +154,10 @@ def _side(address: str | None, running: int) -> None:
         state = _("The next ones start when an executor is free.")
     else:
         state = _("The last of them starts in about {duration}.", duration=duration(wait))
-    code = code_asked_for(the_studio())
+    # Everybody can open this page: the code is for a wall that was opened with it, or by the host.
+    code = None if needs_code(the_studio(), the_host()) else code_asked_for(the_studio())
     if address is not None:
-        invited = with_code(address, link_code(the_studio()))
+        invited = address if code is None else with_code(address, link_code(the_studio()))
         seen = _("QR code of {address}", address=address)
         st.html(
             f'<div class="t2i-invite">{esc(_("Scan, write what you want to see, watch it form here."))}</div>'

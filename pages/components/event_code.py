@@ -6,13 +6,21 @@ import streamlit as st
 
 from db.rules.host_rules import MAX_CODE_LENGTH
 from pages.shared.errors import plain_errors
-from pages.shared.language import _
+from pages.shared.language import N_, _
 from pages.shared.studio import the_studio
 from pages.shared.visitor import the_visitor
 from studio import admission
 from studio.admission import Tries
 
 PARAMETER = "code"
+# What studio/admission.py says, for the translations.
+SAID = (
+    N_("That is not this event's code; it stands on the wall, below the QR code."),
+    N_(
+        "Too many wrong codes came from your network; type it again in {seconds} s, or scan the QR code on the wall, "
+        "which always works."
+    ),
+)
 
 
 @st.cache_resource(show_spinner=False)
@@ -41,7 +49,7 @@ def ask() -> None:
     ):
         st.text(_("To draw, vote or send pictures here, show the code of this event once. Looking is free."))
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            typed = st.text_input(_("Event code"), max_chars=MAX_CODE_LENGTH, key="event_code_typed")
+            typed = st.text_input(_("Event code"), max_chars=MAX_CODE_LENGTH, key="event_code_typed", width=320)
             pressed = st.form_submit_button(_("Enter"), icon=":material/key:")
     if pressed and typed.strip() and _show(typed):
         st.rerun()

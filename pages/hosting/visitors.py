@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from db.evening import tables
 from db.evening.bulk import Action, Doings
 from pages.components.notices import empty_state
 from pages.hosting.queue import act, called
@@ -111,13 +112,16 @@ def _visitor(one: Doings) -> None:
 
 
 def _row(kind: str, one: Doings, name: str) -> st.delta_generator.DeltaGenerator:
-    row = st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{kind}_{one.id[:12]}")
+    row = st.container(
+        horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{kind}_{tables.alias(one.id)}"
+    )
     row.checkbox(f"Choose {name}", key=_box(kind, one.id), label_visibility="collapsed")
     return row
 
 
 def _box(kind: str, who: str) -> str:
-    return f"chosen_{kind}_{who}"
+    """Named by what leads nowhere: keys stand in the page."""
+    return f"chosen_{kind}_{tables.alias(who)}"
 
 
 def _counts(one: Doings) -> str:
@@ -145,7 +149,7 @@ def place_called(address: str) -> str:
 def _button(label: str, icon: str, action: object, who: str, tip: str) -> None:
     st.button(
         label,
-        key=f"{label.lower().replace(' ', '_')}_{who}",
+        key=f"{label.lower().replace(' ', '_')}_{tables.alias(who)}",
         icon=f":material/{icon}:",
         on_click=act,
         args=(action, who),

@@ -61,7 +61,9 @@ def test_the_walls_qr_code_brings_it_along(coded: Studio, open_page: OpenPage) -
     assert code is not None and CODE not in code and len(code) == 22
     assert with_code("http://192.0.2.1:8501", code) == f"http://192.0.2.1:8501?code={code}"
     assert with_code("https://a.org/studio/?lang=eu", code) == f"https://a.org/studio/?lang=eu&code={code}"
-    assert CODE in everything_shown(open_page(WALL))
+    assert CODE not in everything_shown(open_page(WALL, visitor=SOMEBODY)), "whoever opens the wall is not told"
+    assert CODE in everything_shown(open_page(WALL, visitor=SOMEBODY, code=CODE)), "the projector's, opened with it"
+    assert CODE in everything_shown(open_page(WALL, visitor=SOMEBODY))
     app = open_page(VOTES, code=code)
     assert ASKED not in everything_shown(app) and "code" not in app.query_params
     generate(open_page())

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import streamlit as st
 
 from db import queue
+from pages.shared import visitor as visiting
 from pages.shared.navigation import GENERATION, INFERENCES, QUEUE, VOTES
 from pages.shared.studio import the_studio
 from tests.pages.conftest import OpenPage
@@ -107,3 +108,16 @@ def test_a_configuration_that_cannot_be_read(
     with monkeypatch.context() as patch:
         patch.setenv("T2I_LEASE_S", "soon")
         assert "T2I_LEASE_S" in open_page().error[0].value.replace("\\", "")
+
+
+def test_a_browser_that_keeps_no_cookies_is_told_what_is_forgotten(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visiting, "_from_cookie", lambda: None)
+    assert not [note for note in open_page().info if "keeps no cookies" in note.value]
+    app = open_page(visitor=None)
+    assert [note for note in app.info if "keeps no cookies" in note.value]
+    app.text_area(key="set_prompt").set_value("a red heart").run()
+    next(b for b in app.button if b.label == "Generate").click().run()
+    (job,) = queue.queued_jobs(studio.db)
+    assert job.submitter == app.session_state["visitor"] and "a red heart" in everything_shown(app)
