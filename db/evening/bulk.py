@@ -126,6 +126,16 @@ def _more(found: dict[str, Doings], row: Any, **counts: Any) -> Doings:
     return replace(known, first_at=first, last_at=last, address=known.address or row.address, **counts)
 
 
+def addresses_of(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, str | None]:
+    """What stands for the address each of these jobs came from; None: not known."""
+    found: dict[str, str | None] = {}
+    with reading(db) as conn:
+        for i in range(0, len(job_ids), _AT_ONCE):
+            some = sa.select(jobs.c.id, jobs.c.address).where(jobs.c.id.in_(job_ids[i : i + _AT_ONCE]))
+            found.update({row.id: row.address for row in conn.execute(some)})
+    return found
+
+
 def act(
     db: sa.Engine,
     *,
