@@ -80,6 +80,23 @@ class Settings(BaseSettings):
     max_per_hour_per_submitter: int | None = Field(
         None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."
     )
+    max_queued_per_address: int | None = Field(
+        300,
+        ge=1,
+        description="Jobs that all visitors of one network address may have waiting together; an evening behind one "
+        "router is one address.",
+    )
+    max_per_hour_per_address: int | None = Field(
+        None, ge=1, description="Jobs that all visitors of one network address may ask for in an hour; unset: no limit."
+    )
+    max_queued: int | None = Field(1000, ge=1, description="Jobs that may wait at once, of everybody together.")
+    event_code: str | None = Field(
+        None,
+        min_length=4,
+        max_length=40,
+        description="What visitors type once before they draw, vote or send pictures; the wall's QR code brings it "
+        "along. Unset: none is asked for.",
+    )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
     min_free_bytes: int = Field(
         1 << 30, ge=0, description="What is to stay free of the studio's disks: nothing new is taken below it; 0: all."

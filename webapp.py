@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from starlette.middleware import Middleware
 from streamlit.navigation.page import StreamlitPage
 
+from pages.components import event_code
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
@@ -44,6 +45,9 @@ def main() -> None:
     recalled = form_memory.recall()
     with plain_errors(for_host=is_host_page(page)):
         the_studio()
+        event_code.taken_from_link()
+        if page.url_path not in (KIOSK, HOST_PAGE):
+            event_code.ask()
         page.run()
     if not recalled:
         form_memory.write()

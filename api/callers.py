@@ -1,8 +1,8 @@
 """Who calls: the holder of a key, or somebody without one where that is allowed.
 
 A key comes as `Authorization: Bearer KEY`, as the password of Basic authentication, or as `X-API-Key`. Without one,
-callers from the same address take turns as one. In a browser a page of another site could call in its visitor's name:
-such calls need a key.
+callers from the same address take turns as one; where the event has a code they send it as `X-Event-Code`. In a browser
+a page of another site could call in its visitor's name: such calls need a key.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from db.queue import Order, Webhook
 from db.rules import keys
 from db.rules.keys import PREFIX, SCOPES
 from studio.addresses import stand_in
+from studio.admission import check_code, needs_code
 from studio.context import Submitter
 from studio.keys import holder
 
+CODE_HEADER = "x-event-code"
 KNOWN = "studio.caller"  # where a request keeps who calls
 _FORWARDED = ("forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "cf-", "via")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -75,7 +77,12 @@ async def _found(request: Request, api: Api) -> Caller:
         raise _needs_key("A key is needed here: Authorization: Bearer KEY. The host makes keys.")
     _check_same_site(request, api)
     address = stand_in(_peer(request), await api.run(api.salt))
-    return _traced(request, Caller(Submitter(f"address:{address or 'unknown'}", address=address), "submit"))
+    anybody = Submitter(f"address:{address or 'unknown'}", address=address)
+    code = request.headers.get(CODE_HEADER)
+    if code is not None:
+        await api.ask(check_code, anybody, code, api.code_tries)
+        anybody = replace(anybody, admitted=True)
+    return _traced(request, Caller(anybody, "submit"))
 
 
 def _traced(request: Request, who: Caller) -> Caller:
@@ -140,9 +147,13 @@ async def reader(who: Annotated[Caller, Depends(caller)]) -> Caller:
     return who
 
 
-async def asker(who: Annotated[Caller, Depends(caller)]) -> Caller:
-    """Who may ask for pictures, and vote."""
+async def asker(who: Annotated[Caller, Depends(caller)], api: Annotated[Api, Depends(opened)]) -> Caller:
+    """Who may ask for pictures, and vote: with a key, or with the event's code where it has one."""
     who.check("submit")
+    if not who.submitter.admitted and await api.ask(needs_code, who.submitter):
+        raise NotAnswered(
+            403, f"This event has a code: send it as {CODE_HEADER.title()}, or use a key of the host's.", "code_needed"
+        )
     return who
 
 

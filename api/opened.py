@@ -23,6 +23,7 @@ from db import engine
 from db.artefacts import Store
 from db.rules.salt import salt
 from settings import Settings
+from studio.admission import Tries
 from studio.context import Studio
 from studio.standings import Keeper
 from studio.vote import Dealer
@@ -43,6 +44,7 @@ class Api:
         self.places = Places(self.run, lambda: self.studio.db)
         self.watch = Watch(self.run, lambda: self.studio.db, self.places, self.stopping)
         self.keeper, self.dealer = Keeper(), Dealer()  # of ratings, and of pairs to vote on
+        self.code_tries = Tries()
         self._studio = studio
         self._opening = threading.Lock()
         self._salt: bytes | None = None

@@ -18,14 +18,15 @@ from characters.brief import Brief, in_brief
 from db import errors as db
 from generator.params import BadParams
 from generator.registry import UnknownName
+from studio.admission import TooManyCodes, WrongCode
 from studio.errors import SENTENCES, DownloadsOff, NotHost, Refused, told
 
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     ((db.UnknownJob, db.UnknownArtefact, db.UnknownSubmission, db.UnknownRefinement), 404),
-    ((db.UnknownVisitor, db.UnknownKey, db.UnknownExport, UnknownName), 404),
-    ((db.TooManyQueued, db.TooManyThisHour, db.TooFast), 429),
-    ((db.Banned, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
+    ((db.UnknownVisitor, db.UnknownAction, db.UnknownKey, db.UnknownExport, UnknownName), 404),
+    ((db.TooManyQueued, db.TooManyThisHour, db.TooFast, TooManyCodes), 429),
+    ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
     (db.StoreFull, 507),
     ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
@@ -36,6 +37,7 @@ _RETRY_AFTER: tuple[tuple[type[Exception], int], ...] = (
     (db.TooManyQueued, 10),
     (db.TooManyThisHour, 300),
     (db.TooFast, 3),
+    (TooManyCodes, 60),
     (db.StoreFull, 60),
     (db.DatabaseUnavailable, 5),
     (db.StoreUnavailable, 5),

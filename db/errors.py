@@ -61,6 +61,34 @@ class TooManyQueued(DbError):
         super().__init__(text)
 
 
+class TooManyFromAddress(TooManyQueued):
+    """All who share an address would have more waiting jobs than one address may have."""
+
+    def __init__(self, limit: int, wanted: int, waiting: int) -> None:
+        DbError.__init__(
+            self,
+            f"{_not_queued(wanted)}: {waiting} jobs from your network address are waiting, and {limit} may. Others who "
+            "share it (a household, a room's network) count with you; wait until some are drawn, or ask the host.",
+        )
+        self.limit = limit
+
+
+class QueueFull(TooManyQueued):
+    """More jobs would wait, of everybody, than may."""
+
+    def __init__(self, limit: int, wanted: int, waiting: int) -> None:
+        DbError.__init__(
+            self,
+            f"{_not_queued(wanted)}: the queue is full, {waiting} jobs are waiting and {limit} may. Come back when "
+            "some are drawn.",
+        )
+        self.limit = limit
+
+
+def _not_queued(wanted: int) -> str:
+    return "This was not queued" if wanted == 1 else f"These {wanted} jobs were not queued"
+
+
 class TooManyThisHour(DbError):
     """The submitter would have asked for more jobs in an hour than one submitter may."""
 
@@ -72,11 +100,32 @@ class TooManyThisHour(DbError):
         )
 
 
+class TooManyFromAddressThisHour(TooManyThisHour):
+    """All who share an address would have asked for more jobs in an hour than one address may."""
+
+    def __init__(self, limit: int, wanted: int, made: int) -> None:
+        DbError.__init__(
+            self,
+            f"{_not_queued(wanted)}: {made} jobs were asked for from your network address in the last hour, and "
+            f"{limit} may be. Others who share it count with you; come back later, or ask the host.",
+        )
+        self.limit = limit
+
+
 class Banned(DbError):
-    """The host has banned this visitor."""
+    """The host has banned this visitor, or the address they come from."""
 
     def __init__(self) -> None:
         super().__init__("The host has closed the queue and the votes to you; ask the host to open them again.")
+
+
+class CodeNeeded(DbError):
+    """The event has a code, and this visitor has not shown it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This event has a code: scan the QR code on the wall, or type the code that stands there, then ask again."
+        )
 
 
 class UnknownVisitor(DbError):
@@ -84,6 +133,15 @@ class UnknownVisitor(DbError):
 
     def __init__(self, visitor: str) -> None:
         super().__init__(f"There is no visitor with the id {visitor!r}.")
+
+
+class UnknownAction(DbError):
+    """There is nothing to take back under this id."""
+
+    def __init__(self, action_id: str) -> None:
+        super().__init__(
+            f"There is nothing to take back with the id {action_id!r}; it may have been taken back already."
+        )
 
 
 class WordRefused(DbError):

@@ -70,6 +70,9 @@ jobs = sa.Table(
     sa.Index("ix_jobs_parent", "parent_id", "id"),
     # What one address has asked for.
     sa.Index("ix_jobs_address", "address", "state", "id"),
+    # When one address was last served, and what it has asked for lately.
+    sa.Index("ix_jobs_address_turn", "address", "turn"),
+    sa.Index("ix_jobs_address_id", "address", "id"),
 )
 
 # Jobs that were asked for together. layout: how their sheet is laid out, e.g. the two parameters of a comparison.
@@ -195,6 +198,7 @@ votes = sa.Table(
     sa.UniqueConstraint("voter", "first_id", "second_id", name="uq_votes_once"),
     sa.Index("ix_votes_first", "first_id"),
     sa.Index("ix_votes_second", "second_id"),
+    sa.Index("ix_votes_address", "address", "id"),
 )
 
 # One row: what this database is told from every other by, see db/identity.py.
@@ -209,7 +213,8 @@ host_settings = sa.Table(
     sa.Column("changed_at", sa.Double, nullable=False),
 )
 
-# Only visitors who gave a name or were banned have a row.
+# Only visitors who gave a name, were banned or have shown the event's code have a row. code: what stands for the one
+# they have shown, see db/rules/event_code.py.
 visitors = sa.Table(
     "visitors",
     metadata,
@@ -217,6 +222,26 @@ visitors = sa.Table(
     sa.Column("name", sa.String(40)),
     sa.Column("banned_at", sa.Double),
     sa.Column("changed_at", sa.Double, nullable=False),
+    sa.Column("code", sa.String(64)),
+)
+
+# Addresses that queue and votes are closed to. until: UTC s; NULL: until the host opens them again.
+banned_addresses = sa.Table(
+    "banned_addresses",
+    metadata,
+    sa.Column("address", sa.String(64), primary_key=True),
+    sa.Column("banned_at", sa.Double, nullable=False),
+    sa.Column("until", sa.Double),
+)
+
+# What the host did to several visitors at once, so that it can be taken back: see db/evening/bulk.py.
+bulk_actions = sa.Table(
+    "bulk_actions",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("done", sa.JSON, nullable=False),
+    sa.Column("undone_at", sa.Double),
 )
 
 # What programs show to be let in: a key is kept as its SHA-256 alone. scope: read, submit or host, each with those

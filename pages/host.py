@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.notices import empty_state
-from pages.hosting import data, keys, queue, rules
+from pages.hosting import data, keys, queue, rules, visitors
 from pages.hosting.sign_in import is_host, sign_in, sign_out
 from pages.shared.navigation import show
 from pages.shared.studio import has_host
@@ -13,7 +13,7 @@ from pages.shared.studio import has_host
 SECTIONS = {
     "Queue": queue.queue_section,
     "Pictures": queue.pictures_section,
-    "Visitors": rules.visitors_section,
+    "Visitors": visitors.visitors_section,
     "Rules": rules.rules_section,
     "Keys": keys.keys_section,
     "Data": data.data_section,

@@ -196,7 +196,9 @@ def _method(found: Standings) -> None:
             ),
             _(
                 "Pairs with close ratings and few votes come first, and chance decides which picture is on the left. "
-                "No voter counts for much more than the typical one, and nobody can vote twice on a pair."
+                "No voter counts for much more than the typical one, and nobody can vote twice on a pair. Unless "
+                "most votes come from one network address, its votes count on a picture for at most a quarter of what "
+                "the others do; browsers that came less than ten minutes ago count for half."
             ),
             _(
                 "{ties} of {votes} votes were ties.",

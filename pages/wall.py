@@ -17,8 +17,9 @@ from db.votes import Tally
 from generator import registry
 from pages.components import job_card
 from pages.components.picture import draw_picture
+from pages.hosting.sign_in import the_host
 from pages.ratings import standings
-from pages.shared.address import for_visitors, qr_code
+from pages.shared.address import for_visitors, qr_code, with_code
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _
@@ -28,7 +29,9 @@ from pages.shared.text import duration, esc, short
 from pages.shared.visitor import the_visitor
 from studio import access
 from studio.access import may_see
+from studio.admission import link_code, needs_code
 from studio.engines import engine_title
+from studio.limits import code_asked_for
 
 _HERE = Path(__file__).resolve().parent
 SHAPES = ((1, 1), (2, 1), (3, 2), (4, 2), (5, 3))  # columns and rows, the smallest that holds all pictures
@@ -151,13 +154,18 @@ def _side(address: str | None, running: int) -> None:
         state = _("The next ones start when an executor is free.")
     else:
         state = _("The last of them starts in about {duration}.", duration=duration(wait))
+    # Everybody can open this page: the code is for a wall that was opened with it, or by the host.
+    code = None if needs_code(the_studio(), the_host()) else code_asked_for(the_studio())
     if address is not None:
+        invited = address if code is None else with_code(address, link_code(the_studio()))
         seen = _("QR code of {address}", address=address)
         st.html(
             f'<div class="t2i-invite">{esc(_("Scan, write what you want to see, watch it form here."))}</div>'
-            f'<img class="t2i-qr" alt="{esc(seen)}" src="{esc(qr_code(address))}">'
+            f'<img class="t2i-qr" alt="{esc(seen)}" src="{esc(qr_code(invited))}">'
             f'<div class="t2i-address">{esc(address.removeprefix("http://").rstrip("/"))}</div>'
         )
+        if code is not None:
+            st.html(f'<div class="t2i-code">{esc(_("Code"))} <b>{esc(code)}</b></div>')
     st.html(
         f'<div class="t2i-line" role="status"><span><b>{running}</b> {esc(_("forming"))}</span> '
         f"<span><b>{waiting}</b> {esc(_('waiting'))}</span></div>"

@@ -46,6 +46,8 @@ class Ballots:
     first_left: NDArray[np.bool_]
     voter: NDArray[np.int64]  # numbers from 0
     at: Array  # UTC s
+    address: NDArray[np.int64] | None = None  # numbers from 0; -1: not known
+    fresh: NDArray[np.bool_] | None = None  # voters that were new when they voted
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Standings:
 def standings(ballots: Ballots) -> Standings:
     """Rates everything; a second for some thousand votes, see scripts/benchmark_ratings.py."""
     b = ballots
-    weight = weights(b.first, b.second, b.voter, len(b.pictures))
+    weight = weights(b.first, b.second, b.voter, len(b.pictures), address=b.address, fresh=b.fresh)
     rated = rate(
         contests(b.first, b.second, len(b.pictures)),
         b.share,

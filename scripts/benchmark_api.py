@@ -50,7 +50,12 @@ from studio.context import Studio, Submitter
 from studio.submit import Wish, submit
 
 PROCESSES = multiprocessing.get_context("spawn")
-NO_LIMIT = {"T2I_MAX_QUEUED_PER_SUBMITTER": "1000000", "T2I_API": "local"}
+NO_LIMIT = {
+    "T2I_MAX_QUEUED_PER_SUBMITTER": "1000000",
+    "T2I_MAX_QUEUED_PER_ADDRESS": "1000000",
+    "T2I_MAX_QUEUED": "1000000",
+    "T2I_API": "local",
+}
 BEAT_S = 1.0  # between two reports of a running job, as executors send them
 Results = dict[str, dict[str, float]]
 
@@ -69,7 +74,7 @@ def fastest(rounds: list[tuple[list[float], float]], at_once: int) -> dict[str, 
 
 def in_process(folder: str, threads: int, each: int, took: Any) -> None:
     """So many threads ask the studio as the API would, without HTTP."""
-    settings = Settings(max_queued_per_submitter=1_000_000)
+    settings = Settings(max_queued_per_submitter=1_000_000, max_queued=1_000_000)
     studio = Studio(settings, connect(f"sqlite:///{folder}/jobs.db"), artefacts.Store(f"file://{folder}/artefacts"))
     wish = Wish(str(api_load.BODY["engine"]), api_load.BODY["params"])  # type: ignore[arg-type]
     times: list[float] = []

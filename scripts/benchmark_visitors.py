@@ -204,7 +204,8 @@ def main() -> int:
         if not (folder / "jobs.db").exists():
             folder.mkdir(parents=True, exist_ok=True)
             fill(folder, options.pictures, options.votes)
-        server = Server(folder)
+        # All simulated visitors come from this machine: one address.
+        server = Server(folder, {"T2I_MAX_QUEUED_PER_ADDRESS": "1000000", "T2I_MAX_QUEUED": "1000000"})
         try:
             asyncio.run(one_visitor(server))
             memory = [("before", server.idle_mb())]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,8 +42,10 @@ class Widget:
 class Session:
     """One visitor. `errors` collects what went wrong: error boxes, exceptions, runs that did not end in TIMEOUT_S."""
 
-    def __init__(self, address: str, cookie: str | None = None) -> None:
-        """cookie: what the browser keeps of the visitor (studio/visitor_ids.py); None: the server gives it one."""
+    def __init__(self, address: str, cookie: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        """cookie: what the browser keeps of the visitor (studio/visitor_ids.py); None: the server gives it one.
+        headers: sent with every request, as a proxy in front adds some."""
+        self._headers = dict(headers or {})
         self._address = address
         self.cookie = cookie
         limits = httpx.Limits(max_connections=6)  # as a browser
@@ -63,14 +65,14 @@ class Session:
 
     async def __aenter__(self) -> Session:
         if self.cookie is None:
-            page = await self._http.get(self._address, headers={"accept": "text/html"})
+            page = await self._http.get(self._address, headers={"accept": "text/html", **self._headers})
             self.cookie = page.cookies.get(COOKIE)
             self._http.cookies.clear()
         self._socket = await websockets.connect(
             f"ws{self._address.removeprefix('http')}/_stcore/stream",
             origin=websockets.Origin(self._address),
             subprotocols=[websockets.Subprotocol("streamlit")],
-            additional_headers={"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {},
+            additional_headers=self._headers | ({"Cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}),
             max_size=None,
             open_timeout=TIMEOUT_S,
         )

@@ -289,6 +289,8 @@ def settings_for(folder: Path, database: str) -> dict[str, str]:
         "T2I_DOWNLOADS": "true",
         "T2I_API": "keys",
         "T2I_MAX_QUEUED_PER_SUBMITTER": "100000",
+        "T2I_MAX_QUEUED_PER_ADDRESS": "100000",
+        "T2I_MAX_QUEUED": "100000",
     }
 
 

@@ -21,6 +21,14 @@ class Configuration(Protocol):
     @property
     def max_per_hour_per_submitter(self) -> int | None: ...
     @property
+    def max_queued_per_address(self) -> int | None: ...
+    @property
+    def max_per_hour_per_address(self) -> int | None: ...
+    @property
+    def max_queued(self) -> int | None: ...
+    @property
+    def event_code(self) -> str | None: ...
+    @property
     def max_attempts(self) -> int: ...
     @property
     def max_upload_bytes(self) -> int: ...
@@ -48,9 +56,14 @@ class Studio:
 
     def limits_of(self, submitter: Submitter) -> Limits:
         """Their own, or as configured; the host's rules come before those, see `limits.in_force`."""
-        if submitter.limits is not None:
-            return submitter.limits
-        return Limits(self.settings.max_queued_per_submitter, self.settings.max_per_hour_per_submitter)
+        configured = self.settings
+        own = submitter.limits or Limits(configured.max_queued_per_submitter, configured.max_per_hour_per_submitter)
+        return replace(
+            own,
+            max_queued_per_address=configured.max_queued_per_address,
+            max_per_hour_per_address=configured.max_per_hour_per_address,
+            max_queued_in_all=configured.max_queued,
+        )
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,19 @@ def lift_ban(studio: Studio, submitter: Submitter, visitor: str) -> None:
     moderation.lift_ban(studio.db, visitor)
 
 
-def set_limits(studio: Studio, submitter: Submitter, max_queued: int | None, max_per_hour: int | None) -> None:
-    """What one visitor may have waiting and ask for in an hour; None: as configured. Raises BadValue."""
+def set_limits(studio: Studio, submitter: Submitter, **limits: int | None) -> None:
+    """What may wait and be asked for in an hour, by the names of host_rules.LIMITS; None: as configured.
+
+    Raises BadValue.
+    """
     check_host(submitter)
-    host_rules.change(studio.db, max_queued=max_queued, max_per_hour=max_per_hour)
+    host_rules.change(studio.db, **{name: limits.get(name) for name in host_rules.LIMITS})
+
+
+def set_event_code(studio: Studio, submitter: Submitter, typed: str) -> None:
+    """The code that visitors show once; empty: as configured. Raises BadValue."""
+    check_host(submitter)
+    host_rules.change(studio.db, event_code=typed.strip() or None)
 
 
 def set_words(studio: Studio, submitter: Submitter, typed: str) -> None:
@@ -130,6 +139,10 @@ class NewRules:
     shown: Sequence[str]
     default_engine: str | None
     default_checkpoint: str | None
+    max_queued_per_address: int | None = None
+    max_per_hour_per_address: int | None = None
+    max_queued_in_all: int | None = None
+    event_code: str | None = None
 
 
 def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
@@ -141,8 +154,8 @@ def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
         registry.lookup("checkpoint", dict.fromkeys(checkpoints(studio, first)), wanted.default_checkpoint)
     return host_rules.change(
         studio.db,
-        max_queued=wanted.max_queued,
-        max_per_hour=wanted.max_per_hour,
+        **{name: getattr(wanted, name) for name in host_rules.LIMITS},
+        event_code=wanted.event_code,
         refused_words=host_rules.words_of("\n".join(wanted.refused_words)) or None,
         withheld=withheld,
         default_engine=wanted.default_engine,

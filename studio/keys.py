@@ -34,5 +34,5 @@ def revoke_key(studio: Studio, submitter: Submitter, key_id: str) -> Key:
 
 
 def holder(key: Key) -> Submitter:
-    """Who asks when this key is shown."""
-    return Submitter(key.submitter, is_host=key.scope == "host", limits=key.limits)
+    """Who asks when this key is shown: the host made it, so no event's code is asked for and no address counts."""
+    return Submitter(key.submitter, is_host=key.scope == "host", limits=key.limits, admitted=True)

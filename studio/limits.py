@@ -7,7 +7,7 @@ from typing import Any
 
 from characters.seen import holds_order_controls
 from db.queue import Limits
-from db.rules import host_rules, visitors
+from db.rules import event_code, host_rules, visitors
 from generator import registry
 from generator.params import JobParams, Params
 from generator.params.vary import takes_pictures
@@ -20,8 +20,26 @@ def in_force(studio: Studio, submitter: Submitter) -> Limits:
 
 
 def check_welcome(studio: Studio, submitter: Submitter) -> None:
+    """Raises Banned, and CodeNeeded as `check_admitted`."""
+    check_welcome_by_ban(studio, submitter)
+    check_admitted(studio, submitter)
+
+
+def check_welcome_by_ban(studio: Studio, submitter: Submitter) -> None:
     """Raises Banned."""
-    visitors.check(studio.db, submitter.id)
+    visitors.check(studio.db, submitter.id, submitter.address)
+
+
+def check_admitted(studio: Studio, submitter: Submitter) -> None:
+    """Raises CodeNeeded where the event has a code and they have not shown it. Looking needs none."""
+    code = code_asked_for(studio)
+    if code is not None and not submitter.admitted and not submitter.is_host:
+        event_code.check(studio.db, submitter.id, code)
+
+
+def code_asked_for(studio: Studio) -> str | None:
+    """The event's code: the host's, else as configured; None where none is needed."""
+    return host_rules.get(studio.db).event_code or studio.settings.event_code
 
 
 def check_typed(studio: Studio, texts: Iterable[object]) -> None:

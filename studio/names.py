@@ -13,4 +13,4 @@ def name_of(studio: Studio, submitter: Submitter) -> str | None:
 
 def set_name(studio: Studio, submitter: Submitter, name: str) -> str | None:
     """Call them so from now on, an empty name for none. Raises BadValue, WordRefused, Banned."""
-    return visitors.set_name(studio.db, submitter.id, name)
+    return visitors.set_name(studio.db, submitter.id, name, submitter.address)

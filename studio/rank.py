@@ -12,7 +12,7 @@ from generator.params import validate_job
 from generator.wording import as_ranked, common
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
-from studio.limits import check_typed
+from studio.limits import check_admitted, check_typed
 from studio.submit import check_sources, enqueue, new_job
 
 
@@ -30,6 +30,7 @@ def rank(
 
     once: a sheet that has been ranked is not ranked again, unless that failed a while ago.
     """
+    check_admitted(studio, submitter)
     return submissions.add_about(
         studio.db,
         sheet.id,

@@ -24,6 +24,7 @@ from generator.wording import style_named
 from studio.access import may_see
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
+from studio.limits import check_admitted
 from studio.rank import rank
 from studio.sheets import is_live, pictures_of
 from studio.submit import MAX_PICTURES, Wish, candidates_of, typed
@@ -47,6 +48,7 @@ def begin(
 
     Raises BadParams, UnknownName, TooManyQueued.
     """
+    check_admitted(studio, submitter)
     if engine not in takes_pictures():
         raise BadWish(
             "{engine} cannot start from a picture. Choose one of: {engines}.",
@@ -96,7 +98,7 @@ def row_of(studio: Studio, found: Refinement, stage: Stage) -> list[Member]:
     """All jobs of a row as they are now; one that is done is ranked, once where nothing goes wrong."""
     everyone = submissions.jobs_of(studio.db, stage.submission.id)
     # In the name of who began: whoever looks first, it counts against the same visitor's queue.
-    owner = Submitter(found.submitter)
+    owner = Submitter(found.submitter, admitted=True)
     done = [m.job.id for m in pictures_of(owner, everyone) if m.job.state == State.SUCCEEDED]
     if stage.submission.kind == "enlarged" or is_live(everyone) or len(done) < 2:
         return everyone
@@ -144,6 +146,7 @@ def vary_marked(
 
     Raises BadParams, UnknownName, TooManyQueued.
     """
+    check_admitted(studio, submitter)
     _check_some(marked)
     wanted: list[tuple[str, NewJob]] = []
     for number, (job, picture) in enumerate(marked):
@@ -164,6 +167,7 @@ def vary_marked(
 
 def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, source: Stage, marked: Marked) -> Stage:
     """A row of the marked pictures upscaled; they stay favourites. Raises BadParams, TooManyQueued."""
+    check_admitted(studio, submitter)
     _check_some(marked)
     checkpoint = registry.ENGINES["upscale"].checkpoints[0]
     label = f"upscaled {registry.CHECKPOINTS[checkpoint].scale} times"

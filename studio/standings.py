@@ -15,6 +15,7 @@ from db.jobs import Job
 from db.votes import history
 from db.votes.history import Shown, Vote
 from generator import registry
+from ratings.influence import FRESH_S
 from ratings.standings import Ballots, Picture, Rated, Standings, standings
 
 # Ratings are worked out anew after this long at the earliest, and after 20 times the CPU time that it took: with
@@ -93,6 +94,7 @@ def collected(votes: list[Vote], shown: Mapping[str, Shown]) -> Ballots:
     voted = sorted({job_id for vote in votes for job_id in (vote.first_id, vote.second_id)})
     place = {job_id: n for n, job_id in enumerate(voted)}
     voters: dict[str, int] = {}
+    addresses: dict[str, int] = {}
     return Ballots(
         pictures=[_picture(shown[job_id]) for job_id in voted],
         first=np.array([place[vote.first_id] for vote in votes], np.int64),
@@ -101,7 +103,16 @@ def collected(votes: list[Vote], shown: Mapping[str, Shown]) -> Ballots:
         first_left=np.array([vote.left_id == vote.first_id for vote in votes], bool),
         voter=np.array([voters.setdefault(vote.voter, len(voters)) for vote in votes], np.int64),
         at=np.array([vote.at for vote in votes], np.float64),
+        address=np.array(
+            [-1 if vote.address is None else addresses.setdefault(vote.address, len(addresses)) for vote in votes],
+            np.int64,
+        ),
+        fresh=np.array([_is_fresh(vote) for vote in votes], bool),
     )
+
+
+def _is_fresh(vote: Vote) -> bool:
+    return vote.voter_since is not None and vote.at - vote.voter_since < FRESH_S
 
 
 def _share(vote: Vote) -> float:

@@ -17,7 +17,7 @@ from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
-from studio.limits import check_read, check_typed, check_welcome
+from studio.limits import check_admitted, check_read, check_typed, check_welcome
 from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
 from studio.wording import understood
 
@@ -177,6 +177,7 @@ def typed(new: NewJob) -> str:
 
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
     """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour."""
+    check_admitted(studio, submitter)
     return queue.enqueue(
         studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
@@ -184,6 +185,7 @@ def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
 
 def submit_sheet(studio: Studio, submitter: Submitter, new: NewSheet) -> tuple[Submission, list[Job]]:
     """Queue the jobs of a sheet, all of them or none. Raises as `enqueue`."""
+    check_admitted(studio, submitter)
     return submissions.submit(
         studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )

@@ -11,6 +11,7 @@ from db.jobs import Job
 from db.votes import Choice, pairs
 from generator import registry
 from studio.context import Studio, Submitter
+from studio.limits import check_admitted
 
 if TYPE_CHECKING:
     from ratings.pairing import Pool
@@ -38,8 +39,17 @@ class Dealer:
 
 
 def cast(studio: Studio, submitter: Submitter, left_id: str, right_id: str, choice: Choice) -> None:
-    """Count a vote. Raises AlreadyVoted, Banned, TooFast, PairGone, UnknownJob, BadValue."""
-    votes.cast(studio.db, voter=submitter.id, left_id=left_id, right_id=right_id, choice=choice)
+    """Count a vote. Raises AlreadyVoted, Banned, CodeNeeded, TooFast, PairGone, UnknownJob, BadValue."""
+    check_admitted(studio, submitter)
+    votes.cast(
+        studio.db,
+        voter=submitter.id,
+        left_id=left_id,
+        right_id=right_id,
+        choice=choice,
+        address=submitter.address,
+        since=submitter.since,
+    )
 
 
 def given(studio: Studio, submitter: Submitter) -> int:

@@ -66,7 +66,7 @@ def run(order: dict[str, Any]) -> None:
 
 
 class Elsewhere(LocalFileSystem):
-    """A store as S3 is: no folder of this machine to the studio, with errors of its own while there is a file `down`."""
+    """A store as S3 is: no folder of this machine for the studio; errors of its own while there is a file `down`."""
 
     protocol = "elsewhere"
 

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def serve(settings: Settings, address: str) -> None:
     """Over this process's stdin and stdout. address: of the studio's files, "" where it is not known."""
     api = Api(settings)
-    who = Caller(Submitter(f"mcp:{hashlib.sha256(getpass.getuser().encode()).hexdigest()[:24]}"), "submit")
+    person = hashlib.sha256(getpass.getuser().encode()).hexdigest()[:24]
+    who = Caller(Submitter(f"mcp:{person}", admitted=True), "submit")
 
     def call_of(ctx: ServerRequestContext[Any, Any]) -> Call:
         return Call(api, who, ctx.session.report_progress, address)

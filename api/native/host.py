@@ -16,7 +16,15 @@ from api.opened import Api
 from db.evening import tables
 from db.evening.moderation import Visitor
 from db.rules import host_rules
-from db.rules.host_rules import MAX_PER_HOUR, MAX_QUEUED, MAX_WORDS, Rules
+from db.rules.host_rules import (
+    MAX_CODE_LENGTH,
+    MAX_IN_ALL,
+    MAX_PER_HOUR,
+    MAX_QUEUED,
+    MAX_WORDS,
+    MIN_CODE_LENGTH,
+    Rules,
+)
 from studio import access, host
 from studio.context import Studio, Submitter
 from studio.host import NewRules
@@ -72,6 +80,10 @@ class RulesShape(BaseModel):
 
     max_queued: int | None
     max_per_hour: int | None
+    max_queued_per_address: int | None
+    max_per_hour_per_address: int | None
+    max_queued_in_all: int | None
+    event_code: str | None
     refused_words: list[str]
     engines: list[str]
     default_engine: str | None
@@ -85,6 +97,15 @@ class NewRulesShape(BaseModel):
 
     max_queued: int | None = Field(None, ge=1, le=MAX_QUEUED)
     max_per_hour: int | None = Field(None, ge=1, le=MAX_PER_HOUR)
+    max_queued_per_address: int | None = Field(None, ge=1, le=MAX_IN_ALL)
+    max_per_hour_per_address: int | None = Field(None, ge=1, le=MAX_IN_ALL)
+    max_queued_in_all: int | None = Field(None, ge=1, le=MAX_IN_ALL)
+    event_code: str | None = Field(
+        None,
+        min_length=MIN_CODE_LENGTH,
+        max_length=MAX_CODE_LENGTH,
+        description="What visitors show once before they draw, vote or send pictures.",
+    )
     refused_words: list[str] = Field(default_factory=list, max_length=MAX_WORDS)
     engines: list[str] | None = Field(None, max_length=100)
     default_engine: str | None = Field(None, max_length=64)
@@ -165,6 +186,10 @@ async def set_rules(api: Opened, who: Host, new: NewRulesShape) -> RulesShape:
         wanted = NewRules(
             max_queued=new.max_queued,
             max_per_hour=new.max_per_hour,
+            max_queued_per_address=new.max_queued_per_address,
+            max_per_hour_per_address=new.max_per_hour_per_address,
+            max_queued_in_all=new.max_queued_in_all,
+            event_code=new.event_code,
             refused_words=new.refused_words,
             shown=host.may_be_withheld() if new.engines is None else new.engines,
             default_engine=new.default_engine,
@@ -198,6 +223,10 @@ def _rules(found: Rules) -> RulesShape:
     return RulesShape(
         max_queued=found.max_queued,
         max_per_hour=found.max_per_hour,
+        max_queued_per_address=found.max_queued_per_address,
+        max_per_hour_per_address=found.max_per_hour_per_address,
+        max_queued_in_all=found.max_queued_in_all,
+        event_code=found.event_code,
         refused_words=list(found.refused_words),
         engines=[name for name in host.may_be_withheld() if name not in found.withheld],
         default_engine=found.default_engine,

@@ -14,6 +14,7 @@ from api.native import (
     host,
     host_data,
     jobs,
+    moderation,
     queue,
     refinements,
     sheets,
@@ -33,6 +34,7 @@ MATTERS = (
     votes,
     host,
     host_data,
+    moderation,
 )
 router = APIRouter(prefix=ROOT)
 for matter in MATTERS:

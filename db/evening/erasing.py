@@ -14,6 +14,8 @@ from db.jobs import State
 from db.rules import host_rules
 from db.schema import (
     artefacts,
+    banned_addresses,
+    bulk_actions,
     events,
     jobs,
     marks,
@@ -69,6 +71,8 @@ def forget_everything(db: sa.Engine, store: Store) -> Forgotten:
             conn.execute(sa.delete(table))
         # Keys stay, and what they are called with their pictures.
         conn.execute(sa.delete(visitors).where(visitors.c.id.not_like("key:%")))
+        for table in (banned_addresses, bulk_actions):
+            conn.execute(sa.delete(table))
     return Forgotten(count, files + _delete(store, late))
 
 

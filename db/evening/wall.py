@@ -22,7 +22,7 @@ def best_voted(
 
     ranked: ids of jobs, the best first, as the ratings have them. Pictures that nobody preferred are left out.
     """
-    liked = {job_id: tally for job_id, tally in votes.tallies(db, ranked).items() if tally.wins > tally.losses}
+    liked = {job_id: tally for job_id, tally in votes.tallies(db, ranked).items() if tally.wins}
     shown = sa.select(*jobs.c).where(jobs.c.id.in_(sorted(liked)), jobs.c.engine.in_(sorted(engines)))
     with reading(db) as conn:
         rows = conn.execute(shown.where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false())).all()

@@ -10,13 +10,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from db.engine import AHEAD_S, clock, writing
-from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
+from db.errors import (
+    BadValue,
+    QueueFull,
+    SourceHidden,
+    TooManyFromAddress,
+    TooManyFromAddressThisHour,
+    TooManyQueued,
+    TooManyThisHour,
+    UnknownJob,
+)
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
 from db.queue.fair_order import newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
 from db.rules import host_rules
-from db.rules.visitors import check_welcome, lock
+from db.rules.visitors import check_address, check_welcome, lock, lock_address
 from db.schema import jobs
 
 HOUR_S = 3600.0
@@ -72,15 +81,28 @@ def _check_texts(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Limits:
-    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit."""
+    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit.
+
+    The same of all who share an address, and of everybody together (in_all).
+    """
 
     max_queued: int | None = None
     max_per_hour: int | None = None
     own: bool = False  # given to this submitter alone: what the host sets for everybody does not change them
+    max_queued_per_address: int | None = None
+    max_per_hour_per_address: int | None = None
+    max_queued_in_all: int | None = None
 
     def under(self, host: host_rules.Rules) -> Limits:
         """The host's own where there are any, else these."""
-        return self if self.own else Limits(host.max_queued or self.max_queued, host.max_per_hour or self.max_per_hour)
+        return Limits(
+            self.max_queued if self.own else host.max_queued or self.max_queued,
+            self.max_per_hour if self.own else host.max_per_hour or self.max_per_hour,
+            self.own,
+            host.max_queued_per_address or self.max_queued_per_address,
+            host.max_per_hour_per_address or self.max_per_hour_per_address,
+            host.max_queued_in_all or self.max_queued_in_all,
+        )
 
 
 NO_LIMITS = Limits()
@@ -88,17 +110,21 @@ NO_ORDER = Order()
 
 # Statements are made once: making one takes longer than running it.
 _ADD = sa.insert(jobs)
-_WAITING_OF = sa.select(sa.func.count()).where(
-    jobs.c.submitter == sa.bindparam("submitter"), jobs.c.state == State.QUEUED
-)
+_WAITING = sa.select(sa.func.count()).where(jobs.c.state == State.QUEUED)
+_WAITING_OF = _WAITING.where(jobs.c.submitter == sa.bindparam("who"))
+_WAITING_FROM = _WAITING.where(jobs.c.address == sa.bindparam("who"))
 # The id keeps the count to one end of an index; what was cancelled before it started took nobody's time.
-_SINCE_OF = sa.select(sa.func.count()).where(
-    jobs.c.submitter == sa.bindparam("submitter"),
+_SINCE = sa.select(sa.func.count()).where(
     jobs.c.id > sa.bindparam("first_id"),
     jobs.c.created_at > sa.bindparam("since"),
     jobs.c.created_at <= sa.bindparam("until"),
     sa.or_(jobs.c.state != State.CANCELLED, jobs.c.started_at.is_not(None)),
 )
+_SINCE_OF = _SINCE.where(jobs.c.submitter == sa.bindparam("who"))
+_SINCE_FROM = _SINCE.where(jobs.c.address == sa.bindparam("who"))
+# Who asks while the queue is nearly full is counted alone: PostgreSQL has many writers at a time.
+NEARLY_FULL = 256
+_EVERYBODY = "everybody"
 
 
 def enqueue(db: sa.Engine, new: NewJob, *, submitter: str, limits: Limits = NO_LIMITS, order: Order = NO_ORDER) -> Job:
@@ -115,18 +141,17 @@ def add(
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
     limits: unless the host has set others. order: what comes with them. Raises AlreadyOrdered, OrderReused, Banned,
-    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, and for a parent that is hidden or does not exist
-    SourceHidden or UnknownJob; then nothing must be committed.
+    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour (or their like for an address and for all), and for a
+    parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
     """
     lock(conn, submitter)
     check_new(conn, submitter, order)
-    check_welcome(conn, submitter)
+    check_welcome(conn, submitter, order.address)
     host = host_rules.read(conn)
     for new in wanted:
         host.check_job(new.engine, [new.prompt, *_texts(new.params)])
     limits = limits.under(host)
-    _check_room(conn, submitter, limits.max_queued, len(wanted))
-    _check_hour(conn, submitter, limits.max_per_hour, len(wanted))
+    _check_limits(conn, submitter, order.address, limits, len(wanted))
     for parent_id in {new.parent_id for new in wanted} - {None}:
         assert parent_id is not None
         hidden = conn.scalar(sa.select(jobs.c.hidden).where(jobs.c.id == parent_id))
@@ -173,22 +198,52 @@ def _texts(params: Mapping[str, Any]) -> list[str]:
     return texts + [said["typed"] for said in params.get("wording", {}).values()]  # what was typed is shown as well
 
 
-def _check_room(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
+def _check_limits(conn: sa.Connection, submitter: str, address: str | None, limits: Limits, wanted: int) -> None:
+    """The submitter's own first: what they can do something about themselves. Held until the jobs are there."""
+    _check_room(conn, TooManyQueued, _WAITING_OF, submitter, limits.max_queued, wanted)
+    _check_hour(conn, TooManyThisHour, _SINCE_OF, submitter, limits.max_per_hour, wanted)
+    if address is not None and (limits.max_queued_per_address or limits.max_per_hour_per_address):
+        # Behind the submitter's own lock, and before that of everybody: all take them in this order.
+        lock_address(conn, address)
+        check_address(conn, address)  # as it is by now: a ban takes the same lock
+        _check_room(conn, TooManyFromAddress, _WAITING_FROM, address, limits.max_queued_per_address, wanted)
+        _check_hour(conn, TooManyFromAddressThisHour, _SINCE_FROM, address, limits.max_per_hour_per_address, wanted)
+    if limits.max_queued_in_all is not None:
+        if (conn.scalar(_WAITING) or 0) + wanted + NEARLY_FULL > limits.max_queued_in_all:
+            lock(conn, _EVERYBODY)
+        _check_room(conn, QueueFull, _WAITING, "", limits.max_queued_in_all, wanted)
+
+
+def _check_room(
+    conn: sa.Connection,
+    error: type[TooManyQueued],
+    counting: sa.Select[Any],
+    who: str,
+    limit: int | None,
+    wanted: int,
+) -> None:
     if limit is None:
         return
-    waiting = conn.scalar(_WAITING_OF, {"submitter": submitter}) or 0
+    waiting = conn.scalar(counting, {"who": who} if who else {}) or 0
     if waiting + wanted > limit:
-        raise TooManyQueued(limit, wanted=wanted, waiting=waiting)
+        raise error(limit, wanted=wanted, waiting=waiting)
 
 
-def _check_hour(conn: sa.Connection, submitter: str, limit: int | None, wanted: int) -> None:
+def _check_hour(
+    conn: sa.Connection,
+    error: type[TooManyThisHour],
+    counting: sa.Select[Any],
+    who: str,
+    limit: int | None,
+    wanted: int,
+) -> None:
     if limit is None:
         return
     now = clock(conn)
     since = now - HOUR_S
     # Ids tell the time of the machine that made them, which may be a little off. What seems to be asked for later than
     # now was before the clock was set back: nobody is refused for as long as it was.
-    values = {"submitter": submitter, "since": since, "until": now + AHEAD_S, "first_id": oldest_id(since - HOUR_S)}
-    made = conn.scalar(_SINCE_OF, values) or 0
+    values = {"who": who, "since": since, "until": now + AHEAD_S, "first_id": oldest_id(since - HOUR_S)}
+    made = conn.scalar(counting, values) or 0
     if made + wanted > limit:
-        raise TooManyThisHour(limit, wanted=wanted, made=made)
+        raise error(limit, wanted=wanted, made=made)

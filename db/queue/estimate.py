@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from db.engine import AHEAD_S, clock, reading
 from db.errors import UnknownJob
 from db.jobs import Job, State, from_row, microseconds, oldest_id
-from db.queue.fair_order import last_served, line_in_order, newest_stamp
+from db.queue.fair_order import last_served, last_turns, line_in_order, newest_stamp
 from db.queue.simulation import Lane, Pace, Waiting, fit, play
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
@@ -86,7 +86,9 @@ def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, 
 
 def _line(conn: sa.Connection) -> list[Waiting]:
     return [
-        Waiting(r.id, r.engine, r.batch_key, r.total_steps, r.submitter, r.priority, microseconds(r.id) / 1e6)
+        Waiting(
+            r.id, r.engine, r.batch_key, r.total_steps, r.submitter, r.priority, microseconds(r.id) / 1e6, r.address
+        )
         for r in line_in_order(conn)
     ]
 
@@ -129,7 +131,8 @@ def _waits(
     now = clock(conn)
     lanes = [_lane(worker, running, paces, now) for worker in workers]
     last = {who: us / 1e6 for who, us in last_served(conn, sorted({job.submitter for job in line})).items()}
-    starts = play(line, lanes, paces, known, last, _now(conn))
+    turns = {address: [us / 1e6 for us in some] for address, some in last_turns(conn).items()}
+    starts = play(line, lanes, paces, known, last, _now(conn), turns)
     (requests, size), ahead = _newcomers(conn, now), _ahead_of_own(line)
     waits = {}
     for job_id, (wait, before) in starts.items():

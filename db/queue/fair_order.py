@@ -6,6 +6,11 @@ since their last job was claimed, or since the head of their line was enqueued, 
 are stamps (see db/jobs.py), which count on when a clock is set back. So lines take turns, a newcomer
 waits for one job of each other line at most, and nobody is passed over for ever. (Round robin over active
 flows: Nagle, "On packet switches with infinite storage", RFC 970, 1985.)
+
+Ids cost nothing, addresses do: all lines of one address together get ADDRESS_TURNS turns while a line of
+another gets one. For that an address has been ready only since the last but ADDRESS_TURNS - 1 of its jobs was
+claimed, and so have its lines; which of those goes first is told by their own turns. Where all come from one
+address, or each from another, nothing of this changes anything. Who has no address (keys of programs) is alone.
 """
 
 from __future__ import annotations
@@ -23,6 +28,8 @@ from db.schema import jobs
 
 # An executor fills its places with jobs of the batch that runs for so long, then with whose turn it is.
 SAME_BATCH_S = 5.0
+# So many visitors of one address are served as if each had an address of their own; more of them share their turns.
+ADDRESS_TURNS = 4
 
 
 # Two looks at the ends of indexes: max() of two columns of one table would read all of it. Plain SQL, since it is asked
@@ -88,12 +95,31 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     earlier = jobs.alias("earlier")
     served = sa.select(sa.func.max(earlier.c.turn)).where(earlier.c.submitter == line.c.submitter)
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
-    ready = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
-    return (
-        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key)
+    own = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
+    ready = (
+        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key, own.label("own"), _address_ready().label("shared"))
         .join_from(turn, jobs, jobs.c.id == turn.c.id)
-        .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
+        .subquery("ready")
+    )
+    both = sa.case((ready.c.shared > ready.c.own, ready.c.shared), else_=ready.c.own)
+    return (
+        sa.select(ready.c.id, ready.c.priority, ready.c.batch_key)
+        .order_by(ready.c.priority.desc(), both, ready.c.own, ready.c.id)
         .limit(sa.bindparam("at_most"))
+    )
+
+
+def _address_ready() -> sa.ScalarSelect[Any]:
+    """Since when the address of a job has been ready: its last turn but ADDRESS_TURNS - 1; NULL: always."""
+    nth = jobs.alias("nth")
+    return (
+        sa.select(nth.c.turn)
+        .where(nth.c.address == jobs.c.address, nth.c.turn.is_not(None))
+        .order_by(nth.c.turn.desc())
+        .limit(1)
+        .offset(ADDRESS_TURNS - 1)
+        .correlate(jobs)
+        .scalar_subquery()
     )
 
 
@@ -104,33 +130,90 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
 
 # What is known of a job that waits; made once, since making a statement takes longer than running it.
 _LINE = (
-    sa.select(*(jobs.c[name] for name in ("id", "engine", "batch_key", "total_steps", "submitter", "priority")))
+    sa.select(
+        *(jobs.c[name] for name in ("id", "engine", "batch_key", "total_steps", "submitter", "priority", "address"))
+    )
     .where(jobs.c.state == State.QUEUED)
     .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
 )
 
 
 def line_in_order(conn: sa.Connection) -> Iterator[Any]:
-    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority)."""
+    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority, address)."""
     rows = conn.execute(_LINE).all()
     lines: dict[str, deque[Any]] = defaultdict(deque)
     for row in rows:
         lines[row.submitter].append(row)
     served = last_served(conn, list(lines))
-    ready = [
-        (-line[0].priority, max(microseconds(line[0].id), served.get(who, 0)), line[0].id, who)
-        for who, line in lines.items()
-    ]
-    heapq.heapify(ready)
+    recent = {address: deque(turns, ADDRESS_TURNS) for address, turns in last_turns(conn).items()}
+    # The lines of each address (or the one line of who has none), the first to be served in front: there the address's
+    # own turns make no difference. And the addresses by their first lines, with a number that says which entry counts.
+    shared: dict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
+    for who, line in lines.items():
+        shared[_shares(line[0])].append(
+            (-line[0].priority, max(microseconds(line[0].id), served.get(who, 0)), line[0].id, who)
+        )
+    ready: list[tuple[int, int, int, str, str, int]] = []
+    newest: dict[str, int] = defaultdict(int)
+
+    def put(group: str) -> None:
+        newest[group] += 1
+        if shared[group]:
+            priority, own, job_id, _ = shared[group][0]
+            turns = recent.get(group) or deque()
+            both = max(own, turns[0]) if len(turns) == ADDRESS_TURNS else own
+            heapq.heappush(ready, (priority, both, own, job_id, group, newest[group]))
+
+    for group in list(shared):
+        heapq.heapify(shared[group])
+        put(group)
     # Turns taken in this look ahead count up from a stamp later than any in the table.
-    now = max((entry[1] for entry in ready), default=0)
+    now = max(
+        [entry[1] for some in shared.values() for entry in some] + [us for some in recent.values() for us in some],
+        default=0,
+    )
     while ready:
-        who = heapq.heappop(ready)[-1]
+        *_, group, entry = heapq.heappop(ready)
+        if entry != newest[group]:
+            continue
+        who = heapq.heappop(shared[group])[-1]
         now += 1
-        yield lines[who].popleft()
+        job = lines[who].popleft()
+        yield job
+        if job.address is not None:
+            recent.setdefault(group, deque(maxlen=ADDRESS_TURNS)).append(now)
         if lines[who]:
             head = lines[who][0]
-            heapq.heappush(ready, (-head.priority, now, head.id, who))
+            heapq.heappush(shared[_shares(head)], (-head.priority, now, head.id, who))
+            put(_shares(head))
+        if not lines[who] or _shares(lines[who][0]) != group:
+            put(group)
+
+
+def _shares(job: Any) -> str:
+    """Whose turns a job's line shares: its address, or its submitter alone where none is known."""
+    return f"submitter {job.submitter}" if job.address is None else str(job.address)
+
+
+def last_turns(conn: sa.Connection) -> dict[str, list[int]]:
+    """The last ADDRESS_TURNS turns of each address that waits, as `microseconds` of them, the oldest first."""
+    here = sa.select(jobs.c.address).where(jobs.c.state == State.QUEUED, jobs.c.address.is_not(None)).distinct()
+    waiting = here.subquery("waiting")
+    turns = []
+    for n in range(ADDRESS_TURNS):
+        nth = jobs.alias(f"nth_{n}")
+        turns.append(
+            sa.select(nth.c.turn)
+            .where(nth.c.address == waiting.c.address, nth.c.turn.is_not(None))
+            .order_by(nth.c.turn.desc())
+            .limit(1)
+            .offset(n)
+            .scalar_subquery()
+        )
+    found = {}
+    for address, *stamps in conn.execute(sa.select(waiting.c.address, *turns)):
+        found[address] = [microseconds(stamp) for stamp in reversed(stamps) if stamp is not None]
+    return found
 
 
 def last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, int]:

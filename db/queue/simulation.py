@@ -8,7 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from db.queue.fair_order import SAME_BATCH_S
+from db.queue.fair_order import ADDRESS_TURNS, SAME_BATCH_S
 
 LIKELY_SHARE = 0.5
 SHARES = [n / 10 for n in range(13)]
@@ -52,6 +52,7 @@ class Waiting:
     submitter: str
     priority: int = 0
     arrived: float = 0.0  # by its stamp, in s: what turns are told by
+    address: str | None = None
 
 
 @dataclass
@@ -90,8 +91,12 @@ class Lane:
 class _Lines:
     """Every visitor's waiting jobs, and when each was last served: whose turn it is, as db/queue/fair_order.py says."""
 
-    def __init__(self, line: Sequence[Waiting], served: Mapping[str, float]) -> None:
+    def __init__(
+        self, line: Sequence[Waiting], served: Mapping[str, float], turns: Mapping[str, Sequence[float]]
+    ) -> None:
         self.served = dict(served)
+        # address -> its last turns, the oldest in front
+        self.turns = {address: deque(last, ADDRESS_TURNS) for address, last in turns.items()}
         # visitor -> batch key -> the jobs, the first to be served in front
         self.waiting: dict[str, dict[str, deque[tuple[int, Waiting]]]] = defaultdict(lambda: defaultdict(deque))
         for n, job in enumerate(line):
@@ -99,7 +104,7 @@ class _Lines:
 
     def first(self, engines: Collection[str], batch_key: str | None, at: float) -> Waiting | None:
         """Takes the job whose turn it is, of these engines and of one batch or of any. at: now, as stamps tell it."""
-        best: tuple[float, float, str] | None = None
+        best: tuple[float, float, float, str] | None = None
         chosen: Waiting | None = None
         for submitter, keys in self.waiting.items():
             heads = (keys.get(batch_key),) if batch_key is not None else keys.values()
@@ -107,7 +112,8 @@ class _Lines:
             if not fit_:
                 continue
             _, job = min(fit_, key=lambda head: (-head[1].priority, head[0]))
-            turn = -job.priority, max(job.arrived, self.served.get(submitter, -math.inf)), job.id
+            own = max(job.arrived, self.served.get(submitter, -math.inf))
+            turn = -job.priority, max(own, self._shared(job.address)), own, job.id
             if best is None or turn < best:
                 best, chosen = turn, job
         if chosen is not None:
@@ -116,7 +122,14 @@ class _Lines:
             if not any(keys.values()):
                 del self.waiting[chosen.submitter]
             self.served[chosen.submitter] = at
+            if chosen.address is not None:
+                self.turns.setdefault(chosen.address, deque(maxlen=ADDRESS_TURNS)).append(at)
         return chosen
+
+    def _shared(self, address: str | None) -> float:
+        """Since when an address has been ready."""
+        turns = self.turns.get(address or "") or deque()
+        return turns[0] if len(turns) == ADDRESS_TURNS else -math.inf
 
     def has(self, batch_key: str, engines: Collection[str]) -> bool:
         """Whether a job of this batch waits for one of these engines."""
@@ -130,13 +143,14 @@ def play(
     wanted: Collection[str],
     served: Mapping[str, float] | None = None,
     at: float = 0.0,
+    turns: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, tuple[float, int]]:
     """When each of the wanted jobs starts, and how many start before it; those no lane serves are left out.
 
-    line: all that wait, each visitor's in order. served: when each visitor was last served; at: now; both in s, as
-    stamps tell it.
+    line: all that wait, each visitor's in order. served: when each visitor was last served; at: now; turns: the last
+    ones of each address; all in s, as stamps tell it.
     """
-    waiting, starts, open_ = _Lines(line, served or {}), {}, set(wanted)
+    waiting, starts, open_ = _Lines(line, served or {}, turns or {}), {}, set(wanted)
     now, started = 0.0, 0
     while True:
         for lane in lanes:

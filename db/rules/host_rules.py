@@ -21,7 +21,16 @@ from db.rules.word_tokens import letters_of
 from db.schema import host_settings
 
 MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
+MAX_IN_ALL = 1_000_000  # of all who share an address, and of everybody
+LIMITS = {
+    "max_queued": MAX_QUEUED,
+    "max_per_hour": MAX_PER_HOUR,
+    "max_queued_per_address": MAX_IN_ALL,
+    "max_per_hour_per_address": MAX_IN_ALL,
+    "max_queued_in_all": MAX_IN_ALL,
+}
 MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
+MIN_CODE_LENGTH, MAX_CODE_LENGTH = 4, 40
 
 # The settings of a job in which visitors write words of their own.
 TEXTS = ("prompt", "negative_prompt", "style", "artist")
@@ -38,6 +47,10 @@ class Rules:
     default_checkpoint: str | None = None
     withheld: tuple[str, ...] = ()
     refused_words: tuple[str, ...] = ()
+    max_queued_per_address: int | None = None
+    max_per_hour_per_address: int | None = None
+    max_queued_in_all: int | None = None
+    event_code: str | None = None
 
     def check_job(self, engine: str, texts: Iterable[str]) -> None:
         """Raises EngineWithheld, WordRefused."""
@@ -104,8 +117,10 @@ def _checked(name: str, value: Any) -> Any:
         return bool(value)
     if value is None:
         return None
-    if name in ("max_queued", "max_per_hour"):
-        return _whole(name, value, MAX_QUEUED if name == "max_queued" else MAX_PER_HOUR)
+    if name in LIMITS:
+        return _whole(name, value, LIMITS[name])
+    if name == "event_code":
+        return _code(str(value))
     if name == "refused_words":
         return _words(value)
     if name == "withheld":
@@ -117,6 +132,15 @@ def _whole(name: str, value: Any, maximum: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
         raise BadValue(f"{name} is {value!r}; a whole number from 1 to {maximum} is permitted.")
     return value
+
+
+def _code(typed: str) -> str:
+    check_text("event code", typed)
+    plain = " ".join(typed.split())
+    if not MIN_CODE_LENGTH <= len(plain) <= MAX_CODE_LENGTH:
+        permitted = f"{MIN_CODE_LENGTH} to {MAX_CODE_LENGTH} are permitted"
+        raise BadValue(f"The event code has {len(plain)} characters; {permitted}.")
+    return plain
 
 
 def _named(name: str, value: Any) -> str:

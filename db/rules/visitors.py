@@ -12,7 +12,7 @@ from db.engine import clock, reading, writing
 from db.errors import BadValue, Banned
 from db.jobs import check_text
 from db.rules import host_rules
-from db.schema import jobs, visitors, votes
+from db.schema import banned_addresses, jobs, visitors, votes
 
 MAX_NAME_LENGTH = 40
 
@@ -36,13 +36,13 @@ def _is_no_text(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Co", "Cs") or is_noncharacter(character)
 
 
-def set_name(db: sa.Engine, visitor: str, name: str) -> str | None:
+def set_name(db: sa.Engine, visitor: str, name: str, address: str | None = None) -> str | None:
     """Keep a visitor's name, an empty one for none; what is shown from now on. Raises BadValue, WordRefused, Banned."""
     check_text("visitor", visitor, 128)
     cleaned = clean_name(name)
     with writing(db) as conn:
         lock(conn, visitor)
-        check_welcome(conn, visitor)
+        check_welcome(conn, visitor, address)
         rules = host_rules.read(conn)
         rules.check_words(cleaned, "name")
         rules.check_words(name, "name")  # as it was typed, it may have been shown in another order
@@ -69,16 +69,28 @@ _NAMES = sa.select(visitors.c.id, visitors.c.name).where(
 _BANNED = sa.select(visitors.c.id).where(visitors.c.id == sa.bindparam("visitor"), visitors.c.banned_at.is_not(None))
 
 
-def check_welcome(conn: sa.Connection, visitor: str) -> None:
-    """Raises Banned, inside the caller's transaction."""
+_BANNED_FROM = sa.select(banned_addresses.c.until).where(banned_addresses.c.address == sa.bindparam("address"))
+
+
+def check_welcome(conn: sa.Connection, visitor: str, address: str | None = None) -> None:
+    """Raises Banned where the visitor or the address they come from is, inside the caller's transaction."""
     if conn.scalar(_BANNED, {"visitor": visitor}) is not None:
+        raise Banned
+    if address is not None:
+        check_address(conn, address)
+
+
+def check_address(conn: sa.Connection, address: str) -> None:
+    """Raises Banned where an address is, inside the caller's transaction."""
+    found = conn.execute(_BANNED_FROM, {"address": address}).one_or_none()
+    if found is not None and (found.until is None or found.until > clock(conn)):
         raise Banned
 
 
-def check(db: sa.Engine, visitor: str) -> None:
+def check(db: sa.Engine, visitor: str, address: str | None = None) -> None:
     """Raises Banned."""
     with reading(db) as conn:
-        check_welcome(conn, visitor)
+        check_welcome(conn, visitor, address)
 
 
 def was_here_unsigned(db: sa.Engine, visitor: str) -> bool:
@@ -89,6 +101,11 @@ def was_here_unsigned(db: sa.Engine, visitor: str) -> bool:
             for table, who in ((jobs, jobs.c.submitter), (votes, votes.c.voter))
         ]
     return any(kept)
+
+
+def lock_address(conn: sa.Connection, address: str) -> None:
+    """The same of all who share an address; behind the lock of the visitor, where both are taken."""
+    lock(conn, f"from:{address}")
 
 
 def lock(conn: sa.Connection, visitor: str) -> None:

@@ -32,9 +32,21 @@ class Tally:
     ties: int = 0
 
 
-def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choice) -> None:
+def cast(
+    db: sa.Engine,
+    *,
+    voter: str,
+    left_id: str,
+    right_id: str,
+    choice: Choice,
+    address: str | None = None,
+    since: float | None = None,
+) -> None:
     """Count one vote. Raises AlreadyVoted, Banned, TooFast, PairGone, UnknownJob for what is no id, or BadValue for a
-    senseless choice or pair."""
+    senseless choice or pair.
+
+    address: what stands for the one it comes from. since: when the voter's id was issued, in UTC s; None: not known.
+    """
     check_text("voter", voter, 128)
     if choice not in CHOICES:
         raise BadValue(f"{choice!r} is no choice; permitted: {', '.join(CHOICES)}.")
@@ -46,7 +58,7 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
     first, second = _ordered(left_id, right_id)
     winner = {"left": left_id, "right": right_id, "tie": None}[choice]
     with writing(db) as conn:
-        check_welcome(conn, voter)
+        check_welcome(conn, voter, address)
         shown = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_([first, second]), jobs.c.hidden == sa.false())
         # They stay until the vote is there; see db.evening.erasing.LOCKED.
         shown = shown.order_by(jobs.c.id).with_for_update(read=True, key_share=True)
@@ -70,6 +82,8 @@ def cast(db: sa.Engine, *, voter: str, left_id: str, right_id: str, choice: Choi
                     winner_id=winner,
                     left_id=left_id,
                     at=now,
+                    address=address,
+                    voter_since=since,
                 )
             )
         except IntegrityError:

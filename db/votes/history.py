@@ -23,12 +23,17 @@ _VOTES = (
     votes.c.winner_id,
     votes.c.left_id,
     votes.c.at,
+    votes.c.address,
+    votes.c.voter_since,
 )
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One vote. winner_id: None for a tie. at: UTC s."""
+    """One vote. winner_id: None for a tie. at, voter_since (when the voter's id was issued): UTC s.
+
+    address: what stands for the voter's; None: not known.
+    """
 
     id: int
     voter: str
@@ -37,6 +42,8 @@ class Vote:
     winner_id: str | None
     left_id: str
     at: float
+    address: str | None = None
+    voter_since: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,102 +1,80 @@
-"""The visitors, and the rules that hold for them."""
+"""The rules that hold for visitors."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from db.evening.moderation import Visitor
 from db.rules import host_rules
 from generator import registry
-from pages.components.notices import empty_state
-from pages.hosting.queue import act, called
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
 from pages.shared.studio import house_rules, the_settings, the_studio
-from pages.shared.text import ago, esc
 from studio import host
 from studio.engines import engine_title
 from studio.limits import first_choice
 from studio.settings_form import checkpoints
 
-SHOWN = 50
-
-
-def visitors_section() -> None:
-    """Who has asked for pictures, the last one first."""
-    everyone = host.recent_visitors(the_studio(), the_host(), limit=SHOWN)
-    if not everyone:
-        empty_state("Nobody yet", "Visitors are listed here once they have asked for a picture.")
-    else:
-        st.caption(
-            "A visitor is a browser. A ban ends what they have in progress; a determined one can come back with "
-            "another browser, so lower the limits as well."
-        )
-    for visitor in everyone:
-        _visitor(visitor)
-
-
-def _visitor(visitor: Visitor) -> None:
-    names = {visitor.id: visitor.name} if visitor.name else {}
-    banned = "Banned · " if visitor.banned_at else ""
-    seen = "" if visitor.last_at is None else f" · last asked {ago(visitor.last_at)}"
-    asked = "1 job" if visitor.asked == 1 else f"{visitor.asked} jobs"
-    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_visitor_{visitor.id[:12]}"):
-        st.html(
-            f'<div class="t2i-prompt"><bdi>{esc(called(visitor.id, names))}</bdi></div>'
-            f'<div class="t2i-meta">{banned}{asked}, {visitor.live} in progress{esc(seen)}</div>'
-        )
-        if visitor.banned_at:
-            _button("Lift the ban", "how_to_reg", host.lift_ban, visitor.id)
-        else:
-            _button("Ban", "block", host.ban, visitor.id)
-            _button("Ban and hide", "visibility_off", host.ban, visitor.id, True)
-
-
-def _button(label: str, icon: str, action: object, *args: object) -> None:
-    st.button(
-        label,
-        key=f"{label.lower().replace(' ', '_')}_{args[0]}",
-        icon=f":material/{icon}:",
-        on_click=act,
-        args=(action, *args),
-        help=f"{label}: this visitor",
-    )
-
 
 def rules_section() -> None:
     """Limits, words and engines; each group is saved by itself and holds from the next request on."""
-    st.header("Limits for each visitor", anchor=False)
+    st.header("Limits", anchor=False)
     _limits()
+    st.header("Event code", anchor=False)
+    _code()
     st.header("Refused words", anchor=False)
     _words()
     st.header("Engines", anchor=False)
     _engines()
 
 
+# The rule, its label, and the configured value it is unless the host sets another.
+_LIMITS = (
+    ("max_queued", "Waiting at once, of one visitor", "max_queued_per_submitter"),
+    ("max_per_hour", "In an hour, of one visitor", "max_per_hour_per_submitter"),
+    ("max_queued_per_address", "Waiting at once, of one address", "max_queued_per_address"),
+    ("max_per_hour_per_address", "In an hour, of one address", "max_per_hour_per_address"),
+    ("max_queued_in_all", "Waiting at once, of everybody", "max_queued"),
+)
+
+
 def _limits() -> None:
     now, settings = house_rules(), the_settings()
+    wanted: dict[str, int | None] = {}
     with st.form("host_limits", border=False):
-        queued, hourly = st.columns(2)
-        configured = settings.max_per_hour_per_submitter
-        with queued:
-            most_queued = st.number_input(
-                "Jobs waiting at once",
-                min_value=1,
-                max_value=host_rules.MAX_QUEUED,
-                value=now.max_queued,
-                placeholder=f"{settings.max_queued_per_submitter}, as configured",
-            )
-        with hourly:
-            most_hourly = st.number_input(
-                "Jobs in an hour",
-                min_value=1,
-                max_value=host_rules.MAX_PER_HOUR,
-                value=now.max_per_hour,
-                placeholder="no limit" if configured is None else f"{configured}, as configured",
-            )
+        st.caption(
+            "In jobs. All who come by one network are one address: behind a room's router everybody counts together."
+        )
+        columns = st.columns(2)
+        for n, (name, label, configured) in enumerate(_LIMITS):
+            value = getattr(settings, configured)
+            with columns[n % 2]:
+                wanted[name] = st.number_input(
+                    label,
+                    min_value=1,
+                    max_value=host_rules.LIMITS[name],
+                    value=getattr(now, name),
+                    placeholder="no limit" if value is None else f"{value}, as configured",
+                )
         if st.form_submit_button("Save limits"):
             with plain_errors(for_host=True):
-                host.set_limits(the_studio(), the_host(), most_queued, most_hourly)
+                host.set_limits(the_studio(), the_host(), **wanted)
+                st.toast("Saved.")
+
+
+def _code() -> None:
+    configured = the_settings().event_code
+    with st.form("host_code", border=False):
+        typed = st.text_input(
+            "What visitors show once before they draw, vote or send pictures",
+            value=house_rules().event_code or "",
+            max_chars=host_rules.MAX_CODE_LENGTH,
+            placeholder="none is asked for" if configured is None else f"{configured}, as configured",
+            help="The wall's QR code brings it along; it also stands below it, to be typed. A new one is asked for "
+            "anew of everybody.",
+        )
+        if st.form_submit_button("Save code"):
+            with plain_errors(for_host=True):
+                host.set_event_code(the_studio(), the_host(), typed)
                 st.toast("Saved.")
 
 

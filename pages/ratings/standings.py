@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 import streamlit as st
 
+from ratings.bradley_terry import MIDDLE
 from studio.standings import NEWER_WAIT_S, Keeper
 
 
@@ -15,9 +16,12 @@ def keeper() -> Keeper:
 
 
 def best_first(db: sa.Engine) -> list[str]:
-    """The ids of the pictures that did best, in the order of the Leaderboard; empty until there are ratings."""
+    """The ids of the pictures that did best, in the order of the Leaderboard, but for those below the middle.
+
+    Empty until there are ratings. What votes count for is in the ratings: a flood of them changes their number alone.
+    """
     try:
         found = keeper().current(db, NEWER_WAIT_S)
     except Exception:  # said in the log already; who asks has other things to show
         return []
-    return [] if found is None else [rated.name for rated in found.best]
+    return [] if found is None else [rated.name for rated in found.best if rated.rating > MIDDLE]

@@ -39,6 +39,15 @@ def for_visitors(opened: str | None, public_url: str | None, page: str) -> str |
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/").removesuffix(f"/{page}"), "", ""))
 
 
+def with_code(address: str, code: str | None) -> str:
+    """The address with what an event's code is in a link; as it is where there is none."""
+    if code is None:
+        return address
+    parts = urlsplit(address)
+    query = "&".join(part for part in (parts.query, f"code={code}") if part)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
 @lru_cache(maxsize=8)
 def qr_code(address: str) -> str:
     """The QR code as the address of an SVG picture, dark on light with its quiet zone."""

@@ -33,11 +33,15 @@ def the_visitor() -> Submitter:
             st.session_state["visitor_kept"] = found is not None
             known = found or Issued(visitor_ids.new_id(), time.time())
             st.session_state["visitor"], st.session_state["visitor_since"] = known.id, known.since
-        # Streamlit gives no address for this machine's own.
-        address = stand_in(st.context.ip_address or "127.0.0.1", secret())
+        address = stand_in(_peer(), secret())
     except (DbError, ValidationError):  # the page itself says what is wrong; the next run looks again
         return Submitter(st.session_state.get("visitor") or visitor_ids.new_id())
     return Submitter(st.session_state["visitor"], address=address, since=st.session_state.get("visitor_since"))
+
+
+def _peer() -> str:
+    """The address of the browser; Streamlit gives none for this machine's own."""
+    return st.context.ip_address or "127.0.0.1"
 
 
 def is_kept() -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from db import queue
 from db.jobs import State
+from scripts import flood
 from scripts.browser_session import Session
 from studio import visitor_ids
 from tests.browser.playing import attributes, fetched, given
@@ -82,3 +84,8 @@ def test_who_was_here_before_keeps_what_is_theirs(opened: tuple[str, Studio]) ->
     renewed = given(fetched(address, before))
     assert renewed is not None and renewed.split(".")[0] == before
     assert who_draws(address, studio, before) == before, "in a page that has stayed open as well"
+
+
+def test_a_flood_of_fresh_browsers_gets_no_further_than_its_address(tmp_path: Path) -> None:
+    """scripts/flood.py in small: budgets, turns, invented addresses, ids in links, and ids after a ban."""
+    assert [one for one in flood.run(tmp_path, ids=6, budget=20) if not one.holds] == []

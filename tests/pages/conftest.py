@@ -37,9 +37,10 @@ def open_page(tmp_path: Path) -> OpenPage:
     start = tmp_path / "start.py"
     start.write_text("import webapp\n\nwebapp.main()\n")
 
-    def opened(path: str | None = None, *, visitor: str = ME, **query: str) -> AppTest:
+    def opened(path: str | None = None, *, visitor: str | None = ME, **query: str) -> AppTest:
         app = AppTest.from_file(str(start), default_timeout=60)
-        app.session_state["visitor"] = visitor
+        if visitor is not None:
+            app.session_state["visitor"] = visitor
         app.run()
         if path is not None:
             app.switch_page(path)

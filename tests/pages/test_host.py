@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from db import queue, votes
+from db.evening import bulk
+from db.evening.tables import alias
 from db.jobs import State
 from db.queue.enqueueing import NewJob
 from db.rules import host_rules, keys, visitors
@@ -24,6 +26,7 @@ from pages.hosting.sign_in import (
     same,
     the_host,
 )
+from pages.shared import visitor as visiting
 from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, WALL
 from pages.shared.studio import has_host, the_studio
 from studio import host
@@ -207,14 +210,46 @@ def test_the_host_sends_to_the_front_cancels_and_bans(hosted: Studio, open_page:
     assert queue.get(hosted.db, first.id).hidden, "a cancelled job may have a preview and a prompt"
     assert queue.get(hosted.db, first.id).state == State.CANCELLED
     app.segmented_control(key="host_section").set_value("Visitors").run()
-    app.button(key="ban_and_hide_troll-troll-troll-troll").click().run()
+    app.button(key="bulk_ban_and_hide").click().run()
+    assert "Nobody is chosen" in everything_shown(app)
+    app.checkbox(key=f"chosen_visitor_{alias('troll-troll-troll-troll')}").check().run()
+    app.button(key="bulk_ban_and_hide").click().run()
     assert queue.get(hosted.db, last.id).hidden and queue.get(hosted.db, last.id).state == State.CANCELLED
     page = open_page(visitor="troll-troll-troll-troll")
     page.text_area(key="set_prompt").set_value("a red heart").run()
     next(b for b in page.button if b.label == "Generate").click().run()
     assert "closed the queue" in everything_shown(page)
-    app.button(key="lift_the_ban_troll-troll-troll-troll").click().run()
+    app.button(key=f"lift_the_ban_{alias('troll-troll-troll-troll')}").click().run()
     visitors.check(hosted.db, "troll-troll-troll-troll")
+
+
+def test_one_look_and_one_press_end_a_flood_and_undo_takes_it_back(
+    hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visiting, "_peer", lambda: "192.0.2.7")
+    for n in range(3):
+        page = open_page(visitor=f"fresh-fresh-fresh-{n}")
+        page.text_area(key="set_prompt").set_value("a red heart").run()
+        next(b for b in page.button if b.label == "Generate").click().run()
+    app = sign_in(open_page, "Visitors")
+    (address,) = bulk.by_address(hosted.db)
+    shown = everything_shown(app)
+    assert "3 visitors" in shown and "3 jobs, 3 waiting" in shown and f"address {address.id[:6]}" in shown
+    app.checkbox(key=f"chosen_address_{alias(address.id)}").check().run()
+    app.selectbox(key="ban_for").set_value("1 hour").run()
+    app.button(key="bulk_ban").click().run()
+    assert not app.checkbox(key=f"chosen_address_{alias(address.id)}").value
+    assert queue.counts(hosted.db)["queued"] == 0
+    page = open_page(visitor="fresh-fresh-fresh-9")
+    page.text_area(key="set_prompt").set_value("a red heart").run()
+    next(b for b in page.button if b.label == "Generate").click().run()
+    assert "closed the queue" in everything_shown(page)
+    (done,) = bulk.actions(hosted.db)
+    assert "3 ended, 1 banned" in everything_shown(app)
+    assert "Banned for" in everything_shown(sign_in(open_page, "Visitors")), "the host is never locked out"
+    app.button(key=f"undo_{alias(done.id)}").click().run()
+    next(b for b in page.button if b.label == "Generate").click().run()
+    assert queue.counts(hosted.db)["queued"] == 1
 
 
 def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -> None:

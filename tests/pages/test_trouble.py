@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import streamlit as st
 
 from db import queue
+from pages.shared import visitor as visiting
 from pages.shared.navigation import GENERATION, INFERENCES, QUEUE, VOTES
 from pages.shared.studio import the_studio
 from tests.pages.conftest import OpenPage
@@ -124,3 +125,16 @@ def test_a_database_that_was_replaced_is_said_on_every_page(
     app.run()
     assert "was replaced while it ran" in app.error[0].value and str(tmp_path) not in app.error[0].value
     assert not app.exception
+
+
+def test_a_browser_that_keeps_no_cookies_is_told_what_is_forgotten(
+    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visiting, "_from_cookie", lambda: None)
+    assert not [note for note in open_page().info if "keeps no cookies" in note.value]
+    app = open_page(visitor=None)
+    assert [note for note in app.info if "keeps no cookies" in note.value]
+    app.text_area(key="set_prompt").set_value("a red heart").run()
+    next(b for b in app.button if b.label == "Generate").click().run()
+    (job,) = queue.queued_jobs(studio.db)
+    assert job.submitter == app.session_state["visitor"] and "a red heart" in everything_shown(app)

@@ -7,7 +7,7 @@ import pytest
 
 from ratings.agreement import share
 from ratings.bootstrap import Ratings, rate
-from ratings.bradley_terry import NotConverged, contests, fit, points
+from ratings.bradley_terry import POINTS_PER_LOGIT, NotConverged, contests, fit, points
 from ratings.influence import weights
 from tests.simulated_voters import Votes, stuff, vote
 
@@ -144,6 +144,39 @@ def test_a_lab_of_three_diligent_raters_is_heard_in_full() -> None:
     votes = stuff(15, 3, voter=0) + stuff(15, 3, voter=1) + stuff(15, 4, voter=2)
     assert weights(votes.first, votes.second, votes.voter, 15).tolist() == [1.0] * len(votes.share)
     assert weights(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), 0).tolist() == []
+
+
+def test_a_flood_of_fresh_ids_of_one_address_moves_a_picture_by_less_than_its_interval() -> None:
+    """200 fresh browsers behind one address push the worst of 30 pictures, against 40 honest voters of as many
+    addresses: it gains less than 200 points and is not among the best; counted in full it would be first."""
+    theta = np.linspace(1.5, -1.5, 30)
+    honest = vote(theta, votes=240, voters=40, seed=5)
+    worst = 29
+    flood = Votes(np.full(200, worst), np.arange(200) % 29, np.ones(200), 40 + np.arange(200))
+    both = honest + flood
+    address = np.where(both.voter < 40, both.voter, 40)
+    fresh = both.voter >= 40
+    design = contests(both.first, both.second, 30)
+    bare = weights(both.first, both.second, both.voter, 30)
+    counted = weights(both.first, both.second, both.voter, 30, address=address, fresh=fresh)
+    before = ranking(honest, 30).theta[worst]
+    flooded, held = (rate(design, both.share, weight, both.voter).theta[worst] for weight in (bare, counted))
+    assert POINTS_PER_LOGIT * (flooded - before) > 400
+    assert POINTS_PER_LOGIT * (held - before) < 200
+    on_it = (both.first == worst) | (both.second == worst)
+    assert counted[fresh].sum() <= max(3.0, counted[on_it & ~fresh].sum() / 4) + 1e-9
+    assert counted[~fresh].sum() > 0.95 * bare[~fresh].sum()
+
+
+def test_a_room_behind_one_address_is_heard_as_it_is() -> None:
+    votes = vote(np.linspace(1, -1, 30), votes=600, voters=60, seed=1)
+    apart = weights(votes.first, votes.second, votes.voter, 30)
+    together = weights(votes.first, votes.second, votes.voter, 30, address=np.zeros(600, int))
+    assert (together == apart).mean() > 0.95
+    two = weights(votes.first, votes.second, votes.voter, 30, address=np.where(votes.voter < 42, 0, 1))
+    assert two[votes.voter < 42].sum() > 0.95 * apart[votes.voter < 42].sum()
+    unknown = weights(votes.first, votes.second, votes.voter, 30, address=np.full(600, -1))
+    assert unknown.tolist() == apart.tolist()
 
 
 def test_values_that_are_no_votes_are_an_error_and_not_a_ranking() -> None:
