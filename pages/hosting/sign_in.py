@@ -21,7 +21,7 @@ from db.rules import host_sessions
 from db.rules.host_sessions import Session
 from db.rules.salt import salt
 from pages.hosting.browsers import browser_called
-from pages.shared.errors import problem
+from pages.shared.errors import plain_errors, problem
 from pages.shared.studio import has_host, login_is_set_up, the_settings, the_studio
 from pages.shared.text import duration
 from pages.shared.visitor import the_visitor
@@ -30,7 +30,7 @@ from studio.context import Submitter
 from studio.host_password import Busy, Gate
 
 COOKIE, DEVICE = "t2i_host", "t2i_host_device"  # as api/host_session.py sets them
-SESSION, UNSURE = "host_session", "host_unsure"
+SESSION = "host_session"
 _SCRIPT = "host_cookie"  # what the browser is to do about its cookie: a ticket to exchange, or "" to give it back
 
 
@@ -58,7 +58,7 @@ def is_host() -> bool:
     try:
         return _is_host()
     except DbError:
-        return SESSION in st.session_state or UNSURE in st.session_state
+        return SESSION in st.session_state
 
 
 def _is_host() -> bool:
@@ -78,7 +78,6 @@ def the_session() -> Session | None:
     found = host_sessions.get(db, known, credential) if known else None
     if found is None and cookie and not known:
         found = host_sessions.by_cookie(db, cookie, credential)
-    st.session_state.pop(UNSURE, None)
     if found is not None:
         st.session_state[SESSION] = found.id
     return found
@@ -174,22 +173,20 @@ def _try(given: str, expected: str) -> bool:
         problem("That is not the password.")
         return False
     gate.right(address, device)
-    _begin()
-    return True
+    return _begin()
 
 
-def _begin() -> None:
-    """Without the database there is no session: then this one sees what is wrong with it, until it is back."""
+def _begin() -> bool:
+    """Whether there is a session now; where the database cannot hold one, who knows the password reads why."""
     lasts_s = the_settings().host_session_days * 86400
     label = browser_called(st.context.headers.get("User-Agent"))
-    try:
+    with plain_errors(for_host=True):
         ticket, session = host_sessions.begin(
             the_studio().db, credential=the_credential(), label=label, lasts_s=lasts_s
         )
-    except DbError:
-        st.session_state[UNSURE] = True
-        return
-    st.session_state[SESSION], st.session_state[_SCRIPT] = session.id, ticket
+        st.session_state[SESSION], st.session_state[_SCRIPT] = session.id, ticket
+        return True
+    return False
 
 
 def _device() -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
+from db import queue
+from db.errors import DatabaseUnavailable
+from db.jobs import State
 from db.rules import host_sessions
 from pages.hosting import sign_in as signing_in
 from pages.hosting.browsers import browser_called
@@ -106,20 +108,23 @@ def test_another_password_ends_every_session(
     assert "The queue is" not in everything_shown(app)
 
 
-def test_without_its_database_the_host_reads_what_is_wrong_and_can_do_nothing(
-    hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_while_the_database_is_away_the_host_reads_why_and_can_do_nothing(
+    hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").write_text("no folder")
-    signing_in.the_studio().db.dispose()
-    with monkeypatch.context() as patch:
-        patch.setenv("T2I_DATABASE_URL", f"sqlite:///{tmp_path}/file/jobs.db")
-        signing_in.the_studio.clear()
-        signing_in._salt.clear()
-        app = sign_in(open_page)
-        assert "cannot be made" in app.error[0].value and "file" in app.error[0].value
-    signing_in.the_studio.clear()
-    app.run()
-    assert "The queue is" not in everything_shown(app), "the password has to be given again"
+    job = hosted.enqueue("a red heart")
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("The database /srv/studio/jobs.db cannot be reached.")
+
+    signed_in = sign_in(open_page)
+    for call in ("get", "begin", "by_cookie"):
+        monkeypatch.setattr(host_sessions, call, away)
+    signed_in.button(key=f"host_cancel_{job.id}").click().run()
+    assert "/srv/studio/jobs" in signed_in.error[0].value.replace("\\", "")
+    assert queue.get(hosted.db, job.id).state == State.QUEUED
+    late = sign_in(open_page)
+    assert "/srv/studio/jobs" in late.error[0].value.replace("\\", ""), "the password was right"
+    assert "/srv/studio" not in everything_shown(sign_in(open_page, password="guess"))
 
 
 def test_browsers_are_called_what_people_call_them() -> None:
