@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +14,14 @@ import sqlalchemy as sa
 
 from db import artefacts, queue
 from db.errors import DatabaseUnavailable, StoreUnavailable, UnknownJob
+from db.evening import retention
 from db.jobs import ENDED, Job
 from executor.tracing import JobTraces
 from settings import Settings
 
 DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
 SWEPT_AT_ONCE = 200
+SWEEP_S = 5.0  # for old jobs at one sweep: heartbeats wait for it
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class Context:
     log: logging.Logger
     store_trouble: str | None = None  # the store's last error, until it can be written again
     traces: JobTraces | None = None
+    began: float = field(default_factory=awake)  # as `awake` has it
 
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""
@@ -96,3 +99,8 @@ def sweep(context: Context) -> None:
             continue  # another studio's: two may share a folder
     for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(context.db, context.store, job_id=job_id, kind="state")
+    # A clock that is wrong after the machine's start has been set by then: nothing is taken for old before.
+    if awake() - context.began >= retention.SETTLED_S:
+        ends = awake() + SWEEP_S
+        while awake() < ends and (removed := retention.remove_due(context.db, context.store)):
+            context.event("removed_old_jobs", jobs=removed)

@@ -23,13 +23,24 @@ from db.schema import host_settings
 MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
 MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
 
+MAX_KEEP_DAYS, MAX_KEEP_GB = 3650, 100_000
+_WHOLE = {
+    "max_queued": MAX_QUEUED,
+    "max_per_hour": MAX_PER_HOUR,
+    "keep_days": MAX_KEEP_DAYS,
+    "keep_gb": MAX_KEEP_GB,
+}
+
 # The settings of a job in which visitors write words of their own.
 TEXTS = ("prompt", "negative_prompt", "style", "artist")
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for."""
+    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for.
+
+    keep_days, keep_gb: how long jobs are kept, and how much of their files; None: for good, all. See evening/retention.
+    """
 
     paused: bool = False
     max_queued: int | None = None
@@ -38,6 +49,8 @@ class Rules:
     default_checkpoint: str | None = None
     withheld: tuple[str, ...] = ()
     refused_words: tuple[str, ...] = ()
+    keep_days: int | None = None
+    keep_gb: int | None = None
 
     def check_job(self, engine: str, texts: Iterable[str]) -> None:
         """Raises EngineWithheld, WordRefused."""
@@ -104,8 +117,8 @@ def _checked(name: str, value: Any) -> Any:
         return bool(value)
     if value is None:
         return None
-    if name in ("max_queued", "max_per_hour"):
-        return _whole(name, value, MAX_QUEUED if name == "max_queued" else MAX_PER_HOUR)
+    if name in _WHOLE:
+        return _whole(name, value, _WHOLE[name])
     if name == "refused_words":
         return _words(value)
     if name == "withheld":
