@@ -11,16 +11,12 @@ import json
 import logging
 import math
 import time
-from io import FileIO
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from characters.brief import in_brief
 from masking import masked
 
 MAX_ORIGIN = 200  # lines of a traceback
-MAX_LINE = 1 << 16  # bytes that are read at once of what processes write
 
 
 class KeyValueLines(logging.Formatter):
@@ -65,54 +61,6 @@ def to_stderr(name: str, *, as_json: bool, level: int = logging.INFO) -> logging
     log.handlers, log.propagate = [handler], False
     log.setLevel(level)
     return log
-
-
-class RotatingFile:
-    """A file of lines that is named FILE.1 when it is full, that one FILE.2, and so on; the last of `files` goes.
-
-    Nothing is buffered: what was written is there for `tail -f`, and after this process is killed.
-    """
-
-    def __init__(self, path: Path, max_bytes: int, files: int) -> None:
-        self._path, self._max_bytes, self._files = path, max_bytes, files
-
-    def write(self, line: bytes) -> None:
-        """Append a line, or a part of one that is longer than the reader holds. Raises OSError."""
-        # Opened anew each time: somebody may have moved or deleted it, and a full disk may have room again.
-        with self._path.open("ab", buffering=0) as file:
-            size = file.tell()
-            if not size or size + len(line) <= self._max_bytes:
-                _write_all(file, line)
-                return
-        self._rotate()
-        with self._path.open("ab", buffering=0) as file:
-            _write_all(file, line)
-
-    def _rotate(self) -> None:
-        named = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._files))]
-        for newer, older in reversed(list(pairwise(named))):
-            if newer.exists():
-                newer.replace(older)
-        self._path.unlink(missing_ok=True)  # where one file is all that is kept
-
-
-def keep_lines(source: BinaryIO, file: RotatingFile) -> None:
-    """Everything that comes from a process, to its end, into the file; what cannot be written is counted, and told when
-    it can be again: a full disk does not stop who writes its log."""
-    lost = 0
-    for line in iter(lambda: source.readline(MAX_LINE), b""):
-        try:
-            if lost:
-                file.write(f"{lost} lines were lost: they could not be written.\n".encode())
-                lost = 0
-            file.write(line)
-        except OSError:
-            lost += 1
-
-
-def _write_all(file: FileIO, line: bytes) -> None:
-    while line:
-        line = line[file.write(line) :]
 
 
 def _at(record: logging.LogRecord) -> str:

@@ -97,10 +97,6 @@ class Settings(BaseSettings):
         "GPUs too, where no passes are shared then; never, passes are shared on CPUs too, for speed.",
     )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
-    log_max_bytes: int = Field(
-        10 * 1024 * 1024, ge=4096, description="Size at which a file of data/logs/ is put aside and a new one begun."
-    )
-    log_files: int = Field(5, ge=1, le=1000, description="How many files of each log are kept.")
 
     @field_validator("host_password")
     @classmethod

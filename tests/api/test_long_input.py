@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,9 +44,11 @@ def _fields(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, dict[
 
 
 @pytest.fixture
-def asked(serve: Callable[..., Served], visits: Studio, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+def asked(
+    serve: Callable[..., Served], visits: Studio, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> Iterator[Any]:
     """Asks, and holds the answer and the log to their bounds."""
-    api = serve(api="keys", downloads=True)
+    api = serve(api="keys", downloads=True, exports_dir=tmp_path / "exports")
     secret, key = keys.make(visits.db, "long", "host", max_queued=1)
     visits.enqueue("waits", key.submitter)  # so nothing is taken, and no call waits for a picture
     shown = {"authorization": f"Bearer {secret}"}
