@@ -38,7 +38,13 @@ class Settings(BaseSettings):
         False, description="Whether visitors may have checkpoints downloaded, each up to some GB, from the Models page."
     )
     host_password: str | None = Field(
-        None, min_length=8, description="Password of the Host page, 8 characters or more; unset: no such page."
+        None,
+        min_length=8,
+        description="Password of the Host page, 8 characters or more, or its hash as `python -m api hash-password` "
+        "prints it; unset: no such page.",
+    )
+    host_session_days: float = Field(
+        7.0, gt=0, le=365, description="How long the host stays signed in in one browser, in days."
     )
     host_emails: str = Field(
         "",
@@ -120,6 +126,20 @@ class Settings(BaseSettings):
         "GPUs too, where no passes are shared then; never, passes are shared on CPUs too, for speed.",
     )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
+
+    @field_validator("host_password")
+    @classmethod
+    def _is_a_hash_or_none(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("$argon2"):
+            import argon2  # executors, which have no use for it, are mostly told nothing of a password
+
+            try:
+                found = argon2.extract_parameters(value)
+            except argon2.exceptions.InvalidHashError:
+                raise ValueError("no argon2 hash can be read; `python -m api hash-password` makes one") from None
+            if found.memory_cost > 1 << 20 or found.time_cost > 20 or found.parallelism > 16:
+                raise ValueError("this hash takes too long to compare; 1 GiB, 20 passes and 16 lanes are permitted")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

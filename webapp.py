@@ -67,6 +67,8 @@ else:
     import logs
     import telemetry
     from api.headers import Headers
+    from api.host_session import host_session
+    from api.internals import Internals
     from api.proxies import TrustedProxies, believe_no_others
     from api.server import PREFIXES, Beside, build
     from pages.shared.visitor_cookie import VisitorCookie
@@ -93,8 +95,9 @@ else:
         Middleware(TrustedProxies, trusted=settings.trusted_proxies),
         Middleware(Headers, embedders=settings.embedders, answers=PREFIXES),
         Middleware(Beside, api=api),
+        Middleware(Internals, api=api.state.api),
     ]
     if readable:
         opened = api.state.api
         around.append(Middleware(VisitorCookie, secret=opened.salt, db=lambda: opened.studio.db))
-    app = st.App(__file__, middleware=around, lifespan=lifespan)
+    app = st.App(__file__, routes=[host_session(api.state.api)], middleware=around, lifespan=lifespan)

@@ -4,11 +4,13 @@ python -m api --host 127.0.0.1 --port 8501
 python -m api key make NAME --scope submit
 python -m api key list
 python -m api key revoke ID
+python -m api hash-password
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import sys
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from db.rules import keys
 from db.rules.keys import SCOPES, Key
 from generator.version import NAME, VERSION
 from settings import Settings
+from studio.host_password import hash_password
 
 END_S = 10
 
@@ -40,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", type=int, default=8501, help="port (default 8501)")
     made.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     commands = made.add_subparsers(dest="command", metavar="")
+    commands.add_parser("hash-password", help="the hash of a password, for T2I_HOST_PASSWORD")
     key = commands.add_parser("key", help="make, list and revoke the keys of programs")
     actions = key.add_subparsers(dest="action", required=True, metavar="make|list|revoke")
     make = actions.add_parser("make", help="a new key, printed this once")
@@ -56,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop, or do what the command says; the exit status."""
     args = parser().parse_args(argv)
+    if args.command == "hash-password":
+        return _hash_password()
     try:
         settings = Settings()
         if args.command == "key":
@@ -82,6 +88,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         log_config=None,
         timeout_graceful_shutdown=END_S,  # who reads an answer too slowly is not waited for longer
     )
+    return 0
+
+
+def _hash_password() -> int:
+    """Asked for twice at a terminal, so that it is in no list of commands; else the first line that comes in."""
+    if sys.stdin.isatty():
+        typed = getpass.getpass("Password of the Host page: ")
+        if getpass.getpass("Once more: ") != typed:
+            print("These are two different ones; nothing was made.", file=sys.stderr)
+            return 2
+    else:
+        typed = sys.stdin.readline().rstrip("\r\n")
+    try:
+        print(hash_password(typed))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("Set T2I_HOST_PASSWORD to it, in single quotes: it has $ in it.", file=sys.stderr)
     return 0
 
 

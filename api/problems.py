@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from characters.brief import Brief, in_brief
+from characters.brief import Brief, begun, in_brief
 from db import errors as db
 from generator.params import BadParams
 from generator.registry import UnknownName
@@ -158,7 +158,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
         reason = next(one for one in found if one["type"] == "json_invalid")
         return Problem(400, f"The body is no JSON: {reason['ctx']['error']}.", "bad_json")
     fields = [
-        {"field": in_brief(writable(_place(one["loc"], 1))), "message": in_brief(writable(one["msg"]))}
+        {"field": writable(_place(one["loc"], 1)), "message": in_brief(writable(one["msg"]))}
         for one in found[:MAX_FIELDS]
     ]
     return Problem(422, in_words(found, skip=1), "bad_request", more={"errors": fields})
@@ -177,7 +177,7 @@ def _sentence(place: str, message: str) -> str:
 
 
 def _place(loc: tuple[Any, ...], skip: int) -> str:
-    return ".".join(str(part) for part in loc[skip:] or loc)
+    return begun(".".join(str(part) for part in loc[skip:] or loc))
 
 
 def _of_http(error: HTTPException) -> Problem:

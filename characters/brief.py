@@ -15,7 +15,7 @@ MAX_SENTENCE = 2000  # characters of all of it: longer than any list of names th
 # As repr() writes a text. A quotation does not begin behind a letter, where an apostrophe stands, nor where one is
 # escaped: so each character is looked at twice at most.
 _QUOTATION = re.compile(rf"(?<![\w\\])(['\"])((?:(?!\1)[^\\]|\\.){{{MAX_QUOTED + 1},}})\1", re.DOTALL)
-_RUN = re.compile(rf"\S{{{MAX_QUOTED + 1},}}")
+_RUN = re.compile(rf"\S{{{MAX_QUOTED + 10},}}")  # not a quotation that was cut, with its marks
 
 
 def in_brief(text: str) -> str:
@@ -28,6 +28,11 @@ def in_brief(text: str) -> str:
         half = MAX_SENTENCE // 2 - 2
         text = f"{text[:half]} … {text[-half:]}"
     return text
+
+
+def begun(text: str) -> str:
+    """The beginning of one value, in one line, for where it stands without quotation marks."""
+    return text if len(text) <= MAX_QUOTED else " ".join(_cut(text).split()) + _told(text)
 
 
 def _cut(text: str) -> str:

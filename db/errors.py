@@ -183,6 +183,13 @@ class UnknownKey(DbError):
         super().__init__(f"There is no key with the id {key_id!r}.")
 
 
+class UnknownSession(DbError):
+    """There is no session of the host with this id."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"There is no session with the id {session_id!r}.")
+
+
 class OrderReused(DbError):
     """An idempotency key comes again, with another request."""
 

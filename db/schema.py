@@ -259,6 +259,24 @@ api_keys = sa.Table(
     sa.Column("revoked_at", sa.Double),
 )
 
+# Browsers in which the host has signed in. sha256: of what its cookie holds; NULL until the browser has fetched that
+# with the ticket (kept as its SHA-256 too), once and before ticket_until. credential: of the password then, so that
+# another one ends it. label: the browser in words.
+host_sessions = sa.Table(
+    "host_sessions",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("sha256", sa.String(64), unique=True),
+    sa.Column("ticket", sa.String(64), unique=True),
+    sa.Column("ticket_until", sa.Double),
+    sa.Column("label", sa.String(80), nullable=False),
+    sa.Column("credential", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double),
+)
+
 # Requests of programs that carried a key of their own making: the same one again is answered with the same jobs.
 orders = sa.Table(
     "orders",

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from db import artefacts, identity, queue
 from db.errors import DatabaseReplaced, DatabaseUnavailable, StoreUnavailable, UnknownJob
+from db.evening import retention
 from db.jobs import ENDED, Job
 from db.queue import workers
 from executor.attempt import kept
@@ -25,6 +26,7 @@ from settings import Settings
 
 DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
 SWEPT_AT_ONCE = 200
+SWEEP_S = 5.0  # for old jobs at one sweep: heartbeats wait for it
 
 T = TypeVar("T")
 
@@ -55,6 +57,8 @@ class Context:
     def studio_id(self) -> str:
         """What the studio's database calls it."""
         return identity.of(self.db)
+
+    began: float = field(default_factory=awake)  # as `awake` has it
 
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""
@@ -129,6 +133,11 @@ def sweep(context: Context) -> None:
             continue  # another studio's: two may share a folder
     for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(context.db, context.store, job_id=job_id, kind="state")
+    # A clock that is wrong after the machine's start has been set by then: nothing is taken for old before.
+    if awake() - context.began >= retention.SETTLED_S:
+        ends = awake() + SWEEP_S
+        while awake() < ends and (removed := retention.remove_due(context.db, context.store)):
+            context.event("removed_old_jobs", jobs=removed)
 
 
 def claim_kept(context: Context, held: set[str]) -> list[Job]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.notices import empty_state
-from pages.hosting import data, keys, queue, rules, visitors
-from pages.hosting.sign_in import is_host, sign_in, sign_out
+from pages.hosting import data, keys, queue, rules, sessions, visitors
+from pages.hosting.sign_in import is_host, keep_cookie, sign_in, sign_out
+from pages.shared.errors import plain_errors
 from pages.shared.navigation import show
 from pages.shared.studio import has_host
 
@@ -17,6 +18,7 @@ SECTIONS = {
     "Rules": rules.rules_section,
     "Keys": keys.keys_section,
     "Data": data.data_section,
+    "Sessions": sessions.sessions_section,
 }
 
 
@@ -28,6 +30,7 @@ def page() -> None:
             "Set T2I_HOST_PASSWORD, or Streamlit's own login and T2I_HOST_EMAILS, and start the studio again.",
         )
         return
+    keep_cookie()
     if not is_host():
         sign_in()
         return
@@ -35,8 +38,13 @@ def page() -> None:
         section = st.segmented_control(
             "Section", list(SECTIONS), default="Queue", required=True, key="host_section", label_visibility="collapsed"
         )
-        st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=sign_out)
+        st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=_sign_out)
     SECTIONS[section or "Queue"]()
+
+
+def _sign_out() -> None:
+    with plain_errors(for_host=True):
+        sign_out()
 
 
 if __name__ == "__main__":

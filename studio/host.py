@@ -11,10 +11,11 @@ from pathlib import Path
 from characters.seen import as_seen
 from db import queue
 from db.errors import BadValue, UnknownExport, UnknownVisitor
-from db.evening import erasing, moderation, tables
+from db.evening import erasing, moderation, retention, tables
 from db.evening.archive import Exported, Wanted, write_evening
 from db.evening.erasing import Forgotten
 from db.evening.moderation import Visitor
+from db.evening.retention import Due
 from db.evening.usage import Usage
 from db.evening.usage import usage as usage_of
 from db.jobs import check_text
@@ -180,6 +181,18 @@ def usage(studio: Studio, submitter: Submitter) -> Usage:
     """What is kept on disk."""
     check_host(submitter)
     return usage_of(studio.db, studio.store)
+
+
+def set_retention(studio: Studio, submitter: Submitter, keep_days: int | None, keep_gb: int | None) -> None:
+    """How long pictures are kept, and how much of them; None: for good, all. Raises BadValue."""
+    check_host(submitter)
+    host_rules.change(studio.db, keep_days=keep_days, keep_gb=keep_gb)
+
+
+def due(studio: Studio, submitter: Submitter) -> Due:
+    """What goes by that at the next sweep."""
+    check_host(submitter)
+    return retention.due(studio.db)
 
 
 def export(studio: Studio, submitter: Submitter, title: str, hours: float | None) -> tuple[Path, Exported]:

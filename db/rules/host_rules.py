@@ -22,6 +22,7 @@ from db.schema import host_settings
 
 MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
 MAX_IN_ALL = 1_000_000  # of all who share an address, and of everybody
+MAX_KEEP_DAYS, MAX_KEEP_GB = 3650, 100_000
 LIMITS = {
     "max_queued": MAX_QUEUED,
     "max_per_hour": MAX_PER_HOUR,
@@ -29,6 +30,7 @@ LIMITS = {
     "max_per_hour_per_address": MAX_IN_ALL,
     "max_queued_in_all": MAX_IN_ALL,
 }
+_WHOLE = LIMITS | {"keep_days": MAX_KEEP_DAYS, "keep_gb": MAX_KEEP_GB}
 MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
 MIN_CODE_LENGTH, MAX_CODE_LENGTH = 4, 40
 
@@ -38,7 +40,10 @@ TEXTS = ("prompt", "negative_prompt", "style", "artist")
 
 @dataclass(frozen=True)
 class Rules:
-    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for."""
+    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for.
+
+    keep_days, keep_gb: how long jobs are kept, and how much of their files; None: for good, all. See evening/retention.
+    """
 
     paused: bool = False
     max_queued: int | None = None
@@ -51,6 +56,8 @@ class Rules:
     max_per_hour_per_address: int | None = None
     max_queued_in_all: int | None = None
     event_code: str | None = None
+    keep_days: int | None = None
+    keep_gb: int | None = None
 
     def check_job(self, engine: str, texts: Iterable[str]) -> None:
         """Raises EngineWithheld, WordRefused."""
@@ -117,8 +124,8 @@ def _checked(name: str, value: Any) -> Any:
         return bool(value)
     if value is None:
         return None
-    if name in LIMITS:
-        return _whole(name, value, LIMITS[name])
+    if name in _WHOLE:
+        return _whole(name, value, _WHOLE[name])
     if name == "event_code":
         return _code(str(value))
     if name == "refused_words":

@@ -67,14 +67,14 @@ def make(
         # Its pictures are shown with its name, as a visitor's are.
         host_rules.read(conn).check_words(name, "key's name")
         put(conn, key.submitter, {"name": name})
-        conn.execute(sa.insert(api_keys).values(**vars(key), sha256=_hash(secret)))
+        conn.execute(sa.insert(api_keys).values(**vars(key), sha256=hashed(secret)))
     return secret, key
 
 
 def find(db: sa.Engine, secret: str) -> Key | None:
     """The key, unless there is none or it is revoked."""
     with reading(db) as conn:
-        row = conn.execute(_SHOWN, {"sha256": _hash(secret)}).one_or_none()
+        row = conn.execute(_SHOWN, {"sha256": hashed(secret)}).one_or_none()
     return None if row is None else Key(**row._mapping)
 
 
@@ -104,5 +104,6 @@ _COLUMNS = [column for column in api_keys.c if column.name != "sha256"]
 _SHOWN = sa.select(*_COLUMNS).where(api_keys.c.sha256 == sa.bindparam("sha256"), api_keys.c.revoked_at.is_(None))
 
 
-def _hash(secret: str) -> str:
+def hashed(secret: str) -> str:
+    """What is kept of 256 random bits: SHA-256 in hex."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

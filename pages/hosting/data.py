@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from db.evening.retention import KEEP_BEST
+from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
 from pages.hosting.queue import act
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import forget_files
-from pages.shared.studio import the_studio
+from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import esc, label
 from studio import host
 
@@ -17,9 +19,11 @@ MAX_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
 
 
 def data_section() -> None:
-    """Three parts: what is kept, export, delete."""
+    """Four parts: what is there, how long it is kept, export, delete."""
     with plain_errors(for_host=True):
         _kept()
+        st.header("Keep", anchor=False)
+        _keep()
         st.header("Export", anchor=False)
         _export()
         st.header("Delete", anchor=False)
@@ -38,6 +42,40 @@ def _kept() -> None:
     ]
     body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in rows)
     st.html(f'<dl class="t2i-facts">{body}</dl>')
+
+
+def _keep() -> None:
+    st.caption(
+        "Where a limit is set, older pictures are removed whole, with their files: those marked in a refinement and "
+        f"the {KEEP_BEST} best voted stay. Without limits everything is kept."
+    )
+    rules = house_rules()
+    with st.form("host_keep", border=False):
+        days_cell, bytes_cell = st.columns(2)
+        with days_cell:
+            days = st.number_input(
+                "Days", 1, MAX_KEEP_DAYS, rules.keep_days, key="host_keep_days", placeholder="for good"
+            )
+        with bytes_cell:
+            gb = st.number_input(
+                "GB of files", 1, MAX_KEEP_GB, rules.keep_gb, key="host_keep_gb", placeholder="as many as there are"
+            )
+        pressed = st.form_submit_button("Save", icon=":material/auto_delete:")
+    if pressed:
+        with plain_errors(for_host=True):
+            host.set_retention(the_studio(), the_host(), days, gb)
+    rules = house_rules()
+    if rules.keep_days is None and rules.keep_gb is None:
+        return
+    due = host.due(the_studio(), the_host())
+    kept = f" {due.kept} older ones stay." if due.kept else ""
+    if due.jobs:
+        st.caption(
+            f"{due.jobs} {'job' if due.jobs == 1 else 'jobs'} with {size(due.size)} of files will be removed within "
+            f"some 20 minutes, by the executors.{kept}"
+        )
+    else:
+        st.caption(f"Nothing is to be removed now.{kept}")
 
 
 def _export() -> None:

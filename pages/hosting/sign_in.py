@@ -1,15 +1,13 @@
 """Who the host is: by the password of T2I_HOST_PASSWORD, or by Streamlit's own login where that is set up.
 
 Whether somebody is the host is decided here, on the server, each time one of the host's actions is called: `the_host`
-is asked for whenever somebody presses a button, not when the button is drawn.
+is asked for whenever somebody presses a button, not when the button is drawn. A session is a row of the database
+(db/rules/host_sessions.py), so it lasts over restarts, holds for every web app on that database and ends for all.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import math
-import threading
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,69 +16,71 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAuthError
 
-from pages.shared.errors import problem
-from pages.shared.studio import has_host, login_is_set_up, the_settings
+from db.errors import DbError
+from db.rules import host_sessions
+from db.rules.host_sessions import Session
+from db.rules.salt import salt
+from pages.hosting.browsers import browser_called
+from pages.shared.errors import plain_errors, problem
+from pages.shared.studio import has_host, login_is_set_up, the_settings, the_studio
 from pages.shared.text import duration
 from pages.shared.visitor import the_visitor
+from studio import host_password
 from studio.context import Submitter
+from studio.host_password import Busy, Gate
 
-GRANTED_S = 12 * 3600.0  # an evening
-FREE_TRIES = 3
-MAX_PAUSE_S = 60.0
-FORGOTTEN_S = 3600.0
-MAX_ADDRESSES = 10_000
-
-
-class Tries:
-    """Wrong passwords by address: after FREE_TRIES each takes twice as long as the one before to be looked at.
-
-    Nobody waits for another address: a try that comes too soon is refused, not held.
-    """
-
-    def __init__(self) -> None:
-        self._wrong: dict[str, tuple[int, float]] = {}
-        self._counting = threading.Lock()
-
-    def take(self, address: str, now: float) -> float:
-        """0 where a try may be made: it counts as wrong until `right` is called, so that tries at once are not free.
-        Otherwise how long in s none from this address is looked at."""
-        with self._counting:
-            pause = self.pause_s(address, now)
-            if not pause:
-                self._count(address, now)
-            return pause
-
-    def pause_s(self, address: str, now: float) -> float:
-        """How long no try from this address is looked at, 0 where one may be made. now: in s."""
-        count, last = self._wrong.get(address, (0, 0.0))
-        if count < FREE_TRIES:
-            return 0.0
-        return max(last + min(2.0 ** (count - FREE_TRIES + 1), MAX_PAUSE_S) - now, 0.0)
-
-    def _count(self, address: str, now: float) -> None:
-        count, last = self._wrong.pop(address, (0, now))
-        self._wrong[address] = (1 if now - last > FORGOTTEN_S else count + 1, now)
-        while len(self._wrong) > MAX_ADDRESSES:
-            del self._wrong[next(iter(self._wrong))]
-
-    def right(self, address: str) -> None:
-        """Forget the wrong ones."""
-        with self._counting:
-            self._wrong.pop(address, None)
+COOKIE, DEVICE = "t2i_host", "t2i_host_device"  # as api/host_session.py sets them
+SESSION = "host_session"
+_SCRIPT = "host_cookie"  # what the browser is to do about its cookie: a ticket to exchange, or "" to give it back
 
 
 @st.cache_resource(show_spinner=False)
-def _tries() -> Tries:
-    return Tries()
+def _gate() -> Gate:
+    return Gate()
+
+
+@st.cache_resource(show_spinner=False)
+def _salt() -> bytes:
+    return salt(the_studio().db)
+
+
+def the_credential() -> str:
+    """What sessions of the password that is set now are known by. Raises DatabaseUnavailable."""
+    password = the_settings().host_password
+    return host_password.credential(password, _salt()) if password else ""
 
 
 def is_host() -> bool:
-    """Whether whoever this session belongs to has signed in as the host."""
+    """Whether whoever this session belongs to has signed in as the host.
+
+    While the database is away, whether they had until then: they read what is wrong with it, and can do nothing.
+    """
+    try:
+        return _is_host()
+    except DbError:
+        return SESSION in st.session_state
+
+
+def _is_host() -> bool:
     if not has_host():
         return False
-    if time.monotonic() < float(st.session_state.get("host_until", -math.inf)):
+    if the_session() is not None:
         return True
     return bool(login_is_set_up() and is_hosts_account(st.user.to_dict(), the_settings().host_emails))
+
+
+def the_session() -> Session | None:
+    """This browser's, by password, as it is in the database now. Raises DatabaseUnavailable."""
+    if not the_settings().host_password:
+        return None
+    db, credential = the_studio().db, the_credential()
+    known, cookie = st.session_state.get(SESSION), _cookie(COOKIE)
+    found = host_sessions.get(db, known, credential) if known else None
+    if found is None and cookie and not known:
+        found = host_sessions.by_cookie(db, cookie, credential)
+    if found is not None:
+        st.session_state[SESSION] = found.id
+    return found
 
 
 def is_hosts_account(account: Mapping[str, Any], host_emails: str) -> bool:
@@ -91,8 +91,8 @@ def is_hosts_account(account: Mapping[str, Any], host_emails: str) -> bool:
 
 
 def the_host() -> Submitter:
-    """Who looks at this page, as the host where they have signed in."""
-    return replace(the_visitor(), is_host=is_host())
+    """Who looks at this page, as the host where they have signed in. Raises DatabaseUnavailable."""
+    return replace(the_visitor(), is_host=_is_host())
 
 
 def sign_in() -> None:
@@ -102,7 +102,12 @@ def sign_in() -> None:
         st.text("Pause the queue, take pictures out, set limits, export the evening: for the host.")
         if settings.host_password:
             with st.form("host_sign_in", border=False):
-                given = st.text_input("Password", type="password", key="host_password", autocomplete="current-password")
+                given = st.text_input(
+                    "Password",
+                    type="password",
+                    key="host_password",
+                    autocomplete="current-password",
+                )
                 pressed = st.form_submit_button("Sign in", type="primary", icon=":material/login:")
             if pressed and _try(given, settings.host_password):
                 st.rerun()
@@ -111,10 +116,30 @@ def sign_in() -> None:
 
 
 def sign_out() -> None:
-    """Ends the host's session in this browser."""
-    st.session_state.pop("host_until", None)
+    """Ends the host's session in this browser, and has it forget the cookie."""
+    session_id = st.session_state.pop(SESSION, None)
+    if session_id is not None:
+        host_sessions.end(the_studio().db, session_id)
+    st.session_state[_SCRIPT] = ""
     if login_is_set_up() and st.user.to_dict().get("is_logged_in"):
         st.logout()
+
+
+def keep_cookie() -> None:
+    """Once after signing in or out: the script that fetches the cookie, or gives it back (api/host_session.py).
+
+    The script itself never sees what the cookie holds.
+    """
+    ticket: str | None = st.session_state.pop(_SCRIPT, None)
+    if ticket is None:
+        return
+    asks: dict[str, Any] = {"method": "DELETE"}
+    if ticket:
+        sent = {"Content-Type": "application/json"}
+        asks = {"method": "POST", "headers": sent, "body": json.dumps({"ticket": ticket})}
+    path = 'location.pathname.replace(/\\/host\\/?$/, "") + "/host/session"'
+    with st.container(key="host_script"):
+        st.html(f"<script>fetch({path}, {json.dumps(asks)});</script>", unsafe_allow_javascript=True)
 
 
 def _login_button() -> None:
@@ -130,25 +155,51 @@ def _login_button() -> None:
 
 
 def _try(given: str, expected: str) -> bool:
-    """Whether the password is right; a wrong one is said, and remembered by the address it came from."""
-    tries, address = _tries(), _address()
-    pause = tries.take(address, time.monotonic())
+    """Whether the password is right; a wrong one is said, and remembered by the browser or address it came from."""
+    gate, address, device = _gate(), _address(), _device()
+    pause = gate.take(address, device, time.monotonic())
     if pause:
-        problem(f"Too many wrong passwords; try again in {duration(pause)}.")
+        problem(
+            f"Too many wrong passwords; try again in {duration(pause)}. A browser in which you have signed in before "
+            "does not wait."
+        )
         return False
-    if same(given, expected):
-        tries.right(address)
-        st.session_state["host_until"] = time.monotonic() + GRANTED_S
+    try:
+        right = gate.compare(given, expected, known=device is not None)
+    except Busy:
+        problem("Many passwords are being tried just now; try again in a moment.")
+        return False
+    if not right:
+        problem("That is not the password.")
+        return False
+    gate.right(address, device)
+    return _begin()
+
+
+def _begin() -> bool:
+    """Whether there is a session now; where the database cannot hold one, who knows the password reads why."""
+    lasts_s = the_settings().host_session_days * 86400
+    label = browser_called(st.context.headers.get("User-Agent"))
+    with plain_errors(for_host=True):
+        ticket, session = host_sessions.begin(
+            the_studio().db, credential=the_credential(), label=label, lasts_s=lasts_s
+        )
+        st.session_state[SESSION], st.session_state[_SCRIPT] = session.id, ticket
         return True
-    problem("That is not the password.")
     return False
+
+
+def _device() -> str | None:
+    """By its cookie a browser in which the host has signed in before."""
+    try:
+        return host_password.known_device(_salt(), the_credential(), _cookie(DEVICE))
+    except DbError:
+        return None
+
+
+def _cookie(name: str) -> str | None:
+    return st.context.cookies.get(name)
 
 
 def _address() -> str:
     return st.context.ip_address or "this machine"
-
-
-def same(given: str, expected: str) -> bool:
-    """Compared in a time that tells nothing about where they differ or how long they are."""
-    digests = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (given, expected))
-    return hmac.compare_digest(*digests)

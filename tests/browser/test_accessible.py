@@ -44,12 +44,12 @@ RULES = {
     "rules": {"heading-order": {"enabled": True}},
     "resultTypes": ["violations"],
 }
-WITHOUT_PROMPTS = ("compare", "models", "host, wrong password", "Visitors", "Rules", "Data")
+WITHOUT_PROMPTS = ("compare", "models", "host, wrong password", "Visitors", "Rules", "Data", "Sessions")
 WITHOUT_PICTURES = (*WITHOUT_PROMPTS, "Queue")
 PAGES = (
     *("generation", "refine", "refinement", "compare", "sheets", "sheet", "comparison", "gallery", "detail", "vote"),
     *("leaderboard", "queue", "models", "wall", "host, wrong password"),
-    *("Queue", "Pictures", "Visitors", "Rules", "Data"),  # of the host
+    *("Queue", "Pictures", "Visitors", "Rules", "Data", "Sessions"),  # of the host
 )
 READ = """() => ({
     text: document.body.innerText.replaceAll("\\u2060", ""),

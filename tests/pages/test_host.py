@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import time
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,11 @@ from db.evening import bulk
 from db.evening.tables import alias
 from db.jobs import State
 from db.queue.enqueueing import NewJob
-from db.rules import host_rules, keys, visitors
+from db.rules import host_rules, host_sessions, keys, visitors
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
 from pages.hosting import sign_in as signing_in
-from pages.hosting.sign_in import (
-    FREE_TRIES,
-    MAX_ADDRESSES,
-    MAX_PAUSE_S,
-    Tries,
-    is_hosts_account,
-    same,
-    the_host,
-)
+from pages.hosting.sign_in import is_hosts_account, the_host
 from pages.shared import visitor as visiting
 from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, WALL
 from pages.shared.studio import has_host, the_studio
@@ -41,7 +31,8 @@ PASSWORD = "correct horse battery"
 def hosted(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     monkeypatch.setenv("T2I_HOST_PASSWORD", PASSWORD)
     monkeypatch.setenv("T2I_EXPORTS_DIR", str(tmp_path / "exports"))
-    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")  # the test harness has none
+    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")  # the test harness has none, and no cookies
+    monkeypatch.setattr(signing_in, "_cookie", lambda name: None)
     return studio
 
 
@@ -57,7 +48,7 @@ def sign_in(open_page: OpenPage, section: str | None = None, password: str = PAS
 def test_a_button_of_the_host_does_nothing_once_the_session_has_ended(hosted: Studio, open_page: OpenPage) -> None:
     job = hosted.enqueue("a red heart", SOMEBODY)
     app = sign_in(open_page)
-    app.session_state["host_until"] = 0.0
+    host_sessions.end_all(hosted.db)
     app.button(key=f"host_cancel_{job.id}").click().run()
     assert "Only the host" in app.error[0].value and "The queue is" not in everything_shown(app)
     assert queue.get(hosted.db, job.id).state == State.QUEUED
@@ -72,40 +63,6 @@ def test_a_wrong_password_shows_nothing_and_the_right_one_the_host_page(hosted: 
     assert "The queue is open" in everything_shown(app)
     next(b for b in app.button if b.label == "Sign out").click().run()
     assert "The queue is" not in everything_shown(app)
-
-
-def test_wrong_tries_are_slowed_down(hosted: Studio, open_page: OpenPage) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signing_in, "FREE_TRIES", FREE_TRIES - 7)  # as if it were the eighth
-        app = sign_in(open_page, password="guess")
-        app.text_input(key="host_password").input(PASSWORD)  # the right one, but too soon
-        app.button[0].click().run()
-    assert re.search(r"Too many wrong passwords; try again in \d\d s", everything_shown(app))
-    tries, pauses = Tries(), []
-    for n in range(12):
-        assert tries.take("a", 100.0 * n) == 0.0
-        pauses.append(tries.pause_s("a", 100.0 * n))
-    assert pauses[:5] == [0.0, 0.0, 2.0, 4.0, 8.0] and pauses[-1] == MAX_PAUSE_S
-    tries.right("a")
-    assert tries.take("a", 1100.0) == 0.0
-    at_once = [tries.take("b", 1100.0) for _ in range(FREE_TRIES + 2)]
-    assert at_once == [0.0] * FREE_TRIES + [2.0] * 2, "none of them was answered yet"
-
-
-def test_wrong_passwords_from_elsewhere_do_not_keep_the_host_waiting(
-    hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = time.monotonic()
-    for n in range(200):
-        monkeypatch.setattr(signing_in, "_address", lambda n=n: f"198.51.100.{n}")
-        assert not signing_in._try("guess", PASSWORD)
-    assert time.monotonic() - begun < 10.0
-    monkeypatch.setattr(signing_in, "_address", lambda: "192.0.2.7")
-    assert "The queue is open" in everything_shown(sign_in(open_page))
-    tries = Tries()
-    for n in range(MAX_ADDRESSES + 50):
-        tries.take(f"address {n}", 0.0)
-    assert len(tries._wrong) == MAX_ADDRESSES
 
 
 def test_there_is_no_host_page_without_a_password(studio: Studio, open_page: OpenPage) -> None:
@@ -131,7 +88,6 @@ def test_who_is_the_host_by_account() -> None:
     ):
         assert not is_hosts_account(account, emails)
     assert not is_hosts_account({"is_logged_in": True, "email": ""}, "")
-    assert same("pässword\ud800", "pässword\ud800") and not same("password", "password ")
 
 
 def test_the_host_pauses_the_queue_and_visitors_see_it(hosted: Studio, open_page: OpenPage) -> None:
@@ -352,7 +308,7 @@ def test_what_can_be_no_key_is_a_sentence(hosted: Studio, open_page: OpenPage) -
 def test_a_key_is_neither_made_nor_revoked_once_the_session_has_ended(hosted: Studio, open_page: OpenPage) -> None:
     secret, key = keys.make(hosted.db, "a bot")
     app = sign_in(open_page, "Keys")
-    app.session_state["host_until"] = 0.0
+    host_sessions.end_all(hosted.db)
     app.button(key=f"revoke_{key.id}").click().run()
     assert "Only the host" in app.error[0].value and keys.find(hosted.db, secret) == key
 

@@ -1,0 +1,245 @@
+"""A backup of the studio while it runs: the database first, then the files that its rows name, each compared with them.
+
+A backup is a folder, named by when it was made:
+
+    database.sqlite   the snapshot (db/backup/snapshot.py)
+    files/            the store's files under their keys; those that are as in the backup before are hard links to it
+    SHA256SUMS        of all of these; `sha256sum -c SHA256SUMS` looks through a backup without the studio
+    backup.json       what it is and how much
+
+What changes while files are copied (a preview that forms further, a job that is deleted) is put right in the snapshot,
+so that a row and its file belong together. A file that is gone or damaged in the store itself is named: see Made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from db.artefacts import Artefact, Store
+from db.backup import snapshot
+from db.engine import connect, reading, writing
+from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
+from db.schema import REVISION, artefacts, host_sessions
+
+DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup.json"
+FORMAT = 1
+_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+_PART = ".part-"
+_TRIES, _PAUSE_S = 6, 0.5  # a file is written before its row: what does not fit its row may do so in a moment
+
+
+@dataclass
+class Made:
+    """How a backup went. copied, linked: files; size: bytes of all of them; damaged: keys of files that are not in the
+    store as their rows say, and so not in the backup."""
+
+    folder: Path
+    copied: int = 0
+    linked: int = 0
+    size: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+
+def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: str) -> Made:
+    """A new backup in the folder `target`; of those there, the newest `keep` stay.
+
+    Raises BadValue where another one is being made there, StoreFull and StoreUnavailable, DatabaseUnavailable.
+    """
+    if keep < 1:
+        raise BadValue(f"{keep} backups cannot be kept; 1 or more is permitted.")
+    with _alone(target), _disk_errors(target):
+        for left in target.glob(f"{_PART}*"):
+            shutil.rmtree(left)
+        before = next(iter(backups(target)), None)
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        taken = {folder.name for folder in backups(target)}
+        name = next(n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))) if n not in taken)
+        part = target / f"{_PART}{name}"
+        (part / FILES).mkdir(parents=True, mode=0o700)
+        made = Made(target / name)
+        snapshot.take(db, part / DATABASE)
+        copy = connect(f"sqlite:///{part / DATABASE}")
+        try:
+            with writing(copy) as conn:
+                # What lets somebody in is not in a backup that others may get hold of.
+                conn.execute(sa.delete(host_sessions))
+            sums = _files(db, store, copy, part, before, made)
+            counts = snapshot.counts(copy)
+        finally:
+            copy.dispose()
+        for log in part.glob(f"{DATABASE}-*"):
+            log.unlink()
+        sums[DATABASE] = hash_of(part / DATABASE)
+        _write(part / SUMS, "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items())))
+        about = {
+            "format": FORMAT,
+            "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "version": version,
+            "revision": REVISION,
+            "rows": counts,
+            "files": made.copied + made.linked,
+            "bytes": made.size,
+            "damaged": made.damaged,
+        }
+        _write(part / ABOUT, json.dumps(about, indent=1))
+        _sync_folder(part)
+        part.rename(target / name)
+        _sync_folder(target)
+        for old in backups(target)[keep:]:
+            shutil.rmtree(old)
+    return made
+
+
+def backups(target: Path) -> list[Path]:
+    """The whole ones there, the newest first."""
+    return sorted(
+        (one for one in target.glob("*") if _NAME.fullmatch(one.name) and (one / ABOUT).is_file()), reverse=True
+    )
+
+
+def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Path | None, made: Made) -> dict[str, str]:
+    """Every file that the snapshot names; path in the backup -> sha256."""
+    with reading(copy) as conn:
+        rows = [Artefact(**row._mapping) for row in conn.execute(sa.select(artefacts).order_by(artefacts.c.id))]
+    known = sums_of(before) if before else {}
+    sums: dict[str, str] = {}
+    for row in rows:
+        path = f"{FILES}/{row.key}"
+        (part / path).parent.mkdir(parents=True, exist_ok=True)
+        if before and known.get(path) == row.sha256 and _link(before / path, part / path, row.size):
+            made.linked += 1
+        else:
+            now = _fetch(db, store, row, part / path)
+            if now is None or now != row:
+                _put_right(copy, row, now)
+            if now is None:
+                if _there(db, row.id):
+                    made.damaged.append(row.key)
+                continue
+            row = now
+            made.copied += 1
+        sums[path] = row.sha256
+        made.size += row.size
+    return sums
+
+
+def _fetch(db: sa.Engine, store: Store, row: Artefact, target: Path) -> Artefact | None:
+    """Copy a file; its row as it is when both fit each other, None where they never do or are gone."""
+    for n in range(_TRIES):
+        try:
+            digest, size = _copy(store, row.key, target)
+        except UnknownArtefact:
+            digest, size = "", -1
+        if (digest, size) == (row.sha256, row.size):
+            return row
+        if n:
+            time.sleep(_PAUSE_S)
+        with reading(db) as conn:
+            found = conn.execute(sa.select(artefacts).where(artefacts.c.id == row.id)).one_or_none()
+        if found is None:
+            break
+        row = Artefact(**found._mapping)
+        if (digest, size) == (row.sha256, row.size):
+            return row
+    target.unlink(missing_ok=True)
+    return None
+
+
+def _there(db: sa.Engine, artefact_id: str) -> bool:
+    with reading(db) as conn:
+        return conn.scalar(sa.select(artefacts.c.id).where(artefacts.c.id == artefact_id)) is not None
+
+
+def _put_right(copy: sa.Engine, row: Artefact, now: Artefact | None) -> None:
+    with writing(copy) as conn:
+        one = artefacts.c.id == row.id
+        conn.execute(
+            sa.delete(artefacts).where(one) if now is None else sa.update(artefacts).where(one).values(vars(now))
+        )
+
+
+def _copy(store: Store, key: str, target: Path) -> tuple[str, int]:
+    """sha256 and bytes of what was copied, on the disk."""
+    digest, size = hashlib.sha256(), 0
+    with store.open(key) as source, target.open("wb") as file:
+        while data := source.read(1 << 20):
+            digest.update(data)
+            size += file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest(), size
+
+
+def _link(before: Path, target: Path, size: int) -> bool:
+    """Whether the file of the backup before stands here too now: the same bytes on the disk, once."""
+    try:
+        if before.stat().st_size != size:
+            return False
+        os.link(before, target)
+    except OSError:  # gone, too many links, or a disk without them
+        return False
+    return True
+
+
+def sums_of(folder: Path) -> dict[str, str]:
+    """What SHA256SUMS says: path -> sha256. Raises BadValue."""
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadValue(f"{folder} is no backup: {SUMS} cannot be read ({error}).") from None
+    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+
+
+def hash_of(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    with _disk_errors(target):
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (target / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadValue(f"Another backup is being made in {target}; wait for its end.") from None
+        yield
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = StoreFull if error.errno in (28, 122) else StoreUnavailable
+        raise kind(f"The backup could not be written to {target}: {error.strerror or error}.") from error

@@ -1,0 +1,141 @@
+"""A backup back into a database and a store, both looked through before and after: all that it lists, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from db.artefacts import Store
+from db.backup import snapshot
+from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, hash_of, sums_of
+from db.engine import connect, reading, writing
+from db.errors import BadValue, StillRunning
+from db.queue import workers
+from db.schema import artefacts, metadata
+
+ALIVE_S = 30.0  # an executor that was heard of so lately is at work
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What is there now; moved: where the database that was there is kept; damaged: not in the backup in the first
+    place."""
+
+    jobs: int
+    files: int
+    size: int
+    moved: Path | None
+    damaged: list[str]
+
+
+def check(folder: Path) -> dict[str, str]:
+    """Look through a backup: path -> sha256 of all its files. Raises BadValue, which names what is wrong."""
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        number = about["format"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise BadValue(f"{folder} is no backup: it has no readable {ABOUT}.") from None
+    if number != FORMAT:
+        raise BadValue(f"{folder} is of format {number!r}; this version of the studio reads {FORMAT}.")
+    sums = sums_of(folder)
+    wrong = [path for path, digest in sums.items() if not (folder / path).is_file() or hash_of(folder / path) != digest]
+    if wrong or DATABASE not in sums:
+        some = ", ".join(wrong[:5]) or DATABASE
+        raise BadValue(f"{folder} is damaged: {len(wrong) or 1} of its files are gone or changed, such as {some}.")
+    return sums
+
+
+def restore(folder: Path, database_url: str, store: Store, *, replace: bool = False) -> Restored:
+    """The backup into this database and this store, which must be empty.
+
+    replace: take away what is there first; an SQLite file is moved aside. Raises BadValue, StillRunning where executors
+    are alive, StoreFull, StoreUnavailable, DatabaseUnavailable.
+    """
+    sums = check(folder)
+    about = json.loads((folder / ABOUT).read_text())
+    moved = _make_room(database_url, replace)
+    # Files first: rows that name what is not there yet would be shown.
+    for path in sums:
+        if path.startswith(f"{FILES}/"):
+            store.put(path.removeprefix(f"{FILES}/"), (folder / path).read_bytes())
+    db = _restored_database(folder, database_url)
+    try:
+        with reading(db) as conn:
+            rows = conn.execute(sa.select(artefacts.c.key, artefacts.c.sha256, artefacts.c.size)).all()
+            found = snapshot.counts(db)
+        _verify(store, [(row.key, row.sha256) for row in rows])
+        if found != {**found, **about["rows"]}:
+            raise BadValue(f"What is in the database now is not what the backup lists: {found}, not {about['rows']}.")
+    finally:
+        db.dispose()
+    return Restored(found["jobs"], len(rows), sum(row.size for row in rows), moved, list(about["damaged"]))
+
+
+def _make_room(database_url: str, replace: bool) -> Path | None:
+    """Where the database that was there is kept now."""
+    url = sa.make_url(database_url)
+    path = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+    if path is not None and not path.exists():
+        return None
+    there = connect(database_url)
+    try:
+        alive = workers.live(there, within_s=ALIVE_S)
+        if alive:
+            raise StillRunning(f"{len(alive)} executors are at work on this database: stop the studio, then restore.")
+        filled = {name: n for name, n in snapshot.counts(there).items() if n and name != "host_settings"}
+        if filled and not replace:
+            held = ", ".join(f"{n} {name}" for name, n in filled.items())
+            raise BadValue(f"The database is not empty: {held}. Choose another one, or restore with --replace.")
+        if path is None:
+            with writing(there) as conn:
+                names = ", ".join(table.name for table in metadata.sorted_tables)
+                conn.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
+    finally:
+        there.dispose()
+    if path is None:
+        return None
+    aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for end in ("", "-wal", "-shm"):
+        if (one := path.with_name(path.name + end)).exists():
+            one.rename(aside.with_name(aside.name + end))
+    return aside
+
+
+def _restored_database(folder: Path, database_url: str) -> sa.Engine:
+    url = sa.make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        path = Path(str(url.database))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        shutil.copyfile(folder / DATABASE, part)
+        part.replace(path)
+        return connect(database_url)  # migrated, where the backup is of an older version
+    work = folder.parent / f".restoring-{folder.name}.sqlite"
+    shutil.copyfile(folder / DATABASE, work)
+    try:
+        copy, db = connect(f"sqlite:///{work}"), connect(database_url)
+        with reading(copy) as source, writing(db) as target:
+            snapshot.copy_rows(source, target)
+        copy.dispose()
+    finally:
+        for left in folder.parent.glob(f"{work.name}*"):
+            left.unlink()
+    return db
+
+
+def _verify(store: Store, rows: Sequence[tuple[str, str]]) -> None:
+
+    for key, digest in rows:
+        found = hashlib.sha256()
+        with store.open(key) as file:
+            while data := file.read(1 << 20):
+                found.update(data)
+        if found.hexdigest() != digest:
+            raise BadValue(f"The file {key!r} is not in the store as the backup lists it; restore again.")
