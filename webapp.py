@@ -62,6 +62,7 @@ else:
     import logs
     import telemetry
     from api.server import Beside, build
+    from pages.shared.unsent import UnsentBounded
     from settings import Settings
 
     try:
@@ -78,4 +79,4 @@ else:
         async with api.router.lifespan_context(api):
             yield
 
-    app = st.App(__file__, middleware=[Middleware(Beside, api=api)], lifespan=lifespan)
+    app = st.App(__file__, middleware=[Middleware(Beside, api=api), Middleware(UnsentBounded)], lifespan=lifespan)

@@ -29,7 +29,7 @@ def submit_all(studio: Studio, submitter: Submitter, wishes: Sequence[Wish]) -> 
     """Their jobs in order. There is room for all of them before the first picture is kept; where one is refused all the
     same, those before it are cancelled. Raises as `studio.submit.submit`."""
     check_welcome(studio, submitter)
-    plans = [planned(studio, wish, submitter=submitter) for wish in wishes]
+    plans = [planned(studio, submitter, wish) for wish in wishes]
     if any(plan.given or plan.copies for plan in plans):
         check_wanted(studio, submitter, [new for plan in plans for new in plan.jobs])
     with gone_if_refused(studio) as kept, all_or_none(studio, submitter) as made:

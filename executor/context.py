@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from db import artefacts, queue
+from db.artefacts import sweeping
 from db.errors import DatabaseUnavailable, StoreUnavailable, UnknownJob
 from db.jobs import ENDED, Job
 from executor.tracing import JobTraces
@@ -87,6 +88,7 @@ def sweep(context: Context) -> None:
     """Remove what jobs that have ended left behind: frames on this machine, and states nobody will go on from.
 
     An executor that is killed just after its job succeeded leaves them, and so does a job cancelled while it waits.
+    What was given and that no job names goes as well.
     """
     for folder in context.work_dir.glob("*"):
         try:
@@ -94,5 +96,8 @@ def sweep(context: Context) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except UnknownJob:
             continue  # another studio's: two may share a folder
+    swept = sweeping.sweep(context.db, context.store)
+    if swept.due or swept.strays:
+        context.event("swept", due=swept.due, strays=swept.strays)
     for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(context.db, context.store, job_id=job_id, kind="state")

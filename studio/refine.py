@@ -62,7 +62,7 @@ def begin(
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
     if registry.checkpoint(checkpoint).styled and (style is not None or style_named(prompt) is None):
         values["style"] = style
-    wanted = candidates_of(studio, Wish(engine, values, count))
+    wanted = candidates_of(studio, submitter, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
     check_room(studio)
     return refinements.start(

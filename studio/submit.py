@@ -59,7 +59,7 @@ def submit(
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    plan = planned(studio, wish, submitter=submitter, say=say)
+    plan = planned(studio, submitter, wish, say=say)
     if plan.given or plan.copies:
         check_wanted(studio, submitter, plan.jobs)
     with gone_if_refused(studio) as kept:
@@ -105,24 +105,20 @@ class Planned:
             _check_source(studio, reference)
 
 
-def candidates_of(studio: Studio, wish: Wish) -> Labelled:
+def candidates_of(studio: Studio, submitter: Submitter, wish: Wish) -> Labelled:
     """The pictures of a wish with their labels, not yet queued; it may name no pictures but those in the store.
 
     Raises as `submit`, but for what the queue refuses.
     """
-    plan = planned(studio, wish)
-    if plan.given:
+    plan = planned(studio, submitter, wish)
+    if plan.given or plan.copies:
         raise BadParams("No pictures can be sent along here; name one that is in the store.")
     plan.check_sources(studio)
     return plan.wanted
 
 
 def planned(
-    studio: Studio,
-    wish: Wish,
-    *,
-    submitter: Submitter | None = None,
-    say: Callable[[Notice], object] | None = None,
+    studio: Studio, submitter: Submitter, wish: Wish, *, say: Callable[[Notice], object] | None = None
 ) -> Planned:
     """A wish, checked; nothing is kept or queued. Raises BadParams, UnknownName, WordRefused.
 
@@ -137,7 +133,7 @@ def planned(
     ids = {name: [new_id() for _ in some] for name, some in given.items()}
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
     values = {**wish.values, **named}
-    copies = drafts_in(values) if submitter is not None else {}
+    copies = drafts_in(values)
 
     def read(values: dict[str, Any]) -> dict[str, Any]:
         made = understood(studio, wish.engine, values, wish.repeats)

@@ -107,6 +107,13 @@ class Store:
             if isinstance(changed, int | float):
                 yield str(name)[len(self._root) :].lstrip("/"), float(changed)
 
+    def folders(self, folder: str) -> list[str]:
+        """The names of what lies directly under this part of a key."""
+        path = self._path(folder)
+        with self._named_errors():
+            found = self._fs.ls(path, detail=False) if self._fs.exists(path) else []
+        return [str(name).rstrip("/").rsplit("/", 1)[-1] for name in found]
+
     def remove_listed(self, key: str) -> None:
         """Remove a file that `listed` has told of, whatever it is called; nothing happens where it is gone."""
         with self._named_errors(), suppress(FileNotFoundError):

@@ -6,7 +6,6 @@ by a database that was put back from a copy.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 
@@ -14,13 +13,11 @@ import sqlalchemy as sa
 
 from db.artefacts.store import Store
 from db.engine import clock, reading, writing
-from db.rules.salt import salt
-from db.schema import artefacts
+from db.schema import artefacts, jobs
 
 STRAY_S = 3600.0  # how old a file without a row has to be
 AT_ONCE = 500
 FOLDERS = ("uploads", "drafts")
-_STUDIOS = "sweepers"  # the databases whose rows tell of files in this store, by a hash of each one's secret
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,8 @@ class Swept:
 def sweep(db: sa.Engine, store: Store) -> Swept:
     """Delete what is due and what no row tells of, AT_ONCE of each at most. Safe while wishes are made.
 
-    Where databases of several studios share the store no file without a row is deleted: it may be another's.
+    Where the store holds files of jobs that the database does not know no file without a row is deleted: studios may
+    share a store, and those files may be another's.
     Raises StoreUnavailable.
     """
     return Swept(_due(db, store), _strays(db, store))
@@ -57,20 +55,22 @@ def _due(db: sa.Engine, store: Store) -> int:
 
 
 def _strays(db: sa.Engine, store: Store) -> int:
-    own = f"{_STUDIOS}/{hashlib.sha256(salt(db)).hexdigest()[:16]}"
-    if not store.exists(own):
-        store.put(own, b"A studio's database tells of files in this store; see db/artefacts/sweeping.py.\n")
-    if {key for key, _ in store.listed(_STUDIOS)} != {own}:
+    before = time.time() - STRAY_S
+    old = [key for folder in FOLDERS for key, changed_at in store.listed(folder) if changed_at < before]
+    strays = _unknown(db, artefacts.c.key, old)[:AT_ONCE]
+    if not strays or _unknown(db, jobs.c.id, store.folders("jobs")):
         return 0
-    before, gone = time.time() - STRAY_S, 0
-    for folder in FOLDERS:
-        old = [key for key, changed_at in store.listed(folder) if changed_at < before]
-        for start in range(0, len(old), AT_ONCE):
-            some = old[start : start + AT_ONCE]
-            with reading(db) as conn:
-                known = set(conn.scalars(sa.select(artefacts.c.key).where(artefacts.c.key.in_(some))))
-            for key in some:
-                if key not in known and gone < AT_ONCE:
-                    store.remove_listed(key)
-                    gone += 1
-    return gone
+    for key in strays:
+        store.remove_listed(key)
+    return len(strays)
+
+
+def _unknown(db: sa.Engine, column: sa.Column[str], values: list[str]) -> list[str]:
+    """Those that no row has in this column."""
+    found = []
+    for start in range(0, len(values), AT_ONCE):
+        some = values[start : start + AT_ONCE]
+        with reading(db) as conn:
+            known = set(conn.scalars(sa.select(column).where(column.in_(some))))
+        found += [value for value in some if value not in known]
+    return found
