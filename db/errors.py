@@ -205,13 +205,13 @@ class DiskNearlyFull(StoreFull):
 
 
 class TooManyBytesGiven(DbError):
-    """Pictures that somebody gives would take more room than given pictures may. used, wanted, most: in bytes."""
+    """Pictures that somebody gives would take more room than given pictures may. used, most: in bytes."""
 
-    def __init__(self, whose: str, used: int, wanted: int, most: int) -> None:
-        self.used, self.wanted, self.most = used, wanted, most
+    def __init__(self, whose: str, used: int, most: int) -> None:
+        self.used, self.most = used, most
         super().__init__(
-            f"{whose} {used / 1e6:.1f} MB here, and {most / 1e6:.1f} MB are allowed: what you gave now "
-            f"({wanted / 1e6:.1f} MB) was not kept. Start from one that is here already, or ask the host for room."
+            f"{whose} {used / 1e6:.1f} MB here, and {most / 1e6:.1f} MB are allowed: what you gave now was not kept. "
+            "Start from one that is here already, or ask the host for room."
         )
 
 

@@ -24,6 +24,7 @@ from generator import registry
 from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.context import Studio
+from studio.room import check_given
 from studio.uploads import Cleaned, cleaned
 from studio.upscale import check_uploads, upscale_upload
 
@@ -66,6 +67,7 @@ async def _upscaled(asked: Asking, body: Extras, named: Sequence[tuple[str, str]
         upscalers.append(_checked(body.upscaler_2))
 
     def begin(studio: Studio) -> list[list[Task]]:
+        check_given(studio, who.submitter)
         # All of them are read before the first one is queued.
         sent = [cleaned(studio, decoded(name, text)) for name, text in named]
         sizes = [size_of(body, one.width, one.height) for one in sent]

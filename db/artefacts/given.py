@@ -135,7 +135,7 @@ def _check(conn: sa.Connection, giver: str, address: str | None, quota: Quota, w
         if most is not None:
             there = conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(_ON_DISK), 0)).where(which)) or 0
             if int(there) + wanted > most:
-                raise TooManyBytesGiven(whose, int(there), wanted, most)
+                raise TooManyBytesGiven(whose, int(there), most)
 
 
 _ON_DISK = sa.case((artefacts.c.size < BLOCK, BLOCK), else_=artefacts.c.size)

@@ -14,7 +14,7 @@ from db import artefacts, queue
 from db.artefacts import Store, drafts, given, sweeping
 from db.artefacts.given import BLOCK, Picture, Quota
 from db.engine import clock, writing
-from db.errors import StoreFull, TooManyBytesGiven, UnknownArtefact
+from db.errors import StoreFull, TooManyBytesGiven, TooManyQueued, UnknownArtefact
 from db.jobs import new_id
 from db.queue import NewJob
 from db.schema import artefacts as table
@@ -134,14 +134,8 @@ def test_asking_whether_jobs_would_be_refused_queues_nothing(database: sa.Engine
     limits = queue.Limits(max_queued=2)
     queue.check(database, [job_of(), job_of("uploads/none.png")], submitter="ada", limits=limits)
     assert queue.queued_jobs(database, limit=9) == []
-    with pytest.raises(queue_error()):
+    with pytest.raises(TooManyQueued):
         queue.check(database, [job_of()] * 3, submitter="ada", limits=limits)
-
-
-def queue_error() -> type[Exception]:
-    from db.errors import TooManyQueued
-
-    return TooManyQueued
 
 
 def test_a_store_that_fails_leaves_no_rows(database: sa.Engine, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
