@@ -104,6 +104,13 @@ class Settings(BaseSettings):
         "along. Unset: none is asked for.",
     )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
+    max_upload_bytes_per_submitter: int | None = Field(
+        512 << 20, ge=1, description="Bytes of the pictures given by one visitor or key that are kept."
+    )
+    max_upload_bytes_per_address: int | None = Field(
+        4 << 30, ge=1, description="The same of all who share an address, as behind one router."
+    )
+    max_upload_bytes_total: int | None = Field(16 << 30, ge=1, description="The same of everybody together.")
     min_free_bytes: int = Field(
         1 << 30, ge=0, description="What is to stay free of the studio's disks: nothing new is taken below it; 0: all."
     )

@@ -71,6 +71,7 @@ else:
     from api.internals import Internals
     from api.proxies import TrustedProxies, believe_no_others
     from api.server import PREFIXES, Beside, build
+    from pages.shared.unsent import UnsentBounded
     from pages.shared.visitor_cookie import VisitorCookie
     from settings import Settings
 
@@ -96,6 +97,7 @@ else:
         Middleware(Headers, embedders=settings.embedders, answers=PREFIXES),
         Middleware(Beside, api=api),
         Middleware(Internals, api=api.state.api),
+        Middleware(UnsentBounded),
     ]
     if readable:
         opened = api.state.api

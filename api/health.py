@@ -10,6 +10,7 @@ from db import engine, queue
 from db.jobs import State
 from db.queue import workers
 from studio.context import Studio
+from studio.room import check_room
 
 liveness = APIRouter(tags=["operations"])
 router = APIRouter(tags=["operations"])
@@ -35,11 +36,13 @@ async def alive() -> AliveShape:
 
 @router.get("/readyz")
 async def ready(api: Opened) -> ReadyShape:
-    """The database and the store can be used: 503 where not. Jobs are taken also while no executor is alive."""
+    """The database and the store can be used: 503 where not, 507 where too little room is left on a disk. Jobs are
+    taken also while no executor is alive."""
 
     def look(studio: Studio) -> ReadyShape:
         engine.check(studio.db)
         studio.store.check()
+        check_room(studio)
         counts = queue.counts(studio.db)
         executors = len(workers.live(studio.db))
         return ReadyShape(executors=executors, queued=counts[State.QUEUED], running=counts[State.RUNNING])

@@ -32,6 +32,8 @@ from db.evening.usage import Usage, usage
 from db.jobs import State
 from db.queue.figures import Figures, Recent, figures
 from generator.version import VERSION
+from studio import room
+from studio.context import Studio
 
 router = APIRouter(tags=["operations"])
 
@@ -116,6 +118,7 @@ class _OfStudio(Collector):
         yield from _of_executors(now)
         yield from _of_ended(now)
         yield from _of_store(kept)
+        yield from _of_disks(self._api.studio)
 
     def _kept(self) -> Usage:
         with self._summing:
@@ -183,6 +186,13 @@ def _of_store(kept: Usage) -> Iterator[Metric]:
     if kept.free is not None:
         yield _gauge("t2i_store_free_bytes", "Free on the store's disk, where it is one of this machine.", kept.free)
     yield _gauge("t2i_database_bytes", "Size of the database.", kept.database)
+
+
+def _of_disks(studio: Studio) -> Iterator[Metric]:
+    free = {disk.used_for: float(disk.free) for disk in room.disks(studio)}
+    yield _by("t2i_disk_free_bytes", "Free on disks of this machine, by what is kept there.", "used_for", free)
+    full = int(room.nearly_full(studio) is not None)
+    yield _gauge("t2i_disk_nearly_full", "1 while nothing new is taken, since too little of a disk is free.", full)
 
 
 def _quantiles(name: str, text: str, now: Figures, times: Callable[[Recent], Sequence[float]]) -> Metric:

@@ -19,7 +19,7 @@ from db import errors as db
 from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.admission import TooManyCodes, WrongCode
-from studio.errors import SENTENCES, DownloadsOff, NotHost, Refused, told
+from studio.errors import SENTENCES, Busy, DownloadsOff, NotHost, Refused, told
 
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
@@ -28,7 +28,8 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast, TooManyCodes), 429),
     ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
-    (db.StoreFull, 507),
+    ((db.StoreFull, db.TooManyBytesGiven), 507),
+    (Busy, 503),
     ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
     ((BadParams, db.BadValue, db.WordRefused, db.OrderReused, Refused), 422),
 )
@@ -39,6 +40,8 @@ _RETRY_AFTER: tuple[tuple[type[Exception], int], ...] = (
     (db.TooFast, 3),
     (TooManyCodes, 60),
     (db.StoreFull, 60),
+    (db.TooManyBytesGiven, 3600),
+    (Busy, 5),
     (db.DatabaseUnavailable, 5),
     (db.StoreUnavailable, 5),
 )

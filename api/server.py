@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import health, metrics, webhooks
+from api import health, metrics, sweeping, webhooks
 from api.answered import Answers
 from api.bodies import LimitedBodies
 from api.dialects import ENVELOPES, ROUTERS
@@ -40,10 +40,10 @@ def build(settings: Settings, studio: Studio | None = None, traces: Traces | Non
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with api.serving(), tools.serving():
-            telling = asyncio.create_task(webhooks.tell(api))
+            tasks = [asyncio.create_task(webhooks.tell(api)), asyncio.create_task(sweeping.sweep(api))]
             yield
             api.stopping.set()
-            await telling
+            await asyncio.gather(*tasks)
 
     app = FastAPIOffline(
         title="Text-to-image studio",
@@ -88,7 +88,16 @@ class _Counted(Route):
 
 def _switched_off(api: Api) -> FastAPI:
     """Whether the server is alive is told; all else is a sentence."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with api.serving():
+            task = asyncio.create_task(sweeping.sweep(api))
+            yield
+            api.stopping.set()
+            await task
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.api = api
     app.include_router(health.liveness)
     handle_all(app, {})

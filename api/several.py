@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from db.jobs import Job
 from studio.context import Studio, Submitter
 from studio.errors import SENTENCES
+from studio.limits import check_welcome
 from studio.sheets import cancel_all
-from studio.submit import Wish, submit
+from studio.submit import Wish, ask_planned, check_wanted, planned
+from studio.uploads import gone_if_refused
 
 
 @contextmanager
@@ -24,8 +26,15 @@ def all_or_none(studio: Studio, submitter: Submitter) -> Iterator[list[Job]]:
 
 
 def submit_all(studio: Studio, submitter: Submitter, wishes: Sequence[Wish]) -> list[Job]:
-    """Their jobs in order. Where one is refused, those before it are cancelled. Raises as `studio.submit.submit`."""
-    with all_or_none(studio, submitter) as made:
-        for wish in wishes:
-            made += submit(studio, submitter, wish)
+    """Their jobs in order. There is room for all of them before the first picture is kept; where one is refused all the
+    same, those before it are cancelled. Raises as `studio.submit.submit`."""
+    check_welcome(studio, submitter)
+    plans = [planned(studio, submitter, wish) for wish in wishes]
+    if any(plan.given or plan.copies for plan in plans):
+        check_wanted(studio, submitter, [new for plan in plans for new in plan.jobs])
+    with gone_if_refused(studio) as kept, all_or_none(studio, submitter) as made:
+        for plan in plans:
+            kept += plan.keep(studio, submitter)
+        for plan in plans:
+            made += ask_planned(studio, submitter, plan)
     return made

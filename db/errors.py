@@ -277,6 +277,17 @@ class DiskNearlyFull(StoreFull):
         )
 
 
+class TooManyBytesGiven(DbError):
+    """Pictures that somebody gives would take more room than given pictures may. used, most: in bytes."""
+
+    def __init__(self, whose: str, used: int, most: int) -> None:
+        self.used, self.most = used, most
+        super().__init__(
+            f"{whose} {used / 1e6:.1f} MB here, and {most / 1e6:.1f} MB are allowed: what you gave now was not kept. "
+            "Start from one that is here already, or ask the host for room."
+        )
+
+
 class SourceHidden(DbError):
     """The host has taken the picture out that something is to be made from."""
 

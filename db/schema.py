@@ -176,9 +176,12 @@ artefacts = sa.Table(
     # Who gave it, and what stands for their address, where it was sent here; NULL: what a job has made.
     sa.Column("giver", sa.String(128)),
     sa.Column("address", sa.String(64)),
+    # When a picture that was given goes unless a job names it by then, in UTC s; NULL: it stays.
+    sa.Column("due_at", sa.Double),
     sa.UniqueConstraint("job_id", "kind", name="uq_artefacts_job_kind"),
     sa.Index("ix_artefacts_giver", "giver", "id"),
     sa.Index("ix_artefacts_address", "address", "id"),
+    sa.Index("ix_artefacts_due", "due_at"),
 )
 
 votes = sa.Table(

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from db import artefacts, identity, queue
+from db.artefacts import sweeping
 from db.errors import DatabaseReplaced, DatabaseUnavailable, StoreUnavailable, UnknownJob
 from db.evening import retention
 from db.jobs import ENDED, Job
@@ -121,6 +122,7 @@ def sweep(context: Context) -> None:
     """Remove what jobs that have ended left behind: frames on this machine, and states nobody will go on from.
 
     An executor that is killed just after its job succeeded leaves them, and so does a job cancelled while it waits.
+    What was given and that no job names goes as well.
     """
     ours = kept(context.work_dir, context.studio_id)
     for folder in context.work_dir.glob("*"):
@@ -131,6 +133,9 @@ def sweep(context: Context) -> None:
             if folder.name in ours:  # its job was deleted
                 shutil.rmtree(folder, ignore_errors=True)
             continue  # another studio's: two may share a folder
+    swept = sweeping.sweep(context.db, context.store)
+    if swept.due or swept.strays:
+        context.event("swept", due=swept.due, strays=swept.strays)
     for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(context.db, context.store, job_id=job_id, kind="state")
     # A clock that is wrong after the machine's start has been set by then: nothing is taken for old before.

@@ -11,7 +11,7 @@ from db.artefacts import Artefact
 from db.jobs import Job, State
 from db.queue import workers
 from pages.components import job_card
-from pages.components.notices import NO_EXECUTOR, empty_state, executor_missing, paused_note
+from pages.components.notices import NO_EXECUTOR, disk_note, empty_state, executor_missing, paused_note
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
@@ -39,6 +39,7 @@ def _wanted(job: Job, visitor: Submitter) -> bool:
 
 def _queue(visitor: Submitter) -> None:
     with plain_errors():
+        disk_note()
         db = the_studio().db
         running = [job for job in queue.running_jobs(db) if _wanted(job, visitor)]
         waiting = queue.queued_jobs(db, limit=job_card.MAX_WAITING)

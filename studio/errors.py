@@ -30,6 +30,10 @@ class BadWish(Refused, BadParams):
     """What is asked for cannot be drawn, ranked or compared, and what is permitted."""
 
 
+class Busy(Refused):
+    """The machine is at work on too much at once; the same may be asked for again soon."""
+
+
 class NotHost(Refused):
     """Somebody who is not the host asks for what only the host may do."""
 

@@ -13,6 +13,7 @@ from generator.wording import as_ranked, common
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
 from studio.limits import check_admitted, check_typed
+from studio.room import check_room
 from studio.submit import check_sources, enqueue, new_job
 
 
@@ -31,6 +32,7 @@ def rank(
     once: a sheet that has been ranked is not ranked again, unless that failed a while ago.
     """
     check_admitted(studio, submitter)
+    check_room(studio)
     return submissions.add_about(
         studio.db,
         sheet.id,

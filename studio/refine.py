@@ -26,6 +26,7 @@ from studio.context import Studio, Submitter
 from studio.errors import BadWish
 from studio.limits import check_admitted
 from studio.rank import rank
+from studio.room import check_room
 from studio.sheets import is_live, pictures_of
 from studio.submit import MAX_PICTURES, Wish, candidates_of, typed
 from studio.upscale import upscaling
@@ -63,8 +64,9 @@ def begin(
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
     if registry.checkpoint(checkpoint).styled and (style is not None or style_named(prompt) is None):
         values["style"] = style
-    wanted = candidates_of(studio, Wish(engine, values, count))
+    wanted = candidates_of(studio, submitter, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
+    check_room(studio)
     return refinements.start(
         studio.db, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
@@ -155,6 +157,7 @@ def vary_marked(
         wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
     row = NewSheet(kind="variations", wanted=wanted, layout=layout)
+    check_room(studio)
     return refinements.add_stage(
         studio.db,
         refinement_id,
@@ -174,6 +177,7 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
     wanted = [(label, upscaling(studio, *one, checkpoint=checkpoint)) for one in marked]
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "checkpoint": checkpoint}
     row = NewSheet(kind="enlarged", wanted=wanted, layout=layout)
+    check_room(studio)
     return refinements.add_stage(
         studio.db,
         refinement_id,

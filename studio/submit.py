@@ -18,7 +18,8 @@ from generator.params import BadParams, JobParams, Params, validate, validate_jo
 from generator.wording import Notice
 from studio.context import Studio, Submitter
 from studio.limits import check_admitted, check_read, check_typed, check_welcome
-from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
+from studio.room import check_room
+from studio.uploads import Upload, check_count, drafts_in, gone_if_refused, keep, with_copies
 from studio.wording import understood
 
 MAX_PICTURES = 8
@@ -52,26 +53,74 @@ def submit(
 
     say: is told what there is to be said about how the prompts were read, before anything is queued.
 
-    The wish is checked before its pictures are kept; those of one that the queue refuses afterwards stay in the store.
+    The wish and the room in the queue are checked before its pictures are read and kept; those of one that is refused
+    all the same are gone again.
     Raises BadParams, UnknownName, TooManyQueued, StoreFull; UnknownArtefact or SourceHidden where a picture to start
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish, submitter=submitter, say=say)
-    if len(wanted) == 1:
-        return [enqueue(studio, submitter, wanted[0][1])]
-    sheet = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
+    plan = planned(studio, submitter, wish, say=say)
+    if plan.given or plan.copies:
+        check_wanted(studio, submitter, plan.jobs)
+    with gone_if_refused(studio) as kept:
+        kept += plan.keep(studio, submitter)
+        return ask_planned(studio, submitter, plan)
+
+
+def ask_planned(studio: Studio, submitter: Submitter, plan: Planned) -> list[Job]:
+    """Queue a wish whose pictures are kept, as one job or as one sheet. Raises as `enqueue`."""
+    if len(plan.wanted) == 1:
+        return [enqueue(studio, submitter, plan.jobs[0])]
+    sheet = NewSheet(kind="candidates", prompt=typed(plan.jobs[0]), wanted=plan.wanted)
     return submit_sheet(studio, submitter, sheet)[1]
 
 
-def candidates_of(
-    studio: Studio,
-    wish: Wish,
-    *,
-    submitter: Submitter | None = None,
-    say: Callable[[Notice], object] | None = None,
-) -> Labelled:
-    """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses.
+@dataclass(frozen=True)
+class Planned:
+    """A wish that was checked: its jobs with their labels, and the pictures that have to be kept for them first.
+
+    ids: of these pictures, by setting. copies: of drafts, as `uploads.drafts_in` finds them.
+    """
+
+    wanted: Labelled
+    given: Mapping[str, Sequence[Upload]]
+    ids: Mapping[str, Sequence[str]]
+    copies: Mapping[str, str]
+
+    @property
+    def jobs(self) -> list[NewJob]:
+        """The jobs alone."""
+        return [new for _, new in self.wanted]
+
+    def keep(self, studio: Studio, submitter: Submitter) -> list[str]:
+        """Read and store the pictures; their ids. Raises as `uploads.keep`, and as `check_sources`."""
+        with gone_if_refused(studio) as kept:
+            kept += keep(studio, submitter, self.given, self.ids, self.copies)
+            self.check_sources(studio)
+        return kept
+
+    def check_sources(self, studio: Studio) -> None:
+        """Raises UnknownArtefact, SourceHidden where a picture that the jobs name is not there any more."""
+        for reference in self.jobs[0].sources:
+            _check_source(studio, reference)
+
+
+def candidates_of(studio: Studio, submitter: Submitter, wish: Wish) -> Labelled:
+    """The pictures of a wish with their labels, not yet queued; it may name no pictures but those in the store.
+
+    Raises as `submit`, but for what the queue refuses.
+    """
+    plan = planned(studio, submitter, wish)
+    if plan.given or plan.copies:
+        raise BadParams("No pictures can be sent along here; name one that is in the store.")
+    plan.check_sources(studio)
+    return plan.wanted
+
+
+def planned(
+    studio: Studio, submitter: Submitter, wish: Wish, *, say: Callable[[Notice], object] | None = None
+) -> Planned:
+    """A wish, checked; nothing is kept or queued. Raises BadParams, UnknownName, WordRefused.
 
     submitter: whose drafts the wish may name; the jobs name copies of them. say: as for `submit`.
     """
@@ -84,7 +133,7 @@ def candidates_of(
     ids = {name: [new_id() for _ in some] for name, some in given.items()}
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
     values = {**wish.values, **named}
-    copies = drafts_in(values) if submitter is not None else {}
+    copies = drafts_in(values)
 
     def read(values: dict[str, Any]) -> dict[str, Any]:
         made = understood(studio, wish.engine, values, wish.repeats)
@@ -94,12 +143,9 @@ def candidates_of(
         return made.values
 
     made = drawings(wish.engine, starting(with_copies(values, copies)), wish.pictures, read)
-    keep(studio, given, ids)
-    if submitter is not None:
-        keep_copies(studio, submitter, copies)
-    check_sources(studio, made[0])
     of = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
-    return [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
+    wanted = [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
+    return Planned(wanted, given, ids, copies)
 
 
 def drawings(
@@ -166,6 +212,7 @@ def new_job(
         parent_id=parent_id,
         source_artefact_id=source,
         max_attempts=studio.settings.max_attempts,
+        sources=tuple(params.sources),
     )
 
 
@@ -176,16 +223,25 @@ def typed(new: NewJob) -> str:
 
 
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
-    """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour."""
+    """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, DiskNearlyFull."""
     check_admitted(studio, submitter)
+    check_room(studio)
     return queue.enqueue(
         studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
 
 
+def check_wanted(studio: Studio, submitter: Submitter, wanted: Sequence[NewJob]) -> None:
+    """Raises what `enqueue` would raise for these jobs together; nothing is queued."""
+    check_admitted(studio, submitter)
+    check_room(studio)
+    queue.check(studio.db, wanted, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request)
+
+
 def submit_sheet(studio: Studio, submitter: Submitter, new: NewSheet) -> tuple[Submission, list[Job]]:
     """Queue the jobs of a sheet, all of them or none. Raises as `enqueue`."""
     check_admitted(studio, submitter)
+    check_room(studio)
     return submissions.submit(
         studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request
     )
@@ -202,5 +258,9 @@ def check_sources(studio: Studio, params: JobParams) -> None:
     A draft is none that a job may name: it may be gone when the job's turn comes.
     """
     for reference in params.sources:
-        if drafts.is_draft(sources.key_of(studio.db, studio.store, reference)):
-            raise UnknownArtefact(f"A picture this is made from ({reference}) is not kept for jobs; send it again.")
+        _check_source(studio, reference)
+
+
+def _check_source(studio: Studio, reference: str) -> None:
+    if drafts.is_draft(sources.key_of(studio.db, studio.store, reference)):
+        raise UnknownArtefact(f"A picture this is made from ({reference}) is not kept for jobs; send it again.")

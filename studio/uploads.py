@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from db import artefacts
-from db.artefacts import Artefact, drafts
+from db.artefacts import Artefact, drafts, given
+from db.artefacts.given import OFFERED_S, PENDING_S
 from db.jobs import new_id
-from generator.images.decode import BadImage, decode_image
+from generator.images.decode import BadImage, ReadersBusy, decode_image, decode_with_alpha
 from generator.images.formats import EXTENSIONS
 from generator.params import BadParams
 from studio.context import Studio, Submitter
-from studio.errors import BadWish
+from studio.errors import BadWish, Busy
 from studio.limits import check_welcome
+from studio.room import check_given, check_room, quota
 
 TYPES = list(EXTENSIONS)
 MAX_SIDE = 2048
@@ -52,40 +57,76 @@ def check_count(uploads: Mapping[str, Sequence[Upload]]) -> None:
         raise BadWish("{given} pictures to resemble; at most {most} are allowed.", given=given, most=MAX_IMAGE_PROMPTS)
 
 
-def keep(studio: Studio, uploads: Mapping[str, Sequence[Upload]], ids: Mapping[str, Sequence[str]]) -> None:
-    """Store pictures under the keys that these ids make; one that is broken, and none is stored.
+def keep(
+    studio: Studio,
+    submitter: Submitter,
+    uploads: Mapping[str, Sequence[Upload]],
+    ids: Mapping[str, Sequence[str]],
+    copies: Mapping[str, str],
+) -> list[str]:
+    """Store pictures under the keys that these ids make, and copies of drafts; one that cannot be, and none is stored.
 
-    Raises BadParams as `cleaned`, StoreFull, StoreUnavailable.
+    copies: as `drafts_in` finds them. The ids of all, which go within the hour unless a job names them. Raises
+    BadParams as `cleaned`, UnknownArtefact, Busy, TooManyBytesGiven, DiskNearlyFull, StoreFull, StoreUnavailable.
     """
+    if not copies and not any(uploads.values()):
+        return []
+    check_given(studio, submitter)  # before anything is decoded
     clean = [
         (artefact_id, cleaned(studio, one))
         for name, some in uploads.items()
         for one, artefact_id in zip(some, ids[name], strict=True)
     ]
-    for artefact_id, picture in clean:
-        _save(studio, picture, artefact_id)
+    for key, artefact_id in copies.items():
+        draft = drafts.get(studio.db, submitter.id, key)
+        clean.append((artefact_id, Cleaned(studio.store.get(key), draft.width or 0, draft.height or 0)))
+    _save(studio, submitter, clean)
+    return [artefact_id for artefact_id, _ in clean]
 
 
 def keep_one(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
-    """Store a picture that a later wish may name by its id. Raises Banned, and as `keep`."""
+    """Store a picture that a wish may name by its id within a day. Raises Banned, and as `keep`."""
     check_welcome(studio, submitter)
-    return _save(studio, cleaned(studio, upload), new_id())
+    check_given(studio, submitter)
+    return _save(studio, submitter, [(new_id(), cleaned(studio, upload))], kept_s=OFFERED_S)[0]
 
 
 def keep_clean(studio: Studio, submitter: Submitter, picture: Cleaned) -> Artefact:
-    """The same, of a picture that was read already. Raises Banned, StoreFull, StoreUnavailable."""
+    """Store one that was read already, for a wish that names it now. Raises Banned, and as `keep`."""
     check_welcome(studio, submitter)
-    return _save(studio, picture, new_id())
+    return _save(studio, submitter, [(new_id(), picture)])[0]
 
 
 def keep_draft(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
-    """Store a picture for a form that may ask for something with it within a day.
-
-    Raises Banned, BadParams as `cleaned`, StoreFull, StoreUnavailable.
-    """
+    """Store a picture for a form that may ask for something with it within a day. Raises Banned, and as `keep`."""
     check_welcome(studio, submitter)
+    check_given(studio, submitter)
     picture = cleaned(studio, upload)
-    return drafts.save(studio.db, studio.store, submitter.id, picture.png, width=picture.width, height=picture.height)
+    check_room(studio, len(picture.png))
+    return drafts.save(
+        studio.db,
+        studio.store,
+        submitter.id,
+        picture.png,
+        width=picture.width,
+        height=picture.height,
+        address=submitter.address,
+        quota=quota(studio),
+    )
+
+
+@contextmanager
+def gone_if_refused(studio: Studio) -> Iterator[list[str]]:
+    """A list for the ids of pictures that are kept for one wish: they go where it ends with an error, whichever.
+
+    What a job names by then stays.
+    """
+    kept: list[str] = []
+    try:
+        yield kept
+    except BaseException:
+        given.forget(studio.db, studio.store, kept)
+        raise
 
 
 def drafts_in(values: Mapping[str, Any]) -> dict[str, str]:
@@ -104,36 +145,42 @@ def with_copies(values: Mapping[str, Any], copies: Mapping[str, str]) -> dict[st
     return named
 
 
-def keep_copies(studio: Studio, submitter: Submitter, copies: Mapping[str, str]) -> None:
-    """Store copies of these drafts for good. Raises UnknownArtefact, StoreFull, StoreUnavailable."""
-    for key, artefact_id in copies.items():
-        draft = drafts.get(studio.db, submitter.id, key)
-        picture = Cleaned(studio.store.get(key), draft.width or 0, draft.height or 0)
-        _save(studio, picture, artefact_id)
-
-
-def _save(studio: Studio, picture: Cleaned, artefact_id: str) -> Artefact:
-    return artefacts.save(
+def _save(
+    studio: Studio, submitter: Submitter, clean: Sequence[tuple[str, Cleaned]], kept_s: float = PENDING_S
+) -> list[Artefact]:
+    check_room(studio, sum(len(picture.png) for _, picture in clean))
+    pictures = [
+        given.Picture(one, "upload", artefacts.upload_key(one), picture.png, picture.width, picture.height)
+        for one, picture in clean
+    ]
+    return given.save(
         studio.db,
         studio.store,
-        artefact_id=artefact_id,
-        job_id=None,
-        kind="upload",
-        data=picture.png,
-        media_type="image/png",
-        ext="png",
-        width=picture.width,
-        height=picture.height,
+        pictures,
+        giver=submitter.id,
+        address=submitter.address,
+        quota=quota(studio),
+        kept_s=kept_s,
     )
 
 
 def cleaned(studio: Studio, upload: Upload) -> Cleaned:
-    """The picture in a file. Raises BadParams with one sentence where it is too large, broken or no picture."""
-    try:
-        image = decode_image(upload.data, max_bytes=studio.settings.max_upload_bytes)
-    except BadImage as error:
-        raise BadParams(f"{upload.name!r}: {error}") from None
-    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    """The picture in a file. Raises BadParams with one sentence where it is too large, broken or no picture; Busy."""
+    image = _read(studio, upload, decode_image)
     out = io.BytesIO()
     image.save(out, "PNG")
     return Cleaned(out.getvalue(), *image.size)
+
+
+def alpha_of(studio: Studio, upload: Upload) -> Image.Image:
+    """Where the picture in a file is opaque (L), as large as it is kept. Raises as `cleaned`."""
+    return _read(studio, upload, decode_with_alpha).convert("RGBA").getchannel("A")
+
+
+def _read(studio: Studio, upload: Upload, decode: Callable[..., Image.Image]) -> Image.Image:
+    try:
+        return decode(upload.data, max_bytes=studio.settings.max_upload_bytes, max_side=MAX_SIDE)
+    except ReadersBusy as error:
+        raise Busy(str(error)) from None
+    except BadImage as error:
+        raise BadParams(f"{upload.name!r}: {error}") from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from db.artefacts import Artefact
-from db.jobs import Job
+from db.jobs import Job, new_id
 from db.queue import NewJob
 from generator.params import validate_job
 from studio.context import Studio, Submitter
-from studio.submit import ask, check_sources, enqueue, new_job
-from studio.uploads import Cleaned, keep_clean
+from studio.submit import ask, check_sources, check_wanted, enqueue, new_job
+from studio.uploads import Cleaned, gone_if_refused, keep_clean
 
 
 def upscale(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, checkpoint: str) -> Job:
@@ -17,10 +19,23 @@ def upscale(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *
 
 
 def upscale_upload(studio: Studio, submitter: Submitter, picture: Cleaned, *, checkpoint: str) -> Job:
-    """Upscale a picture that was sent along. Raises as `uploads.keep_clean` and `upscale`."""
-    kept = keep_clean(studio, submitter, picture)
-    values = {"picture": kept.id, "width": kept.width, "height": kept.height, "checkpoint": checkpoint}
-    return ask(studio, submitter, "upscale", values)
+    """Upscale a picture that was sent along; it goes where that is refused. Raises as `keep_clean` and `upscale`."""
+    check_uploads(studio, submitter, [(picture, checkpoint)])
+    values = {"width": picture.width, "height": picture.height, "checkpoint": checkpoint}
+    with gone_if_refused(studio) as there:
+        kept = keep_clean(studio, submitter, picture)
+        there.append(kept.id)
+        return ask(studio, submitter, "upscale", {**values, "picture": kept.id})
+
+
+def check_uploads(studio: Studio, submitter: Submitter, wanted: Sequence[tuple[Cleaned, str]]) -> None:
+    """Raises as `upscale_upload` would for all of these pictures, each with its checkpoint; nothing is queued."""
+    jobs = []
+    for picture, checkpoint in wanted:
+        size = {"width": picture.width, "height": picture.height}
+        params = validate_job("upscale", {"picture": new_id(), **size, "checkpoint": checkpoint})
+        jobs.append(new_job(studio, "upscale", params))
+    check_wanted(studio, submitter, jobs)
 
 
 def upscaling(studio: Studio, job: Job, picture: Artefact, *, checkpoint: str) -> NewJob:

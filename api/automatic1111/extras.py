@@ -24,8 +24,9 @@ from generator import registry
 from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.context import Studio
+from studio.room import check_given
 from studio.uploads import Cleaned, cleaned
-from studio.upscale import upscale_upload
+from studio.upscale import check_uploads, upscale_upload
 
 router = APIRouter(tags=["automatic1111"])
 
@@ -66,10 +67,19 @@ async def _upscaled(asked: Asking, body: Extras, named: Sequence[tuple[str, str]
         upscalers.append(_checked(body.upscaler_2))
 
     def begin(studio: Studio) -> list[list[Task]]:
+        check_given(studio, who.submitter)
         # All of them are read before the first one is queued.
         sent = [cleaned(studio, decoded(name, text)) for name, text in named]
         sizes = [size_of(body, one.width, one.height) for one in sent]
         begun: list[list[Task]] = []
+        engines = [
+            (one, upscaler)
+            for one, size in zip(sent, sizes, strict=True)
+            for upscaler in upscalers
+            if _by_engine(one, upscaler, size)
+        ]
+        if engines:
+            check_uploads(studio, who.submitter, engines)
         with all_or_none(studio, who.submitter) as queued:
             for one, size in zip(sent, sizes, strict=True):
                 begun.append([])
@@ -123,10 +133,15 @@ def _checked(name: str) -> str:
 
 
 def _begun(studio: Studio, who: Caller, sent: Cleaned, upscaler: str, size: tuple[int, int]) -> Task:
-    job, larger = None, max(size[0] / sent.width, size[1] / sent.height) > 1
-    if larger and upscaler != "None" and upscaler not in PLAIN:
+    job = None
+    if _by_engine(sent, upscaler, size):
         job = upscale_upload(studio, who.submitter, sent, checkpoint=upscaler)
     return Task(sent.png, upscaler, size, job)
+
+
+def _by_engine(sent: Cleaned, upscaler: str, size: tuple[int, int]) -> bool:
+    larger = max(size[0] / sent.width, size[1] / sent.height) > 1
+    return larger and upscaler != "None" and upscaler not in PLAIN
 
 
 def _jobs(tasks: Sequence[Sequence[Task]]) -> list[Job]:

@@ -24,6 +24,7 @@ from db.jobs import Job
 from generator import registry
 from generator.params import BadParams
 from studio.context import Studio, Submitter
+from studio.room import check_given
 from studio.uploads import cleaned
 from studio.upscale import upscale, upscale_upload
 
@@ -134,6 +135,7 @@ def _upscaling(studio: Studio, submitter: Submitter, picture: Picture, checkpoin
     if picture.ours:
         return upscale(studio, submitter, *picture.ours, checkpoint=checkpoint)
     assert picture.upload is not None
+    check_given(studio, submitter)
     return upscale_upload(studio, submitter, cleaned(studio, picture.upload), checkpoint=checkpoint)
 
 

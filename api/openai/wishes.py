@@ -11,7 +11,6 @@ from api.openai.shapes import ALIASES, FEWER_STEPS, MORE_STEPS, ImageRequest
 from api.sizes import drawn_at
 from db.artefacts import sources
 from generator import registry
-from generator.images.decode import BadImage, decode_with_alpha
 from generator.output.metadata import NoMetadata, read_metadata, read_sources
 from generator.output.sources import SourceChanged, Sources, check_there, check_unchanged
 from generator.params import BadParams, Params, params_class
@@ -20,7 +19,7 @@ from studio.context import Studio
 from studio.limits import engines_that_vary
 from studio.settings_form import defaults
 from studio.submit import Wish
-from studio.uploads import Upload
+from studio.uploads import Upload, alpha_of
 
 GIVEN = "given"  # a picture's name in settings until the wish puts the key there that it is kept under
 HIGH_FIDELITY = 0.7  # skip_rate of an edit that is to keep much of the picture
@@ -49,7 +48,7 @@ def edit(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
         values = varied(engine, values, GIVEN, HIGH_FIDELITY)
     uploads = {"init_image": given.pictures[:1], "image_prompts": given.pictures[1:]}
     if given.mask is not None:
-        uploads["mask_image"] = (_repainted(given.mask),)
+        uploads["mask_image"] = (_repainted(studio, given.mask),)
     for name, some in uploads.items():
         if some and name not in params_class(engine).model_fields:
             raise BadParams(f"{engine} takes no {name}, and {len(given.pictures)} pictures came with the request.")
@@ -114,12 +113,9 @@ def _values(engine: str, checkpoint: str, asked: ImageRequest) -> dict[str, Any]
     return values
 
 
-def _repainted(mask: Upload) -> Upload:
+def _repainted(studio: Studio, mask: Upload) -> Upload:
     """White where the mask is transparent, black else: what is to be drawn anew as the engines are told it."""
-    try:
-        alpha = decode_with_alpha(mask.data).convert("RGBA").getchannel("A")
-    except BadImage as error:
-        raise BadParams(f"mask: {error}") from None
+    alpha = alpha_of(studio, mask)
     if alpha.getextrema()[0] == 255:
         raise BadParams("The mask has no transparent part; what is to be drawn anew must be transparent in it.")
     out = io.BytesIO()

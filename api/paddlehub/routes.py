@@ -15,13 +15,14 @@ from api.drawing import Drawn, draw
 from api.paddlehub.film import frames_of, shown_steps
 from api.problems import Problem
 from api.several import submit_all
+from db.errors import StoreFull, TooManyBytesGiven
 from generator.output import documents as own
 from generator.paddlehub.modules import MODULES, ModuleSpec
 from generator.paddlehub.planning import Group, Plan, plan, starts_from_picture
 from generator.paddlehub.results import Made, documents
 from generator.params import BadParams
 from studio.context import Studio
-from studio.errors import SENTENCES, told
+from studio.errors import SENTENCES, Busy, told
 from studio.submit import Wish
 from studio.uploads import Upload
 
@@ -64,13 +65,15 @@ async def predict(api: Opened, who: Asker, request: Request, name: str) -> Respo
         wishes = [_wish(wanted, group, upload) for group in wanted.groups]
         made = await draw(api, request, who, lambda studio: submit_all(studio, who.submitter, wishes))
         return await api.ask(_done, who, wanted, made, form)
+    except (StoreFull, TooManyBytesGiven, Busy):
+        raise  # with its status, and when to try again
     except SENTENCES as error:
         return _told(FAILED, told(error))
 
 
 def as_reply(request: Request, problem: Problem) -> Response:
     """A problem in the shape of this serving. Who may not call, and what is no call at all, keep their status."""
-    ours = problem.status in (401, 403, 404, 405, 413, 503) and problem.kind != "failed"
+    ours = problem.status in (401, 403, 404, 405, 413, 503, 507) and problem.kind != "failed"
     return _told(FAILED, problem.sentence, status=problem.status if ours else 200, headers=dict(problem.headers))
 
 

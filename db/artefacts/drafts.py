@@ -11,8 +11,10 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from db.artefacts.records import Artefact, record
-from db.artefacts.store import Store, checked
+from db.artefacts import given
+from db.artefacts.given import NO_QUOTA, Quota
+from db.artefacts.records import Artefact
+from db.artefacts.store import Store
 from db.engine import clock, reading, writing
 from db.errors import UnknownArtefact
 from db.jobs import check_text, new_id
@@ -36,14 +38,25 @@ def named_in(setting: str) -> list[str]:
     return [match[0] for match in re.finditer(rf"(?<![\w/.-]){_KEY.pattern}", setting)]
 
 
-def save(db: sa.Engine, store: Store, owner: str, png: bytes, *, width: int, height: int) -> Artefact:
+def save(
+    db: sa.Engine,
+    store: Store,
+    owner: str,
+    png: bytes,
+    *,
+    width: int,
+    height: int,
+    address: str | None = None,
+    quota: Quota = NO_QUOTA,
+) -> Artefact:
     """Keep a picture in PNG for this visitor. The oldest ones go where there are too many, those of a day ago too.
 
-    Raises StoreFull, StoreUnavailable, BadValue.
+    address: as an Artefact's. Raises TooManyBytesGiven, StoreFull, StoreUnavailable, BadValue.
     """
-    key = checked(f"drafts/{_folder(owner)}/{new_id()}.png")
-    store.put(key, png)
-    made = record(db, job_id=None, kind="draft", key=key, media_type="image/png", data=png, width=width, height=height)
+    artefact_id = new_id()
+    key = f"drafts/{_folder(owner)}/{artefact_id}.png"
+    picture = given.Picture(artefact_id, "draft", key, png, width, height)
+    (made,) = given.save(db, store, [picture], giver=owner, address=address, quota=quota, kept_s=KEPT_S)
     _tidy(db, store, _folder(owner))
     return made
 

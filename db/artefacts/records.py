@@ -27,6 +27,7 @@ class Artefact:
     """One row of `artefacts`: size in bytes, width and height in px where it is an image or a film.
 
     giver, address: who sent it here and from where, as studio.context.Submitter has them; None for what a job has made.
+    due_at: when it goes unless a job names it, in UTC s; None: it stays.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Artefact:
     created_at: float
     giver: str | None = None
     address: str | None = None
+    due_at: float | None = None
 
 
 def key_for(job_id: str, kind: str, ext: str, attempt: str | None = None) -> str:

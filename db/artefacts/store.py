@@ -122,6 +122,32 @@ class Store:
                 for folder in list(Path(path).parents)[: key.count("/")]:
                     folder.rmdir()
 
+    def listed(self, folder: str) -> Iterator[tuple[str, float]]:
+        """(key, UTC s when it was written) of all files under this part of a key; parts of unfinished files as well.
+
+        What a store elsewhere tells no time of is left out.
+        """
+        path = self._path(folder)
+        with self._named_errors():
+            found = self._fs.find(path, detail=True) if self._fs.exists(path) else {}
+        for name, about in found.items():
+            changed = about.get("mtime", about.get("LastModified", about.get("created")))
+            changed = changed.timestamp() if hasattr(changed, "timestamp") else changed
+            if isinstance(changed, int | float):
+                yield str(name)[len(self._root) :].lstrip("/"), float(changed)
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of what lies directly under this part of a key."""
+        path = self._path(folder)
+        with self._named_errors():
+            found = self._fs.ls(path, detail=False) if self._fs.exists(path) else []
+        return [str(name).rstrip("/").rsplit("/", 1)[-1] for name in found]
+
+    def remove_listed(self, key: str) -> None:
+        """Remove a file that `listed` has told of, whatever it is called; nothing happens where it is gone."""
+        with self._named_errors(), suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{key}")
+
     def url(self, key: str) -> str:
         """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""
         return str(self._fs.unstrip_protocol(self._path(key)))

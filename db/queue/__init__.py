@@ -5,7 +5,7 @@ They raise the errors of `db.errors`; DatabaseUnavailable may come from any of t
 """
 
 from db.queue.claiming import claim, claim_this
-from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, enqueue
+from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, check, enqueue
 from db.queue.estimate import places, position_and_wait
 from db.queue.listing import (
     Event,
@@ -44,6 +44,7 @@ __all__ = [
     "Order",
     "Webhook",
     "cancel_now",
+    "check",
     "check_order",
     "children",
     "claim",

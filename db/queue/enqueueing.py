@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from db.errors import (
     TooManyFromAddressThisHour,
     TooManyQueued,
     TooManyThisHour,
+    UnknownArtefact,
     UnknownJob,
 )
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
@@ -26,7 +27,7 @@ from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
 from db.rules import host_rules
 from db.rules.visitors import check_address, check_welcome, lock, lock_address
-from db.schema import jobs
+from db.schema import artefacts, jobs
 
 HOUR_S = 3600.0
 
@@ -45,6 +46,7 @@ class NewJob:
     parent_id: str | None = None
     source_artefact_id: str | None = None
     max_attempts: int = 3
+    sources: tuple[str, ...] = ()  # pictures it is made from, as its parameters name them
 
     def check(self) -> None:
         """Raises BadValue for what no database can hold."""
@@ -189,8 +191,44 @@ def add(
     for job in made:
         conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt), "address": order.address})
         note(conn, job.id, State.QUEUED, at=job.created_at, detail=traced)
+    _keep_sources(conn, [reference for new in wanted for reference in new.sources])
     remember(conn, submitter, order, made)
     return made
+
+
+class _Undone(Exception):
+    """Ends the transaction of a question."""
+
+
+def check(
+    db: sa.Engine, wanted: Sequence[NewJob], *, submitter: str, limits: Limits = NO_LIMITS, order: Order = NO_ORDER
+) -> None:
+    """Raises what `add` would raise for these jobs now; nothing is queued. Their sources need not be there yet.
+
+    Asked before pictures are read and kept: what the queue refuses has cost nothing then.
+    """
+    check_text("submitter", submitter, 128)
+    for new in wanted:
+        new.check()
+    try:
+        with writing(db) as conn:
+            add(conn, [replace(new, sources=()) for new in wanted], submitter, limits, order)
+            raise _Undone
+    except _Undone:
+        return
+
+
+def _keep_sources(conn: sa.Connection, references: Sequence[str]) -> None:
+    """Pictures that were given stay from now on, since a job names them. Raises UnknownArtefact for one that is gone.
+
+    After the jobs: everybody locks the tables in the order of db.evening.erasing.
+    """
+    for reference in dict.fromkeys(references):
+        named = artefacts.c.key == reference if "/" in reference else artefacts.c.id == reference
+        conn.execute(sa.update(artefacts).where(named, artefacts.c.due_at.is_not(None)).values(due_at=None))
+        is_given = reference.startswith("uploads/") or "/" not in reference
+        if is_given and conn.scalar(sa.select(artefacts.c.id).where(named)) is None:
+            raise UnknownArtefact(f"A picture this is made from ({reference}) is not there any more; give it again.")
 
 
 def _texts(params: Mapping[str, Any]) -> list[str]:

@@ -228,13 +228,13 @@ def _kept(setting: str, file: UploadedFile, visitor: Submitter) -> Given:
     """The upload in the store, and gone from the memory of the web app."""
     try:
         draft = keep_draft(the_studio(), visitor, Upload(file.name, file.getvalue()))
-        one = Given(setting, draft.key, file.name)
+        return Given(setting, draft.key, file.name)
     except SENTENCES as error:
-        one = Given(setting, "", file.name, trouble=sentence(error))
-    context = get_script_run_ctx()
-    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
-    return one
+        return Given(setting, "", file.name, trouble=sentence(error))
+    finally:
+        context = get_script_run_ctx()
+        if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def _add(setting: str, new: list[Given]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from db.queue import workers
+from pages.shared.errors import sentence
 from pages.shared.language import N_, _
 from pages.shared.studio import house_rules, the_studio
-from pages.shared.text import esc
+from pages.shared.text import esc, label
+from studio import room
 
 PAUSED = N_("The host has paused the queue. What you ask for waits, and starts when it goes on.")
 NO_EXECUTOR = N_("No executor is running. Start one: python job_executor.py")
@@ -19,6 +21,14 @@ def paused_note() -> bool:
     if paused:
         st.info(_(PAUSED), icon=":material/pause_circle:")
     return paused
+
+
+def disk_note(*, for_host: bool = False) -> bool:
+    """Say so where a disk is nearly full and nothing new is taken, and whether it is. for_host: with the figures."""
+    full = room.nearly_full(the_studio())
+    if full is not None:
+        st.error(label(str(full) if for_host else sentence(full)), icon=":material/disc_full:")
+    return full is not None
 
 
 def executor_missing() -> bool:

@@ -6,13 +6,14 @@ import streamlit as st
 
 from db.evening.retention import KEEP_BEST
 from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
+from pages.components.notices import disk_note
 from pages.hosting.queue import act
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import forget_files
-from pages.shared.studio import house_rules, the_studio
+from pages.shared.studio import house_rules, the_settings, the_studio
 from pages.shared.text import esc, label
-from studio import host
+from studio import host, room
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
 MAX_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
@@ -31,11 +32,13 @@ def data_section() -> None:
 
 
 def _kept() -> None:
+    disk_note(for_host=True)
     kept = host.usage(the_studio(), the_host())
     st.header("Disk used", anchor=False)
     rows = [("All files", f"{size(kept.files)}"), ("Database", size(kept.database))]
-    if kept.free is not None:
-        rows.append(("Free on this disk", size(kept.free)))
+    for disk in room.disks(the_studio()):
+        rows.append((f"Free for the {disk.used_for}", size(disk.free)))
+    rows.append(("To stay free", size(the_settings().min_free_bytes)))
     rows += [
         (kind.capitalize() if kind.islower() and len(kind) > 4 else kind.upper(), f"{size(total)} in {count} files")
         for kind, (count, total) in kept.kinds.items()

@@ -11,7 +11,7 @@ from db import queue
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
 from pages.components import job_card
-from pages.components.notices import empty_state
+from pages.components.notices import disk_note, empty_state
 from pages.components.picture import draw_picture
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
@@ -45,6 +45,7 @@ def _queue() -> None:
     with plain_errors(for_host=True):
         if not is_host():
             st.rerun()
+        disk_note(for_host=True)
         db = the_studio().db
         counts, paused = queue.counts(db), house_rules().paused
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):

@@ -183,7 +183,7 @@ def test_a_mask_is_taken_in_any_format_that_has_transparency(visits: Studio) -> 
     mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, 32, 64))
     for kind in ("PNG", "WEBP", "TIFF", "AVIF"):
-        made = wishes._repainted(Upload("mask", encoded(mask, kind)))
+        made = wishes._repainted(visits.opened(), Upload("mask", encoded(mask, kind)))
         with Image.open(io.BytesIO(made.data)) as white:
             assert (white.getpixel((5, 5)), white.getpixel((60, 5))) == (255, 0)
 

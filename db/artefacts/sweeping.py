@@ -1,0 +1,76 @@
+"""What was given and is of no use any more: pictures that no job has named in time, files that no row tells of.
+
+Left by wishes that were refused while the web app died, by programs that sent a picture and never asked for anything,
+by a database that was put back from a copy.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from db.artefacts.store import Store
+from db.engine import clock, reading, writing
+from db.schema import artefacts, jobs
+
+STRAY_S = 3600.0  # how old a file without a row has to be
+AT_ONCE = 500
+FOLDERS = ("uploads", "drafts")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many pictures were due, and how many files had no row."""
+
+    due: int = 0
+    strays: int = 0
+
+
+def sweep(db: sa.Engine, store: Store) -> Swept:
+    """Delete what is due and what no row tells of, AT_ONCE of each at most. Safe while wishes are made.
+
+    Where the store holds files of jobs that the database does not know no file without a row is deleted: studios may
+    share a store, and those files may be another's.
+    Raises StoreUnavailable.
+    """
+    return Swept(_due(db, store), _strays(db, store))
+
+
+def _due(db: sa.Engine, store: Store) -> int:
+    with reading(db) as conn:
+        late = artefacts.c.due_at < clock(conn)
+        ids = conn.scalars(sa.select(artefacts.c.id).where(late).order_by(artefacts.c.due_at).limit(AT_ONCE)).all()
+    gone = 0
+    for artefact_id in ids:
+        with writing(db) as conn:
+            # A job that names it in this moment has taken the date off, or finds that it is gone and is refused.
+            found = sa.delete(artefacts).where(artefacts.c.id == artefact_id, artefacts.c.due_at < clock(conn))
+            key = conn.scalar(found.returning(artefacts.c.key))
+        if key is not None:
+            store.delete(key)
+            gone += 1
+    return gone
+
+
+def _strays(db: sa.Engine, store: Store) -> int:
+    before = time.time() - STRAY_S
+    old = [key for folder in FOLDERS for key, changed_at in store.listed(folder) if changed_at < before]
+    strays = _unknown(db, artefacts.c.key, old)[:AT_ONCE]
+    if not strays or _unknown(db, jobs.c.id, store.folders("jobs")):
+        return 0
+    for key in strays:
+        store.remove_listed(key)
+    return len(strays)
+
+
+def _unknown(db: sa.Engine, column: sa.Column[str], values: list[str]) -> list[str]:
+    """Those that no row has in this column."""
+    found = []
+    for start in range(0, len(values), AT_ONCE):
+        some = values[start : start + AT_ONCE]
+        with reading(db) as conn:
+            known = set(conn.scalars(sa.select(column).where(column.in_(some))))
+        found += [value for value in some if value not in known]
+    return found
