@@ -53,7 +53,14 @@ class Settings(BaseSettings):
     lease_s: float = Field(60.0, gt=0, description="A job whose executor is silent for this long is given to another.")
     heartbeat_s: float = Field(5.0, gt=0, description="How often an executor reports that it is alive.")
     state_every_s: float = Field(10.0, gt=0, description="How often a running job's slot state is saved.")
-    max_attempts: int = Field(3, ge=1, description="How many executors may lose a job before it fails.")
+    max_attempts: int = Field(
+        3, ge=1, description="How many executors may be lost while a job runs alone there before it fails."
+    )
+    stall_s: float = Field(
+        1800.0,
+        ge=0,
+        description="An executor that is stuck in one step, or in loading a model, for so long ends; 0: never.",
+    )
     max_queued_per_submitter: int = Field(50, ge=1, description="Jobs one visitor may have waiting at once.")
     max_per_hour_per_submitter: int | None = Field(
         None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."

@@ -26,6 +26,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast), 429),
     ((db.Banned, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
+    (db.NotFailed, 409),
     (db.StoreFull, 507),
     ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
     ((BadParams, db.BadValue, db.WordRefused, db.OrderReused, Refused), 422),

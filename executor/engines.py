@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from executor.context import Context
 from executor.memory import free_cached, free_memory
+from generator import params as parameters
+from generator import registry
 from generator.checkpoints.memory import estimate_memory, weight_bytes
 from generator.device import Host
 from generator.engines import loading
@@ -74,3 +78,20 @@ class Engines:
         weights = weight_bytes(params, self.host.checkpoints_dir)
         needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
         return needed, free_memory(self.host.device)
+
+
+def warm_up(engines: Engines, names: Collection[str], context: Context) -> None:
+    """Load the default engine's embedded models, if it is one of these, so that the first visitor need not wait."""
+    settings = context.settings
+    if settings.default_engine not in {*names} & {*registry.drawing_engines()}:
+        return
+    name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
+    if not registry.checkpoint(name).embedded:
+        return
+    try:
+        params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
+        engines.get(EngineKey.of(settings.default_engine, params), set())
+    except Exception as error:  # the first job will fail with the same, in its own name
+        context.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+    else:
+        context.event("loaded", engine=settings.default_engine, checkpoint=name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.notices import empty_state
-from pages.hosting import data, keys, queue, rules
+from pages.hosting import data, failures, keys, queue, rules
 from pages.hosting.sign_in import is_host, sign_in, sign_out
 from pages.shared.navigation import show
 from pages.shared.studio import has_host
 
 SECTIONS = {
     "Queue": queue.queue_section,
+    "Failed": failures.failures_section,
     "Pictures": queue.pictures_section,
     "Visitors": rules.visitors_section,
     "Rules": rules.rules_section,

@@ -13,6 +13,7 @@ from api.native import (
     events,
     host,
     host_data,
+    host_failures,
     jobs,
     queue,
     refinements,
@@ -33,6 +34,7 @@ MATTERS = (
     votes,
     host,
     host_data,
+    host_failures,
 )
 router = APIRouter(prefix=ROOT)
 for matter in MATTERS:

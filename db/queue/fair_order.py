@@ -42,9 +42,11 @@ def heads(
     engines: Collection[str] | None = None,
     batch_key: str | None = None,
     without: Collection[str] = (),
+    suspects: bool | None = None,
 ) -> Sequence[Any]:
-    """The first job of up to `limit` lines, in the order of their turns: rows (id, priority, batch_key).
+    """The first job of up to `limit` lines, in their turns: rows (id, priority, batch_key, engine, suspect_step).
 
+    suspects: only those (see `db.queue.suspects`), or none of them; None: whoever it is.
     The cost grows with the number of submitters who wait, not with the number of waiting jobs.
     """
     values: dict[str, Any] = {"at_most": limit}
@@ -54,7 +56,8 @@ def heads(
         values["batch_key"] = batch_key
     if without:
         values["without"] = list(without)
-    return conn.execute(_heads(frozenset(values)), values).all()
+    only = set() if suspects is None else {"suspects" if suspects else "no suspects"}
+    return conn.execute(_heads(frozenset(values) | only), values).all()
 
 
 @cache
@@ -82,6 +85,10 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
         wanted.append(first.c.batch_key == sa.bindparam("batch_key"))
     if "without" in given:
         wanted.append(first.c.id.not_in(sa.bindparam("without", expanding=True)))
+    if "suspects" in given:
+        wanted.append(first.c.suspect_step >= 0)
+    if "no suspects" in given:
+        wanted.append(first.c.suspect_step.is_(None))
     head_id = (
         sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
     )
@@ -90,7 +97,7 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
     ready = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
     return (
-        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key)
+        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key, jobs.c.engine, jobs.c.suspect_step)
         .join_from(turn, jobs, jobs.c.id == turn.c.id)
         .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
         .limit(sa.bindparam("at_most"))
