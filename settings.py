@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     stall_s: float = Field(
         1800.0,
         ge=0,
-        description="An executor that is stuck in one step, or in loading a model, for so long ends; 0: never.",
+        le=604_800,
+        description="An executor that is stuck in one step, or in loading a model, for so long ends itself; 0: never.",
     )
     max_queued_per_submitter: int = Field(50, ge=1, description="Jobs one visitor may have waiting at once.")
     max_per_hour_per_submitter: int | None = Field(
@@ -85,6 +86,13 @@ class Settings(BaseSettings):
         "GPUs too, where no passes are shared then; never, passes are shared on CPUs too, for speed.",
     )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
+
+    @field_validator("stall_s")
+    @classmethod
+    def _no_moment(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("0 (never), or 1 s and more, is permitted: a step may take a moment.")
+        return value
 
     @property
     def exactly(self) -> bool | None:

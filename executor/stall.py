@@ -12,7 +12,6 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from executor.context import Context
 from executor.job import Work
 
 STALLED = 70  # the exit status
+STDERR = 2  # its number, whatever has taken the place of sys.stderr
 LOOKS = 20  # in T2I_STALL_S
 LAST_SHARE = 1.5  # of it, after which the timer ends what the thread could not
 STORE_S = 5.0  # how long files of other jobs being written are awaited
@@ -54,7 +54,7 @@ class Watch(threading.Thread):
             return
         self._calls += 1
         self._within = self._calls, works
-        faulthandler.dump_traceback_later(LAST_SHARE * self._stall_s, exit=True, file=sys.stderr.fileno())
+        faulthandler.dump_traceback_later(LAST_SHARE * self._stall_s, exit=True, file=STDERR)
         try:
             yield
         finally:
@@ -81,7 +81,7 @@ class Watch(threading.Thread):
         last.daemon = True
         last.start()
         context.event("stalled", logging.ERROR, jobs=",".join(ids) or "none", seconds=f"{self._stall_s:g}")
-        faulthandler.dump_traceback(sys.stderr.fileno())
+        faulthandler.dump_traceback(STDERR)
         until = time.monotonic() + STORE_S
         for work in stuck:
             work.lost = True  # nobody writes for them any more
