@@ -81,7 +81,15 @@ class Settings(BaseSettings):
         description="A part that gives no sign of life for so long is ended and started again: the web app that does "
         "not answer, the executor without a heartbeat (four of them, or a lease, where those take longer).",
     )
-    max_attempts: int = Field(3, ge=1, description="How many executors may lose a job before it fails.")
+    max_attempts: int = Field(
+        3, ge=1, description="How many executors may be lost while a job runs alone there before it fails."
+    )
+    stall_s: float = Field(
+        1800.0,
+        ge=0,
+        le=604_800,
+        description="An executor that is stuck in one step, or in loading a model, for so long ends itself; 0: never.",
+    )
     max_queued_per_submitter: int = Field(50, ge=1, description="Jobs one visitor may have waiting at once.")
     max_per_hour_per_submitter: int | None = Field(
         None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."
@@ -152,6 +160,13 @@ class Settings(BaseSettings):
     @classmethod
     def _readable(cls, value: str) -> str:
         proxy_networks(value)
+        return value
+
+    @field_validator("stall_s")
+    @classmethod
+    def _no_moment(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("0 (never), or 1 s and more, is permitted: a step may take a moment.")
         return value
 
     @property

@@ -30,6 +30,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
     ((db.StoreFull, db.TooManyBytesGiven), 507),
     (Busy, 503),
+    (db.NotFailed, 409),
     ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
     ((BadParams, db.BadValue, db.WordRefused, db.OrderReused, Refused), 422),
 )

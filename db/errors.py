@@ -45,6 +45,13 @@ class IllegalTransition(DbError):
     """A state change that the table of legal transitions does not contain."""
 
 
+class NotFailed(DbError):
+    """What is to be tried again has not failed, or was tried again before."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} has not failed, or it was hidden or tried again already.")
+
+
 class TooManyQueued(DbError):
     """The submitter would have more waiting jobs than one submitter may have."""
 

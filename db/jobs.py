@@ -80,6 +80,10 @@ class Job:
     started_at: float | None = None  # when the attempt being made was claimed
     finished_at: float | None = None
     waits_for: str | None = None  # "store": it runs no more, its finished files cannot be stored yet
+    suspect_step: int | None = None  # it was there when its executor was lost: it runs alone until it is well past
+    losses: int | None = None  # executors that were lost while it ran
+    lost_alone: int | None = None  # the attempts spent since it was cleared last: it has got on since then
+    retried_as: str | None = None  # the job as which the host had it tried again
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)

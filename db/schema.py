@@ -53,6 +53,15 @@ jobs = sa.Table(
     sa.Column("address", sa.String(64)),
     # What a running job waits for: "store", a finished one that cannot be stored yet; NULL: nothing.
     sa.Column("waits_for", sa.String(16)),
+    # Executors were lost while it ran (losses: how many): it is a suspect, which runs alone until it is well past the
+    # step it was at then. suspect_ran_s: for how long it had run, in s, when it first was. lost_alone: how often it was
+    # lost and alone since it was a suspect last. See db/queue/suspects.py.
+    sa.Column("suspect_step", sa.Integer),
+    sa.Column("suspect_ran_s", sa.Double),
+    sa.Column("losses", sa.Integer),
+    sa.Column("lost_alone", sa.Integer),
+    # It failed, and the host had it tried again as this job.
+    sa.Column("retried_as", sa.String(32)),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -73,6 +82,8 @@ jobs = sa.Table(
     # When one address was last served, and what it has asked for lately.
     sa.Index("ix_jobs_address_turn", "address", "turn"),
     sa.Index("ix_jobs_address_id", "address", "id"),
+    # The suspects that wait or run.
+    sa.Index("ix_jobs_suspect", "state", "suspect_step"),
 )
 
 # Jobs that were asked for together. layout: how their sheet is laid out, e.g. the two parameters of a comparison.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from executor.context import Context
 from executor.memory import free_cached, free_memory
 from generator import params as parameters
 from generator import registry
@@ -58,19 +59,6 @@ class Engines:
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
-    def warm_up(self, engine: str, checkpoint: str, say: Callable[..., None]) -> None:
-        """Load what a new page shows first, where it is embedded. What stands against it, the first job will say."""
-        name = registry.first_checkpoint(engine, checkpoint)
-        if not registry.checkpoint(name).embedded:
-            return
-        try:
-            params = parameters.validate_job(engine, {"prompt": "warm-up", "checkpoint": name})
-            self.get(EngineKey.of(engine, params), set())
-        except Exception as error:
-            say("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
-        else:
-            say("loaded", engine=engine, checkpoint=name)
-
     def drop_unused(self, in_use: set[EngineKey], limit: int | None = None) -> int:
         """Free the engines that no job needs, the one used longest ago first; returns how many there were."""
         unused = [key for key in self._loaded if key not in in_use][:limit]
@@ -90,3 +78,20 @@ class Engines:
         weights = weight_bytes(params, self.host.checkpoints_dir)
         needed = (whole - weights) * (beside + 1) + (0 if key in self._loaded else weights)
         return needed, free_memory(self.host.device)
+
+
+def warm_up(engines: Engines, names: Collection[str], context: Context) -> None:
+    """Load the default engine's embedded models, if it is one of these, so that the first visitor need not wait."""
+    settings = context.settings
+    if settings.default_engine not in {*names} & {*registry.drawing_engines()}:
+        return
+    name = registry.first_checkpoint(settings.default_engine, settings.default_checkpoint)
+    if not registry.checkpoint(name).embedded:
+        return
+    try:
+        params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
+        engines.get(EngineKey.of(settings.default_engine, params), set())
+    except Exception as error:  # the first job will fail with the same, in its own name
+        context.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+    else:
+        context.event("loaded", engine=settings.default_engine, checkpoint=name)

@@ -21,7 +21,7 @@ from db.jobs import Job
 from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
 from executor.context import DATABASE_DOWN, Context, claim_kept, register
-from executor.engines import EngineKey, Engines
+from executor.engines import EngineKey, Engines, warm_up
 from executor.failures import is_ours, sentence_for
 from executor.heartbeat import Heartbeat
 from executor.job import Work
@@ -34,8 +34,9 @@ from executor.memory import (
     too_large_even_alone,
 )
 from executor.room import Room
+from executor.stall import Watch
+from executor.suspects import Suspects
 from generator import params as parameters
-from generator import registry
 from generator.checkpoints.inventory import wrong_default
 from generator.device import Host
 from generator.images.decode import decode_image
@@ -70,7 +71,9 @@ class Executor:
         self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False
+        self._suspects = Suspects(context, self.names)
         self._claim_at = self._open_turn_at = self._looked_at = 0.0
+        self._watch = Watch(context, lambda: list(self.held), settings.stall_s)
         self._wait = IDLE_S
         self._kept_look_at = 0.0
         self._room = Room(context)
@@ -85,6 +88,7 @@ class Executor:
         context.retry(lambda: register(context, self.device, self.names, self.places))
         heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
+        self._watch.start()
         context.event(
             "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
         )
@@ -111,12 +115,11 @@ class Executor:
         return 0
 
     def _warm_up(self) -> None:
-        """With nothing to do for the first time: load the embedded models, so that the first visitor need not wait."""
-        settings = self.context.settings
-        if self._warm or settings.default_engine not in {*self.names} & {*registry.drawing_engines()}:
-            return
-        self._warm = True
-        self._engines.warm_up(settings.default_engine, settings.default_checkpoint, self.context.event)
+        """With nothing to do for the first time."""
+        if not self._warm:
+            self._warm = True
+            with self._watch.over([]):
+                warm_up(self._engines, self.names, self.context)
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""
@@ -159,6 +162,7 @@ class Executor:
                 self._end(work, work.stop_cancelled)
             elif work.broken:
                 self._fail(work, *work.broken)
+        self._suspects.say_alive(self.held)
         self.held = [work for work in self.held if not work.ended.is_set()]
 
     def _asked_to_cancel(self) -> set[str]:
@@ -178,9 +182,11 @@ class Executor:
     def _refill(self) -> None:
         """Claim jobs for the free places and open them."""
         now = time.monotonic()
+        if self._suspects.wait_for(self.active):
+            self._give_back("a job that has to run alone waits")
         # Finished jobs that wait for the store keep their places: there are never more than that.
         free = self._capacity() - len(self.active) - sum(work.waits_for is not None for work in self.held)
-        if free < 1 or (self._drain and self.active) or now < self._claim_at:
+        if free < 1 or (self._suspects.alone and self.held) or (self._drain and self.active) or now < self._claim_at:
             return
         self._drain = False
         self._claim_at = now + IDLE_S
@@ -222,8 +228,10 @@ class Executor:
                 engines=self.names,
                 batch_key=batch_key,
                 lease_s=self.context.settings.lease_s,
+                alone=alone,
             )
 
+        alone, self._suspects.alone = self._suspects.alone, False
         if self.active and time.monotonic() - self._open_turn_at < SAME_BATCH_S:
             largest = max(self._batches(), key=len)
             if claimed := claim(largest[0].job.batch_key):
@@ -258,8 +266,10 @@ class Executor:
             if work.key not in self._engines:
                 self.status = f"loading {job.engine} {work.key.checkpoint}"
                 self.context.event("loading", engine=job.engine, checkpoint=work.key.checkpoint)
-            work.engine = self._engines.get(work.key, {other.key for other in self.active})
-            work.open(work.read_state())
+            state = work.read_state()
+            with self._watch.over([work]):
+                work.engine = self._engines.get(work.key, {other.key for other in self.active})
+                work.open(state)
         except Exception as error:
             trouble = error
         else:
@@ -306,7 +316,8 @@ class Executor:
         slots = [work.slot for work in batch if work.slot is not None]
         began = [slot.index for slot in slots]
         try:
-            steps: list[Step] = batch[0].engine.advance(slots)
+            with self._watch.over(batch):
+                steps: list[Step] = batch[0].engine.advance(slots)
         except Exception as error:
             trouble = error
         else:
@@ -360,7 +371,8 @@ class Executor:
         work.slot = None
         free_cached(self.device)
         try:
-            work.open(work.unpack_state())
+            with self._watch.over([work]):
+                work.open(work.unpack_state())
         except Exception as error:
             if is_device_lost(error):
                 raise
@@ -382,10 +394,14 @@ class Executor:
     def _hand_back(self) -> None:
         """Save what is in progress and give it back; files being written are awaited for a while."""
         until = time.monotonic() + STOP_S
-        for work in list(self.active):
-            work.save_state()
-            self._end(work, lambda work=work: work.give_back("stopping"))
+        self._give_back("stopping")
         for work in self.held:
             work.ended.wait(max(0.0, until - time.monotonic()))
         if any(not work.ended.is_set() for work in self.held):
             self.abandon()
+
+    def _give_back(self, reason: str) -> None:
+        """Save what is in progress and give it back."""
+        for work in list(self.active):
+            work.save_state()
+            self._end(work, lambda work=work: work.give_back(reason))

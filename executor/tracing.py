@@ -12,7 +12,7 @@ from db.jobs import ENDED, Job, State
 from db.queue import TRACED
 from telemetry import Traces
 
-_WAITS = (State.QUEUED, "released", "lease_expired")  # kinds of events after which a job waits
+_WAITS = (State.QUEUED, "released", "lease_expired", "suspected")  # kinds of events after which a job waits
 
 
 @dataclass(frozen=True)

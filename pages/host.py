@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.notices import empty_state
-from pages.hosting import data, keys, queue, rules, sessions, visitors
+from pages.hosting import data, failures, keys, queue, rules, sessions, visitors
 from pages.hosting.sign_in import is_host, keep_cookie, sign_in, sign_out
 from pages.shared.errors import plain_errors
 from pages.shared.navigation import show
@@ -13,6 +13,7 @@ from pages.shared.studio import has_host
 
 SECTIONS = {
     "Queue": queue.queue_section,
+    "Failed": failures.failures_section,
     "Pictures": queue.pictures_section,
     "Visitors": visitors.visitors_section,
     "Rules": rules.rules_section,

@@ -145,7 +145,7 @@ def no_image(reference: str) -> Image.Image:
 
 def report(stress: Stress, kills: int, seconds: float) -> bool:
     """Print what became of the jobs; whether all is as promised."""
-    lost = doubled = unfinished = resumed = interrupted = damaged = 0
+    lost = doubled = unfinished = resumed = interrupted = alone = damaged = 0
     pictures: dict[int, set[str]] = {}
     store = artefacts.Store("file://data/artefacts")
     with opened() as db:
@@ -158,7 +158,8 @@ def report(stress: Stress, kills: int, seconds: float) -> bool:
             state = queue.get(db, job.id).state
             unfinished += state != State.SUCCEEDED
             doubled += events.count("succeeded") > 1
-            interrupted += "lease_expired" in events
+            interrupted += "lease_expired" in events or "suspected" in events
+            alone += "lease_expired" in events
             try:
                 picture = artefacts.of_job(db, job.id)["picture"]
                 pixels = Image.open(io.BytesIO(store.get(picture.key))).convert("RGB").tobytes()
@@ -174,8 +175,8 @@ def report(stress: Stress, kills: int, seconds: float) -> bool:
         f"not succeeded {unfinished}, without a readable picture {damaged}"
     )
     print(
-        f"{interrupted} jobs lost an executor on the way; {resumed} times one was resumed from a saved state; "
-        f"{left} saved states left over, {tracebacks} tracebacks in the log"
+        f"{interrupted} jobs lost an executor on the way, {alone} of them alone; {resumed} times one was "
+        f"resumed from a saved state; {left} saved states left over, {tracebacks} tracebacks in the log"
     )
     variants = sum(len(hashes) for hashes in pictures.values())
     print(f"{len(pictures)} different jobs became {variants} different pictures")

@@ -104,15 +104,22 @@ class Studio:
     def wait_ready(self, executors: int = 1) -> None:
         self.until(lambda: self.said("ready") >= executors)
 
-    def add(self, prompt: str, submitter: str = "anna", **values: Any) -> Job:
+    def add(self, prompt: str, submitter: str = "anna", max_attempts: int = 3, **values: Any) -> Job:
         """Enqueue a job of the small engine, 16 x 16 px, with few frames: films take longer than the steps here."""
         small = {"width": 16, "height": 16, "steps": 10, "init": "random", "seed": 1, "save_every": 3, "upscale": 1}
         values = {**small, **values}
         params = validate(small_engine.NAME, {"prompt": prompt, **values})
-        return self.add_raw(params.model_dump(mode="json"), batch_key=params.batch_key, submitter=submitter)
+        return self.add_raw(
+            params.model_dump(mode="json"), batch_key=params.batch_key, submitter=submitter, max_attempts=max_attempts
+        )
 
     def add_raw(
-        self, params: dict[str, Any], batch_key: str = "small", submitter: str = "anna", engine: str = small_engine.NAME
+        self,
+        params: dict[str, Any],
+        batch_key: str = "small",
+        submitter: str = "anna",
+        engine: str = small_engine.NAME,
+        max_attempts: int = 3,
     ) -> Job:
         new = queue.NewJob(
             engine=engine,
@@ -121,6 +128,7 @@ class Studio:
             prompt=str(params.get("prompt")),
             params=params,
             total_steps=params.get("steps") or 1,
+            max_attempts=max_attempts,
         )
         return queue.enqueue(self.db, new, submitter=submitter)
 

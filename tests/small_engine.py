@@ -1,15 +1,18 @@
 """A small real engine for tests of the executor: torch, Adam, seeded noise, batches, states.
 
 What a prompt says, the engine does: "slow" takes 50 ms a step; "long at 4" takes half a minute for step 4; "nan at 5"
-stops being finite at step 5; "broken at 3" raises there; "memory for 2" holds two pictures at once and "memory for 4
-cutouts" four cutouts, as a small device would.
+stops being finite at step 5; "broken at 3" raises there; "kills at 5" ends the process there with SIGKILL, and "kills
+on opening" before; "hangs at 4" sleeps there with Python's lock held, as an endless loop in native code does; "memory
+for 2" holds two pictures at once and "memory for 4 cutouts" four cutouts, as a small device would.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +58,8 @@ class SmallEngine:
     def open(self, params: VqganClipParams) -> SmallSlot:
         digest = hashlib.sha256(params.prompt.encode()).digest()
         target = torch.tensor([byte / 255 for byte in digest[:3]]).view(3, 1, 1).expand(3, 4, 4)
+        if "kills on opening" in params.prompt:
+            os.kill(os.getpid(), signal.SIGKILL)
         if params.init_image:
             self._read_image(params.init_image)
         return SmallSlot(params, target)
@@ -93,6 +98,10 @@ class SmallEngine:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
         if (found := re.search(r"broken at (\d+)", prompt)) and slot.index == int(found[1]):
             raise RuntimeError("shapes of a and b do not match")
+        if (found := re.search(r"kills at (\d+)", prompt)) and slot.index == int(found[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (found := re.search(r"hangs at (\d+)", prompt)) and slot.index == int(found[1]):
+            ctypes.PyDLL(None).sleep(1000)
         if (found := re.search(r"nan at (\d+)", prompt)) and slot.index == int(found[1]):
             with torch.no_grad():
                 slot.z.fill_(float("nan"))

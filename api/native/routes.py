@@ -13,6 +13,7 @@ from api.native import (
     events,
     host,
     host_data,
+    host_failures,
     jobs,
     moderation,
     queue,
@@ -35,6 +36,7 @@ MATTERS = (
     host,
     host_data,
     moderation,
+    host_failures,
 )
 router = APIRouter(prefix=ROOT)
 for matter in MATTERS:

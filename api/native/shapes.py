@@ -67,6 +67,7 @@ class JobShape(BaseModel):
     sheet_id: str | None
     parent_id: str | None
     source_artefact_id: str | None
+    retried_as: str | None = Field(description="It failed, and the host had it tried again as this job.")
     files: list[FileShape]
     created_at: datetime
     started_at: datetime | None

@@ -21,15 +21,16 @@ from db.queue.listing import (
     set_hidden,
     to_be_cancelled,
 )
+from db.queue.losses import came_back, lose, requeue_expired
 from db.queue.orders import TRACED, Order, Webhook
 from db.queue.orders import check as check_order
+from db.queue.suspects import makes_way
 from db.queue.transitions import (
     cancel_now,
     fail,
     heartbeat,
     release,
     request_cancel,
-    requeue_expired,
     succeed,
     to_front,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "NewJob",
     "Order",
     "Webhook",
+    "came_back",
     "cancel_now",
     "check",
     "check_order",
@@ -58,6 +60,8 @@ __all__ = [
     "heartbeat",
     "list_jobs",
     "live_of",
+    "lose",
+    "makes_way",
     "places",
     "position_and_wait",
     "queued_jobs",

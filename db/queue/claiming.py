@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.queue.fair_order import heads, newest_stamp
+from db.queue.suspects import Take, holds_suspect, may_take
 from db.queue.transitions import earlier, note
 from db.rules import host_rules
 from db.schema import events as events_table
@@ -28,31 +29,37 @@ def claim(
     engines: Collection[str] | None = None,
     batch_key: str | None = None,
     lease_s: float,
+    alone: bool = False,
 ) -> list[Job]:
     """Take up to `limit` jobs that can share a batch, in fair turns (see `db.queue.fair_order`).
 
-    The first job decides the batch_key of the others unless `batch_key` is given. engines: only these.
+    The first job decides the batch_key of the others unless `batch_key` is given. engines: only these. A suspect (see
+    `db.queue.suspects`) is taken by itself, by an executor that holds nothing; alone: only such a one is taken.
     Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat. While the host
     has paused the queue there is none.
     """
     taken: list[Job] = []
     with reading(db) as conn:
         # Idle executors ask often; this look does not take the write lock.
-        if conn.scalar(_WAITING) is None or host_rules.paused(conn):
+        if conn.scalar(_WAITING) is None or host_rules.paused(conn) or holds_suspect(conn, worker_id):
             return taken
     with writing(db) as conn:
         if host_rules.paused(conn):
             return taken
+        take = may_take(conn, worker_id, engines)
+        if take == Take.NOTHING or (alone and take == Take.SHARING):
+            return taken
+        suspects = True if alone else False if take == Take.SHARING else None
         now, newest = clock(conn), newest_stamp(conn)
         passed: set[str] = set()
         while len(taken) < limit:
-            alone = batch_key is None
             line = heads(
                 conn,
-                limit=1 if alone else limit - len(taken),
+                limit=1 if batch_key is None or suspects is not False else limit - len(taken),
                 engines=engines,
                 batch_key=batch_key,
                 without=passed,
+                suspects=suspects,
             )
             if not line:
                 break
@@ -66,7 +73,9 @@ def claim(
                     passed.add(head.id)
                 else:
                     taken.append(job)
-                    batch_key = job.batch_key
+                    batch_key, suspects = job.batch_key, False
+            if taken and taken[0].suspect_step is not None:
+                break
         if taken:
             conn.execute(
                 sa.insert(events_table),

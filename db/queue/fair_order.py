@@ -49,9 +49,11 @@ def heads(
     engines: Collection[str] | None = None,
     batch_key: str | None = None,
     without: Collection[str] = (),
+    suspects: bool | None = None,
 ) -> Sequence[Any]:
-    """The first job of up to `limit` lines, in the order of their turns: rows (id, priority, batch_key).
+    """The first job of up to `limit` lines, in their turns: rows (id, priority, batch_key, engine, suspect_step).
 
+    suspects: only those (see `db.queue.suspects`), or none of them; None: whoever it is.
     The cost grows with the number of submitters who wait, not with the number of waiting jobs.
     """
     values: dict[str, Any] = {"at_most": limit}
@@ -61,7 +63,11 @@ def heads(
         values["batch_key"] = batch_key
     if without:
         values["without"] = list(without)
-    return conn.execute(_heads(frozenset(values)), values).all()
+    only = set() if suspects is None else {"suspects" if suspects else "no suspects"}
+    return conn.execute(_heads(frozenset(values) | only), values).all()
+
+
+_HEAD = ("id", "priority", "batch_key", "engine", "suspect_step")
 
 
 @cache
@@ -89,6 +95,10 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
         wanted.append(first.c.batch_key == sa.bindparam("batch_key"))
     if "without" in given:
         wanted.append(first.c.id.not_in(sa.bindparam("without", expanding=True)))
+    if "suspects" in given:
+        wanted.append(first.c.suspect_step >= 0)
+    if "no suspects" in given:
+        wanted.append(first.c.suspect_step.is_(None))
     head_id = (
         sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
     )
@@ -97,13 +107,13 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
     own = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
     ready = (
-        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key, own.label("own"), _address_ready().label("shared"))
+        sa.select(*(jobs.c[name] for name in _HEAD), own.label("own"), _address_ready().label("shared"))
         .join_from(turn, jobs, jobs.c.id == turn.c.id)
         .subquery("ready")
     )
     both = sa.case((ready.c.shared > ready.c.own, ready.c.shared), else_=ready.c.own)
     return (
-        sa.select(ready.c.id, ready.c.priority, ready.c.batch_key)
+        sa.select(*(ready.c[name] for name in _HEAD))
         .order_by(ready.c.priority.desc(), both, ready.c.own, ready.c.id)
         .limit(sa.bindparam("at_most"))
     )

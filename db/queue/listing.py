@@ -19,8 +19,9 @@ from db.schema import jobs
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to a job: its kind is the new state, or claimed, released, lease_expired,
-    cancel_requested. `at` is in UTC s."""
+    """One thing that happened to a job: its kind is the new state, or claimed, released, lease_expired (its executor
+    was lost, and it was alone there), suspected (the same, beside others), cleared (no suspect any more), came_back
+    (the executor was not lost), cancel_requested, tried_again. `at` is in UTC s."""
 
     id: int
     job_id: str

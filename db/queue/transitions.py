@@ -1,4 +1,5 @@
-"""What an executor, or the owner of a job, does to it after it was claimed; and how a lost one comes back.
+"""What an executor, or the owner of a job, does to it after it was claimed. How a lost one comes back is in
+`db.queue.losses`.
 
 Each step is one guarded UPDATE ... RETURNING and one event row.
 """
@@ -11,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import clock_steps
-from db.engine import AHEAD_S, clock, reading, writing
+from db.engine import AHEAD_S, clock, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
 from db.jobs import Job, State, check_transition, finite, from_row, thin
+from db.queue.suspects import get_on
 from db.schema import events, jobs
 from masking import for_visitors
 
@@ -52,6 +53,8 @@ def heartbeat(
             values["started_at"] = now - ran_s
         statement = _update(State.RUNNING, frozenset(values), True)
         row = conn.execute(statement, _bound(job_id, values, worker_id)).one_or_none()
+        if row is not None and row.suspect_step is not None and ran_s is not None:
+            get_on(conn, row, step, ran_s, lease_s)
     if row is None:
         raise LeaseLost(job_id, worker_id)
     return bool(row.cancel_requested)
@@ -94,7 +97,7 @@ def release(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
         if row is None:
             raise LeaseLost(job_id, worker_id)
         if row.cancel_requested:
-            return _move(
+            return move(
                 conn,
                 job_id,
                 State.RUNNING,
@@ -102,7 +105,7 @@ def release(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
                 {"finished_at": clock(conn)},
                 worker_id=worker_id,
             )
-        return _move(conn, job_id, State.RUNNING, State.QUEUED, _FREE, worker_id=worker_id, event="released")
+        return move(conn, job_id, State.RUNNING, State.QUEUED, FREE, worker_id=worker_id, event="released")
 
 
 def request_cancel(db: sa.Engine, job_id: str, submitter: str | None = None) -> Job:
@@ -124,7 +127,7 @@ def end_or_ask(conn: sa.Connection, job_id: str, submitter: str | None = None) -
         raise NotYours(job_id)
     if job.state == State.QUEUED:
         values = {"cancel_requested": True, "finished_at": clock(conn)}
-        return _move(conn, job_id, State.QUEUED, State.CANCELLED, values)
+        return move(conn, job_id, State.QUEUED, State.CANCELLED, values)
     if job.state == State.RUNNING and not job.cancel_requested:
         row = conn.execute(
             sa.update(jobs).where(jobs.c.id == job_id).values(cancel_requested=True).returning(*jobs.c)
@@ -152,64 +155,10 @@ def to_front(db: sa.Engine, job_id: str) -> Job:
         return from_row(row)
 
 
-def requeue_expired(db: sa.Engine) -> int:
-    """Take every job whose executor fell silent from it; returns how many there were.
-
-    It waits again (attempt + 1); after max_attempts it fails with the reason; one to be cancelled is. Where a lease is
-    further ahead than it is long, the clock was set back: that job waits again as well, at no cost to its attempts; and
-    so does one that was finished and waited for the store, which killed nobody.
-    Where this process saw the clock set, no lease is over by the new time before there was the time to renew it.
-    """
-    with reading(db) as conn:
-        if conn.scalar(_ANY_LAPSED, _times(db, clock(conn))) is None:
-            return 0
-    with writing(db) as conn:
-        now = clock(conn)
-        rows = conn.execute(_EVERY_LAPSED, _times(db, now)).all()
-        for job in map(from_row, rows):
-            lost = f"Executor {job.worker_id} fell silent at step {job.step} of attempt {job.attempt}"
-            if job.cancel_requested:
-                _move(conn, job.id, State.RUNNING, State.CANCELLED, {"finished_at": now}, detail=lost)
-            elif (job.lease_expires_at or 0.0) > now:
-                detail = f"{lost}, or the clock was set back"
-                _move(conn, job.id, State.RUNNING, State.QUEUED, _FREE, event="lease_expired", detail=detail)
-            elif job.waits_for is not None:
-                detail = f"{lost}, while the finished job waited for the {job.waits_for}"
-                _move(conn, job.id, State.RUNNING, State.QUEUED, _FREE, event="lease_expired", detail=detail)
-            elif job.attempt >= job.max_attempts:
-                reason = f"{lost}, the last of {job.max_attempts} attempts; it may have run out of memory."
-                values = {"error_kind": "executor_lost", "error": reason, "finished_at": now}
-                _move(conn, job.id, State.RUNNING, State.FAILED, values, detail=lost)
-            else:
-                values = {**_FREE, "attempt": job.attempt + 1}
-                _move(conn, job.id, State.RUNNING, State.QUEUED, values, event="lease_expired", detail=lost)
-    return len(rows)
-
-
-OLD_LEASE_S = 3600.0  # of a job that was claimed before leases were kept with their length: longer than any was
-
-
-def _lapsed() -> sa.ColumnElement[bool]:
-    """Whether a job's lease is over, at the times of `_times`."""
-    now, ahead_s, back_s = (sa.bindparam(name, type_=sa.Double) for name in ("now", "ahead_s", "back_s"))
-    length = sa.func.coalesce(jobs.c.lease_s, OLD_LEASE_S)
-    silent = sa.and_(jobs.c.lease_expires_at < now, length < ahead_s)
-    too_far = sa.and_(jobs.c.lease_expires_at > now + length + AHEAD_S, length < back_s)
-    return sa.and_(jobs.c.state == State.RUNNING, sa.or_(silent, too_far))
-
-
-def _times(db: sa.Engine, now: float) -> dict[str, float]:
-    since = clock_steps.since_last(db, now)
-    return {"now": now, "ahead_s": since.ahead_s, "back_s": since.back_s}
-
-
-_ANY_LAPSED = sa.select(jobs.c.id).where(_lapsed()).limit(1)
-_EVERY_LAPSED = sa.select(*jobs.c).where(_lapsed()).order_by(jobs.c.id).with_for_update(skip_locked=True)
-
 # A job that waits belongs to nobody and has not taken a turn.
-_FREE: dict[str, Any] = {
+FREE: dict[str, Any] = {
     **{"worker_id": None, "lease_expires_at": None, "lease_s": None},
-    **{"started_at": None, "turn": None, "steps_per_s": None},
+    **{"started_at": None, "turn": None, "steps_per_s": None, "suspect_ran_s": None},
 }
 
 
@@ -234,10 +183,10 @@ def _end(
 ) -> Job:
     with writing(db) as conn:
         values = {**values, "finished_at": clock(conn)}
-        return _move(conn, job_id, State.RUNNING, target, values, worker_id=worker_id, detail=detail)
+        return move(conn, job_id, State.RUNNING, target, values, worker_id=worker_id, detail=detail)
 
 
-def _move(
+def move(
     conn: sa.Connection,
     job_id: str,
     source: State,
@@ -248,7 +197,9 @@ def _move(
     event: str | None = None,
     detail: str | None = None,
 ) -> Job:
-    """The one place where a state changes, but for claiming; guarded by the old state and the worker."""
+    """The one place where a state changes, but for claiming; guarded by the old state and the worker.
+
+    Raises LeaseLost."""
     check_transition(source, target)
     new = {**values, "state": target, "waits_for": None}
     if target != State.QUEUED:
@@ -315,4 +266,5 @@ def note(
     worker_id: str | None = None,
     detail: str | None = None,
 ) -> None:
+    """Write down what happened to a job, in the caller's transaction. at: in UTC s."""
     conn.execute(_NOTE, {"job_id": job_id, "at": at, "kind": kind, "worker_id": worker_id, "detail": detail})

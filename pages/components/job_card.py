@@ -171,7 +171,8 @@ def status_line(job: Job) -> str:
         score = "" if job.score is None else _("Score {score}", score=number(job.score, ".2f")) + " · "
         return score + _("done in {duration}", duration=duration(taken(job)))
     if job.state == State.FAILED:
-        return _("Failed. {reason}", reason=job.error or _("No reason was given."))
+        said = _("Failed. {reason}", reason=job.error or _("No reason was given."))
+        return said if job.retried_as is None else f"{said} {_('The host had it tried again.')}"
     if not job.step:
         return _("Cancelled")
     return _("Cancelled at step {step} of {total}", step=job.step, total=job.total_steps)

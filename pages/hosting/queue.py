@@ -67,11 +67,12 @@ def _queue() -> None:
         if running:
             st.header("Running", anchor=False)
         for job in running:
-            _row(job, names, job_card.status_line(job), files[job.id].get("preview"))
+            _row(job, names, job_card.status_line(job) + _alone(job), files[job.id].get("preview"))
         if waiting:
             st.header("Waiting", anchor=False)
         for place, job in enumerate(waiting, start=1):
-            _row(job, names, f"{place} · waiting since {ago(job.created_at)}", None, first=place == 1)
+            line = f"{place} · waiting since {ago(job.created_at)}{_alone(job)}"
+            _row(job, names, line, None, first=place == 1)
         if counts[State.QUEUED] > len(waiting):
             st.caption(f"{counts[State.QUEUED] - len(waiting)} more wait behind these.")
 
@@ -90,6 +91,12 @@ def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, f
             _button("Front", job, host.to_front, "vertical_align_top")
         _hide_or_show(job)
         _button("Cancel", job, host.cancel, "close", disabled=job.cancel_requested)
+
+
+def _alone(job: Job) -> str:
+    if job.suspect_step is None:
+        return ""
+    return f" · alone, since its executor was lost at step {job.suspect_step}"
 
 
 def _button(label: str, job: Job, action: Action, icon: str, disabled: bool = False) -> None:

@@ -148,3 +148,29 @@ def test_keys_are_made_listed_and_revoked(hosted: Hosted) -> None:
     hosted("DELETE", "keys/none", status=404)
     hosted("POST", "keys", {"name": " "}, status=422)
     hosted("POST", "keys", {"name": "x", "scope": "root"}, status=422)
+
+
+def test_the_host_looks_at_what_failed_and_tries_it_again_in_bulk(hosted: Hosted, visits: Studio) -> None:
+    failed = []
+    for n in range(3):
+        visits.enqueue(f"heart {n}", SOMEBODY)
+        job = visits.run()
+        failed.append(job)
+        queue.fail(visits.db, worker_id="executor-1", job_id=job.id, kind="executor_lost", message="It was lost.")
+    page = hosted("GET", "failures?limit=2")
+    assert page["kinds"] == {"executor_lost": 3} and page["next_cursor"] == failed[1].id
+    assert [one["job"]["id"] for one in page["failures"]] == [failed[2].id, failed[1].id]
+    first = page["failures"][0]
+    assert first["executor"] == "executor-1" and first["job"]["error"]["message"] == "It was lost."
+    assert hosted("GET", f"failures?cursor={page['next_cursor']}")["next_cursor"] is None
+    (again,) = hosted("POST", "failures/retry", {"job_ids": [failed[0].id]})["again"]
+    assert again["job_id"] == failed[0].id and queue.get(visits.db, again["new_id"]).state == State.QUEUED
+    assert hosted("POST", "failures/hide", {"job_ids": [failed[1].id]}) == {"hidden": 1}
+    everything = hosted("POST", "failures/retry", {"kind": "executor_lost"})
+    assert [one["job_id"] for one in everything["again"]] == [failed[2].id] and everything["refused"] == []
+    assert hosted("GET", "failures") == {"failures": [], "kinds": {}, "next_cursor": None}
+    (refused,) = hosted("POST", "failures/retry", {"job_ids": [failed[0].id]})["refused"]
+    assert "tried again already" in refused["message"]
+    for wrong in ({}, {"job_ids": []}, {"job_ids": ["x"], "kind": "x"}, {"job_ids": ["x"] * 201}, {"all": True}):
+        hosted("POST", "failures/retry", wrong, status=422)
+    hosted("POST", "failures/hide", {"job_ids": ["none"]}, status=404)

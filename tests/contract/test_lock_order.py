@@ -19,6 +19,7 @@ from db.errors import DbError
 from db.evening import moderation
 from db.evening.erasing import LOCKED, forget_everything
 from db.jobs import Job, State
+from db.queue import retrying
 from db.queue.enqueueing import Limits, NewJob
 from db.rules import host_rules
 from db.schema import metadata
@@ -42,6 +43,7 @@ class Event:
     sheet: str
     refinement: str
     candidate: str
+    failed: Job
 
 
 def an_event(db: sa.Engine, store: Store) -> Event:
@@ -52,8 +54,9 @@ def an_event(db: sa.Engine, store: Store) -> Event:
     refinement = refinements.start(db, TWO, submitter="ada").id
     (row,) = refinements.stages_of(db, refinement)
     candidate = submissions.jobs_of(db, row.submission.id)[0].job.id
+    failed = in_state(db, State.FAILED)
     host_rules.change(db, paused=True)
-    return Event(db, store, pictures, running, sheet.id, refinement, candidate)
+    return Event(db, store, pictures, running, sheet.id, refinement, candidate, failed)
 
 
 def _vote(e: Event) -> None:
@@ -80,6 +83,7 @@ WRITERS: dict[str, Callable[[Event], object]] = {
     "begins a refinement": lambda e: refinements.start(e.db, TWO, submitter="bob"),
     "goes on with a refinement": _next_row,
     "marks a favourite": lambda e: refinements.mark(e.db, e.refinement, e.candidate, True),
+    "tries again what failed": lambda e: retrying.try_again(e.db, e.failed.id, NEW, limits=Limits()),
     "bans a visitor": lambda e: moderation.ban(e.db, "ada", hide=True),
 }
 

@@ -316,3 +316,40 @@ def test_a_key_is_neither_made_nor_revoked_once_the_session_has_ended(hosted: St
 def test_the_page_says_who_needs_a_key(hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T2I_API", "off")
     assert "switched off" in everything_shown(sign_in(open_page, "Keys"))
+
+
+def test_the_host_tries_again_what_failed_some_or_all_of_it(hosted: Studio, open_page: OpenPage) -> None:
+    jobs = []
+    for n, kind in enumerate(("executor_lost", "executor_lost", "out_of_memory")):
+        hosted.enqueue(f"<b>heart</b> {n}", SOMEBODY)
+        jobs.append(hosted.run())
+        queue.fail(hosted.db, worker_id="executor-1", job_id=jobs[n].id, kind=kind, message=f"Why {n}.")
+    app = sign_in(open_page, "Failed")
+    shown = everything_shown(app)
+    assert all(text in shown for text in ("Why 0.", "Executor lost", "Out of memory", "executor-1", "VQGAN + CLIP"))
+    assert "<b>heart" not in shown and app.button(key="failed_again").disabled
+    app.checkbox(key=f"failed_{jobs[2].id}").check().run()
+    app.button(key="failed_hide").click().run()
+    assert queue.get(hosted.db, jobs[2].id).hidden and "1 job is hidden" in everything_shown(app).replace("\\", "")
+    app.button(key="failed_mark").click().run()
+    assert app.button(key="failed_again").label == "Try 2 again"
+    app.button(key="failed_again").click().run()
+    assert "2 jobs wait again" in everything_shown(app).replace("\\", "") and "Nothing failed" in everything_shown(app)
+    assert queue.counts(hosted.db)[State.QUEUED] == 2
+    assert {job.submitter for job in queue.queued_jobs(hosted.db)} == {SOMEBODY}
+
+
+def test_more_failures_than_a_page_shows_are_tried_again_with_one_press(
+    hosted: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.hosting import failures
+
+    for n in range(3):
+        hosted.enqueue(f"heart {n}", SOMEBODY)
+        job = hosted.run()
+        queue.fail(hosted.db, worker_id="executor-1", job_id=job.id, kind="executor_lost", message="Lost.")
+    monkeypatch.setattr(failures, "PAGE", 2)
+    app = sign_in(open_page, "Failed")
+    assert "The newest 2 of 3" in everything_shown(app)
+    app.button(key="failed_all").click().run()
+    assert queue.counts(hosted.db)[State.QUEUED] == 3
