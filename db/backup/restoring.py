@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, hash_of, sums_of
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StillRunning
 from db.queue import workers
-from db.schema import artefacts, metadata
+from db.schema import artefacts, studio
 
 ALIVE_S = 30.0  # an executor that was heard of so lately is at work
 
@@ -95,8 +96,10 @@ def _make_room(database_url: str, replace: bool) -> Path | None:
             raise BadValue(f"The database is not empty: {held}. Choose another one, or restore with --replace.")
         if path is None:
             with writing(there) as conn:
-                names = ", ".join(table.name for table in metadata.sorted_tables)
+                names = ", ".join(table.name for table in snapshot.TABLES)
                 conn.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
+                # Whoever still has it open notices that it is not what it was.
+                conn.execute(sa.update(studio).values(id=secrets.token_hex(16)))
     finally:
         there.dispose()
     if path is None:

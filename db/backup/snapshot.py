@@ -16,9 +16,11 @@ import sqlalchemy as sa
 
 from db.engine import connect, reading, writing
 from db.errors import DatabaseUnavailable
-from db.schema import REVISION, jobs, metadata
+from db.schema import REVISION, jobs, metadata, studio
 
 AT_ONCE = 1000
+# What a database is told from others by is its own, and stays.
+TABLES = tuple(table for table in metadata.sorted_tables if table is not studio)
 
 
 def take(db: sa.Engine, target: Path) -> None:
@@ -39,7 +41,7 @@ def take(db: sa.Engine, target: Path) -> None:
 def copy_rows(source: sa.Connection, target: sa.Connection) -> dict[str, int]:
     """All rows into a database whose tables are empty; how many of each table."""
     counts = {}
-    for table in metadata.sorted_tables:
+    for table in TABLES:
         counts[table.name] = 0
         for rows in _pages(source, table):
             if table is jobs:  # one may stand before the one it was made from
@@ -51,7 +53,7 @@ def copy_rows(source: sa.Connection, target: sa.Connection) -> dict[str, int]:
         wanted = sa.update(jobs).where(jobs.c.id == sa.bindparam("job")).values(parent_id=sa.bindparam("parent"))
         target.execute(wanted, [{"job": row.id, "parent": row.parent_id} for row in some])
     if target.dialect.name == "postgresql":
-        for table in metadata.sorted_tables:
+        for table in TABLES:
             for column in table.primary_key.columns:
                 if column.autoincrement is True:  # the next one counts on from the last
                     last = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1)
@@ -63,8 +65,7 @@ def copy_rows(source: sa.Connection, target: sa.Connection) -> dict[str, int]:
 def counts(db: sa.Engine) -> dict[str, int]:
     """How many rows each table has."""
     with reading(db) as conn:
-        tables = metadata.sorted_tables
-        return {t.name: int(conn.scalar(sa.select(sa.func.count()).select_from(t)) or 0) for t in tables}
+        return {t.name: int(conn.scalar(sa.select(sa.func.count()).select_from(t)) or 0) for t in TABLES}
 
 
 def _pages(source: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
