@@ -38,7 +38,7 @@ def keep(args: argparse.Namespace) -> int:
 
     from settings import Settings
     from starter import left_over, loop, parts
-    from starter.keeper import Keeper
+    from starter.keeper import TERMINAL, Keeper
     from starter.log_files import LogFile, Terminal
 
     try:
@@ -64,7 +64,7 @@ def keep(args: argparse.Namespace) -> int:
         for part in _wanted(args, settings):
             file = Path(args.logs) / f"{part.name}.log"
             sink = Terminal() if args.logs == "-" else LogFile(file)
-            where = "above" if args.logs == "-" else str(file)
+            where = TERMINAL if args.logs == "-" else str(file)
             keepers.append(Keeper(part, sink, loop.say, settings.check_every_s, where))
         if args.kind == "studio":
             print("Starting ...", flush=True)
