@@ -38,7 +38,7 @@ def keep(args: argparse.Namespace) -> int:
 
     from settings import Settings
     from starter import left_over, loop, parts
-    from starter.keeper import Keeper
+    from starter.keeper import TERMINAL, Keeper
     from starter.log_files import LogFile, Terminal
 
     try:
@@ -54,23 +54,24 @@ def keep(args: argparse.Namespace) -> int:
     except OSError as error:
         loop.say(f"{args.run_dir} cannot be written ({error.strerror}); the starter notes there what runs.")
         return 2
+    keepers: list[Keeper] = []
     try:
         for name in left_over.end_left_over(args.run_dir):
             loop.say(f"{name} was left by a starter that was killed; it is ended.")
         if args.kind != "executor" and (obstacle := parts.taken(args.host, args.port)):
             loop.say(obstacle)
             return 1
-        keepers = []
         for part in _wanted(args, settings):
             file = Path(args.logs) / f"{part.name}.log"
             sink = Terminal() if args.logs == "-" else LogFile(file)
-            where = "above" if args.logs == "-" else str(file)
+            where = TERMINAL if args.logs == "-" else str(file)
             keepers.append(Keeper(part, sink, loop.say, settings.check_every_s, where))
         if args.kind == "studio":
             print("Starting ...", flush=True)
         return loop.Loop(keepers, note, _welcome(args), must_begin=args.kind == "studio").run()
     finally:
-        note.remove()
+        if not any(keeper.runs for keeper in keepers):  # what would not end is left to the next start
+            note.remove()
 
 
 def _wanted(args: argparse.Namespace, settings: Settings) -> list[Part]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -19,6 +21,7 @@ from db.queue import workers
 ANSWER_S = 10.0  # how long the web app may take to answer
 PATHS = ("/_stcore/health", "/healthz")  # the pages and the API
 BUSY_S = 2.0  # how long a look waits for the database
+ROOM = 1 << 20  # bytes that a disk must have left for heartbeats to be written
 SETTLE_S = 1.0  # between the clocks of this process and of the database's
 STARTING_EVERY_S = 0.5
 
@@ -47,22 +50,31 @@ def web_app(host: str, port: int) -> Look:
 
     def look(pid: int, since: float) -> Sign:
         for path in PATHS:
-            line = http.client.HTTPConnection(local(host), port, timeout=ANSWER_S)
             try:
-                line.request("GET", path)
-                answer = line.getresponse()
-                if answer.status != 200:
-                    raise NoSign(f"{path} answers {answer.status}")
-                answer.read(4096)
+                try:
+                    status = _status(http.client.HTTPConnection(local(host), port, timeout=ANSWER_S), path)
+                except (http.client.BadStatusLine, ConnectionResetError):  # where Streamlit was given a certificate
+                    # Nothing is told to it, and nothing of what it says is believed: it may be anybody's.
+                    unchecked = ssl._create_unverified_context()
+                    line = http.client.HTTPSConnection(local(host), port, timeout=ANSWER_S, context=unchecked)
+                    status = _status(line, path)
             except TimeoutError:
                 raise NoSign(f"{path} did not answer within {ANSWER_S:.0f} s") from None
             except (OSError, http.client.HTTPException) as error:
                 raise NoSign(f"{path} does not answer ({type(error).__name__})") from None
-            finally:
-                line.close()
+            if status >= 500:  # any other answer shows that it is alive; its address may have a prefix
+                raise NoSign(f"{path} answers {status}")
         return Sign(time.monotonic())
 
     return look
+
+
+def _status(line: http.client.HTTPConnection, path: str) -> int:
+    try:
+        line.request("GET", path)
+        return line.getresponse().status
+    finally:
+        line.close()
 
 
 def local(host: str) -> str:
@@ -73,24 +85,39 @@ def local(host: str) -> str:
 def executor(database_url: str) -> Look:
     """Whether an executor's heartbeats arrive in the database."""
 
+    before: dict[int, float] = {}  # the last heartbeat seen, by process
+
     def look(pid: int, since: float) -> Sign:
         try:
+            _check_file(database_url)
             # Opened anew each time: a file that was replaced is not watched any more.
-            if database_url.startswith("sqlite") and not Path(str(sa.make_url(database_url).database)).exists():
-                raise CannotTell("there is no database file")  # and making one is not the starter's business
             db = connect(database_url, busy_timeout_s=BUSY_S)
             try:
                 found = workers.of_process(db, socket.gethostname(), pid)
+                if found is None or before.get(pid) == found.beat_at:
+                    workers.check_heard(db, found.id if found else "")  # is it silent, or is nobody heard?
             finally:
                 db.dispose()
         except (DbError, sa.exc.SQLAlchemyError) as error:
             raise CannotTell(str(error)) from None
         if found is None:
             raise NoSign("it has not announced itself in the database")
+        before[pid] = found.beat_at
         # Another process may have had this id before.
         return Sign((found.id, found.beat_at), sure=found.started_at >= since - SETTLE_S)
 
     return look
+
+
+def _check_file(database_url: str) -> None:
+    """Raises CannotTell where the file of SQLite is not there, which making is not the starter's business, or where its
+    disk is full."""
+    if database_url.startswith("sqlite"):
+        file = Path(str(sa.make_url(database_url).database))
+        if not file.exists():
+            raise CannotTell("there is no database file")
+        if shutil.disk_usage(file.parent).free < ROOM:
+            raise CannotTell("the database's disk is full")
 
 
 class Watch(threading.Thread):

@@ -21,6 +21,7 @@ MISSES = 3  # looks in a row without a sign of life, before silence is taken for
 STACKS_S = 1.0  # for writing where it stands
 TERM_S = 15.0  # from the request to end until it is ended
 CANNOT_WORK = 2  # the status that says so
+TERMINAL = "above"
 
 Say = Callable[[str], None]
 
@@ -29,7 +30,7 @@ class Keeper:
     """Call `tick` a few times a second. given_up: why it is not started any more. ended: it ended as it may."""
 
     def __init__(self, part: Part, sink: Sink, say: Say, check_every_s: float, where: str) -> None:
-        """sink: what it writes. where: how its log is called."""
+        """sink: what it writes. where: how its log is called, TERMINAL where that is in front of the reader."""
         self.part, self.given_up, self.ended, self.status = part, "", False, 0
         self._sink, self._say, self._every_s, self._where = sink, say, check_every_s, where
         self._backoff = Backoff(part.longest_wait_s)
@@ -162,15 +163,16 @@ class Keeper:
             return
         self.status = CANNOT_WORK if status == CANNOT_WORK else 1
         if status == CANNOT_WORK:
-            why = "it cannot work as it is configured (status 2)"
+            why = "it cannot work as it is, and has said why (status 2)"
         elif self._backoff.unready >= MAX_UNREADY:
             why = f"it has died {MAX_UNREADY} times in a row before it was ready, the last time it {how}"
         else:
             why = f"it has died {MAX_SOON} times in a row within {SOON_S:.0f} s, the last time it {how}"
         lines = "".join(f"    {line}\n" for line in self.tail()) or "    (nothing)\n"
+        last = f" The last lines it wrote ({self._where}):\n{lines}" if self._where != TERMINAL else " See above. "
         self.given_up = (
-            f"{name} is given up: {why}. The last lines it wrote ({self._where}):\n{lines}"
-            f"Mend what they tell, then start anew. What it says by itself: {self.part.by_hand}"
+            f"{name} is given up: {why}.{last}Mend what it tells, then start anew. "
+            f"What it says by itself: {self.part.by_hand}"
         )
         self._say(self.given_up)
 

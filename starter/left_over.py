@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,15 +41,22 @@ def born(pid: int) -> str:
     return said.stdout.strip()
 
 
+def _prefix() -> str:
+    """What the notes of this machine begin with: several, or their containers, may share the folder."""
+    return f"{socket.gethostname()}-"
+
+
 class Note:
-    """This starter's own note, `<pid>.json`, held by a lock on `<pid>.lock` that goes when the starter does."""
+    """This starter's own note, `<host>-<pid>.json`, held by a lock on the `.lock` beside it that goes when the starter
+    does."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError where the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{os.getpid()}.json"
+        self._path = folder / f"{_prefix()}{os.getpid()}.json"
         self._lock = self._path.with_suffix(".lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):  # some network file systems know no locks; nothing that was left is found there
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, processes: Sequence[Process]) -> None:
         """What runs now. A full disk costs the note, not the studio."""
@@ -70,7 +78,7 @@ def end_left_over(folder: Path) -> list[str]:
     """End the processes of starters that are dead, in order first; what they were called."""
     left: list[Process] = []
     locks: list[tuple[TextIOWrapper, Path]] = []
-    for path in folder.glob("*.lock"):
+    for path in folder.glob(f"{_prefix()}*.lock"):
         with suppress(OSError):
             lock = path.open("r+")
             try:
@@ -98,7 +106,7 @@ def end_left_over(folder: Path) -> list[str]:
 
 def health(folder: Path) -> list[str]:
     """What is not well with what the starters of this folder keep, a sentence each; empty where all is."""
-    notes = [(path.stem, *_read(path)) for path in sorted(folder.glob("*.json"))]
+    notes = [(path.stem, *_read(path)) for path in sorted(folder.glob(f"{_prefix()}*.json"))]
     if not notes:
         return [f"No starter runs in {folder}."]
     wrong = []

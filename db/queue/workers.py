@@ -86,6 +86,12 @@ def of_process(db: sa.Engine, hostname: str, pid: int) -> Worker | None:
     return None if row is None else Worker(**row._mapping)
 
 
+def check_heard(db: sa.Engine, worker_id: str) -> None:
+    """Raises DatabaseUnavailable where an executor could not report anything now: the database is locked, or full."""
+    with writing(db, lasting=False) as conn:
+        conn.execute(sa.update(workers).where(workers.c.id == worker_id).values(status=workers.c.status))
+
+
 def live(db: sa.Engine, within_s: float = 30.0) -> list[Worker]:
     """Executors that have not stopped and were heard of in the last `within_s`, in the order they started."""
     with reading(db) as conn:

@@ -90,8 +90,8 @@ class Disk:
                 _carry_out(names, name, file, there)
         for path in sorted(names):
             if path != self.root and all(names.get(folder, 0) is None for folder in _above(path, self.root)):
-                there = names[path]
-                inside = None if there is None else there.after_power_cut(how, chance)
+                found = names[path]
+                inside = None if found is None else found.after_power_cut(how, chance)
                 yield str(PurePosixPath(path).relative_to(self.root)), inside
 
     def _name(self, path: str, file: _File | None) -> None:

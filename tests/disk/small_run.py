@@ -6,6 +6,7 @@ Preloaded with tests/disk/faults.c: python tests/disk/small_run.py < orders, see
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import hashlib
 import importlib
 import io
@@ -44,7 +45,7 @@ from settings import Settings  # noqa: E402
 from tests import small_engine  # noqa: E402
 
 STEPS = 5
-LIMIT_S = 25
+LIMIT_S = 60  # of a run: one that waits longer than that waits for ever
 SMALL = {"width": 16, "height": 16, "steps": STEPS, "init": "random", "seed": 1, "save_every": 2, "upscale": 1}
 WEIGHTS = bytes(range(256)) * 300
 OF_A_PICTURE = {"picture", "thumbnail", "json", "gif", "webp"}
@@ -329,6 +330,7 @@ def main() -> None:
             log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 2)
             os.dup2(log, 1)
+            faulthandler.dump_traceback_later(order.get("limit_s", LIMIT_S) - 1)  # where it stands, into the log
             try:
                 answer = carry_out(order, disk)
             except BaseException:

@@ -10,14 +10,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from db.engine import connect, writing
 from db.queue import workers
 from starter import health, left_over, parts
 from starter.backoff import MAX_SOON, MAX_UNREADY, Backoff
@@ -49,7 +52,7 @@ class Started:
     def parts(self) -> dict[str, int]:
         """Process ids by name, of what runs and is ready."""
         try:
-            told = json.loads((self.folder / "run" / f"{self.process.pid}.json").read_text())
+            told = json.loads((self.folder / "run" / f"{socket.gethostname()}-{self.process.pid}.json").read_text())
         except OSError:
             return {}
         return {one["name"]: one["pid"] for one in told["processes"] if one["well"]}
@@ -262,6 +265,46 @@ def test_a_database_that_is_away_kills_no_executor_and_is_not_made_anew(tmp_path
         health.executor("postgresql://nobody@127.0.0.1:1/none")(4711, 0.0)
 
 
+def test_a_database_that_nobody_can_write_to_kills_no_executor(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    db = connect(url)
+    workers.register(
+        db, worker_id="w", device="cpu", engines=["small"], places=1, hostname=socket.gethostname(), pid=4711
+    )
+    look = health.executor(url)
+    look(4711, 0.0)
+    look(4711, 0.0)  # silent, and it could have been heard
+    with writing(db), pytest.raises(CannotTell, match="locked"):
+        look(4711, 0.0)
+    db.dispose()
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_web_app_lives_that_answers_though_under_another_address(status: int) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        look = health.web_app("0.0.0.0", server.server_port)
+        if status < 500:
+            assert look(1, 0.0)
+        else:
+            with pytest.raises(NoSign, match="500"):
+                look(1, 0.0)
+        server.shutdown()
+        thread.join()
+    with pytest.raises(NoSign, match="does not answer"):
+        look(1, 0.0)
+
+
 def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -324,8 +367,9 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 
 def test_a_process_that_got_an_old_id_is_not_taken_for_what_was_left(tmp_path: Path) -> None:
-    (tmp_path / "7.lock").touch()
+    name = f"{socket.gethostname()}-7"
+    (tmp_path / f"{name}.lock").touch()
     mine = left_over.Process("webapp", os.getpid(), "another time", True)
     told = {"at": 0.0, "processes": [mine.__dict__]}
-    (tmp_path / "7.json").write_text(json.dumps(told))
+    (tmp_path / f"{name}.json").write_text(json.dumps(told))
     assert left_over.end_left_over(tmp_path) == [] and not list(tmp_path.iterdir())
