@@ -66,7 +66,7 @@ def run(order: dict[str, Any]) -> None:
 
 
 class Elsewhere(LocalFileSystem):
-    """A store as S3 is: no folder of this machine for the studio; errors of its own while there is a file `down`."""
+    """A store as S3 is: no folder of this machine, with errors of its own while there is a file `down`."""
 
     protocol = "elsewhere"
 
@@ -74,6 +74,7 @@ class Elsewhere(LocalFileSystem):
         if (down := Path("down")).exists():
             time.sleep(0.2)
             raise RuntimeError(down.read_text())
+        Path(self._strip_protocol(path)).parent.mkdir(parents=True, exist_ok=True)
         super().pipe_file(path, value, **options)
 
     def cat_file(self, path: str, *rest: Any, **options: Any) -> Any:

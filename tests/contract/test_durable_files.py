@@ -258,15 +258,14 @@ def test_a_waiting_job_can_be_cancelled(studio: Studio) -> None:
     studio.until(lambda: not os.path.exists(studio.folder / "data/work" / job.id))
 
 
-@pytest.mark.parametrize("says", ["503 Slow Down", "An error occurred (AccessDenied)", "Connect timeout on endpoint"])
-def test_a_store_elsewhere_that_is_down_loses_nothing(studio: Studio, says: str) -> None:
+def test_a_store_elsewhere_that_is_down_loses_nothing(studio: Studio) -> None:
     folder = studio.folder / "elsewhere"
     folder.mkdir()
     studio.settings["store_url"] = f"elsewhere://{folder}"
     job = studio.add("slow heart", steps=12)
     executor = studio.executor()
     studio.reached(job, 3)
-    (studio.folder / "down").write_text(says)
+    (studio.folder / "down").write_text("503 Slow Down")
     studio.until(lambda: waiting(studio, job))
     late = studio.add("a tree", steps=2)
     stop(executor)

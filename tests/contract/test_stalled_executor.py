@@ -44,15 +44,15 @@ def files(studio: Studio, job: Job) -> dict[str, bytes]:
     return {key: studio.store.get(key) for key in studio.store.under(f"jobs/{job.id}")}
 
 
-@pytest.mark.parametrize("name", ["000006.png", "last.png", "preview.webp", "state.pt", "picture.png", "mp4.mp4"])
+@pytest.mark.parametrize("name", ["000006.png", "preview.webp", "state.pt", "picture.png"])
 def test_what_a_stalled_executor_was_about_to_write_changes_nothing(studio: Studio, name: str) -> None:
-    job = studio.add("slow heart", steps=24)
+    job = studio.add("slow heart", steps=12)
     first = studio.executor(environment={"PAUSED_BEFORE": name})
     stopped(studio, first)
     studio.executor()
     (done,) = studio.ended(job)
     assert (done.state, done.attempt) == ("succeeded", 2)
-    other = studio.add("slow heart", steps=24)  # nothing happens to that one
+    other = studio.add("slow heart", steps=12)  # nothing happens to that one
     studio.ended(other)
     before = files(studio, job)
     (studio.folder / "go").touch()
@@ -66,8 +66,6 @@ def test_what_a_stalled_executor_was_about_to_write_changes_nothing(studio: Stud
     mine, theirs = (artefacts.of_job(studio.db, one.id) for one in (job, other))
     for kind in ("gif", "webp", "mp4"):
         assert mine[kind].sha256 == theirs[kind].sha256, f"{kind}: the film shows what one without a stall shows"
-    (fine,) = studio.ended(studio.add("a tree", steps=2))
-    assert fine.state == "succeeded"
 
 
 def test_the_store_keeps_what_each_attempt_puts_apart_and_the_row_says_which_one_holds(
