@@ -17,6 +17,7 @@ from generator.images.colours import in_srgb
 from generator.images.cost import coded_pixels, decoding_bytes
 from generator.images.depth import UnclearDepth
 from generator.images.formats import FORMATS, HEIC, NAMES, PNG, TIFF, Format, missing_for, recognised
+from generator.images.freed import give_back
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 40_000_000
@@ -87,6 +88,7 @@ def _decoded(
         del image
         if max_side is not None:
             made.thumbnail((max_side, max_side))
+        give_back()
     return made
 
 

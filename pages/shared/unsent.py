@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
+from generator.images.freed import give_back
+
 PATH = "/_stcore/upload_file/"
 # Of one session: what a form takes at once, a picture to start from, a mask, and as many as there may be to resemble.
 MAX_SESSION_BYTES, MAX_SESSION_FILES = 64 << 20, 16
-MAX_BYTES = 256 << 20  # of all sessions
+MAX_BYTES = 128 << 20  # of all sessions
 UNREAD_S = 120.0  # a page reads what it is given within seconds
 MAX_S = 120.0  # for one file to come
 
@@ -63,6 +65,7 @@ class UnsentBounded:
             if self._coming[session] <= 0:
                 del self._coming[session]
             self._came[session, file] = time.monotonic()
+            give_back()  # what was dropped, and what the file was put together in
             asyncio.get_running_loop().call_later(UNREAD_S + 1, self._drop_unread)
 
     def _make_room(self, session: str, new: int = 0) -> None:
