@@ -86,6 +86,10 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
     new = {
         "max_queued": 3,
         "max_per_hour": 30,
+        "max_queued_per_address": 20,
+        "max_per_hour_per_address": 200,
+        "max_queued_in_all": 500,
+        "event_code": "Guggenheim 7",
         "refused_words": ["gore", "two words"],
         "engines": ["vqgan-clip", "latent-diffusion"],
         "default_engine": "latent-diffusion",

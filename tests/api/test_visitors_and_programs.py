@@ -100,7 +100,14 @@ def test_nobodys_id_or_address_is_in_an_answer(serve: Serve, visits: Studio, tmp
     other(visits, SOMEBODY, "its-address")
     api.post("/api/v1/jobs", DRAW)
     mine = next(job.submitter for job in queue.queued_jobs(visits.db) if job.submitter != SOMEBODY)
-    for path in ("/api/v1/jobs", "/api/v1/queue", "/api/v1/jobs.csv", "/api/v1/votes.csv", "/api/v1/me", "/readyz"):
+    for path in (
+        "/api/v1/jobs",
+        "/api/v1/queue",
+        "/api/v1/downloads/jobs.csv",
+        "/api/v1/ratings",
+        "/api/v1/me",
+        "/readyz",
+    ):
         answer: httpx.Response = api.get(path)
         for secret in (SOMEBODY, "its-address", mine, mine.partition(":")[2]):
             assert secret not in answer.text, (path, secret)
