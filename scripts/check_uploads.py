@@ -70,7 +70,7 @@ async def through_sessions(address: str) -> list[int]:
     async def one() -> None:
         async with httpx.AsyncClient(timeout=300, trust_env=False) as client:
             await client.get(f"{address}/_stcore/host-config")
-            token = (await client.get(f"{address}/_stcore/health")).cookies.get("_streamlit_xsrf", "")
+            token = (await client.get(f"{address}/_stcore/health")).cookies.get("_streamlit_xsrf") or ""
             where = f"ws{address.removeprefix('http')}/_stcore/stream"
             async with websockets.connect(
                 where, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None

@@ -56,6 +56,7 @@ SHOWN: set[str] = {
     "generator.checkpoints.inventory",
     "generator.checkpoints.memory",
     "generator.images.decode",
+    "generator.images.freed",
     "generator.images.encode",
     "generator.images.formats",
     "generator.output.documents",

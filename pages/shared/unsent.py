@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
@@ -28,15 +26,29 @@ UNREAD_S = 120.0  # a page reads what it is given within seconds
 MAX_S = 120.0  # for one file to come
 
 
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class NoRoom(Exception):
+    """A file is not taken; one sentence. status: of the answer."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
 class UnsentBounded:
     """Passes uploads on to Streamlit as long as there is room for them in memory; 413 and 503 where there is not."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
         self._coming: Counter[str] = Counter()  # bytes of files that are on their way, by session
         self._came: dict[tuple[str, str], float] = {}  # when each file was there, on the clock that nobody sets
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request."""
         _, found, rest = scope.get("path", "").partition(PATH)
         if scope["type"] != "http" or scope["method"] != "PUT" or not found:
@@ -56,10 +68,10 @@ class UnsentBounded:
             self._make_room(session, new=1)
             async with asyncio.timeout(MAX_S):
                 await self._app(scope, bounded, send)
-        except HTTPException as error:
-            await PlainTextResponse(error.detail, error.status_code, error.headers)(scope, receive, send)
+        except NoRoom as error:
+            await _answer(send, error.status, str(error))
         except TimeoutError:
-            await PlainTextResponse("The file did not come in time.", 408)(scope, receive, send)
+            await _answer(send, 408, "The file did not come in time.")
         finally:
             self._coming[session] -= size
             if self._coming[session] <= 0:
@@ -69,20 +81,19 @@ class UnsentBounded:
             asyncio.get_running_loop().call_later(UNREAD_S + 1, self._drop_unread)
 
     def _make_room(self, session: str, new: int = 0) -> None:
-        """Raises HTTPException where the session, or all of them, have sent more than may be held."""
+        """Raises NoRoom where the session, or all of them, have sent more than may be held."""
         held = _held()
         self._drop_unread()
         own = held.file_storage.get(session, {})
         size = sum(len(file.data) for file in list(own.values())) + self._coming[session]
         if size > MAX_SESSION_BYTES or len(own) + new > MAX_SESSION_FILES:
             most = f"{MAX_SESSION_FILES} files and {MAX_SESSION_BYTES >> 20} MB"
-            raise HTTPException(413, f"Too much was sent and not used yet: at most {most}. Wait {UNREAD_S:.0f} s.")
+            raise NoRoom(413, f"Too much was sent and not used yet: at most {most}. Wait {UNREAD_S:.0f} s.")
         coming = self._coming.total()
         while (stored := _size(held)) and stored + coming > MAX_BYTES:
             self._drop_one(held)
         if coming > MAX_BYTES:
-            headers = {"retry-after": "10"}
-            raise HTTPException(503, "Too much is being sent at once; try again in some seconds.", headers)
+            raise NoRoom(503, "Too much is being sent at once; try again in some seconds.")
 
     def _drop_unread(self) -> None:
         """What no page has read for a while."""
@@ -104,6 +115,12 @@ class UnsentBounded:
             (self._came.get((most, file), 0.0), file) for session, file, _ in _files(held) if session == most
         )
         held.remove_file(most, oldest)
+
+
+async def _answer(send: Send, status: int, sentence: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"10")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": sentence.encode()})
 
 
 def _files(held: MemoryUploadedFileManager) -> Iterator[tuple[str, str, int]]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -30,9 +31,19 @@ class Uploads:
         instance = SimpleNamespace(uploaded_file_mgr=self.held)
         monkeypatch.setattr(unsent.runtime, "get_instance", lambda: instance)
         route = Route("/studio/_stcore/upload_file/{session}/{file}", self.put, methods=["PUT"])
-        self.bounded = UnsentBounded(Starlette(routes=[route]))
-        transport = httpx.ASGITransport(app=self.bounded)
+        made: list[UnsentBounded] = []
+
+        def bounded(app: Any) -> UnsentBounded:
+            made.append(UnsentBounded(app))
+            return made[0]
+
+        transport = httpx.ASGITransport(app=Starlette(routes=[route], middleware=[Middleware(bounded)]))
+        self._made = made
         self.client = httpx.AsyncClient(transport=transport, base_url="http://studio")
+
+    @property
+    def bounded(self) -> UnsentBounded:
+        return self._made[0]
 
     async def put(self, request: Request) -> Response:
         data = await request.body()
