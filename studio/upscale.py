@@ -13,7 +13,7 @@ from studio.uploads import Cleaned, keep_clean
 
 def upscale(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, checkpoint: str) -> Job:
     """Upscale a job's picture. Raises BadParams where it is too large, UnknownName, TooManyQueued."""
-    return enqueue(studio, submitter, upscaling(studio, job, picture, checkpoint=checkpoint))
+    return enqueue(studio, submitter, upscaling(studio, submitter, job, picture, checkpoint=checkpoint))
 
 
 def upscale_upload(studio: Studio, submitter: Submitter, picture: Cleaned, *, checkpoint: str) -> Job:
@@ -23,9 +23,9 @@ def upscale_upload(studio: Studio, submitter: Submitter, picture: Cleaned, *, ch
     return ask(studio, submitter, "upscale", values)
 
 
-def upscaling(studio: Studio, job: Job, picture: Artefact, *, checkpoint: str) -> NewJob:
+def upscaling(studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, checkpoint: str) -> NewJob:
     """A job that upscales a job's picture, not yet queued. Raises BadParams where it is too large, UnknownName."""
     values = {"picture": picture.id, "width": picture.width, "height": picture.height, "checkpoint": checkpoint}
     params = validate_job("upscale", values)
-    check_sources(studio, params)
+    check_sources(studio, submitter, params)
     return new_job(studio, "upscale", params, title=job.prompt, parent_id=job.id, source=picture.id)

@@ -163,7 +163,7 @@ def draw(engine: str, checkpoint: str, visitor: Submitter) -> None:
         trouble, hidden = _trouble(one, visitor)
         used += read and not trouble
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_given_{name}"):
-            data = None if trouble else _thumbnail(one.reference)
+            data = None if trouble else _thumbnail(one.reference, visitor)
             draw_picture(data, key=f"given_{name}", alt=_(LABELS[one.setting]), instead="?", side=_SIDE)
             st.html(_told(one, against if hidden else trouble or against))
             others = [*pictures[:place], *pictures[place + 1 :]]
@@ -269,9 +269,9 @@ def _trouble(one: Given, visitor: Submitter) -> tuple[str, bool]:
     return "", False
 
 
-def _thumbnail(reference: str) -> bytes | None:
+def _thumbnail(reference: str, visitor: Submitter) -> bytes | None:
     try:
-        return kept_files.thumbnail(reference, lambda: access.source(the_studio(), reference))
+        return kept_files.thumbnail(reference, lambda: access.source(the_studio(), visitor, reference))
     except SENTENCES:
         return None  # since it was looked for
 
