@@ -13,6 +13,7 @@ from db.jobs import Job, State
 from generator.params import BadParams
 from studio import given
 from studio.context import Studio, Submitter
+from studio.engines import makes
 from studio.errors import NotHost
 
 MAX_PAGE = 100  # jobs that a program may ask for at once
@@ -20,7 +21,14 @@ MAX_PAGE = 100  # jobs that a program may ask for at once
 
 def may_see(submitter: Submitter, job: Job) -> bool:
     """Whether the job, its prompt and its files are shown to them; what was deleted is shown to nobody."""
-    return job.deleted_at is None and (submitter.is_host or not job.hidden)
+    if job.deleted_at is not None:
+        return False
+    return submitter.is_host or not job.hidden or (owns(submitter, job) and shows_what_was_given(job))
+
+
+def shows_what_was_given(job: Job) -> bool:
+    """Whether its picture is one that was sent along, but larger: hidden from the start, for whoever sent it alone."""
+    return job.hidden and job.parent_id is None and makes(job.engine) == "picture"
 
 
 def owns(submitter: Submitter, job: Job) -> bool:

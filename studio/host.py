@@ -21,7 +21,7 @@ from db.jobs import check_text
 from db.rules import host_rules
 from db.rules.host_rules import Rules
 from generator import registry
-from studio.access import check_host
+from studio.access import check_host, shows_what_was_given
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
 from studio.settings_form import checkpoints
@@ -64,8 +64,10 @@ def hide(studio: Studio, submitter: Submitter, job_id: str) -> None:
 
 
 def unhide(studio: Studio, submitter: Submitter, job_id: str) -> None:
-    """A hidden picture is shown again."""
+    """A hidden picture is shown again. Raises BadValue for one that somebody sent along and had made larger."""
     check_host(submitter)
+    if shows_what_was_given(queue.get(studio.db, job_id)):
+        raise BadValue("This is a picture that somebody gave, larger: nobody else is shown it.")
     queue.set_hidden(studio.db, job_id, hidden=False, copies=engines_making("picture"))
 
 

@@ -122,9 +122,11 @@ def drawings(
 
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:
-    """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued."""
+    """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued, and as `check_sources`."""
     check_typed(studio, values.values())
-    return enqueue(studio, submitter, new_job(studio, engine, validate_job(engine, dict(values))))
+    params = validate_job(engine, dict(values))
+    check_sources(studio, submitter, params)
+    return enqueue(studio, submitter, new_job(studio, engine, params))
 
 
 def run_again(studio: Studio, submitter: Submitter, job: Job) -> Job:

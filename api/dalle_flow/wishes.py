@@ -156,6 +156,8 @@ def _ours(
     job = queue.get(studio.db, found.job_id)
     if not access.may_see(submitter, job):
         raise SourceHidden
+    if access.shows_what_was_given(job):  # then it is sent along as a picture of theirs once more
+        return None
     return job, found
 
 

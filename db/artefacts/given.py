@@ -40,7 +40,8 @@ def named_in(params: Mapping[str, Any]) -> list[str]:
 def given_among(db: sa.Engine, references: Iterable[str]) -> dict[str, Artefact | None]:
     """Those of these keys and ids that name a picture somebody gave, with its record; None where that is gone."""
     wanted = list(dict.fromkeys(references))
-    found: dict[str, Artefact | None] = {one: None for one in wanted if one.startswith(_OF_GIVEN)}
+    # Where a store takes upper and lower case for the same, another spelling of a key leads to the same picture.
+    found: dict[str, Artefact | None] = {one: None for one in wanted if one.lower().startswith(_OF_GIVEN)}
     keys, ids = list(found), [one for one in wanted if is_id(one)]
     for column, names in ((artefacts.c.key, keys), (artefacts.c.id, ids)):
         for i in range(0, len(names), _AT_ONCE):
