@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import queue
@@ -48,6 +49,11 @@ def obey_first(context: Context) -> None:
         context.retry(lambda: obey(context))
     except StoreUnavailable as error:  # the heartbeat tries again
         context.no_store(error)
+
+
+def is_empty(work_dir: Path) -> bool:
+    """Whether nothing of any job lies in this work folder."""
+    return not work_dir.is_dir() or not any(work_dir.iterdir())
 
 
 def forsake(context: Context, job_id: str, files: Files | None) -> None:

@@ -24,7 +24,7 @@ from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
 from executor.context import DATABASE_DOWN, Context
 from executor.engines import EngineKey, Engines
-from executor.erasing import obey_first
+from executor.erasing import is_empty, obey_first
 from executor.failures import is_ours, sentence_for
 from executor.heartbeat import Heartbeat
 from executor.job import Work
@@ -99,7 +99,7 @@ class Executor:
                 self.stop.wait(0.05 if self.held else IDLE_S * random.uniform(0.7, 1.3))
         self._hand_back()
         heartbeat.end()
-        context.retry(lambda: workers.stop(context.db, context.worker_id))
+        context.retry(lambda: workers.stop(context.db, context.worker_id, left_nothing=is_empty(context.work_dir)))
         context.event("stopped", worker=context.worker_id)
         return 0
 

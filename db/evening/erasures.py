@@ -102,7 +102,7 @@ def unheard(db: sa.Engine) -> list[Unheard]:
         Unheard(one, one.id in there)
         for one in left
         # One that runs has frames of its own in memory, whoever has cleared the folder.
-        if one.id in there or ((one.hostname, one.folder) not in done and not _ended_before_folders_were_noted(one))
+        if one.id in there or ((one.hostname, one.folder) not in done and not _left_nothing(one))
     ]
 
 
@@ -110,7 +110,8 @@ def _places(worker: Worker) -> tuple[tuple[str, str | None], ...]:
     return (worker.hostname, worker.folder), (worker.hostname, None)
 
 
-def _ended_before_folders_were_noted(worker: Worker) -> bool:
+def _left_nothing(worker: Worker) -> bool:
+    """It ended in good order with an empty work folder, or before those were noted."""
     return worker.folder is None and worker.stopped_at is not None
 
 

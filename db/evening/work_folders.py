@@ -15,7 +15,12 @@ def left_of(folder: Path, erasures: Sequence[Erasure]) -> Iterator[Path]:
     everything = max((one.at for one in erasures if one.job_id is None), default=0.0)
     with suppress(OSError):  # there is none, or it may not be looked into: then nothing was put there
         for path in sorted(folder.iterdir()):
-            if any(one.covers(path.name) for one in erasures) or _is_older(path, everything):
+            if has_id(path.name):
+                if any(one.covers(path.name) for one in erasures):
+                    yield path
+            elif path.is_dir() and not path.is_symlink():
+                yield from left_of(path, erasures)
+            elif _is_older(path, everything):
                 yield path
 
 
@@ -31,9 +36,7 @@ def clear(folder: Path, erasures: Sequence[Erasure]) -> list[Path]:
 
 
 def _is_older(path: Path, at: float) -> bool:
-    """Only of what has no id in its name; a job that came later may have put its id anywhere below."""
-    if has_id(path.name):
-        return False
+    """Of a file that has no id in its name."""
     with suppress(OSError):
         return path.lstat().st_mtime < at
     return False

@@ -73,12 +73,11 @@ def beat(db: sa.Engine, worker_id: str, status: str) -> None:
         )
 
 
-def stop(db: sa.Engine, worker_id: str) -> None:
-    """The executor has ended in good order."""
+def stop(db: sa.Engine, worker_id: str, *, left_nothing: bool = False) -> None:
+    """The executor has ended in good order. left_nothing: in its work folder, so that nobody need look there."""
     with writing(db) as conn:
-        conn.execute(
-            sa.update(workers).where(workers.c.id == worker_id).values(status="stopped", stopped_at=clock(conn))
-        )
+        values = {"status": "stopped", "stopped_at": clock(conn)} | ({"folder": None} if left_nothing else {})
+        conn.execute(sa.update(workers).where(workers.c.id == worker_id).values(**values))
 
 
 def live(db: sa.Engine, within_s: float = 30.0) -> list[Worker]:

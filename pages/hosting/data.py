@@ -102,6 +102,7 @@ def _delete() -> None:
             gone = host.forget(the_studio(), the_host(), typed, with_exports=with_exports)
             forget_files()
             st.session_state["forgotten"] = gone
+            st.rerun()  # what is told above is of before
     waits = any(one.live for one in erasures.unheard(the_studio().db))
     st.fragment(_left, run_every=LOOK_AGAIN_S if waits else None)()
 

@@ -243,3 +243,28 @@ def test_a_job_that_is_deleted_while_it_runs_leaves_no_frame(studio: Studio) -> 
     studio.until(lambda: not list((studio.folder / "data/work").iterdir()))
     assert names_in(studio.store) == [] and studio.job(job.id).state in ENDED
     assert os.path.exists(studio.folder / "data/work") and take(studio.db) == []
+
+
+def test_the_script_does_as_the_page_does(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scripts import erase_event
+
+    monkeypatch.setenv("T2I_DATABASE_URL", studio.db.url.render_as_string(False))
+    monkeypatch.setenv("T2I_STORE_URL", studio.store.address)
+    monkeypatch.setenv("T2I_EXPORTS_DIR", str(studio.folder / "exports"))
+    (studio.folder / "exports").mkdir()
+    (studio.folder / "exports" / "evening-20260101-000000.zip").write_bytes(b"x")
+    (studio.folder / "exports" / ".evening-20260101-000000.zip.1.part").write_bytes(b"x")
+    studio.add("a heart")
+    assert erase_event.main(["--confirm", "DELETE"]) == 1 and "The queue is open" in capsys.readouterr().err
+    host_rules.change(studio.db, paused=True)
+    assert erase_event.main(["--confirm", "yes"]) == 1 and "type DELETE" in capsys.readouterr().err
+    assert erase_event.main(["--confirm", "DELETE"]) == 0
+    said = capsys.readouterr().out
+    assert "1 jobs and 0 files" in said and "1 exported zips" in said and queue.counts(studio.db)["queued"] == 0
+    assert erase_event.main(["--confirm", "DELETE", "--exports"]) == 0 and "Nothing is left." in capsys.readouterr().out
+    assert not list((studio.folder / "exports").iterdir())
+    worker(studio.db, "away")
+    silent(studio.db, "away")
+    assert erase_event.main([]) == 3 and "was last heard of" in capsys.readouterr().out
