@@ -24,6 +24,7 @@ from db.errors import DbError
 from settings import Settings
 from studio import host
 from studio.context import Studio, Submitter
+from studio.left import sentences
 
 WAIT_S = 20.0  # for executors that are there to clear their machines
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         while any(one.live for one in found.executors) and time.monotonic() < until:
             time.sleep(0.5)
             found = host.left(studio, me)
-        print("\n".join(host.told_left(found, host.exports(studio, me))) or "Nothing is left.")
+        print("\n".join(sentences(found, host.exports(studio, me))) or "Nothing is left.")
     except DbError as error:
         print(error, file=sys.stderr)
         return 1

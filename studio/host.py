@@ -28,7 +28,6 @@ from studio.settings_form import checkpoints
 
 CONFIRMATION = "DELETE"
 MAX_TITLE_LENGTH = 100
-MAX_TOLD = 10  # sentences of one kind
 MAX_LOOKED_AT = 1000  # visitors among whom one is found by a name that leads nowhere
 _EXPORT = re.compile(r"evening-[0-9-]{1,40}\.zip")
 
@@ -234,28 +233,6 @@ def left(studio: Studio, submitter: Submitter) -> Left:
     """What is still there of what was deleted last, by looking again: in database, store, work folders."""
     check_host(submitter)
     return erasing.left(studio.db, studio.store)
-
-
-def told_left(found: Left, exports: Sequence[Path] = ()) -> list[str]:
-    """The same in sentences, each with where it is and why; exports: zips that were to be kept."""
-    said = [f"{count} rows in the table {table}: delete again." for table, count in found.rows.items()]
-    if found.files:
-        said.append(f"{len(found.files)} files in the store, as {found.files[0]}: delete again.")
-    for frame in found.frames[:MAX_TOLD]:
-        said.append(f"Frames in {frame}, which this program may not remove: remove them by hand.")
-    for one in found.executors:
-        where = f"Executor {one.worker.id} on {one.worker.hostname}"
-        if one.live:
-            said.append(f"{where} removes frames from its work folder within seconds.")
-            continue
-        since = time.strftime("%d %b %Y, %H:%M UTC", time.gmtime(one.worker.beat_at))
-        said.append(
-            f"{where} was last heard of on {since}: frames may lie in {one.worker.folder or 'its work folder'} until "
-            "an executor starts there, which removes them first."
-        )
-    if exports:
-        said.append(f"{len(exports)} exported zips in {exports[0].parent}, which were to be kept.")
-    return said
 
 
 def write_off(studio: Studio, submitter: Submitter, worker_id: str) -> None:

@@ -18,6 +18,7 @@ from db.errors import UnknownExport
 from db.rules.keys import MAX_OWN, Key
 from studio import host, keys
 from studio.context import Studio, Submitter
+from studio.left import sentences
 
 router = APIRouter(prefix="/host", tags=["host"])
 
@@ -265,7 +266,7 @@ def _left(studio: Studio, submitter: Submitter) -> LeftShape:
     found = host.left(studio, submitter)
     return LeftShape(
         nothing=found.nothing,
-        sentences=host.told_left(found, host.exports(studio, submitter)),
+        sentences=sentences(found, host.exports(studio, submitter)),
         rows=found.rows,
         files=len(found.files),
         other=list(found.folders),

@@ -13,6 +13,7 @@ from pages.shared.files import forget_files
 from pages.shared.studio import the_studio
 from pages.shared.text import esc, label
 from studio import host
+from studio.left import sentences
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
 LOOK_AGAIN_S = 2.0  # while an executor is about to remove what it has
@@ -127,7 +128,7 @@ def _left() -> None:
             st.text("Looked again: nothing is left of it in the database, the store and the work folders.")
         else:
             st.warning("Looked again: this is left of the event that was deleted.")
-        for said in host.told_left(found, exports if gone is not None else ()):
+        for said in sentences(found, exports if gone is not None else ()):
             st.text(said)
         for one in found.executors:
             if not one.live:

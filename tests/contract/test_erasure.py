@@ -153,20 +153,31 @@ def test_executors_are_told_until_each_machine_is_clear(database: sa.Engine, sto
 
 
 def test_a_work_folder_loses_what_is_older_and_keeps_what_came_later(tmp_path: Path, database: sa.Engine) -> None:
-    job, other = add(database), add(database)
-    for name in (job.id, f"{other.id}.2", "loose.png", "parts"):
-        (tmp_path / name).mkdir() if "." not in name or name[0] != "l" else (tmp_path / name).write_text("x")
-    (tmp_path / job.id / "frame.png").write_text("x")
+    job, other, work = add(database), add(database), tmp_path / "work"
+    for name in (
+        f"{job.id}/frame.png",
+        f"{other.id}.2/frame.png",
+        "loose.png",
+        f"kept/{other.id}/picture.png",
+        "a/b.part",
+    ):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("x")
+
+    def there() -> set[str]:
+        return {path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file()}
+
     with writing(database) as conn:
         of_one = erasures.note(conn, job.id)
-    work_folders.clear(tmp_path, [of_one])
-    assert not (tmp_path / job.id).exists() and (tmp_path / f"{other.id}.2").exists() and (tmp_path / "parts").exists()
+    work_folders.clear(work, [of_one])
+    assert there() == {f"{other.id}.2/frame.png", "loose.png", f"kept/{other.id}/picture.png", "a/b.part"}
     time.sleep(0.05)
     with writing(database) as conn:
         of_all = erasures.note(conn)
-    newer = tmp_path / new_id(after=of_all.stamp)
-    newer.mkdir()
-    assert work_folders.clear(tmp_path, [of_all]) == [] and list(tmp_path.iterdir()) == [newer]
+    newer = f"kept/{new_id(after=of_all.stamp)}/picture.png"
+    (work / newer).parent.mkdir()
+    (work / newer).write_text("x")
+    assert work_folders.clear(work, [of_all]) == [] and there() == {newer}
     assert [one.id for one in erasures.since(database, None)] == [of_all.id], "it covers those before it"
     assert work_folders.clear(tmp_path / "none", [of_all]) == []
 
@@ -239,7 +250,7 @@ def test_a_job_that_is_deleted_while_it_runs_leaves_no_frame(studio: Studio) -> 
     studio.executor()
     studio.reached(job, 5)
     delete_job(studio.db, studio.store, job.id, "anna")
-    studio.until(lambda: studio.said("dropped") > 0)
+    studio.until(lambda: studio.said("dropped") + studio.said("lease_lost") > 0)
     studio.until(lambda: not list((studio.folder / "data/work").iterdir()))
     assert names_in(studio.store) == [] and studio.job(job.id).state in ENDED
     assert os.path.exists(studio.folder / "data/work") and take(studio.db) == []
