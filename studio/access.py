@@ -7,7 +7,7 @@ from typing import Any
 
 from db import artefacts, queue
 from db.artefacts import Artefact, drafts, sources
-from db.artefacts.given import KINDS as GIVEN
+from db.artefacts.givers import KINDS as GIVEN
 from db.errors import StoreUnavailable, UnknownArtefact, UnknownJob
 from db.jobs import Job, State
 from generator.params import BadParams

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from db import artefacts, queue
-from db.artefacts.given import KINDS
+from db.artefacts.givers import KINDS
 from db.errors import NotYours, UnknownArtefact, UnknownJob
 from db.evening import deleting
 from db.evening.deleting import Deleted

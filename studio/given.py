@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from db.artefacts import Artefact, drafts, given
+from db.artefacts import Artefact, drafts, givers
 from db.errors import UnknownArtefact
 from db.jobs import Job
 from generator.params import BadParams, JobParams, validate_job
@@ -39,13 +39,13 @@ def is_givers(studio: Studio, submitter: Submitter, picture: Artefact) -> bool:
     """Whether they gave it."""
     if picture.kind == "draft":
         return drafts.is_of(picture.key, submitter.id)
-    return given.giver_of(studio.db, picture) == submitter.id
+    return givers.giver_of(studio.db, picture) == submitter.id
 
 
 def check_own(studio: Studio, submitter: Submitter, references: Iterable[str]) -> None:
     """Raises UnknownArtefact where one of these keys and ids names a picture that somebody else gave, or that is gone:
     nobody learns by trying which pictures there are."""
-    for reference, picture in given.given_among(studio.db, references).items():
+    for reference, picture in givers.given_among(studio.db, references).items():
         if picture is None or not is_givers(studio, submitter, picture):
             raise UnknownArtefact(
                 f"The picture {reference} is not here, or somebody else gave it; send the picture itself."
@@ -55,12 +55,12 @@ def check_own(studio: Studio, submitter: Submitter, references: Iterable[str]) -
 def shown(studio: Studio, submitter: Submitter, jobs: Sequence[Job]) -> dict[str, Shown]:
     """The settings of each of these jobs as they may see them, by job, in one look at the database."""
     found = {job.id: Shown(job.params) for job in jobs}
-    named = {job.id: given.named_in(job.params) for job in jobs if job.submitter != submitter.id}
-    theirs = given.given_among(studio.db, [one for some in named.values() for one in some])
+    named = {job.id: givers.named_in(job.params) for job in jobs if job.submitter != submitter.id}
+    theirs = givers.given_among(studio.db, [one for some in named.values() for one in some])
     for job in jobs:
         private = [one for one in named.get(job.id, ()) if one in theirs]
         if private:
-            found[job.id] = Shown(*given.without(job.params, private))
+            found[job.id] = Shown(*givers.without(job.params, private))
     return found
 
 
@@ -91,4 +91,4 @@ def validated(job: Job, taken: Shown) -> JobParams:
 
 def listed(studio: Studio, submitter: Submitter) -> list[Artefact]:
     """The pictures they have given, the newest first; none where they cannot be told from others."""
-    return given.of_giver(studio.db, submitter.id, limit=MAX_LISTED) if is_one(submitter) else []
+    return givers.of_giver(studio.db, submitter.id, limit=MAX_LISTED) if is_one(submitter) else []

@@ -23,7 +23,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from db import artefacts
-from db.artefacts import Artefact, Store, given
+from db.artefacts import Artefact, Store, givers
 from db.engine import reading
 from db.errors import StoreFull, StoreUnavailable, UnknownArtefact
 from db.evening import gallery_html
@@ -113,7 +113,7 @@ class _Writer:
             separator = b"\n"
             for page in self._pages():
                 names = visitors.names(self.db, [job.submitter for job in page])
-                params = given.of_jobs_without(self.db, page)
+                params = givers.of_jobs_without(self.db, page)
                 for job in page:
                     facts = {**self._facts(job, names), "params": params[job.id]}
                     file.write(separator + json.dumps(facts, ensure_ascii=False).encode())
@@ -167,7 +167,7 @@ class _Writer:
         ids = [job.id for job in page]
         files, counts = artefacts.of_jobs(self.db, ids), tallies(self.db, ids)
         names = visitors.names(self.db, [job.submitter for job in page])
-        params = given.of_jobs_without(self.db, page)
+        params = givers.of_jobs_without(self.db, page)
         entries = []
         for job in page:
             stored = {kind: self._copy(job, files[job.id].get(kind)) for kind in FOLDERS}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from db.artefacts import Artefact, Store, given
+from db.artefacts import Artefact, Store, givers
 from db.engine import clock, reading, writing
 from db.errors import NotYours, UnknownJob
 from db.evening import erasures
@@ -58,7 +58,7 @@ def delete_job(db: sa.Engine, store: Store, job_id: str, submitter: str | None =
 def delete_given(db: sa.Engine, store: Store, picture: Artefact) -> None:
     """Delete a picture that somebody gave. Jobs that run with it fail, and those that wait do when their turn comes;
     what was made from it stays. Raises StoreUnavailable."""
-    names = given.jobs_with(db, picture)
+    names = givers.jobs_with(db, picture)
     with writing(db) as conn:
         for job in _held(conn, names):
             if job.state == State.RUNNING:
@@ -95,10 +95,10 @@ def _held(conn: sa.Connection, ids: list[str]) -> list[Job]:
 def _given_alone_with(db: sa.Engine, job: Job) -> list[Artefact]:
     """The pictures that whoever asked for this job gave with it, and that no other job of theirs names."""
     found = []
-    for picture in given.given_among(db, given.named_in(job.params)).values():
-        if picture is None or given.giver_of(db, picture) != job.submitter:
+    for picture in givers.given_among(db, givers.named_in(job.params)).values():
+        if picture is None or givers.giver_of(db, picture) != job.submitter:
             continue
-        if not given.jobs_with(db, picture, besides=job.id):
+        if not givers.jobs_with(db, picture, besides=job.id):
             found.append(picture)
     return found
 

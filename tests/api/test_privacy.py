@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from db import artefacts, queue
-from db.artefacts import given
+from db.artefacts import givers
 from db.jobs import Job, State
 from tests.api.serving import Served
 from tests.pages.visits import SOMEBODY, Studio, picture_bytes
@@ -41,7 +41,7 @@ def with_photo(api: Served, visits: Studio, who: Headers) -> tuple[Job, str]:
     (job,) = api.post(f"{NATIVE}/jobs", body, headers=who).json()["jobs"]
     done = visits.finish(visits.run())
     assert done.id == job["id"]
-    (photo,) = given.given_among(visits.db, given.named_in(done.params)).values()
+    (photo,) = givers.given_among(visits.db, givers.named_in(done.params)).values()
     assert photo is not None and photo.giver == done.submitter
     return done, photo.id
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from db import artefacts, queue, votes
-from db.artefacts import Artefact, Store, given
+from db.artefacts import Artefact, Store, givers
 from db.errors import LeaseLost, NotYours, SourceHidden, UnknownArtefact, UnknownJob
 from db.evening import deleting, erasures
 from db.jobs import Job, State
@@ -171,7 +171,7 @@ def test_a_given_picture_that_is_deleted_takes_running_jobs_with_it_and_leaves_w
     assert len(artefacts.of_job(database, made.id)) == 5
     with pytest.raises(UnknownArtefact):
         store.get(picture.key)
-    assert given.of_giver(database, "ada", limit=9) == []
+    assert givers.of_giver(database, "ada", limit=9) == []
 
 
 def test_a_sheet_bears_the_gap_and_forgets_its_words_with_its_last_picture(database: sa.Engine, store: Store) -> None:

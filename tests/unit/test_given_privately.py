@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from db import artefacts, queue
-from db.artefacts import Artefact, given
+from db.artefacts import Artefact, givers
 from db.errors import UnknownArtefact
 from db.evening import tables
 from db.evening.archive import Wanted, write_evening
@@ -40,7 +40,7 @@ def with_photo(visits: Studio, who: Submitter = ANNA, **values: Any) -> Job:
 
 
 def its_photo(visits: Studio, job: Job) -> Artefact:
-    (picture,) = given.given_among(visits.db, given.named_in(job.params)).values()
+    (picture,) = givers.given_among(visits.db, givers.named_in(job.params)).values()
     assert picture is not None
     return picture
 
@@ -190,9 +190,9 @@ def test_the_first_picture_of_a_drawing_that_starts_from_one_is_not_kept_for_oth
 
 def test_text_is_not_taken_for_a_picture() -> None:
     params = {"prompt": "uploads/" + "0" * 26 + ".png", "init_image": None, "image_prompts": "", "pictures": ()}
-    assert given.named_in(params) == []
+    assert givers.named_in(params) == []
     name = "jobs/" + "1" * 26 + "/picture.png"
     mixed = {"image_prompts": f"uploads/{'0' * 26}.png:0.5 | {name}:-1", "init_image": name}
-    assert given.named_in(mixed) == [name, f"uploads/{'0' * 26}.png"]
-    left, changed = given.without(mixed, [f"uploads/{'0' * 26}.png"])
+    assert givers.named_in(mixed) == [name, f"uploads/{'0' * 26}.png"]
+    left, changed = givers.without(mixed, [f"uploads/{'0' * 26}.png"])
     assert left == {"image_prompts": f"{name}:-1", "init_image": name} and changed == ("image_prompts",)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from db import artefacts, queue
-from db.artefacts import given
+from db.artefacts import givers
 from db.jobs import Job
 from pages.shared.navigation import GENERATION, INFERENCES
 from settings import Settings
@@ -34,7 +34,7 @@ def test_settings_of_somebody_elses_job_come_without_the_picture_given_with_it(
     studio: Studio, open_page: OpenPage
 ) -> None:
     job = with_photo(studio, SOMEBODY)
-    (photo,) = given.given_among(studio.db, given.named_in(job.params))
+    (photo,) = givers.given_among(studio.db, givers.named_in(job.params))
     app = open_page(INFERENCES, job=job.id)
     shown = everything_shown(app)
     assert photo not in shown and "given by whoever asked for it" in shown
@@ -97,7 +97,7 @@ def test_pictures_one_gave_are_listed_and_deleted(studio: Studio, open_page: Ope
     assert [b.key for b in app.button if (b.key or "").startswith("delete_given_")] == [f"delete_given_{mine.id}"]
     app = press(app, f"delete_given_{mine.id}")
     assert "The picture is deleted." in [one.value for one in app.success]
-    assert given.of_giver(studio.db, ME, limit=9) == [] and len(given.of_giver(studio.db, SOMEBODY, limit=9)) == 1
+    assert givers.of_giver(studio.db, ME, limit=9) == [] and len(givers.of_giver(studio.db, SOMEBODY, limit=9)) == 1
 
 
 def test_it_is_said_before_who_sees_a_picture_and_how_long_it_is_kept(studio: Studio, open_page: OpenPage) -> None:
