@@ -295,6 +295,13 @@ class TooManyBytesGiven(DbError):
         )
 
 
+class Erased(DbError):
+    """The host has deleted everything while this was being kept."""
+
+    def __init__(self) -> None:
+        super().__init__("The host has deleted everything meanwhile, this too; send it again.")
+
+
 class SourceHidden(DbError):
     """The host has taken the picture out that something is to be made from."""
 

@@ -84,6 +84,7 @@ class Job:
     losses: int | None = None  # executors that were lost while it ran
     lost_alone: int | None = None  # the attempts spent since it was cleared last: it has got on since then
     retried_as: str | None = None  # the job as which the host had it tried again
+    deleted_at: float | None = None  # then prompt, settings and files are gone, and nobody is shown it
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)

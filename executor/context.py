@@ -53,13 +53,13 @@ class Context:
     probe_bytes: int = 1 << 20  # as much as the files of the largest job so far, or 1 MiB
     traces: JobTraces | None = None
     stop: threading.Event = field(default_factory=threading.Event)  # the executor was told to stop
+    began: float = field(default_factory=awake)  # as `awake` has it
+    erased: int | None = None  # the newest erasure that was carried out here
 
     @property
     def studio_id(self) -> str:
         """What the studio's database calls it."""
         return identity.of(self.db)
-
-    began: float = field(default_factory=awake)  # as `awake` has it
 
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""

@@ -22,6 +22,7 @@ from db.jobs import HISTORY_POINTS, Job, thin
 from executor.attempt import Attempt
 from executor.context import Context, awake
 from executor.engines import EngineKey
+from executor.failures import DownloadsOff
 from executor.outputs import File, Files
 from executor.writer import Writer
 from generator.checkpoints.fingerprint import own_weights
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from generator.params import JobParams
 
 PREVIEW_EVERY_S = 0.5
-
-
-class DownloadsOff(RuntimeError):
-    """A download job on a machine whose host has not allowed them; the message says what the host can do."""
 
 
 class Work:
@@ -90,9 +87,8 @@ class Work:
     # Called by the main loop
 
     def begin(self, params: JobParams, device: str) -> None:
-        """The parameters are read and good. Raises CheckpointMissing where the upscaler they name is not there,
-        DownloadsOff where this executor must not fetch any, UnknownArtefact or SourceHidden where a picture it starts
-        from is gone."""
+        """The parameters are read and good. Raises CheckpointMissing for an upscaler that is not there, DownloadsOff
+        where none are fetched here, UnknownArtefact or SourceHidden where a picture it starts from is gone."""
         context, folder = self.context, self.context.settings.checkpoints_dir
         weights = {} if isinstance(params, DownloadParams) else own_weights(params, folder)
         self.params, self.key = params, EngineKey.of(self.job.engine, params, weights)
@@ -182,7 +178,7 @@ class Work:
             self.history = thin(self.history)
         files, image = self.files, step.image
         files.on_step(step)
-        if image is not None and files.makes == "drawing":
+        if image is not None and files.shows(step):
             self._writer.frame(step.index, image)
             if now - self._preview_at >= PREVIEW_EVERY_S and self._writer.waiting <= 2:
                 self._preview_at = now

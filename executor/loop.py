@@ -22,6 +22,7 @@ from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
 from executor.context import DATABASE_DOWN, Context, claim_kept, register
 from executor.engines import EngineKey, Engines, warm_up
+from executor.erasing import is_empty, obey_first
 from executor.failures import is_ours, sentence_for
 from executor.heartbeat import Heartbeat
 from executor.job import Work
@@ -86,6 +87,7 @@ class Executor:
         """
         context = self.context
         context.retry(lambda: register(context, self.device, self.names, self.places))
+        obey_first(context)
         heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
         self._watch.start()
@@ -110,7 +112,7 @@ class Executor:
             raise DatabaseReplaced(heartbeat.replaced)
         self._hand_back()
         heartbeat.end()
-        context.retry(lambda: workers.stop(context.db, context.worker_id))
+        context.retry(lambda: workers.stop(context.db, context.worker_id, left_nothing=is_empty(context.work_dir)))
         context.event("stopped", worker=context.worker_id)
         return 0
 

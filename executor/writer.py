@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
 from db import artefacts, queue
-from db.errors import DatabaseReplaced, LeaseLost, StoreUnavailable
+from db.errors import DatabaseReplaced, LeaseLost, StoreUnavailable, UnknownArtefact
 from executor.attempt import Finished
 from executor.context import DATABASE_DOWN, awake
+from executor.erasing import forsake
 from executor.outputs import TYPES, File
 from generator.images.encode import encode_preview
 
@@ -70,18 +71,23 @@ class Writer:
         left_at = time.time()
 
         def last() -> None:
+            work = self._work
             try:
-                if not self._work.lost:
-                    task()
-            except (LeaseLost, DatabaseReplaced) as error:
-                self._work.say("lease_lost", logging.WARNING, error=str(error))
-            except Exception as error:
-                kind, message = self._describe(error)
                 try:
-                    self.fail(kind, message)
+                    if not work.lost:
+                        task()
                 except (LeaseLost, DatabaseReplaced):
-                    self._work.say("lease_lost", logging.WARNING)
+                    raise
+                except Exception as error:
+                    self.fail(*self._describe(error))
+            except DatabaseReplaced as error:
+                work.say("lease_lost", logging.WARNING, error=str(error))
+            except LeaseLost as error:
+                work.lost = True
+                work.say("lease_lost", logging.WARNING, error=str(error))
             finally:
+                if work.lost:
+                    forsake(self._context, work.job.id, work.attempt)
                 self._context.traced(self._work.job, left_at)
                 self._work.ended.set()
 
@@ -152,6 +158,8 @@ class Writer:
 
     def _describe(self, error: Exception) -> tuple[str, str]:
         """(kind, sentence) of what went wrong while writing; not the store, which is waited for."""
+        if isinstance(error, UnknownArtefact):
+            return "source_deleted", str(error)  # a picture that is needed at the end
         self._context.log.error("writing", exc_info=error, extra={"fields": {"job": self._work.job.id}})
         return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
 

@@ -62,7 +62,7 @@ def try_again(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> R
         try:
             job = queue.get(studio.db, job_id)
             params = validate_job(job.engine, job.params)
-            check_sources(studio, params)
+            check_sources(studio, Submitter(job.submitter), params)
             of = {"title": job.prompt, "parent_id": job.parent_id, "source": job.source_artefact_id}
             new = new_job(studio, job.engine, params, **of)
             made = retrying.try_again(studio.db, job_id, new, limits=limits.of(job.submitter))

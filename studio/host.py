@@ -13,7 +13,7 @@ from db import queue
 from db.errors import BadValue, UnknownExport, UnknownVisitor
 from db.evening import erasing, moderation, retention, tables
 from db.evening.archive import Exported, Wanted, write_evening
-from db.evening.erasing import Forgotten
+from db.evening.erasing import Forgotten, Left
 from db.evening.moderation import Visitor
 from db.evening.retention import Due
 from db.evening.usage import Usage
@@ -22,7 +22,7 @@ from db.jobs import check_text
 from db.rules import host_rules
 from db.rules.host_rules import Rules
 from generator import registry
-from studio.access import check_host
+from studio.access import check_host, shows_what_was_given
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
 from studio.settings_form import checkpoints
@@ -64,8 +64,10 @@ def hide(studio: Studio, submitter: Submitter, job_id: str) -> None:
 
 
 def unhide(studio: Studio, submitter: Submitter, job_id: str) -> None:
-    """A hidden picture is shown again."""
+    """A hidden picture is shown again. Raises BadValue for one that somebody sent along and had made larger."""
     check_host(submitter)
+    if shows_what_was_given(queue.get(studio.db, job_id)):
+        raise BadValue("This is a picture that somebody gave, larger: nobody else is shown it.")
     queue.set_hidden(studio.db, job_id, hidden=False, copies=engines_making("picture"))
 
 
@@ -238,9 +240,28 @@ def _export(studio: Studio, name: str) -> Path:
     return studio.settings.exports_dir / name
 
 
-def forget(studio: Studio, submitter: Submitter, typed: str) -> Forgotten:
-    """Delete everything the event has left, once the word is typed. Raises BadValue, StillRunning."""
+def forget(studio: Studio, submitter: Submitter, typed: str, *, with_exports: bool = False) -> Forgotten:
+    """Delete everything the event has left, once the word is typed; with_exports: the zips of it as well.
+
+    `left` says what is still there. Raises BadValue, StillRunning.
+    """
     check_host(submitter)
     if typed.strip() != CONFIRMATION:
         raise BadValue(f"Nothing was deleted: type {CONFIRMATION} to confirm.")
-    return erasing.forget_everything(studio.db, studio.store)
+    gone = erasing.forget_everything(studio.db, studio.store)
+    folder = studio.settings.exports_dir
+    for path in (*folder.glob(".evening-*.part"), *(folder.glob("evening-*.zip") if with_exports else ())):
+        path.unlink(missing_ok=True)
+    return gone
+
+
+def left(studio: Studio, submitter: Submitter) -> Left:
+    """What is still there of what was deleted last, by looking again: in database, store, work folders."""
+    check_host(submitter)
+    return erasing.left(studio.db, studio.store)
+
+
+def write_off(studio: Studio, submitter: Submitter, worker_id: str) -> None:
+    """An executor's machine is gone or was cleared by hand: nothing is waited for from there."""
+    check_host(submitter)
+    erasing.write_off(studio.db, worker_id)

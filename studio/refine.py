@@ -154,7 +154,7 @@ def vary_marked(
     for number, (job, picture) in enumerate(marked):
         share = max(count // len(marked) + (number < count % len(marked)), 1)
         engine = engine_for(studio, job)
-        wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
+        wanted += variations_of(studio, submitter, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
     row = NewSheet(kind="variations", wanted=wanted, layout=layout)
     check_room(studio)
@@ -174,7 +174,7 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
     _check_some(marked)
     checkpoint = registry.ENGINES["upscale"].checkpoints[0]
     label = f"upscaled {registry.CHECKPOINTS[checkpoint].scale} times"
-    wanted = [(label, upscaling(studio, *one, checkpoint=checkpoint)) for one in marked]
+    wanted = [(label, upscaling(studio, submitter, *one, checkpoint=checkpoint)) for one in marked]
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "checkpoint": checkpoint}
     row = NewSheet(kind="enlarged", wanted=wanted, layout=layout)
     check_room(studio)

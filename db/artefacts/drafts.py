@@ -51,7 +51,7 @@ def save(
 ) -> Artefact:
     """Keep a picture in PNG for this visitor. The oldest ones go where there are too many, those of a day ago too.
 
-    address: as an Artefact's. Raises TooManyBytesGiven, StoreFull, StoreUnavailable, BadValue.
+    address: as an Artefact's. Raises TooManyBytesGiven, StoreFull, StoreUnavailable, BadValue, Erased.
     """
     artefact_id = new_id()
     key = f"drafts/{_folder(owner)}/{artefact_id}.png"
@@ -63,14 +63,25 @@ def save(
 
 def get(db: sa.Engine, owner: str, key: str) -> Artefact:
     """The record of this visitor's draft. Raises UnknownArtefact where it is gone, or somebody else's."""
-    match = _KEY.fullmatch(key)
     row = None
-    if match is not None and match[1] == _folder(owner):
+    if is_of(key, owner):
         with reading(db) as conn:
             row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.key == key)).one_or_none()
     if row is None:
         raise UnknownArtefact(f"The picture {key} is not there any more; give it again.")
     return Artefact(**row._mapping)
+
+
+def is_of(key: str, owner: str) -> bool:
+    """Whether this is the key of a draft of this visitor's."""
+    match = _KEY.fullmatch(key)
+    return match is not None and match[1] == _folder(owner)
+
+
+def own_keys(owner: str) -> sa.ColumnElement[bool]:
+    """Whether a record is that of a draft of this visitor's."""
+    folder = f"drafts/{_folder(owner)}"
+    return sa.and_(artefacts.c.key >= f"{folder}/", artefacts.c.key < f"{folder}0")
 
 
 def _folder(owner: str) -> str:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from db.artefacts.records import Artefact
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
-from db.errors import TooManyBytesGiven
+from db.errors import Erased, TooManyBytesGiven
 from db.schema import artefacts
 
 PENDING_S = 3600.0  # for a wish in progress, which names it within seconds
@@ -73,7 +73,7 @@ def save(
 ) -> list[Artefact]:
     """Keep all of them or none. kept_s: until when unless a job names them; None: until they are deleted.
 
-    Raises TooManyBytesGiven, StoreFull, StoreUnavailable, BadValue.
+    Raises TooManyBytesGiven, StoreFull, StoreUnavailable, BadValue, Erased.
     """
     rows = []
     with writing(db) as conn:
@@ -101,10 +101,21 @@ def save(
     try:
         for one in pictures:
             store.put(one.key, one.png)
+        _check_kept(db, store, pictures)
     except BaseException:
         forget(db, store, [one.id for one in pictures], whatever=True)
         raise
     return [Artefact(**row._mapping) for row in rows]
+
+
+def _check_kept(db: sa.Engine, store: Store, pictures: Sequence[Picture]) -> None:
+    """Raises Erased, and leaves no file, where the host has deleted everything before the files were there."""
+    with reading(db) as conn:
+        there = conn.scalars(sa.select(artefacts.c.id).where(artefacts.c.id.in_([one.id for one in pictures]))).all()
+    if len(there) < len(pictures):
+        for one in pictures:
+            store.delete(one.key)
+        raise Erased
 
 
 def forget(db: sa.Engine, store: Store, ids: Sequence[str], *, whatever: bool = False) -> int:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
@@ -118,9 +118,45 @@ class Store:
         with self._named_errors(), suppress(FileNotFoundError):
             self._fs.rm_file(path)
         if self._folder is not None:
-            with suppress(OSError):  # the first one that is not empty
-                for folder in list(Path(path).parents)[: key.count("/")]:
-                    folder.rmdir()
+            self._remove_empty(key)
+
+    def _remove_empty(self, name: str) -> None:
+        """The folders above a file that is gone."""
+        with suppress(OSError):  # the first one that is not empty
+            for folder in list(Path(self._root, name).parents)[: name.count("/")]:
+                folder.rmdir()
+
+    def names(self, prefix: str) -> list[str]:
+        """What lies under the folder `prefix`, named from the store's root: parts of files that were never finished as
+        well, which are under no key."""
+        root = self._path(prefix)
+        with self._named_errors():
+            if self._folder is None:
+                self._fs.invalidate_cache()
+                found = [str(path) for path in self._fs.find(root)]
+                return sorted(path[path.index(f"{self._root}/") + len(self._root) + 1 :] for path in found)
+            walked = os.walk(root, onerror=_raise_unless_gone)
+            paths = (Path(folder, name) for folder, _, names in walked for name in names)
+            return sorted(path.relative_to(self._folder).as_posix() for path in paths)
+
+    def folders(self, prefix: str | None = None) -> list[str]:
+        """The names of what lies directly under the folder `prefix`; None: at the store's root."""
+        path = self._root if prefix is None else self._path(prefix)
+        with self._named_errors():
+            if self._folder is not None:
+                return sorted(os.listdir(path)) if Path(path).is_dir() else []
+            self._fs.invalidate_cache()
+            with suppress(FileNotFoundError):
+                return sorted(str(name).rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False))
+            return []
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove what `names` has found, whether or not it is under a key, and the folders left empty."""
+        for name in names:
+            with self._named_errors(), suppress(FileNotFoundError):
+                self._fs.rm_file(f"{self._root}/{name}")
+            if self._folder is not None:
+                self._remove_empty(name)
 
     def listed(self, folder: str) -> Iterator[tuple[str, float]]:
         """(key, UTC s when it was written) of all files under this part of a key; parts of unfinished files as well.
@@ -135,18 +171,6 @@ class Store:
             changed = changed.timestamp() if hasattr(changed, "timestamp") else changed
             if isinstance(changed, int | float):
                 yield str(name)[len(self._root) :].lstrip("/"), float(changed)
-
-    def folders(self, folder: str) -> list[str]:
-        """The names of what lies directly under this part of a key."""
-        path = self._path(folder)
-        with self._named_errors():
-            found = self._fs.ls(path, detail=False) if self._fs.exists(path) else []
-        return [str(name).rstrip("/").rsplit("/", 1)[-1] for name in found]
-
-    def remove_listed(self, key: str) -> None:
-        """Remove a file that `listed` has told of, whatever it is called; nothing happens where it is gone."""
-        with self._named_errors(), suppress(FileNotFoundError):
-            self._fs.rm_file(f"{self._root}/{key}")
 
     def url(self, key: str) -> str:
         """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""
@@ -199,6 +223,11 @@ class Store:
             # A client of a store elsewhere has errors of its own, e.g. botocore's where nobody answers.
             reason = without(str(error).rstrip(".") or type(error).__name__, self.address, self._shown)
             raise StoreUnavailable(f"The artefact store {self._shown} cannot be used: {reason}.") from error
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _write_whole(path: Path, data: bytes, lasting: bool) -> None:

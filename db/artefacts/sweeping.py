@@ -61,7 +61,7 @@ def _strays(db: sa.Engine, store: Store) -> int:
     if not strays or _unknown(db, jobs.c.id, store.folders("jobs")):
         return 0
     for key in strays:
-        store.remove_listed(key)
+        store.remove([key])
     return len(strays)
 
 

@@ -13,7 +13,10 @@ from db.schema import workers
 
 @dataclass(frozen=True)
 class Worker:
-    """One executor. Times are UTC seconds; places is how many jobs it runs at once."""
+    """One executor. Times are UTC seconds; places is how many jobs it runs at once.
+
+    folder: where it keeps frames on its machine; erased: the newest of db.evening.erasures that it has carried out.
+    """
 
     id: str
     device: str
@@ -25,6 +28,8 @@ class Worker:
     started_at: float
     beat_at: float
     stopped_at: float | None
+    folder: str | None = None
+    erased: int | None = None
 
 
 def register(
@@ -36,6 +41,7 @@ def register(
     places: int,
     hostname: str,
     pid: int,
+    folder: str | None = None,
 ) -> Worker:
     """Announce an executor; one that comes back under its old id takes the old row over."""
     with writing(db) as conn:
@@ -46,6 +52,7 @@ def register(
             "places": places,
             "hostname": hostname,
             "pid": pid,
+            "folder": folder,
             "status": "starting",
             "started_at": now,
             "beat_at": now,
@@ -66,12 +73,11 @@ def beat(db: sa.Engine, worker_id: str, status: str) -> None:
         )
 
 
-def stop(db: sa.Engine, worker_id: str) -> None:
-    """The executor has ended in good order."""
+def stop(db: sa.Engine, worker_id: str, *, left_nothing: bool = False) -> None:
+    """The executor has ended in good order. left_nothing: in its work folder, so that nobody need look there."""
     with writing(db) as conn:
-        conn.execute(
-            sa.update(workers).where(workers.c.id == worker_id).values(status="stopped", stopped_at=clock(conn))
-        )
+        values = {"status": "stopped", "stopped_at": clock(conn)} | ({"folder": None} if left_nothing else {})
+        conn.execute(sa.update(workers).where(workers.c.id == worker_id).values(**values))
 
 
 def of_process(db: sa.Engine, hostname: str, pid: int) -> Worker | None:

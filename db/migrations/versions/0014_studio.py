@@ -10,7 +10,7 @@ from alembic import op
 from db.identity import APPLICATION_ID
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:
