@@ -1,13 +1,12 @@
 """What becomes of the jobs of an executor that was lost: killed, cut off, fallen silent, or stuck.
 
 All jobs it held become suspects (see `db.queue.suspects`) and wait again. Only one that was alone spends an attempt;
-after max_attempts of those without getting on it fails. Executors of one device that are lost at the same moment are
-one loss: a power cut, or one job that took the other executor along.
+after max_attempts of those without getting on it fails. Executors that are lost at the same moment are one loss: a
+power cut, or one job that took another executor of its machine along.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -22,24 +21,17 @@ from db.schema import events, jobs, workers
 LOST = "executor_lost"
 OLD_LEASE_S = 3600.0  # of a job that was claimed before leases were kept with their length: longer than any was
 _LOOK_LOCK = 0x7421_1057  # PostgreSQL: one process at a time looks, so that it sees all that one executor held
-
-# Whose executor is where; one that never registered is a place of its own.
-_RUNNING = (
-    sa.select(*jobs.c, workers.c.hostname, workers.c.device)
-    .outerjoin(workers, workers.c.id == jobs.c.worker_id)
-    .where(jobs.c.state == State.RUNNING)
-    .order_by(jobs.c.id)
-)
+MANY = 4  # times max_attempts: so often a suspect is lost, also beside other suspects, until that costs attempts
 
 
 def requeue_expired(db: sa.Engine) -> int:
     """Take every job whose executor fell silent from it; returns how many there were.
 
     It waits again, as a suspect; who was alone spends an attempt, and fails after max_attempts with the reason; one to
-    be cancelled is. While some leases of a place have run out and the others are about to, nothing is taken: whether
-    they were lost together is not known yet. Where a lease is further ahead than it is long, the clock was set back:
-    that job waits again at no cost. Where this process saw the clock set, no lease is over by the new time before
-    there was the time to renew it.
+    be cancelled is. While others are about to lapse as well, nothing is taken for a while: whether they were lost
+    together is not known yet. Where a lease is further ahead than it is long, the clock was set back: that job waits
+    again at no cost. Where this process saw the clock set, no lease is over by the new time before there was the time
+    to renew it.
     """
     with reading(db) as conn:
         if conn.scalar(_ANY_LAPSED, _times(db, clock(conn))) is None:
@@ -52,18 +44,14 @@ def requeue_expired(db: sa.Engine) -> int:
         now = clock(conn)
         lapsed = [from_row(row) for row in conn.execute(_EVERY_LAPSED, _times(db, now))]
         early = [job for job in lapsed if (job.lease_expires_at or 0.0) > now]
-        silent = {job.id for job in lapsed} - {job.id for job in early}
+        silent = [job for job in lapsed if job not in early]
         for job in early:
             said = f"{_silent(job)}, or the clock was set back"
             _back(conn, job, {}, "lease_expired", said, now)
-        taken = len(early)
-        for place in _places(conn):
-            lost = [job for job, _ in place if job.id in silent]
-            if not lost or any(job.id not in silent and _about_to_lapse(job, lease_s, now) for job, lease_s in place):
-                continue
-            _lose(conn, lost, _silent, now)
-            taken += len(lost)
-    return taken
+        if silent and _all_known(conn, silent, now):
+            _lose(conn, silent, _silent, now)
+            return len(lapsed)
+    return len(early)
 
 
 def lose(db: sa.Engine, *, worker_id: str, stuck: Collection[str], stuck_s: float) -> None:
@@ -101,18 +89,19 @@ def came_back(db: sa.Engine, *, worker_id: str, job_id: str) -> bool:
         return True
 
 
-def _places(conn: sa.Connection) -> list[list[tuple[Job, float]]]:
-    """What runs, by machine and device, each with the length of its lease in s."""
-    places: dict[tuple[Any, ...], list[tuple[Job, float]]] = defaultdict(list)
-    for row in conn.execute(_RUNNING):
-        at = (row.worker_id,) if row.hostname is None else (row.hostname, row.device)
-        places[at].append((from_row(row), OLD_LEASE_S if row.lease_s is None else row.lease_s))
-    return list(places.values())
+def _all_known(conn: sa.Connection, silent: Collection[Job], now: float) -> bool:
+    """Whether nothing else that runs may have been lost with these.
 
-
-def _about_to_lapse(job: Job, lease_s: float, now: float) -> bool:
-    """Whether an executor that was lost just now may have renewed it last: those at work renew after a quarter."""
-    return (job.lease_expires_at or 0.0) - now <= lease_s / 2
+    An executor at work renews a lease when a quarter of it is over, so one of which less than half is left may be that
+    of an executor which was lost just now. This is waited for, but no longer than half a lease.
+    """
+    ids = {job.id for job in silent}
+    waited = now - min(job.lease_expires_at or now for job in silent)
+    for job_id, expires_at, lease_s in conn.execute(_RUNNING):
+        length = OLD_LEASE_S if lease_s is None else lease_s
+        if job_id not in ids and (expires_at or 0.0) - now <= length / 2 and waited <= length / 2:
+            return False
+    return True
 
 
 def _silent(job: Job) -> str:
@@ -122,17 +111,20 @@ def _silent(job: Job) -> str:
 def _lose(conn: sa.Connection, lost: Sequence[Job], said: Any, now: float) -> None:
     """The jobs were lost together: who was alone, or was the one suspect among them, spends an attempt.
 
-    One that was finished and waited for the store killed nobody.
+    Where executors of several machines were lost, it was none of the jobs. One that was finished and waited for the
+    store killed nobody.
     """
     for job in (one for one in lost if one.waits_for is not None):
-        _back(conn, job, {}, "lease_expired", f"{said(job)}, while it waited for the {job.waits_for}", now)
+        _back(conn, job, {}, "released", f"{said(job)}, while it waited for the {job.waits_for}", now)
     lost = [job for job in lost if job.waits_for is None]
     suspects = lost if len(lost) == 1 else [job for job in lost if job.suspect_step is not None]
+    if len(suspects) > 1 or len(_machines(conn, lost)) > 1:
+        suspects = [job for job in suspects if (job.losses or 0) >= MANY * job.max_attempts]
     for job in lost:
         why = said(job)
         if job.cancel_requested:
             _back(conn, job, {}, "released", why, now)
-        elif suspects != [job]:
+        elif job not in suspects:
             beside = f"beside {len(lost) - 1} other" + "s" * (len(lost) > 2)
             _back(conn, job, _suspect(job), "suspected", f"{why}, {beside}; it will run alone", now)
         elif job.attempt < job.max_attempts:
@@ -145,6 +137,14 @@ def _lose(conn: sa.Connection, lost: Sequence[Job], said: Any, now: float) -> No
             )
             values = {"error_kind": LOST, "error": reason, "finished_at": now}
             move(conn, job.id, State.RUNNING, State.FAILED, values, worker_id=job.worker_id, detail=why)
+
+
+def _machines(conn: sa.Connection, lost: Sequence[Job]) -> set[str]:
+    """Where they ran; an executor that never registered is a machine of its own."""
+    ids = {str(job.worker_id) for job in lost}
+    known = sa.select(workers.c.id, workers.c.hostname).where(workers.c.id.in_(ids))
+    at = {worker_id: hostname for worker_id, hostname in conn.execute(known)}
+    return {at.get(one, one) for one in ids}
 
 
 def _suspect(job: Job) -> dict[str, Any]:
@@ -178,6 +178,7 @@ def _times(db: sa.Engine, now: float) -> dict[str, float]:
 
 _ANY_LAPSED = sa.select(jobs.c.id).where(_lapsed()).limit(1)
 _EVERY_LAPSED = sa.select(*jobs.c).where(_lapsed()).order_by(jobs.c.id).with_for_update(skip_locked=True)
+_RUNNING = sa.select(jobs.c.id, jobs.c.lease_expires_at, jobs.c.lease_s).where(jobs.c.state == State.RUNNING)
 _HELD = (
     sa.select(*jobs.c)
     .where(jobs.c.state == State.RUNNING, jobs.c.worker_id == sa.bindparam("worker_id"))

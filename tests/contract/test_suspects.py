@@ -163,12 +163,36 @@ def test_power_cuts_fail_nobody_who_was_not_alone(database: sa.Engine) -> None:
     assert [job.attempt for job in seen(database, *made)] == [1] * 4, "also not who was alone on one of them"
 
 
+def test_executors_of_several_machines_lost_at_once_are_nobodys_fault(database: sa.Engine) -> None:
+    machine(database, "w1")
+    machine(database, "w2", hostname="there")
+    one, two = add(database, "ada"), add(database, "bob")
+    for _ in range(3):  # as suspects as well
+        take(database, "w1", limit=1)
+        take(database, "w2", limit=1)
+        assert lose(database, "w1", "w2") == 2
+    assert [(job.state, job.attempt) for job in seen(database, one, two)] == [("queued", 1)] * 2
+
+
+def test_jobs_that_kill_executors_for_ever_do_not_go_on_for_ever(database: sa.Engine) -> None:
+    machine(database, "w1")
+    machine(database, "w2", hostname="there")
+    for who in ("ada", "bob"):
+        add(database, who)
+    for _ in range(60):
+        if not take(database, "w1", limit=1) + take(database, "w2", limit=1):
+            break
+        lose(database, "w1", "w2")
+    assert {job.state for job in queue.list_jobs(database)} == {State.FAILED}
+
+
 def test_all_that_an_executor_held_is_looked_at_together(database: sa.Engine) -> None:
     one, two = add(database, "ada"), add(database, "bob")
     take(database, limit=2, lease_s=60)
+    expired = queue.get(database, one.id).started_at or 0.0
     with database.begin() as conn:
-        conn.execute(sa.update(jobs).where(jobs.c.id == one.id).values(lease_expires_at=1.0))
-        conn.execute(sa.text("UPDATE jobs SET lease_expires_at = lease_expires_at - 40 WHERE id = :id"), {"id": two.id})
+        conn.execute(sa.update(jobs).where(jobs.c.id == one.id).values(lease_expires_at=expired - 1))
+        conn.execute(sa.update(jobs).where(jobs.c.id == two.id).values(lease_expires_at=expired + 20))
     assert queue.requeue_expired(database) == 0, "the second was renewed later: whether it is lost as well is not known"
     with database.begin() as conn:
         conn.execute(sa.update(jobs).where(jobs.c.id == two.id).values(lease_expires_at=2.0))
