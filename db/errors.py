@@ -200,6 +200,13 @@ class StoreFull(StoreUnavailable):
     public = "The studio has no space left for pictures."
 
 
+class Erased(DbError):
+    """The host has deleted everything while this was being kept."""
+
+    def __init__(self) -> None:
+        super().__init__("The host has deleted everything meanwhile, this too; send it again.")
+
+
 class SourceHidden(DbError):
     """The host has taken the picture out that something is to be made from."""
 

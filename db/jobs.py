@@ -79,6 +79,7 @@ class Job:
     created_at: float
     started_at: float | None = None  # when the attempt being made was claimed
     finished_at: float | None = None
+    deleted_at: float | None = None  # then prompt, settings and files are gone, and nobody is shown it
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)

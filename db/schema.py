@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0011"
+REVISION = "0013"
 
 metadata = sa.MetaData()
 
@@ -51,6 +51,8 @@ jobs = sa.Table(
     sa.Column("lease_s", sa.Double),
     # What stands for the address it was asked for from, see studio/context.py; NULL: not known.
     sa.Column("address", sa.String(64)),
+    # When it was deleted: nothing is left of it then but that it was there; see db/evening/deleting.py.
+    sa.Column("deleted_at", sa.Double),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -152,7 +154,21 @@ workers = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("beat_at", sa.Double, nullable=False),
     sa.Column("stopped_at", sa.Double),
+    # Its work folder on that machine, and the newest erasure that it has carried out there.
+    sa.Column("folder", sa.String(1024)),
+    sa.Column("erased", sa.Integer),
     sa.Index("ix_workers_beat", "beat_at"),
+)
+
+# What executors have to remove from their machines: of one job, or where that is NULL of every job whose id sorts
+# before the stamp. See db/evening/erasures.py.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("stamp", sa.String(32), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("job_id", sa.String(32)),
 )
 
 artefacts = sa.Table(

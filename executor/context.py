@@ -46,6 +46,7 @@ class Context:
     store_trouble: str | None = None  # the store's last error, until it can be written again
     traces: JobTraces | None = None
     began: float = field(default_factory=awake)  # as `awake` has it
+    erased: int | None = None  # the newest erasure that was carried out here
 
     def event(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """One structured line: an event and key=value fields."""

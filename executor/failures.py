@@ -7,6 +7,10 @@ import re
 from executor.memory import is_out_of_memory
 
 
+class DownloadsOff(RuntimeError):
+    """A download job on a machine whose host has not allowed them; the message says what the host can do."""
+
+
 def sentence_for(error: Exception, *, step: int, size: tuple[int, int] | None, device: str) -> tuple[str, str]:
     """(kind, sentence) a job fails with. Our own errors speak for themselves; others are introduced.
 

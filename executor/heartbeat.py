@@ -7,11 +7,13 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from db import queue
 from db.errors import LeaseLost, StoreUnavailable
 from db.queue import workers
 from executor.context import DATABASE_DOWN, Context, awake, sweep
+from executor.erasing import obey
 from executor.job import Work
 
 SWEEP_EVERY_S = 600.0
@@ -70,6 +72,8 @@ class Heartbeat(threading.Thread):
             lapsed = queue.requeue_expired(context.db)
             if lapsed:
                 context.event("requeued", logging.WARNING, jobs=lapsed)
+            with suppress(StoreUnavailable):  # tried again next time
+                obey(context, self._held())
         if now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
             try:

@@ -24,6 +24,8 @@ from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
 from executor.context import DATABASE_DOWN, Context, awake
 from executor.engines import EngineKey
+from executor.erasing import forsake
+from executor.failures import DownloadsOff
 from executor.outputs import TYPES, File, Files
 from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
@@ -38,10 +40,6 @@ if TYPE_CHECKING:
 PREVIEW_EVERY_S = 0.5
 FRAMES_WAITING = 8  # frames not yet on disk; beyond it the loop waits, so memory does not grow
 STORE_TRIES = 3
-
-
-class DownloadsOff(RuntimeError):
-    """A download job on a machine whose host has not allowed them; the message says what the host can do."""
 
 
 class _Mine(TypedDict):
@@ -104,9 +102,8 @@ class Work:
     # Called by the main loop
 
     def begin(self, params: JobParams, device: str) -> None:
-        """The parameters are read and good. Raises CheckpointMissing where the upscaler they name is not there,
-        DownloadsOff where this executor must not fetch any, UnknownArtefact or SourceHidden where a picture it starts
-        from is gone."""
+        """The parameters are read and good. Raises CheckpointMissing for an upscaler that is not there, DownloadsOff
+        where none are fetched here, UnknownArtefact or SourceHidden where a picture it starts from is gone."""
         context, folder = self.context, self.context.settings.checkpoints_dir
         weights = {} if isinstance(params, DownloadParams) else own_weights(params, folder)
         self.params, self.key = params, EngineKey.of(self.job.engine, params, weights)
@@ -176,7 +173,7 @@ class Work:
             self.history = thin(self.history)
         files, image = self.files, step.image
         files.on_step(step)
-        if image is not None and files.makes == "drawing":
+        if image is not None and files.shows(step):
             self._tasks.put(lambda: self._frame(step.index, image))
             if now - self._preview_at >= PREVIEW_EVERY_S and self._tasks.qsize() <= 2:
                 self._preview_at = now
@@ -233,17 +230,19 @@ class Work:
 
         def last() -> None:
             try:
-                if not self.lost:
-                    task()
-            except LeaseLost:
-                self._say("lease_lost", logging.WARNING)
-            except Exception as error:
-                kind, message = self._describe(error)
                 try:
-                    self._fail(kind, message)
+                    if not self.lost:
+                        task()
                 except LeaseLost:
-                    self._say("lease_lost", logging.WARNING)
+                    raise
+                except Exception as error:
+                    self._fail(*self._describe(error))
+            except LeaseLost:
+                self.lost = True
+                self._say("lease_lost", logging.WARNING)
             finally:
+                if self.lost:
+                    forsake(self.context, self.job.id, self._files)
                 self.context.traced(self.job, left_at)
                 self.ended.set()
 
@@ -269,6 +268,8 @@ class Work:
         if isinstance(error, OSError):
             self.context.no_store(error)
             return "disk", f"The executor's folder cannot be written: {error.strerror}."
+        if isinstance(error, UnknownArtefact):
+            return "source_deleted", str(error)  # a picture that is needed at the end
         self.context.log.error("writing", exc_info=error, extra={"fields": {"job": self.job.id}})
         return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
 

@@ -24,6 +24,7 @@ from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
 from executor.context import DATABASE_DOWN, Context
 from executor.engines import EngineKey, Engines
+from executor.erasing import obey_first
 from executor.failures import is_ours, sentence_for
 from executor.heartbeat import Heartbeat
 from executor.job import Work
@@ -76,6 +77,7 @@ class Executor:
         """Work until told to stop, or with `once` until the queue is empty; the exit status."""
         context = self.context
         context.retry(self._register)
+        obey_first(context)
         heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
         context.event(
@@ -143,6 +145,7 @@ class Executor:
             places=self.places,
             hostname=socket.gethostname(),
             pid=os.getpid(),
+            folder=str(self.context.work_dir.resolve())[:1024],
         )
 
     def _describe(self) -> str:

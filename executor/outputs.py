@@ -74,9 +74,15 @@ class Files:
         self._last: torch.Tensor | None = None
         self._result: dict[str, Any] | None = None
 
+    def shows(self, step: Step) -> bool:
+        """Whether the picture of this step is kept for others to see: not the first one of a drawing that starts from
+        a picture, which is nearly that picture itself."""
+        starts = step.index <= 1 and not step.done and getattr(self.params, "init_image", None)
+        return self.makes == "drawing" and not starts
+
     def on_step(self, step: Step) -> None:
         """Keeps what the newest step has made."""
-        if step.image is not None:
+        if step.image is not None and (self.makes != "drawing" or self.shows(step)):
             self._last = step.image
         if step.result is not None:
             self._result = step.result

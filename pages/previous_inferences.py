@@ -8,7 +8,7 @@ import streamlit as st
 
 from db.jobs import ENDED, LIVE, Job, State
 from generator import registry
-from pages.components import form, job_detail
+from pages.components import deleting, form, job_detail
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.shared import form_memory
@@ -42,7 +42,9 @@ def page() -> None:
 
 
 def _gallery() -> None:
+    deleting.said()
     chosen = _filters()
+    deleting.pictures_given(the_visitor())
     # The ids before which the pages that were left begin; the address of a page is the id it starts before.
     trail: list[str] = st.session_state.setdefault("trail", [])
     if st.session_state.get("filtered_by") != chosen:

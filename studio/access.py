@@ -7,18 +7,28 @@ from typing import Any
 
 from db import artefacts, queue
 from db.artefacts import Artefact, drafts, sources
+from db.artefacts.given import KINDS as GIVEN
 from db.errors import StoreUnavailable, UnknownArtefact, UnknownJob
 from db.jobs import Job, State
 from generator.params import BadParams
+from studio import given
 from studio.context import Studio, Submitter
+from studio.engines import makes
 from studio.errors import NotHost
 
 MAX_PAGE = 100  # jobs that a program may ask for at once
 
 
 def may_see(submitter: Submitter, job: Job) -> bool:
-    """Whether the job, its prompt and its files are shown to them."""
-    return submitter.is_host or not job.hidden
+    """Whether the job, its prompt and its files are shown to them; what was deleted is shown to nobody."""
+    if job.deleted_at is not None:
+        return False
+    return submitter.is_host or not job.hidden or (owns(submitter, job) and shows_what_was_given(job))
+
+
+def shows_what_was_given(job: Job) -> bool:
+    """Whether its picture is one that was sent along, but larger: hidden from the start, for whoever sent it alone."""
+    return job.hidden and job.parent_id is None and makes(job.engine) == "picture"
 
 
 def owns(submitter: Submitter, job: Job) -> bool:
@@ -96,17 +106,21 @@ def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact
     """The record of a file. Raises UnknownArtefact where there is none that they may see.
 
     What a job in progress keeps to go on from is of use to executors alone; what somebody sent along is theirs, and
-    only the host looks at it.
+    only the host looks at it beside them.
     """
     found = artefacts.get(studio.db, artefact_id)
     try:
-        if found.kind == "state" or (found.kind in ("upload", "draft") and not submitter.is_host):
+        if found.kind == "state" or (found.kind in GIVEN and not _looks_at_given(studio, submitter, found)):
             raise UnknownArtefact
         if found.job_id is not None:
             job(studio, submitter, found.job_id)
     except (UnknownArtefact, UnknownJob):
         raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.") from None
     return found
+
+
+def _looks_at_given(studio: Studio, submitter: Submitter, picture: Artefact) -> bool:
+    return submitter.is_host or (given.is_one(submitter) and given.is_givers(studio, submitter, picture))
 
 
 def preview(studio: Studio, submitter: Submitter, artefact_id: str) -> tuple[bytes, str] | None:
@@ -124,16 +138,19 @@ def preview(studio: Studio, submitter: Submitter, artefact_id: str) -> tuple[byt
 def check_source(studio: Studio, submitter: Submitter, reference: str) -> None:
     """Whether they may start from a picture that a setting names by its key or by the id of its record.
 
-    Raises SourceHidden for everybody where the host took it out, and UnknownArtefact.
+    Raises SourceHidden for everybody where the host took it out, and UnknownArtefact where it is gone or was given by
+    somebody else.
     """
     if drafts.is_draft(reference):
         drafts.get(studio.db, submitter.id, reference)
+    given.check_own(studio, submitter, [reference])
     sources.check(studio.db, studio.store, [reference])
 
 
-def source(studio: Studio, reference: str) -> bytes:
+def source(studio: Studio, submitter: Submitter, reference: str) -> bytes:
     """A picture that a setting names by its key or by the id of its record, to be shown beside the setting.
 
-    Raises SourceHidden for everybody where the host took it out, and UnknownArtefact.
+    Raises as `check_source`.
     """
+    check_source(studio, submitter, reference)
     return studio.store.get(sources.key_of(studio.db, studio.store, reference))

@@ -15,6 +15,7 @@ from generator import registry
 from generator.params import BadParams, Params, drawing_class, validate
 from studio.context import Studio, Submitter
 from studio.errors import BadWish, Term
+from studio.given import check_own
 from studio.limits import check_typed, first_choice
 from studio.settings_form import OWN_WIDGET, Field
 from studio.settings_form import fields as fields_of
@@ -75,7 +76,9 @@ def compare(
         return understood(studio, its_engine, values).values
 
     made = cells(engine, starting(base), rows, columns, read)
-    sources.check(studio.db, studio.store, {source for _, _, params in made for source in params.sources})
+    named = {source for _, _, params in made for source in params.sources}
+    check_own(studio, submitter, named)
+    sources.check(studio.db, studio.store, named)
     wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
     layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
     drawn = (made[0][2].prompt,)

@@ -13,7 +13,7 @@ from db import queue
 from db.errors import BadValue, UnknownExport, UnknownVisitor
 from db.evening import erasing, moderation, retention, tables
 from db.evening.archive import Exported, Wanted, write_evening
-from db.evening.erasing import Forgotten
+from db.evening.erasing import Forgotten, Left
 from db.evening.moderation import Visitor
 from db.evening.retention import Due
 from db.evening.usage import Usage
@@ -22,13 +22,14 @@ from db.jobs import check_text
 from db.rules import host_rules
 from db.rules.host_rules import Rules
 from generator import registry
-from studio.access import check_host
+from studio.access import check_host, shows_what_was_given
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
 from studio.settings_form import checkpoints
 
 CONFIRMATION = "DELETE"
 MAX_TITLE_LENGTH = 100
+MAX_TOLD = 10  # sentences of one kind
 MAX_LOOKED_AT = 1000  # visitors among whom one is found by a name that leads nowhere
 _EXPORT = re.compile(r"evening-[0-9-]{1,40}\.zip")
 
@@ -64,8 +65,10 @@ def hide(studio: Studio, submitter: Submitter, job_id: str) -> None:
 
 
 def unhide(studio: Studio, submitter: Submitter, job_id: str) -> None:
-    """A hidden picture is shown again."""
+    """A hidden picture is shown again. Raises BadValue for one that somebody sent along and had made larger."""
     check_host(submitter)
+    if shows_what_was_given(queue.get(studio.db, job_id)):
+        raise BadValue("This is a picture that somebody gave, larger: nobody else is shown it.")
     queue.set_hidden(studio.db, job_id, hidden=False, copies=engines_making("picture"))
 
 
@@ -225,9 +228,50 @@ def _export(studio: Studio, name: str) -> Path:
     return studio.settings.exports_dir / name
 
 
-def forget(studio: Studio, submitter: Submitter, typed: str) -> Forgotten:
-    """Delete everything the event has left, once the word is typed. Raises BadValue, StillRunning."""
+def forget(studio: Studio, submitter: Submitter, typed: str, *, with_exports: bool = False) -> Forgotten:
+    """Delete everything the event has left, once the word is typed; with_exports: the zips of it as well.
+
+    `left` says what is still there. Raises BadValue, StillRunning.
+    """
     check_host(submitter)
     if typed.strip() != CONFIRMATION:
         raise BadValue(f"Nothing was deleted: type {CONFIRMATION} to confirm.")
-    return erasing.forget_everything(studio.db, studio.store)
+    gone = erasing.forget_everything(studio.db, studio.store)
+    folder = studio.settings.exports_dir
+    for path in (*folder.glob(".evening-*.part"), *(folder.glob("evening-*.zip") if with_exports else ())):
+        path.unlink(missing_ok=True)
+    return gone
+
+
+def left(studio: Studio, submitter: Submitter) -> Left:
+    """What is still there of what was deleted last, by looking again: in database, store, work folders."""
+    check_host(submitter)
+    return erasing.left(studio.db, studio.store)
+
+
+def told_left(found: Left, exports: Sequence[Path] = ()) -> list[str]:
+    """The same in sentences, each with where it is and why; exports: zips that were to be kept."""
+    said = [f"{count} rows in the table {table}: delete again." for table, count in found.rows.items()]
+    if found.files:
+        said.append(f"{len(found.files)} files in the store, as {found.files[0]}: delete again.")
+    for frame in found.frames[:MAX_TOLD]:
+        said.append(f"Frames in {frame}, which this program may not remove: remove them by hand.")
+    for one in found.executors:
+        where = f"Executor {one.worker.id} on {one.worker.hostname}"
+        if one.live:
+            said.append(f"{where} removes frames from its work folder within seconds.")
+            continue
+        since = time.strftime("%d %b %Y, %H:%M UTC", time.gmtime(one.worker.beat_at))
+        said.append(
+            f"{where} was last heard of on {since}: frames may lie in {one.worker.folder or 'its work folder'} until "
+            "an executor starts there, which removes them first."
+        )
+    if exports:
+        said.append(f"{len(exports)} exported zips in {exports[0].parent}, which were to be kept.")
+    return said
+
+
+def write_off(studio: Studio, submitter: Submitter, worker_id: str) -> None:
+    """An executor's machine is gone or was cleared by hand: nothing is waited for from there."""
+    check_host(submitter)
+    erasing.write_off(studio.db, worker_id)

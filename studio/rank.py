@@ -33,7 +33,7 @@ def rank(
     return submissions.add_about(
         studio.db,
         sheet.id,
-        _ranking(studio, pictures, prompt, clip),
+        _ranking(studio, submitter, pictures, prompt, clip),
         submitter=submitter.id,
         label="ranking",
         once=once,
@@ -44,10 +44,10 @@ def rank(
 
 def rank_any(studio: Studio, submitter: Submitter, pictures: Sequence[str], *, prompt: str, clip: Sequence[str]) -> Job:
     """Rank any pictures, named by the ids of their artefacts. Raises BadParams, TooManyQueued."""
-    return enqueue(studio, submitter, _ranking(studio, pictures, prompt, clip))
+    return enqueue(studio, submitter, _ranking(studio, submitter, pictures, prompt, clip))
 
 
-def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequence[str]) -> NewJob:
+def _ranking(studio: Studio, submitter: Submitter, pictures: Sequence[str], prompt: str, clip: Sequence[str]) -> NewJob:
     if len(pictures) < 2:
         raise BadWish("There is nothing to rank yet: it takes two finished pictures.")
     check_typed(studio, [prompt])
@@ -55,5 +55,5 @@ def _ranking(studio: Studio, pictures: Sequence[str], prompt: str, clip: Sequenc
     shared = common(prompt) or prompt
     wanted = {"prompt": as_ranked(shared, clip), "pictures": tuple(pictures), "clip": tuple(clip)}
     params = validate_job("rank", wanted)
-    check_sources(studio, params)
+    check_sources(studio, submitter, params)
     return new_job(studio, "rank", params)

@@ -61,7 +61,7 @@ def begin(
     values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
     if registry.checkpoint(checkpoint).styled and (style is not None or style_named(prompt) is None):
         values["style"] = style
-    wanted = candidates_of(studio, Wish(engine, values, count))
+    wanted = candidates_of(studio, submitter, Wish(engine, values, count))
     row = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
     return refinements.start(
         studio.db, row, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.order
@@ -149,7 +149,7 @@ def vary_marked(
     for number, (job, picture) in enumerate(marked):
         share = max(count // len(marked) + (number < count % len(marked)), 1)
         engine = engine_for(studio, job)
-        wanted += variations_of(studio, job, picture, engine=engine, count=share, skip_rate=skip_rate)
+        wanted += variations_of(studio, submitter, job, picture, engine=engine, count=share, skip_rate=skip_rate)
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "skip_rate": skip_rate}
     row = NewSheet(kind="variations", wanted=wanted, layout=layout)
     return refinements.add_stage(
@@ -162,7 +162,7 @@ def upscale_marked(studio: Studio, submitter: Submitter, refinement_id: str, sou
     _check_some(marked)
     checkpoint = registry.ENGINES["upscale"].checkpoints[0]
     label = f"upscaled {registry.CHECKPOINTS[checkpoint].scale} times"
-    wanted = [(label, upscaling(studio, *one, checkpoint=checkpoint)) for one in marked]
+    wanted = [(label, upscaling(studio, submitter, *one, checkpoint=checkpoint)) for one in marked]
     layout = {"from": source.place, "parents": [job.id for job, _ in marked], "checkpoint": checkpoint}
     row = NewSheet(kind="enlarged", wanted=wanted, layout=layout)
     return refinements.add_stage(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from db.artefacts import given
 from db.jobs import Job
 from db.votes import history
 from db.votes.history import Shown, Vote
@@ -26,8 +27,8 @@ REST_TIMES = 20
 FIRST_WAIT_S = 3.0
 NEWER_WAIT_S = 0.3
 
-# What differs between any two pictures, and names of files.
-_NO_SETTINGS = {"prompt", "seed"}
+# What differs between any two pictures, and names of pictures.
+_NO_SETTINGS = {"prompt", "seed", *given.SETTINGS}
 _MAX_VALUE_LENGTH = 40
 
 

@@ -17,6 +17,7 @@ from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
+from studio.given import check_own, taken_over, validated
 from studio.limits import check_read, check_typed, check_welcome
 from studio.uploads import Upload, check_count, drafts_in, keep, keep_copies, with_copies
 from studio.wording import understood
@@ -57,7 +58,7 @@ def submit(
     from is not there any more.
     """
     check_welcome(studio, submitter)
-    wanted = candidates_of(studio, wish, submitter=submitter, say=say)
+    wanted = candidates_of(studio, submitter, wish, say=say)
     if len(wanted) == 1:
         return [enqueue(studio, submitter, wanted[0][1])]
     sheet = NewSheet(kind="candidates", prompt=typed(wanted[0][1]), wanted=wanted)
@@ -66,14 +67,15 @@ def submit(
 
 def candidates_of(
     studio: Studio,
+    submitter: Submitter,
     wish: Wish,
     *,
-    submitter: Submitter | None = None,
     say: Callable[[Notice], object] | None = None,
 ) -> Labelled:
     """The pictures of a wish with their labels, not yet queued. Raises as `submit`, but for what the queue refuses.
 
-    submitter: whose drafts the wish may name; the jobs name copies of them. say: as for `submit`.
+    submitter: whose drafts the wish may name; the jobs name copies of them. Pictures that others gave it may not
+    name: raises UnknownArtefact. say: as for `submit`.
     """
     if not 1 <= wish.pictures <= MAX_PICTURES:
         raise BadParams(f"{wish.pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
@@ -84,7 +86,7 @@ def candidates_of(
     ids = {name: [new_id() for _ in some] for name, some in given.items()}
     named = {name: " | ".join(artefacts.upload_key(one) for one in some) for name, some in ids.items()}
     values = {**wish.values, **named}
-    copies = drafts_in(values) if submitter is not None else {}
+    copies = drafts_in(values)
 
     def read(values: dict[str, Any]) -> dict[str, Any]:
         made = understood(studio, wish.engine, values, wish.repeats)
@@ -94,10 +96,11 @@ def candidates_of(
         return made.values
 
     made = drawings(wish.engine, starting(with_copies(values, copies)), wish.pictures, read)
-    keep(studio, given, ids)
-    if submitter is not None:
-        keep_copies(studio, submitter, copies)
-    check_sources(studio, made[0])
+    new = {artefacts.upload_key(one) for some in (*ids.values(), copies.values()) for one in some}
+    check_own(studio, submitter, [one for one in made[0].sources if one not in new])
+    keep(studio, given, ids, submitter)
+    keep_copies(studio, submitter, copies)
+    check_sources(studio, submitter, made[0])
     of = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
     return [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
 
@@ -119,17 +122,21 @@ def drawings(
 
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:
-    """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued."""
+    """Enqueue one job of any engine. Raises BadParams, UnknownName, TooManyQueued, and as `check_sources`."""
     check_typed(studio, values.values())
-    return enqueue(studio, submitter, new_job(studio, engine, validate_job(engine, dict(values))))
+    params = validate_job(engine, dict(values))
+    check_sources(studio, submitter, params)
+    return enqueue(studio, submitter, new_job(studio, engine, params))
 
 
 def run_again(studio: Studio, submitter: Submitter, job: Job) -> Job:
-    """The same settings, with a new seed where it draws, as a child of that job. Raises as `submit`."""
+    """The same settings, with a new seed where it draws, as a child of that job; without pictures that somebody else
+    gave, see `given.taken_over`. Raises as `submit`, and BadWish where nothing is left to draw without those.
+    """
     if queue.get(studio.db, job.id).hidden:  # by now, and for its owner as well: it would be there again
         raise SourceHidden
-    params = validate_job(job.engine, job.params)
-    check_sources(studio, params)
+    params = validated(job, taken_over(studio, submitter, job))
+    check_sources(studio, submitter, params)
     if isinstance(params, Params):
         params = params.model_copy(update={"seed": secrets.randbelow(2**32)})
         return enqueue(studio, submitter, new_job(studio, job.engine, params, parent_id=job.id))
@@ -194,11 +201,13 @@ def starting(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "init": "image"} if values.get("init_image") and "init" in values else dict(values)
 
 
-def check_sources(studio: Studio, params: JobParams) -> None:
-    """Raises UnknownArtefact, SourceHidden where a picture that a job starts from is not there any more.
+def check_sources(studio: Studio, submitter: Submitter, params: JobParams) -> None:
+    """Raises UnknownArtefact, SourceHidden where a picture that a job starts from is not there any more, or was given
+    by somebody else.
 
     A draft is none that a job may name: it may be gone when the job's turn comes.
     """
+    check_own(studio, submitter, params.sources)
     for reference in params.sources:
         if drafts.is_draft(sources.key_of(studio.db, studio.store, reference)):
             raise UnknownArtefact(f"A picture this is made from ({reference}) is not kept for jobs; send it again.")

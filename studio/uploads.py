@@ -52,7 +52,12 @@ def check_count(uploads: Mapping[str, Sequence[Upload]]) -> None:
         raise BadWish("{given} pictures to resemble; at most {most} are allowed.", given=given, most=MAX_IMAGE_PROMPTS)
 
 
-def keep(studio: Studio, uploads: Mapping[str, Sequence[Upload]], ids: Mapping[str, Sequence[str]]) -> None:
+def keep(
+    studio: Studio,
+    uploads: Mapping[str, Sequence[Upload]],
+    ids: Mapping[str, Sequence[str]],
+    submitter: Submitter,
+) -> None:
     """Store pictures under the keys that these ids make; one that is broken, and none is stored.
 
     Raises BadParams as `cleaned`, StoreFull, StoreUnavailable.
@@ -63,19 +68,19 @@ def keep(studio: Studio, uploads: Mapping[str, Sequence[Upload]], ids: Mapping[s
         for one, artefact_id in zip(some, ids[name], strict=True)
     ]
     for artefact_id, picture in clean:
-        _save(studio, picture, artefact_id)
+        _save(studio, submitter, picture, artefact_id)
 
 
 def keep_one(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
     """Store a picture that a later wish may name by its id. Raises Banned, and as `keep`."""
     check_welcome(studio, submitter)
-    return _save(studio, cleaned(studio, upload), new_id())
+    return _save(studio, submitter, cleaned(studio, upload), new_id())
 
 
 def keep_clean(studio: Studio, submitter: Submitter, picture: Cleaned) -> Artefact:
     """The same, of a picture that was read already. Raises Banned, StoreFull, StoreUnavailable."""
     check_welcome(studio, submitter)
-    return _save(studio, picture, new_id())
+    return _save(studio, submitter, picture, new_id())
 
 
 def keep_draft(studio: Studio, submitter: Submitter, upload: Upload) -> Artefact:
@@ -109,10 +114,10 @@ def keep_copies(studio: Studio, submitter: Submitter, copies: Mapping[str, str])
     for key, artefact_id in copies.items():
         draft = drafts.get(studio.db, submitter.id, key)
         picture = Cleaned(studio.store.get(key), draft.width or 0, draft.height or 0)
-        _save(studio, picture, artefact_id)
+        _save(studio, submitter, picture, artefact_id)
 
 
-def _save(studio: Studio, picture: Cleaned, artefact_id: str) -> Artefact:
+def _save(studio: Studio, submitter: Submitter, picture: Cleaned, artefact_id: str) -> Artefact:
     return artefacts.save(
         studio.db,
         studio.store,
@@ -124,6 +129,8 @@ def _save(studio: Studio, picture: Cleaned, artefact_id: str) -> Artefact:
         ext="png",
         width=picture.width,
         height=picture.height,
+        giver=submitter.id,
+        address=submitter.address,
     )
 
 

@@ -12,6 +12,7 @@ from generator.params.vary import kept, takes_pictures, varied
 from studio.context import Studio, Submitter
 from studio.engines import makes
 from studio.errors import BadWish
+from studio.given import taken_over
 from studio.limits import engines_that_vary
 from studio.submit import MAX_PICTURES, Labelled, check_sources, drawings, new_job, submit_sheet
 from studio.wording import understood
@@ -21,26 +22,28 @@ def vary(
     studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
 ) -> Submission:
     """`count` variations of a job's picture, as one sheet. Raises BadParams, UnknownName, TooManyQueued."""
-    wanted = variations_of(studio, job, picture, engine=engine, count=count, skip_rate=skip_rate)
+    wanted = variations_of(studio, submitter, job, picture, engine=engine, count=count, skip_rate=skip_rate)
     layout = {"skip_rate": skip_rate, "parent": job.id}
     sheet = NewSheet(kind="variations", prompt=job.prompt, wanted=wanted, layout=layout)
     return submit_sheet(studio, submitter, sheet)[0]
 
 
 def variations_of(
-    studio: Studio, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
+    studio: Studio, submitter: Submitter, job: Job, picture: Artefact, *, engine: str, count: int, skip_rate: float
 ) -> Labelled:
-    """`count` variations of a job's picture with their labels, not yet queued. Raises BadParams, UnknownName."""
+    """`count` variations of a job's picture with their labels, not yet queued; without what somebody else gave with
+    that job. Raises BadParams, UnknownName."""
     if not 1 <= count <= MAX_PICTURES:
         raise BadWish("{count} variations; 1 to {most} are allowed.", count=count, most=MAX_PICTURES)
     drawn = drawing_of(studio, job)
-    values = varied(engine, kept(drawn.engine, {"prompt": drawn.prompt, **drawn.params}, engine), picture.id, skip_rate)
+    settings = {"prompt": drawn.prompt, **taken_over(studio, submitter, drawn).params}
+    values = varied(engine, kept(drawn.engine, settings, engine), picture.id, skip_rate)
 
     def read(values: dict[str, Any]) -> dict[str, Any]:
         return values if engine == drawn.engine else understood(studio, engine, values).values
 
     made = drawings(engine, {**values, "seed": None}, count, read)
-    check_sources(studio, made[0])
+    check_sources(studio, submitter, made[0])
     return [
         (f"seed {params.seed}", new_job(studio, engine, params, parent_id=job.id, source=picture.id)) for params in made
     ]

@@ -2,7 +2,8 @@
 
 What a prompt says, the engine does: "slow" takes 50 ms a step; "long at 4" takes half a minute for step 4; "nan at 5"
 stops being finite at step 5; "broken at 3" raises there; "memory for 2" holds two pictures at once and "memory for 4
-cutouts" four cutouts, as a small device would.
+cutouts" four cutouts, as a small device would; "pauses in put", "pauses before record" and "pauses in a frame" wait
+there until there is a file `go_on`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,32 @@ from generator.registry.rows import Checkpoint
 from generator.upscaler import model as upscaler
 
 NAME = "small"
+
+
+def pause(where: str) -> None:
+    """The next thread that comes to this place waits there, so that the process can be stopped with it there."""
+    from db.artefacts import records
+    from generator.output.film import Recorder
+
+    stopped: list[str] = []
+
+    def stopping(function: Any, at: str = "") -> Any:
+        def call(*args: Any, **named: Any) -> Any:
+            if not stopped and at in str(args):
+                stopped.append(where)
+                Path("is_there").touch()
+                while not Path("go_on").exists():
+                    time.sleep(0.01)
+            return function(*args, **named)
+
+        return call
+
+    if where == "in put":
+        os.replace = stopping(os.replace, "artefacts/jobs")
+    elif where == "before record":
+        records.record = stopping(records.record)
+    else:
+        Recorder.add = stopping(Recorder.add)  # type: ignore[method-assign]
 
 
 class SmallSlot:
@@ -57,6 +84,8 @@ class SmallEngine:
         target = torch.tensor([byte / 255 for byte in digest[:3]]).view(3, 1, 1).expand(3, 4, 4)
         if params.init_image:
             self._read_image(params.init_image)
+        if found := re.search(r"pauses (in put|before record|in a frame)", params.prompt):
+            pause(found[1])
         return SmallSlot(params, target)
 
     def resume(self, params: VqganClipParams, state: dict[str, Any]) -> SmallSlot:

@@ -21,6 +21,7 @@ from generator.params import BadParams
 from generator.params.vary import varied
 from studio import access
 from studio.context import Studio, Submitter
+from studio.given import taken_over
 from studio.limits import engines_that_vary
 from studio.submit import MAX_PICTURES, Wish
 from studio.uploads import Upload
@@ -85,7 +86,7 @@ def diffusion(studio: Studio, submitter: Submitter, sent: Sent, parameters: Para
     picture = picture_of(studio, submitter, sent)
     if picture is None:
         return from_text(studio, sent, parameters)
-    engine, values, text = _kept(studio, picture, sent)
+    engine, values, text = _kept(studio, submitter, picture, sent)
     values = {**values, **parameters.settings(engine)}
     values = varied(engine, values, picture.named, SKIP_RATE if skip_rate is None else skip_rate)
     return Asked(_each(engine, values, parameters, picture), text)
@@ -155,10 +156,12 @@ def _ours(
     job = queue.get(studio.db, found.job_id)
     if not access.may_see(submitter, job):
         raise SourceHidden
+    if access.shows_what_was_given(job):  # then it is sent along as a picture of theirs once more
+        return None
     return job, found
 
 
-def _kept(studio: Studio, picture: Picture, sent: Sent) -> tuple[str, dict[str, Any], str]:
+def _kept(studio: Studio, submitter: Submitter, picture: Picture, sent: Sent) -> tuple[str, dict[str, Any], str]:
     """Engine, settings and text of a variation: of one of ours all it was drawn with, but for another text."""
     varying = engines_that_vary(studio)
     if not varying:
@@ -170,7 +173,8 @@ def _kept(studio: Studio, picture: Picture, sent: Sent) -> tuple[str, dict[str, 
         if worded and worded["typed"] == text:
             text = drawing.prompt  # a client sends back the text it had asked for; what was drawn of it stays
         if drawing.engine in varying:
-            return drawing.engine, {**drawing.params, "prompt": text, "seed": None}, text
+            settings = taken_over(studio, submitter, drawing).params
+            return drawing.engine, {**settings, "prompt": text, "seed": None}, text
         return varying[0], {"prompt": text}, text
     first = models.first_model(studio)
     engine, checkpoint = first if first[0] in varying else (varying[0], None)

@@ -17,7 +17,7 @@ from api.native.shapes import at
 from db.errors import UnknownExport
 from db.rules.keys import MAX_OWN, Key
 from studio import host, keys
-from studio.context import Studio
+from studio.context import Studio, Submitter
 
 router = APIRouter(prefix="/host", tags=["host"])
 
@@ -73,13 +73,40 @@ class Forget(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     confirmation: str = Field(max_length=100, description=f"{host.CONFIRMATION}: it cannot be undone.")
+    exports: bool = Field(False, description="The exported zips as well.")
+
+
+class LeftExecutorShape(BaseModel):
+    """An executor that has not yet removed what was deleted from its machine. live: it will within seconds."""
+
+    id: str
+    hostname: str
+    folder: str | None
+    last_heard: datetime
+    live: bool
+
+
+class LeftShape(BaseModel):
+    """What is still there of what was deleted, found by looking again. nothing: all of it is gone, from every machine.
+    sentences: each thing that is left, where it is and why. rows: by table; files: in the store; other: folders there
+    that are not the studio's."""
+
+    nothing: bool
+    sentences: list[str]
+    rows: dict[str, int]
+    files: int
+    other: list[str]
+    frames: list[str]
+    executors: list[LeftExecutorShape]
 
 
 class ForgottenShape(BaseModel):
-    """How much was deleted."""
+    """How much was deleted. compacted: the database's own file holds nothing of it either, in pages that are free."""
 
     jobs: int
     files: int
+    compacted: bool
+    left: LeftShape
 
 
 class KeyShape(BaseModel):
@@ -182,14 +209,33 @@ async def delete_export(api: Opened, who: Host, name: Name) -> ExportShape:
 
 @router.post("/forget")
 async def forget(api: Opened, who: Host, new: Forget) -> ForgottenShape:
-    """Delete every job with its pictures, every upload, vote, sheet, name and ban; rules, keys and exports are kept.
-    The queue must be paused and nothing may run."""
+    """Delete every job with its pictures, every upload, vote, sheet, name and ban, in the store, the database and the
+    executors' work folders; rules and keys are kept, exports too unless told otherwise. The queue must be paused and
+    nothing may run."""
 
     def end(studio: Studio) -> ForgottenShape:
-        gone = host.forget(studio, who.submitter, new.confirmation)
-        return ForgottenShape(jobs=gone.jobs, files=gone.files)
+        gone = host.forget(studio, who.submitter, new.confirmation, with_exports=new.exports)
+        left = _left(studio, who.submitter)
+        return ForgottenShape(jobs=gone.jobs, files=gone.files, compacted=gone.compacted, left=left)
 
     return await api.ask(end)
+
+
+@router.get("/left")
+async def get_left(api: Opened, who: Host) -> LeftShape:
+    """What is still there of what was deleted last, by looking again."""
+    return await api.ask(_left, who.submitter)
+
+
+@router.delete("/left/{worker_id}")
+async def write_off(api: Opened, who: Host, worker_id: Name) -> LeftShape:
+    """An executor's machine is gone, or was cleared by hand: nothing is waited for from there."""
+
+    def write(studio: Studio) -> LeftShape:
+        host.write_off(studio, who.submitter, worker_id)
+        return _left(studio, who.submitter)
+
+    return await api.ask(write)
 
 
 @router.get("/keys")
@@ -213,6 +259,28 @@ async def make_key(api: Opened, who: Host, new: NewKey) -> MadeKeyShape:
 async def revoke_key(api: Opened, who: Host, key_id: str) -> KeyShape:
     """Nobody is let in with it any more; what it has asked for stays."""
     return await api.ask(lambda studio: _key(keys.revoke_key(studio, who.submitter, key_id)))
+
+
+def _left(studio: Studio, submitter: Submitter) -> LeftShape:
+    found = host.left(studio, submitter)
+    return LeftShape(
+        nothing=found.nothing,
+        sentences=host.told_left(found, host.exports(studio, submitter)),
+        rows=found.rows,
+        files=len(found.files),
+        other=list(found.folders),
+        frames=list(found.frames),
+        executors=[
+            LeftExecutorShape(
+                id=one.worker.id,
+                hostname=one.worker.hostname,
+                folder=one.worker.folder,
+                last_heard=at(one.worker.beat_at),
+                live=one.live,
+            )
+            for one in found.executors
+        ],
+    )
 
 
 def _size(path: Path) -> int | None:

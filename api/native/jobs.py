@@ -7,18 +7,19 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api import pictures
-from api.callers import Asker, Opened, Reader
+from api.callers import Asker, Caller, Opened, Reader
 from api.native.ordering import Orders, Told
-from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of, told, told_one
-from api.problems import writable
-from db import queue
+from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of, told, told_one, with_links
+from api.opened import Api
+from api.problems import NotAnswered, writable
+from db import artefacts, queue
 from db.artefacts.store import MAX_KEY
 from db.jobs import Job, State
 from generator.params import BadParams
-from studio import access
+from studio import access, deleting, given
 from studio.context import Studio, Submitter
 from studio.engines import engines_making
 from studio.limits import begun
@@ -26,6 +27,12 @@ from studio.submit import MAX_PICTURES, Wish, cancel, run_again, submit
 from studio.uploads import SETTINGS, Upload, keep_one
 
 router = APIRouter(tags=["jobs"])
+
+
+class UploadsShape(BaseModel):
+    """Pictures that were sent along."""
+
+    files: list[FileShape]
 
 
 class NewDrawing(Told):
@@ -69,6 +76,7 @@ async def create_jobs(order: Orders, new: NewDrawing) -> JobsShape:
         return submit(studio, submitter, wish, lambda notice: said.append(str(notice)))
 
     jobs = await told(order.api, order.who.submitter, await order.jobs(new, create))
+    jobs = await order.api.ask(with_links, jobs)
     return JobsShape(jobs=jobs, notices=list(dict.fromkeys(said)))
 
 
@@ -155,14 +163,68 @@ async def cancel_job(api: Opened, who: Asker, job_id: str) -> JobShape:
     return await api.ask(end)
 
 
+class DeletedShape(BaseModel):
+    """What went with a job: its files, those sent along for it alone included, and votes on its picture."""
+
+    id: str
+    files: int
+    votes: int
+
+
+@router.delete("/jobs/{job_id}")
+async def delete_job(
+    api: Opened,
+    who: Asker,
+    job_id: str,
+    link: Annotated[
+        str | None, Query(max_length=400, description="Of the job's delete_url: then it may be anybody's.")
+    ] = None,
+) -> DeletedShape:
+    """Delete one of your own jobs for good: it ends where it waits or runs; prompt, settings, pictures and votes go.
+    What others made from its picture stays."""
+
+    def end(studio: Studio) -> DeletedShape:
+        if link is None:
+            _check_told_apart(api, who)
+        gone = deleting.delete_job(studio, who.submitter, job_id, link)
+        return DeletedShape(id=job_id, files=gone.files, votes=gone.votes)
+
+    return await api.ask(end)
+
+
+def _check_told_apart(api: Api, who: Caller) -> None:
+    """Raises NotAnswered (403) for a program without a key where others at its address could be somebody else."""
+    if who.name is None and api.settings.api != "local":
+        raise NotAnswered(
+            403,
+            "Without a key you are not told from others at your address: delete with the job's delete_url, which is in "
+            "the answer to whoever asked for it, or ask with a key.",
+            "needs_key",
+        )
+
+
+class RepeatedShape(JobShape):
+    """A job that was asked for again. notices: what was left out of its settings, and why."""
+
+    notices: list[str] = Field(default_factory=list)
+
+
 @router.post("/jobs/{job_id}/again", status_code=201)
-async def repeat_job(order: Orders, job_id: str) -> JobShape:
-    """The same settings with a new seed, as a child of that job."""
+async def repeat_job(order: Orders, job_id: str) -> RepeatedShape:
+    """The same settings with a new seed, as a child of that job; without pictures that somebody else gave with it."""
+    said: list[str] = []
 
     def repeat(studio: Studio, submitter: Submitter) -> list[Job]:
-        return [run_again(studio, submitter, access.job(studio, submitter, job_id))]
+        said.clear()
+        job = access.job(studio, submitter, job_id)
+        made = [run_again(studio, submitter, job)]
+        if given.taken_over(studio, submitter, job).withheld:
+            said.append(given.LEFT_OUT)
+        return made
 
-    return await told_one(order.api, order.who.submitter, *await order.jobs(None, repeat))
+    (shape,) = await told(order.api, order.who.submitter, await order.jobs(None, repeat))
+    (shape,) = await order.api.ask(with_links, [shape])
+    return RepeatedShape(**shape.model_dump(), notices=said)
 
 
 @router.get("/jobs/{job_id}/children")
@@ -191,6 +253,30 @@ async def create_upload(api: Opened, who: Asker, request: Request) -> FileShape:
     """Keep a picture to start from: the body is the file. Its id is what `init_image` and the like take."""
     data = await request.body()
     return await api.ask(lambda studio: file_of(keep_one(studio, who.submitter, Upload("upload", data))))
+
+
+@router.get("/uploads", tags=["artefacts"])
+async def list_uploads(api: Opened, who: Asker) -> UploadsShape:
+    """The pictures you have sent along, the newest first: nobody else is shown them. Needs a key."""
+
+    def look(studio: Studio) -> UploadsShape:
+        return UploadsShape(files=[file_of(one) for one in given.listed(studio, who.submitter)])
+
+    return await api.ask(look)
+
+
+@router.delete("/artefacts/{artefact_id}", tags=["artefacts"])
+async def delete_upload(api: Opened, who: Asker, artefact_id: str) -> FileShape:
+    """Delete a picture that you sent along; what was made from it stays, jobs that still need it fail. What a job has
+    made is deleted with the job."""
+
+    def end(studio: Studio) -> FileShape:
+        _check_told_apart(api, who)
+        found = file_of(artefacts.get(studio.db, artefact_id))
+        deleting.delete_given(studio, who.submitter, artefact_id)
+        return found
+
+    return await api.ask(end)
 
 
 def plain(text: str | None) -> str | None:

@@ -19,6 +19,8 @@ from db.sheets import submissions
 from db.sheets.submissions import Member, Submission
 from studio.access import may_see, owns
 from studio.context import Studio, Submitter
+from studio.deleting import link_for
+from studio.given import Shown, shown
 
 
 class FileShape(BaseModel):
@@ -52,6 +54,9 @@ class JobShape(BaseModel):
     checkpoint: str
     prompt: str
     params: dict[str, Any]
+    withheld: list[str] = Field(
+        [], description="Settings that name pictures somebody else gave with the job: left out of params."
+    )
     step: int
     total_steps: int
     score: float | None
@@ -72,6 +77,9 @@ class JobShape(BaseModel):
     finished_at: datetime | None
     url: str
     events_url: str
+    delete_url: str | None = Field(
+        None, description="In the answer to whoever asked for the job: deletes it, whoever sends DELETE there."
+    )
 
 
 class JobsShape(BaseModel):
@@ -135,12 +143,14 @@ def jobs_of(
     files = artefacts.of_jobs(studio.db, ids)
     sheets = submissions.of_jobs(studio.db, ids)
     names = visitors.names(studio.db, [job.submitter for job in jobs])
+    settings = shown(studio, submitter, jobs)
     if places is None:
         waiting = [job.id for job in jobs if job.state == State.QUEUED]
         places = queue.places(studio.db, waiting, skip_unknown=True) if waiting else {}
     return [
         _job(
             job,
+            settings[job.id],
             mine=owns(submitter, job),
             by=names.get(job.submitter),
             sheet=sheets.get(job.id),
@@ -160,6 +170,12 @@ async def told(api: Api, submitter: Submitter, jobs: Sequence[Job]) -> list[JobS
     """Jobs as they are told; however many ask, the queue is played forward for all of them together."""
     places = await api.places.of([job.id for job in jobs if job.state == State.QUEUED])
     return await api.ask(jobs_of, submitter, jobs, places)
+
+
+def with_links(studio: Studio, made: Sequence[JobShape]) -> list[JobShape]:
+    """The same, of jobs that whoever is answered has just asked for, with what deletes each of them."""
+    urls = [f"{job.url}?link={link_for(studio, job.id)}" for job in made]
+    return [job.model_copy(update={"delete_url": url}) for job, url in zip(made, urls, strict=True)]
 
 
 async def told_one(api: Api, submitter: Submitter, job: Job) -> JobShape:
@@ -186,6 +202,7 @@ def sheet_of(studio: Studio, submitter: Submitter, found: Submission, everyone: 
 
 def _job(
     job: Job,
+    settings: Shown,
     *,
     mine: bool,
     by: str | None,
@@ -200,6 +217,8 @@ def _job(
             for name in JobShape.model_fields
             if name in Job.__dataclass_fields__ and name not in _MADE
         },
+        params=dict(settings.params),
+        withheld=list(settings.withheld),
         error=ErrorShape(kind=job.error_kind or "error", message=job.error) if job.error else None,
         position=place.position if place and waits else None,
         wait_s=place.wait if place and waits else None,
@@ -215,4 +234,4 @@ def _job(
     )
 
 
-_MADE = ("error", "created_at", "started_at", "finished_at")
+_MADE = ("params", "error", "created_at", "started_at", "finished_at")

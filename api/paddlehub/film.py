@@ -13,7 +13,10 @@ from generator.output.film import kept_steps
 
 def shown_steps(params: Mapping[str, Any], total: int) -> list[int]:
     """The steps whose pictures are in the film of a job that made `total` steps, the last one among them."""
-    kept = kept_steps(int(params.get("save_every") or 1), total)[1:]  # the first picture of a job is that of step 1
+    # The first picture of a job is that of step 1.
+    kept = list(kept_steps(int(params.get("save_every") or 1), total)[1:])
+    if params.get("init_image") and total > 1:  # the picture it starts from is not shown
+        kept = [step for step in kept if step > 1]
     return [*kept] if total in kept else [*kept, total]
 
 

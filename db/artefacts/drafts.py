@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from db.artefacts.records import Artefact, record
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
-from db.errors import UnknownArtefact
+from db.errors import Erased, UnknownArtefact
 from db.jobs import check_text, new_id
 from db.schema import artefacts
 
@@ -39,25 +39,42 @@ def named_in(setting: str) -> list[str]:
 def save(db: sa.Engine, store: Store, owner: str, png: bytes, *, width: int, height: int) -> Artefact:
     """Keep a picture in PNG for this visitor. The oldest ones go where there are too many, those of a day ago too.
 
-    Raises StoreFull, StoreUnavailable, BadValue.
+    Raises StoreFull, StoreUnavailable, BadValue, Erased.
     """
     key = checked(f"drafts/{_folder(owner)}/{new_id()}.png")
     store.put(key, png)
-    made = record(db, job_id=None, kind="draft", key=key, media_type="image/png", data=png, width=width, height=height)
+    try:
+        made = record(
+            db, job_id=None, kind="draft", key=key, media_type="image/png", data=png, width=width, height=height
+        )
+    except Erased:
+        store.delete(key)
+        raise
     _tidy(db, store, _folder(owner))
     return made
 
 
 def get(db: sa.Engine, owner: str, key: str) -> Artefact:
     """The record of this visitor's draft. Raises UnknownArtefact where it is gone, or somebody else's."""
-    match = _KEY.fullmatch(key)
     row = None
-    if match is not None and match[1] == _folder(owner):
+    if is_of(key, owner):
         with reading(db) as conn:
             row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.key == key)).one_or_none()
     if row is None:
         raise UnknownArtefact(f"The picture {key} is not there any more; give it again.")
     return Artefact(**row._mapping)
+
+
+def is_of(key: str, owner: str) -> bool:
+    """Whether this is the key of a draft of this visitor's."""
+    match = _KEY.fullmatch(key)
+    return match is not None and match[1] == _folder(owner)
+
+
+def own_keys(owner: str) -> sa.ColumnElement[bool]:
+    """Whether a record is that of a draft of this visitor's."""
+    folder = f"drafts/{_folder(owner)}"
+    return sa.and_(artefacts.c.key >= f"{folder}/", artefacts.c.key < f"{folder}0")
 
 
 def _folder(owner: str) -> str:

@@ -6,17 +6,19 @@ The database holds keys, sizes and hashes, never paths; a key is made from ids, 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
-from db.errors import BadValue, UnknownArtefact
-from db.jobs import ENDED, is_id, new_id
+from db.errors import BadValue, Erased, LeaseLost, UnknownArtefact
+from db.jobs import ENDED, ID, is_id, new_id
 from db.queue.transitions import check_held
-from db.schema import artefacts, jobs
+from db.schema import artefacts, erasures, jobs
 
+_ID_IN_KEY = re.compile(rf"(?<=/){ID.pattern}(?=\.)")
 KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "draft", "sheet")
 
 
@@ -72,7 +74,8 @@ def save(
 
     artefact_id: where the key of an upload was made from it already. giver, address: as an Artefact's. held_by: the
     executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more: nothing is
-    recorded then, and nothing is put unless the job was lost during this very call.
+    recorded then, and nothing is put unless the job was lost during this very call: that is removed again where nobody
+    goes on with the job. Raises Erased where everything was deleted meanwhile.
     """
     _check_kind(kind)
     artefact_id = artefact_id or new_id()
@@ -81,20 +84,37 @@ def save(
         with reading(db) as conn:
             check_held(conn, job_id, held_by)
     store.put(key, data)
-    return record(
-        db,
-        job_id=job_id,
-        kind=kind,
-        key=key,
-        media_type=media_type,
-        data=data,
-        width=width,
-        height=height,
-        artefact_id=artefact_id,
-        held_by=held_by,
-        giver=giver,
-        address=address,
-    )
+    try:
+        return record(
+            db,
+            job_id=job_id,
+            kind=kind,
+            key=key,
+            media_type=media_type,
+            data=data,
+            width=width,
+            height=height,
+            artefact_id=artefact_id,
+            held_by=held_by,
+            giver=giver,
+            address=address,
+        )
+    except (LeaseLost, Erased):
+        if _is_nobodys(db, job_id, key):
+            store.delete(key)
+        raise
+
+
+def _is_nobodys(db: sa.Engine, job_id: str | None, key: str) -> bool:
+    """Whether nobody will miss what was put under this key: its job is gone, or has ended without it."""
+    if job_id is None:
+        return True
+    with reading(db) as conn:
+        job = conn.execute(sa.select(jobs.c.state, jobs.c.deleted_at).where(jobs.c.id == job_id)).one_or_none()
+        if job is None or job.deleted_at is not None:
+            return True
+        noted = conn.scalar(sa.select(artefacts.c.id).where(artefacts.c.key == key))
+    return job.state in ENDED and noted is None
 
 
 def record(
@@ -116,7 +136,7 @@ def record(
 ) -> Artefact:
     """Note a stored file; give its bytes, or its size and sha256. A job has one of each kind: the newest.
 
-    held_by: as in `save`; raises LeaseLost.
+    held_by: as in `save`; raises LeaseLost, Erased.
     """
     _check_kind(kind)
     checked(key)
@@ -138,6 +158,8 @@ def record(
         if job_id is not None and held_by is not None:
             # In the same transaction: an executor may be paused between putting the bytes and this.
             check_held(conn, job_id, held_by, keep=True)
+        if job_id is None:
+            _check_not_erased(conn, key)
         values["created_at"] = clock(conn)
         row = None
         if job_id is not None:
@@ -151,6 +173,14 @@ def record(
             new = {"id": artefact_id or new_id(), "job_id": job_id, "kind": kind, **values}
             row = conn.execute(sa.insert(artefacts).values(**new).returning(*artefacts.c)).one()
     return Artefact(**row._mapping)
+
+
+def _check_not_erased(conn: sa.Connection, key: str) -> None:
+    """Raises Erased for what was put before everything was deleted, by somebody who was paused since."""
+    last = conn.scalar(sa.select(sa.func.max(erasures.c.stamp)).where(erasures.c.job_id.is_(None)))
+    made = _ID_IN_KEY.search(key)
+    if last is not None and made is not None and made[0] < last:
+        raise Erased
 
 
 def get(db: sa.Engine, artefact_id: str) -> Artefact:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -89,9 +89,46 @@ class Store:
         with self._named_errors(), suppress(FileNotFoundError):
             self._fs.rm_file(path)
         if self._folder is not None:
-            with suppress(OSError):  # the first one that is not empty
-                for folder in list(Path(path).parents)[: key.count("/")]:
-                    folder.rmdir()
+            self._remove_empty(key)
+
+    def _remove_empty(self, name: str) -> None:
+        """The folders above a file that is gone."""
+        with suppress(OSError):  # the first one that is not empty
+            for folder in list(Path(self._root, name).parents)[: name.count("/")]:
+                folder.rmdir()
+
+    def names(self, prefix: str) -> list[str]:
+        """What lies under the folder `prefix`, named from the store's root: parts of files that were never finished as
+        well, which are under no key."""
+        root = self._path(prefix)
+        with self._named_errors():
+            if self._folder is None:
+                self._fs.invalidate_cache()
+                found = [str(path) for path in self._fs.find(root)]
+                return sorted(path[path.index(f"{self._root}/") + len(self._root) + 1 :] for path in found)
+            walked = os.walk(root, onerror=_raise_unless_gone)
+            paths = (Path(folder, name) for folder, _, names in walked for name in names)
+            return sorted(path.relative_to(self._folder).as_posix() for path in paths)
+
+    def folders(self) -> list[str]:
+        """The names at the store's root."""
+        with self._named_errors():
+            if self._folder is not None:
+                return sorted(os.listdir(self._folder)) if self._folder.is_dir() else []
+            self._fs.invalidate_cache()
+            with suppress(FileNotFoundError):
+                return sorted(
+                    str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._root, detail=False)
+                )
+            return []
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove what `names` has found, whether or not it is under a key, and the folders left empty."""
+        for name in names:
+            with self._named_errors(), suppress(FileNotFoundError):
+                self._fs.rm_file(f"{self._root}/{name}")
+            if self._folder is not None:
+                self._remove_empty(name)
 
     def url(self, key: str) -> str:
         """The full address of the bytes under this key, e.g. s3://bucket/jobs/<id>/picture.png."""
@@ -128,6 +165,11 @@ class Store:
             # A client of a store elsewhere has errors of its own, e.g. botocore's where nobody answers.
             reason = without(str(error).rstrip(".") or type(error).__name__, self.address, self._shown)
             raise StoreUnavailable(f"The artefact store {self._shown} cannot be used: {reason}.") from error
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -23,7 +23,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from db import artefacts
-from db.artefacts import Artefact, Store
+from db.artefacts import Artefact, Store, given
 from db.engine import reading
 from db.errors import StoreFull, StoreUnavailable, UnknownArtefact
 from db.evening import gallery_html
@@ -113,8 +113,10 @@ class _Writer:
             separator = b"\n"
             for page in self._pages():
                 names = visitors.names(self.db, [job.submitter for job in page])
+                params = given.of_jobs_without(self.db, page)
                 for job in page:
-                    file.write(separator + json.dumps(self._facts(job, names), ensure_ascii=False).encode())
+                    facts = {**self._facts(job, names), "params": params[job.id]}
+                    file.write(separator + json.dumps(facts, ensure_ascii=False).encode())
                     separator = b",\n"
             file.write(b"\n]\n")
 
@@ -165,6 +167,7 @@ class _Writer:
         ids = [job.id for job in page]
         files, counts = artefacts.of_jobs(self.db, ids), tallies(self.db, ids)
         names = visitors.names(self.db, [job.submitter for job in page])
+        params = given.of_jobs_without(self.db, page)
         entries = []
         for job in page:
             stored = {kind: self._copy(job, files[job.id].get(kind)) for kind in FOLDERS}
@@ -179,7 +182,7 @@ class _Writer:
                     film=next((stored[kind] for kind in FILMS if stored[kind]), None),
                     score=job.score,
                     tally=counts[job.id],
-                    params=job.params,
+                    params=params[job.id],
                 )
             )
         return entries
@@ -208,7 +211,6 @@ class _Writer:
             "made_from": job.parent_id,
             "asked_at": job.created_at,
             "took_s": round(max((job.finished_at or 0) - (job.started_at or 0), 0.0), 3),
-            "params": job.params,
         }
 
     def _number(self, visitor: str) -> int:

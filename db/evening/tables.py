@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from db.artefacts import given
 from db.engine import reading
 from db.jobs import State
 from db.queue.listing import list_jobs
@@ -68,8 +69,10 @@ def jobs(db: sa.Engine, limit: int = MAX_JOBS) -> Iterator[dict[str, Any]]:
     """The newest jobs as JOB_COLUMNS, in whatever state."""
     before, left = None, limit
     while left > 0 and (page := list_jobs(db, before_id=before, limit=min(_PAGE, left), states=list(State))):
+        settings = given.of_jobs_without(db, page)
         for job in page:
             row = {name: getattr(job, name) for name in JOB_COLUMNS} | {"submitter": alias(job.submitter)}
+            row["params"] = settings[job.id]
             yield row | {name: _time(row[name]) for name in ("created_at", "started_at", "finished_at")}
         before, left = page[-1].id, left - len(page)
 

@@ -24,7 +24,8 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What a job is asked to do. batch_key: jobs with the same key can share a batch."""
+    """What a job is asked to do. batch_key: jobs with the same key can share a batch. private: its picture is shown to
+    nobody but whoever asks."""
 
     engine: str
     checkpoint: str
@@ -36,6 +37,7 @@ class NewJob:
     parent_id: str | None = None
     source_artefact_id: str | None = None
     max_attempts: int = 3
+    private: bool = False
 
     def check(self) -> None:
         """Raises BadValue for what no database can hold."""
@@ -152,7 +154,7 @@ def add(
             total_steps=new.total_steps,
             history=[],
             cancel_requested=False,
-            hidden=False,
+            hidden=new.private,
             parent_id=new.parent_id,
             source_artefact_id=new.source_artefact_id,
             created_at=now,

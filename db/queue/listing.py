@@ -106,7 +106,10 @@ def page_query(
     only_hidden: bool = False,
 ) -> sa.Select[Any]:
     """The statement that finds the ids of a page: each part reads an index from its new end, and stops."""
+    term = normalise(search) if search else ""
     page = sa.select(jobs.c.id).where(*_shown(include_hidden, only_hidden)).order_by(jobs.c.id.desc()).limit(limit)
+    if not term and (include_hidden or only_hidden):  # of what was deleted no word is left to be found by
+        page = page.where(jobs.c.deleted_at.is_(None))
     if before_id is not None:
         page = page.where(jobs.c.id < before_id)
     if without:
@@ -120,7 +123,6 @@ def page_query(
         for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
         if value is not None
     ]
-    term = normalise(search) if search else ""
     if term:
         # The search index is read; the other filters are kept from drawing SQLite to an index it must sort.
         page = page.where(jobs.c.prompt_search.contains(term, autoescape=True))
@@ -136,6 +138,7 @@ def page_query(
 def _shown(include_hidden: bool, only_hidden: bool) -> list[sa.ColumnElement[bool]]:
     if only_hidden:
         return [jobs.c.hidden == sa.true()]
+    # What was deleted is hidden as well.
     return [] if include_hidden else [jobs.c.hidden == sa.false()]
 
 
@@ -232,12 +235,13 @@ def set_hidden(db: sa.Engine, job_id: str, hidden: bool = True, copies: Collecti
 
     copies: engines that make the same picture again, as upscaling does; what they made from it goes along.
     """
+    there = jobs.c.deleted_at.is_(None)
     with writing(db) as conn:
         made = copies_of(conn, {job_id}, copies)
         if made:
-            conn.execute(sa.update(jobs).where(jobs.c.id.in_(made)).values(hidden=hidden))
+            conn.execute(sa.update(jobs).where(jobs.c.id.in_(made), there).values(hidden=hidden))
         row = conn.execute(
-            sa.update(jobs).where(jobs.c.id == job_id).values(hidden=hidden).returning(*jobs.c)
+            sa.update(jobs).where(jobs.c.id == job_id, there).values(hidden=hidden).returning(*jobs.c)
         ).one_or_none()
     if row is None:
         raise UnknownJob(job_id)

@@ -133,6 +133,14 @@ def end_or_ask(conn: sa.Connection, job_id: str, submitter: str | None = None) -
     return job
 
 
+def take_away(
+    conn: sa.Connection, job: Job, target: State, error_kind: str | None = None, error: str | None = None
+) -> Job:
+    """End a live job now, in the caller's transaction, without its executor: that finds it gone and drops it."""
+    values = {"finished_at": clock(conn), "cancel_requested": True, "error_kind": error_kind, "error": error}
+    return _move(conn, job.id, job.state, target, values, detail=error)
+
+
 def to_front(db: sa.Engine, job_id: str) -> Job:
     """Serve a waiting job before all others; one that no longer waits stays as it is. Raises UnknownJob."""
     with writing(db) as conn:

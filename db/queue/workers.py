@@ -13,7 +13,10 @@ from db.schema import workers
 
 @dataclass(frozen=True)
 class Worker:
-    """One executor. Times are UTC seconds; places is how many jobs it runs at once."""
+    """One executor. Times are UTC seconds; places is how many jobs it runs at once.
+
+    folder: where it keeps frames on its machine; erased: the newest of db.evening.erasures that it has carried out.
+    """
 
     id: str
     device: str
@@ -25,6 +28,8 @@ class Worker:
     started_at: float
     beat_at: float
     stopped_at: float | None
+    folder: str | None = None
+    erased: int | None = None
 
 
 def register(
@@ -36,6 +41,7 @@ def register(
     places: int,
     hostname: str,
     pid: int,
+    folder: str | None = None,
 ) -> Worker:
     """Announce an executor; one that comes back under its old id takes the old row over."""
     with writing(db) as conn:
@@ -46,6 +52,7 @@ def register(
             "places": places,
             "hostname": hostname,
             "pid": pid,
+            "folder": folder,
             "status": "starting",
             "started_at": now,
             "beat_at": now,

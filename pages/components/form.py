@@ -16,6 +16,8 @@ from pages.components import given_pictures
 from pages.shared.form_memory import given_defaults, kept, preset, remembered
 from pages.shared.language import N_, _
 from pages.shared.studio import the_settings, the_studio
+from studio import given
+from studio.context import Submitter
 from studio.limits import engines_that_vary, first_choice
 from studio.settings_form import OWN_WIDGET, Field, defaults, follows
 
@@ -169,8 +171,10 @@ def _shown(field: Field, name: Any) -> str:
     return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")
 
 
-def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
+def preset_from(job: Job, visitor: Submitter, *, picture: Artefact | None = None) -> None:
     """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files.
+
+    Pictures that somebody else gave with it are left out, and that is said in the form.
 
     Where the job's engine starts from no picture, one that does is chosen, with its own settings.
     """
@@ -182,12 +186,14 @@ def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
             values["set_checkpoint"] = registry.first_checkpoint(values["set_engine"], wanted)
         preset({**values, **given_pictures.preset([given_pictures.finished(job, picture)])})
         return
-    for name, value in job.params.items():
+    taken = given.taken_over(the_studio(), visitor, job)
+    params = dict(taken.params)
+    for name, value in params.items():
         if name in OWN_WIDGET:
             continue
         key = key_of(job.engine, job.checkpoint, name)
         values[key] = value
-        given_defaults()[key] = value if follows(job.engine, job.params, name) else None
+        given_defaults()[key] = value if follows(job.engine, params, name) else None
     values["set_engine"] = job.engine
     values["set_checkpoint"] = job.checkpoint
     known = job.params.get("style") in (None, *registry.STYLES)
@@ -195,10 +201,11 @@ def preset_from(job: Job, *, picture: Artefact | None = None) -> None:
     values["set_style_words"] = "" if known else job.params["style"]
     values["set_as_typed"] = bool(job.params.get("as_typed"))
     values[key_of(job.engine, job.checkpoint, "seed")] = None
-    pictures = given_pictures.of_job(job)
+    pictures = given_pictures.of_settings(params)
     if picture is not None:
         pictures = [one for one in pictures if one.setting == "image_prompts"]
         pictures.insert(0, given_pictures.finished(job, picture))
     if job.params.get("init") == "image":  # the picture says so, as long as it is there
         values[key_of(job.engine, job.checkpoint, "init")] = defaults(job.engine, job.checkpoint)["init"]
-    preset({**values, **given_pictures.preset(pictures)})
+    left_out = bool(taken.withheld) and picture is None
+    preset({**values, **given_pictures.preset(pictures, left_out=left_out)})

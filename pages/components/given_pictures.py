@@ -7,7 +7,7 @@ at once, see db.artefacts.drafts, and the form holds its key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -35,8 +35,13 @@ from studio.errors import SENTENCES
 from studio.uploads import MAX_IMAGE_PROMPTS, SETTINGS, TYPES, Upload, keep_draft
 
 _GIVEN = "pictures_given"
+_LEFT_OUT = "pictures_left_out"
 _MANY = "image_prompts"  # the setting that takes several
 _SIDE = 56  # px
+WHO_SEES = N_(
+    "Only you are shown a picture you give; everyone sees what is made from it and how that formed, which may look "
+    "like it. It is kept until you delete it under Previous Inferences, or the host ends the event; unused, for a day."
+)
 LABELS = {
     "init_image": N_("Picture to start from"),
     "mask_image": N_("Mask: its white part is drawn anew"),
@@ -81,10 +86,10 @@ class Given:
         return quoted(short(self.name, 60)) if self.name else _(_ONE[self.setting])
 
 
-def of_job(job: Job) -> list[Given]:
+def of_settings(params: Mapping[str, Any]) -> list[Given]:
     """The pictures that the settings of a job name."""
-    named = [Given(name, str(job.params[name])) for name in SETTINGS if name != _MANY and job.params.get(name)]
-    texts = [part.strip() for part in str(job.params.get(_MANY) or "").split("|")]
+    named = [Given(name, str(params[name])) for name in SETTINGS if name != _MANY and params.get(name)]
+    texts = [part.strip() for part in str(params.get(_MANY) or "").split("|")]
     return [*named, *(Given(_MANY, text) for text in texts if text)]
 
 
@@ -93,9 +98,9 @@ def finished(job: Job, picture: Artefact) -> Given:
     return Given("init_image", picture.key, job.prompt, job.id, picture.id)
 
 
-def preset(pictures: Sequence[Given]) -> dict[str, Any]:
-    """These pictures as `form_memory.preset` takes them."""
-    return {_GIVEN: [asdict(one) for one in pictures]}
+def preset(pictures: Sequence[Given], *, left_out: bool = False) -> dict[str, Any]:
+    """These pictures as `form_memory.preset` takes them. left_out: there were others, which somebody else gave."""
+    return {_GIVEN: [asdict(one) for one in pictures], _LEFT_OUT: left_out}
 
 
 def given() -> list[Given]:
@@ -151,11 +156,20 @@ def uploaders(engine: str, checkpoint: str, visitor: Submitter) -> None:
                 cut_off = _("A picture was lost with the connection while it was sent: give it again.")
                 _add(setting, [Given(setting, "", trouble=cut_off)])
             _uploader(place, setting, _uploader_key(setting))
+    if takes(engine, checkpoint):
+        st.caption(_(WHO_SEES))
 
 
 def draw(engine: str, checkpoint: str, visitor: Submitter) -> None:
     """Every picture given, with its name, where it is from, what stands against it, and how to be rid of it."""
     pictures, taken, used = given(), takes(engine, checkpoint), 0
+    if form_memory.remembered().get(_LEFT_OUT):
+        st.caption(
+            _(
+                "These settings came with a picture that somebody else gave; it is theirs and was left out. Give one "
+                "of your own, or use the finished picture as init image."
+            )
+        )
     for place, one in enumerate(pictures):
         number = sum(other.setting == one.setting for other in pictures[:place])
         name, read = f"{one.setting}_{number}" if number else one.setting, one.setting in taken
@@ -163,7 +177,7 @@ def draw(engine: str, checkpoint: str, visitor: Submitter) -> None:
         trouble, hidden = _trouble(one, visitor)
         used += read and not trouble
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_given_{name}"):
-            data = None if trouble else _thumbnail(one.reference)
+            data = None if trouble else _thumbnail(one.reference, visitor)
             draw_picture(data, key=f"given_{name}", alt=_(LABELS[one.setting]), instead="?", side=_SIDE)
             st.html(_told(one, against if hidden else trouble or against))
             others = [*pictures[:place], *pictures[place + 1 :]]
@@ -198,7 +212,7 @@ def check(engine: str, checkpoint: str, visitor: Submitter) -> None:
 def asked_for(job: Job, taken: Sequence[str]) -> None:
     """The pictures of a job that was queued are kept with it from now on, and named as it names them."""
     found: dict[str, list[Given]] = {}
-    for one in of_job(job):
+    for one in of_settings(job.params):
         found.setdefault(one.setting, []).append(one)
     after = []
     for one in given():
@@ -269,9 +283,9 @@ def _trouble(one: Given, visitor: Submitter) -> tuple[str, bool]:
     return "", False
 
 
-def _thumbnail(reference: str) -> bytes | None:
+def _thumbnail(reference: str, visitor: Submitter) -> bytes | None:
     try:
-        return kept_files.thumbnail(reference, lambda: access.source(the_studio(), reference))
+        return kept_files.thumbnail(reference, lambda: access.source(the_studio(), visitor, reference))
     except SENTENCES:
         return None  # since it was looked for
 

@@ -258,9 +258,11 @@ def _actions(job: Job, visitor: Submitter) -> None:
     elif job.state == State.SUCCEEDED:
         st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
         if makes(job.engine) == "drawing":
-            st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+            st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job, visitor))
     elif makes(job.engine) == "drawing":
-        st.button(_("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job,))
+        st.button(
+            _("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job, visitor)
+        )
 
 
 def cancel(job_id: str, visitor: Submitter) -> None:
@@ -269,6 +271,6 @@ def cancel(job_id: str, visitor: Submitter) -> None:
         submit.cancel(the_studio(), visitor, job_id)
 
 
-def _edit(job: Job) -> None:
-    form.preset_from(job)
+def _edit(job: Job, visitor: Submitter) -> None:
+    form.preset_from(job, visitor)
     st.session_state["form_changed"] = True

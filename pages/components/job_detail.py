@@ -14,7 +14,7 @@ from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
-from pages.components import form, job_card, lineage, results
+from pages.components import deleting, form, job_card, lineage, results
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.shared.charts import legible
@@ -25,7 +25,7 @@ from pages.shared.navigation import GENERATION, go, go_to
 from pages.shared.studio import the_studio
 from pages.shared.text import duration, esc
 from pages.shared.visitor import names_of
-from studio import access
+from studio import access, given
 from studio.context import Submitter
 from studio.engines import engine_title, makes
 from studio.standing import taken
@@ -46,17 +46,21 @@ _AXIS, _LOOSE = {"grid": False, "tickCount": 4}, {"zero": False}
 def show(job_id: str, visitor: Submitter) -> None:
     """The job, or a sentence where there is none that this visitor may see."""
     st.button(_("All inferences"), icon=":material/arrow_back:", type="tertiary", on_click=_close)
+    deleting.by_link(job_id, visitor)
     try:
         job = access.job(the_studio(), visitor, job_id)
     except UnknownJob:
-        empty_state(_("No such job"), _("There is no job under this address. It may have been taken out by the host."))
+        empty_state(
+            _("No such job"), _("There is no job under this address. It was deleted, or taken out by the host.")
+        )
         return
     ended = job.state not in (State.QUEUED, State.RUNNING)
     st.fragment(_body, run_every=None if ended else 1.0)(job.id, visitor, ended)
 
 
 def _close() -> None:
-    st.query_params.pop("job", None)
+    for name in ("job", "delete"):
+        st.query_params.pop(name, None)
 
 
 def _body(job_id: str, visitor: Submitter, ended: bool) -> None:
@@ -64,7 +68,7 @@ def _body(job_id: str, visitor: Submitter, ended: bool) -> None:
         go()
         try:
             job = access.job(the_studio(), visitor, job_id)
-        except UnknownJob:  # hidden since the page was drawn
+        except UnknownJob:  # hidden or deleted since the page was drawn
             st.rerun()
         if not ended and job.state not in (State.QUEUED, State.RUNNING):
             st.rerun()
@@ -81,7 +85,7 @@ def _body(job_id: str, visitor: Submitter, ended: bool) -> None:
             share = job.step / job.total_steps
             st.html(f'<div class="t2i-meta">{esc(job_card.status_line(job))}</div>{job_card.bar(share, job)}')
             _next_steps(job, files, visitor)
-            _facts(job, files)
+            _facts(job, files, visitor)
             if len(job.history) > 1:
                 st.header(_("Score by step"), anchor=False)
                 _curve(job)
@@ -167,17 +171,31 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: Submitter) -> Non
                     on_click=job_card.cancel,
                     args=(job.id, visitor),
                 )
+            deleting.popover(job, visitor)
             return
         st.button(_("Run again"), icon=":material/refresh:", on_click=_run_again, args=(job, visitor), type="primary")
         drawn = makes(job.engine) == "drawing"
         if drawn:
-            st.button(_("Edit settings"), icon=":material/edit:", on_click=_edit, args=(job,))
+            st.button(_("Edit settings"), icon=":material/edit:", on_click=_edit, args=(job, visitor))
         if "picture" in files:
             lineage.next_steps(job, files["picture"], visitor)
             if drawn:
-                st.button(_("Use as init image"), icon=":material/image:", on_click=_edit, args=(job, files["picture"]))
+                st.button(
+                    _("Use as init image"),
+                    icon=":material/image:",
+                    on_click=_edit,
+                    args=(job, visitor, files["picture"]),
+                )
+        deleting.popover(job, visitor)
     if drawn:
         st.caption(_("Run again: the same settings with a new seed."))
+    if given.shown(the_studio(), visitor, [job])[job.id].withheld:
+        st.caption(
+            _(
+                "It was made with a picture that somebody gave and that is shown to nobody else: its settings are "
+                "taken without that. To go on from what you see, vary it or use it as init image."
+            )
+        )
 
 
 def _run_again(job: Job, visitor: Submitter) -> None:
@@ -186,8 +204,8 @@ def _run_again(job: Job, visitor: Submitter) -> None:
         go_to(GENERATION)
 
 
-def _edit(job: Job, picture: Artefact | None = None) -> None:
-    form.preset_from(job, picture=picture)
+def _edit(job: Job, visitor: Submitter, picture: Artefact | None = None) -> None:
+    form.preset_from(job, visitor, picture=picture)
     go_to(GENERATION)
 
 
@@ -203,7 +221,7 @@ def _size(params: JobParams, picture: Artefact | None) -> str | None:
     return _("{large} px, upscaled from {size}", large=f"{picture.width} × {picture.height}", size=drawn)
 
 
-def _facts(job: Job, files: dict[str, Artefact]) -> None:
+def _facts(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made: dict[str, Any] = {
         _("By"): names_of([job]).get(job.submitter),
@@ -214,7 +232,8 @@ def _facts(job: Job, files: dict[str, Artefact]) -> None:
     try:
         params = validate_job(job.engine, job.params)
         made[_("Size")] = _size(params, files.get("picture"))
-        changed: dict[str, Any] | None = params.changed()
+        withheld = given.shown(the_studio(), visitor, [job])[job.id].withheld
+        changed: dict[str, Any] | None = params.changed() | dict.fromkeys(withheld, _("given by whoever asked for it"))
     except (BadParams, registry.UnknownName):
         changed = None
     made |= _worded(job)

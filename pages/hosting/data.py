@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from db.evening import erasures
+from db.evening.erasing import Forgotten
 from db.evening.retention import KEEP_BEST
 from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
 from pages.hosting.queue import act
@@ -15,6 +17,7 @@ from pages.shared.text import esc, label
 from studio import host
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
+LOOK_AGAIN_S = 2.0  # while an executor is about to remove what it has
 MAX_DOWNLOAD_BYTES = 1 << 30  # a download passes through the web app's memory
 
 
@@ -122,18 +125,55 @@ def _export() -> None:
 
 
 def _delete() -> None:
+    zips = host.exports(the_studio(), the_host())
     st.caption(
-        "Deletes every job with its pictures, every upload, vote, sheet, name and ban. The rules and the exports above "
-        "are kept. The queue must be paused and nothing may run. This cannot be undone."
+        "Deletes every job with its pictures, every upload, vote, sheet, name and ban, from the database, the store "
+        "and the executors' work folders. The rules are kept. The queue must be paused and nothing may run. This "
+        "cannot be undone."
     )
     with st.form("host_forget", border=False, clear_on_submit=True):
+        with_exports = bool(zips) and st.checkbox(f"The {len(zips)} exported zips above as well", key="forget_exports")
         typed = st.text_input(f"Type {host.CONFIRMATION} to confirm")
         pressed = st.form_submit_button("Delete the event's data", icon=":material/delete_forever:")
     if pressed:
         with plain_errors(for_host=True):
-            gone = host.forget(the_studio(), the_host(), typed)
+            gone = host.forget(the_studio(), the_host(), typed, with_exports=with_exports)
             forget_files()
+            st.session_state["forgotten"] = gone
+    waits = any(one.live for one in erasures.unheard(the_studio().db))
+    st.fragment(_left, run_every=LOOK_AGAIN_S if waits else None)()
+
+
+def _left() -> None:
+    """What is there after the event was deleted: said after that, and for as long as something is."""
+    gone: Forgotten | None = st.session_state.get("forgotten")
+    with plain_errors(for_host=True):
+        waiting = erasures.unheard(the_studio().db)
+        if gone is None and not waiting:
+            return
+        found = host.left(the_studio(), the_host())
+        if gone is not None:
             st.success(f"{gone.jobs} jobs and {gone.files} files were deleted.")
+            if not gone.compacted:
+                st.info(
+                    "The database's file still has room in which deleted rows were, since somebody was reading it: it "
+                    "is written anew when you delete again."
+                )
+        exports = host.exports(the_studio(), the_host())
+        if found.nothing:
+            st.text("Looked again: nothing is left of it in the database, the store and the work folders.")
+        else:
+            st.warning("Looked again: this is left of the event that was deleted.")
+        for said in host.told_left(found, exports if gone is not None else ()):
+            st.text(said)
+        for one in found.executors:
+            if not one.live:
+                st.button(
+                    label(f"{one.worker.hostname} is gone for good, or I have cleared it"),
+                    key=f"write_off_{one.worker.id}",
+                    on_click=act,
+                    args=(host.write_off, one.worker.id),
+                )
 
 
 def size(count: int) -> str:

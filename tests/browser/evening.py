@@ -46,7 +46,7 @@ def spend(folder: Path, prompt: str = "a red heart", name: str = "Ada") -> Eveni
             settings = {"prompt": prompt, "steps": 40, "seed": None}
             settings |= {"cutn": cutn} if engine == "vqgan-clip" else {"cfg_scale": cutn / 8}
             submit(opened, Submitter(owner), Wish(engine, settings))
-    two = candidates_of(opened, Wish("vqgan-clip", {"prompt": prompt}, pictures=2))
+    two = candidates_of(opened, Submitter(SOMEBODY), Wish("vqgan-clip", {"prompt": prompt}, pictures=2))
     sheet, _ = submit_sheet(opened, me, NewSheet(kind="candidates", prompt=prompt, wanted=two))
     grid = axis("seed", "1, 2"), axis("steps", "10, 20")
     comparison = compare(opened, me, "vqgan-clip", {"prompt": prompt}, *grid)

@@ -338,7 +338,7 @@ def test_an_older_database_keeps_the_turns_of_those_who_wait(database_url: str) 
             conn.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         conn.execute(sa.text("CREATE INDEX ix_jobs_served ON jobs (submitter, started_at)"))
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '0005'"))
-        upgrade(conn)
+        upgrade(conn, "0006")
     with reading(engine) as conn:
         turn = conn.scalar(sa.select(jobs.c.turn).where(jobs.c.id == first.id))
         assert turn == f"{int((first.started_at or 0) * 1e6):014x}"

@@ -123,12 +123,20 @@ def test_a_database_of_the_first_version_keeps_its_jobs(database_url: str) -> No
     job = add(db)
     with writing(db) as conn:
         later = ("marks", "stages", "refinements", "members", "submissions", "host_settings", "visitors")
-        for table in (*later, "webhooks", "orders", "api_keys"):
+        for table in (*later, "webhooks", "orders", "api_keys", "erasures"):
             conn.execute(sa.text(f"DROP TABLE {table}"))
-        for index in ("ix_jobs_parent", "ix_jobs_served", "ix_jobs_turn"):
+        of_artefacts = ("ix_artefacts_giver", "ix_artefacts_address")
+        for index in ("ix_jobs_parent", "ix_jobs_served", "ix_jobs_turn", "ix_jobs_address", *of_artefacts):
             conn.execute(sa.text(f"DROP INDEX {index}"))
-        for column in ("turn", "lease_s"):
-            conn.execute(sa.text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+        columns = {
+            "jobs": ("turn", "lease_s", "address", "deleted_at"),
+            "artefacts": ("giver", "address"),
+            "votes": ("address", "voter_since"),
+            "workers": ("folder", "erased"),
+        }
+        for table, names in columns.items():
+            for column in names:
+                conn.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         conn.execute(sa.text("CREATE INDEX ix_jobs_served ON jobs (submitter, started_at)"))
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     with writing(db) as conn:

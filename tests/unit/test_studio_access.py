@@ -42,7 +42,7 @@ def test_a_hidden_picture_is_not_found_except_by_the_host(visits: Studio) -> Non
     assert [job.id for job in access.jobs(studio, HOST, only_hidden=True)] == [drawn.id]
     for reference in (picture.id, picture.key):
         with pytest.raises(SourceHidden):
-            access.source(studio, reference)
+            access.source(studio, ANNA, reference)
     with pytest.raises(SourceHidden):
         run_again(studio, ANNA, drawn)
 
