@@ -35,7 +35,7 @@ from db.schema import REVISION, artefacts, host_sessions, jobs
 
 DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup.json"
 FORMAT = 1
-_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+_NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 _PART = ".part-"
 _TRIES, _PAUSE_S = 6, 0.5  # a file is written before its row: what does not fit its row may do so in a moment
 
@@ -104,9 +104,10 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
 
 def backups(target: Path) -> list[Path]:
     """The whole ones there, the newest first."""
-    return sorted(
-        (one for one in target.glob("*") if _NAME.fullmatch(one.name) and (one / ABOUT).is_file()), reverse=True
-    )
+    found = {one: _NAME.fullmatch(one.name) for one in target.glob("*") if (one / ABOUT).is_file()}
+    # Those of one second are numbered from the second one on.
+    made = {one: (name[1], int(name[2] or 1)) for one, name in found.items() if name}
+    return sorted(made, key=made.__getitem__, reverse=True)
 
 
 def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Path | None, made: Made) -> dict[str, str]:
