@@ -31,11 +31,11 @@ from db.artefacts import Artefact, Store
 from db.backup import snapshot
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
-from db.schema import REVISION, artefacts, host_sessions
+from db.schema import REVISION, artefacts, host_sessions, jobs
 
 DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup.json"
 FORMAT = 1
-_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+_NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 _PART = ".part-"
 _TRIES, _PAUSE_S = 6, 0.5  # a file is written before its row: what does not fit its row may do so in a moment
 
@@ -104,9 +104,10 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
 
 def backups(target: Path) -> list[Path]:
     """The whole ones there, the newest first."""
-    return sorted(
-        (one for one in target.glob("*") if _NAME.fullmatch(one.name) and (one / ABOUT).is_file()), reverse=True
-    )
+    found = {one: _NAME.fullmatch(one.name) for one in target.glob("*") if (one / ABOUT).is_file()}
+    # Those of one second are numbered from the second one on.
+    made = {one: (name[1], int(name[2] or 1)) for one, name in found.items() if name}
+    return sorted(made, key=made.__getitem__, reverse=True)
 
 
 def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Path | None, made: Made) -> dict[str, str]:
@@ -125,7 +126,7 @@ def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Pat
             if now is None or now != row:
                 _put_right(copy, row, now)
             if now is None:
-                if _there(db, row.id):
+                if _is_missed(db, row.id):
                     made.damaged.append(row.key)
                 continue
             row = now
@@ -157,9 +158,12 @@ def _fetch(db: sa.Engine, store: Store, row: Artefact, target: Path) -> Artefact
     return None
 
 
-def _there(db: sa.Engine, artefact_id: str) -> bool:
+def _is_missed(db: sa.Engine, artefact_id: str) -> bool:
+    """Whether there is still such a file by its row; that of a job which is being deleted goes before its row does."""
+    named = sa.select(artefacts.c.id, jobs.c.deleted_at).outerjoin(jobs, jobs.c.id == artefacts.c.job_id)
     with reading(db) as conn:
-        return conn.scalar(sa.select(artefacts.c.id).where(artefacts.c.id == artefact_id)) is not None
+        row = conn.execute(named.where(artefacts.c.id == artefact_id)).one_or_none()
+    return row is not None and row.deleted_at is None
 
 
 def _put_right(copy: sa.Engine, row: Artefact, now: Artefact | None) -> None:

@@ -1,8 +1,9 @@
 """Old pictures make room for new ones where the host has set so: by age, by bytes; favourites are kept.
 
 A job is removed whole: its row, its files, and what names it. First it is hidden, in one transaction with the last look
-at whether it may go, so that nobody votes on it or makes something of it meanwhile; then its files go, then its rows. A
-call that is broken off is finished by the next one.
+at whether it may go, so that nobody votes on it or makes something of it meanwhile; then it is deleted as whoever asked
+for it would (db/evening/deleting.py), which leaves that there was one; then that goes too. A call that is broken off is
+finished by the next one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from db import clock_steps
 from db.artefacts import Store
 from db.engine import clock, reading, writing
+from db.evening import deleting
 from db.jobs import ENDED, LIVE
 from db.rules import host_rules
 from db.schema import artefacts, events, jobs, marks, members, refinements, stages, submissions, votes, webhooks
@@ -62,9 +64,8 @@ def remove(db: sa.Engine, store: Store, job_ids: Sequence[str]) -> int:
         conn.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id).with_for_update())
         gone = _may_go(conn, job_ids)
         conn.execute(sa.update(jobs).where(jobs.c.id.in_(gone)).values(hidden=True))
-        keys = conn.scalars(sa.select(artefacts.c.key).where(artefacts.c.job_id.in_(gone))).all()
-    for key in keys:
-        store.delete(key)
+    for job_id in gone:
+        deleting.delete_job(db, store, job_id)
     with writing(db) as conn:
         remove_rows(conn, gone)
     return len(gone)

@@ -188,6 +188,14 @@ def test_a_backup_is_whole_while_others_write(
         db.dispose()
 
 
+def test_the_newest_backup_is_the_newest_also_of_one_second(tmp_path: Path) -> None:
+    names = ["20261128T023443Z", *(f"20261128T023443Z-{n}" for n in range(2, 13)), "20261128T023444Z"]
+    for name in (*names, "other", ".part-20261129T000000Z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "backup.json").write_text("{}")
+    assert [one.name for one in backups(tmp_path)] == names[::-1]
+
+
 def test_what_has_not_changed_takes_no_room_again(full: sa.Engine, store: Store, tmp_path: Path) -> None:
     first = back_up(full, store, tmp_path / "backups", keep=3, version="1")
     new = picture(full, store)

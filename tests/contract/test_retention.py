@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -125,15 +126,12 @@ def test_a_removal_that_is_broken_off_is_finished_by_the_next(
     aged(database, 30, old.id)
     host_rules.change(database, keep_days=7)
     with monkeypatch.context() as patch:
-        calls: list[str] = []
 
-        def full(key: str) -> None:
-            calls.append(key)
-            if len(calls) == 2:
-                raise StoreUnavailable("away")
-            Store.delete(store, key)
+        def away(names: Sequence[str]) -> None:
+            Store.remove(store, names[:1])
+            raise StoreUnavailable("away")
 
-        patch.setattr(store, "delete", full)
+        patch.setattr(store, "remove", away)
         with pytest.raises(StoreUnavailable):
             remove_due(database, store)
     assert queue.get(database, old.id).hidden, "nobody votes on what is going"

@@ -41,7 +41,10 @@ def test_every_action_of_the_host_is_refused_to_anybody_else(visits: Studio) -> 
         with pytest.raises(NotHost, match="Only the host"):
             action(studio, ANNA, *[job.id for one in asked_of(action) if one.kind is not one.KEYWORD_ONLY])
     assert host_rules.get(visits.db) == before and queue.get(visits.db, job.id) == job
-    assert {action.__name__ for action in public} - {action.__name__ for action in guarded} == {"may_be_withheld"}
+    assert {action.__name__ for action in public} - {action.__name__ for action in guarded} == {
+        "may_be_withheld",
+        "told_left",
+    }
 
 
 def test_the_host_ends_anybodys_job_and_closes_the_queue_to_them(visits: Studio) -> None:
