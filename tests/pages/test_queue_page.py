@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from db import queue
 from db.jobs import State
-from pages.shared.navigation import QUEUE
+from pages.shared.navigation import GENERATION, QUEUE
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import SOMEBODY, Studio, everything_shown
 
@@ -56,3 +56,13 @@ def test_a_thousand_waiting_jobs_are_counted_and_ones_own_is_found(studio: Studi
     studio.enqueue("a red heart")
     shown = everything_shown(open_page(PAGE))
     assert "Waiting (1101)" in shown and "a red heart" in shown and "more wait behind these" in shown
+
+
+def test_a_finished_job_that_waits_for_the_store_says_so(studio: Studio, open_page: OpenPage) -> None:
+    studio.enqueue("a heart")
+    job = studio.run()
+    beat = {"worker_id": job.worker_id or "", "job_id": job.id, "step": job.total_steps, "lease_s": 600.0}
+    queue.heartbeat(studio.db, **beat, waits_for="store")
+    for page in (QUEUE, GENERATION):
+        shown = everything_shown(open_page(page))
+        assert "Finished; waits for the store" in shown

@@ -242,3 +242,31 @@ def test_uploads_are_decoded_in_many_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == [(0, 0)] * 8 + [(300, 300)] * 16
+
+
+def test_a_disk_that_takes_no_frame_costs_the_film_that_frame_and_never_the_picture(tmp_path: Path) -> None:
+    recorder = recorded(tmp_path, 3)
+    frames = tmp_path / "frames"
+    frames.rename(tmp_path / "kept")
+    frames.write_text("in the way")  # of root as well
+    recorder.add(4, picture(4))
+    assert isinstance(recorder.trouble, OSError)
+    frames.unlink()
+    (tmp_path / "kept").rename(frames)
+    last = recorder.last()
+    assert last is not None and np.array_equal(np.asarray(last), np.asarray(to_image(picture(4))))
+    files = recorder.finish(mp4=False)
+    with Image.open(io.BytesIO(files["png"])) as png:
+        assert np.array_equal(np.asarray(png), np.asarray(to_image(picture(4))))
+    with Image.open(io.BytesIO(files["gif"])) as film:
+        assert film.n_frames == 5, "the four that were written, and the picture itself"
+
+
+def test_a_film_that_cannot_be_made_leaves_the_picture_where_that_is_asked_for(tmp_path: Path) -> None:
+    recorder = recorded(tmp_path, 3)
+    (tmp_path / "frames/000002.png").write_bytes(b"half")
+    said: list[str] = []
+    files = recorder.finish(without=lambda kind, error: said.append(kind))
+    assert set(files) == {"png", "thumbnail", "json"} and said == ["gif", "webp", "mp4"]
+    with pytest.raises(Exception, match="cannot identify image file"):
+        recorder.finish()
