@@ -75,7 +75,7 @@ class Room:
 
     def _try_store(self) -> None:
         context = self._context
-        key = f"jobs/{context.worker_id}/probe.bin"  # where the files of jobs go
+        key = f"executors/{context.worker_id}/probe.bin"
         data = os.urandom(min(context.probe_bytes, MAX_PROBE_BYTES))  # which no file system makes smaller
         try:
             context.store.put(key, data)

@@ -31,6 +31,7 @@ import sqlalchemy as sa  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from db import artefacts, queue  # noqa: E402
+from db.artefacts import sweeping  # noqa: E402
 from db.engine import connect, reading  # noqa: E402
 from db.jobs import ENDED, State  # noqa: E402
 from db.schema import artefacts as files_table  # noqa: E402
@@ -104,6 +105,8 @@ def count(studio: ChaosStudio, account: Account, outcome: Outcome) -> None:
     outcome.damaged += [
         f"different pictures of the same: {list(some.values())}" for some in pictures.values() if len(some) > 1
     ]
+    # What killed processes have left is swept an hour later; here at once.
+    sweeping.sweep(db, store, stray_s=0.0)
     outcome.orphans = left_over(studio, db, store)
     db.dispose()
     for part in studio.parts:

@@ -28,7 +28,7 @@ from db import queue
 from db.engine import connect
 from db.errors import DatabaseUnavailable
 from executor.context import DATABASE_DOWN
-from scripts.chaos_studio import HOST_PASSWORD, ChaosStudio, Part
+from scripts.chaos_studio import FILL_LEFT, HOST_PASSWORD, ChaosStudio, Part
 from scripts.chaos_visitors import BORNE, Account, Visitors, client, drawing
 from tests.hostile_files import hostile_files
 from tests.real_formats import save_yaml, taming_params
@@ -63,7 +63,7 @@ class Deeds:
             "database locked": self.database_locked,
         }
         if self.studio.own_disk:
-            found |= {"store full": self.studio.full_disk, "store read-only": self.studio.read_only_disk}
+            found |= {"store full": self.store_full, "store read-only": self.store_read_only}
         if self.studio.has_faketime:
             found["clock set"] = self.clock_set
         if self.studio.database == "sqlite":
@@ -139,6 +139,20 @@ class Deeds:
             part.send(signal.SIGCONT)
 
     @contextmanager
+    def store_full(self) -> Iterator[None]:
+        """The store's disk has no room left, or less than is to stay free."""
+        with self.studio.full_disk(self.draw.choice(FILL_LEFT)):
+            yield
+            self._stay()
+
+    @contextmanager
+    def store_read_only(self) -> Iterator[None]:
+        """Nothing can be written to the store."""
+        with self.studio.read_only_disk():
+            yield
+            self._stay()
+
+    @contextmanager
     def clock_set(self) -> Iterator[None]:
         """All processes' clock is set by up to an hour either way, and back again."""
         self.studio.clock.write_text(f"{self.draw.uniform(-CLOCK_S, CLOCK_S):+.1f}\n")
@@ -174,33 +188,21 @@ class Deeds:
 
     @contextmanager
     def database_replaced(self) -> Iterator[None]:
-        """A copy is laid in the place of the database under the running studio."""
+        """A copy is laid in the place of the database under the running studio.
+
+        All must notice and let go; then the host ends the studio, puts the right file back and starts it anew. Nobody
+        asks meanwhile: what is asked of a copy is in the copy. While a process still writes to a file that was moved,
+        SQLite promises nothing for it.
+        """
         folder = self.studio.folder
         source, copy = sqlite3.connect(folder / "jobs.db", timeout=30), sqlite3.connect(folder / "copy.db")
         source.backup(copy)
         source.close()
         copy.close()
-        with self._database_away("copy.db"):
-            yield
-
-    @contextmanager
-    def database_gone(self) -> Iterator[None]:
-        """The database's file is taken away under the running studio."""
-        with self._database_away(None):
-            yield
-
-    @contextmanager
-    def _database_away(self, instead: str | None) -> Iterator[None]:
-        """All must notice and let go; then the host ends the studio, puts the right file back and starts it anew.
-
-        Nobody asks meanwhile: what is asked of a copy is in the copy. While a process still writes to a file that was
-        moved, SQLite promises nothing for it.
-        """
-        studio = self.studio
         self.visitors.leave()
+        studio = self.studio
         studio.move_database("jobs.db", "away.db")
-        if instead is not None:
-            studio.move_database(instead, "jobs.db")
+        studio.move_database("copy.db", "jobs.db")
         for part in studio.parts:
             part.wanted = False
         try:
@@ -209,13 +211,29 @@ class Deeds:
             while (unaware := studio.unaware()) and time.monotonic() < deadline:
                 time.sleep(0.2)
             with self.account.lock:
-                self.account.odd.update(f"{name} did not notice that its database was taken away" for name in unaware)
+                self.account.odd.update(f"{name} did not notice that its database was replaced" for name in unaware)
         finally:
             studio.kill_all()
             studio.remove_database("jobs.db")
             studio.move_database("away.db", "jobs.db")
             for part in studio.parts:
                 part.wanted = True
+            self.visitors.come_back()
+
+    @contextmanager
+    def database_gone(self) -> Iterator[None]:
+        """The database's file is taken away under the running studio, and brought back: all wait for it."""
+        self.visitors.leave()
+        self.studio.move_database("jobs.db", "away.db")
+        try:
+            yield
+            self._stay()
+        finally:
+            if (self.studio.folder / "jobs.db").exists():
+                with self.account.lock:
+                    self.account.odd["a database was made in the place of the one that was away"] += 1
+            self.studio.remove_database("jobs.db")
+            self.studio.move_database("away.db", "jobs.db")
             self.visitors.come_back()
 
     # Acts

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 STORE_MB = 64  # of the store's own disk, where there may be one
-FILL_LEFT = 2048  # bytes that a full disk still has
+FILL_LEFT = (2048, 3 << 20)  # bytes that a full disk still has: nothing fits, or little that is below the watermark
 HOST_PASSWORD = "a password for the chaos"
 SETTINGS = {
     "T2I_LEASE_S": "4",
@@ -35,6 +35,8 @@ SETTINGS = {
     "T2I_API": "local",
     "T2I_HOST_PASSWORD": HOST_PASSWORD,
     "T2I_DEFAULT_ENGINE": "vqgan-clip",
+    "T2I_MIN_FREE_BYTES": str(4 << 20),
+    "T2I_MAX_QUEUED_PER_ADDRESS": "40",
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
@@ -114,8 +116,11 @@ class ChaosStudio:
 
     @property
     def has_faketime(self) -> bool:
-        """Whether the processes' clock can be set, by what is written to the file `clock`."""
-        return FAKETIME.exists()
+        """Whether the processes' clock can be set, by what is written to the file `clock`.
+
+        With PostgreSQL it is the server's clock that counts, which is not set here.
+        """
+        return self.database == "sqlite" and FAKETIME.exists()
 
     def start(self) -> None:
         """Returns when pages and API answer and the executors are ready."""
@@ -160,8 +165,8 @@ class ChaosStudio:
         return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     @contextmanager
-    def full_disk(self) -> Iterator[None]:
-        """The store's disk has no room left meanwhile."""
+    def full_disk(self, left: int = FILL_LEFT[0]) -> Iterator[None]:
+        """The store's disk has so many bytes left meanwhile."""
         filler = self.folder / "artefacts" / ".filler"
         with filler.open("wb", buffering=0) as file:
             try:
@@ -170,7 +175,7 @@ class ChaosStudio:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-            file.truncate(max(file.tell() - FILL_LEFT, 0))
+            file.truncate(max(file.tell() - left, 0))
         try:
             yield
         finally:

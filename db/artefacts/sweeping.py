@@ -1,7 +1,7 @@
 """What was given and is of no use any more: pictures that no job has named in time, files that no row tells of.
 
 Left by wishes that were refused while the web app died, by programs that sent a picture and never asked for anything,
-by a database that was put back from a copy.
+by executors that were killed between putting a file and noting it, by a database that was put back from a copy.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from db.artefacts.records import tidy
 from db.artefacts.store import Store
 from db.engine import clock, reading, writing
+from db.jobs import ENDED, oldest_id
 from db.schema import artefacts, jobs
 
 STRAY_S = 3600.0  # how old a file without a row has to be
 AT_ONCE = 500
-FOLDERS = ("uploads", "drafts")
+DAY_S = 24 * 3600.0
+FOLDERS = ("uploads", "drafts", "executors")
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,28 @@ class Swept:
     strays: int = 0
 
 
-def sweep(db: sa.Engine, store: Store) -> Swept:
+def sweep(db: sa.Engine, store: Store, *, stray_s: float = STRAY_S) -> Swept:
     """Delete what is due and what no row tells of, AT_ONCE of each at most. Safe while wishes are made.
 
+    stray_s: how old a file without a row has to be. Of jobs that have lost an executor and ended within so long what
+    that one has put and not noted goes as well.
     Where the store holds files of jobs that the database does not know no file without a row is deleted: studios may
     share a store, and those files may be another's.
     Raises StoreUnavailable.
     """
-    return Swept(_due(db, store), _strays(db, store))
+    _of_lost(db, store, max(stray_s, STRAY_S))
+    return Swept(_due(db, store), _strays(db, store, stray_s))
+
+
+def _of_lost(db: sa.Engine, store: Store, within_s: float) -> None:
+    with reading(db) as conn:
+        since = clock(conn) - 2 * within_s
+        # The id keeps the look to one end of its index.
+        lately = jobs.c.id > oldest_id(since - DAY_S), jobs.c.finished_at > since
+        lost = sa.select(jobs.c.id).where(*lately, jobs.c.state.in_(ENDED), jobs.c.losses > 0).limit(AT_ONCE)
+        ids = conn.scalars(lost).all()
+    for job_id in ids:
+        tidy(db, store, job_id)
 
 
 def _due(db: sa.Engine, store: Store) -> int:
@@ -54,8 +71,8 @@ def _due(db: sa.Engine, store: Store) -> int:
     return gone
 
 
-def _strays(db: sa.Engine, store: Store) -> int:
-    before = time.time() - STRAY_S
+def _strays(db: sa.Engine, store: Store, stray_s: float) -> int:
+    before = time.time() - stray_s
     old = [key for folder in FOLDERS for key, changed_at in store.listed(folder) if changed_at < before]
     strays = _unknown(db, artefacts.c.key, old)[:AT_ONCE]
     if not strays or _unknown(db, jobs.c.id, store.folders("jobs")):
