@@ -68,7 +68,7 @@ else:
     import telemetry
     from api.proxies import TrustedProxies, believe_no_others
     from api.server import Beside, build
-    from pages.shared.visitor_cookie import VisitorCookie
+    from api.visitor_cookie import VisitorCookie
     from settings import Settings
 
     readable = True
