@@ -71,8 +71,8 @@ else:
     from api.internals import Internals
     from api.proxies import TrustedProxies, believe_no_others
     from api.server import PREFIXES, Beside, build
+    from api.visitor_cookie import VisitorCookie
     from pages.shared.unsent import UnsentBounded
-    from pages.shared.visitor_cookie import VisitorCookie
     from settings import Settings
 
     readable = True

@@ -26,7 +26,7 @@ from api.proxies import TrustedProxies
 from api.server import PREFIXES, build
 from characters.brief import Parser
 from db import engine
-from db.errors import DbError
+from db.errors import BadValue, DbError
 from db.rules import keys
 from db.rules.keys import SCOPES, Key
 from generator.version import NAME, VERSION
@@ -102,7 +102,7 @@ def _hash_password() -> int:
         typed = sys.stdin.readline().rstrip("\r\n")
     try:
         print(hash_password(typed))
-    except ValueError as error:
+    except BadValue as error:
         print(error, file=sys.stderr)
         return 2
     print("Set T2I_HOST_PASSWORD to it, in single quotes: it has $ in it.", file=sys.stderr)

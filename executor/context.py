@@ -115,6 +115,7 @@ def register(context: Context, device: str, engines: Sequence[str], places: int)
         places=places,
         hostname=socket.gethostname(),
         pid=os.getpid(),
+        folder=str(context.work_dir.resolve())[:1024],
     )
 
 

@@ -9,7 +9,7 @@ from db.artefacts.givers import KINDS
 from db.errors import NotYours, UnknownArtefact, UnknownJob
 from db.evening import deleting
 from db.evening.deleting import Deleted
-from db.jobs import Job, is_id
+from db.jobs import Job, check_text, is_id
 from db.rules.salt import salt
 from studio import access
 from studio.context import Studio, Submitter
@@ -28,6 +28,7 @@ class BadLink(Refused):
 
 def link_for(studio: Studio, job_id: str) -> str:
     """What lets whoever has it delete this job, and nothing else: a signed text for an address."""
+    check_text("job", job_id, 32)
     return str(_signer(studio).dumps(job_id))
 
 
@@ -35,7 +36,7 @@ def job_of_link(studio: Studio, link: str) -> str:
     """The id of the job that it deletes. Raises BadLink."""
     try:
         found = _signer(studio).loads(link)
-    except BadSignature:
+    except (BadSignature, UnicodeEncodeError):
         raise BadLink from None
     if not isinstance(found, str) or not is_id(found):
         raise BadLink

@@ -20,6 +20,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from argon2.low_level import Type, hash_secret_raw
 
+from db.errors import BadValue
+
 MIN_LENGTH, MAX_LENGTH = 8, 1000  # characters
 FREE_TRIES = 3
 MAX_PAUSE_S = 60.0
@@ -36,9 +38,9 @@ class Busy(Exception):
 
 
 def hash_password(password: str) -> str:
-    """argon2id with 64 MiB, as RFC 9106 recommends for servers with little memory; some 0.1 s. Raises ValueError."""
+    """argon2id with 64 MiB, as RFC 9106 recommends for servers with little memory; some 0.1 s. Raises BadValue."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise ValueError(f"It has {len(password)} characters; {MIN_LENGTH} to {MAX_LENGTH} are permitted.")
+        raise BadValue(f"It has {len(password)} characters; {MIN_LENGTH} to {MAX_LENGTH} are permitted.")
     return PasswordHasher().hash(_bytes(password))
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from itsdangerous import BadSignature, TimestampSigner
 
+from db.jobs import check_text
 from db.rules import visitors
 from db.rules.salt import salt
 
@@ -37,7 +38,8 @@ def new_id() -> str:
 
 
 def signed(secret: bytes, visitor: str) -> str:
-    """What the browser of a visitor keeps, issued now."""
+    """What the browser of a visitor keeps, issued now. Raises BadValue for what no visitor is called."""
+    check_text("visitor", visitor, 128)
     return _signer(secret).sign(visitor).decode()
 
 

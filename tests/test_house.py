@@ -43,7 +43,7 @@ FOREIGN: dict[str, set[str]] = {
     "streamlit": {"pages", "webapp"},
     "torch": {"generator", "executor", "job_executor"},
     "fastapi": {"api"},
-    "starlette": {"api", "pages", "webapp"},
+    "starlette": {"api", "webapp"},
     "prometheus_client": {"api"},
     "opentelemetry": {"telemetry"},
 }

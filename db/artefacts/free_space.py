@@ -43,6 +43,8 @@ def free_bytes(folder: Path) -> int | None:
         files = os.statvfs(there) if hasattr(os, "statvfs") else None  # Windows has none
     except OSError:
         return None
+    if files is not None and not files.f_blocks:
+        return None  # no disk at all, e.g. /proc
     return 0 if files is not None and files.f_files and not files.f_favail else free
 
 

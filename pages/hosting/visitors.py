@@ -14,7 +14,7 @@ from pages.hosting.queue import act, called
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
 from pages.shared.studio import the_studio
-from pages.shared.text import ago, duration, esc
+from pages.shared.text import ago, duration, esc, label
 from studio import host, moderation
 from studio.moderation import Bulk
 
@@ -48,19 +48,19 @@ def visitors_section() -> None:
 def _bulk(people: Sequence[Doings], addresses: Sequence[Doings]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="bulk_actions"):
         st.selectbox("Addresses are banned for", list(BANS), index=1, key="ban_for", width=180)
-        for label, icon, what in (
+        for word, icon, what in (
             ("Cancel", "close", {"cancel": True}),
             ("Hide", "visibility_off", {"hide": True}),
             ("Ban", "block", {"ban": True}),
             ("Ban and hide", "gavel", {"ban": True, "hide": True}),
         ):
             st.button(
-                f"{label} chosen",
-                key=f"bulk_{label.lower().replace(' ', '_')}",
+                f"{word} chosen",
+                key=f"bulk_{word.lower().replace(' ', '_')}",
                 icon=f":material/{icon}:",
                 on_click=_act,
                 args=([one.id for one in people], [one.id for one in addresses], what),
-                help=f"{label}: all visitors and addresses whose box is ticked",
+                help=f"{word}: all visitors and addresses whose box is ticked",
             )
     for done in moderation.actions(the_studio(), the_host()):
         if done.undone_at is None:
@@ -115,7 +115,7 @@ def _row(kind: str, one: Doings, name: str) -> st.delta_generator.DeltaGenerator
     row = st.container(
         horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{kind}_{tables.alias(one.id)}"
     )
-    row.checkbox(f"Choose {name}", key=_box(kind, one.id), label_visibility="collapsed")
+    row.checkbox(label(f"Choose {name}"), key=_box(kind, one.id), label_visibility="collapsed")
     return row
 
 

@@ -184,7 +184,7 @@ def test_the_first_picture_of_a_drawing_that_starts_from_one_is_not_kept_for_oth
         for index in (1, 2):
             step = Step(index=index, total=2, image=torch.zeros(3, 64, 64), score=0.0, losses={}, done=index == 2)
             if files.shows(step):
-                files.frame(index, step.image)
+                files.frame(index, step.image, lambda event, error: None)
         assert files._recorder is not None and files._recorder.steps == kept
 
 

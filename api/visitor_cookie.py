@@ -1,6 +1,6 @@
 """Gives every browser that fetches a page a signed id, in the answer itself: scripts of the page cannot read it.
 
-ASGI middleware around the pages. The page's WebSocket carries the cookie back, see `visitor.the_visitor`.
+ASGI middleware around the pages. The page's WebSocket carries the cookie back, see pages/shared/visitor.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,32 @@
+"""A database as it was after one of its migrations, for tests of those that followed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from db.engine import upgrade
+
+
+def as_of(conn: sa.Connection, revision: str) -> None:
+    """Take out what came after a migration, so that the tables are as they were then."""
+    old = sa.create_engine("sqlite://")
+    with old.begin() as empty:
+        upgrade(empty, revision)
+        then, now = sa.inspect(empty), sa.inspect(conn)
+        for table in sorted(set(now.get_table_names()) - set(then.get_table_names())):
+            cascade = " CASCADE" if conn.dialect.name == "postgresql" else ""  # what refers to it goes as well
+            conn.execute(sa.text(f"DROP TABLE {table}{cascade}"))
+        for table in then.get_table_names():
+            indexes = {index["name"]: index["column_names"] for index in then.get_indexes(table)}
+            changed = [i["name"] for i in now.get_indexes(table) if indexes.get(i["name"]) != i["column_names"]]
+            for name in changed:
+                if str(name).startswith("ix_"):  # the others belong to constraints
+                    conn.execute(sa.text(f"DROP INDEX {name}"))
+            columns = {column["name"] for column in then.get_columns(table)}
+            for name in sorted({column["name"] for column in now.get_columns(table)} - columns):
+                conn.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {name}"))
+            for name in changed:
+                if name in indexes and None not in indexes[name]:
+                    conn.execute(sa.text(f"CREATE INDEX {name} ON {table} ({', '.join(map(str, indexes[name]))})"))
+    old.dispose()
+    conn.execute(sa.text(f"UPDATE alembic_version SET version_num = '{revision}'"))
