@@ -43,7 +43,6 @@ def test_every_action_of_the_host_is_refused_to_anybody_else(visits: Studio) -> 
     assert host_rules.get(visits.db) == before and queue.get(visits.db, job.id) == job
     assert {action.__name__ for action in public} - {action.__name__ for action in guarded} == {
         "may_be_withheld",
-        "told_left",
     }
 
 
