@@ -241,7 +241,8 @@ class Executor:
                 return claimed
         self._open_turn_at = time.monotonic()
         claimed = claim(None)
-        self._queue_empty = not claimed
+        # A suspect that is held keeps others waiting: whether any do is seen when nothing is held.
+        self._queue_empty = not claimed and not self.held
         return claimed
 
     def _capacity(self) -> int:
