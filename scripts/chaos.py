@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -35,9 +36,11 @@ from db.artefacts import sweeping  # noqa: E402
 from db.engine import connect, reading  # noqa: E402
 from db.jobs import ENDED, State  # noqa: E402
 from db.schema import artefacts as files_table  # noqa: E402
+from executor.context import Context, sweep  # noqa: E402
 from scripts.chaos_deeds import Deeds  # noqa: E402
 from scripts.chaos_studio import ChaosStudio  # noqa: E402
 from scripts.chaos_visitors import Account, Visitors  # noqa: E402
+from settings import Settings  # noqa: E402
 
 BETWEEN_S = (0.2, 3.0)
 NO_NEWS_S = 120.0
@@ -105,7 +108,9 @@ def count(studio: ChaosStudio, account: Account, outcome: Outcome) -> None:
     outcome.damaged += [
         f"different pictures of the same: {list(some.values())}" for some in pictures.values() if len(some) > 1
     ]
-    # What killed processes have left is swept an hour later; here at once.
+    # What killed processes have left is swept within the hour; here at once.
+    work, log = studio.folder / "data" / "work", logging.getLogger("chaos")
+    sweep(Context("chaos", db, store, Settings(), work, log))
     sweeping.sweep(db, store, stray_s=0.0)
     outcome.orphans = left_over(studio, db, store)
     db.dispose()
@@ -194,7 +199,7 @@ def main() -> int:
         name
         for name, there in (
             ("a full disk, which needs root", studio.own_disk),
-            ("set clocks, which need faketime", studio.has_faketime),
+            ("set clocks, which need a C compiler and SQLite", studio.has_clock),
         )
         if not there
     ]

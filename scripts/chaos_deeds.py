@@ -64,7 +64,7 @@ class Deeds:
         }
         if self.studio.own_disk:
             found |= {"store full": self.store_full, "store read-only": self.store_read_only}
-        if self.studio.has_faketime:
+        if self.studio.has_clock:
             found["clock set"] = self.clock_set
         if self.studio.database == "sqlite":
             found |= {"database replaced": self.database_replaced, "database gone": self.database_gone}
@@ -155,12 +155,12 @@ class Deeds:
     @contextmanager
     def clock_set(self) -> Iterator[None]:
         """All processes' clock is set by up to an hour either way, and back again."""
-        self.studio.clock.write_text(f"{self.draw.uniform(-CLOCK_S, CLOCK_S):+.1f}\n")
+        self.studio.set_clock(self.draw.uniform(-CLOCK_S, CLOCK_S))
         try:
             yield
             self._stay()
         finally:
-            self.studio.clock.write_text("+0\n")
+            self.studio.set_clock(0.0)
 
     @contextmanager
     def database_locked(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +25,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 STORE_MB = 64  # of the store's own disk, where there may be one
 FILL_LEFT = (2048, 3 << 20)  # bytes that a full disk still has: nothing fits, or little that is below the watermark
 HOST_PASSWORD = "a password for the chaos"
@@ -72,8 +72,9 @@ class ChaosStudio:
         self.folder, self.database = folder, database
         (folder / "artefacts").mkdir(parents=True)
         (folder / "logs").mkdir()
-        self.clock = folder / "clock"
-        self.clock.write_text("+0\n")
+        self._clock = folder / "clock"
+        self._clock.write_bytes(struct.pack("d", 0.0))
+        self._clock_library = None if database != "sqlite" else self._compiled(ROOT / "scripts" / "chaos_clock.c")
         self.own_disk = self._mount()
         self._server: Any = None
         self.url = f"sqlite:///{folder}/jobs.db" if database == "sqlite" else self._postgresql()
@@ -104,23 +105,28 @@ class ChaosStudio:
             "T2I_CHECKPOINTS_DIR": f"{self.folder}/checkpoints",
             "T2I_EXPORTS_DIR": f"{self.folder}/exports",
         }
-        if self.has_faketime:
-            made |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "DONT_FAKE_MONOTONIC": "1",
-            }
+        if self._clock_library is not None:
+            made |= {"LD_PRELOAD": str(self._clock_library), "CHAOS_CLOCK": str(self._clock)}
         return made
 
     @property
-    def has_faketime(self) -> bool:
-        """Whether the processes' clock can be set, by what is written to the file `clock`.
+    def has_clock(self) -> bool:
+        """Whether the processes' clock can be set. With PostgreSQL it is the server's that counts, which is not set."""
+        return self._clock_library is not None
 
-        With PostgreSQL it is the server's clock that counts, which is not set here.
-        """
-        return self.database == "sqlite" and FAKETIME.exists()
+    def set_clock(self, ahead_s: float) -> None:
+        """So far ahead of the right time, or behind it, is the clock of all processes from now on."""
+        with self._clock.open("r+b") as file:
+            file.write(struct.pack("d", ahead_s))
+
+    def _compiled(self, source: Path) -> Path | None:
+        """The library of this source; None where there is no compiler for it."""
+        made = self.folder / f"{source.stem}.so"
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None or sys.platform != "linux":
+            return None
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", made, source, "-ldl", "-lm"], check=True)
+        return made
 
     def start(self) -> None:
         """Returns when pages and API answer and the executors are ready."""
