@@ -1,33 +1,31 @@
-"""One job in the executor's hands: its slot, its progress, and a thread of its own that writes its files in order.
+"""One job in the executor's hands: its slot and its progress, driven by the main loop.
 
-The main loop only hands pictures over; encoding, storing and every database call that may have to wait
-happen here, so that the next step of the batch does not.
+The loop only hands pictures over; what may have to wait is done by the job's writer (`executor.writer`).
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import queue as fifo
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from db import artefacts, queue
+from db import artefacts
 from db.artefacts import sources
-from db.errors import LeaseLost, StoreFull, StoreUnavailable, UnknownArtefact
+from db.errors import UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
-from executor.context import DATABASE_DOWN, Context, awake
+from executor.context import Context, awake
 from executor.engines import EngineKey
-from executor.outputs import TYPES, File, Files
+from executor.outputs import File, Files
+from executor.writer import Writer
 from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
-from generator.images.encode import encode_preview
 from generator.output.sources import Sources
 from generator.params import DownloadParams, Params
 
@@ -36,19 +34,10 @@ if TYPE_CHECKING:
     from generator.params import JobParams
 
 PREVIEW_EVERY_S = 0.5
-FRAMES_WAITING = 8  # frames not yet on disk; beyond it the loop waits, so memory does not grow
-STORE_TRIES = 3
 
 
 class DownloadsOff(RuntimeError):
     """A download job on a machine whose host has not allowed them; the message says what the host can do."""
-
-
-class _Mine(TypedDict):
-    """Whose job it is, as the queue asks."""
-
-    worker_id: str
-    job_id: str
 
 
 class Work:
@@ -74,8 +63,7 @@ class Work:
         self._preview_at = self._logged_at = 0.0
         self._step_times: deque[float] = deque(maxlen=20)
         self._files: Files | None = None
-        self._tasks: fifo.Queue[Callable[[], None]] = fifo.Queue(FRAMES_WAITING)
-        threading.Thread(target=self._write, name=f"files-{job.id}", daemon=True).start()
+        self._writer = Writer(self)
 
     @property
     def batch(self) -> tuple[EngineKey, str]:
@@ -96,10 +84,6 @@ class Work:
     def ran_s(self) -> float:
         """s since it was claimed, whatever the clock on the wall was set to meanwhile."""
         return time.monotonic() - self._claimed_at
-
-    @property
-    def _mine(self) -> _Mine:
-        return {"worker_id": self.context.worker_id, "job_id": self.job.id}
 
     # Called by the main loop
 
@@ -163,7 +147,7 @@ class Work:
 
     def _forget_state(self, error: Exception) -> None:
         self.state, self.history = None, []
-        self._say("state_unusable", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+        self.say("state_unusable", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
     def on_step(self, step: Step) -> None:
         """A step was made: note the progress, hand its picture over."""
@@ -177,13 +161,13 @@ class Work:
         files, image = self.files, step.image
         files.on_step(step)
         if image is not None and files.makes == "drawing":
-            self._tasks.put(lambda: self._frame(step.index, image))
-            if now - self._preview_at >= PREVIEW_EVERY_S and self._tasks.qsize() <= 2:
+            self._writer.frame(step.index, image)
+            if now - self._preview_at >= PREVIEW_EVERY_S and self._writer.waiting <= 2:
                 self._preview_at = now
-                self._tasks.put(lambda: self._preview(image))
+                self._writer.preview(image)
         if now - self._logged_at >= self.context.settings.heartbeat_s:
             self._logged_at = now
-            self._say("step", total=step.total, score=step.score, steps_per_s=self.steps_per_s)
+            self.say("step", total=step.total, score=step.score, steps_per_s=self.steps_per_s)
         if now - self._state_at >= self.context.settings.state_every_s and not step.done:
             self.save_state()
 
@@ -195,7 +179,7 @@ class Work:
         torch.save({"slot": self.slot.state_dict(), "history": thin(self.history)}, file)
         state = self.state = file.getvalue()
         self._state_at = time.monotonic()
-        self._tasks.put(lambda: self._save_state(state))
+        self._writer.state(state)
 
     def rejoin(self) -> None:
         """Alone past the step in which its batch failed: from now on it shares one again, and never goes back there."""
@@ -205,188 +189,52 @@ class Work:
 
     def finish(self) -> None:
         """The last step was made: store everything, then mark the job succeeded (or cancelled, if asked meanwhile)."""
-        self._end(self._succeed)
+        self._end(self._writer.succeed)
 
     def fail(self, kind: str, message: str) -> None:
         """The job cannot go on; its last good picture stays."""
-        self._end(lambda: self._fail(kind, message))
+        self._end(lambda: self._writer.fail(kind, message))
 
     def stop_cancelled(self) -> None:
         """The job was to be cancelled."""
-        self._end(self._cancelled)
+        self._end(self._writer.cancelled)
 
     def give_back(self, reason: str) -> None:
         """Back to the queue at no cost to its attempts, to go on from the state saved last."""
-        self._end(lambda: self._release(reason))
+        self._end(lambda: self._writer.release(reason))
 
     def drop(self) -> None:
         """The job is somebody else's now: write nothing any more."""
         self.lost = True
-        self._say("dropped", logging.WARNING)
+        self.say("dropped", logging.WARNING)
         self._end(lambda: None)
-
-    # In the job's own thread
 
     def _end(self, task: Callable[[], None]) -> None:
         self.slot = None
-        left_at = time.time()
+        self._writer.end(task)
 
-        def last() -> None:
-            try:
-                if not self.lost:
-                    task()
-            except LeaseLost:
-                self._say("lease_lost", logging.WARNING)
-            except Exception as error:
-                kind, message = self._describe(error)
-                try:
-                    self._fail(kind, message)
-                except LeaseLost:
-                    self._say("lease_lost", logging.WARNING)
-            finally:
-                self.context.traced(self.job, left_at)
-                self.ended.set()
+    # Also called by its writer
 
-        self._tasks.put(last)
-
-    def _write(self) -> None:
-        while not self.ended.is_set():
-            task = self._tasks.get()
-            try:
-                task()
-            except LeaseLost:
-                self.lost = True
-            except DATABASE_DOWN:
-                pass  # a preview or state less; the heartbeat logs it
-            except Exception as error:
-                self.broken = self.broken or self._describe(error)
-
-    def _describe(self, error: Exception) -> tuple[str, str]:
-        """(kind, sentence) of what went wrong while writing."""
-        if isinstance(error, StoreUnavailable):
-            self.context.no_store(error)
-            return ("store_full" if isinstance(error, StoreFull) else "store_unavailable"), str(error.public)
-        if isinstance(error, OSError):
-            self.context.no_store(error)
-            return "disk", f"The executor's folder cannot be written: {error.strerror}."
-        self.context.log.error("writing", exc_info=error, extra={"fields": {"job": self.job.id}})
-        return "writing", f"The files of this job could not be written: {type(error).__name__}: {error}"
-
-    def _frame(self, index: int, image: torch.Tensor) -> None:
-        if not self.lost and not self.broken:
-            self.files.frame(index, image)
-
-    def _preview(self, image: torch.Tensor) -> None:
-        if not self.lost:
-            self._keep_lease()
-            self._save(File("preview", encode_preview(image), self.params.actual_size))
-
-    def _save_state(self, state: bytes) -> None:
-        self._keep_lease()
-        self._save(File("state", state))
-
-    def _keep_lease(self) -> None:
-        """After a pause (a laptop's lid) the job may be somebody else's already: ask before writing."""
-        if awake() - self.reported[1] > self.context.settings.lease_s / 2:
-            self._hold()
-
-    def _save(self, file: File) -> None:
-        if self.lost:
-            return
-        media_type, ext = TYPES[file.kind]
-        width, height = file.size or (None, None)
-        artefacts.save(
-            self.context.db,
-            self.context.store,
-            job_id=self.job.id,
-            kind=file.kind,
-            data=file.data,
-            media_type=media_type,
-            ext=ext,
-            width=width,
-            height=height,
-            held_by=self.context.worker_id,
-        )
-
-    def _succeed(self) -> None:
-        if self.broken:
-            return self._fail(*self.broken)
-        final = None if self.cancel else self.files.upscaled(lambda: self.cancel or self.lost, self._tell)
-        if self.cancel:
-            return self._cancelled()
-        for file in self.files.finished(self.score, final, self._tell):
-            self._store(file)
-        self._hold()
-        self.context.retry(lambda: queue.succeed(self.context.db, **self._mine, score=self.score))
-        self._say("succeeded", score=self.score)
-        self._clean()
-
-    def _store(self, file: File) -> None:
-        """A file of the finished job; a store that hesitates is asked a few times."""
-        for attempt in range(1, STORE_TRIES + 1):
-            self._hold()
-            try:
-                return self.context.retry(lambda: self._save(file))
-            except StoreUnavailable:
-                if attempt == STORE_TRIES:
-                    raise
-                time.sleep(0.5 * attempt)
-
-    def _hold(self) -> None:
-        """Raises LeaseLost unless the job is still this executor's; its lease is renewed."""
-        if self.lost:
-            raise LeaseLost(self.job.id, self.context.worker_id)
-        now = awake()
-        self.context.retry(
-            lambda: queue.heartbeat(
-                self.context.db,
-                **self._mine,
-                step=self.step,
-                score=self.score,
-                history=list(self.history),
-                ran_s=self.ran_s,
-                lease_s=self.context.settings.lease_s,
-            )
-        )
-        self.reported = (self.step, now)
-
-    def _fail(self, kind: str, message: str) -> None:
-        self._hold()
-        try:
-            for file in self._files.unfinished(self.score) if self._files else ():
-                self._store(file)
-        except (OSError, StoreUnavailable) as error:
-            self._say("last_picture_lost", logging.WARNING, error=str(error))
-        self.context.retry(lambda: queue.fail(self.context.db, **self._mine, kind=kind, message=message))
-        self._say("failed", logging.WARNING, kind=kind, error=message)
-        self._clean()
-
-    def _cancelled(self) -> None:
-        self.context.retry(lambda: queue.cancel_now(self.context.db, **self._mine))
-        self._say("cancelled")
-        self._clean()
-
-    def _release(self, reason: str) -> None:
-        self.context.retry(lambda: queue.release(self.context.db, **self._mine))
-        self._say("given_back", reason=reason)
-
-    def _clean(self) -> None:
-        """The job has ended: nothing will go on from its state or its frames."""
-        if self._files:
-            self._files.discard()
-        try:
-            artefacts.discard(self.context.db, self.context.store, job_id=self.job.id, kind="state")
-        except (StoreUnavailable, *DATABASE_DOWN) as error:
-            self._say("state_left", logging.WARNING, error=str(error).splitlines()[0])
-
-    def _say(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
+    def say(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
+        """A line of the log about this job."""
         self.context.event(event, level, job=self.job.id, step=self.step, **fields)
 
-    def _tell(self, event: str, error: BaseException) -> None:
-        self._say(event, logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
+    def tell(self, event: str, error: BaseException) -> None:
+        """A warning about this job and what brought it about."""
+        self.say(event, logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
     def _read_source(self, reference: str) -> bytes:
         return self.context.store.get(self.context.key_of(reference))
+
+    def unfinished(self) -> Iterator[File]:
+        """The last good picture, where there is one."""
+        if self._files:
+            yield from self._files.unfinished(self.score)
+
+    def discard(self) -> None:
+        """Removes what is left of it on this machine."""
+        if self._files:
+            self._files.discard()
 
     @property
     def files(self) -> Files:

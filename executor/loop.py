@@ -1,7 +1,7 @@
 """The executor's loop: claim jobs into free places, advance them together, let them go when they are done.
 
 It only computes. The heartbeat (`executor.heartbeat`) keeps leases and hears cancel requests; each job's files are
-written in a thread of their own (`executor.job.Work`).
+written in a thread of their own (`executor.writer`).
 """
 
 from __future__ import annotations
