@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     max_per_hour_per_submitter: int | None = Field(
         None, ge=1, description="Jobs one visitor may ask for in an hour; unset: no limit."
     )
+    max_job_s: float = Field(
+        1800.0, ge=0, description="What one job may cost, in s of an executor that works on nothing else; 0: no limit."
+    )
+    slice_s: float = Field(
+        120.0, ge=0, description="A job that has run for so long makes room while others wait; 0: it need not."
+    )
+    share: float = Field(
+        0.5, gt=0, le=1, description="Of all executors' places, what one visitor gets at most while others wait."
+    )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
 
     api: Literal["local", "open", "keys", "off"] = Field(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0007"
+REVISION = "0008"
 
 metadata = sa.MetaData()
 
@@ -51,6 +51,14 @@ jobs = sa.Table(
     sa.Column("lease_s", sa.Double),
     # What stands for the address it was asked for from, see studio/context.py; NULL: not known.
     sa.Column("address", sa.String(64)),
+    # What it has cost so far, in s of the device that it had to itself, and what it may cost; NULL: no limit.
+    sa.Column("spent_s", sa.Double),
+    sa.Column("budget_s", sa.Double),
+    # s it held a place before the last claim, and the step it had then made.
+    sa.Column("ran_s", sa.Double),
+    sa.Column("from_step", sa.Integer),
+    # px of the picture it draws, NULL where that says nothing about a step.
+    sa.Column("pixels", sa.BigInteger),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -152,6 +160,10 @@ workers = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("beat_at", sa.Double, nullable=False),
     sa.Column("stopped_at", sa.Double),
+    # How it shares: s after which a job makes room for others, and the most of all places one submitter gets while
+    # others wait; NULL: it does not.
+    sa.Column("slice_s", sa.Double),
+    sa.Column("share", sa.Double),
     sa.Index("ix_workers_beat", "beat_at"),
 )
 

@@ -93,7 +93,8 @@ class Heartbeat(threading.Thread):
                 score=work.score,
                 steps_per_s=work.steps_per_s,
                 history=list(work.history),
-                ran_s=work.ran_s,
+                ran_s=work.turn.ran_s,
+                spent_s=work.turn.spent_s,
                 lease_s=self._context.settings.lease_s,
             )
         except LeaseLost:

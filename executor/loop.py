@@ -35,6 +35,7 @@ from executor.memory import (
     too_large,
     too_large_even_alone,
 )
+from executor.turns import Turns, over_budget
 from generator import params as parameters
 from generator import registry
 from generator.checkpoints.inventory import wrong_default
@@ -66,6 +67,7 @@ class Executor:
         self.status = "starting"
         settings = context.settings
         self._engines = Engines(Host(device, settings.checkpoints_dir, self.read_image, settings.exactly))
+        self._turns = Turns(context, self.names)
         self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False
@@ -143,6 +145,8 @@ class Executor:
             places=self.places,
             hostname=socket.gethostname(),
             pid=os.getpid(),
+            slice_s=self._turns.slice_s,
+            share=self.context.settings.share,
         )
 
     def _describe(self) -> str:
@@ -167,6 +171,11 @@ class Executor:
                 self._end(work, work.stop_cancelled)
             elif work.broken:
                 self._fail(work, *work.broken)
+            elif sentence := over_budget(work):
+                self._fail(work, "over_budget", sentence)
+        for work in self._turns.making_room(self.active, self._capacity(), self._drain):
+            self._end(work, work.make_room)
+            self._open_turn_at = 0.0  # the place is for whose turn it is
         self.held = [work for work in self.held if not work.ended.is_set()]
 
     def _asked_to_cancel(self) -> set[str]:
@@ -180,7 +189,6 @@ class Executor:
         if work in self.active:
             self.active.remove(work)
             self._claim_at = 0.0
-        work.slot = None
         how()
 
     def _refill(self) -> None:
@@ -220,13 +228,10 @@ class Executor:
 
     def _claim(self, free: int) -> list[Job]:
         def claim(batch_key: str | None) -> list[Job]:
+            share, lease_s = self.context.settings.share, self.context.settings.lease_s
+            db, ours = self.context.db, self.context.worker_id
             return queue.claim(
-                self.context.db,
-                worker_id=self.context.worker_id,
-                limit=free,
-                engines=self.names,
-                batch_key=batch_key,
-                lease_s=self.context.settings.lease_s,
+                db, worker_id=ours, limit=free, engines=self.names, batch_key=batch_key, share=share, lease_s=lease_s
             )
 
         if self.active and time.monotonic() - self._open_turn_at < SAME_BATCH_S:
@@ -253,7 +258,7 @@ class Executor:
 
     def _open(self, work: Work) -> None:
         """Give a claimed job its slot, from its saved state if there is one; a bad job fails with a sentence."""
-        job = work.job
+        job, began = work.job, time.monotonic()
         try:
             work.begin(parameters.validate_job(job.engine, job.params), self.device)
             if not self._fits(work):
@@ -266,6 +271,7 @@ class Executor:
         except Exception as error:
             trouble = error
         else:
+            work.turn.begin(work.step, time.monotonic() - began)
             self.active.append(work)
             self.context.event("opened", job=job.id, attempt=job.attempt, step=work.step, batch=work.params.batch_key)
             return
@@ -307,12 +313,13 @@ class Executor:
     def _advance(self, batch: list[Work]) -> None:
         """One step of each, in one batched forward and backward."""
         slots = [work.slot for work in batch if work.slot is not None]
-        began = [slot.index for slot in slots]
+        began, at = [slot.index for slot in slots], time.monotonic()
         try:
             steps: list[Step] = batch[0].engine.advance(slots)
         except Exception as error:
             trouble = error
         else:
+            self._turns.charge(batch, time.monotonic() - at)
             for work, step in zip(batch, steps, strict=True):
                 if step.error is not None:
                     self._fail_with(work, step.error)

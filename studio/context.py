@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,8 @@ class Configuration(Protocol):
     def max_queued_per_submitter(self) -> int: ...
     @property
     def max_per_hour_per_submitter(self) -> int | None: ...
+    @property
+    def max_job_s(self) -> float: ...
     @property
     def max_attempts(self) -> int: ...
     @property
@@ -47,10 +49,13 @@ class Studio:
     store: Store
 
     def limits_of(self, submitter: Submitter) -> Limits:
-        """Their own, or as configured; the host's rules come before those, see `limits.in_force`."""
-        if submitter.limits is not None:
-            return submitter.limits
-        return Limits(self.settings.max_queued_per_submitter, self.settings.max_per_hour_per_submitter)
+        """Their own, or as configured; the host's rules come before those, see `limits.in_force`.
+
+        What a job may cost is the same for all but the host, for whom there is no such limit.
+        """
+        most, hourly = self.settings.max_queued_per_submitter, self.settings.max_per_hour_per_submitter
+        limits = Limits(most, hourly) if submitter.limits is None else submitter.limits
+        return limits if submitter.is_host else replace(limits, max_job_s=self.settings.max_job_s)
 
 
 @dataclass(frozen=True)

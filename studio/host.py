@@ -95,10 +95,17 @@ def lift_ban(studio: Studio, submitter: Submitter, visitor: str) -> None:
     moderation.lift_ban(studio.db, visitor)
 
 
-def set_limits(studio: Studio, submitter: Submitter, max_queued: int | None, max_per_hour: int | None) -> None:
-    """What one visitor may have waiting and ask for in an hour; None: as configured. Raises BadValue."""
+def set_limits(
+    studio: Studio,
+    submitter: Submitter,
+    max_queued: int | None,
+    max_per_hour: int | None,
+    max_job_s: float | None = None,
+) -> None:
+    """What one visitor may have waiting and ask for in an hour, and what one job may cost in s of an executor (0: no
+    limit); None: as configured. Raises BadValue."""
     check_host(submitter)
-    host_rules.change(studio.db, max_queued=max_queued, max_per_hour=max_per_hour)
+    host_rules.change(studio.db, max_queued=max_queued, max_per_hour=max_per_hour, max_job_s=max_job_s)
 
 
 def set_words(studio: Studio, submitter: Submitter, typed: str) -> None:
@@ -130,6 +137,7 @@ class NewRules:
     shown: Sequence[str]
     default_engine: str | None
     default_checkpoint: str | None
+    max_job_s: float | None = None
 
 
 def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
@@ -143,6 +151,7 @@ def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
         studio.db,
         max_queued=wanted.max_queued,
         max_per_hour=wanted.max_per_hour,
+        max_job_s=wanted.max_job_s,
         refused_words=host_rules.words_of("\n".join(wanted.refused_words)) or None,
         withheld=withheld,
         default_engine=wanted.default_engine,

@@ -106,11 +106,17 @@ class Studio:
         """Enqueue a job of the small engine, 16 x 16 px, with few frames: films take longer than the steps here."""
         small = {"width": 16, "height": 16, "steps": 10, "init": "random", "seed": 1, "save_every": 3, "upscale": 1}
         values = {**small, **values}
+        limits = queue.Limits(max_job_s=values.pop("budget_s", None))
         params = validate(small_engine.NAME, {"prompt": prompt, **values})
-        return self.add_raw(params.model_dump(mode="json"), batch_key=params.batch_key, submitter=submitter)
+        return self.add_raw(params.model_dump(mode="json"), params.batch_key, submitter, limits=limits)
 
     def add_raw(
-        self, params: dict[str, Any], batch_key: str = "small", submitter: str = "anna", engine: str = small_engine.NAME
+        self,
+        params: dict[str, Any],
+        batch_key: str = "small",
+        submitter: str = "anna",
+        engine: str = small_engine.NAME,
+        limits: queue.Limits = queue.NO_LIMITS,
     ) -> Job:
         new = queue.NewJob(
             engine=engine,
@@ -120,7 +126,7 @@ class Studio:
             params=params,
             total_steps=params.get("steps") or 1,
         )
-        return queue.enqueue(self.db, new, submitter=submitter)
+        return queue.enqueue(self.db, new, submitter=submitter, limits=limits)
 
     def job(self, job_id: str) -> Job:
         return queue.get(self.db, job_id)

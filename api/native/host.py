@@ -16,7 +16,7 @@ from api.opened import Api
 from db.evening import tables
 from db.evening.moderation import Visitor
 from db.rules import host_rules
-from db.rules.host_rules import MAX_PER_HOUR, MAX_QUEUED, MAX_WORDS, Rules
+from db.rules.host_rules import MAX_JOB_S, MAX_PER_HOUR, MAX_QUEUED, MAX_WORDS, Rules
 from studio import access, host
 from studio.context import Studio, Submitter
 from studio.host import NewRules
@@ -72,6 +72,7 @@ class RulesShape(BaseModel):
 
     max_queued: int | None
     max_per_hour: int | None
+    max_job_s: float | None
     refused_words: list[str]
     engines: list[str]
     default_engine: str | None
@@ -85,6 +86,13 @@ class NewRulesShape(BaseModel):
 
     max_queued: int | None = Field(None, ge=1, le=MAX_QUEUED)
     max_per_hour: int | None = Field(None, ge=1, le=MAX_PER_HOUR)
+    max_job_s: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_JOB_S,
+        allow_inf_nan=False,
+        description="What one job may cost, in s of an executor that works on nothing else; 0: no limit.",
+    )
     refused_words: list[str] = Field(default_factory=list, max_length=MAX_WORDS)
     engines: list[str] | None = Field(None, max_length=100)
     default_engine: str | None = Field(None, max_length=64)
@@ -165,6 +173,7 @@ async def set_rules(api: Opened, who: Host, new: NewRulesShape) -> RulesShape:
         wanted = NewRules(
             max_queued=new.max_queued,
             max_per_hour=new.max_per_hour,
+            max_job_s=new.max_job_s,
             refused_words=new.refused_words,
             shown=host.may_be_withheld() if new.engines is None else new.engines,
             default_engine=new.default_engine,
@@ -198,6 +207,7 @@ def _rules(found: Rules) -> RulesShape:
     return RulesShape(
         max_queued=found.max_queued,
         max_per_hour=found.max_per_hour,
+        max_job_s=found.max_job_s,
         refused_words=list(found.refused_words),
         engines=[name for name in host.may_be_withheld() if name not in found.withheld],
         default_engine=found.default_engine,

@@ -23,7 +23,9 @@ from db.queue.listing import (
 )
 from db.queue.orders import TRACED, Order, Webhook
 from db.queue.orders import check as check_order
+from db.queue.slices import to_make_room
 from db.queue.transitions import (
+    PAUSED,
     cancel_now,
     fail,
     heartbeat,
@@ -37,6 +39,7 @@ from db.queue.transitions import (
 __all__ = [
     "NO_LIMITS",
     "NO_ORDER",
+    "PAUSED",
     "TRACED",
     "Event",
     "Limits",
@@ -67,4 +70,5 @@ __all__ = [
     "succeed",
     "to_be_cancelled",
     "to_front",
+    "to_make_room",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from db.engine import AHEAD_S, clock, writing
 from db.errors import BadValue, SourceHidden, TooManyQueued, TooManyThisHour, UnknownJob
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.queue import budget
 from db.queue.fair_order import newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
@@ -24,7 +25,8 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What a job is asked to do. batch_key: jobs with the same key can share a batch."""
+    """What a job is asked to do. batch_key: jobs with the same key can share a batch. pixels: of the picture it draws,
+    None where that says nothing about a step. budgeted: whether what it costs is up to who asks for it."""
 
     engine: str
     checkpoint: str
@@ -36,6 +38,8 @@ class NewJob:
     parent_id: str | None = None
     source_artefact_id: str | None = None
     max_attempts: int = 3
+    pixels: int | None = None
+    budgeted: bool = True
 
     def check(self) -> None:
         """Raises BadValue for what no database can hold."""
@@ -72,15 +76,22 @@ def _check_texts(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Limits:
-    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit."""
+    """Most jobs one submitter may have waiting, and may ask for in an hour, and what one of them may cost in s of an
+    executor that works on nothing else; None: no limit."""
 
     max_queued: int | None = None
     max_per_hour: int | None = None
+    max_job_s: float | None = None
     own: bool = False  # given to this submitter alone: what the host sets for everybody does not change them
 
     def under(self, host: host_rules.Rules) -> Limits:
         """The host's own where there are any, else these."""
-        return self if self.own else Limits(host.max_queued or self.max_queued, host.max_per_hour or self.max_per_hour)
+        max_job_s = self.max_job_s
+        if max_job_s is not None and host.max_job_s is not None:  # none: whoever it is has no such limit at all
+            max_job_s = host.max_job_s
+        if self.own:
+            return replace(self, max_job_s=max_job_s)
+        return Limits(host.max_queued or self.max_queued, host.max_per_hour or self.max_per_hour, max_job_s)
 
 
 NO_LIMITS = Limits()
@@ -115,8 +126,8 @@ def add(
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
     limits: unless the host has set others. order: what comes with them. Raises AlreadyOrdered, OrderReused, Banned,
-    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, and for a parent that is hidden or does not exist
-    SourceHidden or UnknownJob; then nothing must be committed.
+    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, OverBudget, and for a parent that is hidden or does
+    not exist SourceHidden or UnknownJob; then nothing must be committed.
     """
     lock(conn, submitter)
     check_new(conn, submitter, order)
@@ -127,6 +138,8 @@ def add(
     limits = limits.under(host)
     _check_room(conn, submitter, limits.max_queued, len(wanted))
     _check_hour(conn, submitter, limits.max_per_hour, len(wanted))
+    if limits.max_job_s:
+        budget.check(conn, wanted, limits.max_job_s)
     for parent_id in {new.parent_id for new in wanted} - {None}:
         assert parent_id is not None
         hidden = conn.scalar(sa.select(jobs.c.hidden).where(jobs.c.id == parent_id))
@@ -156,6 +169,8 @@ def add(
             parent_id=new.parent_id,
             source_artefact_id=new.source_artefact_id,
             created_at=now,
+            pixels=new.pixels,
+            budget_s=limits.max_job_s or None if new.budgeted else None,
         )
         for new in wanted
     ]

@@ -23,6 +23,7 @@ from db.schema import jobs
 
 # An executor fills its places with jobs of the batch that runs for so long, then with whose turn it is.
 SAME_BATCH_S = 5.0
+NEARLY = 0.1  # of a slice: a job that would be done in so long is let finish
 
 
 # Two looks at the ends of indexes: max() of two columns of one table would read all of it. Plain SQL, since it is asked
@@ -42,9 +43,15 @@ def heads(
     engines: Collection[str] | None = None,
     batch_key: str | None = None,
     without: Collection[str] = (),
+    behind: Collection[str] = (),
+    not_of: Collection[str] = (),
 ) -> Sequence[Any]:
-    """The first job of up to `limit` lines, in the order of their turns: rows (id, priority, batch_key).
+    """The first job of up to `limit` lines, in the order of their turns: rows (id, submitter, engine, priority,
+    batch_key, ready). ready: the stamp since which its submitter is ready.
 
+    batch_key: only jobs of this batch, and none of a line whose first job was paused: that goes on when it is its
+    turn, and the others behind it. without: not these
+    jobs. behind: submitters who are served after all others of the same priority. not_of: submitters who are not.
     The cost grows with the number of submitters who wait, not with the number of waiting jobs.
     """
     values: dict[str, Any] = {"at_most": limit}
@@ -54,6 +61,10 @@ def heads(
         values["batch_key"] = batch_key
     if without:
         values["without"] = list(without)
+    if behind:
+        values["behind"] = sorted(behind)
+    if not_of:
+        values["not_of"] = sorted(not_of)
     return conn.execute(_heads(frozenset(values)), values).all()
 
 
@@ -89,12 +100,28 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     served = sa.select(sa.func.max(earlier.c.turn)).where(earlier.c.submitter == line.c.submitter)
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
     ready = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
-    return (
-        sa.select(jobs.c.id, jobs.c.priority, jobs.c.batch_key)
-        .join_from(turn, jobs, jobs.c.id == turn.c.id)
-        .order_by(jobs.c.priority.desc(), ready, jobs.c.id)
-        .limit(sa.bindparam("at_most"))
-    )
+    order: list[sa.ColumnElement[Any]] = [jobs.c.priority.desc(), ready, jobs.c.id]
+    if "behind" in given:
+        later = jobs.c.submitter.in_(sa.bindparam("behind", expanding=True))
+        order.insert(1, sa.case((later, 1), else_=0))
+    found = sa.select(
+        jobs.c.id, jobs.c.submitter, jobs.c.engine, jobs.c.priority, jobs.c.batch_key, ready.label("ready")
+    ).join_from(turn, jobs, jobs.c.id == turn.c.id)
+    if "batch_key" in given:
+        found = found.where(_first_of_line(given).is_(None))
+    if "not_of" in given:
+        found = found.where(jobs.c.submitter.not_in(sa.bindparam("not_of", expanding=True)))
+    return found.order_by(*order).limit(sa.bindparam("at_most"))
+
+
+def _first_of_line(given: frozenset[str]) -> sa.ScalarSelect[Any]:
+    """The turn of the first job in a submitter's line, of any batch: set where that job was paused."""
+    any_ = jobs.alias("any")
+    wanted = [any_.c.state == State.QUEUED, any_.c.submitter == jobs.c.submitter]
+    if "engines" in given:
+        wanted.append(any_.c.engine.in_(sa.bindparam("engines", expanding=True)))
+    first = sa.select(any_.c.turn).where(*wanted).order_by(any_.c.priority.desc(), any_.c.id).limit(1)
+    return first.correlate(jobs).scalar_subquery()
 
 
 def service_order(conn: sa.Connection) -> Iterator[str]:
@@ -104,14 +131,30 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
 
 # What is known of a job that waits; made once, since making a statement takes longer than running it.
 _LINE = (
-    sa.select(*(jobs.c[name] for name in ("id", "engine", "batch_key", "total_steps", "submitter", "priority")))
+    sa.select(
+        *(
+            jobs.c[name]
+            for name in (
+                "id",
+                "engine",
+                "batch_key",
+                "step",
+                "total_steps",
+                "submitter",
+                "priority",
+                "turn",
+                "spent_s",
+                "pixels",
+            )
+        )
+    )
     .where(jobs.c.state == State.QUEUED)
     .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
 )
 
 
 def line_in_order(conn: sa.Connection) -> Iterator[Any]:
-    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority)."""
+    """As `service_order`: rows with the columns of _LINE."""
     rows = conn.execute(_LINE).all()
     lines: dict[str, deque[Any]] = defaultdict(deque)
     for row in rows:

@@ -14,9 +14,12 @@ import sqlalchemy as sa
 from db import clock_steps
 from db.engine import AHEAD_S, clock, reading, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
-from db.jobs import Job, State, check_transition, finite, from_row, thin
+from db.jobs import Job, State, check_transition, finite, from_row, new_stamp, thin
+from db.queue.fair_order import newest_stamp
 from db.schema import events, jobs
 from masking import for_visitors
+
+PAUSED = "paused"  # the event of a job whose slice is over
 
 
 def heartbeat(
@@ -29,13 +32,14 @@ def heartbeat(
     steps_per_s: float | None = None,
     history: Sequence[Sequence[float]] | None = None,
     ran_s: float | None = None,
+    spent_s: float | None = None,
     lease_s: float,
 ) -> bool:
     """Report progress and renew the lease; True if the job is to be cancelled.
 
     history: the whole score curve so far, [[step, score], ...]; kept at 200 points. ran_s: for how long the job has run
-    by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. Raises
-    LeaseLost.
+    by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. spent_s: s
+    of the device it has cost since it was first claimed. Raises LeaseLost.
     """
     values: dict[str, Any] = {"step": step}
     if score is not None:
@@ -49,6 +53,8 @@ def heartbeat(
         values |= {"lease_expires_at": now + lease_s, "lease_s": lease_s}
         if ran_s is not None:
             values["started_at"] = now - ran_s
+        if spent_s is not None:
+            values["spent_s"] = spent_s
         statement = _update(State.RUNNING, frozenset(values), True)
         row = conn.execute(statement, _bound(job_id, values, worker_id)).one_or_none()
     if row is None:
@@ -81,10 +87,19 @@ def cancel_now(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
     return _end(db, worker_id, job_id, State.CANCELLED, {})
 
 
-def release(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
+def release(
+    db: sa.Engine,
+    *,
+    worker_id: str,
+    job_id: str,
+    step: int | None = None,
+    spent_s: float | None = None,
+    slice_over: bool = False,
+) -> Job:
     """Give a job back unfinished, at no cost to its attempts: running -> queued (or cancelled, if asked).
 
-    Its submitter gets the turn back. Raises LeaseLost.
+    step, spent_s: as for `heartbeat`. Its submitter gets the turn back; slice_over: it makes room for others, so they
+    have had this turn and stand behind all that wait by now. Raises LeaseLost.
     """
     with writing(db) as conn:
         row = conn.execute(
@@ -92,16 +107,16 @@ def release(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
         ).first()
         if row is None:
             raise LeaseLost(job_id, worker_id)
+        now = clock(conn)
         if row.cancel_requested:
-            return _move(
-                conn,
-                job_id,
-                State.RUNNING,
-                State.CANCELLED,
-                {"finished_at": clock(conn)},
-                worker_id=worker_id,
-            )
-        return _move(conn, job_id, State.RUNNING, State.QUEUED, _FREE, worker_id=worker_id, event="released")
+            end = {"finished_at": now}
+            return _move(conn, job_id, State.RUNNING, State.CANCELLED, end, worker_id=worker_id)
+        values = _free(now)
+        values |= {name: value for name, value in (("step", step), ("spent_s", spent_s)) if value is not None}
+        if slice_over:
+            values["turn"] = new_stamp(newest_stamp(conn))
+        event = PAUSED if slice_over else "released"
+        return _move(conn, job_id, State.RUNNING, State.QUEUED, values, worker_id=worker_id, event=event)
 
 
 def request_cancel(db: sa.Engine, job_id: str, submitter: str | None = None) -> Job:
@@ -170,13 +185,13 @@ def requeue_expired(db: sa.Engine) -> int:
                 _move(conn, job.id, State.RUNNING, State.CANCELLED, {"finished_at": now}, detail=lost)
             elif (job.lease_expires_at or 0.0) > now:
                 detail = f"{lost}, or the clock was set back"
-                _move(conn, job.id, State.RUNNING, State.QUEUED, _FREE, event="lease_expired", detail=detail)
+                _move(conn, job.id, State.RUNNING, State.QUEUED, _free(now), event="lease_expired", detail=detail)
             elif job.attempt >= job.max_attempts:
                 reason = f"{lost}, the last of {job.max_attempts} attempts; it may have run out of memory."
                 values = {"error_kind": "executor_lost", "error": reason, "finished_at": now}
                 _move(conn, job.id, State.RUNNING, State.FAILED, values, detail=lost)
             else:
-                values = {**_FREE, "attempt": job.attempt + 1}
+                values = {**_free(now), "attempt": job.attempt + 1}
                 _move(conn, job.id, State.RUNNING, State.QUEUED, values, event="lease_expired", detail=lost)
     return len(rows)
 
@@ -201,11 +216,11 @@ def _times(db: sa.Engine, now: float) -> dict[str, float]:
 _ANY_LAPSED = sa.select(jobs.c.id).where(_lapsed()).limit(1)
 _EVERY_LAPSED = sa.select(*jobs.c).where(_lapsed()).order_by(jobs.c.id).with_for_update(skip_locked=True)
 
-# A job that waits belongs to nobody and has not taken a turn.
-_FREE: dict[str, Any] = {
-    **{"worker_id": None, "lease_expires_at": None, "lease_s": None},
-    **{"started_at": None, "turn": None, "steps_per_s": None},
-}
+
+def _free(now: float) -> dict[str, Any]:
+    """A job that waits belongs to nobody and has not taken a turn; how long it ran until now is kept, see `_update`."""
+    nobody = dict.fromkeys(("worker_id", "lease_expires_at", "lease_s", "started_at", "turn", "steps_per_s"))
+    return {**nobody, "ran_s": now}
 
 
 def check_held(conn: sa.Connection, job_id: str, worker_id: str, *, keep: bool = False) -> None:
@@ -273,6 +288,10 @@ def _update(source: State, columns: frozenset[str], by_worker: bool) -> Any:
     if "step" in new:
         # No step given means all of them.
         new["step"] = sa.func.coalesce(new["step"], jobs.c.total_steps)
+    if "ran_s" in new:
+        # What is given is now: how long it held its place since it was claimed is added.
+        ran_s = new["ran_s"] - sa.func.coalesce(jobs.c.started_at, new["ran_s"])
+        new["ran_s"] = sa.func.coalesce(jobs.c.ran_s, 0.0) + sa.case((ran_s > 0, ran_s), else_=0.0)
     if "finished_at" in new:
         # Never before it started, whatever the clock was set to meanwhile: no job takes less than nothing.
         new["finished_at"] = later(sa.func.coalesce(jobs.c.started_at, jobs.c.created_at), new["finished_at"])

@@ -6,6 +6,7 @@ settings.py says: such a value is None here, and whoever asks passes the configu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -21,6 +22,7 @@ from db.rules.word_tokens import letters_of
 from db.schema import host_settings
 
 MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
+MAX_JOB_S = 7 * 86400.0
 MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
 
 # The settings of a job in which visitors write words of their own.
@@ -29,11 +31,13 @@ TEXTS = ("prompt", "negative_prompt", "style", "artist")
 
 @dataclass(frozen=True)
 class Rules:
-    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for."""
+    """The host's settings. None: as configured. max_job_s: what a job may cost, 0: no limit. withheld: engines that
+    visitors neither see nor may ask for."""
 
     paused: bool = False
     max_queued: int | None = None
     max_per_hour: int | None = None
+    max_job_s: float | None = None
     default_engine: str | None = None
     default_checkpoint: str | None = None
     withheld: tuple[str, ...] = ()
@@ -106,6 +110,8 @@ def _checked(name: str, value: Any) -> Any:
         return None
     if name in ("max_queued", "max_per_hour"):
         return _whole(name, value, MAX_QUEUED if name == "max_queued" else MAX_PER_HOUR)
+    if name == "max_job_s":
+        return _seconds(name, value)
     if name == "refused_words":
         return _words(value)
     if name == "withheld":
@@ -117,6 +123,13 @@ def _whole(name: str, value: Any, maximum: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
         raise BadValue(f"{name} is {value!r}; a whole number from 1 to {maximum} is permitted.")
     return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value <= MAX_JOB_S:
+        raise BadValue(f"{name} is {value!r}; 0 (no limit) to {MAX_JOB_S:.0f} s is permitted.")
+    return float(value)
 
 
 def _named(name: str, value: Any) -> str:

@@ -76,7 +76,7 @@ def rules_section() -> None:
 def _limits() -> None:
     now, settings = house_rules(), the_settings()
     with st.form("host_limits", border=False):
-        queued, hourly = st.columns(2)
+        queued, hourly, costly = st.columns(3)
         configured = settings.max_per_hour_per_submitter
         with queued:
             most_queued = st.number_input(
@@ -94,9 +94,22 @@ def _limits() -> None:
                 value=now.max_per_hour,
                 placeholder="no limit" if configured is None else f"{configured}, as configured",
             )
+        with costly:
+            minutes = st.number_input(
+                "Minutes for one job",
+                min_value=0.0,
+                max_value=host_rules.MAX_JOB_S / 60,
+                value=None if now.max_job_s is None else now.max_job_s / 60,
+                step=1.0,
+                placeholder=f"{settings.max_job_s / 60:g}, as configured" if settings.max_job_s else "no limit",
+                help="Of an executor that works on nothing else; 0: no limit. A wish that would take longer is refused "
+                "where that is known, and a job that has had so much ends and keeps its picture so far. Holds for what "
+                "is asked for from now on, not for programs with a host key.",
+            )
         if st.form_submit_button("Save limits"):
             with plain_errors(for_host=True):
-                host.set_limits(the_studio(), the_host(), most_queued, most_hourly)
+                most_s = None if minutes is None else minutes * 60
+                host.set_limits(the_studio(), the_host(), most_queued, most_hourly, most_s)
                 st.toast("Saved.")
 
 

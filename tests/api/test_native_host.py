@@ -86,6 +86,7 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
     new = {
         "max_queued": 3,
         "max_per_hour": 30,
+        "max_job_s": 600.0,
         "refused_words": ["gore", "two words"],
         "engines": ["vqgan-clip", "latent-diffusion"],
         "default_engine": "latent-diffusion",
@@ -101,6 +102,7 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         {"refused_words": ["..."]},
         {"max_queued": 0},
         {"max_per_hour": "many"},
+        {"max_job_s": -1},
     ):
         answer = hosted.api.client.put(f"{HOST}/rules", json={**new, **wrong}, headers=hosted.headers)
         assert answer.status_code in (404, 422), wrong
