@@ -115,6 +115,8 @@ def register(context: Context, device: str, engines: Sequence[str], places: int)
         places=places,
         hostname=socket.gethostname(),
         pid=os.getpid(),
+        slice_s=context.settings.slice_s or None,
+        share=context.settings.share,
     )
 
 

@@ -27,6 +27,7 @@ from db.schema import jobs
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
 from studio.standing import taken
+from tests.contract.older import as_of
 from tests.contract.queue_steps import add, take
 
 HOUR = 3600.0
@@ -332,13 +333,8 @@ def test_an_older_database_keeps_the_turns_of_those_who_wait(database_url: str) 
     (first,) = take(engine)
     with writing(engine) as conn:
         conn.execute(sa.text("UPDATE jobs SET turn = NULL, lease_s = NULL"))
-        for name in ("ix_jobs_served", "ix_jobs_turn"):
-            conn.execute(sa.text(f"DROP INDEX {name}"))
-        for table, column in (("jobs", "turn"), ("jobs", "lease_s"), ("webhooks", "since")):
-            conn.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        conn.execute(sa.text("CREATE INDEX ix_jobs_served ON jobs (submitter, started_at)"))
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '0005'"))
-        upgrade(conn, "0006")
+        as_of(conn, "0005")
+        upgrade(conn)
     with reading(engine) as conn:
         turn = conn.scalar(sa.select(jobs.c.turn).where(jobs.c.id == first.id))
         assert turn == f"{int((first.started_at or 0) * 1e6):014x}"

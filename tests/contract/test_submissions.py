@@ -14,6 +14,7 @@ from db.queue import Limits, NewJob
 from db.schema import REVISION
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
+from tests.contract.older import as_of
 from tests.contract.queue_steps import add, take
 
 
@@ -122,23 +123,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(database_url: str) -> No
     db = connect(database_url)
     job = add(db)
     with writing(db) as conn:
-        later = ("marks", "stages", "refinements", "members", "submissions", "host_settings", "visitors")
-        for table in (*later, "webhooks", "orders", "api_keys", "erasures"):
-            conn.execute(sa.text(f"DROP TABLE {table}"))
-        of_artefacts = ("ix_artefacts_giver", "ix_artefacts_address")
-        for index in ("ix_jobs_parent", "ix_jobs_served", "ix_jobs_turn", "ix_jobs_address", *of_artefacts):
-            conn.execute(sa.text(f"DROP INDEX {index}"))
-        columns = {
-            "jobs": ("turn", "lease_s", "address", "deleted_at"),
-            "artefacts": ("giver", "address"),
-            "votes": ("address", "voter_since"),
-            "workers": ("folder", "erased"),
-        }
-        for table, names in columns.items():
-            for column in names:
-                conn.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        conn.execute(sa.text("CREATE INDEX ix_jobs_served ON jobs (submitter, started_at)"))
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        as_of(conn, "0001")
     with writing(db) as conn:
         upgrade(conn)
     with reading(db) as conn:
