@@ -214,15 +214,17 @@ def play(
     now, started, slices = 0.0, 0, 0
     while True:
         for lane in lanes:
-            given = True
-            while given:
+            changed = True
+            while changed:
                 given = slices < MAX_SLICES and _make_room(lane, waiting, at + now)
                 slices += given
-                for job in _fill(lane, waiting, now, at, paces):
+                taken = _fill(lane, waiting, now, at, paces)
+                for job in taken:
                     if job.id in open_:
                         starts[job.id] = now, started
                         open_.discard(job.id)
                     started += not job.paused
+                changed = given or bool(taken)  # a place that no job of the batch takes is for any other
         pause = min((lane.next_end() for lane in lanes), default=math.inf)
         if not open_ or math.isinf(pause):
             return starts

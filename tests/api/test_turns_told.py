@@ -40,7 +40,10 @@ def test_a_program_is_told_how_long_it_takes_before_it_asks(api: Served, visits:
         (f"{V1}/jobs", {"engine": "vqgan-clip", "params": LONG}),
         (f"{V1}/jobs", {"engine": "vqgan-clip", "params": LONG, "pictures": 4}),
         ("/v1/images/generations", {"prompt": "a red heart", "model": "vqgan-clip", "steps": 5000}),
-        ("/sdapi/v1/txt2img", {"prompt": "a red heart", "steps": 900}),
+        (
+            "/sdapi/v1/txt2img",
+            {"prompt": "a red heart", "steps": 900, "override_settings": {"sd_model_checkpoint": "vqgan-clip/mini"}},
+        ),
     ],
 )
 def test_what_costs_too_much_is_refused_through_every_door(
