@@ -212,7 +212,6 @@ class _Writer:
             "made_from": job.parent_id,
             "asked_at": job.created_at,
             "took_s": round(job.taken_s or 0.0, 3),
-            "params": job.params,
         }
 
     def _number(self, visitor: str) -> int:
