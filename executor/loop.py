@@ -235,12 +235,12 @@ class Executor:
                 return claimed
         self._open_turn_at = time.monotonic()
         claimed = claim(None)
-        self._queue_empty = not claimed
+        # Beside a suspect nothing is claimed, whatever waits.
+        self._queue_empty = not claimed and all(work.job.suspect_step is None for work in self.held)
         return claimed
 
     def _places(self) -> int:
-        """How many jobs can be active. Finished ones that wait for the store keep their places: there are never more
-        than that."""
+        """How many jobs can be active. Finished ones that wait for the store keep their places."""
         most = self._limits.most(self.places, [work.batch for work in self.active])
         return most - sum(work.waits_for is not None for work in self.held)
 
