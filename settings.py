@@ -111,6 +111,15 @@ class Settings(BaseSettings):
         description="What visitors type once before they draw, vote or send pictures; the wall's QR code brings it "
         "along. Unset: none is asked for.",
     )
+    max_job_s: float = Field(
+        1800.0, ge=0, description="What one job may cost, in s of an executor that works on nothing else; 0: no limit."
+    )
+    slice_s: float = Field(
+        120.0, ge=0, description="A job that has run for so long makes room while others wait; 0: it need not."
+    )
+    share: float = Field(
+        0.5, gt=0, le=1, description="Of all executors' places, what one visitor gets at most while others wait."
+    )
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Largest image a visitor may upload.")
     max_upload_bytes_per_submitter: int | None = Field(
         512 << 20, ge=1, description="Bytes of the pictures given by one visitor or key that are kept."

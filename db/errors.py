@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from characters.brief import Brief
+from db.wording import duration
 
 
 class DbError(Brief):
@@ -117,6 +118,28 @@ class TooManyFromAddressThisHour(TooManyThisHour):
             f"{limit} may be. Others who share it count with you; come back later, or ask the host.",
         )
         self.limit = limit
+
+
+class OverBudget(DbError):
+    """A job would cost more than the host lets one job cost. Both in s of an executor that works on nothing else."""
+
+    def __init__(
+        self, cost_s: float, budget_s: float, *, sure: bool = True, steps: int | None = None, which: str = "This"
+    ) -> None:
+        """sure: that is what such jobs took; else at least so long. steps: of the job, where fewer may be asked for.
+
+        which: how the sentence begins, where several are asked for."""
+        self.cost_s, self.budget_s = cost_s, budget_s
+        about = "about" if sure else "at least"
+        if duration(cost_s) == duration(budget_s):
+            about = "a little more than"
+        fits = 0 if steps is None else int(steps * budget_s / cost_s)
+        fits = fits if fits < 100 else fits // 10 ** (len(str(fits)) - 2) * 10 ** (len(str(fits)) - 2)
+        fewer = f"{fits:,} steps or fewer instead of {steps:,}, or for " if fits and steps else ""
+        super().__init__(
+            f"{which} would take {about} {duration(cost_s)} here, and the host allows one job {duration(budget_s)}; "
+            f"ask for {fewer}a smaller size."
+        )
 
 
 class Banned(DbError):

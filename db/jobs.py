@@ -85,6 +85,17 @@ class Job:
     lost_alone: int | None = None  # the attempts spent since it was cleared last: it has got on since then
     retried_as: str | None = None  # the job as which the host had it tried again
     deleted_at: float | None = None  # then prompt, settings and files are gone, and nobody is shown it
+    spent_s: float | None = None  # s of the device it has cost so far; see executor/turns.py
+    budget_s: float | None = None  # what it may cost at most; None: no limit
+    ran_s: float | None = None  # s it held a place before the last claim
+    pixels: int | None = None  # px of the picture it draws
+
+    @property
+    def taken_s(self) -> float | None:
+        """s it held a place, all its slices together; None before it has ended."""
+        if self.finished_at is None or self.started_at is None:
+            return None
+        return max(self.finished_at - self.started_at, 0.0) + (self.ran_s or 0.0)
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)

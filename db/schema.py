@@ -64,6 +64,14 @@ jobs = sa.Table(
     sa.Column("retried_as", sa.String(32)),
     # When it was deleted: nothing is left of it then but that it was there; see db/evening/deleting.py.
     sa.Column("deleted_at", sa.Double),
+    # What it has cost so far, in s of the device that it had to itself, and what it may cost; NULL: no limit.
+    sa.Column("spent_s", sa.Double),
+    sa.Column("budget_s", sa.Double),
+    # s it held a place before the last claim, and the step it had then made.
+    sa.Column("ran_s", sa.Double),
+    sa.Column("from_step", sa.Integer),
+    # px of the picture it draws, NULL where that says nothing about a step.
+    sa.Column("pixels", sa.BigInteger),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -173,6 +181,10 @@ workers = sa.Table(
     # Its work folder on that machine, and the newest erasure that it has carried out there.
     sa.Column("folder", sa.String(1024)),
     sa.Column("erased", sa.Integer),
+    # How it shares: s after which a job makes room for others, and the most of all places one submitter gets while
+    # others wait; NULL: it does not.
+    sa.Column("slice_s", sa.Double),
+    sa.Column("share", sa.Double),
     sa.Index("ix_workers_beat", "beat_at"),
 )
 

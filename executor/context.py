@@ -116,6 +116,8 @@ def register(context: Context, device: str, engines: Sequence[str], places: int)
         hostname=socket.gethostname(),
         pid=os.getpid(),
         folder=str(context.work_dir.resolve())[:1024],
+        slice_s=context.settings.slice_s or None,
+        share=context.settings.share,
     )
 
 

@@ -105,7 +105,8 @@ class Heartbeat(threading.Thread):
                 score=work.score,
                 steps_per_s=work.steps_per_s,
                 history=list(work.history),
-                ran_s=work.ran_s,
+                ran_s=work.turn.ran_s,
+                spent_s=work.turn.spent_s,
                 waits_for=work.waits_for,
                 lease_s=self._context.settings.lease_s,
             )

@@ -24,6 +24,7 @@ from executor.context import Context, awake
 from executor.engines import EngineKey
 from executor.failures import DownloadsOff
 from executor.outputs import File, Files
+from executor.turns import Turn
 from executor.writer import Writer
 from generator.checkpoints.fingerprint import own_weights
 from generator.checkpoints.store import upscaler_file
@@ -58,7 +59,8 @@ class Work:
         self.waits_for: str | None = None  # "store": its files are finished and cannot be stored yet
         self.attempt = Attempt(context.work_dir, job.id, context.studio_id)
         self.reported = (-1, awake())  # step of the last heartbeat, and when that was
-        self._claimed_at = self._state_at = time.monotonic()
+        self.turn = Turn(job)
+        self._state_at = time.monotonic()
         self._preview_at = self._logged_at = 0.0
         self._step_times: deque[float] = deque(maxlen=20)
         self._files: Files | None = None
@@ -78,11 +80,6 @@ class Work:
     def steps_per_s(self) -> float | None:
         times = self._step_times
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
-
-    @property
-    def ran_s(self) -> float:
-        """s since it was claimed, whatever the clock on the wall was set to meanwhile."""
-        return time.monotonic() - self._claimed_at
 
     # Called by the main loop
 
@@ -221,6 +218,11 @@ class Work:
     def give_back(self, reason: str) -> None:
         """Back to the queue at no cost to its attempts, to go on from the state saved last."""
         self._end(lambda: self._writer.release(reason))
+
+    def make_room(self) -> None:
+        """Its slice is over and others wait: back to the queue, to go on from here when its turn comes again."""
+        self.save_state()
+        self._end(lambda: self._writer.release("slice over", slice_over=True))
 
     def drop(self) -> None:
         """The job is somebody else's now: write nothing any more."""

@@ -13,20 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from db import queue
-from db.errors import DatabaseReplaced, DbError, StoreUnavailable
+from db.errors import DatabaseReplaced, StoreUnavailable
 from db.jobs import Job
 from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
+from executor import leaving
 from executor.context import DATABASE_DOWN, Context, claim_kept, register
-from executor.engines import EngineKey, Engines, warm_up
+from executor.engines import Engines, warm_up
 from executor.erasing import is_empty, obey_first
 from executor.failures import is_ours, sentence_for
 from executor.heartbeat import Heartbeat
 from executor.job import Work
 from executor.memory import (
+    BatchLimits,
     free_cached,
     halve_micro_batch,
     is_device_lost,
@@ -37,6 +37,7 @@ from executor.memory import (
 from executor.room import Room
 from executor.stall import Watch
 from executor.suspects import Suspects
+from executor.turns import Turns, over_budget
 from generator import params as parameters
 from generator.checkpoints.inventory import wrong_default
 from generator.device import Host
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 
 IDLE_S = 0.5
 CANCEL_LOOK_S = 0.02
-LIMIT_FORGOTTEN_S = 600.0  # after running out of memory, a full batch is tried again so much later
-STOP_S = 5.0  # how long files being written are awaited when the executor stops
 MAX_WAIT_S = 30.0
 KEPT_LOOK_S = 5.0
 MAX_UNREAD = 5  # times that a job is given back since the store does not give it what it starts from
@@ -69,7 +68,7 @@ class Executor:
         self.status = "starting"
         settings = context.settings
         self._engines = Engines(Host(device, settings.checkpoints_dir, self.read_image, settings.exactly))
-        self._limits: dict[tuple[EngineKey, str], tuple[int, float]] = {}  # batch -> most jobs, until when
+        self._limits = BatchLimits()
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False
         self._suspects = Suspects(context, self.names)
@@ -78,6 +77,7 @@ class Executor:
         self._wait = IDLE_S
         self._kept_look_at = 0.0
         self._room = Room(context)
+        self._turns = Turns(context, self.names, self._room)
         self._unread: Counter[str] = Counter()  # how often a job was given back since the store could not be read
 
     def run(self) -> int:
@@ -126,15 +126,7 @@ class Executor:
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""
-        for work in self.held:
-            if not work.ended.is_set():
-                work.lost = True
-                try:
-                    queue.release(self.context.db, worker_id=self.context.worker_id, job_id=work.job.id)
-                    self.context.event("given_back", job=work.job.id, reason="stopping in the middle of a step")
-                except (DbError, sa.exc.SQLAlchemyError):
-                    continue  # not this executor's any more, or its lease will expire
-        workers.stop(self.context.db, self.context.worker_id)
+        leaving.abandon(self.context, self.held)
 
     def read_image(self, reference: str) -> Image.Image:
         """A picture named in a job's parameters: its key in the store, or the id of its record."""
@@ -144,8 +136,7 @@ class Executor:
         waiting = sum(work.waits_for is not None for work in self.held)
         said = [f"{len(self.active)} of {self.places} places taken"] if self.active else []
         said += [f"{waiting} finished, waiting for the store"] if waiting else []
-        trouble = self._room.trouble()
-        said += [] if trouble is None else [trouble]
+        said += [trouble] if (trouble := self._room.trouble()) else []
         return "; ".join(said) or ("storing" if self.held else "idle")
 
     # Places: who leaves, who comes
@@ -165,6 +156,11 @@ class Executor:
                 self._end(work, work.stop_cancelled)
             elif work.broken:
                 self._fail(work, *work.broken)
+            elif sentence := over_budget(work):
+                self._fail(work, "over_budget", sentence)
+        for work in self._turns.making_room(self.active, self._places(), self._drain):
+            self._end(work, work.make_room)
+            self._open_turn_at = 0.0  # the place is for whose turn it is
         self._suspects.say_alive(self.held)
         self.held = [work for work in self.held if not work.ended.is_set()]
 
@@ -179,7 +175,6 @@ class Executor:
         if work in self.active:
             self.active.remove(work)
             self._claim_at = 0.0
-        work.slot = None
         how()
 
     def _refill(self) -> None:
@@ -187,8 +182,7 @@ class Executor:
         now = time.monotonic()
         if self._suspects.wait_for(self.active):
             self._give_back("a job that has to run alone waits")
-        # Finished jobs that wait for the store keep their places: there are never more than that.
-        free = self._capacity() - len(self.active) - sum(work.waits_for is not None for work in self.held)
+        free = self._places() - len(self.active)
         if free < 1 or (self._suspects.alone and self.held) or (self._drain and self.active) or now < self._claim_at:
             return
         self._drain = False
@@ -230,25 +224,25 @@ class Executor:
                 limit=free,
                 engines=self.names,
                 batch_key=batch_key,
-                lease_s=self.context.settings.lease_s,
+                share=settings.share,
+                lease_s=settings.lease_s,
                 alone=alone,
             )
 
-        alone, self._suspects.alone = self._suspects.alone, False
+        settings, alone, self._suspects.alone = self.context.settings, self._suspects.alone, False
         if self.active and time.monotonic() - self._open_turn_at < SAME_BATCH_S:
             largest = max(self._batches(), key=len)
             if claimed := claim(largest[0].job.batch_key):
                 return claimed
         self._open_turn_at = time.monotonic()
         claimed = claim(None)
-        # A suspect that is held keeps others waiting: whether any do is seen when nothing is held.
-        self._queue_empty = not claimed and not self.held
+        self._queue_empty = not claimed and not self.held  # beside a suspect nothing is claimed, whatever waits
         return claimed
 
-    def _capacity(self) -> int:
-        now = time.monotonic()
-        self._limits = {batch: limit for batch, limit in self._limits.items() if limit[1] > now}
-        return min([self.places, *(self._limits[w.batch][0] for w in self.active if w.batch in self._limits)])
+    def _places(self) -> int:
+        """How many jobs can be active. Finished ones that wait for the store keep their places."""
+        most = self._limits.most(self.places, [work.batch for work in self.active])
+        return most - sum(work.waits_for is not None for work in self.held)
 
     def _batches(self) -> list[list[Work]]:
         """The jobs that take their next step together; one that is to be alone is a batch of its own."""
@@ -260,7 +254,7 @@ class Executor:
 
     def _open(self, work: Work) -> None:
         """Give a claimed job its slot, from its saved state if there is one; a bad job fails with a sentence."""
-        job = work.job
+        job, began = work.job, time.monotonic()
         if work.store_kept():
             return
         try:
@@ -277,6 +271,7 @@ class Executor:
         except Exception as error:
             trouble = error
         else:
+            work.turn.begin(work.step, time.monotonic() - began)
             self.active.append(work)
             self.context.event("opened", job=job.id, attempt=job.attempt, step=work.step, batch=work.params.batch_key)
             return
@@ -295,36 +290,33 @@ class Executor:
         Raises NotEnoughMemory if it would not fit alone.
         """
         beside = sum(other.batch == work.batch for other in self.active)
-        limit = self._limits.get(work.batch)
         needed, free = self._engines.room_for(work.key, work.params, beside)
-        if (free is None or needed <= free) and (limit is None or beside < limit[0]):
+        if (free is None or needed <= free) and self._limits.allow(work.batch, beside):
             return True
         if not self.active and free is not None:
             if self._engines.drop_unused({work.key}):
                 return self._fits(work)
             raise too_large(work.params, needed, free, self.device)
         if beside:
-            self._limit(work.batch, beside)
+            self._limits.set(work.batch, beside)
         else:
             self._drain = True
         work.give_back("no room beside the others")
         return False
-
-    def _limit(self, batch: tuple[EngineKey, str], jobs: int) -> None:
-        self._limits[batch] = (jobs, time.monotonic() + LIMIT_FORGOTTEN_S)
 
     # Steps
 
     def _advance(self, batch: list[Work]) -> None:
         """One step of each, in one batched forward and backward."""
         slots = [work.slot for work in batch if work.slot is not None]
-        began = [slot.index for slot in slots]
+        began, at = [slot.index for slot in slots], time.monotonic()
         try:
             with self._watch.over(batch):
                 steps: list[Step] = batch[0].engine.advance(slots)
         except Exception as error:
             trouble = error
         else:
+            self._turns.charge(batch, time.monotonic() - at)
             for work, step in zip(batch, steps, strict=True):
                 if step.error is not None:
                     self._fail_with(work, step.error)
@@ -355,7 +347,7 @@ class Executor:
         """Memory ran out: half the batch goes back to the queue; a job alone gets fewer cutouts at a time."""
         if len(batch) > 1:
             keep = len(batch) // 2
-            self._limit(batch[0].batch, keep)
+            self._limits.set(batch[0].batch, keep)
             self.context.event("out_of_memory", logging.WARNING, batch=len(batch), batch_now=keep)
             for work in batch[keep:]:
                 self._end(work, lambda work=work: work.give_back("out of memory"))
@@ -397,11 +389,8 @@ class Executor:
 
     def _hand_back(self) -> None:
         """Save what is in progress and give it back; files being written are awaited for a while."""
-        until = time.monotonic() + STOP_S
         self._give_back("stopping")
-        for work in self.held:
-            work.ended.wait(max(0.0, until - time.monotonic()))
-        if any(not work.ended.is_set() for work in self.held):
+        if not leaving.all_ended(self.held):
             self.abandon()
 
     def _give_back(self, reason: str) -> None:

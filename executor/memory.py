@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,34 @@ if TYPE_CHECKING:
     from generator.params import JobParams
 
 GIB = 1 << 30
+LIMIT_FORGOTTEN_S = 600.0  # after running out of memory, a full batch is tried again so much later
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 class NotEnoughMemory(RuntimeError):
     """The device cannot hold this job; the message says what it needs, what there is and what to lower."""
+
+
+class BatchLimits:
+    """How many jobs of a batch fit the device together, as was learned from running out of memory."""
+
+    def __init__(self) -> None:
+        self._limits: dict[Hashable, tuple[int, float]] = {}  # batch -> most jobs, until when
+
+    def set(self, batch: Hashable, jobs: int) -> None:
+        """No more than so many of this batch for a while."""
+        self._limits[batch] = (jobs, time.monotonic() + LIMIT_FORGOTTEN_S)
+
+    def allow(self, batch: Hashable, beside: int) -> bool:
+        """Whether one more of this batch may come beside so many."""
+        limit = self._limits.get(batch)
+        return limit is None or beside < limit[0]
+
+    def most(self, places: int, active: Collection[Hashable]) -> int:
+        """How many of so many places can be taken while jobs of these batches are active."""
+        now = time.monotonic()
+        self._limits = {batch: limit for batch, limit in self._limits.items() if limit[1] > now}
+        return min([places, *(self._limits[batch][0] for batch in active if batch in self._limits)])
 
 
 def too_large(params: JobParams, needed: int, free: int, device: str) -> NotEnoughMemory:

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from db import queue
 from db.jobs import ENDED, Job, State
-from db.queue import TRACED
+from db.queue import PAUSED, TRACED
 from telemetry import Traces
 
-_WAITS = (State.QUEUED, "released", "lease_expired", "suspected")  # kinds of events after which a job waits
+_WAITS = (State.QUEUED, "released", "lease_expired", "suspected", PAUSED)  # kinds of events after which a job waits
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,10 @@ class Writer:
         self._work.say("cancelled")
         self._clean()
 
-    def release(self, reason: str) -> None:
-        """Give the job back to the queue."""
-        self._context.retry(lambda: queue.release(self._context.db, **self._mine))
+    def release(self, reason: str, slice_over: bool = False) -> None:
+        """Give the job back to the queue; slice_over: to make room for others."""
+        step, spent_s, db = self._work.step, self._work.turn.spent_s, self._context.db
+        self._context.retry(lambda: queue.release(db, **self._mine, step=step, spent_s=spent_s, slice_over=slice_over))
         self._work.say("given_back", reason=reason)
 
     def _run(self) -> None:
@@ -270,7 +271,8 @@ class Writer:
                 step=work.step,
                 score=work.score,
                 history=list(work.history),
-                ran_s=work.ran_s,
+                ran_s=work.turn.ran_s,
+                spent_s=work.turn.spent_s,
                 waits_for=work.waits_for,
                 lease_s=settings.lease_s,
             )

@@ -92,6 +92,8 @@ def _waiting_list(waiting: list[Job], visitor: Submitter) -> None:
             estimate = _("Starts in about {duration}", duration=duration(wait))
         if paused:
             estimate = _("Starts when the host goes on")
+        elif job.step:
+            estimate = job_card.paused_at(job, wait)
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=_row_key(job, visitor)):
             st.html(f'<div class="t2i-place">{place}</div>', width="content")
             name = names.get(job.submitter)

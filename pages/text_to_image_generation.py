@@ -23,9 +23,9 @@ from pages.shared.frame import scroll_to
 from pages.shared.language import _, ngettext, number
 from pages.shared.navigation import show
 from pages.shared.studio import the_settings, the_studio
-from pages.shared.text import label
+from pages.shared.text import duration, label
 from pages.shared.visitor import the_visitor
-from studio import settings_form
+from studio import costs, settings_form
 from studio.context import Submitter
 from studio.engines import engine_title
 from studio.limits import first_choice, offered_engines
@@ -93,7 +93,7 @@ def _draw_form(visitor: Submitter) -> None:
     with answer, plain_errors():
         if go:
             _submit(visitor, engine, checkpoint, values, pictures)
-        _what_it_takes(engine, values, reading)
+        _what_it_takes(visitor, engine, values, pictures, reading)
 
 
 def _checkpoint(engine: str, checkpoints: list[str]) -> str:
@@ -264,8 +264,10 @@ def _reading(read: Understood, example: bool) -> None:
         form_memory.remembered()[key] = st.toggle(_("Take it as I typed it"), shown, key=key)
 
 
-def _what_it_takes(engine: str, values: dict[str, Any], reading: DeltaGenerator) -> None:
-    """How the prompt is read, and the size and memory of what would be made, once the settings are sound."""
+def _what_it_takes(
+    visitor: Submitter, engine: str, values: dict[str, Any], pictures: int, reading: DeltaGenerator
+) -> None:
+    """How the prompt is read, and size, memory and time of what would be made, once the settings are sound."""
     try:
         typed = {**starting(values), "prompt": values["prompt"] or "x"}
         seed = typed.pop("seed", None)
@@ -286,12 +288,22 @@ def _what_it_takes(engine: str, values: dict[str, Any], reading: DeltaGenerator)
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
+    _how_long(costs.of(the_studio(), visitor, engine, params, pictures))
     folder, upscalers = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *upscalers)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:
         st.caption(_("Not installed on this machine yet:"))
         st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)
+
+
+def _how_long(told: costs.Told) -> None:
+    """How long it takes here, said before it is asked for, and whether the host allows it."""
+    if told.refused is not None:
+        st.caption(f":material/warning: {label(told.refused)}")
+    elif told.takes_s is not None:
+        about = _("About {duration} here.") if told.sure else _("At least {duration} here.")
+        st.caption(about.replace("{duration}", duration(told.takes_s)))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ PLACES = 4
 IDLE_S = 0.5  # as executor/loop.py
 BEAT_S = 5.0
 LOOK_S = 60.0
+LONG_STEPS = 4000
+SLICE_S, SHARE = 120.0, 0.5
 STORING_S = 1.5  # upscaling, the film, the files; the place is free meanwhile
 
 # engine: its share of the requests, steps, s a step of one job takes, share of that which each further job adds.
@@ -82,6 +84,8 @@ class Executor:
     claim_at: float = -math.inf
     freed: bool = False
     beat_at: float = -math.inf
+    look_at: float = -math.inf
+    from_: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,6 +102,8 @@ class Evening:
     unknown: int = 0
     refused: int = 0
     longest: int = 0
+    slices: int = 0
+    presses: list[str] = field(default_factory=list)
     agenda: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     order: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -124,7 +130,11 @@ class Evening:
         draw = self.draw
         engine = draw.choices(list(ENGINES), [share for share, *_ in ENGINES.values()])[0]
         count = 1 if engine == "upscale" else draw.choices([1, 2, 4, 8], [55, 15, 20, 10])[0]
-        steps = ENGINES[engine][1] * (draw.choice([1, 1, 1, 2]) if engine != "upscale" else 1)
+        steps = (
+            LONG_STEPS
+            if visitor in self.presses
+            else ENGINES[engine][1] * (draw.choice([1, 1, 1, 2]) if engine != "upscale" else 1)
+        )
         new = NewJob(
             engine=engine,
             checkpoint="mini",
@@ -149,6 +159,7 @@ class Evening:
 
     def round(self, executor: Executor) -> None:
         """One step of everything an executor works on; then the next."""
+        self._make_room(executor)
         self._fill(executor)
         batches: dict[str, list[Job]] = defaultdict(list)
         for job in executor.active.values():
@@ -173,7 +184,7 @@ class Evening:
             workers.beat(self.base, executor.name, f"{len(executor.active)} jobs")
             for job in executor.active.values():
                 step = executor.steps[job.id]
-                pace = step / max(now - executor.began[job.id], 1e-3)
+                pace = (step - executor.from_[job.id]) / max(now - executor.began[job.id], 1e-3)
                 queue.heartbeat(
                     self.base, worker_id=executor.name, job_id=job.id, step=step, steps_per_s=pace, lease_s=1e6
                 )
@@ -181,6 +192,23 @@ class Evening:
 
     def _store(self, executor: Executor, job: Job) -> None:
         queue.succeed(self.base, worker_id=executor.name, job_id=job.id, score=0.3)
+
+    def _make_room(self, executor: Executor) -> None:
+        """As executor/turns.py, once a second: who has had a slice makes room."""
+        now = self.clock.now
+        if len(executor.active) < PLACES or now < executor.look_at:
+            return
+        executor.look_at = now + 1.0
+        ready = [job.id for job in executor.active.values() if now - executor.began[job.id] >= SLICE_S]
+        chosen = queue.to_make_room(
+            self.base, worker_id=executor.name, engines=list(ENGINES), ready=ready, places=PLACES
+        )
+        for job_id in chosen:
+            del executor.active[job_id]
+            step = executor.steps.pop(job_id)
+            queue.release(self.base, worker_id=executor.name, job_id=job_id, step=step, slice_over=True)
+            executor.freed, executor.turn_at = True, -math.inf
+            self.slices += 1
 
     def _fill(self, executor: Executor) -> None:
         free = PLACES - len(executor.active)
@@ -196,19 +224,24 @@ class Evening:
             claimed = self._claim(executor, free, None)
         for job in claimed:
             executor.active[job.id] = job
-            executor.began[job.id] = self.started[job.id] = self.clock.now
+            executor.began[job.id] = self.clock.now
+            executor.steps[job.id] = executor.from_[job.id] = job.step
+            self.started.setdefault(job.id, self.clock.now)
 
     def _claim(self, executor: Executor, free: int, batch_key: str | None) -> list[Job]:
-        return queue.claim(self.base, worker_id=executor.name, limit=free, batch_key=batch_key, lease_s=1e6)
+        return queue.claim(
+            self.base, worker_id=executor.name, limit=free, batch_key=batch_key, share=SHARE, lease_s=1e6
+        )
 
 
-def simulate(visitors: int, hours: float, executors: int, seed: int, folder: Path) -> Evening:
+def simulate(visitors: int, hours: float, executors: int, seed: int, folder: Path, presses: int = 0) -> Evening:
     """Run the evening until the last visitor has been served."""
     clock = Clock()
     base = db.engine.connect(f"sqlite:///{folder}/jobs.db")
     for module in (db.engine, db.jobs):
         vars(module)["time"] = clock
     evening = Evening(base, clock, random.Random(seed))
+    evening.presses = [f"visitor-{n}" for n in range(presses)]
     draw, begin = evening.draw, clock.now
     for n in range(executors):
         executor = Executor(f"executor-{n}", draw.uniform(0.9, 1.2))
@@ -220,6 +253,8 @@ def simulate(visitors: int, hours: float, executors: int, seed: int, folder: Pat
             places=PLACES,
             hostname="here",
             pid=n,
+            slice_s=SLICE_S,
+            share=SHARE,
         )
         evening.at(begin, lambda executor=executor: evening.round(executor))  # type: ignore[misc]
     talks = [begin + hours * 3600 * share for share in (0.05, 0.3, 0.55)]
@@ -253,6 +288,7 @@ def report(evening: Evening) -> str:
         f"{statistics.median(waits):.0f} s, p90 {waits[int(0.9 * len(waits))]:.0f} s, most {waits[-1]:.0f} s",
         f"the first picture of a request: median {statistics.median(firsts):.0f} s, "
         f"p90 {firsts[int(0.9 * len(firsts))]:.0f} s, most {firsts[-1]:.0f} s",
+        f"{evening.slices} times a long job made room for others",
         f"{evening.unknown} looks before anything was known of the engine's pace",
     ]
     for name, pairs in (("on asking", first), ("later looks", later), ("all", first + later)):
@@ -280,9 +316,10 @@ def main(argv: Any = None) -> int:
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--executors", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--presses", type=int, default=0, help="visitors who ask for pictures of LONG_STEPS steps")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        evening = simulate(args.visitors, args.hours, args.executors, args.seed, Path(folder))
+        evening = simulate(args.visitors, args.hours, args.executors, args.seed, Path(folder), args.presses)
         print(report(evening))
         evening.base.dispose()
     return 0

@@ -29,6 +29,8 @@ class Configuration(Protocol):
     @property
     def event_code(self) -> str | None: ...
     @property
+    def max_job_s(self) -> float: ...
+    @property
     def max_attempts(self) -> int: ...
     @property
     def max_upload_bytes(self) -> int: ...
@@ -63,11 +65,15 @@ class Studio:
     store: Store
 
     def limits_of(self, submitter: Submitter) -> Limits:
-        """Their own, or as configured; the host's rules come before those, see `limits.in_force`."""
+        """Their own, or as configured; the host's rules come before those, see `limits.in_force`.
+
+        What a job may cost is the same for all but the host, for whom there is no such limit.
+        """
         configured = self.settings
         own = submitter.limits or Limits(configured.max_queued_per_submitter, configured.max_per_hour_per_submitter)
         return replace(
             own,
+            max_job_s=None if submitter.is_host else configured.max_job_s,
             max_queued_per_address=configured.max_queued_per_address,
             max_per_hour_per_address=configured.max_per_hour_per_address,
             max_queued_in_all=configured.max_queued,

@@ -99,13 +99,15 @@ def hide(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> int:
 
 
 class _Limits:
-    """What each submitter may have waiting. What the host tries again counts in nobody's hour."""
+    """What each submitter may have waiting, and what a job of theirs may cost. What the host tries again counts in
+    nobody's hour."""
 
     def __init__(self, studio: Studio) -> None:
-        self._rules = host_rules.get(studio.db)
-        self._usual = studio.limits_of(Submitter(""))
-        self._own = {key.submitter: key.limits for key in keys.every(studio.db)}
+        self._studio, self._rules = studio, host_rules.get(studio.db)
+        self._keys = {key.submitter: key for key in keys.every(studio.db)}
 
     def of(self, submitter: str) -> Limits:
-        held = (self._own.get(submitter) or self._usual).under(self._rules)
-        return Limits(held.max_queued, None, own=True)
+        key = self._keys.get(submitter)
+        who = Submitter(submitter) if key is None else Submitter(submitter, key.scope == "host", limits=key.limits)
+        held = self._studio.limits_of(who).under(self._rules)
+        return Limits(held.max_queued, None, held.max_job_s, own=True)

@@ -98,8 +98,9 @@ def lift_ban(studio: Studio, submitter: Submitter, visitor: str) -> None:
     moderation.lift_ban(studio.db, visitor)
 
 
-def set_limits(studio: Studio, submitter: Submitter, **limits: int | None) -> None:
-    """What may wait and be asked for in an hour, by the names of host_rules.LIMITS; None: as configured.
+def set_limits(studio: Studio, submitter: Submitter, **limits: float | None) -> None:
+    """What may wait and be asked for in an hour, and what one job may cost, by the names of host_rules.LIMITS; None: as
+    configured. max_job_s: in s of an executor that works on nothing else, 0: no limit.
 
     Raises BadValue.
     """
@@ -146,6 +147,7 @@ class NewRules:
     max_per_hour_per_address: int | None = None
     max_queued_in_all: int | None = None
     event_code: str | None = None
+    max_job_s: float | None = None
 
 
 def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:

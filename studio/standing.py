@@ -13,6 +13,7 @@ from db.artefacts import Artefact
 from db.errors import UnknownArtefact
 from db.jobs import Job, State
 from db.sheets.submissions import Member
+from db.wording import duration
 from studio.context import Studio
 from studio.errors import Term
 
@@ -108,13 +109,4 @@ def result_of(document: bytes) -> dict[str, Any]:
 
 def taken(job: Job) -> float:
     """Seconds from the start of the last attempt to now or the end; 0 where the clock was set back meanwhile."""
-    return max((job.finished_at or time.time()) - (job.started_at or job.created_at), 0.0)
-
-
-def duration(seconds: float) -> str:
-    """About how long, in words: 8 s, 3 min, 2 h."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"
+    return job.taken_s if job.taken_s is not None else max(time.time() - (job.started_at or job.created_at), 0.0)

@@ -14,7 +14,7 @@ from db.jobs import Job, new_id
 from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
-from generator.params import BadParams, JobParams, Params, validate, validate_job
+from generator.params import BadParams, DownloadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
 from studio.given import check_own, taken_over, validated
@@ -210,6 +210,19 @@ def new_job(
     Raises WordRefused.
     """
     check_read(studio, params)
+    return unread(studio, engine, params, title=title, parent_id=parent_id, source=source)
+
+
+def unread(
+    studio: Studio,
+    engine: str,
+    params: JobParams,
+    *,
+    title: str | None = None,
+    parent_id: str | None = None,
+    source: str | None = None,
+) -> NewJob:
+    """The same, whatever its words: for what is asked about a job that nobody has asked for yet."""
     return NewJob(
         engine=engine,
         checkpoint=params.loads[0],
@@ -221,7 +234,17 @@ def new_job(
         source_artefact_id=source,
         max_attempts=studio.settings.max_attempts,
         sources=tuple(params.sources),
+        pixels=pixels_of(params),
+        budgeted=not isinstance(params, DownloadParams),
     )
+
+
+def pixels_of(params: JobParams) -> int | None:
+    """px of the picture that is drawn, which say how long a step takes; None where its steps are alike."""
+    if not isinstance(params, Params):
+        return None
+    width, height = params.actual_size
+    return width * height
 
 
 def typed(new: NewJob) -> str:

@@ -108,9 +108,14 @@ class Studio:
         """Enqueue a job of the small engine, 16 x 16 px, with few frames: films take longer than the steps here."""
         small = {"width": 16, "height": 16, "steps": 10, "init": "random", "seed": 1, "save_every": 3, "upscale": 1}
         values = {**small, **values}
+        limits = queue.Limits(max_job_s=values.pop("budget_s", None))
         params = validate(small_engine.NAME, {"prompt": prompt, **values})
         return self.add_raw(
-            params.model_dump(mode="json"), batch_key=params.batch_key, submitter=submitter, max_attempts=max_attempts
+            params.model_dump(mode="json"),
+            batch_key=params.batch_key,
+            submitter=submitter,
+            max_attempts=max_attempts,
+            limits=limits,
         )
 
     def add_raw(
@@ -120,6 +125,7 @@ class Studio:
         submitter: str = "anna",
         engine: str = small_engine.NAME,
         max_attempts: int = 3,
+        limits: queue.Limits = queue.NO_LIMITS,
     ) -> Job:
         new = queue.NewJob(
             engine=engine,
@@ -130,7 +136,7 @@ class Studio:
             total_steps=params.get("steps") or 1,
             max_attempts=max_attempts,
         )
-        return queue.enqueue(self.db, new, submitter=submitter)
+        return queue.enqueue(self.db, new, submitter=submitter, limits=limits)
 
     def job(self, job_id: str) -> Job:
         return queue.get(self.db, job_id)

@@ -19,6 +19,7 @@ from db.rules import host_rules
 from db.rules.host_rules import (
     MAX_CODE_LENGTH,
     MAX_IN_ALL,
+    MAX_JOB_S,
     MAX_PER_HOUR,
     MAX_QUEUED,
     MAX_WORDS,
@@ -84,6 +85,7 @@ class RulesShape(BaseModel):
     max_per_hour_per_address: int | None
     max_queued_in_all: int | None
     event_code: str | None
+    max_job_s: float | None
     refused_words: list[str]
     engines: list[str]
     default_engine: str | None
@@ -105,6 +107,13 @@ class NewRulesShape(BaseModel):
         min_length=MIN_CODE_LENGTH,
         max_length=MAX_CODE_LENGTH,
         description="What visitors show once before they draw, vote or send pictures.",
+    )
+    max_job_s: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_JOB_S,
+        allow_inf_nan=False,
+        description="What one job may cost, in s of an executor that works on nothing else; 0: no limit.",
     )
     refused_words: list[str] = Field(default_factory=list, max_length=MAX_WORDS)
     engines: list[str] | None = Field(None, max_length=100)
@@ -190,6 +199,7 @@ async def set_rules(api: Opened, who: Host, new: NewRulesShape) -> RulesShape:
             max_per_hour_per_address=new.max_per_hour_per_address,
             max_queued_in_all=new.max_queued_in_all,
             event_code=new.event_code,
+            max_job_s=new.max_job_s,
             refused_words=new.refused_words,
             shown=host.may_be_withheld() if new.engines is None else new.engines,
             default_engine=new.default_engine,
@@ -227,6 +237,7 @@ def _rules(found: Rules) -> RulesShape:
         max_per_hour_per_address=found.max_per_hour_per_address,
         max_queued_in_all=found.max_queued_in_all,
         event_code=found.event_code,
+        max_job_s=found.max_job_s,
         refused_words=list(found.refused_words),
         engines=[name for name in host.may_be_withheld() if name not in found.withheld],
         default_engine=found.default_engine,

@@ -19,7 +19,7 @@ from db import artefacts, queue
 from db.artefacts.store import MAX_KEY
 from db.jobs import Job, State
 from generator.params import BadParams
-from studio import access, deleting, given
+from studio import access, costs, deleting, given
 from studio.context import Studio, Submitter
 from studio.engines import engines_making
 from studio.limits import begun
@@ -78,6 +78,37 @@ async def create_jobs(order: Orders, new: NewDrawing) -> JobsShape:
     jobs = await told(order.api, order.who.submitter, await order.jobs(new, create))
     jobs = await order.api.ask(with_links, jobs)
     return JobsShape(jobs=jobs, notices=list(dict.fromkeys(said)))
+
+
+class Estimate(BaseModel):
+    """Pictures that somebody is about to ask for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    engine: str | None = Field(None, max_length=64)
+    params: dict[str, Any] = Field(description="As for a job.")
+    pictures: int = Field(1, ge=1, le=MAX_PICTURES)
+
+
+class EstimateShape(BaseModel):
+    """How long they take. Nulls: not known yet."""
+
+    takes_s: float | None = Field(description="s until all are done, where no others are drawn.")
+    cost_s: float | None = Field(description="What one costs, in s of an executor that works on nothing else.")
+    sure: bool = Field(description="Measured with these models at this size; else it is the least that it can be.")
+    budget_s: float | None = Field(description="What one may cost; null: no limit.")
+    refused: str | None = Field(description="Why they would be refused for what they cost; null: they fit.")
+
+
+@router.post("/jobs/estimate")
+async def estimate_jobs(api: Opened, who: Reader, new: Estimate) -> EstimateShape:
+    """How long pictures take here, before they are asked for; nothing is queued."""
+
+    def told(studio: Studio) -> EstimateShape:
+        engine, values = begun(studio, new.engine, new.params)
+        return EstimateShape(**vars(costs.of_wish(studio, who.submitter, engine, values, new.pictures)))
+
+    return await api.ask(told)
 
 
 def _check_references(params: dict[str, Any]) -> None:

@@ -56,10 +56,12 @@ class ExecutorsShape(BaseModel):
 
 
 class LimitsShape(BaseModel):
-    """Most jobs you may have waiting, and may ask for in an hour; null: no limit."""
+    """Most jobs you may have waiting, and may ask for in an hour, and what one of them may cost in s of an executor
+    that works on nothing else; null: no limit."""
 
     max_queued: int | None
     max_per_hour: int | None
+    max_job_s: float | None
 
 
 class MeShape(BaseModel):
@@ -165,6 +167,7 @@ async def download_checkpoint(order: Orders, name: str) -> JobShape:
 def _me(studio: Studio, who: Caller) -> MeShape:
     limits, live = in_force(studio, who.submitter), queue.live_of(studio.db, who.submitter.id)
     values: dict[str, Any] = {"max_queued": limits.max_queued, "max_per_hour": limits.max_per_hour}
+    values["max_job_s"] = limits.max_job_s or None
     return MeShape(
         scope=who.scope,
         key=who.name,

@@ -46,7 +46,8 @@ class ErrorShape(BaseModel):
 
 
 class JobShape(BaseModel):
-    """A job. position: 1 is served next; wait_s: the told wait until it starts; both null where it does not wait."""
+    """A job. position: 1 is served next; wait_s: the told wait until it starts; both null where it does not wait. One
+    that waits at a step has had a slice of time and goes on from there."""
 
     id: str
     state: State
@@ -67,6 +68,12 @@ class JobShape(BaseModel):
     waits_for: str | None = Field(description="`store`: the job is finished and its files cannot be stored yet.")
     position: int | None
     wait_s: float | None
+    cost_s: float | None = Field(
+        description="What all of it costs, in s of an executor that works on nothing else; null where that is not "
+        "known, and where it does not wait."
+    )
+    spent_s: float | None = Field(description="What it has cost so far.")
+    budget_s: float | None = Field(description="It ends when it has cost so much; null: no limit.")
     mine: bool
     by: str | None = Field(description="What whoever asked for it calls themselves.")
     sheet_id: str | None
@@ -224,6 +231,7 @@ def _job(
         error=ErrorShape(kind=job.error_kind or "error", message=job.error) if job.error else None,
         position=place.position if place and waits else None,
         wait_s=place.wait if place and waits else None,
+        cost_s=place.cost.seconds if place and place.cost else None,
         mine=mine,
         by=by,
         sheet_id=sheet.id if sheet else None,

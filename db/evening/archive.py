@@ -211,7 +211,7 @@ class _Writer:
             "by": names.get(job.submitter),
             "made_from": job.parent_id,
             "asked_at": job.created_at,
-            "took_s": round(max((job.finished_at or 0) - (job.started_at or 0), 0.0), 3),
+            "took_s": round(job.taken_s or 0.0, 3),
         }
 
     def _number(self, visitor: str) -> int:

@@ -24,8 +24,10 @@ from db.queue.listing import (
 from db.queue.losses import came_back, lose, requeue_expired
 from db.queue.orders import TRACED, Order, Webhook
 from db.queue.orders import check as check_order
+from db.queue.slices import to_make_room
 from db.queue.suspects import makes_way
 from db.queue.transitions import (
+    PAUSED,
     cancel_now,
     fail,
     heartbeat,
@@ -38,6 +40,7 @@ from db.queue.transitions import (
 __all__ = [
     "NO_LIMITS",
     "NO_ORDER",
+    "PAUSED",
     "TRACED",
     "Event",
     "Limits",
@@ -73,4 +76,5 @@ __all__ = [
     "succeed",
     "to_be_cancelled",
     "to_front",
+    "to_make_room",
 ]

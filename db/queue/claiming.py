@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
+from db.queue import shares
 from db.queue.fair_order import heads, newest_stamp
 from db.queue.suspects import Take, holds_suspect, may_take
 from db.queue.transitions import earlier, note
@@ -28,12 +30,14 @@ def claim(
     limit: int,
     engines: Collection[str] | None = None,
     batch_key: str | None = None,
+    share: float | None = None,
     lease_s: float,
     alone: bool = False,
 ) -> list[Job]:
     """Take up to `limit` jobs that can share a batch, in fair turns (see `db.queue.fair_order`).
 
-    The first job decides the batch_key of the others unless `batch_key` is given. engines: only these. A suspect (see
+    The first job decides the batch_key of the others unless `batch_key` is given. engines: only these. share: of all
+    executors' places, the most that one submitter gets while others wait; None: all. A suspect (see
     `db.queue.suspects`) is taken by itself, by an executor that holds nothing; alone: only such a one is taken.
     Every returned job is running and belongs to `worker_id` until `lease_s` after its last heartbeat. While the host
     has paused the queue there is none.
@@ -51,16 +55,12 @@ def claim(
             return taken
         suspects = True if alone else False if take == Take.SHARING else None
         now, newest = clock(conn), newest_stamp(conn)
+        most = shares.limit(conn, share)
+        held = Counter[str]() if most is None else shares.held(conn)
         passed: set[str] = set()
         while len(taken) < limit:
-            line = heads(
-                conn,
-                limit=1 if batch_key is None or suspects is not False else limit - len(taken),
-                engines=engines,
-                batch_key=batch_key,
-                without=passed,
-                suspects=suspects,
-            )
+            full = set() if most is None else {who for who, places in held.items() if places >= most}
+            line = _line(conn, limit - len(taken), engines, batch_key, passed, full, suspects)
             if not line:
                 break
             for head in line:
@@ -73,6 +73,7 @@ def claim(
                     passed.add(head.id)
                 else:
                     taken.append(job)
+                    held[job.submitter] += 1
                     batch_key, suspects = job.batch_key, False
             if taken and taken[0].suspect_step is not None:
                 break
@@ -82,6 +83,26 @@ def claim(
                 [{"job_id": j.id, "at": j.started_at, "kind": "claimed", "worker_id": worker_id} for j in taken],
             )
     return taken
+
+
+def _line(
+    conn: sa.Connection,
+    free: int,
+    engines: Collection[str] | None,
+    batch_key: str | None,
+    passed: set[str],
+    full: set[str],
+    suspects: bool | None,
+) -> Sequence[Any]:
+    """Whose turn it is for these free places. full: submitters who have their share, and get more only where nobody
+    else waits. suspects: as for `heads`; where one may come, it comes by itself."""
+    if batch_key is None:
+        return heads(conn, limit=1, engines=engines, without=passed, behind=full, suspects=suspects)
+    if full:
+        first = heads(conn, limit=1, engines=engines, without=passed, behind=full, suspects=suspects)
+        full = full if first and first[0].submitter not in full else set()
+    most = free if suspects is False else 1
+    return heads(conn, limit=most, engines=engines, batch_key=batch_key, without=passed, not_of=full, suspects=suspects)
 
 
 def claim_this(db: sa.Engine, *, worker_id: str, job_id: str, lease_s: float) -> Job | None:
@@ -116,6 +137,7 @@ def _claim_statement() -> sa.Executable:
     )
     names = ("worker_id", "started_at", "turn", "lease_expires_at", "lease_s")
     taken: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
+    taken["from_step"] = jobs.c.step
     # Where the clock was set back meanwhile the job was asked for by now at the latest: no wait is negative.
     taken["created_at"] = earlier(jobs.c.created_at, taken["started_at"])
     return sa.update(jobs).where(jobs.c.id == free).values(state=State.RUNNING, **taken).returning(*jobs.c)

@@ -22,6 +22,7 @@ from db.errors import (
     UnknownJob,
 )
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.queue import budget
 from db.queue.fair_order import newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
 from db.queue.transitions import note
@@ -35,7 +36,8 @@ HOUR_S = 3600.0
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
     """What a job is asked to do. batch_key: jobs with the same key can share a batch. private: its picture is shown to
-    nobody but whoever asks."""
+    nobody but whoever asks. pixels: of the picture it draws, None where that says nothing about a step. budgeted:
+    whether what it costs is up to who asks for it."""
 
     engine: str
     checkpoint: str
@@ -49,6 +51,8 @@ class NewJob:
     max_attempts: int = 3
     sources: tuple[str, ...] = ()  # pictures it is made from, as its parameters name them
     private: bool = False
+    pixels: int | None = None
+    budgeted: bool = True
 
     def check(self) -> None:
         """Raises BadValue for what no database can hold."""
@@ -85,13 +89,15 @@ def _check_texts(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Limits:
-    """Most jobs one submitter may have waiting, and may ask for in an hour; None: no limit.
+    """Most jobs one submitter may have waiting, and may ask for in an hour, and what one of them may cost in s of an
+    executor that works on nothing else; None: no limit.
 
-    The same of all who share an address, and of everybody together (in_all).
+    The first two also of all who share an address, and the first of everybody together (in_all).
     """
 
     max_queued: int | None = None
     max_per_hour: int | None = None
+    max_job_s: float | None = None
     own: bool = False  # given to this submitter alone: what the host sets for everybody does not change them
     max_queued_per_address: int | None = None
     max_per_hour_per_address: int | None = None
@@ -99,13 +105,17 @@ class Limits:
 
     def under(self, host: host_rules.Rules) -> Limits:
         """The host's own where there are any, else these."""
+        max_job_s = self.max_job_s
+        if max_job_s is not None and host.max_job_s is not None:  # none: whoever it is has no such limit at all
+            max_job_s = host.max_job_s
         return Limits(
-            self.max_queued if self.own else host.max_queued or self.max_queued,
-            self.max_per_hour if self.own else host.max_per_hour or self.max_per_hour,
-            self.own,
-            host.max_queued_per_address or self.max_queued_per_address,
-            host.max_per_hour_per_address or self.max_per_hour_per_address,
-            host.max_queued_in_all or self.max_queued_in_all,
+            max_queued=self.max_queued if self.own else host.max_queued or self.max_queued,
+            max_per_hour=self.max_per_hour if self.own else host.max_per_hour or self.max_per_hour,
+            max_job_s=max_job_s,
+            own=self.own,
+            max_queued_per_address=host.max_queued_per_address or self.max_queued_per_address,
+            max_per_hour_per_address=host.max_per_hour_per_address or self.max_per_hour_per_address,
+            max_queued_in_all=host.max_queued_in_all or self.max_queued_in_all,
         )
 
 
@@ -145,8 +155,8 @@ def add(
     """Put checked jobs at the end of the submitter's line, in this order, in the caller's transaction.
 
     limits: unless the host has set others. order: what comes with them. Raises AlreadyOrdered, OrderReused, Banned,
-    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour (or their like for an address and for all), and for a
-    parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
+    EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour (or their like for an address and for all), OverBudget,
+    and for a parent that is hidden or does not exist SourceHidden or UnknownJob; then nothing must be committed.
     """
     lock(conn, submitter)
     check_new(conn, submitter, order)
@@ -156,6 +166,8 @@ def add(
         host.check_job(new.engine, [new.prompt, *_texts(new.params)])
     limits = limits.under(host)
     _check_limits(conn, submitter, order.address, limits, len(wanted))
+    if limits.max_job_s:
+        budget.check(conn, wanted, limits.max_job_s)
     for parent_id in {new.parent_id for new in wanted} - {None}:
         assert parent_id is not None
         hidden = conn.scalar(sa.select(jobs.c.hidden).where(jobs.c.id == parent_id))
@@ -185,6 +197,8 @@ def add(
             parent_id=new.parent_id,
             source_artefact_id=new.source_artefact_id,
             created_at=now,
+            pixels=new.pixels,
+            budget_s=limits.max_job_s or None if new.budgeted else None,
         )
         for new in wanted
     ]

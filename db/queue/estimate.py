@@ -10,22 +10,24 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from db.engine import AHEAD_S, clock, reading
 from db.errors import UnknownJob
-from db.jobs import Job, State, from_row, microseconds, oldest_id
+from db.jobs import State, from_row, microseconds, oldest_id
+from db.queue import shares
+from db.queue.enqueueing import NewJob
 from db.queue.fair_order import last_served, last_turns, line_in_order, newest_stamp
-from db.queue.simulation import Lane, Pace, Waiting, fit, play
+from db.queue.paces import Cost, measure
+from db.queue.simulation import Lane, Pace, Waiting, play
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
 from db.schema import jobs
 
-RECENT_JOBS = 20
-MAX_AROUND = 200  # others that are looked at for who shared the device
 NEWCOMERS_S = 600.0  # the rate of requests is that of so long
 NEW_LINES = 0.25  # the share of them that has nothing waiting yet; fits scripts/simulate_evening.py best
 MAX_NEWCOMERS = 0.5  # of all places they may be thought to take
@@ -33,10 +35,14 @@ MAX_NEWCOMERS = 0.5  # of all places they may be thought to take
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job stands: 1 is next, 0 where it no longer waits; wait in s until it starts, None: not known."""
+    """Where a job stands: 1 is next, 0 where it no longer waits; wait in s until it starts, None: not known.
+
+    cost: what all of it costs, None: not known, or it no longer waits.
+    """
 
     position: int
     wait: float | None
+    cost: Cost | None = None
 
 
 def position_and_wait(db: sa.Engine, job_id: str, *, within_s: float = 30.0) -> tuple[int, float | None]:
@@ -53,7 +59,7 @@ def position_and_wait(db: sa.Engine, job_id: str, *, within_s: float = 30.0) -> 
 def places(
     db: sa.Engine, job_ids: Sequence[str], *, within_s: float = 30.0, skip_unknown: bool = False
 ) -> dict[str, Place]:
-    """As `position_and_wait`, of several jobs at once: the queue is played forward once for all.
+    """As `position_and_wait`, of several jobs at once, with their costs: the queue is played forward once for all.
 
     skip_unknown: those that are not there are left out; else UnknownJob is raised.
     """
@@ -63,11 +69,13 @@ def places(
         wanted = {job_id for job_id, state in states.items() if state == State.QUEUED}
         if not wanted:
             return found
-        line = _line(conn)
-        positions = {job.id: n for n, job in enumerate(line, start=1) if job.id in wanted}
-        workers = [] if host_rules.paused(conn) else alive(conn, within_s)
-        waits = _waits(conn, line, workers, {job_id: line[n - 1] for job_id, n in positions.items()})
-    return found | {job_id: Place(position, waits.get(job_id)) for job_id, position in positions.items()}
+        rows = list(line_in_order(conn))
+        look = _Look(conn, within_s, {row.engine for row in rows})
+        positions = {row.id: n for n, row in enumerate(rows, start=1) if row.id in wanted}
+        costs = {row.id: look.measured[row.engine].cost(row.batch_key, row.pixels, row.total_steps) for row in rows}
+        line = [_waiting(row) for row in rows]
+        waits = {} if host_rules.paused(conn) else look.waits(line, {i: line[n - 1] for i, n in positions.items()})
+    return found | {i: Place(position, waits.get(i), costs[i]) for i, position in positions.items()}
 
 
 def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, float]:
@@ -77,20 +85,35 @@ def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, 
     """
     if host_rules.paused(conn):
         return {}
-    workers, line, now = alive(conn, within_s), _line(conn), _now(conn)
+    line, now = [_waiting(row) for row in line_in_order(conn)], _now(conn)
+    look = _Look(conn, within_s, {job.engine for job in line}, served=True)
     # They take a place and no time, so that one does not make the others wait.
-    ask = {name: Waiting(name, name, name, 0, f"newcomer:{name}", 0, now) for one in workers for name in one.engines}
-    waits = _waits(conn, [*line, *ask.values()], workers, ask)
+    ask = {name: Waiting(name, name, name, 0, f"newcomer:{name}", 0, now) for name in look.served}
+    waits = look.waits([*line, *ask.values()], ask)
     return {name: max(wait, 0.0) for name, wait in waits.items()}
 
 
-def _line(conn: sa.Connection) -> list[Waiting]:
-    return [
-        Waiting(
-            r.id, r.engine, r.batch_key, r.total_steps, r.submitter, r.priority, microseconds(r.id) / 1e6, r.address
-        )
-        for r in line_in_order(conn)
-    ]
+def cost(db: sa.Engine, new: NewJob, jobs: int = 1, *, within_s: float = 30.0) -> tuple[Cost, float] | None:
+    """What a job that is not yet asked for would cost, and how many s so many of them take where no others are.
+
+    None where nothing is known of such jobs. See `Measured.cost`.
+    """
+    with reading(db) as conn:
+        look = _Look(conn, within_s, {new.engine})
+        found = look.measured[new.engine].cost(new.batch_key, new.pixels, new.total_steps)
+        if found is None:
+            return None
+        return found, found.together(jobs, [one.places for one in look.workers if new.engine in one.engines])
+
+
+def _waiting(row: Any) -> Waiting:
+    """A row of the line. What has made steps already has those that are left, at the pace that it had."""
+    paused = row.turn is not None
+    alone = row.spent_s / row.step if row.spent_s and row.step else None
+    left = max(row.total_steps - row.step, 1)
+    arrived = microseconds(row.id) / 1e6
+    of = row.id, row.engine, row.batch_key, left, row.submitter, row.priority, arrived, row.address
+    return Waiting(*of, paused=paused, alone=alone)
 
 
 def _now(conn: sa.Connection) -> float:
@@ -113,34 +136,75 @@ def _states(conn: sa.Connection, job_ids: Sequence[str], skip_unknown: bool) -> 
     return found
 
 
-def _waits(
-    conn: sa.Connection, line: list[Waiting], workers: list[Worker], wanted: dict[str, Waiting]
-) -> dict[str, float]:
-    """The wait of those jobs whose wait can be told."""
-    if not workers:
-        return {}
-    served = {engine for worker in workers for engine in worker.engines}
-    running = [from_row(row) for row in conn.execute(sa.select(*jobs.c).where(jobs.c.state == State.RUNNING))]
-    engines = {job.engine for job in line} | {job.engine for job in running}
-    paces = {engine: pace for engine in engines if (pace := _pace(conn, engine, workers, running)) is not None}
-    known = {job_id for job_id, job in wanted.items() if job.engine in served and job.engine in paces}
-    if not known:
-        return {}
-    usual = Pace(statistics.median(p.alone for p in paces.values()), statistics.median(p.share for p in paces.values()))
-    paces |= {engine: usual for engine in engines if engine not in paces}
-    now = clock(conn)
-    lanes = [_lane(worker, running, paces, now) for worker in workers]
-    last = {who: us / 1e6 for who, us in last_served(conn, sorted({job.submitter for job in line})).items()}
-    turns = {address: [us / 1e6 for us in some] for address, some in last_turns(conn).items()}
-    starts = play(line, lanes, paces, known, last, _now(conn), turns)
-    (requests, size), ahead = _newcomers(conn, now), _ahead_of_own(line)
-    waits = {}
-    for job_id, (wait, before) in starts.items():
-        # Newcomers pass the half of one's own jobs, on average: the line is worked off meanwhile.
-        passing = min(size, ahead[job_id] / 2)
-        taken = min(NEW_LINES * requests * passing * wait / max(before, 1), MAX_NEWCOMERS)
-        waits[job_id] = wait / (1 - taken)
-    return waits
+class _Look:
+    """The queue as it is now: who is there, what runs, and what is known of these engines and of those that run.
+
+    served: of all that executors serve as well.
+    """
+
+    def __init__(self, conn: sa.Connection, within_s: float, engines: Collection[str], served: bool = False) -> None:
+        self.conn, self.now = conn, clock(conn)
+        self.workers = alive(conn, within_s)
+        self.served = sorted({engine for worker in self.workers for engine in worker.engines})
+        running = sa.select(*jobs.c).where(jobs.c.state == State.RUNNING)
+        rows = conn.execute(running).all()
+        self.running, self.addresses = [from_row(row) for row in rows], {row.id: row.address for row in rows}
+        wanted = {*engines, *(job.engine for job in self.running), *(self.served if served else ())}
+        self.measured = {engine: measure(conn, engine, self.workers, self.running) for engine in sorted(wanted)}
+
+    def waits(self, line: list[Waiting], wanted: dict[str, Waiting]) -> dict[str, float]:
+        """The wait of those jobs whose wait can be told."""
+        if not self.workers:
+            return {}
+        paces = {engine: known.pace for engine, known in self.measured.items() if known.pace is not None}
+        known = {job_id for job_id, job in wanted.items() if job.engine in self.served and job.engine in paces}
+        if not known:
+            return {}
+        usual = statistics.median(p.alone for p in paces.values()), statistics.median(p.share for p in paces.values())
+        engines = {job.engine for job in line} | {job.engine for job in self.running}
+        paces |= {engine: Pace(*usual) for engine in engines if engine not in paces}
+        lanes = [self._lane(worker, paces) for worker in self.workers]
+        last = last_served(self.conn, sorted({job.submitter for job in line}))
+        served = {who: us / 1e6 for who, us in last.items()}
+        most = shares.most_of(self.workers, min((w.share for w in self.workers if w.share), default=None))
+        turns = {address: [us / 1e6 for us in some] for address, some in last_turns(self.conn).items()}
+        most_ = math.inf if most is None else most
+        starts = play(line, lanes, paces, known, served, _now(self.conn), turns=turns, most=most_)
+        (requests, size), ahead = _newcomers(self.conn, self.now), _ahead_of_own(line)
+        waits = {}
+        for job_id, (wait, before) in starts.items():
+            # Newcomers pass the half of one's own jobs, on average: the line is worked off meanwhile.
+            passing = min(size, ahead[job_id] / 2)
+            taken = min(NEW_LINES * requests * passing * wait / max(before, 1), MAX_NEWCOMERS)
+            waits[job_id] = wait / (1 - taken)
+        return waits
+
+    def _lane(self, worker: Worker, paces: Mapping[str, Pace]) -> Lane:
+        now = self.now
+        here = [job for job in self.running if job.worker_id == worker.id]
+        lane = Lane(worker.places, frozenset(worker.engines), slice_s=worker.slice_s or math.inf)
+        for job in here:
+            pace = paces[job.engine]
+            if job.steps_per_s:
+                alone = 1 / job.steps_per_s / (1 + pace.share * (len(here) - 1))
+                step = job.step + max(now - worker.beat_at, 0.0) * job.steps_per_s
+            else:
+                alone = pace.alone
+                step = max(now - (job.started_at or now), 0.0) / pace.of(len(here))
+            left, had = max(job.total_steps - step, 0.0), max(now - (job.started_at or now), 0.0)
+            arrived = microseconds(job.id) / 1e6
+            known = Waiting(
+                job.id,
+                job.engine,
+                job.batch_key,
+                left,
+                job.submitter,
+                job.priority,
+                arrived,
+                self.addresses.get(job.id),
+            )
+            lane.take(job.batch_key, left, Pace(alone, pace.share), known, had)
+        return lane
 
 
 def _ahead_of_own(line: list[Waiting]) -> dict[str, int]:
@@ -153,21 +217,6 @@ def _ahead_of_own(line: list[Waiting]) -> dict[str, int]:
     return ahead
 
 
-def _lane(worker: Worker, running: list[Job], paces: dict[str, Pace], now: float) -> Lane:
-    here = [job for job in running if job.worker_id == worker.id]
-    lane = Lane(worker.places, frozenset(worker.engines))
-    for job in here:
-        pace = paces[job.engine]
-        if job.steps_per_s:
-            alone = 1 / job.steps_per_s / (1 + pace.share * (len(here) - 1))
-            step = job.step + max(now - worker.beat_at, 0.0) * job.steps_per_s
-        else:
-            alone = pace.alone
-            step = max(now - (job.started_at or now), 0.0) / pace.of(len(here))
-        lane.take(job.batch_key, max(job.total_steps - step, 0.0), Pace(alone, pace.share))
-    return lane
-
-
 def _newcomers(conn: sa.Connection, now: float) -> tuple[float, float]:
     """Visitors a second who ask for something, and how many jobs each asks for."""
     row = conn.execute(
@@ -178,40 +227,3 @@ def _newcomers(conn: sa.Connection, now: float) -> tuple[float, float]:
         )
     ).one()
     return row[1] / NEWCOMERS_S, row[0] / max(row[1], 1)
-
-
-def _pace(conn: sa.Connection, engine: str, workers: list[Worker], running: list[Job]) -> Pace | None:
-    """What a step has taken in the last RECENT_JOBS of the engine that succeeded, beside how many others."""
-    newest = (
-        sa.select(jobs.c.worker_id, jobs.c.started_at, jobs.c.finished_at, jobs.c.total_steps)
-        .where(jobs.c.engine == engine, jobs.c.state == State.SUCCEEDED)
-        .order_by(jobs.c.finished_at.desc())
-        .limit(RECENT_JOBS)
-    )
-    # What ended later than now did so before the clock was set back: it counts where nothing has ended since.
-    until = jobs.c.finished_at <= clock(conn) + AHEAD_S
-    rows = conn.execute(newest.where(until)).all() or conn.execute(newest).all()
-    if not rows:
-        return None
-    capacity = {worker.id: worker.places for worker in workers}
-    since = min(row.started_at for row in rows)
-    others = {engine} | {name for worker in workers for name in worker.engines}
-    ended = conn.execute(
-        sa.select(jobs.c.worker_id, jobs.c.started_at, jobs.c.finished_at)
-        .where(jobs.c.engine.in_(sorted(others)), jobs.c.state == State.SUCCEEDED, jobs.c.finished_at >= since)
-        .order_by(jobs.c.finished_at.desc())
-        .limit(MAX_AROUND)
-    ).all()
-    around = [(o.worker_id, o.started_at, o.finished_at) for o in ended]
-    around += [(o.worker_id, o.started_at, math.inf) for o in running]
-    seen = []
-    for row in rows:
-        length = max(row.finished_at - row.started_at, 1e-6)
-        shared = sum(
-            max(min(row.finished_at, end) - max(row.started_at, begin), 0.0)
-            for worker_id, begin, end in around
-            if worker_id == row.worker_id
-        )
-        beside = min(max(shared / length, 1.0), capacity.get(row.worker_id, math.inf))
-        seen.append((length / row.total_steps, beside))
-    return fit(seen)

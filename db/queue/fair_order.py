@@ -30,6 +30,7 @@ from db.schema import jobs
 SAME_BATCH_S = 5.0
 # So many visitors of one address are served as if each had an address of their own; more of them share their turns.
 ADDRESS_TURNS = 4
+NEARLY = 0.1  # of a slice: a job that would be done in so long is let finish
 
 
 # Two looks at the ends of indexes: max() of two columns of one table would read all of it. Plain SQL, since it is asked
@@ -50,10 +51,16 @@ def heads(
     batch_key: str | None = None,
     without: Collection[str] = (),
     suspects: bool | None = None,
+    behind: Collection[str] = (),
+    not_of: Collection[str] = (),
 ) -> Sequence[Any]:
-    """The first job of up to `limit` lines, in their turns: rows (id, priority, batch_key, engine, suspect_step).
+    """The first job of up to `limit` lines, in the order of their turns: rows (id, submitter, priority, batch_key,
+    engine, suspect_step, ready). ready: the stamp since which its submitter, and their address, is ready.
 
-    suspects: only those (see `db.queue.suspects`), or none of them; None: whoever it is.
+    batch_key: only jobs of this batch, and none of a line whose first job was paused: that goes on when it is its
+    turn, and the others behind it. without: not these jobs. suspects: only those (see `db.queue.suspects`), or none of
+    them; None: whoever it is. behind: submitters who are served after all others of the same priority. not_of:
+    submitters who are not.
     The cost grows with the number of submitters who wait, not with the number of waiting jobs.
     """
     values: dict[str, Any] = {"at_most": limit}
@@ -63,11 +70,15 @@ def heads(
         values["batch_key"] = batch_key
     if without:
         values["without"] = list(without)
+    if behind:
+        values["behind"] = sorted(behind)
+    if not_of:
+        values["not_of"] = sorted(not_of)
     only = set() if suspects is None else {"suspects" if suspects else "no suspects"}
     return conn.execute(_heads(frozenset(values) | only), values).all()
 
 
-_HEAD = ("id", "priority", "batch_key", "engine", "suspect_step")
+_HEAD = ("id", "submitter", "priority", "batch_key", "engine", "suspect_step")
 
 
 @cache
@@ -95,10 +106,7 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
         wanted.append(first.c.batch_key == sa.bindparam("batch_key"))
     if "without" in given:
         wanted.append(first.c.id.not_in(sa.bindparam("without", expanding=True)))
-    if "suspects" in given:
-        wanted.append(first.c.suspect_step >= 0)
-    if "no suspects" in given:
-        wanted.append(first.c.suspect_step.is_(None))
+    wanted += _suspects(first, given)
     head_id = (
         sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
     )
@@ -106,17 +114,42 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     served = sa.select(sa.func.max(earlier.c.turn)).where(earlier.c.submitter == line.c.submitter)
     turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
     own = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
-    ready = (
-        sa.select(*(jobs.c[name] for name in _HEAD), own.label("own"), _address_ready().label("shared"))
-        .join_from(turn, jobs, jobs.c.id == turn.c.id)
-        .subquery("ready")
-    )
+    first_jobs = sa.select(
+        *(jobs.c[name] for name in _HEAD), own.label("own"), _address_ready().label("shared")
+    ).join_from(turn, jobs, jobs.c.id == turn.c.id)
+    if "batch_key" in given:
+        first_jobs = first_jobs.where(_first_of_line(given).is_(None))
+    if "not_of" in given:
+        first_jobs = first_jobs.where(jobs.c.submitter.not_in(sa.bindparam("not_of", expanding=True)))
+    ready = first_jobs.subquery("ready")
     both = sa.case((ready.c.shared > ready.c.own, ready.c.shared), else_=ready.c.own)
+    order: list[sa.ColumnElement[Any]] = [ready.c.priority.desc(), both, ready.c.own, ready.c.id]
+    if "behind" in given:
+        later = ready.c.submitter.in_(sa.bindparam("behind", expanding=True))
+        order.insert(1, sa.case((later, 1), else_=0))
     return (
-        sa.select(*(ready.c[name] for name in _HEAD))
-        .order_by(ready.c.priority.desc(), both, ready.c.own, ready.c.id)
+        sa.select(*(ready.c[name] for name in _HEAD), both.label("ready"))
+        .order_by(*order)
         .limit(sa.bindparam("at_most"))
     )
+
+
+def _first_of_line(given: frozenset[str]) -> sa.ScalarSelect[Any]:
+    """The turn of the first job in a submitter's line, of any batch: set where that job was paused."""
+    any_ = jobs.alias("any")
+    wanted = [any_.c.state == State.QUEUED, any_.c.submitter == jobs.c.submitter]
+    if "engines" in given:
+        wanted.append(any_.c.engine.in_(sa.bindparam("engines", expanding=True)))
+    wanted += _suspects(any_, given)
+    first = sa.select(any_.c.turn).where(*wanted).order_by(any_.c.priority.desc(), any_.c.id).limit(1)
+    return first.correlate(jobs).scalar_subquery()
+
+
+def _suspects(of: sa.FromClause, given: frozenset[str]) -> list[sa.ColumnElement[bool]]:
+    """Which of these jobs may be taken, as far as suspects matter."""
+    if "suspects" in given:
+        return [of.c.suspect_step >= 0]
+    return [of.c.suspect_step.is_(None)] if "no suspects" in given else []
 
 
 def _address_ready() -> sa.ScalarSelect[Any]:
@@ -141,7 +174,13 @@ def service_order(conn: sa.Connection) -> Iterator[str]:
 # What is known of a job that waits; made once, since making a statement takes longer than running it.
 _LINE = (
     sa.select(
-        *(jobs.c[name] for name in ("id", "engine", "batch_key", "total_steps", "submitter", "priority", "address"))
+        *(
+            jobs.c[name]
+            for name in (
+                *("id", "engine", "batch_key", "step", "total_steps", "submitter", "priority", "turn"),
+                *("spent_s", "pixels", "address"),
+            )
+        )
     )
     .where(jobs.c.state == State.QUEUED)
     .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
@@ -149,7 +188,7 @@ _LINE = (
 
 
 def line_in_order(conn: sa.Connection) -> Iterator[Any]:
-    """As `service_order`: rows (id, engine, batch_key, total_steps, submitter, priority, address)."""
+    """As `service_order`: rows with the columns of _LINE."""
     rows = conn.execute(_LINE).all()
     lines: dict[str, deque[Any]] = defaultdict(deque)
     for row in rows:

@@ -88,7 +88,7 @@ def _rates(conn: sa.Connection) -> dict[str, float]:
 
 def _recent(conn: sa.Connection, engines: Collection[str], since: float) -> dict[str, Recent]:
     found: dict[str, Recent] = defaultdict(lambda: Recent([], []))
-    columns = (jobs.c.engine, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at)
+    columns = (jobs.c.engine, jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at, jobs.c.ran_s)
     newest = [
         sa.select(*columns)
         .where(
@@ -102,9 +102,12 @@ def _recent(conn: sa.Connection, engines: Collection[str], since: float) -> dict
         for engine in engines
     ]
     if newest:
-        for engine, created, started, finished in conn.execute(sa.union_all(*(sa.select(one) for one in newest))):
-            found[engine].waited.append(max(started - created, 0.0))
-            found[engine].took.append(max(finished - started, 0.0))
+        for engine, created, started, finished, ran_s in conn.execute(
+            sa.union_all(*(sa.select(one) for one in newest))
+        ):
+            # All slices but the last were before it started last.
+            found[engine].waited.append(max(started - created - (ran_s or 0.0), 0.0))
+            found[engine].took.append(max(finished - started, 0.0) + (ran_s or 0.0))
     return dict(found)
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from db import clock_steps
 from db.engine import AHEAD_S, clock, reading, writing
 from db.jobs import LIVE, Job, State, from_row
-from db.queue.transitions import FREE, move, note
+from db.queue.transitions import free, move, note
 from db.schema import events, jobs, workers
 
 LOST = "executor_lost"
@@ -158,7 +158,7 @@ def _back(conn: sa.Connection, job: Job, values: dict[str, Any], event: str, det
         ended = {"finished_at": now}
         move(conn, job.id, State.RUNNING, State.CANCELLED, ended, worker_id=job.worker_id, detail=detail)
         return
-    values = {**FREE, **values}
+    values = {**free(now), **values}
     move(conn, job.id, State.RUNNING, State.QUEUED, values, worker_id=job.worker_id, event=event, detail=detail)
 
 

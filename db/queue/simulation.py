@@ -6,11 +6,12 @@ import math
 import statistics
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from db.queue.fair_order import ADDRESS_TURNS, SAME_BATCH_S
+from db.queue.fair_order import ADDRESS_TURNS, NEARLY, SAME_BATCH_S
 
 LIKELY_SHARE = 0.5
+MAX_SLICES = 1000  # ends of slices that are played; further ahead jobs are played to their end
 SHARES = [n / 10 for n in range(13)]
 
 
@@ -43,16 +44,23 @@ def fit(seen: Sequence[tuple[float, float]]) -> Pace:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job in the line."""
+    """A job in the line. steps: those that are left; alone: s one takes, where that is known of this very job."""
 
     id: str
     engine: str
     batch_key: str
-    steps: int
+    steps: float
     submitter: str
     priority: int = 0
     arrived: float = 0.0  # by its stamp, in s: what turns are told by
     address: str | None = None
+    paused: bool = False  # its slice was over: it goes on when it is its submitter's turn
+    alone: float | None = None
+
+    def pace(self, paces: Mapping[str, Pace]) -> Pace:
+        """How fast it is. paces: by engine."""
+        usual = paces[self.engine]
+        return usual if self.alone is None else Pace(self.alone, usual.share)
 
 
 @dataclass
@@ -60,70 +68,86 @@ class _Running:
     batch_key: str
     left: float  # steps
     pace: Pace
+    job: Waiting | None
+    had: float  # s of its slice
 
 
 @dataclass
 class Lane:
-    """One executor: its places and what is in them."""
+    """One executor: its places and what is in them. slice_s: after so long a job makes room; inf: it does not."""
 
     places: int
     engines: frozenset[str]
     running: list[_Running] = field(default_factory=list)
     turn_at: float = -math.inf
+    slice_s: float = math.inf
 
-    def take(self, batch_key: str, left: float, pace: Pace) -> None:
-        """A job gets a place."""
-        self.running.append(_Running(batch_key, left, pace))
+    def take(self, batch_key: str, left: float, pace: Pace, job: Waiting | None = None, had: float = 0.0) -> None:
+        """A job gets a place. left: its steps; had: s that it has held the place."""
+        self.running.append(_Running(batch_key, left, pace, job, had))
 
     def next_end(self) -> float:
         """s until the first of its jobs ends."""
         beside = len(self.running)
         return min((job.left * job.pace.of(beside) for job in self.running), default=math.inf)
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass; those that have ended leave."""
+    def next_slice(self) -> float:
+        """s until the next slice is over."""
+        return min((self.slice_s - one.had for one in self.running if self.slice_s - one.had > 1e-6), default=math.inf)
+
+    def over(self) -> list[_Running]:
+        """Those that have had their slice and are not nearly done."""
+        beside, nearly = len(self.running), NEARLY * self.slice_s
+        had = [one for one in self.running if one.job is not None and one.had >= self.slice_s - 1e-6]
+        return [one for one in had if one.left * one.pace.of(beside) > nearly]
+
+    def advance(self, seconds: float) -> list[_Running]:
+        """Let time pass; those that have ended leave, and are returned."""
         beside = len(self.running)
         for job in self.running:
             job.left -= seconds / max(job.pace.of(beside), 1e-9)
+            job.had += seconds
+        ended = [job for job in self.running if job.left <= 1e-6]
         self.running = [job for job in self.running if job.left > 1e-6]
+        return ended
 
 
 class _Lines:
-    """Every visitor's waiting jobs, and when each was last served: whose turn it is, as db/queue/fair_order.py says."""
+    """Every visitor's waiting jobs, when each was last served, and how many places each holds: whose turn it is, as
+    db/queue/fair_order.py and db/queue/shares.py say. most: places that one visitor gets while others wait."""
 
     def __init__(
-        self, line: Sequence[Waiting], served: Mapping[str, float], turns: Mapping[str, Sequence[float]]
+        self,
+        line: Sequence[Waiting],
+        served: Mapping[str, float],
+        turns: Mapping[str, Sequence[float]],
+        held: Counter[str],
+        most: float = math.inf,
     ) -> None:
-        self.served = dict(served)
+        self.served, self.held, self.most = dict(served), held, most
         # address -> its last turns, the oldest in front
         self.turns = {address: deque(last, ADDRESS_TURNS) for address, last in turns.items()}
         # visitor -> batch key -> the jobs, the first to be served in front
-        self.waiting: dict[str, dict[str, deque[tuple[int, Waiting]]]] = defaultdict(lambda: defaultdict(deque))
-        for n, job in enumerate(line):
-            self.waiting[job.submitter][job.batch_key].append((n, job))
+        self.waiting: dict[str, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
+        for job in sorted(line, key=_rank):
+            self.waiting[job.submitter][job.batch_key].append(job)
 
-    def first(self, engines: Collection[str], batch_key: str | None, at: float) -> Waiting | None:
-        """Takes the job whose turn it is, of these engines and of one batch or of any. at: now, as stamps tell it."""
-        best: tuple[float, float, float, str] | None = None
+    def next(self, engines: Collection[str], batch_key: str | None = None) -> Waiting | None:
+        """The job whose turn it is, of these engines and of one batch or of any."""
+        best: tuple[float, bool, float, float, str] | None = None
         chosen: Waiting | None = None
         for submitter, keys in self.waiting.items():
             heads = (keys.get(batch_key),) if batch_key is not None else keys.values()
-            fit_ = [jobs[0] for jobs in heads if jobs and jobs[0][1].engine in engines]
+            fit_ = [jobs[0] for jobs in heads if jobs and jobs[0].engine in engines]
             if not fit_:
                 continue
-            _, job = min(fit_, key=lambda head: (-head[1].priority, head[0]))
+            job = min(fit_, key=_rank)
+            if batch_key is not None and self._is_paused(keys, engines):
+                continue
             own = max(job.arrived, self.served.get(submitter, -math.inf))
-            turn = -job.priority, max(own, self._shared(job.address)), own, job.id
+            turn = -job.priority, self.is_full(submitter), max(own, self._shared(job.address)), own, job.id
             if best is None or turn < best:
                 best, chosen = turn, job
-        if chosen is not None:
-            keys = self.waiting[chosen.submitter]
-            keys[chosen.batch_key].popleft()
-            if not any(keys.values()):
-                del self.waiting[chosen.submitter]
-            self.served[chosen.submitter] = at
-            if chosen.address is not None:
-                self.turns.setdefault(chosen.address, deque(maxlen=ADDRESS_TURNS)).append(at)
         return chosen
 
     def _shared(self, address: str | None) -> float:
@@ -131,9 +155,38 @@ class _Lines:
         turns = self.turns.get(address or "") or deque()
         return turns[0] if len(turns) == ADDRESS_TURNS else -math.inf
 
-    def has(self, batch_key: str, engines: Collection[str]) -> bool:
-        """Whether a job of this batch waits for one of these engines."""
-        return any((jobs := keys.get(batch_key)) and jobs[0][1].engine in engines for keys in self.waiting.values())
+    def _is_paused(self, keys: Mapping[str, deque[Waiting]], engines: Collection[str]) -> bool:
+        """Whether the first job of a line was paused: it goes on when it is its turn, and the others behind it."""
+        return min((jobs[0] for jobs in keys.values() if jobs and jobs[0].engine in engines), key=_rank).paused
+
+    def is_full(self, submitter: str) -> bool:
+        """Whether they hold all places that they get while others wait."""
+        return self.held[submitter] >= self.most
+
+    def take(self, job: Waiting, at: float) -> None:
+        """A waiting job gets a place. at: now, as stamps tell it."""
+        keys = self.waiting[job.submitter]
+        keys[job.batch_key].remove(job)
+        if not any(keys.values()):
+            del self.waiting[job.submitter]
+        self._served(job, at)
+        self.held[job.submitter] += 1
+
+    def put_back(self, job: Waiting, at: float) -> None:
+        """A job makes room: it waits again, and its submitter and their address have had this turn."""
+        jobs = self.waiting[job.submitter][job.batch_key]
+        self.waiting[job.submitter][job.batch_key] = deque(sorted([job, *jobs], key=_rank))
+        self._served(job, at)
+        self.held[job.submitter] -= 1
+
+    def _served(self, job: Waiting, at: float) -> None:
+        self.served[job.submitter] = at
+        if job.address is not None:
+            self.turns.setdefault(job.address, deque(maxlen=ADDRESS_TURNS)).append(at)
+
+
+def _rank(job: Waiting) -> tuple[int, str]:
+    return -job.priority, job.id
 
 
 def play(
@@ -143,28 +196,70 @@ def play(
     wanted: Collection[str],
     served: Mapping[str, float] | None = None,
     at: float = 0.0,
+    *,
     turns: Mapping[str, Sequence[float]] | None = None,
+    most: float = math.inf,
 ) -> dict[str, tuple[float, int]]:
     """When each of the wanted jobs starts, and how many start before it; those no lane serves are left out.
 
-    line: all that wait, each visitor's in order. served: when each visitor was last served; at: now; turns: the last
-    ones of each address; all in s, as stamps tell it.
+    line: all that wait. served: when each visitor was last served; at: now; turns: the last ones of each address; all
+    in s, as stamps tell it. most: places that one visitor gets while others wait.
     """
-    waiting, starts, open_ = _Lines(line, served or {}, turns or {}), {}, set(wanted)
-    now, started = 0.0, 0
+    held = Counter(one.job.submitter for lane in lanes for one in lane.running if one.job is not None)
+    waiting, starts, open_ = (
+        _Lines(line, served or {}, turns or {}, held, most),
+        dict[str, tuple[float, int]](),
+        set(wanted),
+    )
+    now, started, slices = 0.0, 0, 0
     while True:
         for lane in lanes:
-            for job in _fill(lane, waiting, now, at, paces):
-                if job.id in open_:
-                    starts[job.id] = now, started
-                    open_.discard(job.id)
-                started += 1
+            changed = True
+            while changed:
+                given = slices < MAX_SLICES and _make_room(lane, waiting, at + now)
+                slices += given
+                taken = _fill(lane, waiting, now, at, paces)
+                for job in taken:
+                    if job.id in open_:
+                        starts[job.id] = now, started
+                        open_.discard(job.id)
+                    started += not job.paused
+                changed = given or bool(taken)  # a place that no job of the batch takes is for any other
         pause = min((lane.next_end() for lane in lanes), default=math.inf)
         if not open_ or math.isinf(pause):
             return starts
+        if slices < MAX_SLICES:
+            slices_end = (lane.next_slice() for lane in lanes if len(lane.running) >= lane.places)
+            pause = min(pause, *slices_end, math.inf)
         for lane in lanes:
-            lane.advance(pause)
+            for ended in lane.advance(pause):
+                if ended.job is not None:
+                    held[ended.job.submitter] -= 1
         now += pause
+
+
+def _make_room(lane: Lane, waiting: _Lines, at: float) -> bool:
+    """Whether somebody who has had their slice gives the place to whose turn it is, as db/queue/slices.py says."""
+    over = lane.over() if len(lane.running) >= lane.places else []
+    head = waiting.next(lane.engines) if over else None
+    if head is None or waiting.is_full(head.submitter):
+        return False
+    giving = [
+        (waiting.held[job.submitter], one.had, n)
+        for n, one in enumerate(over)
+        if (job := one.job) is not None
+        and job.submitter != head.submitter
+        and job.priority <= head.priority
+        and waiting.held[head.submitter] < waiting.held[job.submitter]
+    ]
+    if not giving:
+        return False
+    one = over[max(giving)[2]]
+    assert one.job is not None
+    lane.running.remove(one)
+    waiting.put_back(replace(one.job, steps=one.left, paused=True, alone=one.pace.alone), at)
+    lane.turn_at = -math.inf
+    return True
 
 
 def _fill(lane: Lane, waiting: _Lines, now: float, at: float, paces: Mapping[str, Pace]) -> list[Waiting]:
@@ -173,16 +268,26 @@ def _fill(lane: Lane, waiting: _Lines, now: float, at: float, paces: Mapping[str
     key: str | None = None
     if lane.running and now - lane.turn_at < SAME_BATCH_S:
         key = Counter(job.batch_key for job in lane.running).most_common(1)[0][0]
-        if not waiting.has(key, lane.engines):
+        if _like(lane, waiting, key) is None:
             key = None
     while len(lane.running) < lane.places:
         if key is None and not taken:
             lane.turn_at = now
-        # Turns taken at one moment keep their order.
-        job = waiting.first(lane.engines, key, at + now + 1e-6 * len(taken))
+        job = waiting.next(lane.engines) if key is None else _like(lane, waiting, key)
         if job is None:
             break
+        # Turns taken at one moment keep their order.
+        waiting.take(job, at + now + 1e-6 * (len(taken) + 1))
         key = job.batch_key
-        lane.take(job.batch_key, float(job.steps), paces[job.engine])
+        lane.take(job.batch_key, float(job.steps), job.pace(paces), job)
         taken.append(job)
     return taken
+
+
+def _like(lane: Lane, waiting: _Lines, batch_key: str) -> Waiting | None:
+    """The next job of a batch; none of who has their share where others wait."""
+    job = waiting.next(lane.engines, batch_key)
+    if job is None or not waiting.is_full(job.submitter):
+        return job
+    first = waiting.next(lane.engines)
+    return None if first is not None and not waiting.is_full(first.submitter) else job

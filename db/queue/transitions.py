@@ -14,10 +14,13 @@ import sqlalchemy as sa
 
 from db.engine import AHEAD_S, clock, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
-from db.jobs import Job, State, check_transition, finite, from_row, thin
+from db.jobs import Job, State, check_transition, finite, from_row, new_stamp, thin
+from db.queue.fair_order import newest_stamp
 from db.queue.suspects import get_on
 from db.schema import events, jobs
 from masking import for_visitors
+
+PAUSED = "paused"  # the event of a job whose slice is over
 
 
 def heartbeat(
@@ -31,13 +34,15 @@ def heartbeat(
     history: Sequence[Sequence[float]] | None = None,
     ran_s: float | None = None,
     waits_for: str | None = None,
+    spent_s: float | None = None,
     lease_s: float,
 ) -> bool:
     """Report progress and renew the lease; True if the job is to be cancelled.
 
     history: the whole score curve so far, [[step, score], ...]; kept at 200 points. ran_s: for how long the job has run
     by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. waits_for:
-    "store" where it is finished and cannot be stored. Raises LeaseLost.
+    "store" where it is finished and cannot be stored. spent_s: s of the device it has cost since it was first claimed.
+    Raises LeaseLost.
     """
     values: dict[str, Any] = {"step": step, "waits_for": waits_for}
     if score is not None:
@@ -51,6 +56,8 @@ def heartbeat(
         values |= {"lease_expires_at": now + lease_s, "lease_s": lease_s}
         if ran_s is not None:
             values["started_at"] = now - ran_s
+        if spent_s is not None:
+            values["spent_s"] = spent_s
         statement = _update(State.RUNNING, frozenset(values), True)
         row = conn.execute(statement, _bound(job_id, values, worker_id)).one_or_none()
         if row is not None and row.suspect_step is not None and ran_s is not None:
@@ -85,27 +92,41 @@ def cancel_now(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
     return _end(db, worker_id, job_id, State.CANCELLED, {})
 
 
-def release(db: sa.Engine, *, worker_id: str, job_id: str) -> Job:
+def release(
+    db: sa.Engine,
+    *,
+    worker_id: str,
+    job_id: str,
+    step: int | None = None,
+    spent_s: float | None = None,
+    slice_over: bool = False,
+) -> Job:
     """Give a job back unfinished, at no cost to its attempts: running -> queued (or cancelled, if asked).
 
-    Its submitter gets the turn back. Raises LeaseLost.
+    step, spent_s: as for `heartbeat`. Its submitter gets the turn back; slice_over: it makes room for others, so they
+    have had this turn and stand behind all that wait by now. Raises LeaseLost.
     """
     with writing(db) as conn:
         row = conn.execute(
-            sa.select(jobs.c.cancel_requested).where(*_held(job_id, worker_id)).with_for_update()
+            sa.select(jobs.c.cancel_requested, jobs.c.started_at, jobs.c.suspect_ran_s)
+            .where(*_held(job_id, worker_id))
+            .with_for_update()
         ).first()
         if row is None:
             raise LeaseLost(job_id, worker_id)
+        now = clock(conn)
         if row.cancel_requested:
-            return move(
-                conn,
-                job_id,
-                State.RUNNING,
-                State.CANCELLED,
-                {"finished_at": clock(conn)},
-                worker_id=worker_id,
-            )
-        return move(conn, job_id, State.RUNNING, State.QUEUED, FREE, worker_id=worker_id, event="released")
+            end = {"finished_at": now}
+            return move(conn, job_id, State.RUNNING, State.CANCELLED, end, worker_id=worker_id)
+        values = free(now)
+        values |= {name: value for name, value in (("step", step), ("spent_s", spent_s)) if value is not None}
+        if slice_over:
+            values["turn"] = new_stamp(newest_stamp(conn))
+            if row.suspect_ran_s is not None:
+                # It goes on proving itself where it was: what it has got on so far is kept, see `get_on`.
+                values["suspect_ran_s"] = row.suspect_ran_s - max(now - row.started_at, 0.0)
+        event = PAUSED if slice_over else "released"
+        return move(conn, job_id, State.RUNNING, State.QUEUED, values, worker_id=worker_id, event=event)
 
 
 def request_cancel(db: sa.Engine, job_id: str, submitter: str | None = None) -> Job:
@@ -163,11 +184,12 @@ def to_front(db: sa.Engine, job_id: str) -> Job:
         return from_row(row)
 
 
-# A job that waits belongs to nobody and has not taken a turn.
-FREE: dict[str, Any] = {
-    **{"worker_id": None, "lease_expires_at": None, "lease_s": None},
-    **{"started_at": None, "turn": None, "steps_per_s": None, "suspect_ran_s": None},
-}
+_NOBODYS = ("worker_id", "lease_expires_at", "lease_s", "started_at", "turn", "steps_per_s", "suspect_ran_s")
+
+
+def free(now: float) -> dict[str, Any]:
+    """A job that waits belongs to nobody and has not taken a turn; how long it ran until now is kept, see `_update`."""
+    return {**dict.fromkeys(_NOBODYS), "ran_s": now}
 
 
 def check_held(conn: sa.Connection, job_id: str, worker_id: str, *, keep: bool = False) -> None:
@@ -237,6 +259,10 @@ def _update(source: State, columns: frozenset[str], by_worker: bool) -> Any:
     if "step" in new:
         # No step given means all of them.
         new["step"] = sa.func.coalesce(new["step"], jobs.c.total_steps)
+    if "ran_s" in new:
+        # What is given is now: how long it held its place since it was claimed is added.
+        ran_s = new["ran_s"] - sa.func.coalesce(jobs.c.started_at, new["ran_s"])
+        new["ran_s"] = sa.func.coalesce(jobs.c.ran_s, 0.0) + sa.case((ran_s > 0, ran_s), else_=0.0)
     if "finished_at" in new:
         # Never before it started, whatever the clock was set to meanwhile: no job takes less than nothing.
         new["finished_at"] = later(sa.func.coalesce(jobs.c.started_at, jobs.c.created_at), new["finished_at"])

@@ -30,6 +30,8 @@ class Worker:
     stopped_at: float | None
     folder: str | None = None
     erased: int | None = None
+    slice_s: float | None = None
+    share: float | None = None
 
 
 def register(
@@ -42,8 +44,14 @@ def register(
     hostname: str,
     pid: int,
     folder: str | None = None,
+    slice_s: float | None = None,
+    share: float | None = None,
 ) -> Worker:
-    """Announce an executor; one that comes back under its old id takes the old row over."""
+    """Announce an executor; one that comes back under its old id takes the old row over.
+
+    slice_s: a job that has run for so long makes room for others; share: the most of all places that one submitter gets
+    while others wait. None: it does not share so.
+    """
     with writing(db) as conn:
         now = clock(conn)
         values = {
@@ -57,6 +65,8 @@ def register(
             "started_at": now,
             "beat_at": now,
             "stopped_at": None,
+            "slice_s": slice_s,
+            "share": share,
         }
         again = sa.update(workers).where(workers.c.id == worker_id).values(**values).returning(*workers.c)
         row = conn.execute(again).one_or_none()

@@ -6,6 +6,7 @@ settings.py says: such a value is None here, and whoever asks passes the configu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -22,15 +23,17 @@ from db.schema import host_settings
 
 MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
 MAX_IN_ALL = 1_000_000  # of all who share an address, and of everybody
+MAX_JOB_S = 7 * 86400.0
 MAX_KEEP_DAYS, MAX_KEEP_GB = 3650, 100_000
-LIMITS = {
+COUNTS = {
     "max_queued": MAX_QUEUED,
     "max_per_hour": MAX_PER_HOUR,
     "max_queued_per_address": MAX_IN_ALL,
     "max_per_hour_per_address": MAX_IN_ALL,
     "max_queued_in_all": MAX_IN_ALL,
 }
-_WHOLE = LIMITS | {"keep_days": MAX_KEEP_DAYS, "keep_gb": MAX_KEEP_GB}
+LIMITS: dict[str, float] = {**COUNTS, "max_job_s": MAX_JOB_S}
+_WHOLE = COUNTS | {"keep_days": MAX_KEEP_DAYS, "keep_gb": MAX_KEEP_GB}
 MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
 MIN_CODE_LENGTH, MAX_CODE_LENGTH = 4, 40
 
@@ -40,7 +43,8 @@ TEXTS = ("prompt", "negative_prompt", "style", "artist")
 
 @dataclass(frozen=True)
 class Rules:
-    """The host's settings. None: as configured. withheld: engines that visitors neither see nor may ask for.
+    """The host's settings. None: as configured. max_job_s: what a job may cost, 0: no limit. withheld: engines that
+    visitors neither see nor may ask for.
 
     keep_days, keep_gb: how long jobs are kept, and how much of their files; None: for good, all. See evening/retention.
     """
@@ -48,6 +52,7 @@ class Rules:
     paused: bool = False
     max_queued: int | None = None
     max_per_hour: int | None = None
+    max_job_s: float | None = None
     default_engine: str | None = None
     default_checkpoint: str | None = None
     withheld: tuple[str, ...] = ()
@@ -126,6 +131,8 @@ def _checked(name: str, value: Any) -> Any:
         return None
     if name in _WHOLE:
         return _whole(name, value, _WHOLE[name])
+    if name == "max_job_s":
+        return _seconds(name, value)
     if name == "event_code":
         return _code(str(value))
     if name == "refused_words":
@@ -148,6 +155,13 @@ def _code(typed: str) -> str:
         permitted = f"{MIN_CODE_LENGTH} to {MAX_CODE_LENGTH} are permitted"
         raise BadValue(f"The event code has {len(plain)} characters; {permitted}.")
     return plain
+
+
+def _seconds(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value <= MAX_JOB_S:
+        raise BadValue(f"{name} is {value!r}; 0 (no limit) to {MAX_JOB_S:.0f} s is permitted.")
+    return float(value)
 
 
 def _named(name: str, value: Any) -> str:

@@ -122,7 +122,7 @@ def _newest_sheet(jobs: list[Job]) -> None:
 def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     data = load(files.get("picture") or files.get("preview"))
     draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
-    share = job.step / job.total_steps if job.state in (State.RUNNING, State.SUCCEEDED) else 0
+    share = job.step / job.total_steps if job.state in (State.QUEUED, State.RUNNING, State.SUCCEEDED) else 0
     st.html(
         f'<div class="t2i-prompt">{esc(short(job.prompt, 120))}</div>'
         f'<div class="t2i-meta">{esc(status_line(job))}</div>{bar(share, job)}'
@@ -130,7 +130,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     heard(job)
     curve(job, height=56)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        _actions(job, visitor)
+        _actions(job, visitor, files.get("picture"))
 
 
 def _instead(job: Job) -> str:
@@ -151,6 +151,8 @@ def status_line(job: Job) -> str:
         found = place_of(job)
         if found.position == 0:
             return _("Starting")
+        if job.step:
+            return paused_at(job, found.wait)
         place = (
             _("Next in the queue") if found.position == 1 else _("Number {place} in the queue", place=found.position)
         )
@@ -178,10 +180,18 @@ def status_line(job: Job) -> str:
     return _("Cancelled at step {step} of {total}", step=job.step, total=job.total_steps)
 
 
+def paused_at(job: Job, wait: float | None) -> str:
+    """Where a job stands that has given its place to others, and in how many s it goes on; None: not known."""
+    paused = _("Paused at step {step} of {total}", step=f"{job.step:,}", total=f"{job.total_steps:,}")
+    if wait is None:
+        return paused
+    return f"{paused} · {_('its turn comes again in about {duration}', duration=duration(wait))}"
+
+
 def heard(job: Job) -> None:
     """For those who listen to the page: a word when a picture begins and when it ends, not at every step."""
     said = {
-        State.QUEUED: _("Waiting for its turn"),
+        State.QUEUED: _("Paused") if job.step else _("Waiting for its turn"),
         State.RUNNING: _("Being drawn"),
         State.SUCCEEDED: _("Succeeded"),
         State.FAILED: _("Failed"),
@@ -210,9 +220,9 @@ def time_left(job: Job) -> float | None:
 
 
 def bar(share: float, job: Job) -> str:
-    """HTML of a progress bar; it keeps its place, invisible, where nothing runs."""
+    """HTML of a progress bar; it keeps its place, invisible, where nothing is half done."""
     percent = round(100 * min(max(share, 0.0), 1.0))
-    shown = "" if job.state == State.RUNNING else " none"
+    shown = "" if job.state == State.RUNNING or (job.state == State.QUEUED and job.step) else " none"
     return (
         f'<div class="t2i-bar{shown}" role="progressbar" aria-label="{esc(_("Progress"))}" aria-valuenow="{percent}" '
         f'aria-valuemin="0" aria-valuemax="100"><i style="width: {percent}%"></i></div>'
@@ -248,7 +258,7 @@ def _line(job: Job, height: int) -> str:
     )
 
 
-def _actions(job: Job, visitor: Submitter) -> None:
+def _actions(job: Job, visitor: Submitter, picture: Artefact | None) -> None:
     if job.state in (State.QUEUED, State.RUNNING):
         st.button(
             _("Cancel"),
@@ -263,6 +273,14 @@ def _actions(job: Job, visitor: Submitter) -> None:
         if makes(job.engine) == "drawing":
             st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job, visitor))
     elif makes(job.engine) == "drawing":
+        if picture is not None:
+            st.button(
+                _("Go on from here"),
+                key=f"go_on_{job.id}",
+                icon=":material/step_over:",
+                on_click=_go_on,
+                args=(job, visitor, picture),
+            )
         st.button(
             _("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job, visitor)
         )
@@ -272,6 +290,11 @@ def cancel(job_id: str, visitor: Submitter) -> None:
     """Ask for a job's end; what stands against it is shown as one sentence."""
     with plain_errors():
         submit.cancel(the_studio(), visitor, job_id)
+
+
+def _go_on(job: Job, visitor: Submitter, picture: Artefact) -> None:
+    form.preset_from(job, visitor, picture=picture)
+    st.session_state["form_changed"] = True
 
 
 def _edit(job: Job, visitor: Submitter) -> None:

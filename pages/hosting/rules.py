@@ -39,10 +39,11 @@ _LIMITS = (
 
 def _limits() -> None:
     now, settings = house_rules(), the_settings()
-    wanted: dict[str, int | None] = {}
+    wanted: dict[str, float | None] = {}
     with st.form("host_limits", border=False):
         st.caption(
-            "In jobs. All who come by one network are one address: behind a room's router everybody counts together."
+            "In jobs, and in minutes for one. All who come by one network are one address: behind a room's router "
+            "everybody counts together."
         )
         columns = st.columns(2)
         for n, (name, label, configured) in enumerate(_LIMITS):
@@ -51,12 +52,25 @@ def _limits() -> None:
                 wanted[name] = st.number_input(
                     label,
                     min_value=1,
-                    max_value=host_rules.LIMITS[name],
+                    max_value=host_rules.COUNTS[name],
                     value=getattr(now, name),
                     placeholder="no limit" if value is None else f"{value}, as configured",
                 )
+        with columns[len(_LIMITS) % 2]:
+            minutes = st.number_input(
+                "Minutes for one job",
+                min_value=0.0,
+                max_value=host_rules.MAX_JOB_S / 60,
+                value=None if now.max_job_s is None else now.max_job_s / 60,
+                step=1.0,
+                placeholder=f"{settings.max_job_s / 60:g}, as configured" if settings.max_job_s else "no limit",
+                help="Of an executor that works on nothing else; 0: no limit. A wish that would take longer is refused "
+                "where that is known, and a job that has had so much ends and keeps its picture so far. Holds for what "
+                "is asked for from now on, not for programs with a host key.",
+            )
         if st.form_submit_button("Save limits"):
             with plain_errors(for_host=True):
+                wanted["max_job_s"] = None if minutes is None else minutes * 60
                 host.set_limits(the_studio(), the_host(), **wanted)
                 st.toast("Saved.")
 

@@ -6,8 +6,8 @@ import html
 import re
 import time
 
+from db.wording import duration as duration_of
 from pages.shared.language import _, ngettext
-from studio.standing import duration as duration_of
 
 
 def esc(text: object) -> str:

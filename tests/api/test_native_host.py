@@ -90,6 +90,7 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         "max_per_hour_per_address": 200,
         "max_queued_in_all": 500,
         "event_code": "Guggenheim 7",
+        "max_job_s": 600.0,
         "refused_words": ["gore", "two words"],
         "engines": ["vqgan-clip", "latent-diffusion"],
         "default_engine": "latent-diffusion",
@@ -105,6 +106,7 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         {"refused_words": ["..."]},
         {"max_queued": 0},
         {"max_per_hour": "many"},
+        {"max_job_s": -1},
     ):
         answer = hosted.api.client.put(f"{HOST}/rules", json={**new, **wrong}, headers=hosted.headers)
         assert answer.status_code in (404, 422), wrong

@@ -96,12 +96,12 @@ def test_who_one_is_and_what_one_may(serve: Serve, visits: Studio, key: Key) -> 
     me = api.get(f"{V1}/me").json()
     assert (me["scope"], me["key"], me["name"], me["limits"]["max_queued"]) == ("submit", None, None, 7)
     host_rules.change(visits.db, max_queued=3, max_per_hour=9)
-    assert api.get(f"{V1}/me").json()["limits"] == {"max_queued": 3, "max_per_hour": 9}
+    assert api.get(f"{V1}/me").json()["limits"] == {"max_queued": 3, "max_per_hour": 9, "max_job_s": 1800}
     bot = key("submit", max_queued=100)
     api.post(f"{V1}/jobs", {"params": {"prompt": "a heart"}}, headers=bot)
     mine = api.get(f"{V1}/me", headers=bot).json()
     assert mine["key"] == mine["name"] == "a submit program" and mine["waiting"] == 1
-    assert mine["limits"] == {"max_queued": 100, "max_per_hour": None}, "its own limits prevail"
+    assert mine["limits"] == {"max_queued": 100, "max_per_hour": None, "max_job_s": 1800}, "its own limits prevail"
     named = api.client.patch(f"{V1}/me", json={"name": "  Ada \u202e Bot "}, headers=bot)
     assert named.json()["name"] == "Ada Bot"
     host_rules.change(visits.db, refused_words=["gore"])

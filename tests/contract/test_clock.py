@@ -27,7 +27,7 @@ from db.schema import jobs
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
 from studio.standing import taken
-from tests.contract.older_tables import as_of
+from tests.contract.older import as_of
 from tests.contract.queue_steps import add, take
 
 HOUR = 3600.0

@@ -166,7 +166,7 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules_and_keys(
     assert (gone.jobs, gone.files) == (8, 13)
     with database.connect() as conn:
         left = {t.name for t in metadata.sorted_tables if conn.scalar(sa.select(sa.func.count()).select_from(t))}
-    assert left - {"workers"} == {host_settings.name, "api_keys", "visitors", "erasures", "studio"}
+    assert left - {"workers"} == {host_settings.name, "api_keys", "visitors", "studio", "erasures"}
     assert visitors.names(database, ["eve", key.submitter]) == {key.submitter: "Bot"}
     assert keys.find(database, secret) == key, "programs are let in as before"
     assert not list((tmp_path / "artefacts").rglob("*")), "no empty folders either"

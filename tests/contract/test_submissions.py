@@ -14,7 +14,7 @@ from db.queue import Limits, NewJob
 from db.schema import REVISION
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet
-from tests.contract.older_tables import as_of
+from tests.contract.older import as_of
 from tests.contract.queue_steps import add, take
 
 

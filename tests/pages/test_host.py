@@ -211,6 +211,7 @@ def test_one_look_and_one_press_end_a_flood_and_undo_takes_it_back(
 def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -> None:
     app = sign_in(open_page, "Rules")
     app.number_input[0].set_value(1)
+    next(box for box in app.number_input if box.label == "Minutes for one job").set_value(5)
     next(b for b in app.button if b.label == "Save limits").click().run()
     app.text_area[0].set_value("gore\nvery bad")
     next(b for b in app.button if b.label == "Save words").click().run()
@@ -220,7 +221,7 @@ def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -
     app.selectbox[0].select("latent-diffusion").run()
     next(b for b in app.button if b.label == "Save engines").click().run()
     now = host_rules.get(hosted.db)
-    assert (now.max_queued, now.refused_words) == (1, ("gore", "very bad"))
+    assert (now.max_queued, now.max_job_s, now.refused_words) == (1, 300, ("gore", "very bad"))
     assert (now.default_engine, set(now.withheld)) == ("latent-diffusion", {"biggan-clip", "vqgan-clip"})
     page = open_page()
     assert page.selectbox(key="set_engine").value == "latent-diffusion"

@@ -112,6 +112,19 @@ class Studio:
         self.enqueue(prompt, submitter, **settings)
         return self.finish(self.run())
 
+    def took(self, step_s: float, submitter: str = SOMEBODY, **settings: Any) -> Job:
+        """A job was done lately, and a step of it took so long."""
+        job = self.enqueue("what was drawn before", submitter, **settings)
+        self._claim(job)
+        spent_s = step_s * job.total_steps
+        done = {"worker_id": EXECUTOR, "job_id": job.id}
+        queue.heartbeat(self.db, **done, step=job.total_steps, spent_s=spent_s, ran_s=spent_s, lease_s=600)
+        return queue.succeed(self.db, **done)
+
+    def pause(self, job: Job) -> Job:
+        """Its slice is over."""
+        return queue.release(self.db, worker_id=EXECUTOR, job_id=job.id, step=job.step, slice_over=True)
+
     def empty(self) -> None:
         """As it was before anybody came; files stay where they are."""
         with writing(self.db) as conn:

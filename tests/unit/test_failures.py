@@ -11,7 +11,7 @@ from db.errors import NotFailed
 from db.evening import moderation
 from db.jobs import Job, State
 from db.queue import Limits, retrying
-from db.rules import host_rules
+from db.rules import host_rules, keys
 from db.sheets import refinements, submissions
 from db.sheets.submissions import NewSheet
 from studio import failures, host
@@ -131,8 +131,6 @@ def test_it_takes_its_place_on_the_sheet_and_the_row_it_was_asked_for_with(visit
 
 
 def test_a_key_with_limits_of_its_own_keeps_them(visits: Studio) -> None:
-    from db.rules import keys
-
     _, key = keys.make(visits.db, "a bot", max_queued=1)
     jobs = [fail(visits, f"heart {n}", key.submitter) for n in range(2)]
     host_rules.change(visits.db, max_queued=50)
@@ -146,3 +144,11 @@ def test_a_job_whose_source_is_gone_says_so(visits: Studio) -> None:
     host.hide(visits.opened(), HOST, parent.id)
     done = failures.try_again(visits.opened(), HOST, [failed.id])
     assert "taken out by the host" in done.refused[failed.id]
+
+
+def test_what_is_tried_again_may_cost_as_much_as_when_it_was_asked_for(visits: Studio) -> None:
+    studio = visits.opened(max_job_s=60.0)
+    _, key = keys.make(visits.db, "mine", "host")
+    failed = [fail(visits, "a heart", submitter) for submitter in (ME, key.submitter)]
+    again = failures.try_again(studio, HOST, [job.id for job in failed]).again
+    assert [queue.get(visits.db, again[job.id]).budget_s for job in failed] == [60, None]

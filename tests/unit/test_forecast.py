@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,42 @@ def test_two_executors_serve_one_line_and_only_their_engines() -> None:
 def test_jobs_that_fit_the_batch_go_first_when_it_is_filled() -> None:
     paces = {"a": Pace(1.0, 0.0), "b": Pace(1.0, 0.0)}
     assert starts(line("a", "b", "a"), [lane(2)], **paces) == [0, 10, 0]
+
+
+def test_a_place_that_no_job_of_the_batch_takes_is_for_another() -> None:
+    paces = {"a": Pace(1.0, 0.0), "b": Pace(1.0, 0.0)}
+    assert starts(line("a", "b", "b"), [lane(2)], **paces) == [0, 0, 10]
+
+
+def long_running(places: int, *holders: str, slice_s: float = 100.0, had: float = 0.0) -> Lane:
+    """An executor whose places are taken by jobs of 1000 steps, 1 s each."""
+    busy = Lane(places, frozenset("ab"), slice_s=slice_s)
+    for n, who in enumerate(holders):
+        job = Waiting(f"long-{n}", "a", "long", 1000, who)
+        busy.take("long", 1000.0, Pace(1.0, 0.0), job, had)
+    return busy
+
+
+def test_a_long_job_makes_room_after_its_slice_and_goes_on_behind_who_waits() -> None:
+    pace = {"a": Pace(1.0, 0.0)}
+    assert starts(line("a"), [long_running(1, "greedy")], **pace) == [100]
+    assert starts(line("a"), [long_running(1, "greedy", had=70.0)], **pace) == [30]
+    assert starts(line("a", "a"), [long_running(1, "greedy", slice_s=math.inf)], **pace) == [1000, 1010]
+    own = [Waiting("own", "a", "a", 10, "greedy")]
+    assert starts(own, [long_running(1, "greedy")], **pace) == [1000], "one's own jobs push none out"
+    two = play(line("a", "a"), [long_running(4, *["greedy"] * 4)], pace, ["0", "1"], most=2)
+    assert [two[n][0] for n in "01"] == [100, 100], "two wait, two make room"
+
+
+def test_who_waits_has_at_most_a_share_and_who_waits_alone_has_all() -> None:
+    pace = {"a": Pace(1.0, 0.0)}
+    greedy = [Waiting(f"g{n}", "a", "a", 10, "greedy") for n in range(4)]
+    found = play(
+        [*greedy, Waiting("late", "a", "b", 10, "late")], [Lane(3, frozenset("a"))], pace, ["g1", "late"], most=1
+    )
+    assert (found["late"][0], found["g1"][0]) == (0, 0)
+    found = play([*greedy, *line("a", "a", "a")], [Lane(2, frozenset("a"))], pace, ["g1", "0", "1", "2"], most=1)
+    assert found["g1"][0] > 0 and found["0"][0] == 0
 
 
 def test_what_runs_is_waited_for() -> None:

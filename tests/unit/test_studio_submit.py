@@ -65,10 +65,10 @@ def test_a_picture_that_no_setting_takes_is_not_kept(visits: Studio, sent: dict[
 
 
 def test_the_hosts_limits_come_before_the_configured_ones(visits: Studio) -> None:
-    studio = visits.opened(max_queued_per_submitter=50)
-    assert in_force(studio, ANNA) == Limits(50, None, max_queued_per_address=300, max_queued_in_all=1000)
+    studio = visits.opened(max_queued_per_submitter=50, max_queued_per_address=None, max_queued=None)
+    assert in_force(studio, ANNA) == Limits(50, None, 1800)
     host.set_limits(studio, HOST, max_queued=1, max_per_hour=7)
-    assert in_force(studio, ANNA) == Limits(1, 7, max_queued_per_address=300, max_queued_in_all=1000)
+    assert in_force(studio, ANNA) == Limits(1, 7, 1800)
     submit(studio, ANNA, Wish("vqgan-clip", HEART))
     with pytest.raises(TooManyQueued):
         submit(studio, ANNA, Wish("vqgan-clip", HEART))

@@ -1,0 +1,52 @@
+"""How long what somebody is about to ask for takes here, told before they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from db.errors import OverBudget
+from db.queue import budget, estimate
+from generator.params import JobParams
+from studio.context import Studio, Submitter
+from studio.limits import in_force
+from studio.submit import drawings, starting, unread
+from studio.wording import understood
+
+
+@dataclass(frozen=True)
+class Told:
+    """takes_s: s until so many pictures are done where no others are drawn; cost_s: what one costs, in s of an executor
+    that works on nothing else; None: not known yet. sure: measured with the same models and size; else it is the least
+    that it can be. budget_s: what one may cost, None: no limit. refused: why these would be refused, None: they fit."""
+
+    takes_s: float | None
+    cost_s: float | None
+    sure: bool
+    budget_s: float | None
+    refused: str | None
+
+
+def of(studio: Studio, submitter: Submitter, engine: str, params: JobParams, pictures: int = 1) -> Told:
+    """What so many jobs with these parameters take."""
+    new = unread(studio, engine, params)
+    budget_s = (in_force(studio, submitter).max_job_s or None) if new.budgeted else None
+    found = estimate.cost(studio.db, new, pictures)
+    if found is None:
+        return Told(None, None, False, budget_s, None)
+    cost, takes_s = found
+    refused = None
+    try:
+        if budget_s is not None:
+            steps = new.total_steps if new.pixels else None
+            budget.refuse(cost, steps, budget_s, alike=pictures, jobs=pictures)
+    except OverBudget as error:
+        refused = str(error)
+    return Told(takes_s, cost.seconds, cost.sure, budget_s, refused)
+
+
+def of_wish(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any], pictures: int = 1) -> Told:
+    """The same, of settings as they are typed. Raises BadParams, UnknownName."""
+    (params,) = drawings(engine, starting(values), 1, lambda typed: understood(studio, engine, typed).values)
+    return of(studio, submitter, engine, params, pictures)
