@@ -201,6 +201,7 @@ class Deeds:
         copy.close()
         self.visitors.leave()
         studio = self.studio
+        studio.settle()
         studio.move_database("jobs.db", "away.db")
         studio.move_database("copy.db", "jobs.db")
         for part in studio.parts:

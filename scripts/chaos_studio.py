@@ -37,11 +37,13 @@ SETTINGS = {
     "T2I_DEFAULT_ENGINE": "vqgan-clip",
     "T2I_MIN_FREE_BYTES": str(4 << 20),
     "T2I_MAX_QUEUED_PER_ADDRESS": "40",
+    "T2I_MAX_ATTEMPTS": "10",  # so that none but a doomed job is alone at so many deaths
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 STARTS_WITHIN_S = 120.0
 REVIVE_S = 0.5
+SETTLED_S = 15.0
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Part:
     cwd: Path
     process: subprocess.Popen[bytes] | None = None
     wanted: bool = True
+    began: float = 0.0  # on the clock that nobody sets
     ends: list[int] = field(default_factory=list)  # exit statuses, minus the signal where one ended it
 
     def alive(self) -> bool:
@@ -151,6 +154,7 @@ class ChaosStudio:
 
     def _begin(self, part: Part) -> None:
         with (self.folder / "logs" / f"{part.name}.log").open("ab") as log:
+            part.began = time.monotonic()
             part.process = subprocess.Popen(
                 part.command, cwd=part.cwd, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -231,6 +235,11 @@ class ChaosStudio:
         """Removes an SQLite database with what belongs to it."""
         for end in ("", "-wal", "-shm"):
             (self.folder / f"{name}{end}").unlink(missing_ok=True)
+
+    def settle(self) -> None:
+        """Waits until every executor has had the database open for a while: who opens it later takes what is there."""
+        while any(not part.alive() or time.monotonic() - part.began < SETTLED_S for part in self.executors):
+            time.sleep(0.2)
 
     def unaware(self) -> list[str]:
         """Who does not know that the database is not there any more: executors that run, a web app that is ready."""
