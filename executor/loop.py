@@ -90,7 +90,6 @@ class Executor:
         obey_first(context)
         heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
-        self._watch = Watch(context, lambda: list(self.held), context.settings.stall_s)
         self._watch.start()
         context.event(
             "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)

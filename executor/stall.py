@@ -32,11 +32,10 @@ STORE_S = 5.0  # how long files of other jobs being written are awaited
 END_S = 10.0  # the process ends so long after it was found stuck, also where the database does not answer
 
 
-class Watch(threading.Thread):
-    """Looks until the process ends. held: all jobs of the executor. stall_s: how long a call may take; 0: any time."""
+class Watch:
+    """Looks, once started, until the process ends. held: all jobs of the executor. stall_s: how long a call may take; 0: any time."""
 
     def __init__(self, context: Context, held: Callable[[], list[Work]], stall_s: float) -> None:
-        super().__init__(name="stall", daemon=True)
         self._context, self._held, self._stall_s = context, held, stall_s
         self._calls = 0
         self._within: tuple[int, Sequence[Work]] | None = None
@@ -44,7 +43,7 @@ class Watch(threading.Thread):
     def start(self) -> None:
         """Begin to look, where it is asked for."""
         if self._stall_s:
-            super().start()
+            threading.Thread(target=self._look, name="stall", daemon=True).start()
 
     @contextmanager
     def over(self, works: Sequence[Work]) -> Iterator[None]:
@@ -61,7 +60,7 @@ class Watch(threading.Thread):
             faulthandler.cancel_dump_traceback_later()
             self._within = None
 
-    def run(self) -> None:
+    def _look(self) -> None:
         # Looks are counted, not the time: none is made while the machine sleeps or the process is paused.
         seen, looks = 0, 0
         while True:

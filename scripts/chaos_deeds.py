@@ -16,9 +16,8 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import sqlalchemy as sa
@@ -176,15 +175,17 @@ class Deeds:
                 held.close()
         else:
             db = sa.create_engine(sa.make_url(self.studio.url).set(drivername="postgresql+psycopg"))
-            # A server that crashes meanwhile takes the lock with it.
-            with ExitStack() as stack:
-                stack.callback(db.dispose)
-                with suppress(sa.exc.DBAPIError):
-                    conn = stack.enter_context(suppress(sa.exc.DBAPIError)) or db.connect()
-                    conn.execute(sa.text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
-                    stack.callback(_quietly, conn.close)
+            conn: sa.Connection | None = None
+            with suppress(sa.exc.DBAPIError):  # of a server that crashes just now
+                conn = db.connect()
+                conn.execute(sa.text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+            try:
                 yield
                 self._stay()
+            finally:
+                if conn is not None:
+                    conn.invalidate()  # closes it, whether or not the server is there
+                db.dispose()
 
     @contextmanager
     def database_replaced(self) -> Iterator[None]:
@@ -359,11 +360,6 @@ class Deeds:
             elif answer.status_code not in (right or ()):
                 said = f"{answer.request.method} {answer.request.url.path} {answer.status_code}: {answer.text[:200]}"
                 self.account.odd[said] += 1
-
-
-def _quietly(call: Callable[[], Any]) -> None:
-    with suppress(sa.exc.DBAPIError):
-        call()
 
 
 def _hostile_weights(folder: Path) -> list[tuple[str, bytes]]:

@@ -93,10 +93,7 @@ class Store:
 
     def under(self, folder: str) -> list[str]:
         """The keys that begin with the parts of this one, e.g. those of jobs/<id>."""
-        path = self._path(folder)
-        with self._named_errors():
-            found = [f"{folder}{name[len(path) :]}" for name in self._fs.find(path) if name.startswith(f"{path}/")]
-        return [key for key in found if _KEY.fullmatch(key)]
+        return [name for name in self.names(folder) if _KEY.fullmatch(name)]
 
     def check(self) -> None:
         """Raises StoreUnavailable where nothing could be kept now. A folder that is not there is made when needed."""
