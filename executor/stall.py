@@ -33,7 +33,10 @@ END_S = 10.0  # the process ends so long after it was found stuck, also where th
 
 
 class Watch:
-    """Looks, once started, until the process ends. held: all jobs of the executor. stall_s: how long a call may take; 0: any time."""
+    """Looks, once started, until the process ends.
+
+    held: all jobs of the executor. stall_s: how long a call may take; 0: any time.
+    """
 
     def __init__(self, context: Context, held: Callable[[], list[Work]], stall_s: float) -> None:
         self._context, self._held, self._stall_s = context, held, stall_s
