@@ -44,6 +44,7 @@ from settings import Settings  # noqa: E402
 
 BETWEEN_S = (0.2, 3.0)
 NO_NEWS_S = 120.0
+NO_JOBS_S = 300.0  # what is wrong is made right within seconds: programs get their pictures promised all the time
 TOLD_EVERY_S = 60.0
 
 
@@ -164,10 +165,16 @@ def run(
     deeds = Deeds(studio, visitors, account, seed, without)
     visitors.start()
     end, told = time.monotonic() + 60 * minutes, time.monotonic()
+    jobs, since = 0, time.monotonic()
     while time.monotonic() < end:
         time.sleep(deeds.draw.uniform(*BETWEEN_S))
         did = deeds.one()
         deeds.kill_holders()
+        if len(account.ids()) != jobs:
+            jobs, since = len(account.ids()), time.monotonic()
+        elif time.monotonic() - since > NO_JOBS_S:
+            outcome.odd.append(f"no job was taken for {NO_JOBS_S:.0f} s")
+            break
         if time.monotonic() - told >= TOLD_EVERY_S:
             told = time.monotonic()
             left = (end - told) / 60
@@ -175,7 +182,9 @@ def run(
                 f"{sum(deeds.done.values())} deeds, {len(account.ids())} jobs, {left:.0f} min to go; {did}", flush=True
             )
     visitors.end.set()
-    visitors.join()
+    visitors.join(NO_NEWS_S)
+    if visitors.is_alive():
+        outcome.odd.append("a program asks again and again and is not answered")
     finish(studio, deeds, outcome)
     outcome.odd += [f"{name} did not end in 20 s" for name in studio.end_parts()]
     count(studio, account, outcome)
@@ -194,7 +203,7 @@ def main() -> int:
     args = parser.parse_args()
     seed = int.from_bytes(os.urandom(3)) if args.seed is None else args.seed
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    studio = ChaosStudio(folder, args.database, args.executors)
+    studio = ChaosStudio(folder, args.database, args.executors, args.minutes)
     left_out = [
         name
         for name, there in (

@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-STORE_MB = 64  # of the store's own disk, where there may be one
+STORE_MB, STORE_MB_A_MIN = 64, 16  # of the store's own disk, where there may be one: at first, and for each minute
 FILL_LEFT = (2048, 3 << 20)  # bytes that a full disk still has: nothing fits, or little that is below the watermark
 HOST_PASSWORD = "a password for the chaos"
 SETTINGS = {
@@ -69,15 +69,19 @@ class Part:
 
 
 class ChaosStudio:
-    """folder: empty. database: "sqlite" or "postgresql". Ends with `close`, which leaves no process and no mount."""
+    """folder: empty. database: "sqlite" or "postgresql". minutes: how long there will be new pictures to keep.
 
-    def __init__(self, folder: Path, database: str, executors: int) -> None:
+    Ends with `close`, which leaves no process and no mount.
+    """
+
+    def __init__(self, folder: Path, database: str, executors: int, minutes: float) -> None:
         self.folder, self.database = folder, database
         (folder / "artefacts").mkdir(parents=True)
         (folder / "logs").mkdir()
         self._clock = folder / "clock"
         self._clock.write_bytes(struct.pack("d", 0.0))
         self._clock_library = None if database != "sqlite" else self._compiled(ROOT / "scripts" / "chaos_clock.c")
+        self._store_mb = int(STORE_MB + STORE_MB_A_MIN * minutes)
         self.own_disk = self._mount()
         self._server: Any = None
         self.url = f"sqlite:///{folder}/jobs.db" if database == "sqlite" else self._postgresql()
@@ -171,7 +175,7 @@ class ChaosStudio:
 
     def _mount(self) -> bool:
         """Whether the store has a small disk of its own, which only root can give it."""
-        command = ["mount", "-t", "tmpfs", "-o", f"size={STORE_MB}m", "chaos", str(self.folder / "artefacts")]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={self._store_mb}m", "chaos", str(self.folder / "artefacts")]
         return os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     @contextmanager
@@ -201,7 +205,7 @@ class ChaosStudio:
         try:
             yield
         finally:
-            subprocess.run(["mount", "-o", f"remount,rw,size={STORE_MB}m", place], check=True)
+            subprocess.run(["mount", "-o", f"remount,rw,size={self._store_mb}m", place], check=True)
 
     # The database
 
