@@ -125,7 +125,7 @@ def test_every_file_and_folder_that_contributing_names_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "SECURITY.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+    "page", ["README.md", "SECURITY.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 )
 def test_no_page_says_the_same_twice(page: str) -> None:
     text = (ROOT / page).read_text()
