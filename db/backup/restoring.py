@@ -20,6 +20,7 @@ from db.backup import snapshot
 from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, disk_errors, hash_of, sums_of, sync_folder
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StillRunning
+from db.evening.erasing import MOVED
 from db.queue import workers
 from db.schema import artefacts, studio
 
@@ -120,7 +121,7 @@ def _put_file(folder: Path, path: Path) -> Path | None:
             os.fsync(file.fileno())
         aside = None
         if path.exists():
-            aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+            aside = path.with_name(f"{path.name}{MOVED}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
             for end in ("", "-wal", "-shm"):
                 if (one := path.with_name(path.name + end)).exists():
                     one.rename(aside.with_name(aside.name + end))

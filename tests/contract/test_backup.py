@@ -23,13 +23,14 @@ from db.backup.restoring import check, restore
 from db.backup.snapshot import TABLES, counts
 from db.engine import connect, writing
 from db.errors import BadValue, DbError, StillRunning, StoreFull
-from db.evening import retention
+from db.evening import erasing, retention
 from db.jobs import State
 from db.queue import workers
 from db.rules import host_rules, host_sessions, keys, visitors
 from db.rules.salt import salt
 from db.schema import artefacts as files_table
 from db.schema import jobs
+from studio.left import sentences
 from tests.contract.queue_steps import add, take
 from tests.contract.test_evening import picture
 
@@ -289,6 +290,25 @@ def test_where_the_rows_are_broken_off_what_was_there_stays(
                     restore(made.folder, url(full), store, replace=True)
         again = connect(url(full))
         assert everything(again) == before
+        again.dispose()
+
+
+def test_a_database_that_was_moved_aside_is_told_when_the_event_is_deleted(
+    full: sa.Engine, store: Store, tmp_path: Path
+) -> None:
+    made = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    done = restore(made.folder, url(full), store, replace=True)
+    again = connect(url(full))
+    try:
+        host_rules.change(again, paused=True)
+        erasing.forget_everything(again, store)
+        found = erasing.left(again, store)
+        assert (str(done.moved) in found.copies) == (done.moved is not None) and found.nothing == (not found.copies)
+        for copy in found.copies:
+            assert any(copy in said for said in sentences(found))
+            Path(copy).unlink()
+        assert erasing.left(again, store).nothing
+    finally:
         again.dispose()
 
 
