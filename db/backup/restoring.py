@@ -134,7 +134,8 @@ def _put_rows(folder: Path, database_url: str) -> None:
     """In place of those that are there, in one transaction: all of them or none."""
     with tempfile.TemporaryDirectory(prefix=".restoring-", dir=folder.parent) as name:
         work = Path(name) / DATABASE
-        shutil.copyfile(folder / DATABASE, work)
+        with disk_errors(f"The backup could not be copied to {name}"):
+            shutil.copyfile(folder / DATABASE, work)
         copy, db = connect(f"sqlite:///{work}"), connect(database_url)
         try:
             with reading(copy) as source, writing(db) as target:
