@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -221,3 +221,9 @@ def proxy_networks(text: str) -> tuple[Network, ...]:
                     f"{part.strip()!r} is no address and no network; permitted are such as 127.0.0.1, ::1, 10.0.0.0/8"
                 ) from None
     return tuple(found)
+
+
+def misread(error: ValidationError) -> str:
+    """What is wrong with the configuration, in a sentence for whoever set it."""
+    wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+    return f"The configuration cannot be read. {wrong}."

@@ -30,7 +30,7 @@ from db.errors import BadValue, DbError
 from db.rules import keys
 from db.rules.keys import SCOPES, Key
 from generator.version import NAME, VERSION
-from settings import Settings
+from settings import Settings, misread
 from studio.host_password import hash_password
 
 END_S = 10
@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command == "key":
             return _key(args, settings)
     except ValidationError as error:
-        wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        print(f"The configuration cannot be read. {wrong}.", file=sys.stderr)
+        print(misread(error), file=sys.stderr)
         return 2
     except DbError as error:
         print(error, file=sys.stderr)

@@ -16,7 +16,7 @@ from generator.params import params_class, validate
 from generator.wording import Understood
 from masking import for_visitors
 from pages.components import form, given_pictures, job_card, visitor_name
-from pages.components.notices import NO_EXECUTOR
+from pages.components.notices import NO_EXECUTOR, disk_note
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.frame import scroll_to
@@ -93,6 +93,8 @@ def _draw_form(visitor: Submitter) -> None:
     with answer, plain_errors():
         if go:
             _submit(visitor, engine, checkpoint, values, pictures)
+        else:
+            disk_note()
         _what_it_takes(visitor, engine, values, pictures, reading)
 
 

@@ -27,7 +27,7 @@ from db.backup import making, restoring
 from db.engine import connect
 from db.errors import DbError
 from generator.version import VERSION
-from settings import Settings
+from settings import Settings, misread
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         store = Store(settings.store_url)
         return _backup(args, settings, store) if args.action == "backup" else _restore(args, settings, store)
     except ValidationError as error:
-        wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        print(f"The configuration cannot be read. {wrong}.", file=sys.stderr)
+        print(misread(error), file=sys.stderr)
     except DbError as error:
         print(error, file=sys.stderr)
     return 2

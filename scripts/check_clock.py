@@ -8,6 +8,7 @@ attempt, and that of an executor which is killed then must go to another within 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -47,6 +48,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 def main() -> int:
     """The exit status."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not Path(LIBRARY).exists() or shutil.which("faketime") is None:
         print("faketime is not installed: apt-get install faketime", file=sys.stderr)
         return 2

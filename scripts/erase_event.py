@@ -4,8 +4,9 @@
     python scripts/erase_event.py --confirm DELETE --exports    # those as well
     python scripts/erase_event.py                               # only look again
 
-Where the queue is open or jobs run, nothing is deleted (exit 1). Exit 0: nothing is left; exit 3: something is, told
-line by line, as an executor on a machine that is switched off: it removes its frames when it starts again.
+Where the queue is open or jobs run, nothing is deleted (exit 1; 2 where the configuration cannot be read). Exit 0:
+nothing is left; exit 3: something is, told line by line, as an executor on a machine that is switched off: it removes
+its frames when it starts again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pydantic import ValidationError
+
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DbError
-from settings import Settings
+from settings import Settings, misread
 from studio import host
 from studio.context import Studio, Submitter
 from studio.left import sentences
@@ -35,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--confirm", default="", metavar=host.CONFIRMATION, help="delete; it cannot be undone")
     parser.add_argument("--exports", action="store_true", help="the exported zips as well")
     args = parser.parse_args(argv)
-    settings, me = Settings(), Submitter("host", is_host=True)
+    me = Submitter("host", is_host=True)
     try:
+        settings = Settings()
         studio = Studio(settings, connect(settings.database_url), Store(settings.store_url))
         if args.confirm:
             gone = host.forget(studio, me, args.confirm, with_exports=args.exports)
@@ -47,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             time.sleep(0.5)
             found = host.left(studio, me)
         print("\n".join(sentences(found, host.exports(studio, me))) or "Nothing is left.")
+    except ValidationError as error:
+        print(misread(error), file=sys.stderr)
+        return 2
     except DbError as error:
         print(error, file=sys.stderr)
         return 1

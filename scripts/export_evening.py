@@ -17,12 +17,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pydantic import ValidationError
+
 from db.artefacts import Store
 from db.engine import connect
 from db.errors import DbError
 from db.evening.archive import Wanted, write_evening
 from generator import registry
-from settings import Settings
+from settings import Settings, misread
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--title", default="Pictures of the evening", help="what stands above the gallery")
     parser.add_argument("--hours", type=float, help="only pictures of the last so many hours (default: all)")
     args = parser.parse_args(argv)
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(misread(error), file=sys.stderr)
+        return 2
     wanted = Wanted(
         args.title,
         {name: spec.title for name, spec in registry.ENGINES.items()},

@@ -18,6 +18,8 @@ def sentences(found: Left, exports: Sequence[Path] = ()) -> list[str]:
         said.append(f"{len(found.files)} files in the store, as {found.files[0]}: delete again.")
     for frame in found.frames[:MAX_TOLD]:
         said.append(f"Frames in {frame}, which this program may not remove: remove them by hand.")
+    for copy in found.copies[:MAX_TOLD]:
+        said.append(f"A database from before a restore in {copy}: remove it by hand.")
     for one in found.executors:
         where = f"Executor {one.worker.id} on {one.worker.hostname}"
         if one.live:

@@ -122,3 +122,13 @@ def test_every_file_and_folder_that_contributing_names_is_there() -> None:
         ):
             room = room if nested else name
             assert (ROOT / (room if nested else "") / name).is_dir(), name
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+)
+def test_no_page_says_the_same_twice(page: str) -> None:
+    text = (ROOT / page).read_text()
+    heads = re.findall(r"^#+ .*$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
+    paragraphs = [one for one in re.split(r"\n{2,}", text) if len(one) > 120]
+    assert not [one for some in (heads, paragraphs) for one in set(some) if some.count(one) > 1]

@@ -24,7 +24,7 @@ from api.mcp.server import build
 from api.opened import Api
 from characters.brief import Parser
 from generator.version import NAME, VERSION
-from settings import Settings
+from settings import Settings, misread
 from studio.context import Submitter
 
 
@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        print(f"The configuration cannot be read. {wrong}.", file=sys.stderr)
+        print(misread(error), file=sys.stderr)
         return 2
     if settings.api == "off":
         print("The API is switched off: T2I_API=off. Set it to local, open or keys.", file=sys.stderr)

@@ -59,7 +59,7 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
     """
     if keep < 1:
         raise BadValue(f"{keep} backups cannot be kept; 1 or more is permitted.")
-    with _alone(target), _disk_errors(target):
+    with _alone(target), disk_errors(f"The backup could not be written to {target}"):
         for left in target.glob(f"{_PART}*"):
             shutil.rmtree(left)
         before = next(iter(backups(target)), None)
@@ -94,9 +94,9 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
             "damaged": made.damaged,
         }
         _write(part / ABOUT, json.dumps(about, indent=1))
-        _sync_folder(part)
+        sync_folder(part)
         part.rename(target / name)
-        _sync_folder(target)
+        sync_folder(target)
         for old in backups(target)[keep:]:
             shutil.rmtree(old)
     return made
@@ -219,7 +219,8 @@ def _write(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """The names in it are on the disk."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -229,7 +230,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    with _disk_errors(target):
+    with disk_errors(f"The backup could not be written to {target}"):
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (target / ".lock").open("w")
     with lock:
@@ -241,9 +242,10 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_errors(target: Path) -> Iterator[None]:
+def disk_errors(what: str) -> Iterator[None]:
+    """An error of the disk as one of the studio's: `what` with its reason. Raises StoreFull and StoreUnavailable."""
     try:
         yield
     except OSError as error:
         kind = StoreFull if error.errno in (28, 122) else StoreUnavailable
-        raise kind(f"The backup could not be written to {target}: {error.strerror or error}.") from error
+        raise kind(f"{what}: {error.strerror or error}.") from error

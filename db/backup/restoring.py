@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +17,10 @@ import sqlalchemy as sa
 
 from db.artefacts import Store
 from db.backup import snapshot
-from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, hash_of, sums_of
+from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, disk_errors, hash_of, sums_of, sync_folder
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StillRunning
+from db.evening.erasing import MOVED
 from db.queue import workers
 from db.schema import artefacts, studio
 
@@ -61,12 +64,17 @@ def restore(folder: Path, database_url: str, store: Store, *, replace: bool = Fa
     """
     sums = check(folder)
     about = json.loads((folder / ABOUT).read_text())
-    moved = _make_room(database_url, replace)
-    # Files first: rows that name what is not there yet would be shown.
+    _check_room(database_url, replace)
+    # Files first: rows that name what is not there yet would be shown, and where they do not fit what was there stays.
     for path in sums:
         if path.startswith(f"{FILES}/"):
             store.put(path.removeprefix(f"{FILES}/"), (folder / path).read_bytes())
-    db = _restored_database(folder, database_url)
+    moved = None
+    if (target := _file_of(database_url)) is not None:
+        moved = _put_file(folder, target)
+    else:
+        _put_rows(folder, database_url)
+    db = connect(database_url)  # migrated, where the backup is of an older version
     try:
         with reading(db) as conn:
             rows = conn.execute(sa.select(artefacts.c.key, artefacts.c.sha256, artefacts.c.size)).all()
@@ -79,62 +87,69 @@ def restore(folder: Path, database_url: str, store: Store, *, replace: bool = Fa
     return Restored(found["jobs"], len(rows), sum(row.size for row in rows), moved, list(about["damaged"]))
 
 
-def _make_room(database_url: str, replace: bool) -> Path | None:
-    """Where the database that was there is kept now."""
+def _file_of(database_url: str) -> Path | None:
     url = sa.make_url(database_url)
-    path = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _check_room(database_url: str, replace: bool) -> None:
+    """Raises StillRunning and BadValue where the database that is there may not be taken away."""
+    path = _file_of(database_url)
     if path is not None and not path.exists():
-        return None
+        return
     there = connect(database_url)
     try:
         alive = workers.live(there, within_s=ALIVE_S)
         if alive:
             raise StillRunning(f"{len(alive)} executors are at work on this database: stop the studio, then restore.")
         filled = {name: n for name, n in snapshot.counts(there).items() if n and name != "host_settings"}
-        if filled and not replace:
-            held = ", ".join(f"{n} {name}" for name, n in filled.items())
-            raise BadValue(f"The database is not empty: {held}. Choose another one, or restore with --replace.")
-        if path is None:
-            with writing(there) as conn:
-                names = ", ".join(table.name for table in snapshot.TABLES)
-                conn.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
-                # Whoever still has it open notices that it is not what it was.
-                conn.execute(sa.update(studio).values(id=secrets.token_hex(16)))
     finally:
         there.dispose()
-    if path is None:
-        return None
-    aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for end in ("", "-wal", "-shm"):
-        if (one := path.with_name(path.name + end)).exists():
-            one.rename(aside.with_name(aside.name + end))
+    if filled and not replace:
+        held = ", ".join(f"{n} {name}" for name, n in filled.items())
+        raise BadValue(f"The database is not empty: {held}. Choose another one, or restore with --replace.")
+
+
+def _put_file(folder: Path, path: Path) -> Path | None:
+    """Where the SQLite file that was there is kept now: what is restored lies beside it, whole and on the disk, before
+    it is moved."""
+    part = path.with_name(f".{path.name}.part")
+    with disk_errors(f"The database could not be written to {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / DATABASE, part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside = None
+        if path.exists():
+            aside = path.with_name(f"{path.name}{MOVED}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+            for end in ("", "-wal", "-shm"):
+                if (one := path.with_name(path.name + end)).exists():
+                    one.rename(aside.with_name(aside.name + end))
+        part.replace(path)
+        sync_folder(path.parent)
     return aside
 
 
-def _restored_database(folder: Path, database_url: str) -> sa.Engine:
-    url = sa.make_url(database_url)
-    if url.get_backend_name() == "sqlite":
-        path = Path(str(url.database))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        shutil.copyfile(folder / DATABASE, part)
-        part.replace(path)
-        return connect(database_url)  # migrated, where the backup is of an older version
-    work = folder.parent / f".restoring-{folder.name}.sqlite"
-    shutil.copyfile(folder / DATABASE, work)
-    try:
+def _put_rows(folder: Path, database_url: str) -> None:
+    """In place of those that are there, in one transaction: all of them or none."""
+    with tempfile.TemporaryDirectory(prefix=".restoring-", dir=folder.parent) as name:
+        work = Path(name) / DATABASE
+        with disk_errors(f"The backup could not be copied to {name}"):
+            shutil.copyfile(folder / DATABASE, work)
         copy, db = connect(f"sqlite:///{work}"), connect(database_url)
-        with reading(copy) as source, writing(db) as target:
-            snapshot.copy_rows(source, target)
-        copy.dispose()
-    finally:
-        for left in folder.parent.glob(f"{work.name}*"):
-            left.unlink()
-    return db
+        try:
+            with reading(copy) as source, writing(db) as target:
+                names = ", ".join(table.name for table in snapshot.TABLES)
+                target.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
+                # Whoever still has it open notices that it is not what it was.
+                target.execute(sa.update(studio).values(id=secrets.token_hex(16)))
+                snapshot.copy_rows(source, target)
+        finally:
+            copy.dispose()
+            db.dispose()
 
 
 def _verify(store: Store, rows: Sequence[tuple[str, str]]) -> None:
-
     for key, digest in rows:
         found = hashlib.sha256()
         with store.open(key) as file:

@@ -6,6 +6,8 @@ do the votes on it, and nobody is shown it any more. What others made from its p
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -46,13 +48,17 @@ def delete_job(db: sa.Engine, store: Store, job_id: str, submitter: str | None =
     with writing(db) as conn:
         _on_the_way(conn, job_id)
         job = _job(conn, job_id, submitter, held=True)
-        cast = 0
+        cast, rankings = 0, list[Job]()
         if job.deleted_at is None:
             cast = _blank(conn, job)
+            rankings = _blank_emptied(conn, job_id)
     files = 0
     for picture in pictures:
         files += _forget_file(db, store, picture.id, picture.key)
-    return Deleted(files + _forget_files(db, store, job_id), cast)
+    for one in (job, *rankings):
+        files += _forget_files(db, store, one.id)
+    empty_log(db)
+    return Deleted(files, cast)
 
 
 def delete_given(db: sa.Engine, store: Store, picture: Artefact) -> None:
@@ -64,6 +70,23 @@ def delete_given(db: sa.Engine, store: Store, picture: Artefact) -> None:
             if job.state == State.RUNNING:
                 take_away(conn, job, State.FAILED, "source_deleted", SOURCE_DELETED)
     _forget_file(db, store, picture.id, picture.key)
+    empty_log(db)
+
+
+def empty_log(db: sa.Engine) -> bool:
+    """What was overwritten is not to be read in SQLite's write-ahead log either; False where somebody reads it at this
+    moment: nobody waits for that. PostgreSQL sees to its own."""
+    if db.dialect.name != "sqlite":
+        return True
+    with suppress(sqlite3.Error, sa.exc.SQLAlchemyError), closing(db.raw_connection()) as connection:
+        cursor = connection.cursor()
+        waits_ms = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+        cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            return not cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={waits_ms}")
+    return False
 
 
 def finish(db: sa.Engine, store: Store) -> int:
@@ -71,7 +94,9 @@ def finish(db: sa.Engine, store: Store) -> int:
     with reading(db) as conn:
         left = sa.select(artefacts.c.job_id).join(jobs, jobs.c.id == artefacts.c.job_id)
         ids = set(conn.scalars(left.where(jobs.c.deleted_at.is_not(None)).limit(AT_ONCE)))
-    return sum(_forget_files(db, store, str(job_id)) for job_id in sorted(ids))
+    files = sum(_forget_files(db, store, str(job_id)) for job_id in sorted(ids))
+    empty_log(db)
+    return files
 
 
 def _job(conn: sa.Connection, job_id: str, submitter: str | None, *, held: bool = False) -> Job:
@@ -123,17 +148,17 @@ def _blank(conn: sa.Connection, job: Job) -> int:
     conn.execute(sa.update(members).where(members.c.job_id == job.id).values(label=""))
     conn.execute(sa.delete(marks).where(marks.c.job_id == job.id))
     conn.execute(sa.delete(webhooks).where(webhooks.c.job_id == job.id))
-    _blank_emptied(conn, job.id)
     erasures.note(conn, job.id)
     on = sa.or_(votes.c.first_id == job.id, votes.c.second_id == job.id)
     return len(conn.scalars(sa.delete(votes).where(on).returning(votes.c.id)).all())
 
 
-def _blank_emptied(conn: sa.Connection, job_id: str) -> None:
-    """The words of its sheet, and of the refinement that is a row of, once nothing is left on them."""
+def _blank_emptied(conn: sa.Connection, job_id: str) -> list[Job]:
+    """The words of its sheet, and of the refinement that is a row of, once nothing is left on them; the rankings of
+    that sheet, which hold them too, are deleted with it and returned."""
     sheet = conn.scalar(sa.select(members.c.submission_id).where(members.c.job_id == job_id))
     if sheet is None or _any_left(conn, members.c.submission_id == sheet):
-        return
+        return []
     conn.execute(sa.update(submissions).where(submissions.c.id == sheet).values(prompt=""))
     compared = submissions.c.kind == "compare"  # what is compared may be prompts
     conn.execute(sa.update(submissions).where(submissions.c.id == sheet, compared).values(layout={}))
@@ -141,6 +166,12 @@ def _blank_emptied(conn: sa.Connection, job_id: str) -> None:
     rows = sa.select(stages.c.submission_id).where(stages.c.refinement_id == refinement)
     if refinement is not None and not _any_left(conn, members.c.submission_id.in_(rows)):
         conn.execute(sa.update(refinements).where(refinements.c.id == refinement).values(prompt=""))
+    about = sa.select(members.c.job_id).where(members.c.submission_id == sheet, members.c.cell.is_(None))
+    left = sa.select(*jobs.c).where(jobs.c.id.in_(about), jobs.c.deleted_at.is_(None))
+    rankings = [from_row(row) for row in conn.execute(left.order_by(jobs.c.id).with_for_update())]
+    for one in rankings:
+        _blank(conn, one)
+    return rankings
 
 
 def _any_left(conn: sa.Connection, on: sa.ColumnElement[bool]) -> bool:

@@ -5,6 +5,7 @@ What is left afterwards is found by looking again, in the database, in the store
 
 from __future__ import annotations
 
+import glob
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ KEPT = ("host_settings", "host_sessions", "api_keys", "workers", "erasures", "st
 LOCKED = (visitors, refinements, submissions, jobs, artefacts, votes)
 # The folders of the store in which the studio keeps anything.
 FOLDERS = ("jobs", "uploads", "drafts", "executors")
+MOVED = ".before-"  # in the name of an SQLite file that a restore has moved aside (db/backup/restoring.py)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Left:
     """What is there of an event after it was deleted.
 
     rows: by table; files: names in the store; folders: what else lies at the store's root, which the studio has not
-    put there; frames: in work folders on this machine; executors: those that have not yet looked into theirs.
+    put there; frames: in work folders on this machine; executors: those that have not yet looked into theirs; copies:
+    databases of then that a restore has moved aside.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -64,11 +67,12 @@ class Left:
     folders: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
     executors: tuple[Unheard, ...] = ()
+    copies: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Whether all of it is gone, from every machine."""
-        return not (self.rows or self.files or self.frames or self.executors)
+        return not (self.rows or self.files or self.frames or self.executors or self.copies)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,16 @@ def left(db: sa.Engine, store: Store) -> Left:
         folders=tuple(name for name in store.folders() if name not in FOLDERS),
         frames=tuple(frames),
         executors=tuple(erasures.unheard(db)),
+        copies=tuple(str(path) for path in moved_aside(db) if path.stat().st_mtime < last.at),
     )
+
+
+def moved_aside(db: sa.Engine) -> list[Path]:
+    """The files of SQLite databases that were in this one's place before something was restored."""
+    if db.dialect.name != "sqlite" or not db.url.database:
+        return []
+    path = Path(db.url.database)
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}{MOVED}*"))
 
 
 def write_off(db: sa.Engine, worker_id: str) -> None:

@@ -15,6 +15,7 @@ from characters.brief import in_brief
 from masking import masked
 from pages.shared.language import N_, _
 from pages.shared.text import label
+from settings import misread
 from studio.errors import SENTENCES, Refused, Term, told
 
 SAID_AGAIN_S = 60.0
@@ -46,8 +47,7 @@ def plain_errors(*, for_host: bool = False) -> Iterator[None]:
         logging.getLogger(__name__).exception("a page could not be drawn")
         problem(_("The database cannot answer this page; the log of the web app says why."))
     except ValidationError as error:
-        wrong = "; ".join(f"T2I_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        problem(f"The configuration cannot be read. {wrong}.")
+        problem(misread(error))
 
 
 @st.cache_resource(show_spinner=False)

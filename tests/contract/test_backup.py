@@ -17,19 +17,20 @@ import sqlalchemy as sa
 
 from db import artefacts, queue, votes
 from db.artefacts import Store
-from db.backup import making
+from db.backup import making, snapshot
 from db.backup.making import back_up, backups
 from db.backup.restoring import check, restore
 from db.backup.snapshot import TABLES, counts
 from db.engine import connect, writing
 from db.errors import BadValue, DbError, StillRunning, StoreFull
-from db.evening import retention
+from db.evening import erasing, retention
 from db.jobs import State
 from db.queue import workers
 from db.rules import host_rules, host_sessions, keys, visitors
 from db.rules.salt import salt
 from db.schema import artefacts as files_table
 from db.schema import jobs
+from studio.left import sentences
 from tests.contract.queue_steps import add, take
 from tests.contract.test_evening import picture
 
@@ -251,6 +252,64 @@ def test_nothing_is_written_over_and_nobody_at_work_is_robbed(full: sa.Engine, s
     workers.stop(full, "w9")
     done = restore(made.folder, url(full), store, replace=True)
     assert (done.moved is not None and done.moved.is_file()) == (full.dialect.name == "sqlite")
+
+
+def test_where_the_files_do_not_fit_what_was_there_stays(
+    full: sa.Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    add(full, prompt="asked for since the backup")
+    before = everything(full)
+
+    def no_space(*_: object) -> None:
+        raise StoreFull("The store is full.")
+
+    monkeypatch.setattr(store, "put", no_space)
+    with pytest.raises(StoreFull):
+        restore(made.folder, url(full), store, replace=True)
+    again = connect(url(full))
+    assert everything(again) == before, "nothing is taken away for what cannot be put in its place"
+    again.dispose()
+
+
+def test_where_the_rows_are_broken_off_what_was_there_stays(
+    full: sa.Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    add(full, prompt="asked for since the backup")
+    before = everything(full)
+
+    def broken_off(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    for module, name in ((snapshot, "copy_rows"), (shutil, "copyfile")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, broken_off)
+            if module is shutil or full.dialect.name == "postgresql":
+                with pytest.raises(OSError if module is snapshot else DbError):
+                    restore(made.folder, url(full), store, replace=True)
+        again = connect(url(full))
+        assert everything(again) == before
+        again.dispose()
+
+
+def test_a_database_that_was_moved_aside_is_told_when_the_event_is_deleted(
+    full: sa.Engine, store: Store, tmp_path: Path
+) -> None:
+    made = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    done = restore(made.folder, url(full), store, replace=True)
+    again = connect(url(full))
+    try:
+        host_rules.change(again, paused=True)
+        erasing.forget_everything(again, store)
+        found = erasing.left(again, store)
+        assert (str(done.moved) in found.copies) == (done.moved is not None) and found.nothing == (not found.copies)
+        for copy in found.copies:
+            assert any(copy in said for said in sentences(found))
+            Path(copy).unlink()
+        assert erasing.left(again, store).nothing
+    finally:
+        again.dispose()
 
 
 def test_one_backup_at_a_time_and_none_that_is_half(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import sqlalchemy as sa
 
 from db import artefacts, queue, votes
 from db.artefacts import Artefact, Store, givers
+from db.engine import connect, reading
 from db.errors import LeaseLost, NotYours, SourceHidden, UnknownArtefact, UnknownJob
 from db.evening import deleting, erasures
 from db.jobs import Job, State
@@ -187,6 +190,46 @@ def test_a_sheet_bears_the_gap_and_forgets_its_words_with_its_last_picture(datab
     assert refinements.get(database, begun.id).version > begun.version, "a page that shows it draws it anew"
     deleting.delete_job(database, store, other.id, "ada")
     assert SECRET not in everything(database)
+
+
+def test_the_words_of_a_sheet_are_not_left_in_its_rankings(database: sa.Engine, store: Store) -> None:
+    new = NewJob(engine="e", checkpoint="c", batch_key="b", prompt=SECRET, params={"prompt": SECRET}, total_steps=1)
+    one, _ = submissions.submit(
+        database, NewSheet(kind="candidates", prompt=SECRET, wanted=[("1", new)]), submitter="ada"
+    )
+    ranking = submissions.add_about(database, one.id, replace(new, engine="rank"), submitter="bob", label="ranking")
+    (member,) = [m for m in submissions.jobs_of(database, one.id) if m.cell is not None]
+    artefacts.save(database, store, job_id=ranking.id, kind="result", data=b"x", media_type="a/b", ext="json")
+    deleting.delete_job(database, store, member.job.id, "ada")
+    assert SECRET not in everything(database) and names_in(store) == []
+    assert queue.get(database, ranking.id).state == State.CANCELLED
+
+
+def test_deleted_words_are_not_to_be_read_in_the_databases_files(tmp_path: Path, store: Store) -> None:
+    db = connect(f"sqlite:///{tmp_path}/queue/jobs.db")
+    try:
+        job = drawn(db, store, prompt=SECRET, params={"prompt": SECRET})
+        deleting.delete_job(db, store, job.id, "ada")
+        found = [file.name for file in (tmp_path / "queue").iterdir() if SECRET.encode() in file.read_bytes()]
+        assert found == []
+    finally:
+        db.dispose()
+
+
+def test_nobody_waits_for_somebody_who_reads_the_database(tmp_path: Path, store: Store) -> None:
+    db = connect(f"sqlite:///{tmp_path}/queue/jobs.db")
+    try:
+        job = drawn(db, store, prompt=SECRET)
+        with reading(db) as conn:
+            conn.execute(sa.select(sa.func.count()).select_from(metadata.tables["jobs"]))
+            began = time.monotonic()
+            deleting.delete_job(db, store, job.id, "ada")
+            assert time.monotonic() - began < 2
+        deleting.finish(db, store)
+        found = [file.name for file in (tmp_path / "queue").iterdir() if SECRET.encode() in file.read_bytes()]
+        assert found == [], "whoever comes by next has seen to it"
+    finally:
+        db.dispose()
 
 
 def test_deleted_jobs_count_among_those_asked_for_in_an_hour(database: sa.Engine, store: Store) -> None:

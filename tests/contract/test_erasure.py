@@ -279,3 +279,5 @@ def test_the_script_does_as_the_page_does(
     worker(studio.db, "away")
     silent(studio.db, "away")
     assert erase_event.main([]) == 3 and "was last heard of" in capsys.readouterr().out
+    monkeypatch.setenv("T2I_LEASE_S", "soon")
+    assert erase_event.main([]) == 2 and "T2I_LEASE_S" in capsys.readouterr().err

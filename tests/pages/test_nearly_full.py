@@ -31,6 +31,11 @@ def test_a_press_and_a_picture_are_refused_with_a_sentence(full: Studio, open_pa
     assert not [key for folder in ("uploads", "drafts") for key, _ in full.store.listed(folder)]
 
 
+def test_it_is_said_before_anything_is_typed(full: Studio, open_page: OpenPage) -> None:
+    (error,) = open_page(GENERATION).error
+    assert "nearly full" in error.value and "T2I" not in error.value
+
+
 def test_the_queue_page_says_so_without_the_machine_s_folders(full: Studio, open_page: OpenPage) -> None:
     (error,) = open_page(QUEUE).error
     assert "nearly full" in error.value and "T2I" not in error.value
