@@ -32,6 +32,7 @@ from db.backup import snapshot
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
 from db.schema import REVISION, artefacts, host_sessions, jobs
+from lasting import make_folder, sync, sync_file, sync_folder
 
 DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup.json"
 FORMAT = 1
@@ -94,9 +95,11 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
             "damaged": made.damaged,
         }
         _write(part / ABOUT, json.dumps(about, indent=1))
-        _sync_folder(part)
+        sync_file(part / DATABASE)
+        for inside, _, _ in os.walk(part):
+            sync_folder(Path(inside))
         part.rename(target / name)
-        _sync_folder(target)
+        sync_folder(target)
         for old in backups(target)[keep:]:
             shutil.rmtree(old)
     return made
@@ -182,7 +185,7 @@ def _copy(store: Store, key: str, target: Path) -> tuple[str, int]:
             digest.update(data)
             size += file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     return digest.hexdigest(), size
 
 
@@ -216,21 +219,16 @@ def _write(path: Path, text: str) -> None:
     with path.open("w") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        sync(file.fileno())
 
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     with _disk_errors(target):
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not target.is_dir():
+            make_folder(target.parent)
+            target.mkdir(exist_ok=True, mode=0o700)
+            sync_folder(target.parent)
         lock = (target / ".lock").open("w")
     with lock:
         try:

@@ -20,6 +20,7 @@ from db.engine import connect, reading, writing
 from db.errors import BadValue, StillRunning
 from db.queue import workers
 from db.schema import artefacts, studio
+from lasting import make_folder, put_in_place
 
 ALIVE_S = 30.0  # an executor that was heard of so lately is at work
 
@@ -115,10 +116,10 @@ def _restored_database(folder: Path, database_url: str) -> sa.Engine:
     url = sa.make_url(database_url)
     if url.get_backend_name() == "sqlite":
         path = Path(str(url.database))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         part = path.with_name(f".{path.name}.part")
         shutil.copyfile(folder / DATABASE, part)
-        part.replace(path)
+        put_in_place(part, path)
         return connect(database_url)  # migrated, where the backup is of an older version
     work = folder.parent / f".restoring-{folder.name}.sqlite"
     shutil.copyfile(folder / DATABASE, work)
