@@ -122,7 +122,7 @@ def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Pat
     for row in rows:
         path = f"{FILES}/{row.key}"
         (part / path).parent.mkdir(parents=True, exist_ok=True)
-        if before and known.get(path) == row.sha256 and _link(before / path, part / path, row.size):
+        if before and known.get(path) == row.sha256 and _link(before / path, part / path, row.sha256):
             made.linked += 1
         else:
             now = _fetch(db, store, row, part / path)
@@ -189,10 +189,13 @@ def _copy(store: Store, key: str, target: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _link(before: Path, target: Path, size: int) -> bool:
-    """Whether the file of the backup before stands here too now: the same bytes on the disk, once."""
+def _link(before: Path, target: Path, sha256: str) -> bool:
+    """Whether the file of the backup before stands here too now: the same bytes on the disk, once.
+
+    One that is damaged there by now is copied anew.
+    """
     try:
-        if before.stat().st_size != size:
+        if hash_of(before) != sha256:
             return False
         os.link(before, target)
     except OSError:  # gone, too many links, or a disk without them

@@ -140,6 +140,20 @@ def test_a_backup_goes_from_one_kind_of_database_to_another_folder_and_kind(
     new.dispose()
 
 
+def test_a_file_that_is_damaged_in_the_backup_before_is_whole_in_the_next(
+    full: sa.Engine, store: Store, tmp_path: Path
+) -> None:
+    first = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    rotten = next(path for path in sorted((first.folder / "files").rglob("*")) if path.is_file())
+    data = rotten.read_bytes()
+    rotten.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(BadValue, match="damaged"):
+        check(first.folder)
+    second = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    assert (second.copied, second.linked, second.damaged) == (1, 7, [])
+    assert check(second.folder)
+
+
 @contextmanager
 def at_work(database: sa.Engine, store: Store) -> Iterator[None]:
     """Visitors ask, executors draw and replace previews, and old pictures are removed, until the block ends."""
