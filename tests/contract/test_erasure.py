@@ -250,7 +250,7 @@ def test_a_job_that_is_deleted_while_it_runs_leaves_no_frame(studio: Studio) -> 
     studio.executor()
     studio.reached(job, 5)
     delete_job(studio.db, studio.store, job.id, "anna")
-    studio.until(lambda: studio.said("dropped") + studio.said("lease_lost") > 0)
+    studio.until(lambda: studio.said("erased") > 0 and [one.status for one in workers.live(studio.db)] == ["idle"])
     studio.until(lambda: not list((studio.folder / "data/work").iterdir()))
     # What it was putting just then goes when that is done.
     studio.until(lambda: names_in(studio.store) == [])
