@@ -86,9 +86,13 @@ def writing(db: sa.Engine, *, lasting: bool = True) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def reading(db: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction that only reads; on SQLite it never waits for a writer."""
-    with _named_errors(db), db.connect() as conn, conn.begin():
+def reading(db: sa.Engine, *, at_one_moment: bool = False) -> Iterator[sa.Connection]:
+    """One transaction that only reads; on SQLite it never waits for a writer.
+
+    at_one_moment: all of it sees the database as it was at its first look, on PostgreSQL as well.
+    """
+    how = {"isolation_level": "REPEATABLE READ"} if at_one_moment and db.dialect.name == "postgresql" else {}
+    with _named_errors(db), db.connect().execution_options(**how) as conn, conn.begin():
         identity.check(conn)
         yield conn
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executor.outputs import File
+from lasting import make_folder, put_in_place
 
 STATE, FINISHED, MANIFEST, FRAMES = "state.pt", "finished", "finished.json", "frames"
 
@@ -136,15 +137,12 @@ def _read(folder: Path, row: dict[str, object]) -> File:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole, on the disk itself, then renamed into place: it outlives the machine's loss of power."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Whole, and by a name that lasts: it outlives the machine's loss of power."""
+    make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        part.write_bytes(data)
+        put_in_place(part, path)
     except OSError:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -150,7 +150,9 @@ class Writer:
             task = self._tasks.get()
             try:
                 task()
-            except (LeaseLost, DatabaseReplaced):
+            except (LeaseLost, DatabaseReplaced) as error:
+                if not work.lost:
+                    work.say("lease_lost", logging.WARNING, error=str(error))
                 work.lost = True
             except DATABASE_DOWN:
                 pass  # a preview or state less; the heartbeat logs it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,9 +42,10 @@ def born(pid: int) -> str:
     return said.stdout.strip()
 
 
-def _prefix() -> str:
-    """What the notes of this machine begin with: several, or their containers, may share the folder."""
-    return f"{socket.gethostname()}-"
+def _of_this_machine(folder: Path, ending: str) -> list[Path]:
+    """The files of its starters. Others may share the folder, and `studio-2` is not `studio`."""
+    ours = re.compile(re.escape(f"{socket.gethostname()}-") + r"\d+" + re.escape(ending))
+    return sorted(path for path in folder.glob(f"*{ending}") if ours.fullmatch(path.name))
 
 
 class Note:
@@ -53,7 +55,7 @@ class Note:
     def __init__(self, folder: Path) -> None:
         """Raises OSError where the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{_prefix()}{os.getpid()}.json"
+        self._path = folder / f"{socket.gethostname()}-{os.getpid()}.json"
         self._lock = self._path.with_suffix(".lock").open("w")
         with suppress(OSError):  # some network file systems know no locks; nothing that was left is found there
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +80,7 @@ def end_left_over(folder: Path) -> list[str]:
     """End the processes of starters that are dead, in order first; what they were called."""
     left: list[Process] = []
     locks: list[tuple[TextIOWrapper, Path]] = []
-    for path in folder.glob(f"{_prefix()}*.lock"):
+    for path in _of_this_machine(folder, ".lock"):
         with suppress(OSError):
             lock = path.open("r+")
             try:
@@ -106,7 +108,7 @@ def end_left_over(folder: Path) -> list[str]:
 
 def health(folder: Path) -> list[str]:
     """What is not well with what the starters of this folder keep, a sentence each; empty where all is."""
-    notes = [(path.stem, *_read(path)) for path in sorted(folder.glob(f"{_prefix()}*.json"))]
+    notes = [(path.stem, *_read(path)) for path in _of_this_machine(folder, ".json")]
     if not notes:
         return [f"No starter runs in {folder}."]
     wrong = []

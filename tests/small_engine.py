@@ -3,10 +3,8 @@
 What a prompt says, the engine does: "slow" takes 50 ms a step; "long at 4" takes half a minute for step 4; "nan at 5"
 stops being finite at step 5; "broken at 3" raises there; "kills at 5" ends the process there with SIGKILL, and "kills
 on opening" before; "hangs at 4" sleeps there with Python's lock held, as an endless loop in native code does; "memory
-for 2" holds two pictures at once and "memory for 4 cutouts" four cutouts, as a small device would.
-stops being finite at step 5; "broken at 3" raises there; "memory for 2" holds two pictures at once and "memory for 4
-cutouts" four cutouts, as a small device would; "pauses in put", "pauses before record" and "pauses in a frame" wait
-there until there is a file `go_on`.
+for 2" holds two pictures at once and "memory for 4 cutouts" four cutouts, as a small device would; "pauses in put",
+"pauses before record" and "pauses in a frame" wait there until there is a file `go_on`.
 """
 
 from __future__ import annotations

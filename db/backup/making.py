@@ -32,6 +32,7 @@ from db.backup import snapshot
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
 from db.schema import REVISION, artefacts, host_sessions, jobs
+from lasting import make_folder, sync, sync_file, sync_folder
 
 DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup.json"
 FORMAT = 1
@@ -94,7 +95,9 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
             "damaged": made.damaged,
         }
         _write(part / ABOUT, json.dumps(about, indent=1))
-        sync_folder(part)
+        sync_file(part / DATABASE)
+        for inside, _, _ in os.walk(part):
+            sync_folder(Path(inside))
         part.rename(target / name)
         sync_folder(target)
         for old in backups(target)[keep:]:
@@ -119,7 +122,7 @@ def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Pat
     for row in rows:
         path = f"{FILES}/{row.key}"
         (part / path).parent.mkdir(parents=True, exist_ok=True)
-        if before and known.get(path) == row.sha256 and _link(before / path, part / path, row.size):
+        if before and known.get(path) == row.sha256 and _link(before / path, part / path, row.sha256):
             made.linked += 1
         else:
             now = _fetch(db, store, row, part / path)
@@ -182,14 +185,17 @@ def _copy(store: Store, key: str, target: Path) -> tuple[str, int]:
             digest.update(data)
             size += file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     return digest.hexdigest(), size
 
 
-def _link(before: Path, target: Path, size: int) -> bool:
-    """Whether the file of the backup before stands here too now: the same bytes on the disk, once."""
+def _link(before: Path, target: Path, sha256: str) -> bool:
+    """Whether the file of the backup before stands here too now: the same bytes on the disk, once.
+
+    One that is damaged there by now is copied anew.
+    """
     try:
-        if before.stat().st_size != size:
+        if hash_of(before) != sha256:
             return False
         os.link(before, target)
     except OSError:  # gone, too many links, or a disk without them
@@ -216,22 +222,16 @@ def _write(path: Path, text: str) -> None:
     with path.open("w") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in it are on the disk."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        sync(file.fileno())
 
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     with disk_errors(f"The backup could not be written to {target}"):
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not target.is_dir():
+            make_folder(target.parent)
+            target.mkdir(exist_ok=True, mode=0o700)
+            sync_folder(target.parent)
         lock = (target / ".lock").open("w")
     with lock:
         try:

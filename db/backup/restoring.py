@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import tempfile
@@ -17,12 +16,13 @@ import sqlalchemy as sa
 
 from db.artefacts import Store
 from db.backup import snapshot
-from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, disk_errors, hash_of, sums_of, sync_folder
+from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, disk_errors, hash_of, sums_of
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StillRunning
 from db.evening.erasing import MOVED
 from db.queue import workers
 from db.schema import artefacts, studio
+from lasting import make_folder, put_in_place, sync_file
 
 ALIVE_S = 30.0  # an executor that was heard of so lately is at work
 
@@ -115,18 +115,17 @@ def _put_file(folder: Path, path: Path) -> Path | None:
     it is moved."""
     part = path.with_name(f".{path.name}.part")
     with disk_errors(f"The database could not be written to {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         shutil.copyfile(folder / DATABASE, part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(part)
         aside = None
-        if path.exists():
+        # Its log as well, also where only that was left: SQLite would take it for the log of what is restored.
+        there = [end for end in ("", "-wal", "-shm") if path.with_name(path.name + end).exists()]
+        if there:
             aside = path.with_name(f"{path.name}{MOVED}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-            for end in ("", "-wal", "-shm"):
-                if (one := path.with_name(path.name + end)).exists():
-                    one.rename(aside.with_name(aside.name + end))
-        part.replace(path)
-        sync_folder(path.parent)
+            for end in there:
+                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+        put_in_place(part, path)
     return aside
 
 

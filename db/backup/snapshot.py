@@ -30,8 +30,7 @@ def take(db: sa.Engine, target: Path) -> None:
     else:
         new = connect(f"sqlite:///{target}")
         try:
-            with reading(db) as source, writing(new) as copy:
-                source.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            with reading(db, at_one_moment=True) as source, writing(new) as copy:
                 copy_rows(source, copy)
         finally:
             new.dispose()

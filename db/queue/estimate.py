@@ -113,7 +113,7 @@ def _waiting(row: Any) -> Waiting:
     left = max(row.total_steps - row.step, 1)
     arrived = microseconds(row.id) / 1e6
     of = row.id, row.engine, row.batch_key, left, row.submitter, row.priority, arrived, row.address
-    return Waiting(*of, paused=paused, alone=alone)
+    return Waiting(*of, paused=paused, alone=alone, suspect=row.suspect_step is not None)
 
 
 def _now(conn: sa.Connection) -> float:
@@ -149,6 +149,7 @@ class _Look:
         running = sa.select(*jobs.c).where(jobs.c.state == State.RUNNING)
         rows = conn.execute(running).all()
         self.running, self.addresses = [from_row(row) for row in rows], {row.id: row.address for row in rows}
+        self.lease_s = max((row.lease_s for row in rows if row.lease_s), default=math.inf)
         wanted = {*engines, *(job.engine for job in self.running), *(self.served if served else ())}
         self.measured = {engine: measure(conn, engine, self.workers, self.running) for engine in sorted(wanted)}
 
@@ -167,7 +168,7 @@ class _Look:
         last = last_served(self.conn, sorted({job.submitter for job in line}))
         served = {who: us / 1e6 for who, us in last.items()}
         most = shares.most_of(self.workers, min((w.share for w in self.workers if w.share), default=None))
-        turns = {address: [us / 1e6 for us in some] for address, some in last_turns(self.conn).items()}
+        turns = {at: {i: us / 1e6 for i, us in some.items()} for at, some in last_turns(self.conn).items()}
         most_ = math.inf if most is None else most
         starts = play(line, lanes, paces, known, served, _now(self.conn), turns=turns, most=most_)
         (requests, size), ahead = _newcomers(self.conn, self.now), _ahead_of_own(line)
@@ -183,6 +184,7 @@ class _Look:
         now = self.now
         here = [job for job in self.running if job.worker_id == worker.id]
         lane = Lane(worker.places, frozenset(worker.engines), slice_s=worker.slice_s or math.inf)
+        lane.at, lane.lease_s = (worker.hostname, worker.device), self.lease_s
         for job in here:
             pace = paces[job.engine]
             if job.steps_per_s:
@@ -202,6 +204,7 @@ class _Look:
                 job.priority,
                 arrived,
                 self.addresses.get(job.id),
+                suspect=job.suspect_step is not None,
             )
             lane.take(job.batch_key, left, Pace(alone, pace.share), known, had)
         return lane

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -31,6 +31,8 @@ SAME_BATCH_S = 5.0
 # So many visitors of one address are served as if each had an address of their own; more of them share their turns.
 ADDRESS_TURNS = 4
 NEARLY = 0.1  # of a slice: a job that would be done in so long is let finish
+
+T = TypeVar("T", int, float)
 
 
 # Two looks at the ends of indexes: max() of two columns of one table would read all of it. Plain SQL, since it is asked
@@ -178,7 +180,7 @@ _LINE = (
             jobs.c[name]
             for name in (
                 *("id", "engine", "batch_key", "step", "total_steps", "submitter", "priority", "turn"),
-                *("spent_s", "pixels", "address"),
+                *("spent_s", "pixels", "address", "suspect_step"),
             )
         )
     )
@@ -194,7 +196,7 @@ def line_in_order(conn: sa.Connection) -> Iterator[Any]:
     for row in rows:
         lines[row.submitter].append(row)
     served = last_served(conn, list(lines))
-    recent = {address: deque(turns, ADDRESS_TURNS) for address, turns in last_turns(conn).items()}
+    recent = last_turns(conn)
     # The lines of each address (or the one line of who has none), the first to be served in front: there the address's
     # own turns make no difference. And the addresses by their first lines, with a number that says which entry counts.
     shared: dict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
@@ -209,8 +211,7 @@ def line_in_order(conn: sa.Connection) -> Iterator[Any]:
         newest[group] += 1
         if shared[group]:
             priority, own, job_id, _ = shared[group][0]
-            turns = recent.get(group) or deque()
-            both = max(own, turns[0]) if len(turns) == ADDRESS_TURNS else own
+            both = max(own, ready_since(recent.get(group, {}), own))
             heapq.heappush(ready, (priority, both, own, job_id, group, newest[group]))
 
     for group in list(shared):
@@ -218,7 +219,8 @@ def line_in_order(conn: sa.Connection) -> Iterator[Any]:
         put(group)
     # Turns taken in this look ahead count up from a stamp later than any in the table.
     now = max(
-        [entry[1] for some in shared.values() for entry in some] + [us for some in recent.values() for us in some],
+        [entry[1] for some in shared.values() for entry in some]
+        + [us for some in recent.values() for us in some.values()],
         default=0,
     )
     while ready:
@@ -230,7 +232,7 @@ def line_in_order(conn: sa.Connection) -> Iterator[Any]:
         job = lines[who].popleft()
         yield job
         if job.address is not None:
-            recent.setdefault(group, deque(maxlen=ADDRESS_TURNS)).append(now)
+            take_turn(recent.setdefault(group, {}), job.id, now)
         if lines[who]:
             head = lines[who][0]
             heapq.heappush(shared[_shares(head)], (-head.priority, now, head.id, who))
@@ -244,25 +246,44 @@ def _shares(job: Any) -> str:
     return f"submitter {job.submitter}" if job.address is None else str(job.address)
 
 
-def last_turns(conn: sa.Connection) -> dict[str, list[int]]:
-    """The last ADDRESS_TURNS turns of each address that waits, as `microseconds` of them, the oldest first."""
+def take_turn(turns: dict[str, T], job_id: str, at: T) -> None:
+    """A job takes a turn of its address, of which these are the last ones by job; going on it takes no other."""
+    turns.pop(job_id, None)
+    turns[job_id] = at
+    if len(turns) > ADDRESS_TURNS:
+        del turns[next(iter(turns))]
+
+
+def ready_since(turns: Mapping[str, T], always: T) -> T:
+    """Since when an address with these last turns has been ready; `always` where it had less than ADDRESS_TURNS."""
+    return next(iter(turns.values())) if len(turns) == ADDRESS_TURNS else always
+
+
+def last_turns(conn: sa.Connection) -> dict[str, dict[str, int]]:
+    """The last ADDRESS_TURNS turns of each address that waits, by job, as `microseconds` of them, the oldest first."""
     here = sa.select(jobs.c.address).where(jobs.c.state == State.QUEUED, jobs.c.address.is_not(None)).distinct()
     waiting = here.subquery("waiting")
     turns = []
     for n in range(ADDRESS_TURNS):
         nth = jobs.alias(f"nth_{n}")
         turns.append(
-            sa.select(nth.c.turn)
+            sa.select(nth.c.id)
             .where(nth.c.address == waiting.c.address, nth.c.turn.is_not(None))
             .order_by(nth.c.turn.desc())
             .limit(1)
             .offset(n)
             .scalar_subquery()
         )
-    found = {}
-    for address, *stamps in conn.execute(sa.select(waiting.c.address, *turns)):
-        found[address] = [microseconds(stamp) for stamp in reversed(stamps) if stamp is not None]
-    return found
+    of = {job_id: address for address, *ids in conn.execute(sa.select(waiting.c.address, *turns)) for job_id in ids}
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    ids = [job_id for job_id in of if job_id is not None]
+    stamps: dict[str, str] = {}
+    for i in range(0, len(ids), 500):
+        rows = conn.execute(sa.select(jobs.c.id, jobs.c.turn).where(jobs.c.id.in_(ids[i : i + 500])))
+        stamps.update({row.id: row.turn for row in rows if row.turn is not None})
+    for job_id, stamp in sorted(stamps.items(), key=lambda one: one[1]):
+        found[of[job_id]][job_id] = microseconds(stamp)
+    return dict(found)
 
 
 def last_served(conn: sa.Connection, submitters: Sequence[str]) -> dict[str, int]:

@@ -73,20 +73,39 @@ def lose(db: sa.Engine, *, worker_id: str, stuck: Collection[str], stuck_s: floa
 def came_back(db: sa.Engine, *, worker_id: str, job_id: str) -> bool:
     """An executor that was thought to be lost with a job is there: it was paused or cut off, so the job did not kill
     it. If the job has not ended meanwhile it is no suspect on that account, and has its attempt back; whether it has.
+    One that was a suspect before stays one, of the step it has come to.
     """
     with writing(db) as conn:
         job = conn.execute(sa.select(*jobs.c).where(jobs.c.id == job_id).with_for_update()).one_or_none()
-        last = conn.execute(_LAST_LOSS, {"job_id": job_id}).one_or_none()
-        if job is None or job.state not in LIVE or last is None:
+        losses = conn.execute(_LOSSES, {"job_id": job_id}).all()
+        if job is None or job.state not in LIVE or not losses:
             return False
+        last, *before = losses
         if last.worker_id != worker_id or last.kind not in ("lease_expired", "suspected"):
             return False
-        values: dict[str, Any] = {"losses": max((job.losses or 1) - 1, 0), "suspect_step": None, "suspect_ran_s": None}
+        values: dict[str, Any] = {"losses": max((job.losses or 1) - 1, 0)}
+        if not _was_suspect([event.kind for event in before]):
+            values |= {"suspect_step": None, "suspect_ran_s": None}
         if last.kind == "lease_expired":
             values |= {"attempt": max(job.attempt - 1, 1), "lost_alone": max((job.lost_alone or 1) - 1, 0)}
         conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(values))
         note(conn, job_id, "came_back", at=clock(conn), worker_id=worker_id)
         return True
+
+
+def _was_suspect(kinds: Sequence[str]) -> bool:
+    """Whether a job was one after these events, the newest first. Who came back was not lost before."""
+    back = 0
+    for kind in kinds:
+        if kind == "cleared":
+            return False
+        if kind == "came_back":
+            back += 1
+        elif back:
+            back -= 1
+        else:
+            return True
+    return False
 
 
 def _all_known(conn: sa.Connection, silent: Collection[Job], now: float) -> bool:
@@ -185,10 +204,9 @@ _HELD = (
     .order_by(jobs.c.id)
     .with_for_update()
 )
-_LAST_LOSS = (
+_LOSSES = (
     sa.select(events.c.kind, events.c.worker_id)
     .where(events.c.job_id == sa.bindparam("job_id"))
-    .where(events.c.kind.in_(("lease_expired", "suspected", "came_back")))
+    .where(events.c.kind.in_(("lease_expired", "suspected", "came_back", "cleared")))
     .order_by(events.c.id.desc())
-    .limit(1)
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from db.queue.fair_order import ADDRESS_TURNS, NEARLY, SAME_BATCH_S
+from db.queue.fair_order import NEARLY, SAME_BATCH_S, ready_since, take_turn
 
 LIKELY_SHARE = 0.5
 MAX_SLICES = 1000  # ends of slices that are played; further ahead jobs are played to their end
@@ -56,6 +56,7 @@ class Waiting:
     address: str | None = None
     paused: bool = False  # its slice was over: it goes on when it is its submitter's turn
     alone: float | None = None
+    suspect: bool = False  # it runs alone, see db/queue/suspects.py
 
     def pace(self, paces: Mapping[str, Pace]) -> Pace:
         """How fast it is. paces: by engine."""
@@ -74,13 +75,30 @@ class _Running:
 
 @dataclass
 class Lane:
-    """One executor: its places and what is in them. slice_s: after so long a job makes room; inf: it does not."""
+    """One executor: its places and what is in them. slice_s: after so long a job makes room; inf: it does not.
+
+    at: its machine and device, where one suspect runs at a time. lease_s: so long it waits for its jobs to end when it
+    makes way for a suspect, since `way_at`; then it gives them back.
+    """
 
     places: int
     engines: frozenset[str]
     running: list[_Running] = field(default_factory=list)
     turn_at: float = -math.inf
     slice_s: float = math.inf
+    at: tuple[str, str] | None = None
+    lease_s: float = math.inf
+    way_at: float | None = None
+
+    @property
+    def holds_suspect(self) -> bool:
+        """Whether it works on a suspect: it takes nothing beside it."""
+        return any(one.job is not None and one.job.suspect for one in self.running)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes nothing more."""
+        return len(self.running) >= self.places or self.holds_suspect
 
     def take(self, batch_key: str, left: float, pace: Pace, job: Waiting | None = None, had: float = 0.0) -> None:
         """A job gets a place. left: its steps; had: s that it has held the place."""
@@ -120,44 +138,37 @@ class _Lines:
         self,
         line: Sequence[Waiting],
         served: Mapping[str, float],
-        turns: Mapping[str, Sequence[float]],
+        turns: Mapping[str, Mapping[str, float]],
         held: Counter[str],
         most: float = math.inf,
     ) -> None:
         self.served, self.held, self.most = dict(served), held, most
-        # address -> its last turns, the oldest in front
-        self.turns = {address: deque(last, ADDRESS_TURNS) for address, last in turns.items()}
+        # address -> its last turns by job, the oldest in front
+        self.turns = {address: dict(last) for address, last in turns.items()}
+        self.suspects = sum(job.suspect for job in line)
         # visitor -> batch key -> the jobs, the first to be served in front
         self.waiting: dict[str, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
         for job in sorted(line, key=_rank):
             self.waiting[job.submitter][job.batch_key].append(job)
 
-    def next(self, engines: Collection[str], batch_key: str | None = None) -> Waiting | None:
-        """The job whose turn it is, of these engines and of one batch or of any."""
+    def next(
+        self, engines: Collection[str], batch_key: str | None = None, suspects: bool | None = None
+    ) -> Waiting | None:
+        """The job whose turn it is, of these engines and of one batch or of any. suspects: only those, or none."""
         best: tuple[float, bool, float, float, str] | None = None
         chosen: Waiting | None = None
         for submitter, keys in self.waiting.items():
-            heads = (keys.get(batch_key),) if batch_key is not None else keys.values()
-            fit_ = [jobs[0] for jobs in heads if jobs and jobs[0].engine in engines]
-            if not fit_:
+            job = _first(keys.values() if batch_key is None else [keys.get(batch_key, deque())], engines, suspects)
+            if job is None:
                 continue
-            job = min(fit_, key=_rank)
-            if batch_key is not None and self._is_paused(keys, engines):
-                continue
+            if batch_key is not None and (first := _first(keys.values(), engines, suspects)) and first.paused:
+                continue  # it goes on when it is its turn, and the others behind it
             own = max(job.arrived, self.served.get(submitter, -math.inf))
-            turn = -job.priority, self.is_full(submitter), max(own, self._shared(job.address)), own, job.id
+            shared = ready_since(self.turns.get(job.address or "", {}), -math.inf)
+            turn = -job.priority, self.is_full(submitter), max(own, shared), own, job.id
             if best is None or turn < best:
                 best, chosen = turn, job
         return chosen
-
-    def _shared(self, address: str | None) -> float:
-        """Since when an address has been ready."""
-        turns = self.turns.get(address or "") or deque()
-        return turns[0] if len(turns) == ADDRESS_TURNS else -math.inf
-
-    def _is_paused(self, keys: Mapping[str, deque[Waiting]], engines: Collection[str]) -> bool:
-        """Whether the first job of a line was paused: it goes on when it is its turn, and the others behind it."""
-        return min((jobs[0] for jobs in keys.values() if jobs and jobs[0].engine in engines), key=_rank).paused
 
     def is_full(self, submitter: str) -> bool:
         """Whether they hold all places that they get while others wait."""
@@ -171,18 +182,29 @@ class _Lines:
             del self.waiting[job.submitter]
         self._served(job, at)
         self.held[job.submitter] += 1
+        self.suspects -= job.suspect
 
-    def put_back(self, job: Waiting, at: float) -> None:
-        """A job makes room: it waits again, and its submitter and their address have had this turn."""
+    def put_back(self, job: Waiting, at: float | None = None) -> None:
+        """A job makes room: it waits again. at: where its submitter and their address have had this turn, now."""
         jobs = self.waiting[job.submitter][job.batch_key]
         self.waiting[job.submitter][job.batch_key] = deque(sorted([job, *jobs], key=_rank))
-        self._served(job, at)
+        if at is not None:
+            self._served(job, at)
         self.held[job.submitter] -= 1
+        self.suspects += job.suspect
 
     def _served(self, job: Waiting, at: float) -> None:
         self.served[job.submitter] = at
         if job.address is not None:
-            self.turns.setdefault(job.address, deque(maxlen=ADDRESS_TURNS)).append(at)
+            take_turn(self.turns.setdefault(job.address, {}), job.id, at)
+
+
+def _first(keys: Iterable[deque[Waiting]], engines: Collection[str], suspects: bool | None) -> Waiting | None:
+    """The first of one visitor's jobs, of these engines."""
+    heads = (
+        next((job for job in jobs if job.engine in engines and suspects in (None, job.suspect)), None) for jobs in keys
+    )
+    return min((job for job in heads if job is not None), key=_rank, default=None)
 
 
 def _rank(job: Waiting) -> tuple[int, str]:
@@ -197,13 +219,13 @@ def play(
     served: Mapping[str, float] | None = None,
     at: float = 0.0,
     *,
-    turns: Mapping[str, Sequence[float]] | None = None,
+    turns: Mapping[str, Mapping[str, float]] | None = None,
     most: float = math.inf,
 ) -> dict[str, tuple[float, int]]:
     """When each of the wanted jobs starts, and how many start before it; those no lane serves are left out.
 
-    line: all that wait. served: when each visitor was last served; at: now; turns: the last ones of each address; all
-    in s, as stamps tell it. most: places that one visitor gets while others wait.
+    line: all that wait. served: when each visitor was last served; at: now; turns: the last ones of each address, by
+    job; all in s, as stamps tell it. most: places that one visitor gets while others wait.
     """
     held = Counter(one.job.submitter for lane in lanes for one in lane.running if one.job is not None)
     waiting, starts, open_ = (
@@ -218,7 +240,7 @@ def play(
             while changed:
                 given = slices < MAX_SLICES and _make_room(lane, waiting, at + now)
                 slices += given
-                taken = _fill(lane, waiting, now, at, paces)
+                taken = _fill(lane, lanes, waiting, now, at, paces)
                 for job in taken:
                     if job.id in open_:
                         starts[job.id] = now, started
@@ -229,8 +251,9 @@ def play(
         if not open_ or math.isinf(pause):
             return starts
         if slices < MAX_SLICES:
-            slices_end = (lane.next_slice() for lane in lanes if len(lane.running) >= lane.places)
+            slices_end = (lane.next_slice() for lane in lanes if lane.is_full)
             pause = min(pause, *slices_end, math.inf)
+        pause = min(pause, *(lane.way_at + lane.lease_s - now for lane in lanes if lane.way_at is not None), math.inf)
         for lane in lanes:
             for ended in lane.advance(pause):
                 if ended.job is not None:
@@ -240,8 +263,8 @@ def play(
 
 def _make_room(lane: Lane, waiting: _Lines, at: float) -> bool:
     """Whether somebody who has had their slice gives the place to whose turn it is, as db/queue/slices.py says."""
-    over = lane.over() if len(lane.running) >= lane.places else []
-    head = waiting.next(lane.engines) if over else None
+    over = lane.over() if lane.is_full else []
+    head = waiting.next(lane.engines, suspects=False) if over else None
     if head is None or waiting.is_full(head.submitter):
         return False
     giving = [
@@ -262,32 +285,61 @@ def _make_room(lane: Lane, waiting: _Lines, at: float) -> bool:
     return True
 
 
-def _fill(lane: Lane, waiting: _Lines, now: float, at: float, paces: Mapping[str, Pace]) -> list[Waiting]:
+def _fill(
+    lane: Lane, lanes: Sequence[Lane], waiting: _Lines, now: float, at: float, paces: Mapping[str, Pace]
+) -> list[Waiting]:
     """As executor/loop.py does: jobs of the batch that runs for a while, then whose turn it is and its like."""
     taken: list[Waiting] = []
+    if lane.is_full:
+        return taken
+    suspects = _suspects(lane, lanes, waiting, now)
     key: str | None = None
     if lane.running and now - lane.turn_at < SAME_BATCH_S:
         key = Counter(job.batch_key for job in lane.running).most_common(1)[0][0]
-        if _like(lane, waiting, key) is None:
+        if _like(lane, waiting, key, suspects) is None:
             key = None
-    while len(lane.running) < lane.places:
+    while lane.way_at is None and not lane.is_full:
         if key is None and not taken:
             lane.turn_at = now
-        job = waiting.next(lane.engines) if key is None else _like(lane, waiting, key)
+        job = waiting.next(lane.engines, None, suspects) if key is None else _like(lane, waiting, key, suspects)
         if job is None:
             break
         # Turns taken at one moment keep their order.
         waiting.take(job, at + now + 1e-6 * (len(taken) + 1))
-        key = job.batch_key
+        key, suspects = job.batch_key, False
         lane.take(job.batch_key, float(job.steps), job.pace(paces), job)
         taken.append(job)
     return taken
 
 
-def _like(lane: Lane, waiting: _Lines, batch_key: str) -> Waiting | None:
+def _suspects(lane: Lane, lanes: Sequence[Lane], waiting: _Lines, now: float) -> bool | None:
+    """What the executor may take, as db/queue/suspects.py says: only suspects, none, or whose turn it is.
+
+    Where it makes way for one that is noted, and it takes nothing; after a lease it gives back what it holds.
+    """
+    first = waiting.next(lane.engines) if waiting.suspects else None
+    taken = {one.at for one in lanes if one.holds_suspect and one.at is not None}
+    able = [one for one in lanes if first and first.engine in one.engines and one.at not in taken]
+    makes_way = (
+        first is not None and first.suspect and lane is min(able, key=lambda one: len(one.running), default=None)
+    )
+    if not lane.running or not makes_way:
+        lane.way_at = None
+        return None if not lane.running and lane.at not in taken else False
+    lane.way_at = now if lane.way_at is None else lane.way_at
+    if now - lane.way_at < lane.lease_s - 1e-6:
+        return True
+    for one in lane.running:
+        if one.job is not None:
+            waiting.put_back(replace(one.job, steps=one.left, alone=one.pace.alone))
+    lane.running, lane.way_at = [], None
+    return True
+
+
+def _like(lane: Lane, waiting: _Lines, batch_key: str, suspects: bool | None) -> Waiting | None:
     """The next job of a batch; none of who has their share where others wait."""
-    job = waiting.next(lane.engines, batch_key)
+    job = waiting.next(lane.engines, batch_key, suspects)
     if job is None or not waiting.is_full(job.submitter):
         return job
-    first = waiting.next(lane.engines)
+    first = waiting.next(lane.engines, None, suspects)
     return None if first is not None and not waiting.is_full(first.submitter) else job

@@ -21,7 +21,7 @@ from db.backup import making, snapshot
 from db.backup.making import back_up, backups
 from db.backup.restoring import check, restore
 from db.backup.snapshot import TABLES, counts
-from db.engine import connect, writing
+from db.engine import connect, reading, writing
 from db.errors import BadValue, DbError, StillRunning, StoreFull
 from db.evening import erasing, retention
 from db.jobs import State
@@ -113,6 +113,22 @@ def test_a_backup_brings_everything_back(full: sa.Engine, store: Store, tmp_path
     again.dispose()
 
 
+def test_a_backup_is_made_by_a_process_that_has_just_begun(full: sa.Engine, store: Store, tmp_path: Path) -> None:
+    fresh = connect(url(full))
+    try:
+        assert back_up(fresh, store, tmp_path / "backups", keep=3, version="1").copied == 8
+    finally:
+        fresh.dispose()
+
+
+def test_what_is_copied_is_of_one_moment(database: sa.Engine) -> None:
+    with reading(database, at_one_moment=True) as conn:
+        count = sa.select(sa.func.count()).select_from(jobs)
+        assert conn.scalar(count) == 0
+        add(database)
+        assert conn.scalar(count) == 0
+
+
 def test_a_backup_goes_from_one_kind_of_database_to_another_folder_and_kind(
     full: sa.Engine, store: Store, tmp_path: Path
 ) -> None:
@@ -123,6 +139,20 @@ def test_a_backup_goes_from_one_kind_of_database_to_another_folder_and_kind(
     new = connect(f"sqlite:///{tmp_path}/elsewhere/data/jobs.db")
     assert everything(new) == before and all_there(new, elsewhere) == 8
     new.dispose()
+
+
+def test_a_file_that_is_damaged_in_the_backup_before_is_whole_in_the_next(
+    full: sa.Engine, store: Store, tmp_path: Path
+) -> None:
+    first = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    rotten = next(path for path in sorted((first.folder / "files").rglob("*")) if path.is_file())
+    data = rotten.read_bytes()
+    rotten.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(BadValue, match="damaged"):
+        check(first.folder)
+    second = back_up(full, store, tmp_path / "backups", keep=3, version="1")
+    assert (second.copied, second.linked, second.damaged) == (1, 7, [])
+    assert check(second.folder)
 
 
 @contextmanager

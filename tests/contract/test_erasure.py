@@ -246,13 +246,15 @@ def test_frames_on_this_machine_go_at_once_though_no_executor_runs(studio: Studi
 def test_a_job_that_is_deleted_while_it_runs_leaves_no_frame(studio: Studio) -> None:
     from db.evening.deleting import delete_job
 
-    job = studio.add("slow heart", steps=400, save_every=1)
+    job = studio.add("slow heart", steps=4000, save_every=1)
     studio.executor()
     studio.reached(job, 5)
     delete_job(studio.db, studio.store, job.id, "anna")
-    studio.until(lambda: studio.said("dropped") + studio.said("lease_lost") > 0)
+    studio.until(lambda: studio.said("erased") > 0 and [one.status for one in workers.live(studio.db)] == ["idle"])
     studio.until(lambda: not list((studio.folder / "data/work").iterdir()))
-    assert names_in(studio.store) == [] and studio.job(job.id).state in ENDED
+    # What it was putting just then goes when that is done.
+    studio.until(lambda: names_in(studio.store) == [])
+    assert studio.job(job.id).state in ENDED
     assert os.path.exists(studio.folder / "data/work") and take(studio.db) == []
 
 

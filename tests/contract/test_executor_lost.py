@@ -4,9 +4,10 @@ scripts/run_executor.sh does."""
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,13 +91,25 @@ def test_a_paused_executor_that_comes_back_costs_nobody_an_attempt(studio: Studi
     job = studio.add("slow heart", steps=40)
     executor = studio.executor()
     studio.reached(job, 3)
-    executor.send_signal(signal.SIGSTOP)
+    studio.until(lambda: paused_outside_the_database(studio, executor))
     studio.until(lambda: queue.requeue_expired(studio.db) == 1)
     assert (studio.job(job.id).attempt, studio.job(job.id).suspect_step is None) == (2, False)
     executor.send_signal(signal.SIGCONT)
     (done,) = studio.ended(job)
     assert (done.state, done.attempt) == ("succeeded", 1)
     assert "came_back" in studio.events(job)
+
+
+def paused_outside_the_database(studio: Studio, executor: Executor) -> bool:
+    """Whether the executor is paused; it goes on where it was in a transaction, which would let nobody write."""
+    executor.send_signal(signal.SIGSTOP)
+    with closing(sqlite3.connect(str(studio.db.url.database), timeout=0.2, isolation_level=None)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            executor.send_signal(signal.SIGCONT)
+            return False
+    return True
 
 
 def test_a_busy_executor_puts_its_jobs_away_for_a_suspect(studio: Studio) -> None:

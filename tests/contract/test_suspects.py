@@ -11,6 +11,7 @@ from db.queue import suspects, workers
 from db.schema import jobs
 from db.schema import workers as workers_table
 from tests.contract.queue_steps import add, take
+from tests.contract.test_turns import measured
 
 
 def machine(db: sa.Engine, *names: str, device: str = "cpu", hostname: str = "here", places: int = 4) -> None:
@@ -120,6 +121,17 @@ def test_one_executor_makes_way_for_a_suspect_and_the_others_go_on(database: sa.
     assert suspect.suspect_step == 0, "not what it just gave back"
     assert not queue.makes_way(database, "b"), "the second suspect waits for the first to be past, not for them"
     assert held
+
+
+def test_the_told_waits_know_that_suspects_run_alone(database: sa.Engine) -> None:
+    measured(database, 10.0)
+    one, two = lost_together(database, 2, total_steps=100)
+    machine(database, "w1")
+    late = add(database, "late", total_steps=100)
+    waits = [queue.position_and_wait(database, job.id)[1] for job in (one, two, late)]
+    assert waits == [0, pytest.approx(10, rel=0.3), pytest.approx(20, rel=0.3)]
+    take(database)
+    assert queue.position_and_wait(database, two.id)[1] == pytest.approx(10, rel=0.3)
 
 
 def test_on_one_device_suspects_run_one_after_the_other(database: sa.Engine) -> None:
@@ -283,6 +295,17 @@ def test_an_executor_that_comes_back_gives_the_attempt_back(database: sa.Engine)
     queue.request_cancel(database, job.id)
     assert not queue.came_back(database, worker_id="w2", job_id=job.id), "what has ended stays so"
     assert not queue.came_back(database, worker_id="w2", job_id="none")
+
+
+def test_who_was_a_suspect_before_its_executor_slept_stays_one(database: sa.Engine) -> None:
+    killer, *_ = lost_together(database)
+    for worker in ("w2", "w3"):
+        (job,) = take(database, worker)
+        assert job.id == killer.id
+        lose(database, worker)
+        assert queue.came_back(database, worker_id=worker, job_id=job.id)
+        (job,) = seen(database, job)
+        assert (job.suspect_step, job.losses, job.attempt) == (0, 1, 1), "it may have killed w1"
 
 
 def test_a_clean_release_makes_nobody_a_suspect(database: sa.Engine) -> None:

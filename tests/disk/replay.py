@@ -74,8 +74,7 @@ class Disk:
         elif op == "R" and one in self._names:
             file_there = self._names[one]
             self._changed.setdefault(_folder(two), []).append((f"{one}\0{two}", file_there, True))
-            self._names[two] = file_there
-            del self._names[one]
+            _carry_out(self._names, f"{one}\0{two}", file_there, True)
 
     def after_power_cut(self, how: str, chance: random.Random) -> Iterator[tuple[str, bytes | None]]:
         """Paths below the root and their bytes, None for folders.
@@ -149,6 +148,8 @@ def _carry_out(names: dict[str, _File | None], name: str, file: _File | None, th
     elif new:
         names.pop(old, None)
         names[new] = file
+        for path in [path for path in names if path.startswith(f"{old}/")]:  # what a folder holds goes along
+            names[new + path.removeprefix(old)] = names.pop(path)
     else:
         names[name] = file
 

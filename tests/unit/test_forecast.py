@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from db.queue.fair_order import take_turn
 from db.queue.simulation import Lane, Pace, Waiting, fit, play
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +85,41 @@ def test_who_waits_has_at_most_a_share_and_who_waits_alone_has_all() -> None:
     assert (found["late"][0], found["g1"][0]) == (0, 0)
     found = play([*greedy, *line("a", "a", "a")], [Lane(2, frozenset("a"))], pace, ["g1", "0", "1", "2"], most=1)
     assert found["g1"][0] > 0 and found["0"][0] == 0
+
+
+def test_a_suspect_runs_alone_and_others_wait_for_it_or_go_elsewhere() -> None:
+    pace = {"a": Pace(1.0, 0.0)}
+    first, *others = line("a", "a", "a")
+    jobs = [replace(first, suspect=True), *others]
+    assert starts(jobs, [lane(2)], **pace) == [0, 10, 10], "beside it no place is free"
+    assert starts(jobs, [lane(2), lane(2)], **pace) == [0, 0, 0]
+    assert starts([others[0], replace(others[1], suspect=True)], [lane(2)], **pace) == [0, 10]
+    two = [replace(one, suspect=True) for one in jobs[:2]]
+    assert starts(two, [lane(), lane()], **pace) == [0, 0]
+    one_device = [replace(lane(), at=("here", "cuda:0")) for _ in range(2)]
+    assert starts(two, one_device, **pace) == [0, 10]
+
+
+def test_an_executor_makes_way_for_a_suspect_for_a_lease_at_most() -> None:
+    pace = {"a": Pace(1.0, 0.0)}
+    busy, suspect = long_running(2, "greedy", slice_s=math.inf), replace(line("a")[0], suspect=True)
+    late = Waiting("late", "a", "a", 10, "late", arrived=1.0)
+    busy.lease_s = 60.0
+    assert starts([suspect, late], [busy], **pace) == [60, 70]
+
+
+def test_slices_of_one_job_are_one_turn_of_its_address() -> None:
+    """As the line is served: a job that went on has its last turn alone, not one for each of its slices."""
+    jobs_here = [Waiting(f"h{n}", "a", "a", 1, f"guest-{n}", arrived=100.0 + n, address="here") for n in range(2)]
+    there = Waiting("t", "a", "a", 1, "other", arrived=101.5, address="there")
+    long = Waiting("long", "a", "long", 350, "greedy", arrived=1.0, address="here")
+    busy = Lane(1, frozenset("a"), slice_s=math.inf)
+    busy.take("long", 1.0, Pace(1.0, 0.0), long)
+    turns = {"here": dict.fromkeys(["long"], 99.0)}
+    for at in (200.0, 201.0, 202.0, 203.0):
+        take_turn(turns["here"], "long", at)
+    found = play([*jobs_here, there], [busy], {"a": Pace(1.0, 0.0)}, ["h0", "h1", "t"], at=204.0, turns=turns)
+    assert [found[name][0] for name in ("h0", "h1", "t")] == [1, 2, 3]
 
 
 def test_what_runs_is_waited_for() -> None:

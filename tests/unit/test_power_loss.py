@@ -5,7 +5,11 @@ Samples of what `python scripts/check_power_loss.py` tries everywhere.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +20,7 @@ import pytest
 from db.engine import connect, writing
 from generator.output.film import Recorder
 from generator.params import validate
-from tests.disk import sweep
+from tests.disk import replay, sweep
 from tests.small_engine import NAME, serve
 
 
@@ -45,6 +49,62 @@ def test_a_disk_that_fails_once_costs_a_sentence_and_no_job(runs: sweep.Runs, fa
     numbers = [int(changes * (share + step / 3) % changes) + 1 for step in range(3)]
     points = list(sweep.failing(runs, numbers, fault))
     assert not {point.number: point.wrong for point in points if point.wrong}
+
+
+def kept_of(runs: sweep.Runs, code: str) -> dict[str, bytes | None]:
+    """What is on the disk for certain of a folder that a program, run there, has just made; None: a folder."""
+    root = runs.new_folder()
+    journal = root.with_suffix(".journal")
+    arm = "import ctypes, sys\nroot, journal = (one.encode() for one in sys.argv[1:])\n"
+    arm += "ctypes.CDLL(None).faults_arm(root, 0, 0, 0, journal)"
+    program = [sys.executable, "-c", f"{arm}\n{code}", str(root), str(journal)]
+    shim = {"LD_PRELOAD": str(runs.folder / "faults.so"), "PYTHONPATH": str(sweep.ROOT), "WHERE": str(root)}
+    subprocess.run(program, check=True, cwd=root, env={**os.environ, **shim})
+    disk = replay.Disk(str(root))
+    for change in replay.read(journal):
+        disk.apply(change)
+    return dict(disk.after_power_cut("nothing", random.Random(0)))
+
+
+def test_a_finished_picture_that_waits_for_the_store_is_there_after_a_power_cut(runs: sweep.Runs) -> None:
+    kept = kept_of(
+        runs,
+        """
+import os
+from pathlib import Path
+from executor.attempt import Attempt, Finished
+from executor.outputs import File
+attempt = Attempt(Path(os.environ["WHERE"]) / "work", "job", "studio")
+attempt.keep_finished(Finished([File("picture", b"picture", (1, 1))], 0.5))
+attempt.keep_state(b"state")
+""",
+    )
+    files = {Path(path).name: data for path, data in kept.items() if data is not None}
+    assert set(files) == {"picture", "finished.json", "state.pt"}
+    assert files["picture"] == b"picture" and files["state.pt"] == b"state"
+
+
+def test_a_backup_that_was_told_of_is_whole_after_a_power_cut(runs: sweep.Runs) -> None:
+    kept = kept_of(
+        runs,
+        """
+import os
+from pathlib import Path
+from db import artefacts
+from db.artefacts import Store
+from db.backup.making import back_up
+from db.engine import connect
+where = os.environ["WHERE"]
+db, store = connect(f"sqlite:///{where}/studio/jobs.db"), Store(f"file://{where}/studio/store")
+artefacts.save(db, store, job_id=None, kind="upload", data=b"upload", media_type="image/png", ext="png")
+back_up(db, store, Path(where) / "backups", keep=2, version="1")
+""",
+    )
+    backup = {path: data for path, data in kept.items() if path.startswith("backups/2") and data is not None}
+    assert {Path(path).name for path in backup} >= {"database.sqlite", "SHA256SUMS", "backup.json"}
+    sums = next(data for path, data in backup.items() if path.endswith("SHA256SUMS")).decode().split()
+    digests = {hashlib.sha256(data).hexdigest() for data in backup.values()}
+    assert len(sums) == 4 and set(sums[::2]) <= digests
 
 
 def test_a_transition_waits_for_the_disk_and_a_heartbeat_does_not(tmp_path: Path) -> None:

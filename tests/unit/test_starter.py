@@ -373,3 +373,14 @@ def test_a_process_that_got_an_old_id_is_not_taken_for_what_was_left(tmp_path: P
     told = {"at": 0.0, "processes": [mine.__dict__]}
     (tmp_path / f"{name}.json").write_text(json.dumps(told))
     assert left_over.end_left_over(tmp_path) == [] and not list(tmp_path.iterdir())
+
+
+def test_the_notes_of_another_machine_in_the_same_folder_are_its_own(tmp_path: Path) -> None:
+    other = [tmp_path / f"{socket.gethostname()}-2-7.{ending}" for ending in ("json", "lock")]
+    for path in other:
+        path.write_text(json.dumps({"at": 0.0, "processes": []}))
+    assert left_over.end_left_over(tmp_path) == [] and all(path.exists() for path in other)
+    note = left_over.Note(tmp_path)
+    note.write([left_over.Process("webapp", os.getpid(), "now", True)])
+    assert left_over.health(tmp_path) == []
+    note.remove()
