@@ -90,6 +90,7 @@ LAYERS: tuple[str, ...] = (
     "guidance",
     "starts",
     "upscaler",
+    "learning",
     "engines",
     "paddlehub",
     "drawing",
