@@ -1,7 +1,7 @@
 """An unmodified EIR trainer trains from our stream: the tutorial's model in small, over the real protocol.
 
 Needs what scripts/eir_environment.sh installs. Starts `python -m generator.training.stream` on pictures it draws, then
-EIR's own eirtrain with several workers for two epochs, and checks what both say.
+EIR's own eirtrain with several workers, ends it after so many epochs, and checks what it says.
 Usage: python scripts/check_eir.py FOLDER [--size 32] [--pictures 96] [--batch 8] [--workers 2] [--epochs 2]
 """
 
@@ -37,6 +37,7 @@ def main() -> int:
     shutil.rmtree(work, ignore_errors=True)
     draw(work / "pictures", given.pictures, given.size)
     command = [sys.executable, "-m", "generator.training.stream", str(work / "pictures"), "--port", "0"]
+    command += ["--epochs", str(given.epochs)]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         address = address_of(server)
@@ -95,7 +96,6 @@ def configure(folder: Path, address: str, given: argparse.Namespace) -> None:
                 "batch_size": given.batch,
                 "dataloader_workers": given.workers,
                 "memory_dataset": False,
-                "n_epochs": given.epochs,
                 "output_folder": "check/run",
                 "valid_size": VALIDATION,
             },

@@ -42,15 +42,16 @@ _MAX_GROUPS = 4096
 class Options:
     """How a source is served. image, caption: names of the inputs; output: of what is learnt (the same picture).
 
-    size: px, None to send pictures as large as they are. epochs: passes over the data before the end is told, until the
-    next reset; 0 for no end. seed: of the orders. memory: bytes of pictures that are kept ready.
+    size: px, None to send pictures as large as they are. epochs: passes over the data until each worker is told the
+    end, 0 for no end: EIR trains until it is told so, whatever its n_epochs says. seed: of the orders. memory: bytes of
+    pictures that are kept ready.
     """
 
     image: str = "image"
     caption: str = "caption"
     output: str = "image"
     size: int | None = None
-    epochs: int = 1
+    epochs: int = 20  # the n_epochs of EIR's tutorial
     seed: int = 0
     memory: int = 1 << 30
 
@@ -81,6 +82,7 @@ class EirServer:
             port,
             compression=None,
             ping_interval=None,
+            close_timeout=2,
             max_size=messages.MAX_FRAME,
             process_request=self._refusal,
         ) as server:
@@ -254,7 +256,9 @@ class _Session:
                     found.append(index)
                 continue
             if self.position == len(self.indices):
-                last = self.place is not None or self.epoch + 1 == self.server.options.epochs
+                # A trainer's setup takes all it gets as different samples: one pass is all there is for it.
+                once = self.place is not None or self.member.gathers
+                last = once or self.epoch + 1 == self.server.options.epochs
                 if last or passed >= len(self.indices):
                     break
                 self.epoch, self.position, passed = self.epoch + 1, 0, 0
