@@ -246,6 +246,22 @@ def test_what_a_server_may_not_send_is_one_sentence(lie: str) -> None:
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
 
 
+def test_validation_is_read_once_from_a_server_that_begins_again_without_an_end() -> None:
+    with playing(liar()) as address:
+        stream = EirStream(address, validation_share=0.999, patience=QUICK)
+        assert [one.caption for one in stream.samples("validation")] == ["a disc"]
+
+
+def test_a_stream_that_is_closed_ends_its_readings(tmp_path: Path) -> None:
+    with served(write_folder(tmp_path / "discs", 300)) as (address, _):
+        stream = EirStream(address, validation_share=0, patience=QUICK)
+        reading = stream.samples("train")
+        next(reading)
+        stream.close()
+        with pytest.raises(DataProblem, match="closed here"):
+            list(itertools.islice(reading, 300))
+
+
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
     with playing(liar()) as address:
         pass
