@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # EIR's own trainer (eir-dl 0.25) in an environment of its own, which needs Python 3.13: FOLDER/eirtrain runs it, in
-# FOLDER/work. Where this machine has Python 3.13 that is a venv; else Debian 13 is unpacked beside it (debootstrap and
-# root are needed). About 8 GB, mostly of the CUDA libraries that PyTorch's packages bring along.
+# FOLDER/work. Where this machine has Python 3.13 (in PATH, in PYTHON, or from pyenv) that is a venv; else Debian 13 is
+# unpacked beside it (debootstrap and root are needed). About 8 GB, mostly of the CUDA libraries of PyTorch's package.
 # Usage: ./scripts/eir_environment.sh [FOLDER]
 set -euo pipefail
 
@@ -9,18 +9,28 @@ folder=$(realpath -m "${1:-data/eir}")
 mkdir -p "$folder"
 packages=(eir-dl==0.25.0)
 
-install() { # uv resolves in seconds what pip does in minutes
+install() { # INTERPRETER VENV PACKAGES...; uv resolves in seconds what pip does in minutes
     cat <<'SCRIPT'
 set -eu
-[ -x "$1/bin/uv" ] || { python3.13 -m venv "$1"; "$1/bin/pip" install --quiet --disable-pip-version-check uv; }
-shift_to=$1; shift
-"$shift_to/bin/uv" pip install --quiet --no-cache --python "$shift_to/bin/python" "$@"
+python=$1 venv=$2
+shift 2
+[ -x "$venv/bin/uv" ] || { "$python" -m venv "$venv"; "$venv/bin/pip" install --quiet --disable-pip-version-check uv; } 2> >(grep -v '^WARNING: Location' >&2)
+"$venv/bin/uv" pip install --quiet --no-cache --python "$venv/bin/python" "$@"
 SCRIPT
 }
 
-if command -v python3.13 >/dev/null; then
+python=
+for candidate in ${PYTHON:-python3.13 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13*/bin/python3.13}; do
+    # a shim may stand in the path for a Python that is not there
+    if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+
+if [ -n "$python" ]; then
     mkdir -p "$folder/work"
-    bash -c "$(install)" install "$folder/venv" "${packages[@]}"
+    bash -c "$(install)" install "$python" "$folder/venv" "${packages[@]}"
     cat >"$folder/eirtrain" <<END
 #!/bin/sh
 cd '$folder/work' && exec '$folder/venv/bin/eirtrain' "\$@"
@@ -37,7 +47,7 @@ else
     # Whatever this machine trusts and wherever it finds packages holds in there, too.
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_FIND_LINKS='' \
-        chroot "$root" bash -c "$(install)" install /opt/eir "${packages[@]}"
+        chroot "$root" bash -c "$(install)" install python3.13 /opt/eir "${packages[@]}"
     cat >"$folder/eirtrain" <<END
 #!/bin/sh
 # /proc and shared memory are there for this command alone, in a mount namespace that ends with it.
