@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import multiprocessing
@@ -67,6 +68,7 @@ def serve_ours(folder: str, port: Any, over: Event) -> None:
 def serve_as_the_tutorial(folder: str, port: Any, over: Event) -> None:
     """Every picture decoded, scaled and encoded for every sample."""
     from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
 
     source = open_source(Path(folder))
     position = 0
@@ -83,11 +85,12 @@ def serve_as_the_tutorial(folder: str, port: Any, over: Event) -> None:
         return {"inputs": inputs, "target_labels": {"image": {"image": coded}}, "sample_id": f"sample_{position}"}
 
     async def handle(connection: ServerConnection) -> None:
-        async for text in connection:
-            if messages.read(text)["type"] == "getData":
-                await connection.send(messages.message("data", [sample() for _ in range(BATCH)]))
-            else:
-                await connection.send(messages.message("handshake", version="1.0"))
+        with contextlib.suppress(ConnectionClosed):
+            async for text in connection:
+                if messages.read(text)["type"] == "getData":
+                    await connection.send(messages.message("data", [sample() for _ in range(BATCH)]))
+                else:
+                    await connection.send(messages.message("handshake", version="1.0"))
 
     async def run() -> None:
         async with serve(handle, "127.0.0.1", 0, max_size=None, ping_interval=None) as listening:
