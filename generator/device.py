@@ -14,19 +14,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+def _as_named(reference: str) -> Path | str:
+    """Data as the command line names them."""
+    return reference if reference.startswith(("ws://", "wss://")) else Path(reference)
+
+
 @dataclass(frozen=True)
 class Host:
     """Where an engine runs. device: a name for torch.device; checkpoints_dir: where downloaded weights lie; exact: as
     generator.engines.base.Engine.
 
     read_image turns a reference found in the parameters (an artefact key on a server, a path on the command line) into
-    a decoded picture; an engine never opens files itself.
+    a decoded picture; an engine never opens files itself. open_data does the same for data to learn from: a path on
+    this machine, or the address of a server.
     """
 
     device: str
     checkpoints_dir: Path
     read_image: Callable[[str], Image.Image]
     exact: bool | None = None
+    open_data: Callable[[str], Path | str] = _as_named
 
 
 class DeviceUnavailable(Brief, ValueError):
