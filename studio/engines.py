@@ -7,7 +7,7 @@ from typing import Literal
 from generator import registry
 
 
-def makes(engine: str) -> Literal["drawing", "picture", "result"]:
+def makes(engine: str) -> Literal["drawing", "picture", "result", "model"]:
     """What a job of the engine leaves, see registry.EngineSpec; one that this version does not know has drawn."""
     spec = registry.ENGINES.get(engine)
     return spec.makes if spec else "drawing"
@@ -19,6 +19,6 @@ def engine_title(engine: str) -> str:
     return spec.title if spec else engine
 
 
-def engines_making(what: Literal["drawing", "picture", "result"]) -> list[str]:
+def engines_making(what: Literal["drawing", "picture", "result", "model"]) -> list[str]:
     """The engines that make this, in the order of the table."""
     return [name for name, spec in registry.ENGINES.items() if spec.makes == what]

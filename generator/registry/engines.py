@@ -23,8 +23,8 @@ class EngineSpec:
     engine: str  # "module:function" that loads its batch-first engine
     checkpoints: tuple[str, ...]
     # drawing: a picture that forms step by step, from a prompt, and its film; the form and the command line offer it.
-    # picture: one picture made from another. result: a JSON document.
-    makes: Literal["drawing", "picture", "result"] = "drawing"
+    # picture: one picture made from another. result: a JSON document. model: a checkpoint that draws.
+    makes: Literal["drawing", "picture", "result", "model"] = "drawing"
 
 
 STYLED_ONLY = ("style_weight", "finish")  # settings that only models which know these styles read
