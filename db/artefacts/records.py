@@ -21,7 +21,10 @@ from db.schema import artefacts, erasures, jobs
 
 PASSING = ("preview",)  # replaced every second while a job runs: a power cut may take or tear the last one
 _ID_IN_KEY = re.compile(rf"(?<=/){ID.pattern}(?=\.)")
-KINDS = ("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "draft", "sheet")
+KINDS = (
+    *("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "draft", "sheet"),
+    *("model", "card", "history", "curves", "samples"),  # of a run that trains a model
+)
 
 
 @dataclass(frozen=True)
