@@ -7,6 +7,7 @@ The package's own __init__ needs torchvision and pkg_resources; `clip.simple_tok
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import importlib.util
@@ -51,21 +52,40 @@ def tokenizer() -> Any:
     return openai_clip("simple_tokenizer").SimpleTokenizer()
 
 
-def encode(text: str) -> list[int]:
-    """The numbers of a text's tokens, without start and end."""
-    bpe = tokenizer()
-    if len(bpe.cache) > MAX_KEPT:  # it would grow with every word anybody ever typed
+def own_tokenizer(merges: Sequence[tuple[str, str]]) -> Any:
+    """A tokenizer that reads as CLIP's does, with other merges: 256 bytes, 256 of them at a word's end, a token for
+    each merge, start and end. Raises ValueError for parts that no token stands for."""
+    bpe = copy.copy(tokenizer())
+    known = [*bpe.byte_encoder.values(), *(f"{sign}</w>" for sign in bpe.byte_encoder.values())]
+    whole = set(known)
+    for first, second in merges:
+        if first not in whole or second not in whole:
+            raise ValueError(f"the merge of {first[:20]!r} and {second[:20]!r} joins what is no token")
+        known.append(first + second)
+        whole.add(first + second)
+    known += ["<|startoftext|>", "<|endoftext|>"]
+    bpe.encoder = {token: number for number, token in enumerate(known)}
+    bpe.decoder = dict(enumerate(known))
+    bpe.bpe_ranks = {(first, second): rank for rank, (first, second) in enumerate(merges)}
+    bpe.cache = {}
+    return bpe
+
+
+def encode(text: str, bpe: Any = None) -> list[int]:
+    """The numbers of a text's tokens, without start and end. bpe: CLIP's, or one's own."""
+    bpe = bpe or tokenizer()
+    if len(bpe.cache) > MAX_KEPT or not bpe.cache:  # it would grow with every word anybody ever typed
         bpe.cache = {"<|startoftext|>": "<|startoftext|>", "<|endoftext|>": "<|endoftext|>"}
     found: list[int] = bpe.encode(text)
     return found
 
 
-def row(fragments: Sequence[str], context_length: int = CONTEXT, what: str = "prompt") -> list[int]:
+def row(fragments: Sequence[str], context_length: int = CONTEXT, what: str = "prompt", bpe: Any = None) -> list[int]:
     """A text, in one piece or several that are read one after another -> start, tokens, end. Raises PromptTooLong."""
-    bpe, permitted = tokenizer(), context_length - 2
-    tokens = [token for fragment in fragments for token in encode(fragment)]
+    bpe, permitted = bpe or tokenizer(), context_length - 2
+    tokens = [token for fragment in fragments for token in encode(fragment, bpe)]
     if len(tokens) > permitted:
-        raise PromptTooLong(_beyond("".join(fragments), permitted), len(tokens), permitted, what)
+        raise PromptTooLong(_beyond("".join(fragments), permitted, bpe), len(tokens), permitted, what)
     return [bpe.encoder["<|startoftext|>"], *tokens, bpe.encoder["<|endoftext|>"]]
 
 
@@ -76,23 +96,23 @@ def check_length(fragments: Sequence[str], what: str) -> None:
         row(fragments, what=what)
 
 
-def _beyond(text: str, permitted: int) -> str:
+def _beyond(text: str, permitted: int, bpe: Any) -> str:
     """The words of `text` from the first that no longer fits whole."""
     words: list[str] = re.findall(r"\S+", text)
     used = 0
     for number, word in enumerate(words):
-        room, used = permitted - used, used + len(encode(word))
+        room, used = permitted - used, used + len(encode(word, bpe))
         if used > permitted:
-            return " ".join([_rest(word, room), *words[number + 1 :]])
+            return " ".join([_rest(word, room, bpe), *words[number + 1 :]])
     return words[-1]
 
 
-def _rest(word: str, room: int) -> str:
+def _rest(word: str, room: int, bpe: Any) -> str:
     """Of a long word, as a row of signs or a sentence without blanks, what does not fit; a short one as it is."""
     if len(word) <= LONG_WORD:
         return word
     fits, too_much = 0, len(word)
     while too_much - fits > 1:
         middle = (fits + too_much) // 2
-        fits, too_much = (middle, too_much) if len(encode(word[:middle])) <= room else (fits, middle)
+        fits, too_much = (middle, too_much) if len(encode(word[:middle], bpe)) <= room else (fits, middle)
     return word[fits:]

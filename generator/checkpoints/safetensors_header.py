@@ -25,6 +25,25 @@ class BadHeader(ValueError):
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors by their names. Raises BadHeader."""
+    header = _header(path)
+    header.pop("__metadata__", None)
+    try:
+        return {name: _shape(name, entry) for name, entry in header.items()}
+    except BadHeader:
+        raise
+    except UNFIT as error:
+        raise BadHeader(sentence(error)) from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that whoever wrote the file put beside the tensors. Raises BadHeader."""
+    told = _header(path).get("__metadata__", {})
+    if not isinstance(told, dict) or not all(isinstance(value, str) for value in told.values()):
+        raise BadHeader("its metadata are no table of texts")
+    return told
+
+
+def _header(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -33,8 +52,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             header = json.loads(file.read(length), object_pairs_hook=_no_name_twice)
         if not isinstance(header, dict) or len(header) > MAX_TENSORS:
             raise BadHeader("it is no table of tensors")
-        header.pop("__metadata__", None)
-        return {name: _shape(name, entry) for name, entry in header.items()}
+        return header
     except BadHeader:
         raise
     except UNFIT as error:

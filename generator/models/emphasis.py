@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator.prompts import Prompt
-from generator.tokens import CONTEXT, encode
+from generator.tokens import encode
 
 
 def read_prompts(encode_text: Callable[[list[str]], Tensor], prompts: Sequence[Prompt]) -> Tensor:
@@ -33,14 +33,15 @@ def read_prompts(encode_text: Callable[[list[str]], Tensor], prompts: Sequence[P
     return moved
 
 
-def emphasised(hidden: Tensor, prompt: Prompt) -> Tensor:
-    """Hidden states of a text's tokens (77, W), those of weighed words scaled and the mean restored.
+def emphasised(hidden: Tensor, prompt: Prompt, encode: Callable[[str], list[int]] = encode) -> Tensor:
+    """Hidden states of a text's tokens (L, W), those of weighed words scaled and the mean restored. encode: the numbers
+    of a text's tokens, CLIP's by default.
 
     As AUTOMATIC1111 does (modules/sd_emphasis.py, EmphasisOriginal); start, end and filling tokens keep theirs.
     """
     if not prompt.fragments:
         return hidden
-    factors, at = torch.ones(CONTEXT), 1
+    factors, at = torch.ones(len(hidden)), 1
     for piece, weight in prompt.fragments:
         end = at + len(encode(piece))
         factors[at:end] = weight

@@ -8,7 +8,6 @@ from pydantic import model_validator
 
 from generator import registry
 from generator.params.base import Setting
-from generator.params.latent_diffusion import Sampler
 from generator.params.learning import LearningParams
 from generator.params.train_presets import PRESETS, Preset
 
@@ -120,7 +119,9 @@ class TrainParams(LearningParams):
         "auto", group="optimisation", description="Of the products; auto: bf16 where a GPU has it."
     )
     compile: bool = Setting(False, group="optimisation", description="torch.compile: slow to start, then faster.")
-    sampler: Sampler = Setting("dpm-solver-2m", group="watching", description="Of the samples.")
+    sampler: Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral"] = Setting(
+        "dpm-solver-2m", group="watching", description="Of the samples."
+    )
     sample_steps: int = Setting(24, group="watching", ge=1, le=1000, description="Noise levels of the samples.")
     cfg_scale: float = Setting(3.0, group="watching", ge=0, le=30, description="Scale of the caption in the samples.")
     eta: float = Setting(0.0, group="watching", ge=0, le=1, description="Noise drawn anew in each DDIM step.")

@@ -97,8 +97,14 @@ def _alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
         betas = torch.linspace(low**0.5, high**0.5, steps, dtype=torch.float64) ** 2
     elif kind == "linear":
         betas = torch.linspace(low, high, steps, dtype=torch.float64)
+    elif kind == "squaredcos_cap_v2":  # Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17
+        way = torch.arange(steps + 1, dtype=torch.float64) / steps
+        root = torch.cos((way + 0.008) / 1.008 * torch.pi / 2)
+        betas = (1 - (root[1:] / root[:-1]) ** 2).clamp(max=0.999)
     else:
-        raise ValueError(f"its beta_schedule is {str(kind)[:40]!r}; linear and scaled_linear are supported")
+        raise ValueError(
+            f"its beta_schedule is {str(kind)[:40]!r}; linear, scaled_linear and squaredcos_cap_v2 are supported"
+        )
     squared = torch.cumprod(1 - betas, dim=0)
     if not config.get("rescale_betas_zero_snr"):
         return squared

@@ -1,0 +1,1 @@
+"""Text-conditional diffusion trained on captioned pictures of one's own."""
