@@ -40,7 +40,7 @@ def fetch_missing(context: Context, params: JobParams) -> None:
     Raises CheckpointDamaged, StoreUnavailable, OSError.
     """
     checkpoint, _ = params.loads
-    names = [checkpoint, *(f"lora/{name}" for name in getattr(params, "lora_names", ()))]
+    names = [checkpoint, *(f"lora/{one.name}" for one in getattr(params, "loras", ()))]
     for name in names:
         if "/" not in name:
             continue
