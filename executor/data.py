@@ -51,6 +51,13 @@ def open_data(context: Context, reference: str) -> Path | str:
     raise DataProblem(f"{reference!r} names no data here; a dataset of the studio (dataset:ID) or ws://... does.")
 
 
+def forget_deleted(context: Context) -> None:
+    """Remove the copies here of datasets that are not in the store any more. Raises StoreUnavailable, OSError."""
+    for copy in (context.work_dir.parent / "datasets").glob("*.zip"):
+        if context.store.local_path("any") is None and not context.store.exists(f"datasets/{copy.name}"):
+            copy.unlink(missing_ok=True)
+
+
 def _dataset(context: Context, name: str) -> Path:
     """The dataset's zip: the store's own file, or a copy of it here, whole, which other runs read as well."""
     key = f"datasets/{name}.zip"

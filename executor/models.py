@@ -6,6 +6,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -19,6 +20,7 @@ from generator.params import JobParams
 from lasting import put_in_place
 
 PIECE = 4 << 20  # bytes
+MARK = ".trained"
 MAX_FILES = 64  # of a model in several files
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}")
 
@@ -77,9 +79,32 @@ def install(context: Context, model: TrainedModel) -> Path:
         else:
             put_in_place(part, target)
         record_path(target).write_text(f"{model.sha256}  {target.name}\n", encoding="utf-8")
+        _marker(target).write_text(f"{context.studio_id} {model.job_id}\n", encoding="utf-8")
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def forget_deleted(context: Context) -> None:
+    """Remove installed models whose runs were deleted from this studio. Raises where the database is down, OSError."""
+    for marker in sorted(context.settings.checkpoints_dir.glob(f"*/**/*{MARK}")):
+        studio, _, job_id = marker.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
+        if studio != context.studio_id or trained.of_job(context.db, job_id) is not None:
+            continue  # another studio's: two may share a folder
+        target = marker.with_name(marker.name.removesuffix(MARK))
+        if target.suffix == ".zip":
+            rmtree(target.with_suffix(""), ignore_errors=True)
+        for path in (target, record_path(target), marker):
+            path.unlink(missing_ok=True)
+        if target.name == "model.safetensors":
+            with suppress(OSError):  # something else is in it
+                target.parent.rmdir()
+        context.event("removed_model", model=target.parent.name)
+
+
+def _marker(target: Path) -> Path:
+    """Beside an installed model: the studio and the run it is from."""
+    return target.with_name(target.name + MARK)
 
 
 def _target(directory: Path, model: TrainedModel) -> Path:

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from db import artefacts, queue
+from db.evening.deleting import delete_job
 from db.jobs import Job
 from db.models import trained
 from generator.params import validate_job
@@ -124,6 +125,9 @@ def test_a_run_leaves_a_model_everybody_can_draw_with_and_all_its_files(studio: 
     (drawn,) = studio.ended(drawing)
     assert drawn.state == "succeeded", drawn.error
     assert studio.said("fetching_model") == 1
+
+    delete_job(studio.db, studio.store, job.id, "tom")
+    studio.until(lambda: not list((studio.folder / "data/checkpoints").rglob("model.safetensors*")))
 
 
 def test_a_run_that_is_killed_goes_on_and_no_number_is_another(studio: Studio) -> None:

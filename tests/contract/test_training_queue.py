@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from db.errors import NameTaken, NothingLearnt, NotYours
 from db.evening import deleting, retention
 from db.jobs import Job
 from db.models import trained
+from db.queue import workers
 from db.rules import host_rules
 from tests.contract.queue_steps import add, take
 
@@ -130,3 +132,18 @@ def test_a_large_file_is_stored_whole_without_being_held(tmp_path: Path) -> None
     memory = Store("memory://training-test")
     memory.put_file("jobs/a/model.safetensors", file)
     assert memory.get("jobs/a/model.safetensors") == file.read_bytes()
+
+
+def test_a_run_that_was_lost_with_its_executor_makes_no_picture_wait(database: sa.Engine) -> None:
+    run = add(database, **RUN)
+    workers.register(database, worker_id="w1", device="cpu", engines=["train"], places=4, hostname="a", pid=1)
+    take(database, lease_s=0.001)
+    time.sleep(0.01)
+    queue.requeue_expired(database)
+    assert queue.get(database, run.id).suspect_step is not None
+    add(database)
+    take(database, "w2")
+    assert not queue.makes_way(database, "w2"), "whoever draws goes on drawing"
+    assert queue.waits(database, engines=["vqgan-clip"], above=-1) is False
+    add(database, "ben")
+    assert queue.waits(database, engines=["vqgan-clip"], above=-1) is True
