@@ -114,6 +114,20 @@ class Settings(BaseSettings):
     max_job_s: float = Field(
         1800.0, ge=0, description="What one job may cost, in s of an executor that works on nothing else; 0: no limit."
     )
+    train: bool = Field(
+        False, description="Whether visitors may have models trained from pictures of their own; the host and keys may."
+    )
+    train_from: str = Field(
+        "",
+        description="Servers that runs may stream their pictures from: patterns of addresses with commas between them, "
+        "as ws://127.0.0.1:*/*; empty: none.",
+    )
+    max_train_s: float = Field(
+        86_400.0,
+        ge=0,
+        description="What one run that trains a model may cost, in s of an executor; it ends with the model it has by "
+        "then. 0: no limit.",
+    )
     slice_s: float = Field(
         120.0, ge=0, description="A job that has run for so long makes room while others wait; 0: it need not."
     )
@@ -182,6 +196,11 @@ class Settings(BaseSettings):
     def exactly(self) -> bool | None:
         """`exact` as engines take it: None leaves it to the device."""
         return {"always": True, "never": False}.get(self.exact)
+
+    @property
+    def train_addresses(self) -> list[str]:
+        """The patterns of train_from."""
+        return _listed(self.train_from)
 
     @property
     def cors_origins(self) -> list[str]:

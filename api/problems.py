@@ -19,18 +19,18 @@ from db import errors as db
 from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.admission import TooManyCodes, WrongCode
-from studio.errors import SENTENCES, Busy, DownloadsOff, NotHost, Refused, told
+from studio.errors import SENTENCES, Busy, DownloadsOff, NotHost, Refused, TrainingOff, told
 
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     ((db.UnknownJob, db.UnknownArtefact, db.UnknownSubmission, db.UnknownRefinement), 404),
     ((db.UnknownVisitor, db.UnknownAction, db.UnknownKey, db.UnknownExport, UnknownName), 404),
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast, TooManyCodes), 429),
-    ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff), 403),
+    ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff, TrainingOff), 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
     ((db.StoreFull, db.TooManyBytesGiven), 507),
     (Busy, 503),
-    (db.NotFailed, 409),
+    ((db.NotFailed, db.NameTaken, db.NothingLearnt), 409),
     ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
     ((BadParams, db.BadValue, db.WordRefused, db.OrderReused, Refused), 422),
 )

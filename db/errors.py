@@ -334,3 +334,17 @@ class SourceHidden(DbError):
 
 class UnknownArtefact(DbError):
     """There is nothing under this key or id."""
+
+
+class NothingLearnt(DbError):
+    """A job is to be stopped and kept that has made no step yet."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} has made no step yet, so there is nothing to keep; cancel it instead.")
+
+
+class NameTaken(DbError):
+    """A model, or a run that is not over, has this name already."""
+
+    def __init__(self, name: str, by: str) -> None:
+        super().__init__(f"{name} is the name of {by} already; choose another one.")

@@ -89,6 +89,7 @@ class Job:
     budget_s: float | None = None  # what it may cost at most; None: no limit
     ran_s: float | None = None  # s it held a place before the last claim
     pixels: int | None = None  # px of the picture it draws
+    asked: str | None = None  # "pause": it is not claimed; "keep": it ends with what it has; see db/queue/asking.py
 
     @property
     def taken_s(self) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 # The newest migration: a database that carries this revision needs nothing done at start.
-REVISION = "0014"
+REVISION = "0016"
 
 metadata = sa.MetaData()
 
@@ -72,6 +72,9 @@ jobs = sa.Table(
     sa.Column("from_step", sa.Integer),
     # px of the picture it draws, NULL where that says nothing about a step.
     sa.Column("pixels", sa.BigInteger),
+    # What its owner wants of it, see db/queue/asking.py: "pause", it waits until it is to go on; "keep", it ends with
+    # what it has by then; NULL: nothing.
+    sa.Column("asked", sa.String(16)),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -221,6 +224,25 @@ artefacts = sa.Table(
     sa.Index("ix_artefacts_giver", "giver", "id"),
     sa.Index("ix_artefacts_address", "address", "id"),
     sa.Index("ix_artefacts_due", "due_at"),
+)
+
+# Models that jobs have trained, by the name a job says to draw with them: KIND/NAME. key: of the file in the store, one
+# .safetensors or a .zip of several; card: what it was made from and how, see db/models/trained.py.
+trained_models = sa.Table(
+    "trained_models",
+    metadata,
+    sa.Column("name", sa.String(160), primary_key=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    # NULL: it was brought along as a file.
+    sa.Column("job_id", sa.String(32)),
+    sa.Column("key", sa.String(255), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("licence", sa.String(200), nullable=False),
+    sa.Column("submitter", sa.String(128), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("card", sa.JSON, nullable=False),
+    sa.Index("ix_trained_models_job", "job_id"),
 )
 
 votes = sa.Table(

@@ -12,6 +12,7 @@ from db.errors import StoreUnavailable, UnknownJob
 from db.evening import deleting, erasures, work_folders
 from db.evening.erasing import sweep_store
 from db.jobs import ENDED
+from executor import data, models
 from executor.context import DATABASE_DOWN, Context
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def obey(context: Context, held: Iterable[Work] = ()) -> None:
         if one.job_id is None:
             sweep_store(context.store, one)
     deleting.finish(context.db, context.store)
+    data.forget_deleted(context)
+    models.forget_deleted(context)
     if left:
         context.event("not_erased", logging.WARNING, files=len(left), first=left[0].name)
         return

@@ -12,6 +12,7 @@ from contextlib import suppress
 from db import queue
 from db.errors import DatabaseReplaced, LeaseLost, StoreUnavailable
 from db.queue import workers
+from executor import data, models
 from executor.context import DATABASE_DOWN, Context, awake, sweep
 from executor.erasing import obey
 from executor.job import Work
@@ -86,7 +87,9 @@ class Heartbeat(threading.Thread):
             self._swept_at = now
             try:
                 sweep(context)
-            except StoreUnavailable:
+                data.forget_deleted(context)
+                models.forget_deleted(context)
+            except (StoreUnavailable, OSError):
                 return  # tried again next time
 
     @property

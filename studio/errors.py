@@ -48,6 +48,13 @@ class DownloadsOff(Refused):
         super().__init__("Downloads are not allowed here; the host can allow them with T2I_DOWNLOADS=true.")
 
 
+class TrainingOff(Refused):
+    """No models are trained for visitors here."""
+
+    def __init__(self) -> None:
+        super().__init__("Training is not open to visitors here; the host can allow it with T2I_TRAIN=true.")
+
+
 def told(error: Exception) -> str:
     """The sentence that whoever asked may read; what names the machine's addresses and folders is for the log."""
     public: str | None = getattr(error, "public", None)

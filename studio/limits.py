@@ -12,6 +12,7 @@ from generator import registry
 from generator.params import JobParams, Params
 from generator.params.vary import takes_pictures
 from studio.context import Studio, Submitter
+from studio.errors import TrainingOff
 
 
 def in_force(studio: Studio, submitter: Submitter) -> Limits:
@@ -40,6 +41,18 @@ def check_admitted(studio: Studio, submitter: Submitter) -> None:
 def code_asked_for(studio: Studio) -> str | None:
     """The event's code: the host's, else as configured; None where none is needed."""
     return host_rules.get(studio.db).event_code or studio.settings.event_code
+
+
+def may_train(studio: Studio, submitter: Submitter) -> bool:
+    """Whether they may have a model trained: the host and whoever has a key may, visitors where the host lets them."""
+    host = host_rules.get(studio.db).train
+    return submitter.is_host or submitter.id.startswith("key:") or (studio.settings.train if host is None else host)
+
+
+def check_may_train(studio: Studio, submitter: Submitter) -> None:
+    """Raises TrainingOff."""
+    if not may_train(studio, submitter):
+        raise TrainingOff
 
 
 def check_typed(studio: Studio, texts: Iterable[object]) -> None:

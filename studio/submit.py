@@ -11,19 +11,23 @@ from db import artefacts, queue
 from db.artefacts import drafts, sources
 from db.errors import SourceHidden, UnknownArtefact
 from db.jobs import Job, new_id
+from db.models import trained
 from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, DownloadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
+from studio.engines import makes
 from studio.given import check_own, taken_over, validated
-from studio.limits import check_admitted, check_read, check_typed, check_welcome
+from studio.limits import check_admitted, check_may_train, check_read, check_typed, check_welcome
 from studio.room import check_room
 from studio.uploads import Upload, check_count, drafts_in, gone_if_refused, keep, with_copies
 from studio.wording import understood
 
 MAX_PICTURES = 8
+LONGER = 10  # a run sees so many times more executors come and go than a picture
+TRAINING = -1  # priority of runs: whatever else waits goes first
 
 Labelled = Sequence[tuple[str, NewJob]]  # jobs of one sheet, each with its label, not yet queued
 
@@ -223,6 +227,7 @@ def unread(
     source: str | None = None,
 ) -> NewJob:
     """The same, whatever its words: for what is asked about a job that nobody has asked for yet."""
+    trains = makes(engine) == "model"
     return NewJob(
         engine=engine,
         checkpoint=params.loads[0],
@@ -232,10 +237,12 @@ def unread(
         total_steps=max(params.total_steps, 1),
         parent_id=parent_id,
         source_artefact_id=source,
-        max_attempts=studio.settings.max_attempts,
+        max_attempts=studio.settings.max_attempts * (LONGER if trains else 1),
         sources=tuple(params.sources),
         pixels=pixels_of(params),
-        budgeted=not isinstance(params, DownloadParams),
+        budgeted=not isinstance(params, DownloadParams) and not trains,
+        budget_s=studio.settings.max_train_s or None if trains else None,
+        priority=TRAINING if trains else 0,
     )
 
 
@@ -254,8 +261,12 @@ def typed(new: NewJob) -> str:
 
 
 def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
-    """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, DiskNearlyFull."""
+    """Queue a job. Raises Banned, EngineWithheld, WordRefused, TooManyQueued, TooManyThisHour, DiskNearlyFull,
+    TrainingOff, NameTaken."""
     check_admitted(studio, submitter)
+    if makes(new.engine) == "model":
+        check_may_train(studio, submitter)
+        trained.check_free(studio.db, validate_job(new.engine, dict(new.params)).makes, batch_key=new.batch_key)
     check_room(studio)
     return queue.enqueue(
         studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request

@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 
 import job_executor  # noqa: E402
-from tests import small_engine  # noqa: E402
+from tests import small_engine, small_run  # noqa: E402
 
 
 def raise_executor(order: dict[str, Any]) -> int:
@@ -103,5 +103,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     fsspec.register_implementation("elsewhere", Elsewhere)
     small_engine.serve()
+    small_run.serve()
     for line in sys.stdin:
         print(raise_executor(json.loads(line)), flush=True)

@@ -22,7 +22,7 @@ from db import artefacts, queue
 from db.engine import connect
 from db.jobs import ENDED, Job
 from generator.params import validate
-from tests import small_engine
+from tests import small_engine, small_run
 
 TIMEOUT_S = 90.0
 
@@ -89,6 +89,7 @@ class Studio:
         self.steps_log = folder / "steps.log"
         self._executors: list[Executor] = []
         small_engine.serve()
+        small_run.serve()
 
     def executor(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Executor:
         """Start an executor; it is there when `wait_ready` returns."""

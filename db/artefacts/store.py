@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
@@ -19,6 +19,7 @@ from lasting import make_folder, sync, sync_folder
 from masking import masked_address, without
 
 MAX_KEY = 255  # characters
+PIECE = 4 << 20  # bytes of a large file that are in memory at a time
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
@@ -64,7 +65,17 @@ class Store:
                 self._fs.pipe_file(path, data)
             else:
                 self._check_there(self._folder)
-                _write_whole(Path(path), data, lasting)
+                _write_whole(Path(path), [data], lasting)
+
+    def put_file(self, key: str, source: Path) -> None:
+        """As `put`, of a file that may be too large to hold. Raises OSError where that cannot be read."""
+        path = self._path(key)
+        with open(source, "rb") as file, self._named_errors():
+            if self._folder is None:
+                self._fs.put_file(str(source), path)
+            else:
+                self._check_there(self._folder)
+                _write_whole(Path(path), iter(lambda: file.read(PIECE), b""), True)
 
     def get(self, key: str) -> bytes:
         """The bytes under this key. Raises UnknownArtefact."""
@@ -227,14 +238,15 @@ def _raise_unless_gone(error: OSError) -> None:
         raise error
 
 
-def _write_whole(path: Path, data: bytes, lasting: bool) -> None:
+def _write_whole(path: Path, data: Iterable[bytes], lasting: bool) -> None:
     try:
         handle, part = _begin_part(path)
     except FileNotFoundError:
         handle, part = _begin_part(path)  # the folder was left empty, and removed, just then
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in data:
+                file.write(piece)
             # mkstemp makes files that only their owner reads; a web server may be somebody else.
             os.chmod(part, 0o644)
             file.flush()

@@ -18,7 +18,7 @@ from db.errors import NotYours, UnknownJob
 from db.evening import erasures
 from db.jobs import LIVE, Job, State, from_row
 from db.queue.transitions import note, take_away
-from db.schema import artefacts, jobs, marks, members, refinements, stages, submissions, votes, webhooks
+from db.schema import artefacts, jobs, marks, members, refinements, stages, submissions, trained_models, votes, webhooks
 
 AT_ONCE = 200
 SOURCE_DELETED = "A picture this is made from was deleted by whoever gave it; give another one."
@@ -148,6 +148,7 @@ def _blank(conn: sa.Connection, job: Job) -> int:
     conn.execute(sa.update(members).where(members.c.job_id == job.id).values(label=""))
     conn.execute(sa.delete(marks).where(marks.c.job_id == job.id))
     conn.execute(sa.delete(webhooks).where(webhooks.c.job_id == job.id))
+    conn.execute(sa.delete(trained_models).where(trained_models.c.job_id == job.id))
     erasures.note(conn, job.id)
     on = sa.or_(votes.c.first_id == job.id, votes.c.second_id == job.id)
     return len(conn.scalars(sa.delete(votes).where(on).returning(votes.c.id)).all())

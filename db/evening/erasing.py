@@ -33,6 +33,7 @@ from db.schema import (
     refinements,
     stages,
     submissions,
+    trained_models,
     visitors,
     votes,
     webhooks,
@@ -40,7 +41,8 @@ from db.schema import (
 
 # What refers to a job goes before the jobs; visitors are judged one by one.
 _TABLES = (
-    *(votes, marks, stages, refinements, members, submissions, events, webhooks, orders, artefacts, jobs),
+    *(votes, marks, stages, refinements, members, submissions, events, webhooks, orders, trained_models, artefacts),
+    jobs,  # behind all that names one
     *(banned_addresses, bulk_actions),
 )
 # What is not of the event: the host's rules and keys, the executors, and what those still have to remove.

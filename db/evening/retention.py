@@ -19,7 +19,19 @@ from db.engine import clock, reading, writing
 from db.evening import deleting
 from db.jobs import ENDED, LIVE
 from db.rules import host_rules
-from db.schema import artefacts, events, jobs, marks, members, refinements, stages, submissions, votes, webhooks
+from db.schema import (
+    artefacts,
+    events,
+    jobs,
+    marks,
+    members,
+    refinements,
+    stages,
+    submissions,
+    trained_models,
+    votes,
+    webhooks,
+)
 
 KEEP_BEST = 100  # pictures that more people preferred than not, the most preferred first
 AT_ONCE = 50
@@ -88,7 +100,7 @@ def remove_rows(conn: sa.Connection, job_ids: Sequence[str]) -> None:
     conn.execute(sa.delete(artefacts).where(artefacts.c.job_id.in_(job_ids)))
     either = sa.or_(votes.c.first_id.in_(job_ids), votes.c.second_id.in_(job_ids))
     conn.execute(sa.delete(votes).where(either))
-    for named in (marks, members, events, webhooks):
+    for named in (marks, members, events, webhooks, trained_models):
         conn.execute(sa.delete(named).where(named.c.job_id.in_(job_ids)))
     conn.execute(sa.delete(jobs).where(jobs.c.id.in_(job_ids)))
     conn.execute(sa.delete(stages).where(stages.c.submission_id.in_(emptied)))
@@ -160,7 +172,7 @@ def _may_go(conn: sa.Connection, job_ids: Sequence[str]) -> list[str]:
 
 
 def _favourites(conn: sa.Connection) -> set[str]:
-    """What somebody marked in a refinement, and what did best in votes."""
+    """What somebody marked in a refinement, what did best in votes, and runs whose models are drawn with."""
     wins = sa.select(votes.c.winner_id.label("id"), sa.literal(1).label("won")).where(votes.c.winner_id.is_not(None))
     losses = [
         sa.select(mine.label("id"), sa.literal(-1)).where(votes.c.winner_id == other)
@@ -169,4 +181,5 @@ def _favourites(conn: sa.Connection) -> set[str]:
     every = sa.union_all(wins, *losses).subquery()
     margin = sa.func.sum(every.c.won)
     best = sa.select(every.c.id).group_by(every.c.id).having(margin > 0).order_by(margin.desc(), every.c.id)
-    return set(conn.scalars(sa.select(marks.c.job_id))) | set(conn.scalars(best.limit(KEEP_BEST)))
+    trained = sa.select(trained_models.c.job_id).where(trained_models.c.job_id.is_not(None))
+    return {*conn.scalars(sa.select(marks.c.job_id)), *conn.scalars(best.limit(KEEP_BEST)), *conn.scalars(trained)}

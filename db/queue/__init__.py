@@ -4,6 +4,7 @@ All calls take the engine of `db.engine.connect` first and are safe with any num
 They raise the errors of `db.errors`; DatabaseUnavailable may come from any of them.
 """
 
+from db.queue.asking import KEEP, PAUSE, asked_of, go_on, keep, pause
 from db.queue.claiming import claim, claim_this
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, check, enqueue
 from db.queue.estimate import places, position_and_wait
@@ -24,7 +25,7 @@ from db.queue.listing import (
 from db.queue.losses import came_back, lose, requeue_expired
 from db.queue.orders import TRACED, Order, Webhook
 from db.queue.orders import check as check_order
-from db.queue.slices import to_make_room
+from db.queue.slices import to_make_room, waits
 from db.queue.suspects import makes_way
 from db.queue.transitions import (
     PAUSED,
@@ -38,8 +39,10 @@ from db.queue.transitions import (
 )
 
 __all__ = [
+    "KEEP",
     "NO_LIMITS",
     "NO_ORDER",
+    "PAUSE",
     "PAUSED",
     "TRACED",
     "Event",
@@ -47,6 +50,7 @@ __all__ = [
     "NewJob",
     "Order",
     "Webhook",
+    "asked_of",
     "came_back",
     "cancel_now",
     "check",
@@ -60,11 +64,14 @@ __all__ = [
     "fail",
     "get",
     "get_each",
+    "go_on",
     "heartbeat",
+    "keep",
     "list_jobs",
     "live_of",
     "lose",
     "makes_way",
+    "pause",
     "places",
     "position_and_wait",
     "queued_jobs",
@@ -77,4 +84,5 @@ __all__ = [
     "to_be_cancelled",
     "to_front",
     "to_make_room",
+    "waits",
 ]

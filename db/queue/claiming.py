@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.queue import shares
-from db.queue.fair_order import heads, newest_stamp
+from db.queue.fair_order import claimable, heads, newest_stamp
 from db.queue.suspects import Take, holds_suspect, may_take
 from db.queue.transitions import earlier, note
 from db.rules import host_rules
@@ -131,7 +131,7 @@ def _claim_statement() -> sa.Executable:
     # PostgreSQL: a row that another executor is claiming right now is skipped, not waited for.
     free = (
         sa.select(jobs.c.id)
-        .where(jobs.c.id == sa.bindparam("wanted"), jobs.c.state == State.QUEUED)
+        .where(jobs.c.id == sa.bindparam("wanted"), jobs.c.state == State.QUEUED, claimable(jobs))
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )

@@ -53,6 +53,7 @@ class NewJob:
     private: bool = False
     pixels: int | None = None
     budgeted: bool = True
+    budget_s: float | None = None  # in place of what any other job may cost
 
     def check(self) -> None:
         """Raises BadValue for what no database can hold."""
@@ -198,7 +199,7 @@ def add(
             source_artefact_id=new.source_artefact_id,
             created_at=now,
             pixels=new.pixels,
-            budget_s=limits.max_job_s or None if new.budgeted else None,
+            budget_s=limits.max_job_s or None if new.budgeted else new.budget_s,
         )
         for new in wanted
     ]

@@ -30,6 +30,7 @@ from db.schema import jobs
 SAME_BATCH_S = 5.0
 # So many visitors of one address are served as if each had an address of their own; more of them share their turns.
 ADDRESS_TURNS = 4
+HELD_BACK = "pause"  # what is asked of a job that nobody is to claim
 NEARLY = 0.1  # of a slice: a job that would be done in so long is let finish
 
 T = TypeVar("T", int, float)
@@ -101,7 +102,7 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     line = line.union_all(sa.select(following).where(line.c.submitter.is_not(None)))
 
     first = jobs.alias("first")
-    wanted = [first.c.state == State.QUEUED, first.c.submitter == line.c.submitter]
+    wanted = [first.c.state == State.QUEUED, first.c.submitter == line.c.submitter, claimable(first)]
     if "engines" in given:
         wanted.append(first.c.engine.in_(sa.bindparam("engines", expanding=True)))
     if "batch_key" in given:
@@ -139,12 +140,17 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
 def _first_of_line(given: frozenset[str]) -> sa.ScalarSelect[Any]:
     """The turn of the first job in a submitter's line, of any batch: set where that job was paused."""
     any_ = jobs.alias("any")
-    wanted = [any_.c.state == State.QUEUED, any_.c.submitter == jobs.c.submitter]
+    wanted = [any_.c.state == State.QUEUED, any_.c.submitter == jobs.c.submitter, claimable(any_)]
     if "engines" in given:
         wanted.append(any_.c.engine.in_(sa.bindparam("engines", expanding=True)))
     wanted += _suspects(any_, given)
     first = sa.select(any_.c.turn).where(*wanted).order_by(any_.c.priority.desc(), any_.c.id).limit(1)
     return first.correlate(jobs).scalar_subquery()
+
+
+def claimable(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Which of these jobs are not held back by their owners, see `db.queue.asking`."""
+    return sa.or_(of.c.asked.is_(None), of.c.asked != HELD_BACK)
 
 
 def _suspects(of: sa.FromClause, given: frozenset[str]) -> list[sa.ColumnElement[bool]]:
@@ -184,7 +190,7 @@ _LINE = (
             )
         )
     )
-    .where(jobs.c.state == State.QUEUED)
+    .where(jobs.c.state == State.QUEUED, claimable(jobs))
     .order_by(jobs.c.submitter, jobs.c.priority.desc(), jobs.c.id)
 )
 

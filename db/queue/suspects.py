@@ -85,8 +85,8 @@ def makes_way(db: sa.Engine, worker_id: str, engines: Collection[str] | None = N
 def _makes_way(conn: sa.Connection, worker_id: str, engines: Collection[str] | None, held: int) -> bool:
     """Whether the first in the line is a suspect and this is the executor with the fewest jobs that could run it."""
     first = next(iter(heads(conn, limit=1, engines=engines)), None)
-    if first is None or first.suspect_step is None:
-        return False
+    if first is None or first.suspect_step is None or first.priority < 0:
+        return False  # a run that trains waits until nobody draws, and makes nobody leave
     taken = _taken_places(conn)
     there = {one.id: one for one in alive(conn, ALIVE_S)}
     load = Counter(conn.scalars(_LOAD))

@@ -47,6 +47,7 @@ class Rules:
     visitors neither see nor may ask for.
 
     keep_days, keep_gb: how long jobs are kept, and how much of their files; None: for good, all. See evening/retention.
+    train: whether visitors may have models trained.
     """
 
     paused: bool = False
@@ -63,6 +64,7 @@ class Rules:
     event_code: str | None = None
     keep_days: int | None = None
     keep_gb: int | None = None
+    train: bool | None = None
 
     def check_job(self, engine: str, texts: Iterable[str]) -> None:
         """Raises EngineWithheld, WordRefused."""
@@ -129,6 +131,8 @@ def _checked(name: str, value: Any) -> Any:
         return bool(value)
     if value is None:
         return None
+    if name == "train":
+        return bool(value)
     if name in _WHOLE:
         return _whole(name, value, _WHOLE[name])
     if name == "max_job_s":

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from characters.brief import Brief
+from generator.learning.runs import Progress
 from generator.params import JobParams
 
 
@@ -32,6 +33,7 @@ class Step:
     losses: loss terms by name. done: the slot has made its last step.
     error: set when this slot cannot go on (NotFinite); image is then None and the last good one stays.
     result: what a job that makes no picture has found, plain values for JSON; set with its last step.
+    progress: of a run that trains, what it has measured; image is then the sheet of its samples, where they were due.
     """
 
     index: int
@@ -42,6 +44,7 @@ class Step:
     done: bool = False
     error: Exception | None = None
     result: dict[str, Any] | None = None
+    progress: Progress | None = None
 
 
 class Slot(Protocol):

@@ -166,6 +166,25 @@ class Recorder:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def films(
+    frames: list[Frame], folder: Path, without: Callable[[str, Exception], None], *, mp4: bool = True
+) -> dict[str, bytes]:
+    """Pictures of one size as GIF, WebP and MP4, by kind. without: told the kind that cannot be made, and why.
+
+    folder: where ffmpeg may write meanwhile.
+    """
+    made: dict[str, bytes] = {}
+    makers: dict[str, Callable[[], bytes]] = {"gif": lambda: _gif(frames), "webp": lambda: _webp(frames)}
+    if mp4:
+        makers["mp4"] = lambda: _mp4(frames, folder)
+    for kind, make in makers.items():
+        try:
+            made[kind] = make()
+        except Exception as error:  # a film less, whatever its encoder says
+            without(kind, error)
+    return made
+
+
 def _is_whole(path: Path) -> bool:
     """Whether the checksums of a PNG are those of its bytes."""
     try:

@@ -30,6 +30,11 @@ class JobParams(BaseModel):
         raise NotImplementedError
 
     @property
+    def makes(self) -> str:
+        """The checkpoint that a run trains, KIND/NAME; "": none."""
+        return ""
+
+    @property
     def total_steps(self) -> int:
         """Steps a finished job has made, the start (step 0) not counted."""
         raise NotImplementedError

@@ -117,6 +117,10 @@ class LearningParams(JobParams):
         return registry.NO_CHECKPOINT, ()
 
     @property
+    def makes(self) -> str:
+        return f"caption-diffusion/{self.name}"
+
+    @property
     def batch_key(self) -> str:
         """Runs share nothing: each has weights of its own."""
         return f"train {self.name}"
