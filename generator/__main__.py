@@ -87,6 +87,9 @@ def _add_flags(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         flag, kind = f"--{name.replace('_', '-')}", field.annotation
         if kind is bool:
             group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, help=text)
+        elif name == "lora":
+            text += " May be given several times."
+            group.add_argument(flag, dest=name, action="append", metavar="NAME:WEIGHT", help=text)
         elif get_origin(kind) is tuple:
             group.add_argument(flag, dest=name, type=_names, metavar="NAME[,NAME]", help=text)
         elif kind is int or kind is float:
