@@ -1,15 +1,20 @@
-"""python -m generator.checkpoints: list, download, verify and remove the weights of the real models."""
+"""python -m generator.checkpoints: list, download, verify and remove the weights of the real models; export a model of
+one's own as a folder of diffusers (export caption-diffusion/NAME FOLDER), and import such a folder again (import FOLDER
+caption-diffusion/NAME)."""
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from characters.brief import Parser
-from generator.checkpoints.command_line import checkpoints_dir_option, listing
+from generator.checkpoints import caption_folder
+from generator.checkpoints.command_line import checkpoints_dir_option, listing, path_of
 from generator.checkpoints.download import DownloadFailed, FolderProblem
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loading import verify
@@ -43,7 +48,7 @@ class _Bar:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 where a download or check failed, 2 for an unknown name or a missing checkpoint."""
     parser = Parser(prog="python -m generator.checkpoints", description=__doc__)
-    parser.add_argument("action", choices=("list", "download", "verify", "remove"))
+    parser.add_argument("action", choices=("list", "download", "verify", "remove", "export", "import"))
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="as `list` shows them, or KIND/OWNER/MODEL of Hugging Face"
     )
@@ -56,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.names:
         print(f"Name what to {args.action}: {', '.join(PUBLISHED)}.", file=sys.stderr)
         return 2
+    if args.action in ("export", "import"):
+        return _convert(args.action, args.names, args.checkpoints_dir)
     bar = _Bar()
     try:
         for name in args.names:
@@ -82,6 +89,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         bar.close()
+    return 0
+
+
+def _convert(action: str, names: Sequence[str], checkpoints_dir: Path) -> int:
+    """One file into a folder of diffusers or back: 0, 1 where it failed, 2 for names that do not fit."""
+    kind = "caption-diffusion"
+    name, folder = names[:: 1 if action == "export" else -1] if len(names) == 2 else ("", "")
+    if own_kind(name) != kind:
+        order = f"{kind}/NAME FOLDER" if action == "export" else f"FOLDER {kind}/NAME"
+        print(f"Write: python -m generator.checkpoints {action} {order}", file=sys.stderr)
+        return 2
+    try:
+        if action == "export":
+            caption_folder.export_folder(name, path_of(folder), checkpoints_dir)
+            print(f"{folder} holds {name}: StableDiffusionPipeline.from_pretrained({folder!r}) loads it.")
+        else:
+            print(f"{caption_folder.import_folder(path_of(folder), name, checkpoints_dir)} is {name}.")
+    except CheckpointMissing as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (CheckpointDamaged, OSError, ArgumentTypeError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.checkpoints.errors import UNFIT, sentence
+from generator.checkpoints.errors import plain
 from generator.checkpoints.safetensors_header import read_metadata
-from generator.checkpoints.store import damaged, log, require
+from lasting import make_folder, put_in_place
 
 if TYPE_CHECKING:
-    from generator.checkpoints.download import Say
-    from generator.device import Host
-    from generator.models.caption_unet import Architecture, CaptionModels
-    from generator.models.stable_diffusion import StableDiffusionModels
-    from generator.registry.rows import Checkpoint
+    from torch import Tensor, nn
+
+    from generator.models.caption_unet import Architecture
 
 ARCHITECTURE, CARD = "text2image.architecture", "text2image.card"  # names in the metadata of the file
 
@@ -39,50 +37,41 @@ def read_architecture(path: Path) -> Architecture:
     return Architecture.model_validate_json(told)
 
 
-def load_caption_diffusion(
-    checkpoint: Checkpoint, host: Host, *, say: Say = log.info
-) -> CaptionModels | StableDiffusionModels:
-    """Caption encoder and UNet of a model of one's own, in fp32, in eval mode, on the CPU; of one in latents, with the
-    text encoder and the VAE of its base.
-
-    Raises CheckpointMissing, CheckpointDamaged.
-    """
+def build(
+    path: Path,
+) -> tuple[Architecture, list[tuple[nn.Module, dict[str, Tensor]]]]:
+    """Its networks as it says they are, without weights (on torch's meta device), each with its tensors: the UNet, and
+    where it has no base the caption encoder. Raises ValueError and what else UNFIT names."""
     import torch
 
-    from generator.checkpoints.fitting import load_strictly
     from generator.checkpoints.state_dict import read_state_dict
-    from generator.models.caption_unet import CaptionModels, Pixels, build_text, build_unet
-    from generator.models.clip_text import TextEncoders
-    from generator.sampling.noise_schedule import Schedule
+    from generator.models.caption_unet import build_text, build_unet
 
-    (path,) = require(checkpoint, host.checkpoints_dir, say).values()
-    try:
-        architecture = read_architecture(path)
-        tensors = read_state_dict(path)
-        parts = {
-            part: {key[len(part) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{part}.")}
-            for part in ("unet", "text")
-        }
-        with torch.device("meta"):  # no memory is taken on the word of a configuration
-            unet = build_unet(architecture)
-            text = None if architecture.base else build_text(architecture)
-        load_strictly(unet, parts["unet"])
-        if text is not None:
-            load_strictly(text, parts["text"])
-    except UNFIT as error:
-        raise damaged(checkpoint, path, sentence(error)) from None
-    unet.eval().requires_grad_(False)
-    schedule = Schedule(architecture.scheduler)
-    if text is None:
-        return _on_base(architecture, unet, schedule, host, say)
-    texts = TextEncoders([text.eval().requires_grad_(False)], zeros_for_nothing=False)
-    return CaptionModels(texts, unet, Pixels(), schedule, architecture.size, len(architecture.channels) - 1)
+    architecture, tensors = read_architecture(path), read_state_dict(path)
+    with torch.device("meta"):  # no memory is taken on the word of a configuration
+        parts = {"unet": build_unet(architecture)}
+        if not architecture.base:
+            parts["text"] = build_text(architecture)
+    if strangers := [key for key in tensors if key.partition(".")[0] not in parts]:
+        raise ValueError(f"{len(strangers)} tensors do not belong to the model, the first is {plain(strangers[0])}")
+    return architecture, [
+        (part, {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")})
+        for name, part in parts.items()
+    ]
 
 
-def _on_base(architecture: Architecture, unet: Any, schedule: Any, host: Host, say: Say) -> StableDiffusionModels:
-    from generator.checkpoints.loading import load_stable_diffusion
-    from generator.checkpoints.resolve import resolve
+def write(path: Path, networks: dict[str, nn.Module], architecture: Architecture, card: dict[str, Any]) -> None:
+    """One file, whole or not at all: weights in fp32 (unet and text), and in its metadata the architecture and the
+    card. Its folder is made."""
+    from safetensors.torch import save_file
 
-    models = load_stable_diffusion(resolve(architecture.base, host.checkpoints_dir), host, say=say)
-    models.unet, models.schedule = unet, schedule
-    return models
+    tensors = {
+        f"{name}.{key}": value.detach().float().cpu().contiguous()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    told = {"format": "pt", ARCHITECTURE: architecture.model_dump_json(), CARD: json.dumps(card)}
+    make_folder(path.parent)
+    part = path.with_name(f"{path.name}.part")
+    save_file(tensors, part, metadata=told)
+    put_in_place(part, path)

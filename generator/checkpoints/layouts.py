@@ -46,6 +46,9 @@ LAYOUTS: dict[str, Layout] = {
         (".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
         "the weights (.safetensors or .pt) of OpenAI's unconditional network of that size",
     ),
+    "caption-diffusion": Layout(
+        (), (".safetensors",), "the .safetensors that a training here wrote (python -m generator.training)"
+    ),
 }
 _USUAL = re.compile(r"model|config|pytorch_model|last")
 _LAST = re.compile(r"last-v(\d+)")  # Lightning's, where there was a last one already

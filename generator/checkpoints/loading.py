@@ -11,7 +11,7 @@ from generator.checkpoints import single_file
 from generator.checkpoints.diffusers_folder import json_text, read_folder
 from generator.checkpoints.download import Say
 from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, sentence
-from generator.checkpoints.resolve import resolve_files
+from generator.checkpoints.resolve import resolve, resolve_files
 from generator.checkpoints.store import damaged, log, require, weights_of
 from generator.checkpoints.taming_config import read_config
 from generator.device import Host
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from generator.models.biggan import BigGAN, MiniBigGAN
+    from generator.models.caption_unet import CaptionModels
     from generator.models.clip import ClipModel
     from generator.models.contracts import Clip, Denoiser
     from generator.models.drafts import Drafter
@@ -285,6 +286,38 @@ def upscaler_weights(checkpoint: Checkpoint, host: Host, *, say: Say = log.info)
     return tensors
 
 
+def load_caption_diffusion(
+    checkpoint: Checkpoint, host: Host, *, say: Say = log.info
+) -> CaptionModels | StableDiffusionModels:
+    """Caption encoder and UNet of a model of one's own, in fp32, in eval mode, on the CPU; of one in latents the UNet,
+    with the text encoder and the VAE of its base.
+
+    Raises CheckpointMissing, CheckpointDamaged.
+    """
+    from generator.checkpoints import caption_models
+    from generator.checkpoints.fitting import load_strictly
+    from generator.models.caption_unet import CaptionModels, Pixels
+    from generator.models.clip_text import TextEncoders
+    from generator.sampling.noise_schedule import Schedule
+
+    (path,) = require(checkpoint, host.checkpoints_dir, say).values()
+    try:
+        architecture, parts = caption_models.build(path)
+        for part, tensors in parts:
+            load_strictly(part, tensors)
+            part.eval().requires_grad_(False)
+        networks, schedule = [part for part, _ in parts], Schedule(architecture.scheduler)
+    except UNFIT as error:
+        raise damaged(checkpoint, path, sentence(error)) from None
+    if architecture.base:
+        models = load_stable_diffusion(resolve(architecture.base, host.checkpoints_dir), host, say=say)
+        models.unet, models.schedule = networks[0], schedule
+        return models
+    text: Any = networks[1]
+    texts = TextEncoders([text], zeros_for_nothing=False)
+    return CaptionModels(texts, networks[0], Pixels(), schedule, architecture.size, len(architecture.channels) - 1)
+
+
 LOADERS: dict[str, Callable[..., Any]] = {
     "vqgan": load_vqgan,
     "clip": load_clip,
@@ -294,6 +327,7 @@ LOADERS: dict[str, Callable[..., Any]] = {
     "biggan": load_biggan,
     "lpips": load_lpips,
     "upscaler": upscaler_weights,
+    "caption-diffusion": load_caption_diffusion,
 }
 
 

@@ -30,6 +30,7 @@ from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import cond_fn
 from generator.guidance.targets import prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.caption_unet import CaptionModels
 from generator.models.contracts import Clip
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params import LatentDiffusionParams
@@ -66,7 +67,7 @@ class StableDiffusion:
 
     def __init__(
         self,
-        models: StableDiffusionModels,
+        models: StableDiffusionModels | CaptionModels,
         clips: Sequence[Clip],
         *,
         device: str = "cpu",
@@ -149,7 +150,7 @@ class StableDiffusion:
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
             with self._using(self.models.texts):
                 wanted, negative = (self._read(params, loras, sign) for sign in (1, -1))
-            shape = (params.candidates, self.models.unet.config.in_channels, height // 8, width // 8)
+            shape = (params.candidates, *self.models.latent_shape(width, height))
             noise = torch.randn(shape, generator=generator).to(self.device)
             path = self._path(params)
             slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *negative, loras=loras)
@@ -285,7 +286,7 @@ class StableDiffusion:
 
     def _frame(self, slot: StableDiffusionSlot, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with repeatable(), self._using(self.models.vae):
-            images = self.models.decode(z).clamp(0, 1)
+            images = self.models.decode(z, slot.params.actual_size).clamp(0, 1)
             if slot.mask is not None and slot.picture is not None:
                 images = slot.mask * images + (1 - slot.mask) * slot.picture.float() / 255
             return images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
@@ -299,7 +300,7 @@ class StableDiffusion:
         def clip_grad(one: Tensor) -> Tensor:
             return cond_fn(
                 one,
-                self.models.decode,
+                lambda z: self.models.decode(z, slot.params.actual_size),
                 slot.targets,
                 self.clips,
                 self.precision,

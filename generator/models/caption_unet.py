@@ -7,7 +7,7 @@ encoder reads the captions; both are the base's and are not kept with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,7 +19,7 @@ from generator.models.torchvision_operators import declare
 from generator.sampling.noise_schedule import Schedule
 
 MAX_MERGES = 49_408 - 514
-Width = Field(ge=8, le=2048, multiple_of=8)
+Width = Annotated[int, Field(ge=8, le=2048, multiple_of=8)]
 
 
 class Architecture(BaseModel):
@@ -28,7 +28,7 @@ class Architecture(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(ge=16, le=1024, multiple_of=8)  # px
-    channels: tuple[int, ...] = Field(min_length=2, max_length=6)
+    channels: tuple[Width, ...] = Field(min_length=2, max_length=6)
     layers_per_block: int = Field(ge=1, le=4)
     attention_up_to: int = Field(ge=1, le=128)
     head_width: int = Field(ge=8, le=256)
@@ -62,7 +62,7 @@ class Architecture(BaseModel):
             "timestep_spacing": "trailing",
             "clip_sample": False,
             "set_alpha_to_one": True,
-            "steps_offset": 0,
+            "steps_offset": 1,  # diffusers asks for it; trailing steps have none
         }
 
     @property

@@ -97,6 +97,7 @@ class ClipText(TextTransformer):
         super().__init__(config)
         width = config["hidden_size"]
         self.text_projection = nn.Linear(width, config["projection_dim"], bias=False) if projection else None
+        self.config, self.places = config, CONTEXT
         self.pad = pad
 
     def forward(self, texts: Sequence[str | Sequence[str]]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -117,6 +118,11 @@ class ClipText(TextTransformer):
         """The numbers of a text's tokens, without start and end."""
         return encode(text)
 
+    @property
+    def bpe(self) -> Any:
+        """The tokenizer."""
+        return tokenizer()
+
 
 class OwnText(TextTransformer):
     """A caption encoder of width W with a vocabulary of its own, that of `own_tokenizer(merges)`.
@@ -125,7 +131,7 @@ class OwnText(TextTransformer):
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]], places: int, width: int, layers: int) -> None:
-        self.bpe, self.places = own_tokenizer(merges), places
+        self.bpe, self.places, self.pad = own_tokenizer(merges), places, "<|endoftext|>"
         self.config = {
             "vocab_size": len(self.bpe.encoder),
             "max_position_embeddings": places,

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from generator.registry.embedded import EMBEDDED, EMBEDDED_CLIPS
-from generator.registry.generators import GENERATORS, STABLE, VQModel
+from generator.registry.generators import CAPTIONED, GENERATORS, STABLE, VQModel
 from generator.registry.guides import NETWORKS, PUBLISHED_CLIPS
 from generator.registry.names import lookup
 from generator.registry.rows import Checkpoint
@@ -52,6 +52,10 @@ OWN: dict[str, Own] = {
         )
         for name in names
     },
+    "caption-diffusion": Own(
+        "latent-diffusion",
+        _own("caption-diffusion", Checkpoint(name="", title="Trained from captions", **CAPTIONED)),
+    ),
 }
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
 _OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")

@@ -133,6 +133,29 @@ _STABLE_XL: dict[str, Any] = STABLE | {
     "min_weight_bytes": 4900 * MIB,
     "defaults": _STABLE_DEFAULTS | {"width": 1024, "height": 1024},
 }
+# Models that were trained here from captions, whatever their own size: pictures of another are scaled from it.
+CAPTIONED: dict[str, Any] = {
+    "kind": "caption-diffusion",
+    "factor": 8,
+    "max_side": 1024,
+    "max_steps": 500,
+    "activation_bytes_per_px": 12_000,
+    "weight_bytes": 400 * MIB,
+    "guided_bytes_per_px": 12_000,
+    "engine": "generator.engines.caption_diffusion:load",
+    "unused": ("variety", "memory"),
+    "defaults": {
+        "clip": ("mini",),
+        "width": 128,
+        "height": 128,
+        "steps": 24,
+        "cfg_scale": 3.0,
+        "candidates": 4,
+        "variety": 0.0,
+        "save_every": 1,
+        "upscale": 1,
+    },
+}
 _STABLE_MB = {"text_encoder": 492, "unet": 3438, "vae": 335}
 _STABLE_XL_MB = {"text_encoder": 246, "text_encoder_2": 1390, "unet": 5135, "vae": 167}
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generator.learning.caption_diffusion import export, pictures, vocabulary, watching
+from generator.checkpoints import caption_models
+from generator.learning.caption_diffusion import pictures, vocabulary, watching
 from generator.learning.caption_diffusion.base import Base
 from generator.learning.caption_diffusion.recipe import (
     Average,
@@ -330,7 +331,10 @@ class CaptionRun:
         """Write the averaged model into the folder as NAME.safetensors. card: what its card says, plain values."""
         self._prepare()
         told = {"name": self.params.name, "step": self.step, "data": self.params.data, "licence": self.params.licence}
-        return [export.write(folder, self.params.name, self._average.networks, self.architecture, told | (card or {}))]
+        networks: Any = dict(self._average.networks.named_children())
+        path = folder / f"{self.params.name}.safetensors"
+        caption_models.write(path, networks, self.architecture, told | (card or {}))
+        return [path]
 
     def close(self) -> None:
         """Let go of the data."""

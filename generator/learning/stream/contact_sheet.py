@@ -1,0 +1,46 @@
+"""Some pictures of a data set on one sheet. Imports no torch."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from PIL import Image
+
+from generator.images.decode import BadImage, decode_image
+from generator.learning.stream.samples import DataProblem
+from generator.learning.stream.sources import Source
+
+COUNT = 48  # pictures
+SIDE = 96  # px of each cell
+
+
+def contact_sheet(source: Source, *, count: int = COUNT, side: int = SIDE) -> bytes:
+    """A PNG of at most `count` pictures, evenly chosen, in cells of `side` px, row by row on white.
+
+    A picture that cannot be read leaves its cell grey. Raises ValueError where count or side is below 1.
+    """
+    if count < 1 or side < 1:
+        raise ValueError(f"A sheet of {count} pictures of {side} px cannot be drawn; both must be at least 1.")
+    indices = chosen(len(source.ids), count)
+    columns = math.ceil(math.sqrt(len(indices) * 1.5))  # wider than high, as screens are
+    gap = max(side // 24, 1)
+    step = side + gap
+    sheet = Image.new("RGB", (columns * step + gap, math.ceil(len(indices) / columns) * step + gap), "white")
+    for place, index in enumerate(indices):
+        row, column = divmod(place, columns)
+        corner = column * step + gap, row * step + gap
+        try:
+            cell = decode_image(source.image(index), max_side=side)
+        except (BadImage, DataProblem):
+            cell = Image.new("RGB", (side, side), (200, 200, 200))
+        sheet.paste(cell, (corner[0] + (side - cell.width) // 2, corner[1] + (side - cell.height) // 2))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def chosen(total: int, count: int) -> Sequence[int]:
+    """At most `count` of range(total), evenly spaced, the first among them."""
+    return range(total) if total <= count else [i * total // count for i in range(count)]
