@@ -14,6 +14,7 @@ from torch import nn
 from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.lora_weights import load_lora
 from generator.checkpoints.loras import lora_file
+from generator.models.caption_unet import CaptionModels
 from generator.models.low_rank import Lora, LowRank, added
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params import LatentDiffusionParams
@@ -26,17 +27,20 @@ Weighed = tuple[tuple[Lora, float], ...]  # those of one picture, by their weigh
 class Loras:
     """Those of one model. directory: the checkpoints' folder, None where there is none."""
 
-    def __init__(self, models: StableDiffusionModels, directory: Path | None, device: torch.device) -> None:
+    def __init__(
+        self, models: StableDiffusionModels | CaptionModels, directory: Path | None, device: torch.device
+    ) -> None:
         self._models, self._directory, self._device = models, directory, device
         self._kept: OrderedDict[tuple[str, int, int], Lora] = OrderedDict()
 
     def of(self, params: LatentDiffusionParams) -> Weighed:
         """What a job names, on the device. Raises CheckpointMissing, CheckpointDamaged."""
-        return tuple((self._load(one.name, params.checkpoint), one.weight) for one in params.loras)
+        named = getattr(params, "loras", ())  # other engines that draw so name none
+        return tuple((self._load(one.name, params.checkpoint), one.weight) for one in named)
 
     def _load(self, name: str, checkpoint: str) -> Lora:
-        if self._directory is None:
-            raise CheckpointMissing(f"There is no LoRA {name!r}: this engine was given no checkpoints folder.")
+        if self._directory is None or not isinstance(self._models, StableDiffusionModels):
+            raise CheckpointMissing(f"There is no LoRA {name!r} for {checkpoint}: they are for Stable Diffusion.")
         path = lora_file(name, self._directory)
         about = path.stat()
         key = (name, about.st_size, about.st_mtime_ns)
