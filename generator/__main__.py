@@ -10,7 +10,7 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
@@ -33,7 +33,7 @@ from generator.output.files import name_of, store
 from generator.output.film import Recorder
 from generator.output.metadata import NoMetadata
 from generator.output.sources import Given, SourceChanged, Sources, check_there, check_unchanged, untold
-from generator.params import BadParams, Params, drawing_class
+from generator.params import BadParams, JobParams, Params, drawing_class
 from generator.prompts import PromptError, with_files
 from generator.registry import UnknownName
 from generator.tokens import PromptTooLong
@@ -70,17 +70,21 @@ def _bounds(field: FieldInfo) -> str:
     return " ".join(words[word].format(value) for word, value in found)
 
 
-def _add_flags(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
-    """One flag per parameter, with the help, unit, bounds and default of its declaration."""
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(",") if number.strip())
+
+
+def add_flags(parser: argparse.ArgumentParser, cls: type[JobParams], left_out: Collection[str]) -> None:
+    """One flag per parameter that is not left out, with the help, unit, bounds and default of its declaration."""
     groups: dict[str, Any] = {}
     for name, field in cls.model_fields.items():
-        if name == "prompt" or name in OWN_FLAGS:
+        if name in left_out:
             continue
         extra: Any = field.json_schema_extra or {}
         group = groups.setdefault(extra["group"], parser.add_argument_group(extra["group"]))
         default = "drawn and printed" if name == "seed" else field.default
         if isinstance(default, tuple):
-            default = ",".join(default)
+            default = ",".join(map(str, default))
         notes = [part for part in (_bounds(field), extra["unit"]) if part]
         notes.append(f"default {default}" if default not in (None, "") else "default none")
         text = f"{field.description} [{'; '.join(notes)}]".replace("%", "%%")
@@ -90,6 +94,8 @@ def _add_flags(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         elif name == "lora":
             text += " May be given several times."
             group.add_argument(flag, dest=name, action="append", metavar="NAME:WEIGHT", help=text)
+        elif kind == tuple[int, ...]:
+            group.add_argument(flag, dest=name, type=_numbers, metavar="N[,N]", help=text)
         elif get_origin(kind) is tuple:
             group.add_argument(flag, dest=name, type=_names, metavar="NAME[,NAME]", help=text)
         elif kind is int or kind is float:
@@ -125,7 +131,7 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
     checkpoints_dir_option(parser)
     wildcards_dir_option(parser)
-    _add_flags(parser, drawing_class(engine))
+    add_flags(parser, drawing_class(engine), ("prompt", *OWN_FLAGS))
     return parser
 
 

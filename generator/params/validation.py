@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -37,13 +37,20 @@ def validate(engine: str, values: dict[str, Any]) -> Params:
 
 def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
     """Parameters of any engine, those that upscale, rank or fetch included. Raises as `validate`."""
-    cls: Any = params_class(engine)
+    cls = params_class(engine)
     name = values.get("checkpoint")
     if isinstance(name, str) and not registry.offers(engine, name):
         raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine), registry.naming(name))))
+    return validated(cls, values)
+
+
+P = TypeVar("P", bound=JobParams)
+
+
+def validated(cls: type[P], values: dict[str, Any]) -> P:
+    """Parameters of a class. Raises BadParams naming each setting, its value and what is allowed."""
     try:
-        params: JobParams = cls(**values)
-        return params
+        return cls(**values)
     except ValidationError as error:
         raise BadParams(" ".join(_sentence(e, cls) for e in error.errors())) from None
 

@@ -12,11 +12,12 @@ from captioned_pictures import Colours
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_caption_run import SMALL
+from tiny_diffusers import save_stable_diffusion
 
 from generator import registry
 from generator.checkpoints.__main__ import main as checkpoints
 from generator.checkpoints.caption_models import ARCHITECTURE, read_card
-from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.inventory import own_folders
 from generator.checkpoints.loading import load_caption_diffusion, load_clip
 from generator.checkpoints.memory import estimate_memory
@@ -142,6 +143,29 @@ def test_a_folder_of_it_is_drawn_with_by_diffusers_alone_and_comes_back(folder: 
     first, second = (load_file(folder / f"{n}/{n.rpartition('/')[2]}.safetensors") for n in (NAME, back))
     assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
     (folder / back / "back.safetensors").unlink()
+
+
+def test_a_model_on_a_base_is_learnt_in_its_latents_and_needs_it_to_draw(tmp_path: Path) -> None:
+    save_stable_diffusion(tmp_path / "diffusers" / "tiny")
+    settings = SMALL | {"size": 64, "base": "diffusers/tiny", "attention_up_to": 4, "steps": 2, "sample_every": 2}
+    run = CaptionRun(TrainParams(**settings), Colours(), "cpu", tmp_path)
+    made = []
+    while not run.done:
+        made.append(run.advance(1))
+    samples = made[-1].samples
+    assert samples is not None and samples.shape == (2, 3, 64, 64) and "validation" in made[-1].losses
+    run.export(tmp_path / NAME)
+    run.close()
+    expected = drawn(tmp_path, width=64, height=64)
+    assert checkpoints(["export", NAME, str(tmp_path / "hf"), "--checkpoints-dir", str(tmp_path)]) == 0
+    (tmp_path / "hf").rename(tmp_path / "diffusers" / "whole")
+    engine = load("latent-diffusion", "diffusers/whole", ("mini",), host(tmp_path))
+    asked = params(checkpoint="diffusers/whole", width=64, height=64)
+    image = list(generate(engine, asked))[-1].image
+    assert image is not None and (image - expected).abs().max() < 0.03  # bfloat16, where the CPU has it
+    (tmp_path / "diffusers" / "tiny" / "model_index.json").unlink()
+    with pytest.raises(CheckpointMissing, match="diffusers/tiny"):
+        drawn(tmp_path, width=64, height=64)
 
 
 @pytest.mark.parametrize(

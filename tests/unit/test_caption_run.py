@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from captioned_pictures import Colours
 from pydantic import ValidationError
 
-from generator.learning.caption_diffusion.run import CaptionRun
+from generator.learning.caption_diffusion.run import CaptionRun, Team
 from generator.learning.runs import Diverged, Progress
 from generator.learning.stream.samples import DataProblem
 from generator.params.train import TrainParams
@@ -95,6 +97,32 @@ def test_less_memory_makes_the_same_steps() -> None:
     assert halved.smaller() and halved.smaller() and not halved.smaller()
     expected, found = to_the_end(whole), to_the_end(halved)
     assert losses(found, "train") == pytest.approx(losses(expected, "train"), rel=1e-4)
+
+
+def test_processes_that_share_a_batch_make_the_steps_of_one() -> None:
+    expected = losses(to_the_end(a_run(steps=2, sample_every=2)), "train")
+    barrier, added = threading.Barrier(2), [[], []]  # type: ignore[var-annotated]
+
+    class Half(Team):
+        size = 2
+
+        def __init__(self, rank: int) -> None:
+            self.rank = rank
+
+        def add_up(self, gradients: list[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
+            added[self.rank] = [tensor.clone() for tensor in (*gradients, loss)]
+            barrier.wait()
+            for tensor, other in zip((*gradients, loss), added[1 - self.rank], strict=True):
+                tensor += other
+            barrier.wait()
+            return loss
+
+    params = TrainParams(**(SMALL | {"steps": 2, "sample_every": 2}))
+    halves = [CaptionRun(params, Colours(), "cpu", Path(), Half(rank)) for rank in (0, 1)]
+    assert halves[0].captions == halves[1].captions  # built one after the other: threads share torch's seed
+    with ThreadPoolExecutor(2) as pool:
+        found = [losses(made, "train") for made in pool.map(to_the_end, halves)]
+    assert found[0] == found[1] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_step_that_runs_out_of_memory_is_made_again_with_the_same_pictures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def test_nothing_else_is_a_path(name: str) -> None:
 
 
 def test_a_name_with_other_signs_is_answered_with_those_it_may_have() -> None:
-    with pytest.raises(BadParams, match=r"diffusers/NAME\. Names of your own files have letters, digits, _, \. and -"):
+    with pytest.raises(BadParams, match=r"diffusers/NAME, .*\. Names of your own files have letters, digits, _"):
         validate("latent-diffusion", {"prompt": "a castle", "checkpoint": "diffusers/My Model (v1.5).safetensors"})
 
 

@@ -1,0 +1,195 @@
+"""python -m generator.training DATA --preset tiny --name birds: a text-to-image model of one's own, without queue.
+
+The flags are those of its parameters (generator.params.train). The same command goes on where a run was stopped. With
+several GPUs or machines: accelerate launch -m generator.training DATA ... Exit status: 0, 1 when the run failed, 2 for
+bad input, 130 after Ctrl-C, the state being kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from characters.brief import Parser
+from generator.__main__ import add_flags
+from generator.checkpoints.command_line import checkpoints_dir_option, path_of
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.device import DeviceUnavailable, pick_device
+from generator.learning.stream.samples import DataProblem
+from generator.params import BadParams
+from generator.params.train import TrainParams
+from generator.params.validation import validated
+
+if TYPE_CHECKING:
+    from generator.learning.caption_diffusion.run import CaptionRun
+
+SECONDS = 2.0  # of a stretch
+SAVED_EVERY = 60.0  # s of training, at least
+OWN_FLAGS = ("data", "captions")
+
+
+class AlreadyThere(ValueError):
+    """A run of this name was begun with other settings; one sentence."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = Parser(
+        prog="python -m generator.training",
+        description="Trains a text-to-image model from captioned pictures. The same command goes on where it stopped.",
+        argument_default=argparse.SUPPRESS,
+    )
+    made.add_argument("data", metavar="DATA", help="a folder, zip, parquet or tar file, or ws://... of a server")
+    made.add_argument(
+        "--caption", action="append", dest="captions", metavar="TEXT", help="drawn at every interval; can be repeated"
+    )
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
+    made.add_argument(
+        "--output-dir", type=path_of, default=Path("data/runs"), help="folder of the runs' folders [default data/runs]"
+    )
+    checkpoints_dir_option(made)
+    add_flags(made, TrainParams, OWN_FLAGS)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    args = vars(parser().parse_args(argv))
+    device, output, checkpoints = (args.pop(name) for name in ("device", "output_dir", "checkpoints_dir"))
+    try:
+        folder, params = _settings(args, output)
+        from generator.training.team import team
+
+        with team(None if "WORLD_SIZE" not in os.environ else pick_device(device)) as together:
+            _train(params, folder, checkpoints, together.device or pick_device(device), together)
+        return 0
+    except (BadParams, DataProblem, AlreadyThere, DeviceUnavailable, CheckpointMissing) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. The state is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except (CheckpointDamaged, RuntimeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _settings(args: dict[str, Any], output: Path) -> tuple[Path, TrainParams]:
+    """The run's folder, and its settings: those it was begun with where it was. Raises BadParams, AlreadyThere."""
+    params = validated(TrainParams, args)
+    folder = output / params.name
+    begun = folder / "params.json"
+    if begun.is_file():
+        before = validated(TrainParams, json.loads(begun.read_text()))
+        if "seed" not in args:
+            params = params.model_copy(update={"seed": before.seed})
+        if params != before:
+            now, then = params.model_dump(), before.model_dump()
+            other = ", ".join(f"{name} {then[name]!r}, now {now[name]!r}" for name in now if now[name] != then[name])
+            raise AlreadyThere(
+                f"{folder} holds a run that was begun with {other}: give it the same settings again to go on, or "
+                "choose another --name."
+            )
+    return folder, params
+
+
+def _train(params: TrainParams, folder: Path, checkpoints: Path, device: str, together: Any) -> None:
+    import torch
+
+    from generator.images.encode import write_whole
+    from generator.learning.caption_diffusion.run import CaptionRun
+    from generator.learning.stream.opening import open_stream
+    from lasting import make_folder
+
+    where = params.data if params.is_address else Path(params.data)
+    stream = open_stream(where, validation_share=params.validation_share)
+    run = CaptionRun(params, stream, device, checkpoints, together)
+    try:
+        state = folder / "state.pt"
+        if state.is_file():
+            run.load_state_dict(torch.load(state, weights_only=True, map_location="cpu"))
+        make_folder(folder)
+        write_whole(folder / "params.json", json.dumps(params.model_dump(mode="json"), indent=1).encode())
+        with _ended_by_sigterm():
+            _drive(run, folder, leads=together.rank == 0)
+        if together.rank == 0:
+            kind = f"caption-diffusion/{params.name}"
+            made = run.export(checkpoints / kind)[0]
+            tqdm.write(
+                f"{made} is the model. Draw with it: python -m generator {run.captions[0]!r} "
+                f"--engine latent-diffusion --checkpoint {kind}"
+            )
+    finally:
+        run.close()
+
+
+def _drive(run: CaptionRun, folder: Path, *, leads: bool) -> None:
+    """Trains to the end; of several processes the one that leads writes. What is done is kept, however it ends."""
+    import time
+
+    from generator.training.run import sheet
+    from generator.training.watched import History
+
+    history = History(folder / "history.csv", run.step)
+    saved = time.monotonic()
+    bar: Any = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=None if leads else True)
+    try:
+        while not run.done:
+            progress = run.advance(SECONDS)
+            bar.update(progress.step - bar.n)
+            bar.set_postfix({name: f"{loss:.4f}" for name, loss in progress.losses.items()})
+            if not leads:
+                continue
+            history.add(progress)
+            if progress.samples is not None:
+                (folder / "samples").mkdir(exist_ok=True)
+                sheet([progress.samples], folder / "samples" / f"{progress.step:07}.png", upscale=1)
+                history.curves(folder / "curves.png")
+            if progress.samples is not None or time.monotonic() - saved > SAVED_EVERY:
+                _save(run, folder / "state.pt")
+                saved = time.monotonic()
+    finally:
+        bar.close()
+        if leads:
+            _save(run, folder / "state.pt")
+
+
+def _save(run: CaptionRun, path: Path) -> None:
+    """Whole, then renamed into place: a full disk leaves the state before."""
+    import torch
+
+    from lasting import put_in_place
+
+    part = path.with_name("state.pt.part")
+    try:
+        torch.save(run.state_dict(), part)
+        put_in_place(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
