@@ -91,6 +91,9 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[JobParams], left_out: C
         flag, kind = f"--{name.replace('_', '-')}", field.annotation
         if kind is bool:
             group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, help=text)
+        elif name == "lora":
+            text += " May be given several times."
+            group.add_argument(flag, dest=name, action="append", metavar="NAME:WEIGHT", help=text)
         elif kind == tuple[int, ...]:
             group.add_argument(flag, dest=name, type=_numbers, metavar="N[,N]", help=text)
         elif get_origin(kind) is tuple:

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from generator import registry
-from generator.checkpoints.inventory import Item, inventory, misplaced, own_folders, own_upscalers
+from generator.checkpoints.inventory import Item, inventory, misplaced, own_folders, own_loras, own_upscalers
 from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.hosting.sign_in import is_host
@@ -116,6 +116,9 @@ def _own(folder: Path) -> None:
         engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
         with st.container(key=f"row_own_{name.replace('/', '-')}", horizontal=True, vertical_alignment="center"):
             st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">for {esc(engine)}</div>')
+    for name in own_loras(folder):
+        with st.container(key=f"row_lora_{name}", horizontal=True, vertical_alignment="center"):
+            st.html(f'<div class="t2i-prompt">lora/{esc(name)}</div><div class="t2i-meta">LoRA</div>')
     for name, why in misplaced(folder).items():
         with st.container(key=f"row_own_{name.replace('/', '-')}"):
             st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(why)}</div>')

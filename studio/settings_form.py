@@ -87,8 +87,8 @@ def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
         return replace(field, kind="choice", choices=tuple(checkpoints))
     if name == "upscaler":
         return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
-    if name in _CHOICES_OF:
-        return replace(field, kind="choices", choices=_CHOICES_OF[name], maximum=_bound(info, "max_length"))
+    if get_origin(kind) is tuple:  # where no choices are known here, as of LoRAs, they are written
+        return replace(field, kind="choices", choices=_CHOICES_OF.get(name, ()), maximum=_bound(info, "max_length"))
     if get_origin(kind) is Literal:
         return replace(field, kind="choice", choices=get_args(kind))
     if kind is bool:

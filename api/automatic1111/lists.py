@@ -10,9 +10,18 @@ from fastapi import APIRouter
 from api.automatic1111 import models, samplers
 from api.automatic1111.calls import Remembered
 from api.automatic1111.extras import PLAIN
-from api.automatic1111.shapes import ModelShape, NameShape, SamplerShape, SchedulerShape, StyleShape, UpscalerShape
+from api.automatic1111.shapes import (
+    LoraShape,
+    ModelShape,
+    NameShape,
+    SamplerShape,
+    SchedulerShape,
+    StyleShape,
+    UpscalerShape,
+)
 from api.callers import Asker, Opened, Reader
 from generator import registry
+from generator.checkpoints.inventory import own_loras
 from studio.context import Studio
 
 router = APIRouter(tags=["automatic1111"])
@@ -81,12 +90,21 @@ async def list_styles(api: Opened, who: Reader) -> list[StyleShape]:
 @router.get("/hypernetworks")
 @router.get("/face-restorers")
 @router.get("/realesrgan-models")
-@router.get("/loras")
 @router.get("/extensions")
 @router.get("/script-info")
 async def list_nothing(api: Opened, who: Reader) -> list[NameShape]:
     """There are none of these here."""
     return []
+
+
+@router.get("/loras")
+async def list_loras(api: Opened, who: Reader) -> list[LoraShape]:
+    """Those in the folder of checkpoints, for the prompt's `<lora:NAME:WEIGHT>`."""
+
+    def names(studio: Studio) -> list[str]:
+        return own_loras(studio.settings.checkpoints_dir)
+
+    return [LoraShape(name=name, alias=name) for name in await api.ask(names)]
 
 
 @router.get("/embeddings")

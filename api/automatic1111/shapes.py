@@ -28,7 +28,9 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 class TextToImage(BaseModel):
     """A wish for pictures. What is null or left out is as the studio draws best with the checkpoint."""
 
-    prompt: Text | None = Field("", description="(words:1.2) are read without their weight; <lora:...> is plain text.")
+    prompt: Text | None = Field(
+        "", description="(words:1.2) are read without their weight; <lora:NAME:0.8> is read for Stable Diffusion."
+    )
     negative_prompt: Text | None = ""
     styles: list[Text] | None = Field(None, description="Names of /prompt-styles; the first one that is there counts.")
     seed: int | None = Field(-1, ge=-1, le=2**32 - 1, description="-1: random.")
@@ -209,6 +211,15 @@ class NameShape(_Listed):
     """Something that has but a name."""
 
     name: str
+
+
+class LoraShape(_Listed):
+    """A LoRA of the host's; alias is its name."""
+
+    name: str
+    alias: str
+    path: str = ""
+    metadata: dict[str, str] = {}
 
 
 class StyleShape(_Listed):

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from api import sizes
-from api.automatic1111.prompts import avoiding, check_negative, readable
+from api.automatic1111.prompts import avoiding, check_negative, loras, readable
 from api.automatic1111.samplers import sampler_of
 from api.automatic1111.shapes import ImageToImage, TextToImage
 from api.models import Model
@@ -44,7 +44,7 @@ def wanted(studio: Studio, model: Model, body: TextToImage) -> Wanted:
     pictures = (body.batch_size or 1) * (body.n_iter or 1)
     if pictures > MAX_PICTURES:
         raise BadParams(f"batch_size x n_iter = {pictures} pictures; 1 to {MAX_PICTURES} are allowed.")
-    values: dict[str, Any] = {"checkpoint": checkpoint, **_words(engine, body)}
+    values: dict[str, Any] = {"checkpoint": checkpoint, **_words(engine, row, body)}
     if body.seed is not None and body.seed >= 0:
         values["seed"] = body.seed
     if body.steps is not None:
@@ -90,10 +90,15 @@ def check_scripts(body: TextToImage) -> None:
             raise NotAnswered(422, f"always on script {name[:80]!r} not found; there are none here.", "no_script")
 
 
-def _words(engine: str, body: TextToImage) -> dict[str, Any]:
-    prompt, negative = readable(body.prompt or ""), check_negative(body.negative_prompt or "")
-    if "negative_prompt" in params_class(engine).model_fields:
-        return {"prompt": prompt, "negative_prompt": negative}
+def _words(engine: str, row: registry.Checkpoint, body: TextToImage) -> dict[str, Any]:
+    known, named = params_class(engine).model_fields, body.prompt or ""
+    taken: dict[str, Any] = {}
+    if "lora" in known and "lora" not in row.unused:
+        named, lora = loras(named)
+        taken = {"lora": lora} if lora else {}
+    prompt, negative = readable(named), check_negative(body.negative_prompt or "")
+    if "negative_prompt" in known:
+        return {"prompt": prompt, "negative_prompt": negative, **taken}
     return {"prompt": avoiding(prompt, negative)}
 
 

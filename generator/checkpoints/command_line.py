@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from generator.checkpoints.inventory import inventory, misplaced, own_upscalers
+from generator.checkpoints.inventory import inventory, misplaced, own_loras, own_upscalers
 from generator.checkpoints.own import own_folders
 from generator.registry import OWN, own_kind
 
@@ -52,6 +52,8 @@ def listing(directory: Path) -> str:
     for name in own_folders(directory):
         what = "your own folder" if (directory / name).is_dir() else "your own file"
         lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  {what}")
+    for name in own_loras(directory):
+        lines.append(f"{f'lora/{name}':<24} {'latent-diffusion':<18} {'':>8} {'':>8}  your own LoRA")
     lines += [f"{name}: {why}" for name, why in misplaced(directory).items()]
     head = f"{'name':<24} {'for':<18} {'size':>8} {'memory':>8}  {'state':<13}  licence"
     return "\n".join([head, *lines])

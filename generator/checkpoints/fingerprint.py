@@ -12,10 +12,11 @@ from pathlib import Path
 
 from generator import registry
 from generator.checkpoints.download import sha256_of
-from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.loras import lora_file
 from generator.checkpoints.resolve import resolve, resolve_upscaler
 from generator.checkpoints.store import present
-from generator.params import JobParams, Params
+from generator.params import JobParams, LatentDiffusionParams, Params
 
 
 def own_weights(params: JobParams, directory: Path) -> dict[str, str]:
@@ -28,7 +29,16 @@ def own_weights(params: JobParams, directory: Path) -> dict[str, str]:
     found = {name: _files_of(name, directory) for name in (checkpoint, *clip) if registry.own_kind(name)}
     if isinstance(params, Params) and params.upscale > 1 and resolve_upscaler(params.upscaler) is None:
         found[params.upscaler] = [directory / params.upscaler]
+    if isinstance(params, LatentDiffusionParams):
+        found |= {f"lora/{one.name}": [path] for one in params.loras if (path := _lora(one.name, directory))}
     return {name: digest for name, files in found.items() if (digest := _of_all(files))}
+
+
+def _lora(name: str, directory: Path) -> Path | None:
+    try:
+        return lora_file(name, directory)
+    except CheckpointMissing:
+        return None  # said when it is loaded
 
 
 def _files_of(name: str, directory: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from generator import registry
 from generator.checkpoints.errors import UNFIT
 from generator.checkpoints.kinds import kind_of
+from generator.checkpoints.loras import own_loras, unusable_loras
 from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders, unusable
 from generator.checkpoints.store import installed
@@ -29,6 +30,7 @@ __all__ = [
     "misplaced",
     "missing",
     "own_folders",
+    "own_loras",
     "own_upscalers",
     "wrong_default",
 ]
@@ -122,7 +124,11 @@ def own_upscalers(directory: Path) -> list[str]:
 def misplaced(directory: Path) -> dict[str, str]:
     """What lies there and cannot be used: why, as a sentence, by its path below the folder."""
     found = {path.name: _belongs_elsewhere(path, path.stat().st_mtime_ns) for path in _own_files(directory)}
-    return unusable(directory) | {name: f"It cannot be used: {what}." for name, what in found.items() if what}
+    return (
+        unusable(directory)
+        | unusable_loras(directory)
+        | {name: f"It cannot be used: {what}." for name, what in found.items() if what}
+    )
 
 
 def _own_files(directory: Path) -> list[Path]:

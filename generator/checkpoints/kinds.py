@@ -48,7 +48,8 @@ def _embedding(shapes: Shapes) -> bool:
 # The first that fits counts, so that what others contain stands behind them.
 KINDS: tuple[Kind, ...] = (
     Kind(
-        "it is a LoRA or LyCORIS, which changes a model and is none: merge it into its model with kohya-ss/sd-scripts: "
+        "it is a LoRA or LyCORIS, which changes a model and is none: put a LoRA into the checkpoints folder as "
+        "lora/NAME.safetensors and name it as lora; merge a LyCORIS into its model with kohya-ss/sd-scripts: "
         "python networks/merge_lora.py --sd_model MODEL.safetensors --models THIS.safetensors --ratios 1 --save_to "
         "data/checkpoints/diffusers/MERGED.safetensors (for XL sdxl_merge_lora.py)",
         r"^lora_(unet|te\d?|transformer)_|[._]lora[._](up|down|A|B|linear_layer|embedding)|\.lora_[AB]\.|"

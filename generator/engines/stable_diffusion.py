@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from generator.checkpoints.store import require_all
 from generator.device import Host, free_memory
 from generator.engines.base import Step, not_finite
 from generator.engines.batching import is_exact
+from generator.engines.loras import Loras, Weighed
 from generator.engines.stable_diffusion_slot import StableDiffusionSlot
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import cond_fn
@@ -71,8 +73,10 @@ class StableDiffusion:
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         precision: torch.dtype | None = None,
+        checkpoints_dir: Path | None = None,
     ) -> None:
-        """On models already built. precision: of the UNet's matrix products; None for the device's best."""
+        """On models already built. precision: of the UNet's matrix products; None for the device's best;
+        checkpoints_dir: where lora/ is, None where no job names any."""
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
@@ -85,6 +89,7 @@ class StableDiffusion:
             clip.to(self.device)
         # Text encoder and VAE stay in fp32: they cost little, and XL's VAE overflows in less.
         self.precision.narrow(models.unet)
+        self._loras = Loras(models, checkpoints_dir, self.device)
         self._low = False
         self.spares = self.device.type != "cpu"
         self._ran_out = False
@@ -95,7 +100,7 @@ class StableDiffusion:
         require_all([one for one in (checkpoint, *clips) if not one.own], host.checkpoints_dir)
         models = load_stable_diffusion(checkpoint, host)
         guides = [load_clip(clip, host) for clip in clips]
-        return cls(models, guides, device=host.device, read_image=host.read_image)
+        return cls(models, guides, device=host.device, read_image=host.read_image, checkpoints_dir=host.checkpoints_dir)
 
     @contextmanager
     def _using(self, part: Any) -> Iterator[None]:
@@ -135,20 +140,20 @@ class StableDiffusion:
     def open(self, params: LatentDiffusionParams) -> StableDiffusionSlot:
         """Reads the prompt and makes the noise.
 
-        Raises PromptTooLong, and what `read_image` raises.
+        Raises PromptTooLong, CheckpointMissing and CheckpointDamaged of a LoRA, and what `read_image` raises.
         """
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
         self._set_low(self._is_low([params]))
+        loras = self._loras.of(params)
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
             with self._using(self.models.texts):
-                wanted = self.models.texts.encode_prompt([p for p in params.prompts if p.weight > 0])
-                negative = self.models.texts.encode_prompt([p for p in params.prompts if p.weight < 0])
+                wanted, negative = (self._read(params, loras, sign) for sign in (1, -1))
             shape = (params.candidates, *self.models.latent_shape(width, height))
             noise = torch.randn(shape, generator=generator).to(self.device)
             path = self._path(params)
-            slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *negative)
+            slot = StableDiffusionSlot(params, targets, generator, path.start * noise, *wanted, *negative, loras=loras)
             if params.init_image:
                 picture = to_tensor(cover(self._read_image(params.init_image), width, height)).to(self.device)
                 with self._using(self.models.vae):
@@ -161,9 +166,17 @@ class StableDiffusion:
                     slot.picture = (picture * 255).round().byte()
         return slot
 
+    def _read(self, params: LatentDiffusionParams, loras: Weighed, sign: int) -> tuple[Tensor, Tensor]:
+        """The texts to be drawn (1) or kept away from (-1), as the text encoders read them."""
+        prompts = [prompt for prompt in params.prompts if prompt.weight * sign > 0]
+        with self._loras.reading(loras, len(prompts)):
+            return self.models.texts.encode_prompt(prompts)
+
     def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> StableDiffusionSlot:
-        """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
-        return StableDiffusionSlot.from_state(params, state, self.device)
+        """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind,
+        CheckpointMissing and CheckpointDamaged of a LoRA."""
+        loras = self._loras.of(params)
+        return StableDiffusionSlot.from_state(params, state, self.device, loras)
 
     def _path(self, params: LatentDiffusionParams) -> noise_schedule.Path:
         path = self.models.schedule.path(params.sampler, params.steps, params.levels_left)
@@ -216,7 +229,8 @@ class StableDiffusion:
                 if any(slot.params.cfg_scale != 1 for slot in rows):
                     both += [(slot.negative, slot.negative_pooled) for slot in rows]
                 twice = len(both) // len(rows)
-                out = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
+                with self._loras.drawing([slot.loras for slot in rows] * twice):
+                    out = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
                 if twice == 2:
                     scale = torch.tensor([slot.params.cfg_scale for slot in rows], device=self.device)
                     cond, uncond = out.chunk(2)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from generator.engines.base import saved_generator
+from generator.engines.loras import Weighed
 from generator.guidance.targets import Targets
 from generator.params import LatentDiffusionParams
 
@@ -26,6 +27,7 @@ class StableDiffusionSlot:
     z, noise (the first one), denoised (the last x0): (n, C, h, w) float32; text, negative: (77, W); pooled: (P,).
     history: the last three noise predictions, and held: the z before the last step, both for PNDM.
     known, (1, C, h, w), picture, (3, H, W) uint8, and mask, (1, H, W) in [0, 1]: where only a part is drawn anew.
+    loras: those it is drawn with; the job names them, so that a saved state does not hold them.
     score, loss, best: of the last frame, and which candidate it was.
     """
 
@@ -44,6 +46,7 @@ class StableDiffusionSlot:
     picture: Tensor | None = None
     mask: Tensor | None = None
     history: list[Tensor] = field(default_factory=list)
+    loras: Weighed = ()
     score: float = 0.0
     loss: float = 0.0
     index: int = 0
@@ -63,7 +66,7 @@ class StableDiffusionSlot:
 
     @classmethod
     def from_state(
-        cls, params: LatentDiffusionParams, state: dict[str, Any], device: torch.device
+        cls, params: LatentDiffusionParams, state: dict[str, Any], device: torch.device, loras: Weighed = ()
     ) -> StableDiffusionSlot:
         """The slot that `state_dict` was taken of, on `device`. Raises ValueError for a state of another version."""
         generator = saved_generator(state, STATE_VERSION)
@@ -73,4 +76,4 @@ class StableDiffusionSlot:
         }
         history = [eps.to(device, copy=True) for eps in state["history"]]
         targets = Targets.from_state(state["targets"], device)
-        return cls(params, targets, generator, history=history, **tensors, **state["place"])
+        return cls(params, targets, generator, history=history, loras=loras, **tensors, **state["place"])

@@ -40,7 +40,9 @@ class Run(Protocol):
     step: int
     total_steps: int
     done: bool
-    captions: tuple[str, ...]
+
+    @property
+    def captions(self) -> tuple[str, ...]: ...
 
     def advance(self, seconds: float) -> Progress:
         """Optimiser steps for about so long, at least one (of accumulated micro-batches, at least one of them).

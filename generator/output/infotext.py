@@ -27,7 +27,7 @@ SAMPLERS = {
 _NAMES = {"clip_skip": "Clip skip", "eta": "Eta DDIM"}
 _SAID = (
     *("steps", "sampler", "optimiser", "cfg_scale", "width", "height", "style", "strength", "negative_prompt"),
-    *("upscale", "upscaler", "checkpoint"),
+    *("upscale", "upscaler", "checkpoint", "lora"),
 )
 
 
@@ -46,6 +46,9 @@ def infotext(
     words: prompt and negative prompt as somebody wrote them, where the settings have them in other words.
     """
     prompt, negative = words or words_of(params)
+    # A1111 names LoRAs in the prompt, and reads them there.
+    unsaid = [one for one in getattr(params, "lora", ()) if f"<lora:{one.partition(':')[0]}:" not in prompt]
+    prompt = " ".join([prompt, *(f"<lora:{one}>" for one in unsaid)])
     line = pairs_line(
         {name: _short(v) for name, v in _pairs(engine, params, size, factor, sources, model_hash).items()}
     )

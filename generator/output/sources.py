@@ -19,11 +19,12 @@ from PIL import Image
 from characters.brief import Brief
 from generator.images.decode import MAX_BYTES, BadImage, decode_image
 from generator.params import Params
+from generator.params.lora import parse_loras
 from generator.prompts import with_another
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 PICTURES = ("init_image", "mask_image", "image_prompts")  # settings that name pictures
-WEIGHTS = ("checkpoint", "upscaler", "clip")  # settings that name weights
+WEIGHTS = ("checkpoint", "upscaler", "clip", "lora")  # settings that name weights
 
 
 class SourceChanged(Brief, ValueError):
@@ -137,6 +138,8 @@ def named_in(params: Params, setting: str) -> list[str]:
         return []
     if setting == "image_prompts":  # `sources` has them last
         return list(params.sources[sum(bool(getattr(params, name, None)) for name in PICTURES[:2]) :])
+    if setting == "lora":
+        return [f"lora/{one.name}" for one in parse_loras(value)]
     return [value] if isinstance(value, str) else list(value)
 
 

@@ -9,6 +9,7 @@ from pydantic import field_validator, model_validator
 
 from generator import registry
 from generator.params.base import Params, Setting, clean_prompt
+from generator.params.lora import MAX_LORAS, LoraWeight, in_list, parse_loras
 from generator.prompts import Prompt, parse_prompts, parse_text
 
 Sampler = Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
@@ -35,6 +36,13 @@ class LatentDiffusionParams(Params):
     )
     variety: float = Setting(
         0.35, group="start", ge=0, le=2, description="How far the seed may bend what the prompt says; 0 not at all."
+    )
+    lora: tuple[str, ...] = Setting(
+        (),
+        group="guidance",
+        max_length=MAX_LORAS,
+        exclude_if=lambda lora: not lora,
+        description="Stable Diffusion: LoRAs, files lora/NAME.safetensors of the checkpoints folder, each NAME:WEIGHT.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(
@@ -68,6 +76,16 @@ class LatentDiffusionParams(Params):
         # What is to be drawn anew is drawn from pure noise, unless something else is said.
         return {"strength": 1.0, **data} if isinstance(data, dict) and data.get("mask_image") else data
 
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _listed_loras(cls, given: Any) -> Any:
+        return in_list(given)
+
+    @field_validator("lora")
+    @classmethod
+    def _clean_loras(cls, lora: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(str, parse_loras(lora)))
+
     @field_validator("negative_prompt")
     @classmethod
     def _clean_negative(cls, text: str) -> str:
@@ -98,6 +116,11 @@ class LatentDiffusionParams(Params):
         yield from super().texts_read
         if self.negative_prompt:
             yield "negative prompt", parse_text(self.negative_prompt)
+
+    @property
+    def loras(self) -> tuple[LoraWeight, ...]:
+        """What `lora` names; those of weight 0 change nothing and are left out."""
+        return tuple(one for one in parse_loras(self.lora) if one.weight)
 
     @property
     def fresh_noise(self) -> float:

@@ -12,8 +12,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,28 +27,65 @@ from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.device import DeviceUnavailable, pick_device
 from generator.learning.stream.samples import DataProblem
 from generator.params import BadParams
+from generator.params.learning import LearningParams
 from generator.params.train import TrainParams
 from generator.params.validation import validated
 
 if TYPE_CHECKING:
-    from generator.learning.caption_diffusion.run import CaptionRun
+    from generator.learning.runs import Run
+    from generator.learning.stream.samples import CaptionStream
 
 SECONDS = 2.0  # of a stretch
 SAVED_EVERY = 60.0  # s of training, at least
 OWN_FLAGS = ("data", "captions")
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is trained: how its command is called, its settings, and how its run is made and its model kept.
+
+    begin: from settings, stream, device, checkpoints folder and the team of processes. keep: writes the model into the
+    checkpoints folder, and says how to draw with it.
+    """
+
+    prog: str
+    about: str
+    params: type[LearningParams]
+    begin: Callable[[Any, CaptionStream, str, Path, Any], Run]
+    keep: Callable[[Run, Any, Path], str]
+
+
+def _begin(params: TrainParams, stream: CaptionStream, device: str, checkpoints: Path, together: Any) -> Run:
+    from generator.learning.caption_diffusion.run import CaptionRun
+
+    return CaptionRun(params, stream, device, checkpoints, together)
+
+
+def _keep(run: Run, params: TrainParams, checkpoints: Path) -> str:
+    kind = f"caption-diffusion/{params.name}"
+    made = run.export(checkpoints / kind)[0]
+    return (
+        f"{made} is the model. Draw with it: python -m generator {run.captions[0]!r} "
+        f"--engine latent-diffusion --checkpoint {kind}"
+    )
+
+
+CAPTIONS = Kind(
+    "python -m generator.training",
+    "Trains a text-to-image model from captioned pictures. The same command goes on where it stopped.",
+    TrainParams,
+    _begin,
+    _keep,
+)
+
+
 class AlreadyThere(ValueError):
     """A run of this name was begun with other settings; one sentence."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(kind: Kind = CAPTIONS) -> argparse.ArgumentParser:
     """The command line."""
-    made = Parser(
-        prog="python -m generator.training",
-        description="Trains a text-to-image model from captioned pictures. The same command goes on where it stopped.",
-        argument_default=argparse.SUPPRESS,
-    )
+    made = Parser(prog=kind.prog, description=kind.about, argument_default=argparse.SUPPRESS)
     made.add_argument("data", metavar="DATA", help="a folder, zip, parquet or tar file, or ws://... of a server")
     made.add_argument(
         "--caption", action="append", dest="captions", metavar="TEXT", help="drawn at every interval; can be repeated"
@@ -57,20 +95,20 @@ def parser() -> argparse.ArgumentParser:
         "--output-dir", type=path_of, default=Path("data/runs"), help="folder of the runs' folders [default data/runs]"
     )
     checkpoints_dir_option(made)
-    add_flags(made, TrainParams, OWN_FLAGS)
+    add_flags(made, kind.params, OWN_FLAGS)
     return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, kind: Kind = CAPTIONS) -> int:
     """The exit status."""
-    args = vars(parser().parse_args(argv))
+    args = vars(parser(kind).parse_args(argv))
     device, output, checkpoints = (args.pop(name) for name in ("device", "output_dir", "checkpoints_dir"))
     try:
-        folder, params = _settings(args, output)
+        folder, params = _settings(args, output, kind)
         from generator.training.team import team
 
         with team(None if "WORLD_SIZE" not in os.environ else pick_device(device)) as together:
-            _train(params, folder, checkpoints, together.device or pick_device(device), together)
+            _train(params, folder, checkpoints, together.device or pick_device(device), together, kind)
         return 0
     except (BadParams, DataProblem, AlreadyThere, DeviceUnavailable, CheckpointMissing) as error:
         print(error, file=sys.stderr)
@@ -83,13 +121,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _settings(args: dict[str, Any], output: Path) -> tuple[Path, TrainParams]:
+def _settings(args: dict[str, Any], output: Path, kind: Kind) -> tuple[Path, LearningParams]:
     """The run's folder, and its settings: those it was begun with where it was. Raises BadParams, AlreadyThere."""
-    params = validated(TrainParams, args)
+    params = validated(kind.params, args)
     folder = output / params.name
     begun = folder / "params.json"
     if begun.is_file():
-        before = validated(TrainParams, json.loads(begun.read_text()))
+        before = validated(kind.params, json.loads(begun.read_text()))
         if "seed" not in args:
             params = params.model_copy(update={"seed": before.seed})
         if params != before:
@@ -102,17 +140,16 @@ def _settings(args: dict[str, Any], output: Path) -> tuple[Path, TrainParams]:
     return folder, params
 
 
-def _train(params: TrainParams, folder: Path, checkpoints: Path, device: str, together: Any) -> None:
+def _train(params: LearningParams, folder: Path, checkpoints: Path, device: str, together: Any, kind: Kind) -> None:
     import torch
 
     from generator.images.encode import write_whole
-    from generator.learning.caption_diffusion.run import CaptionRun
     from generator.learning.stream.opening import open_stream
     from lasting import make_folder
 
     where = params.data if params.is_address else Path(params.data)
     stream = open_stream(where, validation_share=params.validation_share)
-    run = CaptionRun(params, stream, device, checkpoints, together)
+    run = kind.begin(params, stream, device, checkpoints, together)
     try:
         state = folder / "state.pt"
         if state.is_file():
@@ -122,17 +159,12 @@ def _train(params: TrainParams, folder: Path, checkpoints: Path, device: str, to
         with _ended_by_sigterm():
             _drive(run, folder, leads=together.rank == 0)
         if together.rank == 0:
-            kind = f"caption-diffusion/{params.name}"
-            made = run.export(checkpoints / kind)[0]
-            tqdm.write(
-                f"{made} is the model. Draw with it: python -m generator {run.captions[0]!r} "
-                f"--engine latent-diffusion --checkpoint {kind}"
-            )
+            tqdm.write(kind.keep(run, params, checkpoints))
     finally:
         run.close()
 
 
-def _drive(run: CaptionRun, folder: Path, *, leads: bool) -> None:
+def _drive(run: Run, folder: Path, *, leads: bool) -> None:
     """Trains to the end; of several processes the one that leads writes. What is done is kept, however it ends."""
     import time
 
@@ -163,7 +195,7 @@ def _drive(run: CaptionRun, folder: Path, *, leads: bool) -> None:
             _save(run, folder / "state.pt")
 
 
-def _save(run: CaptionRun, path: Path) -> None:
+def _save(run: Run, path: Path) -> None:
     """Whole, then renamed into place: a full disk leaves the state before."""
     import torch
 

@@ -10,7 +10,7 @@ import streamlit as st
 from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
-from generator.checkpoints.inventory import missing
+from generator.checkpoints.inventory import missing, own_loras
 from generator.params import BadParams, Params, params_class, validate
 from pages.components import given_pictures
 from pages.shared.form_memory import given_defaults, kept, preset, remembered
@@ -126,11 +126,15 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
         )
     if field.kind == "choices":
         maximum = None if field.maximum is None else int(field.maximum)
+        free = field.name == "lora"  # the host's, as they are or with a weight that is written: flat:0.8
+        known = own_loras(the_settings().checkpoints_dir) if free else field.choices
+        named = list(dict.fromkeys([*known, *(value if free else ())]))
         return st.multiselect(
             _label(field),
-            field.choices,
-            default=[name for name in value if name in field.choices],
+            named,
+            default=[name for name in value if name in named],
             key=key,
+            accept_new_options=free,
             help=field.help,
             max_selections=maximum,
             format_func=lambda name: _shown(field, name),

@@ -55,12 +55,10 @@ def text_encoder(folder: Path, *, projection: bool) -> Any:
     return model
 
 
-def theirs(folder: Path, sampler: str, scheduler: dict[str, Any], xl: bool) -> torch.Tensor:
-    """The picture of diffusers' pipeline; the noise is drawn as our slots draw it."""
+def pipeline_of(folder: Path, sampler: str, scheduler: dict[str, Any], xl: bool) -> Any:
+    """Diffusers' own pipeline of a folder."""
     import diffusers
 
-    generator = torch.Generator().manual_seed(3)
-    noise = torch.randn(1, 4, 4, 4, generator=generator)
     unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet")
     vae = diffusers.AutoencoderKL.from_pretrained(folder / "vae")
     moves = getattr(diffusers, SCHEDULERS[sampler]).from_config(scheduler)
@@ -71,7 +69,14 @@ def theirs(folder: Path, sampler: str, scheduler: dict[str, Any], xl: bool) -> t
     else:
         pipeline = diffusers.StableDiffusionPipeline(vae, *texts, *pads, unet, moves, None, None, None, False)
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline(
+    return pipeline
+
+
+def theirs(folder: Path, sampler: str, scheduler: dict[str, Any], xl: bool) -> torch.Tensor:
+    """The picture of diffusers' pipeline; the noise is drawn as our slots draw it."""
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(1, 4, 4, 4, generator=generator)
+    made = pipeline_of(folder, sampler, scheduler, xl)(
         **TEXTS, num_inference_steps=6, guidance_scale=7.5, width=32, height=32,
         latents=noise, generator=generator, output_type="pt",
     )  # fmt: skip
