@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 BATCH = 64  # samples asked for at a time
-MAX_VALIDATION = 2048  # samples, of servers that never end
-_MAX_READ_FOR_VALIDATION = 50_000
+MAX_VALIDATION = 1024  # samples, of servers that never end
+_MAX_READ_FOR_VALIDATION = 20_000
 _MAX_OTHERS = 1000  # messages that are no answer, in a row
 _MAX_REMEMBERED = 20_000_000
 _READ_AHEAD = 2  # batches
@@ -205,7 +205,7 @@ class EirStream:
                     while True:
                         place = self._place(split, seed, epoch, position)
                         now = self._went_on(connection, place)
-                        if now is None or (split == "train" and now["length"] != length):
+                        if now is None or now["position"] != position or (split == "train" and now["length"] != length):
                             raise DataProblem(
                                 f"{self.name} has other data than before; the run cannot go on with them."
                             )

@@ -23,16 +23,15 @@ from tests.captioned_files import caption, picture, write_folder
 
 
 @contextmanager
-def served(folder: Path, **options: Any) -> Iterator[tuple[str, EirServer]]:
+def served(folder: Path, *, port: int = 0, **options: Any) -> Iterator[tuple[str, EirServer]]:
     """A server in a thread of its own, at an address."""
     source = open_source(folder)
     server = EirServer(source, Options(**options))
     loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    port = 0
 
     async def serve() -> None:
         nonlocal port
-        async with server.listening(port=0) as listening:
+        async with server.listening(port=port) as listening:
             port = listening.sockets[0].getsockname()[1]
             ready.set()
             await over.wait()
