@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executor.outputs import File
+from generator.checkpoints.download import sha256_of
 
 STATE, FINISHED, MANIFEST, FRAMES = "state.pt", "finished", "finished.json", "frames"
 
@@ -80,8 +81,14 @@ class Attempt:
     def _keep(self, finished: Finished) -> None:
         rows = []
         for file in finished.files:
-            _write(self.folder / FINISHED / file.kind, file.data)
-            rows.append({"kind": file.kind, "size": file.size, "sha256": hashlib.sha256(file.data).hexdigest()})
+            row: dict[str, object] = {"kind": file.kind, "size": file.size}
+            if file.path is None:
+                _write(self.folder / FINISHED / file.kind, file.data)
+                row["sha256"] = hashlib.sha256(file.data).hexdigest()
+            else:
+                row["file"] = str(file.path.relative_to(self.folder))
+                row["sha256"] = sha256_of(file.path)
+            rows.append(row)
         document = {"studio": self._studio_id, "score": finished.score, "files": rows}
         # Last: what is named in here is there.
         _write(self.folder / MANIFEST, json.dumps(document).encode())
@@ -91,7 +98,7 @@ class Attempt:
         for before in [self.folder, *self._earlier()]:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 document = json.loads((before / MANIFEST).read_bytes())
-                files = [_read(before / FINISHED, row) for row in document["files"]]
+                files = [_read(before, row) for row in document["files"]]
                 if document["studio"] == self._studio_id and files:
                     return Finished(files, document["score"])
         return None
@@ -128,10 +135,15 @@ def kept(work_dir: Path, studio_id: str) -> list[str]:
 
 def _read(folder: Path, row: dict[str, object]) -> File:
     """A kept file. Raises ValueError where it is not what it was."""
-    data = (folder / str(row["kind"])).read_bytes()
+    size = row["size"]
+    if "file" in row:
+        path = folder / str(row["file"])
+        if sha256_of(path) != row["sha256"]:
+            raise ValueError(f"{row['kind']} is damaged")
+        return File(str(row["kind"]), b"", path=path)
+    data = (folder / FINISHED / str(row["kind"])).read_bytes()
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise ValueError(f"{row['kind']} is damaged")
-    size = row["size"]
     return File(str(row["kind"]), data, (int(size[0]), int(size[1])) if isinstance(size, list) else None)
 
 

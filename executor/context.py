@@ -27,6 +27,7 @@ from settings import Settings
 
 DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
 SWEPT_AT_ONCE = 200
+KEPT_LOOK_S = 5.0
 SWEEP_S = 5.0  # for old jobs at one sweep: heartbeats wait for it
 
 T = TypeVar("T")
@@ -157,3 +158,18 @@ def claim_kept(context: Context, held: set[str]) -> list[Job]:
     lease_s, worker_id = context.settings.lease_s, context.worker_id
     claimed = [queue.claim_this(context.db, worker_id=worker_id, job_id=job_id, lease_s=lease_s) for job_id in wanted]
     return [job for job in claimed if job is not None]
+
+
+class KeptHere:
+    """Looks every KEPT_LOOK_S for such jobs."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._look_at = context, 0.0
+
+    def claim(self, held: set[str]) -> list[Job]:
+        """As `claim_kept`; none between two looks."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return []
+        self._look_at = now + KEPT_LOOK_S
+        return claim_kept(self._context, held)

@@ -23,6 +23,7 @@ from executor.attempt import Attempt
 from executor.context import Context, awake
 from executor.engines import EngineKey
 from executor.failures import DownloadsOff
+from executor.models import fetch_missing
 from executor.outputs import File, Files
 from executor.turns import Turn
 from executor.writer import Writer
@@ -41,8 +42,11 @@ PREVIEW_EVERY_S = 0.5
 class Work:
     """A claimed job until it is ended, given back or lost. Made and driven by the main loop.
 
-    cancel, lost and broken are set by other threads and looked at between two steps.
+    cancel, lost and broken are set by other threads and looked at between two steps. is_run: whether it trains, see
+    executor/training.py.
     """
+
+    is_run = False
 
     def __init__(self, job: Job, context: Context) -> None:
         self.job, self.context = job, context
@@ -56,7 +60,7 @@ class Work:
         self.history: list[list[float]] = []
         self.cancel, self.lost, self.ended = False, False, threading.Event()
         self.broken: tuple[str, str] | None = None
-        self.waits_for: str | None = None  # "store": its files are finished and cannot be stored yet
+        self.waits_for: str | None = None  # "store": its files are finished and cannot be stored yet; runs.RESTS
         self.attempt = Attempt(context.work_dir, job.id, context.studio_id)
         self.reported = (-1, awake())  # step of the last heartbeat, and when that was
         self.turn = Turn(job)
@@ -77,6 +81,11 @@ class Work:
         return self.params.actual_size if hasattr(self, "params") else None
 
     @property
+    def ended_at(self) -> int | None:
+        """The step at which it ended; None: its last one."""
+        return None
+
+    @property
     def steps_per_s(self) -> float | None:
         times = self._step_times
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
@@ -87,6 +96,7 @@ class Work:
         """The parameters are read and good. Raises CheckpointMissing for an upscaler that is not there, DownloadsOff
         where none are fetched here, UnknownArtefact or SourceHidden where a picture it starts from is gone."""
         context, folder = self.context, self.context.settings.checkpoints_dir
+        fetch_missing(context, params)
         weights = {} if isinstance(params, DownloadParams) else own_weights(params, folder)
         self.params, self.key = params, EngineKey.of(self.job.engine, params, weights)
         context.retry(lambda: sources.check(context.db, context.store, params.sources))
@@ -235,6 +245,9 @@ class Work:
         self._writer.end(task)
 
     # Also called by its writer
+
+    def announce(self) -> None:
+        """Its files are stored, and it is about to end."""
 
     def say(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
         """A line of the log about this job."""

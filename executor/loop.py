@@ -19,7 +19,8 @@ from db.jobs import Job
 from db.queue import workers
 from db.queue.fair_order import SAME_BATCH_S
 from executor import leaving
-from executor.context import DATABASE_DOWN, Context, claim_kept, register
+from executor.context import DATABASE_DOWN, Context, KeptHere, register
+from executor.data import host_of
 from executor.engines import Engines, warm_up
 from executor.erasing import is_empty, obey_first
 from executor.failures import is_ours, sentence_for
@@ -35,26 +36,21 @@ from executor.memory import (
     too_large_even_alone,
 )
 from executor.room import Room
+from executor.runs import Runs
 from executor.stall import Watch
 from executor.suspects import Suspects
+from executor.training import work_for
 from executor.turns import Turns, over_budget
 from generator import params as parameters
 from generator.checkpoints.inventory import wrong_default
-from generator.device import Host
-from generator.images.decode import decode_image
-from generator.tiling import MAX_PX
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from generator.engines.base import Step
 
 IDLE_S = 0.5
 CANCEL_LOOK_S = 0.02
 MAX_WAIT_S = 30.0
-KEPT_LOOK_S = 5.0
 MAX_UNREAD = 5  # times that a job is given back since the store does not give it what it starts from
-MAX_BYTES = 512 << 20  # of a picture in the store: what the studio upscaled itself may be larger than an upload
 
 
 class Executor:
@@ -66,18 +62,18 @@ class Executor:
         self.held: list[Work] = []  # every claimed job, those whose files are still being written included
         self.active: list[Work] = []  # those with a place in a batch
         self.status = "starting"
-        settings = context.settings
-        self._engines = Engines(Host(device, settings.checkpoints_dir, self.read_image, settings.exactly))
+        self._engines = Engines(host_of(context, device))
         self._limits = BatchLimits()
         self._drain = False  # a job waits for all others to leave the device
         self._queue_empty = self._warm = False
         self._suspects = Suspects(context, self.names)
         self._claim_at = self._open_turn_at = self._looked_at = 0.0
-        self._watch = Watch(context, lambda: list(self.held), settings.stall_s)
+        self._watch = Watch(context, lambda: list(self.held), context.settings.stall_s)
         self._wait = IDLE_S
-        self._kept_look_at = 0.0
+        self._kept = KeptHere(context)
         self._room = Room(context)
         self._turns = Turns(context, self.names, self._room)
+        self._runs = Runs(context, self.names)
         self._unread: Counter[str] = Counter()  # how often a job was given back since the store could not be read
 
     def run(self) -> int:
@@ -127,12 +123,8 @@ class Executor:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""
         leaving.abandon(self.context, self.held)
 
-    def read_image(self, reference: str) -> Image.Image:
-        """A picture named in a job's parameters: its key in the store, or the id of its record."""
-        return decode_image(self.context.store.get(self.context.key_of(reference)), MAX_BYTES, MAX_PX)
-
     def _describe(self) -> str:
-        waiting = sum(work.waits_for is not None for work in self.held)
+        waiting = sum(work.waits_for == "store" for work in self.held)
         said = [f"{len(self.active)} of {self.places} places taken"] if self.active else []
         said += [f"{waiting} finished, waiting for the store"] if waiting else []
         said += [trouble] if (trouble := self._room.trouble()) else []
@@ -157,7 +149,9 @@ class Executor:
                 self._fail(work, *work.broken)
             elif sentence := over_budget(work):
                 self._fail(work, "over_budget", sentence)
-        for work in self._turns.making_room(self.active, self._places(), self._drain):
+        for work, how in self._runs.leaving(self.active, self._drain):
+            self._end(work, how)
+        for work in self._turns.making_room([w for w in self.active if not w.is_run], self._places(), self._drain):
             self._end(work, work.make_room)
             self._open_turn_at = 0.0  # the place is for whose turn it is
         self._suspects.say_alive(self.held)
@@ -181,7 +175,7 @@ class Executor:
         now = time.monotonic()
         if self._suspects.wait_for(self.active):
             self._give_back("a job that has to run alone waits")
-        free = self._places() - len(self.active)
+        free = self._places() - sum(not work.is_run for work in self.active)
         if free < 1 or (self._suspects.alone and self.held) or (self._drain and self.active) or now < self._claim_at:
             return
         self._drain = False
@@ -189,7 +183,7 @@ class Executor:
         if self._room.trouble() is not None:
             return  # nothing is claimed that could not be kept: jobs wait instead of failing one by one
         try:
-            claimed = self._kept_here() + self._claim(free)
+            claimed = self._kept.claim({work.job.id for work in self.held}) + self._claim(free)
         except DATABASE_DOWN as error:
             if self._wait == IDLE_S:
                 self.context.event("waiting", logging.WARNING, error=str(error).splitlines()[0])
@@ -200,7 +194,7 @@ class Executor:
         for work in self.held:
             # It was lost while this executor slept, and comes back before that was noticed.
             work.lost = work.lost or any(job.id == work.job.id for job in claimed)
-        newcomers = [Work(job, self.context) for job in claimed]
+        newcomers = [work_for(job, self.context) for job in claimed]
         self.held += newcomers
         for work in newcomers:
             if self.stop.is_set():
@@ -208,20 +202,13 @@ class Executor:
             else:
                 self._open(work)
 
-    def _kept_here(self) -> list[Job]:
-        now = time.monotonic()
-        if now < self._kept_look_at:
-            return []
-        self._kept_look_at = now + KEPT_LOOK_S
-        return claim_kept(self.context, {work.job.id for work in self.held})
-
     def _claim(self, free: int) -> list[Job]:
         def claim(batch_key: str | None) -> list[Job]:
             return queue.claim(
                 self.context.db,
                 worker_id=self.context.worker_id,
                 limit=free,
-                engines=self.names,
+                engines=self._runs.wanted(self.active),
                 batch_key=batch_key,
                 share=settings.share,
                 lease_s=settings.lease_s,
@@ -241,12 +228,13 @@ class Executor:
     def _places(self) -> int:
         """How many jobs can be active. Finished ones that wait for the store keep their places."""
         most = self._limits.most(self.places, [work.batch for work in self.active])
-        return most - sum(work.waits_for is not None for work in self.held)
+        return most - sum(work.waits_for == "store" for work in self.held)
 
     def _batches(self) -> list[list[Work]]:
         """The jobs that take their next step together; one that is to be alone is a batch of its own."""
         batches: dict[tuple[Any, ...], list[Work]] = {}
-        for work in self.active:
+        resting = self._runs.rest(self.active)
+        for work in (one for one in self.active if one not in resting):
             alone = "" if work.alone_past is None else work.job.id
             batches.setdefault((*work.batch, alone), []).append(work)
         return list(batches.values())
@@ -292,6 +280,8 @@ class Executor:
         needed, free = self._engines.room_for(work.key, work.params, beside)
         if (free is None or needed <= free) and self._limits.allow(work.batch, beside):
             return True
+        if free is not None and needed > free and self._without_runs():
+            return self._fits(work)
         if not self.active and free is not None:
             if self._engines.drop_unused({work.key}):
                 return self._fits(work)
@@ -302,6 +292,13 @@ class Executor:
             self._drain = True
         work.give_back("no room beside the others")
         return False
+
+    def _without_runs(self) -> bool:
+        """Whether there was a run in memory, which is saved and given back: pictures go first."""
+        for run in (runs := [work for work in self.active if work.is_run]):
+            self._end(run, run.make_room)
+        free_cached(self.device)
+        return bool(runs)
 
     # Steps
 
@@ -344,6 +341,10 @@ class Executor:
 
     def _make_room(self, batch: list[Work]) -> None:
         """Memory ran out: half the batch goes back to the queue; a job alone gets fewer cutouts at a time."""
+        if not batch[0].is_run and self._without_runs():
+            for work in batch:
+                self._rewind(work)
+            return
         if len(batch) > 1:
             keep = len(batch) // 2
             self._limits.set(batch[0].batch, keep)

@@ -33,6 +33,11 @@ TYPES = {  # kind of artefact -> (media type, extension)
     "json": ("application/json", "json"),
     "result": ("application/json", "json"),
     "state": ("application/octet-stream", "pt"),
+    "model": ("application/octet-stream", "safetensors"),
+    "card": ("text/markdown", "md"),
+    "history": ("text/csv", "csv"),
+    "curves": ("image/png", "png"),
+    "samples": ("application/zip", "zip"),
 }
 Say = Callable[[str, BaseException], None]  # an event and what brought it about
 
@@ -44,6 +49,12 @@ class File:
     kind: str
     data: bytes
     size: tuple[int, int] | None = None
+    path: Path | None = None  # of one too large to hold; data is empty then
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return len(self.data) if self.path is None else self.path.stat().st_size
 
 
 class Files:
@@ -164,18 +175,19 @@ class Files:
         settings = {**self._settings(), "size": list(picture.size), "made_from": settings_in(source)}
         yield File("picture", with_settings(picture, source, embedded), picture.size)
         yield File("thumbnail", encode_thumbnail(picture), picture.size)
-        yield File("json", _json(settings))
+        yield File("json", json_document(settings))
 
     def _document(self) -> File:
         if self._result is None:
             raise ValueError("The job has ended without a result.")
-        return File("result", _json({**self._settings(), "result": self._result}))
+        return File("result", json_document({**self._settings(), "result": self._result}))
 
     def _settings(self) -> dict[str, Any]:
         told = {"sources": self.made_from.plain()} if self.made_from else {}
         return {"engine": self.engine, "params": self.params.model_dump(mode="json"), **told}
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def json_document(document: dict[str, Any]) -> bytes:
+    """Plain values as a file for people and programs."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()

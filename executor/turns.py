@@ -53,8 +53,8 @@ class Turn:
 def over_budget(work: Work) -> str | None:
     """Why a job that has cost all it may ends here, as a sentence; None: it goes on."""
     budget_s, job = work.job.budget_s, work.job
-    if budget_s is None or work.turn.spent_s < budget_s or isinstance(work.params, DownloadParams):
-        return None
+    if budget_s is None or work.turn.spent_s < budget_s or isinstance(work.params, DownloadParams) or work.is_run:
+        return None  # a run ends with the model it has, see executor/runs.py
     kept = "The picture so far is kept, and another can start from it. " if isinstance(work.params, Params) else ""
     return (
         f"It has had the {duration(budget_s)} of this executor that the host allows one job, at step {work.step:,} of "

@@ -66,6 +66,15 @@ class Writer:
         """Keep what the job could go on from."""
         self._tasks.put(lambda: self._state(state))
 
+    def do(self, task: Callable[[], None]) -> None:
+        """Anything else that takes a while, in its turn; nothing where the job was lost meanwhile."""
+
+        def unless_lost() -> None:
+            self._keep_lease()
+            task()
+
+        self._tasks.put(unless_lost)
+
     def end(self, task: Callable[[], None]) -> None:
         """The last task: one of `succeed`, `fail`, `cancelled` and `release`, or nothing."""
         left_at = time.time()
@@ -113,13 +122,15 @@ class Writer:
 
         new: where they are not kept on this machine yet.
         """
-        work, size = self._work, sum(len(file.data) for file in finished.files)
+        work, size = self._work, sum(file.length for file in finished.files)
         self._context.probe_bytes = max(self._context.probe_bytes, size)
         keep = finished if new else None
         if not all(self._store(file, keep) for file in finished.files):
             return
         self._hold()
-        self._context.retry(lambda: queue.succeed(self._context.db, **self._mine, score=finished.score))
+        work.announce()
+        step = work.ended_at
+        self._context.retry(lambda: queue.succeed(self._context.db, **self._mine, score=finished.score, step=step))
         work.say("succeeded", score=finished.score)
         self._clean()
 
@@ -128,6 +139,7 @@ class Writer:
         self._hold()
         if not all(self._store(file) for file in self._work.unfinished()):
             return
+        self._work.announce()
         self._context.retry(lambda: queue.fail(self._context.db, **self._mine, kind=kind, message=message))
         self._work.say("failed", logging.WARNING, kind=kind, error=message)
         self._clean()
@@ -174,7 +186,7 @@ class Writer:
             return  # one less; a store that is slow is not asked more than needed
         self._keep_lease()
         try:
-            self._save(File("preview", encode_preview(image), self._work.params.actual_size))
+            self.save(File("preview", encode_preview(image), (image.shape[-1], image.shape[-2])))
         except StoreUnavailable as error:
             self._context.no_store(error)
 
@@ -182,7 +194,7 @@ class Writer:
         self._keep_lease()
         if self._context.store_trouble is None:
             try:
-                self._save(File("state", state))
+                self.save(File("state", state))
             except StoreUnavailable as error:
                 self._context.no_store(error)
             else:
@@ -197,8 +209,11 @@ class Writer:
         if self._work.lost or awake() - self._work.reported[1] > self._context.settings.lease_s / 2:
             self._hold()
 
-    def _save(self, file: File) -> None:
+    def save(self, file: File) -> None:
+        """Keep a file of the job. Raises LeaseLost, StoreUnavailable, OSError."""
         media_type, ext = TYPES[file.kind]
+        if file.path is not None:
+            ext = file.path.suffix.removeprefix(".")  # of a model: one file, or a zip of several
         width, height = file.size or (None, None)
         artefacts.save(
             self._context.db,
@@ -206,6 +221,7 @@ class Writer:
             job_id=self._work.job.id,
             kind=file.kind,
             data=file.data,
+            path=file.path,
             media_type=media_type,
             ext=ext,
             width=width,
@@ -219,7 +235,7 @@ class Writer:
 
         def save() -> None:
             self._hold()
-            self._context.retry(lambda: self._save(file))
+            self._context.retry(lambda: self.save(file))
 
         return self._patiently(save, keep)
 

@@ -62,6 +62,8 @@ def allowed(schema: dict[str, Any]) -> str:
         from_, to = "above " * ("exclusiveMinimum" in schema), "below " * ("exclusiveMaximum" in schema)
         return f"{from_}{low:g} to {to}{high:,.10g}"
     kind = str(schema.get("type", ""))
+    if schema.get("items", {}).get("type") == "integer":
+        return "a list of numbers"
     return {"boolean": "yes or no", "string": "text", "array": "a list of names", "null": "nothing"}.get(kind, kind)
 
 
@@ -73,7 +75,7 @@ def table(engine: str) -> str:
         if schema["group"] == RECORD:
             continue
         default = schema.get("default", "drawn" if name == "seed" else "")
-        shown = ", ".join(default) if isinstance(default, list) else str(default)
+        shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
         unit = f" {schema['unit']}" if schema.get("unit") else ""
         meaning = schema["description"].replace("|", r"\|")
         rows.append(f"| `{name}` | {shown}{unit if shown else ''} | {allowed(schema)} | {meaning} |")

@@ -27,6 +27,7 @@ from studio.uploads import Upload, check_count, drafts_in, gone_if_refused, keep
 from studio.wording import understood
 
 MAX_PICTURES = 8
+LONGER = 10  # a run sees so many times more executors come and go than a picture
 TRAINING = -1  # priority of runs: whatever else waits goes first
 
 Labelled = Sequence[tuple[str, NewJob]]  # jobs of one sheet, each with its label, not yet queued
@@ -237,7 +238,7 @@ def unread(
         total_steps=max(params.total_steps, 1),
         parent_id=parent_id,
         source_artefact_id=source,
-        max_attempts=studio.settings.max_attempts,
+        max_attempts=studio.settings.max_attempts * (LONGER if trains else 1),
         sources=tuple(params.sources),
         pixels=pixels_of(params),
         budgeted=not isinstance(params, DownloadParams) and not trains,

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "characters": set(),
     "generator": {"characters", "lasting"},
     "db": {"characters", "lasting", "masking", "ratings"},
-    "executor": {"db", "generator", "masking", "settings", "telemetry"},
+    "executor": {"db", "generator", "lasting", "masking", "settings", "telemetry"},
     "job_executor": {"characters", "executor", "db", "generator", "logs", "settings", "telemetry"},
     "studio": {"characters", "db", "generator", "masking", "ratings", "settings"},
     "pages": {"characters", "studio", "db", "generator", "masking", "ratings", "settings"},

@@ -25,7 +25,10 @@ class EngineShape(BaseModel):
     name: str
     title: str
     summary: str
-    makes: str = Field(description="drawing: from a prompt; picture: from another picture; result: a JSON document.")
+    makes: str = Field(
+        description="drawing: from a prompt; picture: from another picture; result: a JSON document; "
+        "model: a checkpoint that draws."
+    )
     checkpoints: list[str]
     offered: bool = Field(description="Whether the host offers it now.")
     first: bool = Field(description="Whether a new page shows it first.")

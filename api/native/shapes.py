@@ -65,7 +65,10 @@ class JobShape(BaseModel):
     attempt: int
     error: ErrorShape | None
     cancel_requested: bool
-    waits_for: str | None = Field(description="`store`: the job is finished and its files cannot be stored yet.")
+    waits_for: str | None = Field(
+        description="`store`: the job is finished and its files cannot be stored yet; `pictures`: a run that trains "
+        "rests while pictures are drawn."
+    )
     position: int | None
     wait_s: float | None
     cost_s: float | None = Field(

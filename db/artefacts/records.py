@@ -9,6 +9,7 @@ import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -77,9 +78,11 @@ def save(
     attempt: str | None = None,
     giver: str | None = None,
     address: str | None = None,
+    path: Path | None = None,
 ) -> Artefact:
     """Put the bytes under the key made from the ids, then record them. The usual way to keep a file.
 
+    path: of the bytes, where they are too many to hold; `data` is empty then.
     artefact_id: where the key of an upload was made from it already. giver, address: as an Artefact's. held_by: the
     executor that keeps a file of a job it holds. Raises LeaseLost where it does not hold it any more: nothing is
     recorded then, and nothing is put unless the job was lost during this very call. attempt: the name of this attempt
@@ -93,7 +96,12 @@ def save(
         with reading(db) as conn:
             check_held(conn, job_id, held_by)
     before = None if attempt is None or job_id is None else of_job(db, job_id).get(kind)
-    (store.put_passing if kind in PASSING else store.put)(key, data)
+    if path is not None:
+        size, sha256 = path.stat().st_size, _sha256_of(path)
+        store.put_file(key, path)
+    else:
+        size, sha256 = len(data), hashlib.sha256(data).hexdigest()
+        (store.put_passing if kind in PASSING else store.put)(key, data)
     try:
         made = record(
             db,
@@ -101,7 +109,8 @@ def save(
             kind=kind,
             key=key,
             media_type=media_type,
-            data=data,
+            size=size,
+            sha256=sha256,
             width=width,
             height=height,
             artefact_id=artefact_id,
@@ -118,6 +127,11 @@ def save(
     if before is not None and before.key != key and job_id is not None:
         _drop_unnamed(db, store, job_id, [before.key])
     return made
+
+
+def _sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tidy(db: sa.Engine, store: Store, job_id: str) -> None:

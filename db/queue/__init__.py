@@ -25,7 +25,7 @@ from db.queue.listing import (
 from db.queue.losses import came_back, lose, requeue_expired
 from db.queue.orders import TRACED, Order, Webhook
 from db.queue.orders import check as check_order
-from db.queue.slices import to_make_room
+from db.queue.slices import to_make_room, waits
 from db.queue.suspects import makes_way
 from db.queue.transitions import (
     PAUSED,
@@ -84,4 +84,5 @@ __all__ = [
     "to_be_cancelled",
     "to_front",
     "to_make_room",
+    "waits",
 ]

@@ -67,6 +67,16 @@ def to_make_room(
     return look.chosen
 
 
+def waits(db: sa.Engine, *, engines: Collection[str], above: int) -> bool:
+    """Whether a job of these engines waits, with a priority above that one, and could be claimed."""
+    if not engines:
+        return False
+    with reading(db) as conn:
+        if conn.scalar(_WAITING) is None or host_rules.paused(conn):
+            return False
+        return any(head.priority > above for head in heads(conn, limit=1, engines=engines))
+
+
 @dataclass
 class _Look:
     """Who would get which place. `held`: places by submitter, and as they would be."""

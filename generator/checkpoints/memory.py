@@ -45,7 +45,7 @@ def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None
     """
     checkpoint, clip = params.loads
     activations = 0
-    if params.pixels_at_once:
+    if params.pixels_at_once and checkpoint != registry.NO_CHECKPOINT:
         row = registry.checkpoint(checkpoint)
         guided = row.guided_bytes_per_px if getattr(params, "clip_guidance_scale", 0) else 0
         losses = sum(registry.LOSS_NETWORKS[name].activation_bytes_per_px for name in params.loss_networks)

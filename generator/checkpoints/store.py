@@ -142,20 +142,21 @@ def _plausible(path: Path, file: File) -> None:
 
 
 def _record(path: Path, digest: str) -> None:
-    record = _record_path(path)
+    record = record_path(path)
     temporary = record.with_name(record.name + ".part")
     temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     put_in_place(temporary, record)
 
 
-def _record_path(path: Path) -> Path:
+def record_path(path: Path) -> Path:
+    """Where the sha256 of a file that was fetched is noted, beside it."""
     return path.with_name(path.name + ".sha256")
 
 
 def _check_hash(checkpoint: Checkpoint, file: File, path: Path, say: Say) -> None:
     """Against the published sha256, or the recorded one, which is made now if need be. Raises CheckpointDamaged."""
     digest = sha256_of(path)
-    record = _record_path(path)
+    record = record_path(path)
     if file.sha256 and path.name == file.name:
         if digest != file.sha256:
             raise damaged(checkpoint, path, f"its sha256 is {digest[:12]}..., not {file.sha256[:12]}... as published")
@@ -217,7 +218,7 @@ def require(checkpoint: Checkpoint, directory: Path, say: Say | None = None) -> 
                 f"Get it ({checkpoint.about / 1e6:.0f} MB) with: python -m generator.checkpoints download {name}"
             )
         # Whoever trains a model writes its file anew; only what was downloaded must stay what it was.
-        if say is not None and (not checkpoint.own or _record_path(path).is_file()):
+        if say is not None and (not checkpoint.own or record_path(path).is_file()):
             _check_hash(checkpoint, file, path, say)
         paths[path.suffix] = path
     return paths
@@ -260,7 +261,7 @@ def remove(name: str, directory: Path) -> list[Path]:
             path.unlink()
         return fetched
     files = resolve_files(name, directory).files
-    if kind and len(files) == 1 and not _record_path(directory / files[0].name).is_file():  # a model in one file
+    if kind and len(files) == 1 and not record_path(directory / files[0].name).is_file():  # a model in one file
         raise FolderProblem(f"{directory / files[0].name} was not downloaded; remove that file yourself.")
     for file in files:
         for base in (file.name, *_other_names(file)):

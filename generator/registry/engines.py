@@ -89,6 +89,14 @@ ENGINES: dict[str, EngineSpec] = {
         checkpoints=(NO_CHECKPOINT,),
         makes="result",
     ),
+    "train": EngineSpec(
+        title="Training",
+        summary="Trains a text-to-image model of one's own from captioned pictures.",
+        params="generator.params.train:TrainParams",
+        engine="generator.engines.train:Train.load",
+        checkpoints=(NO_CHECKPOINT,),
+        makes="model",
+    ),
 }
 
 # What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.
