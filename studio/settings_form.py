@@ -59,6 +59,19 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     return groups
 
 
+def run_fields(engine: str) -> dict[str, list[Field]]:
+    """The settings of an engine that makes models, by group, but for texts: those have widgets of their own.
+
+    Raises registry.UnknownName.
+    """
+    groups: dict[str, list[Field]] = {}
+    for name, info in params_class(engine).model_fields.items():
+        field = _field(name, info, ())
+        if field.kind not in ("text", "choices") and field.group != RECORD and name not in ("seed", "preset"):
+            groups.setdefault(field.group, []).append(field)
+    return groups
+
+
 def checkpoints(studio: Studio, engine: str) -> list[str]:
     """Those of the tables, the host's own that are there, and those trained here. Raises registry.UnknownName."""
     there = [*own_folders(studio.settings.checkpoints_dir), *(model.name for model in trained.listed(studio.db))]
