@@ -142,6 +142,16 @@ class Settings(BaseSettings):
         4 << 30, ge=1, description="The same of all who share an address, as behind one router."
     )
     max_upload_bytes_total: int | None = Field(16 << 30, ge=1, description="The same of everybody together.")
+    max_dataset_bytes: int = Field(
+        512 << 20, ge=1, description="Largest zip of captioned pictures that is taken to train a model from."
+    )
+    max_dataset_bytes_per_submitter: int | None = Field(
+        1 << 30, ge=1, description="Bytes of the datasets of one visitor or key that are kept."
+    )
+    max_dataset_bytes_per_address: int | None = Field(
+        4 << 30, ge=1, description="The same of all who share an address."
+    )
+    max_dataset_bytes_total: int | None = Field(16 << 30, ge=1, description="The same of everybody together.")
     min_free_bytes: int = Field(
         1 << 30, ge=0, description="What is to stay free of the studio's disks: nothing new is taken below it; 0: all."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,22 +18,30 @@ from api.racing import racing
 # however long, and so are pictures in base64.
 MAX_VALUES = 50_000
 BODY_S = 60.0  # within which a body must have come
+WRITTEN_S = 1800.0  # the same of one that is written to a disk as it comes
 MAX_HELD_BYTES = 256 << 20  # of the bodies of all requests that are being answered
-_NO_VALUES = (b"multipart/", b"image/", b"application/octet-stream")
+_NO_VALUES = (b"multipart/", b"image/", b"application/octet-stream", b"application/zip")
 
 
 class LimitedBodies:
     """Passes requests of at most `max_bytes` on. What is refused is raised as NotAnswered where the app reads the body,
     and its handlers turn that into an answer."""
 
-    def __init__(self, app: ASGIApp, api: Api, max_bytes: int) -> None:
-        self._app, self._api, self._max_bytes = app, api, max_bytes
+    def __init__(
+        self, app: ASGIApp, api: Api, max_bytes: int, written: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """written: the largest body in bytes, by the paths of POSTs whose bodies go to a disk as they come."""
+        self._app, self._api, self._max_bytes, self._written = app, api, max_bytes, written
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        written = self._written.get(scope["path"]) if scope["method"] == "POST" else None
+        if written is not None:
+            body = _Body(self._api, scope, receive, max(written, self._max_bytes), WRITTEN_S)
+            return await self._app(scope, lambda: receive() if body.whole else body.next(), send)
         body = _Body(self._api, scope, receive, self._max_bytes)
 
         async def read() -> Message:
@@ -55,13 +65,13 @@ class LimitedBodies:
 class _Body:
     """The body of one request while it comes."""
 
-    def __init__(self, api: Api, scope: Scope, receive: Receive, max_bytes: int) -> None:
+    def __init__(self, api: Api, scope: Scope, receive: Receive, max_bytes: int, within_s: float = BODY_S) -> None:
         self._api, self._scope, self._receive, self._max_bytes = api, scope, receive, max_bytes
         headers = dict(scope["headers"])
         self._declared = headers.get(b"content-length", b"")
         self._comes = self._declared not in (b"", b"0") or b"transfer-encoding" in headers
         self._has_values = not headers.get(b"content-type", b"").startswith(_NO_VALUES)
-        self._due = time.monotonic() + BODY_S
+        self._within_s, self._due = within_s, time.monotonic() + within_s
         self.size, self._values, self.whole = 0, 0, False
 
     async def next(self) -> Message:
@@ -91,7 +101,7 @@ class _Body:
                 return message
         if self._api.stopping.is_set():
             raise Stopping
-        raise NotAnswered(408, f"The body did not come within {BODY_S:.0f} s.", "too_slow")
+        raise NotAnswered(408, f"The body did not come within {self._within_s:.0f} s.", "too_slow")
 
     async def _received(self) -> Message:
         return await self._receive()

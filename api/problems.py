@@ -24,7 +24,7 @@ from studio.errors import SENTENCES, Busy, DownloadsOff, NotHost, Refused, Train
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     ((db.UnknownJob, db.UnknownArtefact, db.UnknownSubmission, db.UnknownRefinement), 404),
-    ((db.UnknownVisitor, db.UnknownAction, db.UnknownKey, db.UnknownExport, UnknownName), 404),
+    ((db.UnknownVisitor, db.UnknownAction, db.UnknownKey, db.UnknownExport, db.UnknownDataset, UnknownName), 404),
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast, TooManyCodes), 429),
     ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff, TrainingOff), 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),

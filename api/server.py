@@ -18,6 +18,7 @@ from api.bodies import LimitedBodies
 from api.dialects import ENVELOPES, ROUTERS
 from api.document import describe
 from api.mcp import http as mcp
+from api.native import ROOT
 from api.opened import Api
 from api.problems import NotAnswered, handle_all
 from generator.version import VERSION
@@ -64,7 +65,8 @@ def build(settings: Settings, studio: Studio | None = None, traces: Traces | Non
     app.routes.append(_Counted(mcp.PATH, tools, include_in_schema=False))
     describe(app, tuple(ENVELOPES))
     handle_all(app, ENVELOPES)
-    app.add_middleware(LimitedBodies, api=api, max_bytes=settings.api_max_body_bytes)
+    written = {f"{ROOT}/datasets": settings.max_dataset_bytes}
+    app.add_middleware(LimitedBodies, api=api, max_bytes=settings.api_max_body_bytes, written=written)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -348,3 +348,10 @@ class NameTaken(DbError):
 
     def __init__(self, name: str, by: str) -> None:
         super().__init__(f"{name} is the name of {by} already; choose another one.")
+
+
+class UnknownDataset(DbError):
+    """There is no dataset with that id, or it is somebody else's."""
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(f"There is no dataset with the id {dataset_id!r} that you gave.")

@@ -226,6 +226,25 @@ artefacts = sa.Table(
     sa.Index("ix_artefacts_due", "due_at"),
 )
 
+# Captioned pictures that models are trained from. key: of one zip in the store; report: what was found when it was
+# checked; address: as an artefact's. See db/datasets/records.py.
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("submitter", sa.String(128), nullable=False),
+    sa.Column("address", sa.String(64)),
+    sa.Column("key", sa.String(255), nullable=False, unique=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("licence", sa.String(200), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Index("ix_datasets_submitter", "submitter", "id"),
+    sa.Index("ix_datasets_address", "address", "id"),
+)
+
 # Models that jobs have trained, by the name a job says to draw with them: KIND/NAME. key: of the file in the store, one
 # .safetensors or a .zip of several; card: what it was made from and how, see db/models/trained.py.
 trained_models = sa.Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.hosting.sign_in import is_host
 from pages.shared.errors import plain_errors
-from pages.shared.navigation import show
+from pages.shared.navigation import go, show
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import esc, label
 from pages.shared.visitor import the_visitor
-from studio import models
+from pages.training import watching
+from studio import models, train
 from studio.access import owns
 
 REFRESH_S = 2.0
@@ -25,7 +27,8 @@ STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "No
 
 
 def page() -> None:
-    """One row for each checkpoint, by engine, then the CLIP models."""
+    """One row for each checkpoint, by engine, then the CLIP models, and those trained here."""
+    go()
     folder = the_settings().checkpoints_dir
     items = inventory(folder)
     where = label(str(folder)) if is_host() else "the folder of checkpoints"
@@ -44,7 +47,40 @@ def page() -> None:
         st.header(heading, anchor=False)
         for item in group:
             _row(item)
+    _trained()
     _own(folder)
+
+
+def _trained() -> None:
+    """Models that were trained here, each with its card and its file."""
+    found = train.models(the_studio(), the_visitor())
+    if not found:
+        return
+    st.header("Trained here", anchor=False)
+    for model in found:
+        with st.container(key=f"row_trained_{model.name.replace('/', '-')}", gap="xsmall"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                facts = f"{model.name} · {_bytes(model.bytes)} · data: {model.licence}"
+                name = model.name.rpartition("/")[2]
+                st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(facts)}</div>')
+                if train.engine_of(model) is not None:
+                    st.button(
+                        "Draw with it",
+                        key=f"draw_{model.name}",
+                        icon=":material/brush:",
+                        on_click=watching.draw_with,
+                        args=(model,),
+                    )
+                st.download_button(
+                    "Export",
+                    partial(the_studio().store.get, model.key),  # read when it is asked for
+                    file_name=train.file_name(model),
+                    key=f"export_{model.name}",
+                    icon=":material/download:",
+                    on_click="ignore",
+                )
+            with st.expander("Card"):
+                st.json(model.card)
 
 
 def _heading(item: Item) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from db.models import trained
 from generator import registry
 from generator.checkpoints.inventory import own_folders
 from generator.params import RECORD, BadParams, params_class, validate
@@ -58,10 +59,29 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     return groups
 
 
+def run_fields(engine: str) -> dict[str, list[Field]]:
+    """The settings of an engine that makes models, by group, but for texts: those have widgets of their own.
+
+    Raises registry.UnknownName.
+    """
+    groups: dict[str, list[Field]] = {}
+    for name, info in params_class(engine).model_fields.items():
+        field = _field(name, info, ())
+        if field.kind not in ("text", "choices") and field.group != RECORD and name not in ("seed", "preset"):
+            groups.setdefault(field.group, []).append(field)
+    return groups
+
+
 def checkpoints(studio: Studio, engine: str) -> list[str]:
-    """Those of the tables, and the host's own that are there. Raises registry.UnknownName."""
-    own = [name for name in own_folders(studio.settings.checkpoints_dir) if registry.offers(engine, name)]
+    """Those of the tables, the host's own that are there, and those trained here. Raises registry.UnknownName."""
+    there = [*own_folders(studio.settings.checkpoints_dir), *(model.name for model in trained.listed(studio.db))]
+    own = [name for name in dict.fromkeys(there) if "/" in name and _is_offered(engine, name)]
     return [*registry.lookup("engine", registry.ENGINES, engine).checkpoints, *own]
+
+
+def _is_offered(engine: str, name: str) -> bool:
+    """Whether the engine draws with it; a LoRA is no checkpoint."""
+    return registry.own_kind(name) is not None and registry.offers(engine, name)
 
 
 def defaults(engine: str, checkpoint: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, DownloadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
 from studio.context import Studio, Submitter
+from studio.datasets import check_data
 from studio.engines import makes
 from studio.given import check_own, taken_over, validated
 from studio.limits import check_admitted, check_may_train, check_read, check_typed, check_welcome
@@ -266,6 +267,7 @@ def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
     check_admitted(studio, submitter)
     if makes(new.engine) == "model":
         check_may_train(studio, submitter)
+        check_data(studio, submitter, str(new.params["data"]))
         trained.check_free(studio.db, validate_job(new.engine, dict(new.params)).makes, batch_key=new.batch_key)
     check_room(studio)
     return queue.enqueue(

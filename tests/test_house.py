@@ -68,6 +68,7 @@ SHOWN: set[str] = {
     "generator.output.documents",
     "generator.output.film",
     "generator.output.infotext",
+    "generator.output.learning",
     "generator.output.metadata",
     "generator.output.sources",
     "generator.paddlehub.modules",

@@ -10,6 +10,7 @@ from api.native import (
     catalogue,
     chains,
     comparisons,
+    datasets,
     events,
     host,
     host_data,
@@ -19,6 +20,7 @@ from api.native import (
     queue,
     refinements,
     sheets,
+    training,
     votes,
 )
 
@@ -33,6 +35,8 @@ MATTERS = (
     catalogue,
     queue,
     votes,
+    datasets,
+    training,
     host,
     host_data,
     moderation,

@@ -15,7 +15,7 @@ from db.artefacts.records import tidy
 from db.artefacts.store import Store
 from db.engine import clock, reading, writing
 from db.jobs import ENDED, oldest_id
-from db.schema import artefacts, jobs
+from db.schema import artefacts, datasets, jobs
 
 STRAY_S = 3600.0  # how old a file without a row has to be
 AT_ONCE = 500
@@ -74,12 +74,19 @@ def _due(db: sa.Engine, store: Store) -> int:
 def _strays(db: sa.Engine, store: Store, stray_s: float) -> int:
     before = time.time() - stray_s
     old = [key for folder in FOLDERS for key, changed_at in store.listed(folder) if changed_at < before]
-    strays = _unknown(db, artefacts.c.key, old)[:AT_ONCE]
+    strays = [*_unknown(db, artefacts.c.key, old), *_of_datasets(db, store, before)][:AT_ONCE]
     if not strays or _unknown(db, jobs.c.id, store.folders("jobs")):
         return 0
     for key in strays:
         store.remove([key])
     return len(strays)
+
+
+def _of_datasets(db: sa.Engine, store: Store, before: float) -> list[str]:
+    """Old zips of datasets, and contact sheets beside them, that no dataset has."""
+    old = {key: key.rpartition(".")[0] + ".zip" for key, changed_at in store.listed("datasets") if changed_at < before}
+    gone = {*_unknown(db, datasets.c.key, sorted({*old.values()}))}
+    return [key for key, of in old.items() if of in gone]
 
 
 def _unknown(db: sa.Engine, column: sa.Column[str], values: list[str]) -> list[str]:

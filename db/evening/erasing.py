@@ -24,6 +24,7 @@ from db.schema import (
     artefacts,
     banned_addresses,
     bulk_actions,
+    datasets,
     events,
     jobs,
     marks,
@@ -43,15 +44,15 @@ from db.schema import (
 _TABLES = (
     *(votes, marks, stages, refinements, members, submissions, events, webhooks, orders, trained_models, artefacts),
     jobs,  # behind all that names one
-    *(banned_addresses, bulk_actions),
+    *(banned_addresses, bulk_actions, datasets),
 )
 # What is not of the event: the host's rules and keys, the executors, and what those still have to remove.
 KEPT = ("host_settings", "host_sessions", "api_keys", "workers", "erasures", "studio")
 # Whoever writes to several of these does so in this order, so that nobody waits for somebody who waits for them.
 # Writing to any other table follows, in the same transaction, a write to one of these.
-LOCKED = (visitors, refinements, submissions, jobs, artefacts, votes)
+LOCKED = (visitors, refinements, submissions, jobs, artefacts, votes, datasets)
 # The folders of the store in which the studio keeps anything.
-FOLDERS = ("jobs", "uploads", "drafts", "executors")
+FOLDERS = ("jobs", "uploads", "drafts", "executors", "datasets")
 MOVED = ".before-"  # in the name of an SQLite file that a restore has moved aside (db/backup/restoring.py)
 
 

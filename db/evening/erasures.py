@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from db.engine import clock, newest, reading, writing
 from db.jobs import new_stamp
 from db.queue.workers import Worker, live
-from db.schema import artefacts, erasures, jobs, workers
+from db.schema import artefacts, datasets, erasures, jobs, workers
 
 KEPT_S = 30 * 24 * 3600.0  # of one job: a machine that is away for longer removes it when it sweeps
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{26}(?![0-9a-f])")
@@ -48,7 +48,7 @@ def has_id(name: str) -> bool:
 def note(conn: sa.Connection, job_id: str | None = None) -> Erasure:
     """In the transaction that deletes: executors are to do the same. job_id: None for everything there is."""
     now = clock(conn)
-    after = max(newest(conn, jobs.c.id) or "", newest(conn, artefacts.c.id) or "")
+    after = max(newest(conn, table.c.id) or "" for table in (jobs, artefacts, datasets))
     values = {"stamp": new_stamp(after or None), "at": now, "job_id": job_id}
     made = conn.execute(sa.insert(erasures).values(**values).returning(*erasures.c)).one()
     # What everything covers is covered; the newest row stays, so that ids go on growing.

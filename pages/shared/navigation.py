@@ -25,6 +25,7 @@ COMPARE = str(_HERE / "compare.py")
 MODELS = str(_HERE / "models.py")
 HOST = str(_HERE / "host.py")
 REFINE = str(_HERE / "refine.py")
+TRAIN = str(_HERE / "train.py")
 WALL = str(_HERE / "wall.py")
 
 KIOSK = "wall"  # the page without menu and title
@@ -50,6 +51,7 @@ def navigation() -> StreamlitPage:
             st.Page(VOTES, title=_("Vote Images")),
             st.Page(LEADERBOARD, title=_("Leaderboard")),
             st.Page(QUEUE, title=_("Queue")),
+            st.Page(TRAIN, title=_("Train")),
             st.Page(MODELS, title=_("Models")),
             *([st.Page(HOST, title=_("Host"))] if has_host() else []),
             st.Page(WALL, title=_("Wall"), visibility="hidden"),

@@ -1,0 +1,1 @@
+"""The parts of the page Train: data, a new run, a run as it learns."""

@@ -1,0 +1,118 @@
+"""Training for programs as on the page: data sent, a run asked for, watched, held back, ended, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from db import artefacts, queue
+from db.models import trained
+from generator.output.learning import History, Row
+from tests.api.serving import Served
+from tests.captioned_files import write_zip
+from tests.pages.visits import EXECUTOR, Studio
+
+Key = Callable[..., dict[str, str]]
+V1 = "/api/v1"
+
+
+def ok(answer: Any, *statuses: int) -> Any:
+    assert answer.status_code in (statuses or (200, 201)), answer.text
+    return answer.json()
+
+
+def sent(api: Served, key: dict[str, str], tmp_path: Path, count: int = 12) -> Any:
+    data = write_zip(tmp_path / "discs.zip", count).read_bytes()
+    headers = {**key, "content-type": "application/octet-stream"}
+    return api.client.post(f"{V1}/datasets?name=Discs&licence=CC0", content=data, headers=headers)
+
+
+def asked(api: Served, key: dict[str, str], data: str, name: str = "discs", **more: Any) -> Any:
+    params = {"data": data, "name": name, "steps": 40, **more}
+    return api.post(f"{V1}/training", {"params": params}, headers=key)
+
+
+def learnt(visits: Studio, job_id: str, step: int = 20) -> None:
+    """The executor has the run, and has learnt for some steps."""
+    queue.claim(visits.db, worker_id=EXECUTOR, limit=1, engines=["train"], lease_s=600)
+    told: dict[str, Any] = {"score": None, "steps_per_s": 4.0, "history": [], "lease_s": 600}
+    queue.heartbeat(visits.db, worker_id=EXECUTOR, job_id=job_id, step=step, **told)
+    rows = History([Row(10, 2.0, 0.5, 0.6, 5.0, 2**20), Row(step, 4.0, 0.3, 0.4, 4.0, 2**21)])
+    file: dict[str, Any] = {"kind": "history", "media_type": "text/csv", "ext": "csv"}
+    artefacts.save(visits.db, visits.store, job_id=job_id, data=rows.csv(), **file)
+
+
+def test_a_zip_is_sent_and_a_run_learns_from_it(visits: Studio, api: Served, key: Key, tmp_path: Path) -> None:
+    mine = key()
+    data = ok(sent(api, mine, tmp_path), 201)
+    assert data["count"] == 12 and data["report"]["trainable"] and data["licence"] == "CC0"
+    assert ok(api.get(f"{V1}/datasets", headers=mine))["datasets"] == [data]
+    assert api.get(data["sheet_url"], headers=mine).content.startswith(b"\x89PNG")
+    run = ok(asked(api, mine, data["data"]), 201)
+    assert run["params"]["licence"] == "CC0", "the model's card says whose data they were"
+    learnt(visits, run["id"])
+    found = ok(api.get(f"{V1}/training/{run['id']}", headers=mine))
+    assert (found["train_loss"], found["validation_loss"], found["best_step"]) == (0.3, 0.4, 20)
+    assert (found["steps_per_s"], found["left_s"], found["memory"]) == (4.0, 5.0, 2**21)
+    assert [row["step"] for row in found["history"]] == [10, 20]
+
+
+def test_a_run_is_held_back_gone_on_with_and_ended_by_whoever_asked(
+    visits: Studio, api: Served, key: Key, tmp_path: Path
+) -> None:
+    mine, others = key(), key()
+    run = ok(asked(api, mine, ok(sent(api, mine, tmp_path))["data"]), 201)["id"]
+    assert api.post(f"{V1}/training/{run}/pause", headers=others).status_code == 403
+    assert api.post(f"{V1}/training/{run}/keep", headers=mine).status_code == 409, "nothing is learnt yet"
+    ok(api.post(f"{V1}/training/{run}/pause", headers=mine))
+    assert ok(api.get(f"{V1}/training/{run}", headers=mine))["asked"] == "pause"
+    ok(api.post(f"{V1}/training/{run}/go-on", headers=mine))
+    assert ok(api.get(f"{V1}/training/{run}", headers=mine))["asked"] is None
+    learnt(visits, run)
+    ok(api.post(f"{V1}/training/{run}/keep", headers=mine))
+    assert ok(api.get(f"{V1}/training/{run}", headers=mine))["asked"] == "keep"
+
+
+def test_two_runs_are_compared_by_what_differs(api: Served, key: Key, tmp_path: Path) -> None:
+    mine = key()
+    data = ok(sent(api, mine, tmp_path))["data"]
+    first = ok(asked(api, mine, data, "one", seed=1), 201)["id"]
+    second = ok(asked(api, mine, data, "two", seed=1, learning_rate=0.001), 201)["id"]
+    found = ok(api.get(f"{V1}/training/compare?first={first}&second={second}", headers=mine))
+    assert {one["name"]: (one["first"], one["second"]) for one in found["settings"]} == {
+        "name": ("one", "two"),
+        "learning_rate": (0.0008, 0.001),
+    }
+    assert api.get(f"{V1}/training/compare?first={first}&second={first}", headers=mine).status_code == 422
+
+
+def test_data_of_others_and_paths_of_the_machine_are_no_data(api: Served, key: Key, tmp_path: Path) -> None:
+    mine, others = key(), key()
+    data = ok(sent(api, mine, tmp_path))
+    assert asked(api, others, data["data"]).status_code == 404
+    assert asked(api, others, "/etc").status_code == 422
+    assert api.get(f"{V1}/datasets/{data['id']}", headers=others).status_code == 404
+    assert api.client.delete(f"{V1}/datasets/{data['id']}", headers=others).status_code == 404
+    assert asked(api, mine, data["data"]).status_code == 201
+    assert asked(api, mine, data["data"]).status_code == 409, "two runs of one name"
+    ok(api.client.delete(f"{V1}/datasets/{data['id']}", headers=mine))
+    assert asked(api, mine, data["data"], "later").status_code == 404
+
+
+def test_a_zip_larger_than_the_host_takes_is_refused(serve: Callable[..., Served], key: Key, tmp_path: Path) -> None:
+    api = serve(max_dataset_bytes=2000, api_max_body_bytes=1024)
+    assert sent(api, key(), tmp_path).status_code == 413
+
+
+def test_a_model_is_listed_with_its_card(visits: Studio, api: Served, key: Key, tmp_path: Path) -> None:
+    mine = key()
+    run = ok(asked(api, mine, ok(sent(api, mine, tmp_path))["data"]), 201)
+    facts: dict[str, Any] = {"key": "jobs/x/model.safetensors", "sha256": "0" * 64, "size": 10, "licence": "CC0"}
+    name = "caption-diffusion/discs"
+    trained.add(visits.db, name=name, job_id=run["id"], submitter="x", card={"steps": 40}, **facts)
+    (model,) = ok(api.get(f"{V1}/models", headers=mine))["models"]
+    assert (model["name"], model["card"]["steps"], model["licence"]) == (name, 40, "CC0")
+    assert ok(api.get(f"{V1}/models/{name}", headers=mine)) == model
+    offered = ok(api.get(f"{V1}/engines/{model['engine']}", headers=mine))
+    assert name in offered["checkpoints"], "it can be drawn with at once"
