@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         description="Servers that runs may stream their pictures from: patterns of addresses with commas between them, "
         "as ws://127.0.0.1:*/*; empty: none.",
     )
+    eir_model: str | None = Field(
+        None,
+        description="The trained model that answers `GET /info` and `POST /predict` as EIR's do, as "
+        "caption-diffusion/NAME; unset: the last that was trained.",
+    )
     max_train_s: float = Field(
         86_400.0,
         ge=0,

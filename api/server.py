@@ -27,7 +27,19 @@ from studio.context import Studio
 from telemetry import Traces
 
 # What is answered here where the pages share the port; all else is theirs.
-PREFIXES = ("/api", "/v1", "/sdapi", "/controlnet", "/post", "/predict", "/mcp", "/metrics", "/healthz", "/readyz")
+PREFIXES = (
+    "/api",
+    "/v1",
+    "/sdapi",
+    "/controlnet",
+    "/post",
+    "/predict",
+    "/info",
+    "/mcp",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+)
 
 
 def build(settings: Settings, studio: Studio | None = None, traces: Traces | None = None) -> FastAPI:

@@ -16,7 +16,7 @@ from generator.prompts.parts import (
     weighed,
 )
 from generator.prompts.pictures import parse_pictures, quoted, with_another, with_files
-from generator.prompts.signs import split
+from generator.prompts.signs import escaped, split
 from generator.prompts.stages import Stage, looks_like_stage, parse_stages
 from generator.prompts.weights import MAX_WEIGHT
 
@@ -28,6 +28,7 @@ __all__ = [
     "Stage",
     "append_words",
     "as_text",
+    "escaped",
     "looks_like_stage",
     "main_prompt",
     "parse_pictures",

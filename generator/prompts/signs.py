@@ -20,6 +20,11 @@ def hide(text: str) -> str:
     return _ESCAPED.sub(lambda match: _HIDDEN[match[1]], text)
 
 
+def escaped(text: str) -> str:
+    r"""A text that is read as it is written: each sign that means something has a `\\` before it."""
+    return re.sub(rf"([{re.escape(_SIGNS)}])", r"\\\1", text)
+
+
 def plain(hidden: str) -> str:
     """A hidden text as it is read: the signs without what escaped them."""
     return hidden.translate(_PLAIN)
