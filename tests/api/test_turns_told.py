@@ -55,7 +55,9 @@ def test_what_costs_too_much_is_refused_through_every_door(
     for side in (64, 128, 256):
         visits.took(3.0, steps=40, width=side, height=side)
     answer = api.post(path, body)
-    assert answer.status_code in (200 if path == "/post" else 400, 422), answer.text  # Jina's gateway tells all with 200
+    assert answer.status_code in (200 if path == "/post" else 400, 422), (
+        answer.text
+    )  # Jina's gateway tells all with 200
     assert "the host allows one job 1 s" in answer.text, answer.text
     assert not queue.queued_jobs(visits.db)
 
