@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import caller
@@ -17,7 +18,9 @@ from api.racing import racing
 MAX_VALUES = 50_000
 BODY_S = 60.0  # within which a body must have come
 MAX_HELD_BYTES = 256 << 20  # of the bodies of all requests that are being answered
-_NO_VALUES = (b"multipart/", b"image/", b"application/octet-stream")
+# Where a body is a file, whatever it calls itself, and where it is a form with files, where it says so. Everywhere else
+# it may be read as JSON: some routes do so whatever its type, and application/octet-stream+json is JSON to FastAPI.
+_FILE, _FORMS = "/api/v1/uploads", ("/v1/images/edits", "/v1/images/variations")
 
 
 class LimitedBodies:
@@ -60,7 +63,7 @@ class _Body:
         headers = dict(scope["headers"])
         self._declared = headers.get(b"content-length", b"")
         self._comes = self._declared not in (b"", b"0") or b"transfer-encoding" in headers
-        self._has_values = not headers.get(b"content-type", b"").startswith(_NO_VALUES)
+        self._has_values = not _is_file(scope)
         self._due = time.monotonic() + BODY_S
         self.size, self._values, self.whole = 0, 0, False
 
@@ -98,3 +101,9 @@ class _Body:
 
     def _too_large(self) -> NotAnswered:
         return NotAnswered(413, f"The request is too large: at most {self._max_bytes >> 20 or 1} MB.", "too_large")
+
+
+def _is_file(scope: Scope) -> bool:
+    # By the first type where there are several, as the form's reader goes.
+    kind = Headers(scope=scope).get("content-type", "")
+    return scope["path"] == _FILE or (scope["path"] in _FORMS and kind.lower().startswith("multipart/"))
