@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import caller
@@ -20,7 +21,9 @@ MAX_VALUES = 50_000
 BODY_S = 60.0  # within which a body must have come
 WRITTEN_S = 1800.0  # the same of one that is written to a disk as it comes
 MAX_HELD_BYTES = 256 << 20  # of the bodies of all requests that are being answered
-_NO_VALUES = (b"multipart/", b"image/", b"application/octet-stream", b"application/zip")
+# Where a body is a file, whatever it calls itself, and where it is a form with files, where it says so. Everywhere else
+# it may be read as JSON: some routes do so whatever its type, and application/octet-stream+json is JSON to FastAPI.
+_FILE, _FORMS = "/api/v1/uploads", ("/v1/images/edits", "/v1/images/variations")
 
 
 class LimitedBodies:
@@ -40,7 +43,7 @@ class LimitedBodies:
             return await self._app(scope, receive, send)
         written = self._written.get(scope["path"]) if scope["method"] == "POST" else None
         if written is not None:
-            body = _Body(self._api, scope, receive, max(written, self._max_bytes), WRITTEN_S)
+            body = _Body(self._api, scope, receive, self._max_bytes, written)
             return await self._app(scope, lambda: receive() if body.whole else body.next(), send)
         body = _Body(self._api, scope, receive, self._max_bytes)
 
@@ -63,15 +66,18 @@ class LimitedBodies:
 
 
 class _Body:
-    """The body of one request while it comes."""
+    """The body of one request while it comes. written: the most that is written to a disk as it comes; None: it is
+    held."""
 
-    def __init__(self, api: Api, scope: Scope, receive: Receive, max_bytes: int, within_s: float = BODY_S) -> None:
-        self._api, self._scope, self._receive, self._max_bytes = api, scope, receive, max_bytes
+    def __init__(self, api: Api, scope: Scope, receive: Receive, max_bytes: int, written: int | None = None) -> None:
+        self._api, self._scope, self._receive = api, scope, receive
+        self._max_bytes = max(max_bytes, written or 0)
         headers = dict(scope["headers"])
         self._declared = headers.get(b"content-length", b"")
         self._comes = self._declared not in (b"", b"0") or b"transfer-encoding" in headers
-        self._has_values = not headers.get(b"content-type", b"").startswith(_NO_VALUES)
-        self._within_s, self._due = within_s, time.monotonic() + within_s
+        self._has_values = written is None and not _is_file(scope)
+        self._within_s = BODY_S if written is None else WRITTEN_S
+        self._due = time.monotonic() + self._within_s
         self.size, self._values, self.whole = 0, 0, False
 
     async def next(self) -> Message:
@@ -108,3 +114,9 @@ class _Body:
 
     def _too_large(self) -> NotAnswered:
         return NotAnswered(413, f"The request is too large: at most {self._max_bytes >> 20 or 1} MB.", "too_large")
+
+
+def _is_file(scope: Scope) -> bool:
+    # By the first type where there are several, as the form's reader goes.
+    kind = Headers(scope=scope).get("content-type", "")
+    return scope["path"] == _FILE or (scope["path"] in _FORMS and kind.lower().startswith("multipart/"))

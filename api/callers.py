@@ -80,9 +80,17 @@ async def _found(request: Request, api: Api) -> Caller:
     anybody = Submitter(f"address:{address or 'unknown'}", address=address)
     code = request.headers.get(CODE_HEADER)
     if code is not None:
-        await api.ask(check_code, anybody, code, api.code_tries)
+        await api.ask(check_code, anybody, _as_typed(code), api.code_tries)
         anybody = replace(anybody, admitted=True)
     return _traced(request, Caller(anybody, "submit"))
+
+
+def _as_typed(code: str) -> str:
+    """A header as programs send letters that are not English: in UTF-8, which servers read as Latin-1."""
+    try:
+        return code.encode("latin-1").decode()
+    except UnicodeError:
+        return code
 
 
 def _traced(request: Request, who: Caller) -> Caller:

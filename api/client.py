@@ -18,7 +18,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -26,10 +26,9 @@ from typing import Any, Self, cast
 import httpx
 from PIL import Image
 
-ROOT = "/api/v1"
+ROOT, FILMS = "/api/v1", {".gif": "gif", ".mp4": "mp4"}
 PATIENCE_S = 20.0  # so long a request is tried again where the server cannot be reached; `watch` never gives up
 TIMEOUT_S, SILENCE_S, MAX_PAUSE_S = 60.0, 45.0, 8.0  # a stream says something every 15 s, or it is lost
-FILMS = {".gif": "gif", ".mp4": "mp4"}
 
 
 class StudioError(Exception):
@@ -112,8 +111,8 @@ def _now(method: Callable[..., Any]) -> Callable[..., Any]:
 class _Wire:
     """Requests, asked again where they are lost. client, pause: such as block, or such as are awaited."""
 
-    def __init__(self, client: Any, pause: Callable[[float], Any], url: str, key: str | None) -> None:
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    def __init__(self, client: Any, pause: Callable[[float], Any], url: str, *, key: str | None, code: str | None):
+        headers: Any = {"authorization": f"Bearer {key}"} if key else {"x-event-code": code.encode()} if code else {}
         self.client, self._pause = client(base_url=url, headers=headers, timeout=TIMEOUT_S), pause
 
     async def ask(self, method: str, path: str, **values: Any) -> httpx.Response:
@@ -142,22 +141,19 @@ class _Wire:
         last, pause = "", 0.25
         while True:
             stream, event = self._stream(path, {"previews": previews}, {"last-event-id": last}), dict[str, str]()
-            try:
-                answer = await anext(stream)
-                if not _is_lost(answer) and answer.status_code != 429:
-                    _checked(answer)
-                    async for line in stream:
-                        name, _, value = line.partition(": ")
-                        if line:
-                            event[name] = value
-                        elif "data" in event:
-                            last, pause = event.get("id", last), 0.25
-                            yield event["event"], json.loads(event["data"])
-                        event = event if line else {}
-            except httpx.TransportError:
-                pass  # and comes back
-            finally:
-                await stream.aclose()
+            async with aclosing(stream):
+                with suppress(httpx.TransportError):  # it comes back
+                    answer = await anext(stream)
+                    if not _is_lost(answer) and answer.status_code != 429:
+                        _checked(answer)
+                        async for line in stream:
+                            name, _, value = line.partition(": ")
+                            if line:
+                                event[name] = value
+                            elif "data" in event:
+                                last, pause = event.get("id", last), 0.25
+                                yield event["event"], json.loads(event["data"])
+                            event = event if line else {}
             await _got(self._pause(pause))
             pause = min(2 * pause, MAX_PAUSE_S)
 
@@ -212,7 +208,7 @@ class _Handle:
     """A job as the studio last told of it; what it told, `info`, is there by name as well: job.state, job.score."""
 
     def __init__(self, wire: _Wire, info: dict[str, Any]) -> None:
-        self._wire, self.info = wire, info
+        self._wire, self.info, self._address = wire, info, info.get("delete_url") or f"{ROOT}/jobs/{info['id']}"
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("info", {}):
@@ -289,6 +285,11 @@ class AsyncJob(_Handle):
         self.info = await self._wire.post(f"/jobs/{self.id}/cancel")
         return self
 
+    async def delete(self) -> None:
+        """Delete it for good, with its pictures and the votes on them; one that is gone already is as well."""
+        with suppress(Unknown):
+            await self._wire.ask("DELETE", self._address)
+
     async def again(self) -> Self:
         """The same settings with a new seed."""
         return type(self)(self._wire, await self._wire.post(f"/jobs/{self.id}/again"))
@@ -296,8 +297,7 @@ class AsyncJob(_Handle):
     async def vary(self, count: int = 4, skip_rate: float = 0.6, engine: str | None = None) -> list[Self]:
         """Variations of its finished picture. skip_rate: 0 to 1, greater keeps more of it."""
         await self._ended()
-        values = {"engine": engine, "count": count, "skip_rate": skip_rate}
-        made = await self._wire.post(f"/jobs/{self.id}/variations", **values)
+        made = await self._wire.post(f"/jobs/{self.id}/variations", engine=engine, count=count, skip_rate=skip_rate)
         return [type(self)(self._wire, info) for info in made["jobs"]]
 
     async def upscale(self, checkpoint: str | None = None) -> Self:
@@ -313,17 +313,17 @@ class Job(_Handle):
     result: Callable[..., Image.Image] = _now(AsyncJob.result)
     film: Callable[..., bytes] = _now(AsyncJob.film)
     save: Callable[..., Path] = _now(AsyncJob.save)
-    cancel, again = _now(AsyncJob.cancel), _now(AsyncJob.again)
+    cancel, again, delete = _now(AsyncJob.cancel), _now(AsyncJob.again), _now(AsyncJob.delete)
     vary, upscale = _now(AsyncJob.vary), _now(AsyncJob.upscale)
 
 
 class AsyncStudio:
-    """A studio, to be awaited; `watch` and `jobs` are asynchronous iterators. key: as the host makes them."""
+    """A studio, to be awaited; `watch` and `jobs` are asynchronous iterators. key: of the host's; code: the event's."""
 
     _job: type[_Handle] = AsyncJob
 
-    def __init__(self, url: str = "http://localhost:8501", key: str | None = None) -> None:
-        self._wire = _Wire(httpx.AsyncClient, asyncio.sleep, url, key)
+    def __init__(self, url: str = "http://localhost:8501", key: str | None = None, code: str | None = None) -> None:
+        self._wire = _Wire(httpx.AsyncClient, asyncio.sleep, url, key=key, code=code)
 
     async def submit(
         self, prompt: str, engine: str | None = None, pictures: int = 1, init_image: Any = None, **settings: Any
@@ -390,8 +390,8 @@ class Studio:
 
     _job = Job
 
-    def __init__(self, url: str = "http://localhost:8501", key: str | None = None) -> None:
-        self._wire = _Wire(httpx.Client, time.sleep, url, key)
+    def __init__(self, url: str = "http://localhost:8501", key: str | None = None, code: str | None = None) -> None:
+        self._wire = _Wire(httpx.Client, time.sleep, url, key=key, code=code)
 
     submit, job, rank = _now(AsyncStudio.submit), _now(AsyncStudio.job), _now(AsyncStudio.rank)
     jobs: Callable[..., Iterator[Job]] = _now(AsyncStudio.jobs)

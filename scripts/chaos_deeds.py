@@ -200,43 +200,40 @@ class Deeds:
         source.backup(copy)
         source.close()
         copy.close()
-        self.visitors.leave()
         studio = self.studio
-        studio.settle()
-        studio.move_database("jobs.db", "away.db")
-        studio.move_database("copy.db", "jobs.db")
-        for part in studio.parts:
-            part.wanted = False
-        try:
-            yield
-            deadline = time.monotonic() + NOTICED_WITHIN_S
-            while (unaware := studio.unaware()) and time.monotonic() < deadline:
-                time.sleep(0.2)
-            with self.account.lock:
-                self.account.odd.update(f"{name} did not notice that its database was replaced" for name in unaware)
-        finally:
-            studio.kill_all()
-            studio.remove_database("jobs.db")
-            studio.move_database("away.db", "jobs.db")
-            for part in studio.parts:
-                part.wanted = True
-            self.visitors.come_back()
+        self.visitors.leave()
+        with studio.settled():
+            studio.move_database("jobs.db", "away.db")
+            studio.move_database("copy.db", "jobs.db")
+            try:
+                yield
+                deadline = time.monotonic() + NOTICED_WITHIN_S
+                while (unaware := studio.unaware()) and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                with self.account.lock:
+                    self.account.odd.update(f"{name} did not notice that its database was replaced" for name in unaware)
+            finally:
+                studio.kill_all()
+                studio.remove_database("jobs.db")
+                studio.move_database("away.db", "jobs.db")
+        self.visitors.come_back()
 
     @contextmanager
     def database_gone(self) -> Iterator[None]:
         """The database's file is taken away under the running studio, and brought back: all wait for it."""
         self.visitors.leave()
-        self.studio.move_database("jobs.db", "away.db")
-        try:
-            yield
-            self._stay()
-        finally:
-            if (self.studio.folder / "jobs.db").exists():
-                with self.account.lock:
-                    self.account.odd["a database was made in the place of the one that was away"] += 1
-            self.studio.remove_database("jobs.db")
-            self.studio.move_database("away.db", "jobs.db")
-            self.visitors.come_back()
+        with self.studio.settled():
+            self.studio.move_database("jobs.db", "away.db")
+            try:
+                yield
+                self._stay()
+            finally:
+                if (self.studio.folder / "jobs.db").exists():
+                    with self.account.lock:
+                        self.account.odd["a database was made in the place of the one that was away"] += 1
+                self.studio.remove_database("jobs.db")
+                self.studio.move_database("away.db", "jobs.db")
+        self.visitors.come_back()
 
     # Acts
 

@@ -37,6 +37,7 @@ SETTINGS = {
     "T2I_DEFAULT_ENGINE": "vqgan-clip",
     "T2I_MIN_FREE_BYTES": str(4 << 20),
     "T2I_MAX_QUEUED_PER_ADDRESS": "40",
+    "T2I_MAX_JOB_S": "0",  # a flood asks for long jobs, on a machine that is slow enough
     "T2I_MAX_ATTEMPTS": "10",  # so that none but a doomed job is alone at so many deaths
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -240,10 +241,20 @@ class ChaosStudio:
         for end in ("", "-wal", "-shm"):
             (self.folder / f"{name}{end}").unlink(missing_ok=True)
 
-    def settle(self) -> None:
-        """Waits until every executor has had the database open for a while: who opens it later takes what is there."""
-        while any(not part.alive() or time.monotonic() - part.began < SETTLED_S for part in self.executors):
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """All have had the database open for a while, and who ends meanwhile is not started again: who opens it later
+        takes what is there, and makes a new one where none is."""
+        while any(not part.alive() or time.monotonic() - part.began < SETTLED_S for part in self.parts):
             time.sleep(0.2)
+        self.until_up()
+        for part in self.parts:
+            part.wanted = False
+        try:
+            yield
+        finally:
+            for part in self.parts:
+                part.wanted = True
 
     def unaware(self) -> list[str]:
         """Who does not know that the database is not there any more: executors that run, a web app that is ready."""

@@ -11,7 +11,7 @@ from db.queue import budget, estimate
 from generator.params import JobParams
 from studio.context import Studio, Submitter
 from studio.limits import in_force
-from studio.submit import drawings, starting, unread
+from studio.submit import drawings, new_job, starting
 from studio.wording import understood
 
 
@@ -30,7 +30,7 @@ class Told:
 
 def of(studio: Studio, submitter: Submitter, engine: str, params: JobParams, pictures: int = 1) -> Told:
     """What so many jobs with these parameters take."""
-    new = unread(studio, engine, params)
+    new = new_job(studio, engine, params, read=False)
     budget_s = (in_force(studio, submitter).max_job_s or None) if new.budgeted else None
     found = estimate.cost(studio.db, new, pictures)
     if found is None:

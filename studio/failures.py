@@ -63,8 +63,8 @@ def try_again(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> R
             job = queue.get(studio.db, job_id)
             params = validate_job(job.engine, job.params)
             check_sources(studio, Submitter(job.submitter), params)
-            of = {"title": job.prompt, "parent_id": job.parent_id, "source": job.source_artefact_id}
-            new = new_job(studio, job.engine, params, **of)
+            title, source = job.prompt, job.source_artefact_id
+            new = new_job(studio, job.engine, params, title=title, parent_id=job.parent_id, source=source)
             made = retrying.try_again(studio.db, job_id, new, limits=limits.of(job.submitter))
         except TooManyQueued as error:
             most = error.limit

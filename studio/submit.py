@@ -152,7 +152,7 @@ def planned(
     made = drawings(wish.engine, starting(with_copies(values, copies)), wish.pictures, read)
     new = {artefacts.upload_key(one) for some in (*ids.values(), copies.values()) for one in some}
     check_own(studio, submitter, [one for one in made[0].sources if one not in new])
-    of = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
+    of: dict[str, Any] = {"parent_id": wish.parent_id, "source": wish.source_artefact_id}
     wanted = [(f"seed {params.seed}", new_job(studio, wish.engine, params, **of)) for params in made]
     return Planned(wanted, given, ids, copies)
 
@@ -209,25 +209,15 @@ def new_job(
     title: str | None = None,
     parent_id: str | None = None,
     source: str | None = None,
+    read: bool = True,
 ) -> NewJob:
-    """A job with these parameters, not yet queued. source: the id of the artefact it is made from.
+    """A job with these parameters, not yet queued. source: the id of the artefact it is made from. read: whether the
+    host's words are looked for in it; not in one that nobody has asked for yet.
 
     Raises WordRefused.
     """
-    check_read(studio, params)
-    return unread(studio, engine, params, title=title, parent_id=parent_id, source=source)
-
-
-def unread(
-    studio: Studio,
-    engine: str,
-    params: JobParams,
-    *,
-    title: str | None = None,
-    parent_id: str | None = None,
-    source: str | None = None,
-) -> NewJob:
-    """The same, whatever its words: for what is asked about a job that nobody has asked for yet."""
+    if read:
+        check_read(studio, params)
     trains = makes(engine) == "model"
     return NewJob(
         engine=engine,

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.native.ordering import Orders, Told
-from api.native.shapes import JobShape, SheetShape, told_one
-from api.native.sheets import look, sheet_id_of
+from api.native.shapes import JobShape, SheetShape, asked_one
+from api.native.sheets import asked, sheet_id_of
 from db.jobs import Job
 from generator import registry
 from generator.params.vary import COUNT, SKIP_RATE
@@ -51,7 +51,7 @@ async def vary_job(order: Orders, job_id: str, new: NewVariations) -> SheetShape
         engine = new.engine or engine_for(studio, job)
         return vary(studio, submitter, job, picture, engine=engine, count=new.count, skip_rate=new.skip_rate).id
 
-    return await order.api.ask(look, order.who.submitter, await order.answer(new, make, sheet_id_of))
+    return await order.api.ask(asked, order.who.submitter, await order.answer(new, make, sheet_id_of))
 
 
 @router.post("/jobs/{job_id}/upscale", status_code=201)
@@ -63,4 +63,4 @@ async def upscale_job(order: Orders, job_id: str, new: NewUpscale) -> JobShape:
         checkpoint = new.checkpoint or registry.ENGINES["upscale"].checkpoints[0]
         return [upscale(studio, submitter, job, picture, checkpoint=checkpoint)]
 
-    return await told_one(order.api, order.who.submitter, *await order.jobs(new, make))
+    return await asked_one(order.api, order.who.submitter, *await order.jobs(new, make))

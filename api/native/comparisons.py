@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.callers import Opened, Reader
 from api.native.ordering import Orders, Told
 from api.native.shapes import SheetShape
-from api.native.sheets import look, sheet_id_of
+from api.native.sheets import asked, sheet_id_of
 from generator.params import BadParams
 from studio.compare import ENGINE, MAX_CELLS, PROMPT, Axis, compare, example, permitted, settings_of
 from studio.context import Studio, Submitter
@@ -94,4 +94,4 @@ async def create_comparison(order: Orders, new: NewComparison) -> SheetShape:
             raise BadParams("There is no prompt: params.prompt, or an axis of prompts, is needed.")
         return compare(studio, submitter, new.engine, new.params, rows, columns).id
 
-    return await order.api.ask(look, order.who.submitter, await order.answer(new, make, sheet_id_of))
+    return await order.api.ask(asked, order.who.submitter, await order.answer(new, make, sheet_id_of))

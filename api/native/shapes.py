@@ -195,6 +195,11 @@ async def told_one(api: Api, submitter: Submitter, job: Job) -> JobShape:
     return (await told(api, submitter, [job]))[0]
 
 
+async def asked_one(api: Api, submitter: Submitter, job: Job) -> JobShape:
+    """The same, told to whoever has just asked for it."""
+    return (await api.ask(with_links, [await told_one(api, submitter, job)]))[0]
+
+
 def sheet_of(studio: Studio, submitter: Submitter, found: Submission, everyone: Sequence[Member]) -> SheetShape:
     """A sheet as far as they may see it."""
     seen = [member for member in everyone if may_see(submitter, member.job)]

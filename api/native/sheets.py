@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.callers import Asker, Opened, Reader
 from api.native import ROOT
 from api.native.ordering import Orders, Told
-from api.native.shapes import JobShape, ListedSheetShape, SheetShape, at, sheet_of, told_one
+from api.native.shapes import JobShape, ListedSheetShape, SheetShape, asked_one, at, sheet_of, with_links
 from db import artefacts
 from db.jobs import Job, State
 from db.sheets import submissions
@@ -101,7 +101,7 @@ async def rank_sheet(order: Orders, sheet_id: str, new: NewRanking) -> JobShape:
         pictures = _pictures(studio, sheets.pictures_of(submitter, everyone), new.pictures)
         return [rank(studio, submitter, found, pictures, prompt=prompt, clip=_clip(new.clip))]
 
-    return await told_one(order.api, order.who.submitter, *await order.jobs(new, make))
+    return await asked_one(order.api, order.who.submitter, *await order.jobs(new, make))
 
 
 @router.post("/rankings", status_code=201)
@@ -112,7 +112,7 @@ async def rank_pictures(order: Orders, new: NewFreeRanking) -> JobShape:
         pictures = [picture.id for _, picture in access.finished(studio, submitter, new.job_ids)]
         return [rank_any(studio, submitter, pictures, prompt=new.prompt, clip=_clip(new.clip))]
 
-    return await told_one(order.api, order.who.submitter, *await order.jobs(new, make))
+    return await asked_one(order.api, order.who.submitter, *await order.jobs(new, make))
 
 
 @router.post("/sheets/{sheet_id}/cancel")
@@ -155,6 +155,12 @@ async def get_sheet_film(api: Opened, who: Reader, sheet_id: str) -> Response:
 
 
 _FRESH = {"cache-control": "private, no-cache"}  # what is hidden is gone from it at once
+
+
+def asked(studio: Studio, submitter: Submitter, sheet_id: str) -> SheetShape:
+    """A sheet as it is told to whoever has just asked for all that is in it."""
+    found = look(studio, submitter, sheet_id)
+    return found.model_copy(update={"jobs": with_links(studio, found.jobs)})
 
 
 def look(studio: Studio, submitter: Submitter, sheet_id: str) -> SheetShape:

@@ -262,15 +262,18 @@ def left_by_ended_jobs(db: sa.Engine, kind: str, *, limit: int) -> list[str]:
 
 
 def discard(db: sa.Engine, store: Store, *, job_id: str, kind: str) -> None:
-    """Forget a job's file and delete it, e.g. the saved state of a job that has ended."""
+    """Delete a job's file and forget it, e.g. the saved state of a job that has ended.
+
+    Raises StoreUnavailable where the store does not delete: it is not forgotten then, so that the file is found again.
+    """
+    with reading(db) as conn:
+        one = sa.and_(artefacts.c.job_id == job_id, artefacts.c.kind == kind)
+        key = conn.scalar(sa.select(artefacts.c.key).where(one))
+    if key is None:
+        return
+    store.delete(key)
     with writing(db) as conn:
-        key = conn.scalar(
-            sa.delete(artefacts)
-            .where(artefacts.c.job_id == job_id, artefacts.c.kind == kind)
-            .returning(artefacts.c.key)
-        )
-    if key is not None:
-        store.delete(key)
+        conn.execute(sa.delete(artefacts).where(one, artefacts.c.key == key))
 
 
 def _check_kind(kind: str) -> None:

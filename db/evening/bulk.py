@@ -172,9 +172,12 @@ def act(
             copied = sorted(copies_of(conn, own, copies))
             hidden = sorted(own | {one for one in copied if conn.scalar(_SHOWN, {"id": one}) is not None})
             _set_hidden(conn, hidden, True)
+        before: dict[str, tuple[float, float | None]] = {}
         if ban:  # behind the jobs: everybody locks the tables in the order of db.evening.erasing
             for address in sorted(set(addresses)):
-                conn.execute(sa.delete(banned_addresses).where(banned_addresses.c.address == address))
+                older = _take_ban(conn, address)
+                if older is not None:
+                    before[address] = older.banned_at, older.until
                 until = None if ban_s is None else now + ban_s
                 conn.execute(sa.insert(banned_addresses).values(address=address, banned_at=now, until=until))
         done = {
@@ -182,6 +185,7 @@ def act(
             "hidden": hidden,
             "visitors": newly,
             "addresses": sorted(set(addresses)) if ban else [],
+            "before": before,
         }
         row = {"id": new_id(newest(conn, bulk_actions.c.id)), "at": now, "done": done, "undone_at": None}
         conn.execute(sa.insert(bulk_actions).values(**row))
@@ -189,7 +193,11 @@ def act(
 
 
 def undo(db: sa.Engine, action_id: str) -> Action:
-    """Show again what an action hid and lift the bans it made; jobs that it ended stay so. Raises UnknownAction."""
+    """Show again what an action hid and lift the bans it made; jobs that it ended stay so.
+
+    Bans that were made since then stay, and those of addresses that it took the place of are there again. Raises
+    UnknownAction.
+    """
     if not is_id(action_id):
         raise UnknownAction(action_id)
     with writing(db) as conn:
@@ -202,13 +210,28 @@ def undo(db: sa.Engine, action_id: str) -> Action:
         ).one_or_none()
         if row is None:
             raise UnknownAction(action_id)
-        lifted = row.done["visitors"]
-        conn.execute(
-            sa.update(visitors_table).where(visitors_table.c.id.in_(lifted)).values(banned_at=None, changed_at=now)
-        )
-        conn.execute(sa.delete(banned_addresses).where(banned_addresses.c.address.in_(row.done["addresses"])))
+        its_own = visitors_table.c.id.in_(row.done["visitors"]), visitors_table.c.banned_at == row.at
+        conn.execute(sa.update(visitors_table).where(*its_own).values(banned_at=None, changed_at=now))
+        for address in row.done["addresses"]:
+            if _take_ban(conn, address, made_at=row.at) is not None:
+                _put_back(conn, address, *row.done.get("before", {}).get(address, ()))
         _set_hidden(conn, row.done["hidden"], False)
     return _action(row._mapping)
+
+
+def _take_ban(conn: sa.Connection, address: str, made_at: float | None = None) -> Any:
+    """The ban of an address, which is lifted with this; None where there is none, or none made then."""
+    found = sa.delete(banned_addresses).where(banned_addresses.c.address == address)
+    if made_at is not None:
+        found = found.where(banned_addresses.c.banned_at == made_at)
+    return conn.execute(found.returning(*banned_addresses.c)).one_or_none()
+
+
+def _put_back(conn: sa.Connection, address: str, banned_at: float | None = None, until: float | None = None) -> None:
+    """The ban that another took the place of, unless it was taken back meanwhile."""
+    undone = sa.select(bulk_actions.c.id).where(bulk_actions.c.at == banned_at, bulk_actions.c.undone_at.is_not(None))
+    if banned_at is not None and conn.scalar(undone.limit(1)) is None:
+        conn.execute(sa.insert(banned_addresses).values(address=address, banned_at=banned_at, until=until))
 
 
 def lift_address(db: sa.Engine, address: str) -> None:

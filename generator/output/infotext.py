@@ -73,6 +73,8 @@ def words_of(params: Params) -> tuple[str, str]:
 
 def in_exif(image: Image.Image) -> str:
     """The text where A1111 puts it into a JPEG, WebP or AVIF: EXIF's user comment; empty where there is none."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return ""  # Pillow would decode all of it, to look behind its pixels
     try:
         comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
     except Exception:  # hostile bytes make Pillow raise whatever its parsers stumble over

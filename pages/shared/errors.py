@@ -28,6 +28,11 @@ PUBLIC = (
     N_("The studio has no space left for pictures."),
     N_("The studio's disk is nearly full: nothing new is taken until the host has made room. Try again later."),
 )
+# And what it says to visitors in the same words each time.
+SAID = (
+    N_("This event has a code: scan the QR code on the wall, or type the code that stands there, then ask again."),
+    N_("The host has closed the queue and the votes to you; ask the host to open them again."),
+)
 
 
 @contextmanager
@@ -70,7 +75,8 @@ def sentence(error: Exception) -> str:
     if public is not None:
         return _(public)
     if not isinstance(error, Refused):
-        return told(error)
+        said = told(error)
+        return _(said) if said in SAID else said
     return _(error.sentence, **{name: _(v) if isinstance(v, Term) else v for name, v in error.values.items()})
 
 

@@ -18,7 +18,7 @@ from db.rules import host_rules, keys
 from db.rules.keys import SCOPES
 from settings import Settings
 from tests.api.serving import Served, awaited
-from tests.pages.visits import SOMEBODY, Studio
+from tests.pages.visits import SOMEBODY, Studio, picture_bytes
 
 Serve = Callable[..., Served]
 Key = Callable[..., dict[str, str]]
@@ -254,6 +254,23 @@ def test_many_small_values_are_refused_before_they_are_read(api: Served) -> None
     body = {"params": {"prompt": "a red heart", "a": [0] * 60_000}}
     refused = api.post("/api/v1/jobs", body)
     assert refused.status_code == 413 and "too many values" in refused.json()["detail"]
+
+
+def test_no_name_of_another_type_lets_many_values_pass(api: Served) -> None:
+    body = b'{"text_prompts": [' + b"[]," * 60_000 + b"[]]}"
+    for path in ("/api/v1/jobs", "/predict/disco_diffusion_clip_vitb32", "/v1/images/edits", "/mcp"):
+        for kind in ("application/octet-stream", "application/octet-stream+json", "image/x+json"):
+            for kinds in ([kind], ["application/json", kind]):
+                answer = api.client.post(path, content=body, headers=[("content-type", one) for one in kinds])
+                refused = "many values" in answer.text or "no picture in the field" in answer.text  # not read at all
+                assert refused, (path, kinds, answer.text)
+
+
+def test_files_are_no_values(api: Served) -> None:
+    noise = picture_bytes("PNG") + b"," * 60_000
+    assert api.client.post("/api/v1/uploads", content=noise).status_code == 201
+    told = api.client.post("/v1/images/edits", files={"other": ("a.png", noise)})
+    assert "other" in told.json()["error"]["message"], "it was read"
 
 
 def test_who_holds_back_a_body_does_not_keep_the_server_from_ending(serve: Serve) -> None:

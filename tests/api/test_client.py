@@ -186,6 +186,26 @@ def test_a_job_that_fails_or_is_cancelled_says_so(api: Served, visits: pages.Stu
             other.result()
 
 
+def test_a_program_shows_the_events_code_and_deletes_what_it_asked_for(serve: Serve, visits: pages.Studio) -> None:
+    api = serve(api="open", event_code="Ñandú 7")
+    with Studio(api.address) as nobody, Studio(api.address, code="wrong") as guesser:
+        with pytest.raises(NotAllowed, match="X-Event-Code"):
+            nobody.submit("a heart")
+        assert not list(nobody.jobs()), "looking is free"
+        with pytest.raises(NotAllowed, match="not this event's code"):
+            guesser.submit("a heart")
+    with Studio(api.address, code="ñandú7") as studio:
+        job = studio.submit("a heart")
+        job.cancel()
+        job.delete()
+        job.delete()  # an answer may be lost: gone is gone
+        with pytest.raises(Unknown):
+            studio.job(job.id)
+        others = studio.job(visits.enqueue("a tree").id)
+        with pytest.raises(NotAllowed):
+            others.delete()
+
+
 def test_errors_are_told_by_their_kind_and_in_the_studios_words(
     serve: Serve, visits: pages.Studio, key: Callable[..., dict[str, str]]
 ) -> None:

@@ -165,6 +165,20 @@ def test_a_program_without_a_key_deletes_by_the_link_it_was_given(serve: Callabl
     assert api.get(f"{NATIVE}/jobs/{other.id}").status_code == 200
 
 
+def test_whatever_a_program_asked_for_comes_with_what_deletes_it(serve: Callable[..., Served], visits: Studio) -> None:
+    api = serve(api="open")
+    first, second = visits.draw("a red heart"), visits.draw("a blue car")
+    axis = {"rows": {"name": "seed", "values": ["1", "2"]}, "params": {"prompt": "a tree"}, "engine": "vqgan-clip"}
+    made = [api.post(f"{NATIVE}/jobs/{first.id}/upscale", {}).json()]
+    made.append(api.post(f"{NATIVE}/rankings", {"prompt": "red", "job_ids": [first.id, second.id]}).json())
+    made += api.post(f"{NATIVE}/jobs/{first.id}/variations", {"count": 2}).json()["jobs"]
+    made += api.post(f"{NATIVE}/comparisons", axis).json()["jobs"]
+    assert len(made) == 6
+    for job in made:
+        assert api.client.delete(job["delete_url"]).status_code == 200
+    assert not queue.queued_jobs(visits.db)
+
+
 def test_a_job_that_runs_is_ended_and_deleted(api: Served, visits: Studio, anna: Headers) -> None:
     body = {"engine": "vqgan-clip", "params": {"prompt": "a red heart"}}
     (job,) = api.post(f"{NATIVE}/jobs", body, headers=anna).json()["jobs"]

@@ -171,6 +171,23 @@ def test_a_job_has_one_file_of_each_kind_the_newest(database: sa.Engine, store: 
     assert not store.exists(kept.key)
 
 
+class DeletesNothing(Store):
+    """A store that is read-only at the moment."""
+
+    def delete(self, key: str) -> None:
+        raise StoreUnavailable("it is read-only")
+
+
+def test_a_file_that_cannot_be_deleted_now_is_not_forgotten(database: sa.Engine, store: Store, tmp_path: Path) -> None:
+    job = add(database)
+    kept = artefacts.save(database, store, job_id=job.id, kind="state", data=b"x", media_type="a/b", ext="pt")
+    with pytest.raises(StoreUnavailable):
+        artefacts.discard(database, DeletesNothing(f"file://{tmp_path}"), job_id=job.id, kind="state")
+    assert artefacts.of_job(database, job.id)["state"] == kept, "found again by whoever sweeps"
+    artefacts.discard(database, store, job_id=job.id, kind="state")
+    assert not store.exists(kept.key) and not artefacts.of_job(database, job.id)
+
+
 class LosesTheJob(Store):
     """A store so slow that the job is somebody else's when the bytes are there."""
 

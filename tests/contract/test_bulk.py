@@ -82,6 +82,30 @@ def test_several_visitors_are_banned_at_once_and_older_bans_outlive_undo(databas
         ask(database, "ada", "ada")
 
 
+def banned_addresses(database: sa.Engine) -> list[tuple[str, bool]]:
+    found = bulk.by_address(database)
+    return [(one.id, one.banned_until is None) for one in found if one.banned_at is not None]
+
+
+def test_taking_back_lifts_no_other_ban_of_the_same(database: sa.Engine) -> None:
+    first = bulk.act(database, addresses=["nat"], ban=True)
+    second = bulk.act(database, addresses=["nat"], ban=True, ban_s=60)
+    bulk.undo(database, second.id)
+    assert banned_addresses(database) == [("nat", True)], "the older ban is there again"
+    third = bulk.act(database, addresses=["nat"], ban=True, ban_s=60)
+    bulk.undo(database, first.id)
+    assert banned_addresses(database) == [("nat", False)], "the newer one stays"
+    bulk.undo(database, third.id)
+    assert banned_addresses(database) == [], "and both are taken back"
+    ask(database, "ada", "nat")
+    once = bulk.act(database, visitors=["ada"], ban=True)
+    moderation.lift_ban(database, "ada")
+    moderation.ban(database, "ada")
+    bulk.undo(database, once.id)
+    with pytest.raises(Banned):
+        ask(database, "ada", "elsewhere")
+
+
 def test_the_last_things_done_are_listed(database: sa.Engine) -> None:
     ask(database, "ada", "nat")
     first = bulk.act(database, visitors=["ada"], cancel=True)

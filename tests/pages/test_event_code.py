@@ -8,8 +8,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import queue, votes
+from db.errors import Banned, CodeNeeded
 from db.rules import event_code, host_rules
 from pages.shared.address import with_code
+from pages.shared.errors import SAID
 from pages.shared.navigation import INFERENCES, VOTES, WALL
 from studio import admission
 from studio.admission import MAX_WRONG, TooManyCodes, Tries, WrongCode, check_code, link_code
@@ -54,6 +56,17 @@ def test_who_has_not_shown_the_code_looks_and_draws_once_it_is_typed(coded: Stud
     assert ASKED not in everything_shown(open_page()), "once is enough, in every tab of the visitor"
     host_rules.change(coded.db, event_code="another one")
     assert ASKED in everything_shown(open_page()), "a new code is asked for anew"
+
+
+def test_who_may_not_ask_reads_why_in_their_language(coded: Studio, open_page: OpenPage) -> None:
+    app = open_page()
+    app.query_params["lang"] = "eu"
+    app.run()
+    app.text_area(key="set_prompt").set_value("bihotz gorri bat").run()
+    next(b for b in app.button if b.label == "Sortu").click().run()
+    assert "Ekitaldi honek kode bat du" in everything_shown(app) and "This event" not in everything_shown(app)
+    for refusal in (CodeNeeded(), Banned()):
+        assert str(refusal) in SAID, "one that is worded anew is marked anew"
 
 
 def test_the_walls_qr_code_brings_it_along(coded: Studio, open_page: OpenPage) -> None:

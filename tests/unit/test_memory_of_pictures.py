@@ -16,10 +16,12 @@ from PIL import Image
 from generator.images import decode
 from generator.images.boxes import TooManyParts
 from generator.images.cost import decoding_bytes
-from generator.images.decode import BadImage, ReadersBusy, decode_image, decode_with_alpha
+from generator.images.decode import BadImage, ReadersBusy, decode_image, decode_with_alpha, open_image
+from generator.images.encode import texts_in
 from generator.images.formats import FORMATS
 from generator.images.hevc import coded_pixels
 from generator.images.jpeg import held_coefficients
+from generator.output.infotext import in_exif
 from tests.heic_files import box, full, heic
 from tests.picture_files import chunk, encoded, tiff
 
@@ -198,3 +200,9 @@ def test_headers_of_a_heic_are_looked_through_whatever_they_hold() -> None:
         except TooManyParts:
             continue
     assert coded_pixels(b"") == coded_pixels(good[:60]) == 0
+
+
+def test_what_is_written_in_a_picture_is_read_without_its_pixels() -> None:
+    opened = open_image(bomb())
+    assert (in_exif(opened), texts_in(opened)) == ("", {})
+    assert opened.fp is not None, "Pillow closes its file once the pixels are there"
