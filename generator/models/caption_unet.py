@@ -108,10 +108,16 @@ def build_unet(architecture: Architecture) -> Any:
 
 
 def build_text(architecture: Architecture) -> OwnText:
-    """The caption encoder with random weights, small ones for its tokens, as CLIP begins."""
+    """The caption encoder with random weights. At first its states say little but which tokens there are: what is the
+    same for every caption (places, biases) is small, so that the UNet tells captions apart from its first steps on."""
     text = OwnText(architecture.merges, architecture.caption_tokens, architecture.text_width, architecture.text_layers)
-    for name in ("token_embedding", "position_embedding"):
-        nn.init.normal_(text.embeddings[name].get_parameter("weight"), std=0.02)
+    for name, std in (("token_embedding", 0.5), ("position_embedding", 0.05)):
+        nn.init.normal_(text.embeddings[name].get_parameter("weight"), std=std)
+    for name, weight in text.encoder.named_parameters():
+        if name.endswith(("proj.bias", "fc1.bias", "fc2.bias")):
+            nn.init.zeros_(weight)
+        elif name.endswith(("out_proj.weight", "fc2.weight")):
+            weight.data /= (2 * architecture.text_layers) ** 0.5
     return text
 
 

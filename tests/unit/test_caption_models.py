@@ -160,9 +160,9 @@ def test_a_model_on_a_base_is_learnt_in_its_latents_and_needs_it_to_draw(tmp_pat
     assert checkpoints(["export", NAME, str(tmp_path / "hf"), "--checkpoints-dir", str(tmp_path)]) == 0
     (tmp_path / "hf").rename(tmp_path / "diffusers" / "whole")
     engine = load("latent-diffusion", "diffusers/whole", ("mini",), host(tmp_path))
-    asked = params(checkpoint="diffusers/whole", width=64, height=64)
+    asked = params(checkpoint="diffusers/whole", width=64, height=64, cfg_scale=3.0)
     image = list(generate(engine, asked))[-1].image
-    assert image is not None and (image - expected).abs().max() < 0.03  # bfloat16, where the CPU has it
+    assert image is not None and (image - expected).abs().mean() < 0.01  # bfloat16, where the CPU has it
     (tmp_path / "diffusers" / "tiny" / "model_index.json").unlink()
     with pytest.raises(CheckpointMissing, match="diffusers/tiny"):
         drawn(tmp_path, width=64, height=64)
