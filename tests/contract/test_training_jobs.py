@@ -131,15 +131,15 @@ def test_a_run_leaves_a_model_everybody_can_draw_with_and_all_its_files(studio: 
 
 
 def test_a_run_that_is_killed_goes_on_and_no_number_is_another(studio: Studio) -> None:
-    job = train(studio, 15, "train", sample_every=5)
+    job = train(studio, 400, sample_every=100)
     first = studio.executor()
-    studio.until(lambda: "state" in studio.kinds(job) and studio.job(job.id).step >= 6)
+    studio.until(lambda: "state" in studio.kinds(job) and studio.job(job.id).step >= 150)
     first.send_signal(signal.SIGKILL)
     first.wait()
     studio.executor()
     (done,) = studio.ended(job)
     assert done.state == "succeeded" and done.attempt > 1, done.error
-    again = train(studio, 15, "train", sample_every=5, name="undisturbed")
+    again = train(studio, 400, sample_every=100, name="undisturbed")
     assert studio.ended(again)[0].state == "succeeded"
     assert validation(studio, job) == validation(studio, again) != {}
     ours, theirs = weights(studio), weights(studio, "undisturbed")
