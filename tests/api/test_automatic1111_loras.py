@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+
+from generator.checkpoints.inventory import own_loras
 from generator.output.infotext import infotext
 from generator.params import BadParams, validate
 from tests.api.serving import Served
@@ -32,9 +36,7 @@ def test_what_cannot_be_read_is_said(visits: Studio, tag: str, said: str) -> Non
         validate(wish.engine, wish.values)
 
 
-def test_the_list_has_those_of_the_folder(api: Served, visits: Studio) -> None:
-    import torch
-
-    folder = visits.opened().settings.checkpoints_dir / "lora"
-    saved(folder / "flat.safetensors", {"lora_unet_a.lora_down.weight": torch.ones(1, 1)})
+def test_the_list_has_those_of_the_folder(api: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "lora" / "flat.safetensors", {"lora_unet_a.lora_down.weight": torch.ones(1, 1)})
+    monkeypatch.setattr("api.automatic1111.lists.own_loras", lambda _: own_loras(tmp_path))
     assert api.get("/sdapi/v1/loras").json() == [{"name": "flat", "alias": "flat", "path": "", "metadata": {}}]

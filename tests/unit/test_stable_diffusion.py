@@ -93,10 +93,10 @@ def test_a_step_that_ran_out_of_memory_is_taken_again_with_less_of_it(
 ) -> None:
     whole, decode = last(engine, settings()), engine.models.decode
 
-    def too_much(z: torch.Tensor) -> torch.Tensor:
+    def too_much(z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         if not engine._low:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return decode(z)
+        return decode(z, size)
 
     monkeypatch.setattr(engine, "spares", True)
     monkeypatch.setattr(engine.models, "decode", too_much)
@@ -109,7 +109,7 @@ def test_a_step_that_ran_out_of_memory_is_taken_again_with_less_of_it(
 def test_a_network_that_ran_out_of_memory_leaves_the_gpu_where_memory_is_spared(
     engine: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_much(z: torch.Tensor) -> torch.Tensor:
+    def too_much(z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     moves: list[torch.device | str] = []
