@@ -18,7 +18,8 @@ from pages.shared import po_file  # noqa: E402
 from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
 
 Message = tuple[str, ...]  # alone, or with its plural
-_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "Term": 1, "Notice": 1}  # see studio/errors.py, wording/
+# See studio/errors.py, studio/datasets.py and wording/.
+_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "BadData": 1, "Term": 1, "Notice": 1}
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from api import client_training
 from db import artefacts, queue
 from db.models import trained
 from generator.output.learning import History, Row
+from studio.context import Submitter
+from studio.host import hide
 from tests.api.serving import Served
 from tests.captioned_files import write_zip
 from tests.pages.visits import EXECUTOR, Studio
@@ -116,3 +119,25 @@ def test_a_model_is_listed_with_its_card(visits: Studio, api: Served, key: Key, 
     assert ok(api.get(f"{V1}/models/{name}", headers=mine)) == model
     offered = ok(api.get(f"{V1}/engines/{model['engine']}", headers=mine))
     assert name in offered["checkpoints"], "it can be drawn with at once"
+
+
+def test_the_client_sends_data_and_asks_for_a_run(visits: Studio, api: Served, key: Key, tmp_path: Path) -> None:
+    studio = client_training.Trainer(api.address, key()["authorization"].removeprefix("Bearer "))
+    data = studio.dataset(write_zip(tmp_path / "discs.zip", 12), "Discs", "CC0")
+    job = studio.train(data["data"], "discs", steps=40)
+    learnt(visits, job.id)
+    assert studio.run(job.id)["best_step"] == 20
+    assert studio.ask_run(job.id, "pause")["id"] == job.id and studio.run(job.id)["asked"] == "pause"
+    studio.close()
+
+
+def test_finished_drawings_become_data_and_hidden_ones_never(visits: Studio, api: Served, key: Key) -> None:
+    mine = key()
+    (me,) = {job["id"] for job in ok(api.post(f"{V1}/jobs", {"params": {"prompt": "x"}}, headers=mine), 201)["jobs"]}
+    who = queue.get(visits.db, me).submitter
+    queue.request_cancel(visits.db, me, submitter=who)
+    drawn = [visits.draw(f"a red heart {n}", who) for n in range(7)]
+    visits.draw("somebody else's")
+    hide(visits.opened(), Submitter("host", is_host=True), drawn[0].id)
+    made = ok(api.post(f"{V1}/datasets/gallery", {"name": "Hearts", "choice": "mine"}, headers=mine), 201)
+    assert made["count"] == 6 and made["report"]["caption"]["most"] == len("a red heart 0")
