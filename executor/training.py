@@ -248,7 +248,7 @@ class RunWork(Work):
         assert self.slot is not None
         folder = self.attempt.folder / name
         shutil.rmtree(folder, ignore_errors=True)
-        return [packed(self.slot.export(folder), folder)]
+        return [packed(self.slot.export(folder, self.run_files.card()), folder)]
 
     def save_state(self) -> None:
         """Keep what is needed to go on from here: a file now, since the next step changes the tensors; stored by the

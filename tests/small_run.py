@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class SmallRun:
         self.step = state["step"]
         self.done = self.step >= self.total_steps
 
-    def export(self, folder: Path) -> list[Path]:
+    def export(self, folder: Path, card: Mapping[str, Any] | None = None) -> list[Path]:
         path = folder / f"{self.params.name}.safetensors"
         save_file({"colour": self.colour.detach().clone()}, path)
         return [path]

@@ -5,7 +5,7 @@ So a run waits, gives way, is saved, cancelled and goes on like a drawing. Its e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,10 @@ class RunSlot:
         """All of the run; see Run.state_dict."""
         return {"version": VERSION, "run": self.run.state_dict()}
 
-    def export(self, folder: Path) -> list[Path]:
+    def export(self, folder: Path, card: Mapping[str, Any]) -> list[Path]:
         """Write the model as it is now; its files, the first of which is the model. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
-        return self.run.export(folder)
+        return self.run.export(folder, card)
 
     def close(self) -> None:
         """Let go of the data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,9 +64,9 @@ class Run(Protocol):
         """Go on from there. Raises ValueError for the state of another recipe."""
         ...
 
-    def export(self, folder: Path) -> list[Path]:
+    def export(self, folder: Path, card: Mapping[str, Any] | None = None) -> list[Path]:
         """Write the averaged model as a checkpoint of its kind into the folder, and return its files, the first of
-        which is the model."""
+        which is the model. card: what is to be said of it inside, plain values."""
         ...
 
     def close(self) -> None:

@@ -175,10 +175,6 @@ class TrainParams(LearningParams):
             registry.checkpoint(self.base)
 
     @property
-    def makes(self) -> str:
-        return f"{'diffusers' if self.base else 'caption-diffusion'}/{self.name}"
-
-    @property
     def factor(self) -> int:
         """px per position of what the network sees: 8 in the latents of a VAE, else 1."""
         return 8 if self.base else 1

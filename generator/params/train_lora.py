@@ -134,6 +134,10 @@ class TrainLoraParams(LearningParams):
         return self
 
     @property
+    def makes(self) -> str:
+        return f"lora/{self.name}"
+
+    @property
     def pixels_at_once(self) -> int:
         return (self.micro_batch or self.batch_size) * self.resolution**2
 

@@ -97,6 +97,14 @@ ENGINES: dict[str, EngineSpec] = {
         checkpoints=(NO_CHECKPOINT,),
         makes="model",
     ),
+    "train-lora": EngineSpec(
+        title="Fine-tuning",
+        summary="Trains a LoRA of Stable Diffusion from captioned pictures.",
+        params="generator.params.train_lora:TrainLoraParams",
+        engine="generator.engines.train:TrainLora.load",
+        checkpoints=(NO_CHECKPOINT,),
+        makes="model",
+    ),
 }
 
 # What `upscaler` may name beside the checkpoints of upscale: a file the host put into the folder of checkpoints.

@@ -143,7 +143,7 @@ CAPTIONED: dict[str, Any] = {
     "weight_bytes": 400 * MIB,
     "guided_bytes_per_px": 12_000,
     "engine": "generator.engines.caption_diffusion:load",
-    "unused": ("variety", "memory"),
+    "unused": ("variety", "memory", "lora"),
     "defaults": {
         "clip": ("mini",),
         "width": 128,

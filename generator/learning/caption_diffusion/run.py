@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -327,13 +327,13 @@ class CaptionRun:
         self._looking = None
         self._let_go()
 
-    def export(self, folder: Path, card: Kept | None = None) -> list[Path]:
+    def export(self, folder: Path, card: Mapping[str, Any] | None = None) -> list[Path]:
         """Write the averaged model into the folder as NAME.safetensors. card: what its card says, plain values."""
         self._prepare()
         told = {"name": self.params.name, "step": self.step, "data": self.params.data, "licence": self.params.licence}
         networks: Any = dict(self._average.networks.named_children())
         path = folder / f"{self.params.name}.safetensors"
-        caption_models.write(path, networks, self.architecture, told | (card or {}))
+        caption_models.write(path, networks, self.architecture, told | dict(card or {}))
         return [path]
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from generator.checkpoints.caption_models import CARD
 from generator.checkpoints.lora_names import Part, kohya_name
 from generator.learning.lora.recipe import terms_of
 from generator.params.train_lora import TrainLoraParams
@@ -27,10 +28,12 @@ def write(
     step: int,
     pictures: int | None,
     prediction: str,
+    card: Mapping[str, Any] | None = None,
 ) -> Path:
     """NAME.safetensors in the folder, whole or not at all.
 
-    pictures: how many it was learnt from, None if not known; prediction: as the model's scheduler says.
+    pictures: how many it was learnt from, None if not known; prediction: as the model's scheduler says. card: of
+    the model, plain values.
     """
     make_folder(folder)
     xl = bool(networks["unet"].config.addition_embed_type)
@@ -43,6 +46,8 @@ def write(
         "sshs_model_hash": digest,
         "sshs_legacy_hash": digest[:8],
     }
+    if card is not None:
+        told[CARD] = json.dumps(dict(card))
     save_file(tensors, part, metadata=told)
     put_in_place(part, path)
     return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -332,8 +332,9 @@ class LoraRun:
         self._stop()
         self._examples.go_to(self._position)
 
-    def export(self, folder: Path) -> list[Path]:
-        """Write the LoRA into the folder as NAME.safetensors, by kohya's names. Raises OSError."""
+    def export(self, folder: Path, card: Mapping[str, Any] | None = None) -> list[Path]:
+        """Write the LoRA into the folder as NAME.safetensors, by kohya's names. card: what is to be said of it inside,
+        plain values. Raises OSError."""
         self._prepare()
         pictures = self._stream.length
         return [
@@ -344,6 +345,7 @@ class LoraRun:
                 step=self.step,
                 pictures=pictures,
                 prediction=self.models.schedule.prediction,
+                card=card,
             )
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class CountingRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
 
-    def export(self, folder: Path) -> list[Path]:
+    def export(self, folder: Path, card: Mapping[str, Any] | None = None) -> list[Path]:
         return [folder / "model.safetensors"]
 
     def close(self) -> None:
