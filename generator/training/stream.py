@@ -8,10 +8,10 @@ read is named and left out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from characters.brief import Parser
 from generator.learning.stream.eir_server import EirServer, Options
@@ -23,26 +23,26 @@ from generator.learning.stream.sources import Source, Without
 
 def parser() -> Parser:
     """The flags; their defaults are the names and values of EIR's tutorial."""
+    usual = Options()
+    flags: dict[str, tuple[Any, str]] = {
+        "host": ("127.0.0.1", "address to listen on; 0.0.0.0 for every one"),
+        "port": (8000, "0 for any that is free"),
+        "input-name": (usual.image, "the input that is the picture"),
+        "caption-name": (usual.caption, "the input that is its caption"),
+        "output-name": (usual.output, "the output, which is the picture again"),
+        "epochs": (
+            usual.epochs,
+            "passes over the data until each of a trainer's workers is told the end; 0 for no end",
+        ),
+        "seed": (usual.seed, "of the orders"),
+        "memory": (usual.memory >> 20, "MB of pictures that are kept ready"),
+    }
     made = Parser(prog="python -m generator.training.stream", description=__doc__)
     made.add_argument("data", type=Path, help="folder, .zip, .parquet, .tar, or a pattern such as 'data/*.tar'")
-    made.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every one (default: %(default)s)"
-    )
-    made.add_argument("--port", type=int, default=8000, help="0: any that is free (default: %(default)s)")
+    for name, (default, about) in flags.items():
+        made.add_argument(f"--{name}", type=type(default), default=default, help=f"{about} (default: {default})")
     made.add_argument("--size", type=int, help="px; crop and scale each picture to a square, once (default: as it is)")
-    made.add_argument("--input-name", default="image", help="the input that is the picture (default: %(default)s)")
-    made.add_argument("--caption-name", default="caption", help="the input that is its caption (default: %(default)s)")
-    made.add_argument("--output-name", default="image", help="the output, the picture again (default: %(default)s)")
-    made.add_argument(
-        "--epochs", type=int, default=1, help="passes until the end is told; 0: no end (default: %(default)s)"
-    )
-    made.add_argument("--seed", type=int, default=0, help="of the orders (default: %(default)s)")
-    made.add_argument(
-        "--memory", type=int, default=1024, help="MB of pictures that are kept ready (default: %(default)s)"
-    )
-    made.add_argument(
-        "--no-check", action="store_true", help="begin at once; unreadable pictures are left out as they come"
-    )
+    made.add_argument("--no-check", action="store_true", help="begin at once; what cannot be read is left out as met")
     made.add_argument(
         "--check-only", action="store_true", help="print what is there and what is wrong with it, and end"
     )
@@ -90,8 +90,13 @@ def _checked_and_served(source: Source, options: Options, host: str, port: int, 
         source = Without(source, report.unreadable)
     if only:
         return 0
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(_serve(EirServer(source, options), host, port))
+    except KeyboardInterrupt:
+        return 0
+    except OSError as error:
+        print(f"Nothing can be served at {host}, port {port} ({error.strerror or error}).", file=sys.stderr)
+        return 1
     return 0
 
 

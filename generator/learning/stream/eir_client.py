@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 BATCH = 64  # samples asked for at a time
-MAX_VALIDATION = 2048  # samples, of servers that never end
-_MAX_READ_FOR_VALIDATION = 50_000
+MAX_VALIDATION = 1024  # samples, of servers that never end
+_MAX_READ_FOR_VALIDATION = 20_000
 _MAX_OTHERS = 1000  # messages that are no answer, in a row
-_MAX_REMEMBERED = 20_000_000
+_MAX_REMEMBERED = 2_000_000
 _READ_AHEAD = 2  # batches
 _TOO_BIG = 1009  # RFC 6455, section 7.4.1
 
@@ -63,6 +63,7 @@ class EirStream:
         self._share = validation_share
         self._patience = patience or Patience()
         self._open: list[ClientConnection] = []
+        self._closed = False
         self._train_length: int | None = None  # None: a server that begins where it likes
         try:
             with self._connected() as connection:
@@ -83,6 +84,7 @@ class EirStream:
 
     def close(self) -> None:
         """Close what is open; a reading that is under way ends with DataProblem."""
+        self._closed = True
         for connection in [*self._open]:
             with contextlib.suppress(Exception):
                 connection.close()
@@ -120,6 +122,8 @@ class EirStream:
 
         until, pause = time.monotonic() + self._patience.all, self._patience.first
         while True:
+            if self._closed:
+                raise DataProblem(f"{self.name} is not read any more; it was closed here.")
             try:
                 opening = connect(
                     self.name,
@@ -205,7 +209,7 @@ class EirStream:
                     while True:
                         place = self._place(split, seed, epoch, position)
                         now = self._went_on(connection, place)
-                        if now is None or (split == "train" and now["length"] != length):
+                        if now is None or now["position"] != position or (split == "train" and now["length"] != length):
                             raise DataProblem(
                                 f"{self.name} has other data than before; the run cannot go on with them."
                             )
@@ -264,10 +268,10 @@ class EirStream:
                         for one in batch:
                             sample, key = received.named_by_caption(one, self.fields, self.name)
                             broken = 0
+                            if once and not epoch.passing and key in epoch.seen:
+                                return  # it begins again without having ended
                             if self._is_new(epoch, key):
                                 yield sample
-                            elif once and not epoch.passing:
-                                return  # it begins again without having ended
                     if not epoch.seen:
                         raise DataProblem(f"{self.name} ends before it has sent a sample.")
                     if once:

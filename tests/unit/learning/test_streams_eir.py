@@ -23,16 +23,15 @@ from tests.captioned_files import caption, picture, write_folder
 
 
 @contextmanager
-def served(folder: Path, **options: Any) -> Iterator[tuple[str, EirServer]]:
+def served(folder: Path, *, port: int = 0, **options: Any) -> Iterator[tuple[str, EirServer]]:
     """A server in a thread of its own, at an address."""
     source = open_source(folder)
-    server = EirServer(source, Options(**options))
+    server = EirServer(source, Options(**{"epochs": 1, **options}))
     loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    port = 0
 
     async def serve() -> None:
         nonlocal port
-        async with server.listening(port=0) as listening:
+        async with server.listening(port=port) as listening:
             port = listening.sockets[0].getsockname()[1]
             ready.set()
             await over.wait()
@@ -54,7 +53,9 @@ class Trainer:
     """One connection of an EIR trainer."""
 
     def __init__(self, address: str, **more: Any) -> None:
-        self.ws: ClientConnection = connect(address, compression=None, max_size=None, **more).__enter__()
+        self.ws: ClientConnection = connect(
+            address, compression=None, max_size=None, ping_interval=None, **more
+        ).__enter__()
         self.say("handshake", version="1.0", worker_id=0)
         assert self.hear() == {"type": "handshake", "version": "1.0"}
 
@@ -169,7 +170,7 @@ def test_asking_more_often_than_reading_loses_nothing(folder: Path) -> None:
         assert len(found) == 3000
         for epoch in range(300):
             assert len({*found[10 * epoch : 10 * epoch + 10]}) == 10
-        trainer.ws.socket.close()
+        trainer.ws.socket.shutdown(2)
 
 
 def test_ten_thousand_requests_may_wait_while_nothing_is_read(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_ten_thousand_requests_may_wait_while_nothing_is_read(tmp_path: Path) ->
         assert len(busy.data(8)) == 8, "others are served meanwhile"
         assert server.waiting > 5000
         assert all(len(idle.hear()["payload"]) == 8 for _ in range(50))
-        idle.ws.socket.close()
+        idle.ws.socket.shutdown(2)
         busy.close()
 
 
@@ -264,6 +265,18 @@ def test_a_bad_request_is_an_error_and_the_connection_goes_on(payload: Any, fold
         assert trainer.ask("setValidationIds", {"validation_ids": "all"})["type"] == "error"
         assert len(trainer.data(3)) == 3
         trainer.close()
+
+
+def test_a_setup_is_sent_each_sample_once_and_a_worker_as_often_as_it_was_said(folder: Path) -> None:
+    """EIR trains until it is told the end, whatever its n_epochs says; its setup reads up to 10,000 samples."""
+    with served(folder, epochs=3) as (address, _):
+        setup, worker = Trainer(address).checked(), Trainer(address).checked()
+        setup.ask("getInfo")
+        assert len(setup.epoch()) == 10
+        orders = [ids(found) for found in zip(*[iter(worker.epoch(5))] * 10, strict=True)]
+        assert len(orders) == 3 and all(len({*one}) == 10 for one in orders) and orders[0] != orders[1]
+        setup.close()
+        worker.close()
 
 
 def test_pages_of_other_sites_are_refused_and_eir_s_own_origin_is_not(folder: Path) -> None:
