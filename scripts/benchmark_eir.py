@@ -1,0 +1,153 @@
+"""Our trainer beside eir-dl 0.25 itself: steps a second, and validation loss after equal time, in one run.
+
+    python scripts/benchmark_eir.py FOLDER [--seconds 120] [--size 32] [--batch 8] [--pictures 256] [--json eir.json]
+
+FOLDER is where scripts/eir_environment.sh has put eirtrain. Both read the same pictures from the same server
+(`python -m generator.training.stream`), one after the other, and each has so many seconds from its first step on.
+Equal: pictures, captions, size, batch, 1000 noise levels of squaredcos_cap_v2, v-prediction, AdamW with its rate,
+weight decay, clipping and warm-up, how often validation pictures and samples are looked at, float32, the cores. Not
+equal: the architectures (their parameters are printed; EIR's network reads its picture a second time, through an
+encoder), which pictures each keeps for validation, and the noise they are asked in; EIR's loss is on pictures scaled to
+unit variance and of its weights, ours on pictures in [-1, 1] and of their moving average, so that the two losses have
+different units and tell only how each falls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts import check_eir
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERVAL = 10  # steps between two looks at the validation pictures
+STARTING_S = 600.0
+
+
+def ours(address: str, given: argparse.Namespace) -> dict[str, Any]:
+    """A CaptionRun with the preset `eir` in small."""
+    from generator.learning.caption_diffusion.run import CaptionRun
+    from generator.learning.stream.opening import open_stream
+    from generator.params.train import TrainParams
+
+    params = TrainParams(
+        preset="eir", data=address, name="bench", seed=1, size=given.size, batch_size=given.batch,
+        channels=(8, 16, 32, 32), attention_up_to=given.size // 4, head_width=16, text_width=32, text_layers=1,
+        caption_tokens=16, vocabulary=600, learning_rate=1e-3, warmup_steps=4, sample_every=INTERVAL,
+        sampler="ddim", sample_steps=5, captions=("a red disc on grey", "a blue square on grey"), precision="fp32",
+        compile=False, validation_samples=check_eir.VALIDATION, stop_patience=0, plateau_patience=0,
+    )  # fmt: skip
+    run = CaptionRun(params, open_stream(address, validation_share=0.1), "cpu", ROOT)
+    run.advance(0)  # builds, and makes the first step
+    first, began, losses = run.step, time.monotonic(), []
+    while (left := given.seconds - (time.monotonic() - began)) > 0:
+        if "validation" in (found := run.advance(min(1.0, left)).losses):
+            losses.append(found["validation"])
+    took = time.monotonic() - began
+    count = sum(weight.numel() for weight in run.networks.parameters())
+    run.close()
+    return {"steps_per_s": (run.step - first) / took, "validation": losses, "parameters": count}
+
+
+def history(work: Path, split: str) -> list[dict[str, str]]:
+    """What EIR has written so far."""
+    path = work / "run" / f"{split}_average_history.log"
+    return [*csv.DictReader(path.open())] if path.exists() else []
+
+
+def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
+    """EIR's eirtrain, ended when its time is over."""
+    work = given.folder / "work" / "bench"
+    check_eir.configure(work / "conf", address, given)
+    path = work / "conf" / "globals.yaml"
+    settings = json.loads(path.read_text())
+    settings["basic_experiment"] |= {"n_epochs": 100_000, "output_folder": "bench/run"}
+    settings["optimization"]["wd"] = 1e-4
+    path.write_text(json.dumps(settings))
+    output = work / "conf" / "output.yaml"
+    output.write_text(output.read_text().replace('"diffusion_time_steps": 50', '"diffusion_time_steps": 1000'))
+    names = {"global": ["globals"], "input": ["image", "caption"], "fusion": ["fusion"], "output": ["output"]}
+    flags = [[f"--{kind}_configs", *(f"bench/conf/{name}.yaml" for name in found)] for kind, found in names.items()]
+    with (work / "eirtrain.log").open("w") as log:
+        trainer = subprocess.Popen(
+            [given.folder / "eirtrain", *(flag for each in flags for flag in each)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            until = time.monotonic() + STARTING_S
+            while not (rows := history(work, "train")):
+                if trainer.poll() is not None or time.monotonic() > until:
+                    raise SystemExit(f"eirtrain has not begun to train; see {work / 'eirtrain.log'}")
+                time.sleep(0.1)
+            first, began = int(rows[-1]["iteration"]), time.monotonic()
+            while time.monotonic() - began < given.seconds and trainer.poll() is None:
+                time.sleep(0.1)
+            took, last = time.monotonic() - began, int(history(work, "train")[-1]["iteration"])
+        finally:
+            # The group is its own: its workers and the shell around it end with it.
+            if trainer.poll() is None:
+                os.killpg(trainer.pid, signal.SIGTERM)
+                try:
+                    trainer.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(trainer.pid, signal.SIGKILL)
+                    trainer.wait()
+    losses = [float(row["loss-average"]) for row in history(work, "validation")]
+    found = re.search(r"Total parameters: ([\d,]+)", (work / "eirtrain.log").read_text())
+    return {
+        "steps_per_s": (last - first) / took,
+        "validation": losses,
+        "parameters": int(re.sub(r"\D", "", found[1])) if found else None,
+    }
+
+
+def main() -> None:
+    """Prints both and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    for name, default in (("size", 32), ("pictures", 256), ("batch", 8), ("workers", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    work = given.folder / "work" / "bench"
+    shutil.rmtree(work, ignore_errors=True)
+    check_eir.draw(work / "pictures", given.pictures, given.size)
+    command = [sys.executable, "-m", "generator.training.stream", str(work / "pictures"), "--port", "0"]
+    found: dict[str, dict[str, Any]] = {}
+    for name, measure in (("eir", theirs), ("ours", ours)):
+        # A server each: the pictures that EIR keeps for validation are kept from nobody else.
+        server = subprocess.Popen([*command, "--epochs", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        try:
+            found[name] = measure(check_eir.address_of(server), given)
+        finally:
+            server.terminate()
+            server.wait(20)
+        figures = found[name]
+        loss = f"{figures['validation'][-1]:.4f}" if figures["validation"] else "not measured"
+        print(
+            f"{name:5} {figures['steps_per_s']:.2f} steps/s, validation loss {loss} after {given.seconds:g} s, "
+            f"{figures['parameters'] or 'unknown'} parameters",
+            flush=True,
+        )
+    print(f"ours / eir: {found['ours']['steps_per_s'] / found['eir']['steps_per_s']:.2f} x the steps/s")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
