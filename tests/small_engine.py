@@ -63,6 +63,7 @@ class SmallSlot:
         self.noise = torch.Generator().manual_seed(params.seed)
         self.z = torch.rand(3, 4, 4, generator=self.noise).requires_grad_()
         self.optimiser = torch.optim.Adam([self.z], lr=0.05)
+        self.drawn: torch.Tensor
 
     def state_dict(self) -> dict[str, Any]:
         return {
