@@ -90,9 +90,23 @@ def test_a_zip_that_is_none_is_one_sentence_on_the_page(studio: Studio, open_pag
     app = open_page(TRAIN)
     press(app, "Check and keep")
     assert "Choose a zip first" in words(app)
-    app.file_uploader[0].set_value(("bad.zip", b"no zip", "application/zip"))
+    app.file_uploader[0].set_value(("bad.zip", b"no zip", "application/zip")).run()
     press(app, "Check and keep")
     assert "not a zip archive" in words(app) and not app.exception
+
+
+def test_a_zip_waits_while_its_name_is_typed_and_nothing_typed_is_lost(
+    studio: Studio, open_page: OpenPage, tmp_path: Path
+) -> None:
+    app = open_page(TRAIN)
+    app.text_input[0].set_value("Discs").run()
+    press(app, "Check and keep")
+    assert "Choose a zip first" in words(app) and app.text_input[0].value == "Discs"
+    app.file_uploader[0].set_value(("a [b].zip", write_zip(tmp_path / "discs.zip", 12).read_bytes(), "application/zip"))
+    app.run()
+    assert not app.file_uploader, "it is on the disk: whoever is long in typing finds it there"
+    press(app, "Check and keep")
+    assert [one.name for one in datasets.listed(studio.opened(train=True), MINE)] == ["Discs"]
 
 
 def test_a_run_is_watched_paused_gone_on_with_and_ended_with_its_model(
