@@ -135,8 +135,10 @@ def _sha256_of(path: Path) -> str:
 
 
 def tidy(db: sa.Engine, store: Store, job_id: str) -> None:
-    """Delete what attempts at a job have put into the store and never recorded: those were killed in between."""
-    _drop_unnamed(db, store, job_id, store.under(f"jobs/{job_id}"))
+    """Delete what attempts at a job have put into the store and never recorded, and what they have not put whole: they
+    were killed in between, or the store took nothing more. For a job that has ended. Raises StoreUnavailable."""
+    named = {one.key for one in of_job(db, job_id).values()}
+    store.remove([name for name in store.names(f"jobs/{job_id}") if name not in named])
 
 
 def _drop_unnamed(db: sa.Engine, store: Store, job_id: str, keys: list[str]) -> None:

@@ -188,6 +188,19 @@ def test_a_file_that_cannot_be_deleted_now_is_not_forgotten(database: sa.Engine,
     assert not store.exists(kept.key) and not artefacts.of_job(database, job.id)
 
 
+def test_what_an_attempt_left_behind_goes_with_the_end_of_its_job(
+    database: sa.Engine, store: Store, tmp_path: Path
+) -> None:
+    job = add(database)
+    kept = artefacts.save(database, store, job_id=job.id, kind="picture", data=b"x", media_type="image/png", ext="png")
+    store.put(f"jobs/{job.id}/other/picture.png", b"of an attempt that was killed before it noted it")
+    folder = tmp_path / "artefacts" / "jobs" / job.id
+    if folder.is_dir():
+        (folder / ".abc.part").write_bytes(b"of a file that a store which became read-only took half of")
+    artefacts.tidy(database, store, job.id)
+    assert store.names(f"jobs/{job.id}") == [kept.key]
+
+
 class LosesTheJob(Store):
     """A store so slow that the job is somebody else's when the bytes are there."""
 
