@@ -181,8 +181,7 @@ class RunWork(Work):
             self._show(step, now)
         if now - self._logged_at >= self.context.settings.heartbeat_s:
             self._logged_at = now
-            loss = step.losses.get("train", float("nan"))
-            self.say("step", total=step.total, steps_per_s=self._speed, loss=loss)
+            self.say("step", total=step.total, steps_per_s=self._speed, loss=step.losses.get("train"))
         due = now - self._state_at >= max(self.context.settings.state_every_s, SHARE * self._saving_s)
         if due and not step.done and not self._writer.waiting:
             self.save_state()

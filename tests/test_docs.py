@@ -35,6 +35,7 @@ HELP = {
     "python scripts/export_evening.py": [sys.executable, "scripts/export_evening.py", "--help"],
     "python scripts/simulate_evening.py": [sys.executable, "scripts/simulate_evening.py", "--help"],
     "python scripts/stress_executor.py": [sys.executable, "scripts/stress_executor.py", "--help"],
+    "python scripts/chaos.py": [sys.executable, "scripts/chaos.py", "--help"],
 }
 
 
