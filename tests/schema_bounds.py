@@ -50,6 +50,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "negative_prompt": ("", "fog"),
     "init_image": ("red.png",),
     "image_prompts": ("", "red.png:100", "red.png:-100"),
+    "lora": (),  # for real checkpoints
     "cut_overview": ("256", "[1]*9999+[256]", "0"),
     "cut_innercut": ("256", "[0]*9999+[1]"),
     "cut_ic_pow": ("0.01", "100"),

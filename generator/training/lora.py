@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from generator.params import BadParams
 from generator.params.train_lora import TrainLoraParams
-from generator.training.__main__ import Kind
-from generator.training.__main__ import main as train
+from generator.training.without_queue import Kind, run
 
 if TYPE_CHECKING:
     from generator.learning.runs import Run
@@ -48,7 +47,7 @@ LORA = Kind(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status."""
-    return train(argv, LORA)
+    return run(argv, LORA)
 
 
 if __name__ == "__main__":

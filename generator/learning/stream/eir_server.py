@@ -7,6 +7,7 @@ waits for its reader: a trainer asks about twice as often as it reads.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 1024
 _MAX_GROUPS = 4096
+GOODBYE_S = 3.0  # within which connections are closed in good order when the server ends
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class EirServer:
         self.ids = [messages.wire_id(one) for one in source.ids]
         self.index_of = {one: index for index, one in enumerate(self.ids)}
         self.connections = 0
+        self._open: set[ServerConnection] = set()
         self.waiting = 0
         self._groups: dict[tuple[str, str], Group] = {}
         self._splits: dict[tuple[str, float], list[int]] = {}
@@ -81,7 +84,15 @@ class EirServer:
             max_size=messages.MAX_FRAME,
             process_request=self._refusal,
         ) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                # Whoever reads nothing more does not take the goodbye either, and would be waited for.
+                asyncio.get_running_loop().call_later(GOODBYE_S, self._drop_all)
+
+    def _drop_all(self) -> None:
+        for connection in self._open:
+            connection.transport.abort()
 
     def close(self) -> None:
         """Let go of what was kept ready."""
@@ -120,11 +131,13 @@ class EirServer:
         group = self._group((str(connection.remote_address[0]), path))
         connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.connections += 1
+        self._open.add(connection)
         member = group.join()
         try:
             await Session(self, connection, group, member).run()
         finally:
             self.connections -= 1
+            self._open.discard(connection)
             group.leave(member)
 
     def _group(self, key: tuple[str, str]) -> Group:

@@ -1,0 +1,193 @@
+"""A run without queue: settings from flags, progress, history, curves, samples, and a state to go on from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from characters.brief import Parser
+from generator.__main__ import add_flags
+from generator.checkpoints.command_line import checkpoints_dir_option, path_of
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.device import DeviceUnavailable, pick_device
+from generator.learning.stream.samples import DataProblem
+from generator.params import BadParams
+from generator.params.learning import LearningParams
+from generator.params.validation import validated
+
+if TYPE_CHECKING:
+    from generator.learning.runs import Run
+    from generator.learning.stream.samples import CaptionStream
+
+SECONDS = 2.0  # of a stretch
+SAVED_EVERY = 60.0  # s of training, at least
+OWN_FLAGS = ("data", "captions")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is trained: how its command is called, its settings, and how its run is made and its model kept.
+
+    begin: from settings, stream, device, checkpoints folder and the team of processes. keep: writes the model into the
+    checkpoints folder, and says how to draw with it.
+    """
+
+    prog: str
+    about: str
+    params: type[LearningParams]
+    begin: Callable[[Any, CaptionStream, str, Path, Any], Run]
+    keep: Callable[[Run, Any, Path], str]
+
+
+class AlreadyThere(ValueError):
+    """A run of this name was begun with other settings; one sentence."""
+
+
+def parser(kind: Kind) -> argparse.ArgumentParser:
+    """The command line."""
+    made = Parser(prog=kind.prog, description=kind.about, argument_default=argparse.SUPPRESS)
+    made.add_argument("data", metavar="DATA", help="a folder, zip, parquet or tar file, or ws://... of a server")
+    made.add_argument(
+        "--caption", action="append", dest="captions", metavar="TEXT", help="drawn at every interval; can be repeated"
+    )
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps [default auto]")
+    made.add_argument(
+        "--output-dir", type=path_of, default=Path("data/runs"), help="folder of the runs' folders [default data/runs]"
+    )
+    checkpoints_dir_option(made)
+    add_flags(made, kind.params, OWN_FLAGS)
+    return made
+
+
+def run(argv: Sequence[str] | None, kind: Kind) -> int:
+    """The exit status."""
+    args = vars(parser(kind).parse_args(argv))
+    device, output, checkpoints = (args.pop(name) for name in ("device", "output_dir", "checkpoints_dir"))
+    try:
+        folder, params = _settings(args, output, kind)
+        from generator.training.team import team
+
+        with team(None if "WORLD_SIZE" not in os.environ else pick_device(device)) as together:
+            _train(params, folder, checkpoints, together.device or pick_device(device), together, kind)
+        return 0
+    except (BadParams, DataProblem, AlreadyThere, DeviceUnavailable, CheckpointMissing) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. The state is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except (CheckpointDamaged, RuntimeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _settings(args: dict[str, Any], output: Path, kind: Kind) -> tuple[Path, LearningParams]:
+    """The run's folder, and its settings: those it was begun with where it was. Raises BadParams, AlreadyThere."""
+    params = validated(kind.params, args)
+    folder = output / params.name
+    begun = folder / "params.json"
+    if begun.is_file():
+        before = validated(kind.params, json.loads(begun.read_text()))
+        if "seed" not in args:
+            params = params.model_copy(update={"seed": before.seed})
+        if params != before:
+            now, then = params.model_dump(), before.model_dump()
+            other = ", ".join(f"{name} {then[name]!r}, now {now[name]!r}" for name in now if now[name] != then[name])
+            raise AlreadyThere(
+                f"{folder} holds a run that was begun with {other}: give it the same settings again to go on, or "
+                "choose another --name."
+            )
+    return folder, params
+
+
+def _train(params: LearningParams, folder: Path, checkpoints: Path, device: str, together: Any, kind: Kind) -> None:
+    import torch
+
+    from generator.images.encode import write_whole
+    from generator.learning.stream.opening import open_stream
+    from lasting import make_folder
+
+    where = params.data if params.is_address else Path(params.data)
+    stream = open_stream(where, validation_share=params.validation_share)
+    run = kind.begin(params, stream, device, checkpoints, together)
+    try:
+        state = folder / "state.pt"
+        if state.is_file():
+            run.load_state_dict(torch.load(state, weights_only=True, map_location="cpu"))
+        make_folder(folder)
+        write_whole(folder / "params.json", json.dumps(params.model_dump(mode="json"), indent=1).encode())
+        with _ended_by_sigterm():
+            _drive(run, folder, leads=together.rank == 0)
+        if together.rank == 0:
+            tqdm.write(kind.keep(run, params, checkpoints))
+    finally:
+        run.close()
+
+
+def _drive(run: Run, folder: Path, *, leads: bool) -> None:
+    """Trains to the end; of several processes the one that leads writes. What is done is kept, however it ends."""
+    import time
+
+    from generator.training.run import sheet
+    from generator.training.watched import History
+
+    history = History(folder / "history.csv", run.step)
+    saved = time.monotonic()
+    bar: Any = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=None if leads else True)
+    try:
+        while not run.done:
+            progress = run.advance(SECONDS)
+            bar.update(progress.step - bar.n)
+            bar.set_postfix({name: f"{loss:.4f}" for name, loss in progress.losses.items()})
+            if not leads:
+                continue
+            history.add(progress)
+            if progress.samples is not None:
+                (folder / "samples").mkdir(exist_ok=True)
+                sheet([progress.samples], folder / "samples" / f"{progress.step:07}.png", upscale=1)
+                history.curves(folder / "curves.png")
+            if progress.samples is not None or time.monotonic() - saved > SAVED_EVERY:
+                _save(run, folder / "state.pt")
+                saved = time.monotonic()
+    finally:
+        bar.close()
+        if leads:
+            _save(run, folder / "state.pt")
+
+
+def _save(run: Run, path: Path) -> None:
+    """Whole, then renamed into place: a full disk leaves the state before."""
+    import torch
+
+    from lasting import put_in_place
+
+    part = path.with_name("state.pt.part")
+    try:
+        torch.save(run.state_dict(), part)
+        put_in_place(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
