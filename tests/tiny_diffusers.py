@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +105,18 @@ TEXT: dict[str, Any] = {
     "projection_dim": 24,
     "eos_token_id": 49407,
 }
+
+
+@contextmanager
+def beside_diffusers() -> Iterator[None]:
+    """One thread; what the two libraries say about each other and about Python is not ours to mend."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    declare()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    torch.set_num_threads(threads)
 
 
 def save_stable_diffusion(folder: Path, *, xl: bool = False, scheduler: dict[str, Any] | None = None) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from db.artefacts.store import Store, checked
+from db.artefacts.store import Store, checked, hash_of
 from db.engine import clock, reading, writing
 from db.errors import BadValue, Erased, LeaseLost, StoreUnavailable, UnknownArtefact
 from db.jobs import ENDED, ID, is_id, new_id
@@ -97,7 +97,7 @@ def save(
             check_held(conn, job_id, held_by)
     before = None if attempt is None or job_id is None else of_job(db, job_id).get(kind)
     if path is not None:
-        size, sha256 = path.stat().st_size, _sha256_of(path)
+        size, sha256 = path.stat().st_size, hash_of(path)
         store.put_file(key, path)
     else:
         size, sha256 = len(data), hashlib.sha256(data).hexdigest()
@@ -127,11 +127,6 @@ def save(
     if before is not None and before.key != key and job_id is not None:
         _drop_unnamed(db, store, job_id, [before.key])
     return made
-
-
-def _sha256_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tidy(db: sa.Engine, store: Store, job_id: str) -> None:

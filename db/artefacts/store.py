@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import tempfile
@@ -263,6 +264,12 @@ def _write_whole(path: Path, data: Iterable[bytes], lasting: bool) -> None:
 def _begin_part(path: Path) -> tuple[int, str]:
     make_folder(path.parent)
     return tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+
+
+def hash_of(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked(key: str) -> str:

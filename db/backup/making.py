@@ -28,6 +28,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from db.artefacts import Artefact, Store
+from db.artefacts.store import hash_of
 from db.backup import snapshot
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
@@ -210,12 +211,6 @@ def sums_of(folder: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadValue(f"{folder} is no backup: {SUMS} cannot be read ({error}).") from None
     return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
-
-
-def hash_of(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from db.artefacts import Store
+from db.artefacts.store import hash_of
 from db.backup import snapshot
-from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, disk_errors, hash_of, sums_of
+from db.backup.making import ABOUT, DATABASE, FILES, FORMAT, disk_errors, sums_of
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StillRunning
 from db.evening.erasing import MOVED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.fingerprint import own_weights
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
-from generator.models.torchvision_operators import declare
 from generator.output.metadata import encode_png, read_metadata
 from generator.params import BadParams, LatentDiffusionParams
 from tests import tiny_loras
 from tests.real_formats import load_named
 from tests.small_diffusion import SmallClip
-from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion
+from tests.tiny_diffusers import SCHEDULER, beside_diffusers, save_stable_diffusion
 from tests.tiny_engines import seeded
 from tests.unit.test_stable_diffusion_agreement import TEXTS, pipeline_of
 
@@ -35,13 +33,8 @@ PICTURE: dict[str, Any] = {"clip": ("mini",), "seed": 3, "steps": 4, "width": 32
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    declare()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with beside_diffusers():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from generator.learning.lora.examples import captioned
 from generator.learning.lora.run import LoraRun
 from generator.learning.runs import Diverged
 from generator.learning.stream.samples import DataProblem, Sample, Split, is_validation
-from generator.models.torchvision_operators import declare
 from generator.params.train_lora import TrainLoraParams
 from generator.tokens import encode
-from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion
+from tests.tiny_diffusers import SCHEDULER, beside_diffusers, save_stable_diffusion
 from tests.unit.test_lora_drawing import engine_of, wanted
 from tests.unit.test_stable_diffusion_agreement import TEXTS, pipeline_of
 
@@ -35,13 +33,8 @@ VELOCITY = SCHEDULER | {"prediction_type": "v_prediction"}
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    declare()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with beside_diffusers():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from safetensors.torch import load_file, save_file
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.models.clip import ClipModel
-from generator.models.torchvision_operators import declare
 from generator.params import LatentDiffusionParams
 from generator.tokens import openai_clip, tokenizer
 from tests.original_files import original_tensors, save_folder
 from tests.real_formats import load_named
-from tests.tiny_diffusers import SCHEDULER, save_stable_diffusion, write
+from tests.tiny_diffusers import SCHEDULER, beside_diffusers, save_stable_diffusion, write
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -86,14 +84,8 @@ def theirs(folder: Path, sampler: str, scheduler: dict[str, Any], xl: bool) -> t
 
 @pytest.fixture(autouse=True)
 def quiet() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    declare()
-    # What the two libraries say about each other and about Python is not ours to mend.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with beside_diffusers():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

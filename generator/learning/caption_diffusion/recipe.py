@@ -1,19 +1,16 @@
-"""What is learnt: the networks, the noise put on pictures, and the loss (Ho et al. 2020, arXiv:2006.11239)."""
+"""What is learnt: the networks and their average, and what is drawn at random for a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import cos, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from generator.models.caption_unet import Architecture, build_text, build_unet
 from generator.params.train import TrainParams
-from generator.sampling.noise_schedule import Schedule
 
 Pair = tuple[str, str]
 
@@ -51,34 +48,11 @@ class Noise:
     kept_back: Tensor
 
 
-class Diffusion:
-    """The noise levels, and the loss at them."""
-
-    def __init__(self, architecture: Architecture, gamma: float) -> None:
-        squared = torch.tensor(Schedule(architecture.scheduler).squared)
-        self.alpha, self.sigma = squared.sqrt().float(), (1 - squared).sqrt().float()
-        self._v, self._gamma = architecture.prediction == "v", gamma
-
-    def draw(self, shape: Sequence[int], dropout: float, generator: torch.Generator) -> Noise:
-        """On the CPU, so that every device draws the same. dropout: share of captions that are kept back."""
-        times = torch.randint(len(self.alpha), (shape[0],), generator=generator)
-        noise = torch.randn(tuple(shape), generator=generator)
-        return Noise(times, noise, torch.rand(shape[0], generator=generator) < dropout)
-
-    def noisy(self, x0: Tensor, drawn: Noise) -> tuple[Tensor, Tensor]:
-        """x at its level, and what the network should say of it: (B, C, h, w), on the device of x0."""
-        alpha, sigma = (level[drawn.times].view(-1, 1, 1, 1).to(x0.device) for level in (self.alpha, self.sigma))
-        noise = drawn.noise.to(x0.device)
-        return alpha * x0 + sigma * noise, alpha * noise - sigma * x0 if self._v else noise
-
-    def loss(self, answer: Tensor, target: Tensor, times: Tensor) -> Tensor:
-        """Mean squared error of each picture (B,), weighed by min-SNR where the settings say so."""
-        each = F.mse_loss(answer.float(), target, reduction="none").flatten(1).mean(1)
-        if not self._gamma:
-            return each
-        snr = (self.alpha[times] / self.sigma[times]).square()
-        weight = snr.clamp(max=self._gamma) / (snr + 1 if self._v else snr)
-        return each * weight.to(each.device)
+def draw_noise(levels: int, shape: Sequence[int], dropout: float, generator: torch.Generator) -> Noise:
+    """Of that many levels, on the CPU, so that every device draws the same. dropout: share of captions kept back."""
+    times = torch.randint(levels, (shape[0],), generator=generator)
+    noise = torch.randn(tuple(shape), generator=generator)
+    return Noise(times, noise, torch.rand(shape[0], generator=generator) < dropout)
 
 
 def leave_out(unet: nn.Module, share: float) -> None:
@@ -96,17 +70,6 @@ def leave_out(unet: nn.Module, share: float) -> None:
     for module in unet.modules():
         if isinstance(module, ResnetBlock2D):
             module.register_forward_hook(skip)
-
-
-def learning_rate(params: TrainParams, step: int, plateaus: int) -> float:
-    """Of a step, counted from 0: a linear warm-up, then level or a cosine down to 2 %; a tenth after each plateau."""
-    rate = params.learning_rate * 0.1**plateaus
-    if step < params.warmup_steps:
-        return rate * (step + 1) / params.warmup_steps
-    if params.decay == "constant":
-        return rate
-    way = (step - params.warmup_steps) / max(1, params.steps - params.warmup_steps)
-    return rate * (0.02 + 0.98 * 0.5 * (1 + cos(pi * min(1.0, way))))
 
 
 class Average:

@@ -17,14 +17,15 @@ from generator.learning.caption_diffusion import pictures, vocabulary, watching
 from generator.learning.caption_diffusion.base import Base
 from generator.learning.caption_diffusion.recipe import (
     Average,
-    Diffusion,
     Networks,
     Noise,
     architecture_of,
-    learning_rate,
+    draw_noise,
     leave_out,
 )
-from generator.learning.runs import Diverged, Progress
+from generator.learning.diffusion import Diffusion
+from generator.learning.optimising import Trend, copied, rate
+from generator.learning.runs import Progress
 from generator.learning.stream.samples import CaptionStream, DataProblem
 from generator.params.train import TrainParams
 from generator.precision import Precision
@@ -33,9 +34,6 @@ from generator.sampling.noise_schedule import Schedule
 STATE_VERSION = 1
 MIN_PICTURES = 5
 SHOWN = 8  # captions whose samples are drawn where none are given
-SMOOTHING = 0.98
-FAR = 4.0  # times the lowest smoothed loss, where the run has diverged
-NOTHING_LEARNT = 1.5  # of a loss: more than an answer of zeros has
 Kept = dict[str, Any]
 
 
@@ -63,7 +61,7 @@ class CaptionRun:
         self.step, self.total_steps, self.done = 0, params.steps, False
         self._micro = params.micro_batch or params.batch_size
         self._position = self._plateaus = self._stale = 0
-        self._lowest_validation, self._smoothed, self._lowest = math.inf, 0.0, math.inf
+        self._lowest_validation, self._trend = math.inf, Trend()
         self._due = False  # a look at the last step is not finished
         self._looking: Iterator[None] | None = None
         self._look = watching.Look()
@@ -97,8 +95,8 @@ class CaptionRun:
             self._average = Average(self.networks, self.architecture, params.ema)
         if params.stochastic_depth:
             leave_out(self.networks.unet, params.stochastic_depth)
-        self._diffusion = Diffusion(self.architecture, params.snr_gamma)
         self._schedule = Schedule(self.architecture.scheduler)
+        self._diffusion = Diffusion(self._schedule, params.snr_gamma)
         self._optimiser = torch.optim.AdamW(
             self.networks.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
         )
@@ -157,7 +155,7 @@ class CaptionRun:
         self._held = batch  # it is the next one again, should memory run out
         drawing = torch.Generator().manual_seed(params.seed * 1_000_003 + self.step)
         shape = (count, *self._shape)
-        drawn = self._diffusion.draw(shape, params.caption_dropout, drawing)
+        drawn = draw_noise(len(self._diffusion.alpha), shape, params.caption_dropout, drawing)
         mirrored = torch.rand(count, generator=drawing) < 0.5 * params.mirror
         loss = torch.zeros((), device=self._device)
         own = range(count)[self._team.rank :: self._team.size]
@@ -172,14 +170,15 @@ class CaptionRun:
             limit = params.gradient_clipping or math.inf
             norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), limit)
             value = float(loss)
-            self._check(value, float(norm))
+            trend = self._trend.after(value, float(norm), step=self.step, learning_rate=params.learning_rate)
+            share = rate(self.step, steps=params.steps, warmup_steps=params.warmup_steps, decay=params.decay)
             for group in self._optimiser.param_groups:
-                group["lr"] = learning_rate(params, self.step, self._plateaus)
+                group["lr"] = params.learning_rate * 0.1**self._plateaus * share  # a tenth after each plateau
             self._optimiser.step()
         finally:
             self._optimiser.zero_grad(set_to_none=True)
         self._average.update(self.networks)
-        self._held, self._position = None, batch.position
+        self._trend, self._held, self._position = trend, None, batch.position
         self.step += 1
         self._due = self.step % params.sample_every == 0 or self.step == self.total_steps
         return value
@@ -190,26 +189,12 @@ class CaptionRun:
         shown = torch.where(mirrored[rows].view(-1, 1, 1, 1), batch.pictures[rows].flip(3), batch.pictures[rows])
         captions = ["" if back else batch.captions[n] for n, back in zip(rows, part.kept_back.tolist(), strict=True)]
         with self._autocast():
-            x, target = self._diffusion.noisy(self._x0(shown), part)
+            x0 = self._x0(shown)
+            x, target = self._diffusion.noisy(x0, part.noise.to(x0.device), part.times)
             answer = self._trained(x, part.times.to(self._device), self._read(captions))
             loss = self._diffusion.loss(answer, target, part.times).sum() / self.params.batch_size
         loss.backward()
         return loss.detach()
-
-    def _check(self, loss: float, norm: float) -> None:
-        """Raises Diverged."""
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise Diverged(
-                f"The loss is no longer finite at step {self.step} (learning_rate {self.params.learning_rate:g}). Try "
-                "a smaller learning_rate, or precision fp32."
-            )
-        smoothed = loss if self.step == 0 else SMOOTHING * self._smoothed + (1 - SMOOTHING) * loss
-        if smoothed > max(NOTHING_LEARNT, FAR * self._lowest):
-            raise Diverged(
-                f"The loss is {smoothed:.3g} at step {self.step}, where it was {self._lowest:.3g} before. Try a "
-                "smaller learning_rate, or a longer warm-up."
-            )
-        self._smoothed, self._lowest = smoothed, min(self._lowest, smoothed)
 
     # ---- what the networks take
 
@@ -284,13 +269,6 @@ class CaptionRun:
         self._looking = None
         return True
 
-    @property
-    def _numbers(self) -> tuple[str, ...]:
-        return (
-            "step", "done", "_position", "_plateaus", "_stale", "_lowest_validation", "_smoothed", "_lowest", "_due",
-            "_micro",
-        )  # fmt: skip
-
     def state_dict(self) -> Kept:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
         self._prepare()
@@ -298,12 +276,13 @@ class CaptionRun:
             "version": STATE_VERSION,
             "kind": "caption-diffusion",
             "architecture": self.architecture.model_dump(mode="json"),
-            "numbers": {name: getattr(self, name) for name in self._numbers},
+            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+            "trend": [self._trend.smoothed, self._trend.lowest],
             "captions": list(self._captions),
-            "networks": _copied(self.networks.state_dict()),
-            "average": _copied(self._average.networks.state_dict()),
+            "networks": copied(self.networks.state_dict()),
+            "average": copied(self._average.networks.state_dict()),
             "averaged": self._average.count,
-            "optimiser": _copied(self._optimiser.state_dict()),
+            "optimiser": copied(self._optimiser.state_dict()),
         }
 
     def load_state_dict(self, state: Kept) -> None:
@@ -320,9 +299,10 @@ class CaptionRun:
         self.networks.load_state_dict(state["networks"])
         self._average.networks.load_state_dict(state["average"])
         self._average.count = state["averaged"]
-        self._optimiser.load_state_dict(_copied(state["optimiser"]))
-        for name in self._numbers:
+        self._optimiser.load_state_dict(copied(state["optimiser"]))
+        for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
+        self._trend = Trend(*state["trend"])
         self._micro = min(self._micro, self.params.batch_size)
         self._looking = None
         self._let_go()
@@ -347,12 +327,4 @@ class CaptionRun:
         self._batches = None
 
 
-def _copied(state: Any) -> Any:
-    """The same nested lists and dicts with copies of their tensors on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, dict):
-        return {key: _copied(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(_copied(value) for value in state)
-    return state
+_NUMBERS = ("step", "done", "_position", "_plateaus", "_stale", "_lowest_validation", "_due", "_micro")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from generator.learning.caption_diffusion.recipe import Diffusion, Networks
+from generator.learning.caption_diffusion.recipe import Networks, draw_noise
+from generator.learning.diffusion import Diffusion
 from generator.params.train import TrainParams
 from generator.sampling.noise_schedule import Schedule
 from generator.sampling.samplers import ddim, dpm_solver_2m
@@ -47,10 +48,10 @@ def validation_loss(
     for start in range(0, count, micro_batch):
         end = min(count, start + micro_batch)
         x0, captions = pictures(start, end)
-        drawn = diffusion.draw(x0.shape, 0.0, torch.Generator().manual_seed(SEED + start))
+        drawn = draw_noise(levels, x0.shape, 0.0, torch.Generator().manual_seed(SEED + start))
         # Stratified: of few pictures drawn at random, the mean would depend more on the levels than on the model.
         drawn.times.copy_(((torch.arange(start, end) + 0.5) * 0.618034 % 1 * levels).long())
-        x, target = diffusion.noisy(x0, drawn)
+        x, target = diffusion.noisy(x0, drawn.noise.to(x0.device), drawn.times)
         answer = networks(x, drawn.times.to(x.device), captions)
         look.losses += diffusion.loss(answer, target, drawn.times).tolist()
         yield

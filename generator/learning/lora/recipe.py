@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import cos, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from generator.checkpoints.lora_names import Part
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params.train_lora import Trained, TrainLoraParams
 from generator.precision import Precision
-from generator.sampling.noise_schedule import Schedule
 from generator.sampling.samplers import dpm_solver_2m
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -68,31 +65,6 @@ def terms_of(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in network.named_parameters() if ".lora_A." in name or ".lora_B." in name}
 
 
-class Diffusion:
-    """The noise levels the checkpoint's scheduler has, and the loss at them."""
-
-    def __init__(self, schedule: Schedule, gamma: float) -> None:
-        squared = torch.tensor(schedule.squared)
-        self.alpha, self.sigma = squared.sqrt().float(), (1 - squared).sqrt().float()
-        self._prediction, self._gamma = schedule.prediction, gamma
-
-    def noisy(self, x0: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """x at times (B,), and what the network should say of it: v (arXiv:2202.00512), noise or x0; (B, C, h, w)."""
-        alpha, sigma = (level[times].view(-1, 1, 1, 1).to(x0.device) for level in (self.alpha, self.sigma))
-        target = {"epsilon": noise, "v_prediction": alpha * noise - sigma * x0, "sample": x0}[self._prediction]
-        return alpha * x0 + sigma * noise, target
-
-    def loss(self, answer: Tensor, target: Tensor, times: Tensor) -> Tensor:
-        """Mean squared error of each picture (B,), weighed by min-SNR (Hang et al. 2023, arXiv:2303.09556, eq. 8)."""
-        each = F.mse_loss(answer.float(), target.float(), reduction="none").flatten(1).mean(1)
-        if not self._gamma:
-            return each
-        snr = (self.alpha[times] / self.sigma[times]).square()
-        clamped = snr.clamp(max=self._gamma)
-        weight = {"epsilon": clamped / snr, "v_prediction": clamped / (snr + 1), "sample": clamped}[self._prediction]
-        return each * weight.to(each.device)
-
-
 def read(models: StableDiffusionModels, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Texts, at most 75 tokens each, as the UNet is told them: hidden (N, 77, W), pooled (N, P), P 0 without one."""
     made = [network([(text,) for text in texts]) for network in models.texts.networks]
@@ -116,16 +88,6 @@ def answer(
     with precision.autocast():
         said: Tensor = models.unet(x, times, hidden, added_cond_kwargs=extra, return_dict=False)[0]
     return said.float()
-
-
-def rate(params: TrainLoraParams, step: int) -> float:
-    """Share of the learning rate at a step, from 0: a linear warm-up, then level or a cosine down to 2 %."""
-    if step < params.warmup_steps:
-        return (step + 1) / params.warmup_steps
-    if params.decay == "constant":
-        return 1.0
-    way = (step - params.warmup_steps) / max(1, params.steps - params.warmup_steps)
-    return 0.02 + 0.98 * 0.5 * (1 + cos(pi * min(1.0, way)))
 
 
 @torch.no_grad()

@@ -20,9 +20,11 @@ from generator.checkpoints.resolve import resolve
 from generator.checkpoints.store import require_all
 from generator.device import Host
 from generator.images.convert import no_picture
+from generator.learning.diffusion import Diffusion
 from generator.learning.lora import export, recipe
 from generator.learning.lora.examples import Cache, Example, Examples, as_far_as_read, captioned
-from generator.learning.runs import Diverged, Progress
+from generator.learning.optimising import Trend, copied, rate
+from generator.learning.runs import Progress
 from generator.learning.stream.samples import CaptionStream, DataProblem
 from generator.params.train_lora import TrainLoraParams
 from generator.precision import Precision
@@ -32,9 +34,6 @@ KIND = "lora"
 MIN_PICTURES = 5
 SHOWN = 4  # captions whose samples are drawn where none are given
 SEED = 20_261_128  # of the noise in which the validation loss is measured, whatever the run's own seed is
-SMOOTHING = 0.98
-FAR = 4.0  # times the lowest smoothed loss, where the run has diverged
-NOTHING_LEARNT = 1.5  # of a loss: more than an answer of zeros has
 Texts = tuple[Tensor, Tensor]
 Kept = dict[str, Any]
 
@@ -48,7 +47,7 @@ class LoraRun:
         self.step, self.total_steps, self.done = 0, params.steps, False
         self._micro = params.micro_batch or params.batch_size
         self._position = 0
-        self._smoothed, self._lowest = 0.0, math.inf
+        self._trend = Trend()
         self._due = False  # a look at the last step is not finished
         self._pieces: Iterator[None] | None = None  # of the step or look in progress
         self._held: tuple[list[Example], int] | None = None  # the batch of the step in progress, and where it ends
@@ -88,7 +87,7 @@ class LoraRun:
         self.networks = recipe.add_terms(self.models, params)
         if params.gradient_checkpointing:
             self.models.unet.enable_gradient_checkpointing()
-        self._diffusion = recipe.Diffusion(self.models.schedule, params.snr_gamma)
+        self._diffusion = Diffusion(self.models.schedule, params.snr_gamma)
         rates = {"unet": params.learning_rate}
         self._groups: list[Kept] = [
             {
@@ -202,12 +201,13 @@ class LoraRun:
         weights = [weight for group in self._groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(weights, params.gradient_clipping or math.inf)
         value = float(loss)
-        self._check(value, float(norm))
+        trend = self._trend.after(value, float(norm), step=self.step, learning_rate=params.learning_rate)
+        share = rate(self.step, steps=params.steps, warmup_steps=params.warmup_steps, decay=params.decay)
         for group in self._optimiser.param_groups:
-            group["lr"] = group["full"] * recipe.rate(params, self.step)
+            group["lr"] = group["full"] * share
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        self._held, self._position = None, end
+        self._trend, self._held, self._position = trend, None, end
         self.step += 1
         self._losses.append(value)
         self._due = self.step % params.sample_every == 0 or self.step == self.total_steps
@@ -239,22 +239,6 @@ class LoraRun:
         told = torch.tensor([example.latents.told for example in examples], device=self._device)
         said = recipe.answer(self.models, self._precision, x, times.to(self._device), texts, told)
         return self._diffusion.loss(said, target, times)
-
-    def _check(self, loss: float, norm: float) -> None:
-        """Raises Diverged."""
-        rate = f"learning_rate {self.params.learning_rate:g}"
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise Diverged(
-                f"The loss is no longer finite at step {self.step} ({rate}). Try a smaller learning_rate, or precision "
-                "fp32."
-            )
-        smoothed = loss if self.step == 0 else SMOOTHING * self._smoothed + (1 - SMOOTHING) * loss
-        if smoothed > max(NOTHING_LEARNT, FAR * self._lowest):
-            raise Diverged(
-                f"The loss is {smoothed:.3g} at step {self.step}, where it was {self._lowest:.3g} before ({rate}). Try "
-                "a smaller learning_rate, or a longer warm-up."
-            )
-        self._smoothed, self._lowest = smoothed, min(self._lowest, smoothed)
 
     # ---- a look at what is learnt
 
@@ -306,9 +290,10 @@ class LoraRun:
             "version": STATE_VERSION,
             "kind": KIND,
             "numbers": numbers,
+            "trend": [self._trend.smoothed, self._trend.lowest],
             "captions": list(self._captions),
-            "terms": {part: _copied(recipe.terms_of(network)) for part, network in self.networks.items()},
-            "optimiser": _copied(self._optimiser.state_dict()),
+            "terms": {part: copied(recipe.terms_of(network)) for part, network in self.networks.items()},
+            "optimiser": copied(self._optimiser.state_dict()),
         }
 
     def load_state_dict(self, state: Kept) -> None:
@@ -324,9 +309,10 @@ class LoraRun:
             with torch.no_grad():
                 for name, weight in ours.items():
                     weight.copy_(saved[name])
-        self._optimiser.load_state_dict(_copied(state["optimiser"]))
+        self._optimiser.load_state_dict(copied(state["optimiser"]))
         for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
+        self._trend = Trend(*state["trend"])
         self._micro = min(self._micro, self.params.batch_size)
         self._held = None
         self._stop()
@@ -355,7 +341,7 @@ class LoraRun:
         self._stream.close()
 
 
-_NUMBERS = ("step", "done", "_position", "_smoothed", "_lowest", "_due", "_micro")
+_NUMBERS = ("step", "done", "_position", "_due", "_micro")
 
 
 def _groups(batch: list[Example], micro_batch: int) -> list[list[int]]:
@@ -373,14 +359,3 @@ def _first(stream: CaptionStream, most: int) -> Iterator[Any]:
         if number == most:
             return
         yield sample
-
-
-def _copied(state: Any) -> Any:
-    """The same nested lists and dicts with copies of their tensors on the CPU."""
-    if isinstance(state, Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, dict):
-        return {key: _copied(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(_copied(value) for value in state)
-    return state
