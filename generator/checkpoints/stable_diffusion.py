@@ -37,9 +37,9 @@ def build(folder: DiffusersFolder) -> StableDiffusionModels:
         unet, vae = UNet2DConditionModel.from_config(folder.unet.config), AutoencoderKL.from_config(folder.vae.config)
     if len(vae.config.block_out_channels) != 4 or vae.config.latents_mean is not None:
         raise ValueError("its VAE is of another kind than Stable Diffusion's, which draws 8 x 8 px per latent")
-    if unet.config.addition_embed_type not in (None, "text_time") or unet.config.class_embed_type:
+    if unet.config.addition_embed_type not in (None, "text", "text_time") or unet.config.class_embed_type:
         raise ValueError("its UNet is conditioned on more than text and size, which is not supported")
-    if (unet.config.addition_embed_type is None) != (len(folder.texts) == 1):
+    if (unet.config.addition_embed_type == "text_time") != (len(folder.texts) == 2):
         raise ValueError("its UNet and its text encoders do not belong together")
     return StableDiffusionModels(texts, unet, vae, schedule)
 

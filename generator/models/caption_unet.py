@@ -35,6 +35,7 @@ class Architecture(BaseModel):
     dropout: float = Field(ge=0, lt=1)
     text_width: int = Field(ge=32, le=2048, multiple_of=32)
     text_layers: int = Field(ge=0, le=24)
+    time_width: int = Field(0, ge=0, le=2048, multiple_of=8)  # 0: the caption is read by cross-attention alone
     caption_tokens: int = Field(ge=4, le=77)
     merges: tuple[tuple[str, str], ...] = Field((), max_length=MAX_MERGES)
     base: str = Field("", max_length=140)
@@ -84,6 +85,19 @@ class Architecture(BaseModel):
             "norm_num_groups": 8,
             "resnet_time_scale_shift": "scale_shift",
             "dropout": self.dropout,
+            **self._pooled,
+        }
+
+    @property
+    def _pooled(self) -> dict[str, Any]:
+        """The caption as a whole, next to the noise level: in noise alone it is what a picture is made of, and
+        cross-attention learns that many times more slowly."""
+        if not self.time_width:
+            return {}
+        return {
+            "time_embedding_dim": self.time_width,
+            "addition_embed_type": "text",
+            "addition_embed_type_num_heads": self.text_width // 32,
         }
 
 

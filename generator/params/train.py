@@ -51,6 +51,15 @@ class TrainParams(LearningParams):
     )
     text_width: int = Setting(128, group="model", ge=32, le=1024, multiple_of=32, description="Of the caption encoder.")
     text_layers: int = Setting(2, group="model", ge=1, le=24, description="Of the caption encoder.")
+    time_width: int = Setting(
+        512,
+        group="model",
+        ge=0,
+        le=2048,
+        multiple_of=8,
+        description="Of the noise level and the caption as a whole, which every residual block is told; 0: the caption "
+        "is read by cross-attention alone.",
+    )
     caption_tokens: int = Setting(
         24, group="model", ge=4, le=77, description="Of a caption that are read; what follows falls off."
     )
@@ -82,6 +91,13 @@ class TrainParams(LearningParams):
     )
     zero_terminal_snr: bool = Setting(
         False, group="diffusion", description="The last level is noise alone (arXiv:2305.08891); needs prediction=v."
+    )
+    time_shift: float = Setting(
+        1.0,
+        group="diffusion",
+        ge=0.1,
+        le=20,
+        description="Above 1, noisy levels are trained on more often, below 1 clear ones (arXiv:2403.03206, eq. 23).",
     )
     snr_gamma: float = Setting(
         0.0, group="diffusion", ge=0, le=100, description="Weigh levels by min-SNR (arXiv:2303.09556); 0: as they are."
@@ -116,7 +132,7 @@ class TrainParams(LearningParams):
         description="Without a better validation loss before the run ends; 0: never.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Setting(
-        "auto", group="optimisation", description="Of the products; auto: bf16 where a GPU has it."
+        "auto", group="optimisation", description="Of the products; auto: bf16 where the GPU or the CPU has it."
     )
     compile: bool = Setting(False, group="optimisation", description="torch.compile: slow to start, then faster.")
     sampler: Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral"] = Setting(

@@ -48,9 +48,16 @@ class Noise:
     kept_back: Tensor
 
 
-def draw_noise(levels: int, shape: Sequence[int], dropout: float, generator: torch.Generator) -> Noise:
-    """Of that many levels, on the CPU, so that every device draws the same. dropout: share of captions kept back."""
-    times = torch.randint(levels, (shape[0],), generator=generator)
+def draw_noise(
+    levels: int, shape: Sequence[int], dropout: float, generator: torch.Generator, shift: float = 1.0
+) -> Noise:
+    """Of that many levels, on the CPU, so that every device draws the same. dropout: share of captions kept back.
+
+    A batch's levels are spread evenly, each drawn within its own share, and shifted towards noise (Esser et al. 2024,
+    arXiv:2403.03206, eq. 23)."""
+    count = shape[0]
+    even = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+    times = (levels * shift * even / (1 + (shift - 1) * even)).long().clamp(max=levels - 1)
     noise = torch.randn(tuple(shape), generator=generator)
     return Noise(times, noise, torch.rand(shape[0], generator=generator) < dropout)
 

@@ -155,7 +155,7 @@ class CaptionRun:
         self._held = batch  # it is the next one again, should memory run out
         drawing = torch.Generator().manual_seed(params.seed * 1_000_003 + self.step)
         shape = (count, *self._shape)
-        drawn = draw_noise(len(self._diffusion.alpha), shape, params.caption_dropout, drawing)
+        drawn = draw_noise(len(self._diffusion.alpha), shape, params.caption_dropout, drawing, params.time_shift)
         mirrored = torch.rand(count, generator=drawing) < 0.5 * params.mirror
         loss = torch.zeros((), device=self._device)
         own = range(count)[self._team.rank :: self._team.size]

@@ -36,7 +36,7 @@ def write(
     the model, plain values.
     """
     make_folder(folder)
-    xl = bool(networks["unet"].config.addition_embed_type)
+    xl = networks["unet"].config.addition_embed_type == "text_time"
     tensors = kohya_tensors(networks, params.alpha, xl=xl)
     path, part = folder / f"{params.name}.safetensors", folder / f"{params.name}.safetensors.part"
     bare = save(tensors)

@@ -84,7 +84,7 @@ def answer(
     """The UNet's answer (B, C, h, w) float32. times: (B,); texts: hidden and pooled of each; told: (B, 6), what XL is
     told."""
     hidden, pooled = texts
-    extra = {"text_embeds": pooled, "time_ids": told} if models.unet.config.addition_embed_type else {}
+    extra = {"text_embeds": pooled, "time_ids": told} if models.unet.config.addition_embed_type == "text_time" else {}
     with precision.autocast():
         said: Tensor = models.unet(x, times, hidden, added_cond_kwargs=extra, return_dict=False)[0]
     return said.float()
