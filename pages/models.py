@@ -29,10 +29,11 @@ _ALL, _USABLE, _MISSING = N_("All"), N_("Can be used"), N_("Not installed")
 
 
 def page() -> None:
-    """One row for each checkpoint, by engine, then the CLIP models, and those trained here."""
+    """What was trained here or imported; a row for each checkpoint, by engine, and the CLIP models; one's own files."""
     go()
     folder = the_settings().checkpoints_dir
     items = inventory(folder)
+    trained.section()
     where = label(str(folder)) if is_host() else _("the folder of checkpoints")
     there = sum(item.state != "not installed" for item in items)
     st.caption(
@@ -55,7 +56,6 @@ def page() -> None:
         st.header(heading, anchor=False)
         for item in group:
             _row(item)
-    trained.section()
     _own(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,18 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(studio: Studio, fil
     with pytest.raises(NameTaken, match="in the folder of checkpoints"):
         brought(studio, file, "mine")
     assert train.models(studio, HOST) == [made] and stored(studio) == [made.key]
+
+
+def test_of_two_that_come_at_once_under_one_name_one_is_kept(studio: Studio, file: Path) -> None:
+    def bring(_: int) -> str:
+        try:
+            return brought(studio, file).key
+        except NameTaken:
+            return "taken"
+
+    with ThreadPoolExecutor(4) as threads:
+        came = sorted(threads.map(bring, range(4)))
+    assert came[:3] == ["taken"] * 3 and stored(studio) == came[3:]
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "x" * 65, "a b", ".hidden", "é"])
