@@ -157,6 +157,9 @@ class Settings(BaseSettings):
         4 << 30, ge=1, description="The same of all who share an address."
     )
     max_dataset_bytes_total: int | None = Field(16 << 30, ge=1, description="The same of everybody together.")
+    max_model_bytes: int = Field(
+        4 << 30, ge=1, description="Largest file of a model that is imported; from the page 60 MB."
+    )
     min_free_bytes: int = Field(
         1 << 30, ge=0, description="What is to stay free of the studio's disks: nothing new is taken below it; 0: all."
     )

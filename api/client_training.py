@@ -1,4 +1,4 @@
-"""The studio from Python, for training: the client of api/client.py with four words more.
+"""The studio from Python, for training: the client of api/client.py with six words more.
 
     trainer = Trainer("http://localhost:8501", key="...")
     job = trainer.train(trainer.dataset("discs.zip", "Discs", "CC0")["data"], "discs")
@@ -39,9 +39,23 @@ class AsyncTrainer(AsyncStudio):
         """Ask `pause`, `go-on`, or `keep` (end with the model it has) of a run of yours; its job, as it is then."""
         return dict(await self._wire.post(f"/training/{job_id}/{what}"))
 
+    async def import_model(self, file: str | Path, name: str, licence: str = "") -> dict[str, Any]:
+        """Bring a model along as one file: trained in another studio, or a LoRA. Its `name` is what to draw with.
+        Needs a key of the scope host."""
+        headers, query = {"content-type": "application/octet-stream"}, {"name": name, "licence": licence}
+        sent = {"params": query, "content": Path(file).read_bytes(), "headers": headers, "timeout": SEND_S}
+        return dict(_checked(await _got(self._wire.client.post(f"{ROOT}/models", **sent))).json())
+
+    async def export_model(self, name: str, file: str | Path) -> Path:
+        """The model KIND/NAME as one file, which `import_model` of another studio takes; where it is then."""
+        answer = _checked(await _got(self._wire.client.get(f"{ROOT}/models/{name}/file", timeout=SEND_S)))
+        Path(file).write_bytes(answer.content)
+        return Path(file)
+
 
 class Trainer(Studio):
     """A studio that trains: the words of AsyncTrainer, at once."""
 
     dataset, train = _now(AsyncTrainer.dataset), _now(AsyncTrainer.train)
+    import_model, export_model = _now(AsyncTrainer.import_model), _now(AsyncTrainer.export_model)
     run, ask_run = _now(AsyncTrainer.run), _now(AsyncTrainer.ask_run)

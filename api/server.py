@@ -77,7 +77,7 @@ def build(settings: Settings, studio: Studio | None = None, traces: Traces | Non
     app.routes.append(_Counted(mcp.PATH, tools, include_in_schema=False))
     describe(app, tuple(ENVELOPES))
     handle_all(app, ENVELOPES)
-    written = {f"{ROOT}/datasets": settings.max_dataset_bytes}
+    written = {f"{ROOT}/datasets": settings.max_dataset_bytes, f"{ROOT}/models": settings.max_model_bytes}
     app.add_middleware(LimitedBodies, api=api, max_bytes=settings.api_max_body_bytes, written=written)
     if settings.cors_origins:
         app.add_middleware(

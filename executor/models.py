@@ -55,7 +55,7 @@ def fetch_missing(context: Context, params: JobParams) -> None:
 def install(context: Context, model: TrainedModel) -> Path:
     """Put a model from the store where engines look for it, whole or not at all. Where it is now.
 
-    Raises CheckpointDamaged where its bytes are not those that were trained, StoreUnavailable, OSError.
+    Raises CheckpointDamaged where its bytes are not those that were trained or brought, StoreUnavailable, OSError.
     """
     target = _target(context.settings.checkpoints_dir, model)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,17 +79,19 @@ def install(context: Context, model: TrainedModel) -> Path:
         else:
             put_in_place(part, target)
         record_path(target).write_text(f"{model.sha256}  {target.name}\n", encoding="utf-8")
-        _marker(target).write_text(f"{context.studio_id} {model.job_id}\n", encoding="utf-8")
+        _marker(target).write_text(f"{context.studio_id} {model.job_id or model.key}\n", encoding="utf-8")
     finally:
         part.unlink(missing_ok=True)
     return target
 
 
 def forget_deleted(context: Context) -> None:
-    """Remove installed models whose runs were deleted from this studio. Raises where the database is down, OSError."""
+    """Remove installed models whose runs were deleted from this studio, or that were brought as a file and removed.
+    Raises where the database is down, OSError."""
     for marker in sorted(context.settings.checkpoints_dir.glob(f"*/**/*{MARK}")):
-        studio, _, job_id = marker.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
-        if studio != context.studio_id or trained.of_job(context.db, job_id) is not None:
+        studio, _, whose = marker.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
+        find = trained.of_key if "/" in whose else trained.of_job
+        if studio != context.studio_id or find(context.db, whose) is not None:
             continue  # another studio's: two may share a folder
         target = marker.with_name(marker.name.removesuffix(MARK))
         if target.suffix == ".zip":
@@ -103,7 +105,7 @@ def forget_deleted(context: Context) -> None:
 
 
 def _marker(target: Path) -> Path:
-    """Beside an installed model: the studio and the run it is from."""
+    """Beside an installed model: the studio and the run it is from, or the key of the file it was brought as."""
     return target.with_name(target.name + MARK)
 
 

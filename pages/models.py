@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -14,95 +13,73 @@ from pages.components import job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.hosting.sign_in import is_host
 from pages.shared.errors import plain_errors
+from pages.shared.language import N_, _, named
 from pages.shared.navigation import go, show
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import esc, label
 from pages.shared.visitor import the_visitor
-from pages.training import watching
-from studio import models, train
+from pages.training import models as trained
+from pages.training.models import size
+from studio import models
 from studio.access import owns
 
 REFRESH_S = 2.0
-STATES = {"embedded": "Embedded", "installed": "Installed", "not installed": "Not installed"}
+STATES = {"embedded": N_("Embedded"), "installed": N_("Installed"), "not installed": N_("Not installed")}
+_ALL, _USABLE, _MISSING = N_("All"), N_("Can be used"), N_("Not installed")
 
 
 def page() -> None:
-    """One row for each checkpoint, by engine, then the CLIP models, and those trained here."""
+    """What was trained here or imported; a row for each checkpoint, by engine, and the CLIP models; one's own files."""
     go()
     folder = the_settings().checkpoints_dir
     items = inventory(folder)
-    where = label(str(folder)) if is_host() else "the folder of checkpoints"
+    trained.section()
+    where = label(str(folder)) if is_host() else _("the folder of checkpoints")
     there = sum(item.state != "not installed" for item in items)
     st.caption(
-        f"{there} of {len(items)} can be used. The embedded models come with the studio; real ones are downloaded into "
-        f"{where} on the machine of the executor. Memory is that of one job with its default settings."
+        _(
+            "{there} of {all} can be used. The embedded models come with the studio; real ones are downloaded into "
+            "{where} on the machine of the executor. Memory is that of one job with its default settings.",
+            there=there,
+            all=len(items),
+            where=where,
+        )
     )
-    only = st.pills("Show", ["All", "Can be used", "Not installed"], key="models_shown", default="All", required=True)
+    shown = [_ALL, _USABLE, _MISSING]
+    only = st.pills(_("Show"), shown, key="models_shown", default=_ALL, format_func=named(shown), required=True)
     if the_settings().downloads:
         st.fragment(_downloads, run_every=REFRESH_S)(len([item for item in items if item.state == "installed"]))
-    wanted = [item for item in items if only == "All" or (item.state == "not installed") == (only == "Not installed")]
+    wanted = [item for item in items if only == _ALL or (item.state == "not installed") == (only == _MISSING)]
     if not wanted:
-        empty_state("Nothing here", "Every model there is can be used already.")
+        empty_state(_("Nothing here"), _("Every model there is can be used already."))
     for heading, group in groupby(wanted, key=_heading):
         st.header(heading, anchor=False)
         for item in group:
             _row(item)
-    _trained()
     _own(folder)
 
 
-def _trained() -> None:
-    """Models that were trained here, each with its card and its file."""
-    found = train.models(the_studio(), the_visitor())
-    if not found:
-        return
-    st.header("Trained here", anchor=False)
-    for model in found:
-        with st.container(key=f"row_trained_{model.name.replace('/', '-')}", gap="xsmall"):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                facts = f"{model.name} · {_bytes(model.bytes)} · data: {model.licence}"
-                name = model.name.rpartition("/")[2]
-                st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(facts)}</div>')
-                if train.engine_of(model) is not None:
-                    st.button(
-                        "Draw with it",
-                        key=f"draw_{model.name}",
-                        icon=":material/brush:",
-                        on_click=watching.draw_with,
-                        args=(model,),
-                    )
-                st.download_button(
-                    "Export",
-                    partial(the_studio().store.get, model.key),  # read when it is asked for
-                    file_name=train.file_name(model),
-                    key=f"export_{model.name}",
-                    icon=":material/download:",
-                    on_click="ignore",
-                )
-            with st.expander("Card"):
-                st.json(model.card)
-
-
 def _heading(item: Item) -> str:
-    return "CLIP models" if item.kind == "clip" else registry.ENGINES[item.engines[0]].title
+    return _("CLIP models") if item.kind == "clip" else registry.ENGINES[item.engines[0]].title
 
 
 def _row(item: Item) -> None:
-    facts = [f"{_bytes(item.memory_bytes)} of memory", item.licence]
+    facts = [_("{size} of memory", size=size(item.memory_bytes)), item.licence]
     if item.download_bytes:
-        facts.insert(0, f"{_bytes(item.download_bytes)} on disk")
+        facts.insert(0, _("{size} on disk", size=size(item.download_bytes)))
     if len(item.engines) > 1:
-        facts.append("for " + ", ".join(registry.ENGINES[name].title for name in item.engines))
+        titles = ", ".join(registry.ENGINES[name].title for name in item.engines)
+        facts.append(_("for {engines}", engines=titles))
     with st.container(key=f"row_model_{item.kind}_{item.name.replace('/', '-')}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.html(
                 f'<div class="t2i-prompt">{esc(item.title)}</div>'
                 f'<div class="t2i-meta">{esc(item.name)} · {esc(" · ".join(facts))}</div>'
             )
-            st.html(f'<div class="t2i-state">{STATES[item.state]}</div>', width="content")
+            st.html(f'<div class="t2i-state">{esc(_(STATES[item.state]))}</div>', width="content")
             if item.state == "not installed" and the_settings().downloads:
                 st.button(
-                    "Download",
+                    _("Download"),
                     key=f"download_{item.name}",
                     icon=":material/download:",
                     on_click=_ask_for,
@@ -115,7 +92,7 @@ def _row(item: Item) -> None:
 def _ask_for(name: str) -> None:
     with plain_errors():
         asked = models.fetch(the_studio(), the_visitor(), name)
-        st.toast("In the queue." if asked else f"{name} is on its way already.")
+        st.toast(_("In the queue.") if asked else _("{name} is on its way already.", name=name))
 
 
 def _downloads(installed: int) -> None:
@@ -126,7 +103,7 @@ def _downloads(installed: int) -> None:
         if len([item for item in items if item.state == "installed"]) != installed:
             st.rerun()
         if jobs:
-            st.header(f"Downloads ({len(jobs)})", anchor=False)
+            st.header(_("Downloads ({count})", count=len(jobs)), anchor=False)
             executor_missing()
         for job in jobs:
             with st.container(horizontal=True, vertical_alignment="center", key=f"row_download_{job.id}"):
@@ -137,7 +114,7 @@ def _downloads(installed: int) -> None:
                 )
                 if owns(the_visitor(), job):
                     st.button(
-                        "Cancel",
+                        _("Cancel"),
                         key=f"cancel_{job.id}",
                         icon=":material/close:",
                         disabled=job.cancel_requested,
@@ -147,34 +124,38 @@ def _downloads(installed: int) -> None:
 
 
 def _own(folder: Path) -> None:
-    st.header("Your own files", anchor=False)
+    st.header(_("Your own files"), anchor=False)
     for name in own_folders(folder):
         engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
-        with st.container(key=f"row_own_{name.replace('/', '-')}", horizontal=True, vertical_alignment="center"):
-            st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">for {esc(engine)}</div>')
+        _file(f"row_own_{name.replace('/', '-')}", name, _("for {engines}", engines=engine))
     for name in own_loras(folder):
-        with st.container(key=f"row_lora_{name}", horizontal=True, vertical_alignment="center"):
-            st.html(f'<div class="t2i-prompt">lora/{esc(name)}</div><div class="t2i-meta">LoRA</div>')
+        _file(f"row_lora_{name}", f"lora/{name}", "LoRA")
     for name, why in misplaced(folder).items():
-        with st.container(key=f"row_own_{name.replace('/', '-')}"):
-            st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(why)}</div>')
+        _file(f"row_own_{name.replace('/', '-')}", name, why)
     own = own_upscalers(folder)
     if own:
-        st.text("Upscalers of your own: " + ", ".join(own))
+        st.text(_("Upscalers of your own: {names}", names=", ".join(own)))
     st.caption(
-        "Stable Diffusion in one file, as model sites publish it, goes into that folder as "
-        "`diffusers/NAME.safetensors` (or .ckpt). Other models of your own are folders there: `diffusers/NAME`, "
-        "`vqgan-f16/NAME`, `biggan-deep-256/NAME`, `guided-diffusion-512/NAME`. Models of Hugging Face are fetched "
-        "there by their owner and name: `python -m generator.checkpoints download vqgan-f16/OWNER/MODEL`"
+        _(
+            "Stable Diffusion in one file, as model sites publish it, goes into that folder as {file} (or .ckpt). "
+            "Other models of your own are folders there: {folders}. Models of Hugging Face are fetched there by their "
+            "owner and name: {command}",
+            file="`diffusers/NAME.safetensors`",
+            folders="`diffusers/NAME`, `vqgan-f16/NAME`, `biggan-deep-256/NAME`, `guided-diffusion-512/NAME`",
+            command="`python -m generator.checkpoints download vqgan-f16/OWNER/MODEL`",
+        )
     )
     st.caption(
-        "An upscaler that spandrel knows (.safetensors or .pth) can be named under Upscaler once it lies in that "
-        "folder. Files are read without running anything in them."
+        _(
+            "An upscaler that spandrel knows (.safetensors or .pth) can be named under Upscaler once it lies in that "
+            "folder. Files are read without running anything in them."
+        )
     )
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+def _file(key: str, name: str, about: str) -> None:
+    with st.container(key=key, horizontal=True, vertical_alignment="center"):
+        st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(about)}</div>')
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def _begin(studio: Studio, submitter: Submitter, name: str, licence: str, size: 
     check_welcome(studio, submitter)
     check_may_train(studio, submitter)
     check_typed(studio, (name, licence))
-    name, licence = _plain(name), _plain(licence) or "not stated"
+    name, licence = plain(name), plain(licence) or "not stated"
     if not 1 <= len(name) <= MAX_NAME:
         raise BadWish("A dataset needs a name of 1 to {most} characters.", most=MAX_NAME)
     if len(licence) > MAX_LICENCE:
@@ -254,7 +254,7 @@ def _named(sample_id: str, extension: str, taken: set[str]) -> str:
     return name
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """On one line, without what nobody sees."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 

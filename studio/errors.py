@@ -52,7 +52,7 @@ class TrainingOff(Refused):
     """No models are trained for visitors here."""
 
     def __init__(self) -> None:
-        super().__init__("Training is not open to visitors here; the host can allow it with T2I_TRAIN=true.")
+        super().__init__("Training is not open to visitors here; the host can allow it.")
 
 
 def told(error: Exception) -> str:

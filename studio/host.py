@@ -120,6 +120,12 @@ def set_words(studio: Studio, submitter: Submitter, typed: str) -> None:
     host_rules.change(studio.db, refused_words=host_rules.words_of(typed) or None)
 
 
+def set_training(studio: Studio, submitter: Submitter, allowed: bool | None) -> None:
+    """Whether visitors may have models trained; None: as configured. Runs in progress go on."""
+    check_host(submitter)
+    host_rules.change(studio.db, train=allowed)
+
+
 def set_engines(
     studio: Studio, submitter: Submitter, shown: Sequence[str], default_engine: str, default_checkpoint: str
 ) -> None:
@@ -148,6 +154,7 @@ class NewRules:
     max_queued_in_all: int | None = None
     event_code: str | None = None
     max_job_s: float | None = None
+    train: bool | None = None
 
 
 def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
@@ -161,6 +168,7 @@ def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
         studio.db,
         **{name: getattr(wanted, name) for name in host_rules.LIMITS},
         event_code=wanted.event_code,
+        train=wanted.train,
         refused_words=host_rules.words_of("\n".join(wanted.refused_words)) or None,
         withheld=withheld,
         default_engine=wanted.default_engine,

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from db.models import trained
 from generator import registry
-from generator.checkpoints.inventory import own_folders
+from generator.checkpoints.inventory import own_folders, own_loras
 from generator.params import RECORD, BadParams, params_class, validate
 from studio.context import Studio
 
@@ -77,6 +77,12 @@ def checkpoints(studio: Studio, engine: str) -> list[str]:
     there = [*own_folders(studio.settings.checkpoints_dir), *(model.name for model in trained.listed(studio.db))]
     own = [name for name in dict.fromkeys(there) if "/" in name and _is_offered(engine, name)]
     return [*registry.lookup("engine", registry.ENGINES, engine).checkpoints, *own]
+
+
+def loras(studio: Studio) -> list[str]:
+    """The names of the LoRAs in the folder of checkpoints, and of those trained here or brought along."""
+    known = [model.name.removeprefix("lora/") for model in trained.listed(studio.db, "lora")]
+    return list(dict.fromkeys([*own_loras(studio.settings.checkpoints_dir), *known]))
 
 
 def _is_offered(engine: str, name: str) -> bool:

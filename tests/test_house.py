@@ -51,10 +51,13 @@ FOREIGN: dict[str, set[str]] = {
 SHOWN: set[str] = {
     "generator.registry",
     "generator.params",
+    "generator.params.learning",
     "generator.params.vary",
     "generator.prompts",
     "generator.checkpoints.inventory",
+    "generator.checkpoints.errors",
     "generator.checkpoints.memory",
+    "generator.checkpoints.model_file",
     "generator.images.decode",
     "generator.images.freed",
     "generator.images.encode",

@@ -21,8 +21,8 @@ from api.automatic1111.shapes import (
 )
 from api.callers import Asker, Opened, Reader
 from generator import registry
-from generator.checkpoints.inventory import own_loras
 from studio.context import Studio
+from studio.settings_form import loras
 
 router = APIRouter(tags=["automatic1111"])
 
@@ -99,12 +99,8 @@ async def list_nothing(api: Opened, who: Reader) -> list[NameShape]:
 
 @router.get("/loras")
 async def list_loras(api: Opened, who: Reader) -> list[LoraShape]:
-    """Those in the folder of checkpoints, for the prompt's `<lora:NAME:WEIGHT>`."""
-
-    def names(studio: Studio) -> list[str]:
-        return own_loras(studio.settings.checkpoints_dir)
-
-    return [LoraShape(name=name, alias=name) for name in await api.ask(names)]
+    """Those in the folder of checkpoints, trained here or brought along, for the prompt's `<lora:NAME:WEIGHT>`."""
+    return [LoraShape(name=name, alias=name) for name in await api.ask(loras)]
 
 
 @router.get("/embeddings")

@@ -126,7 +126,10 @@ def _of(studio: Studio, model: TrainedModel) -> Served:
     settings = {name: recipe[name] for name in TAKEN if name in recipe}
     if "sample_steps" in recipe:
         settings["steps"] = recipe["sample_steps"]
-    return Served(model.name, int(recipe.get("size", registry.checkpoint(model.name).defaults["width"])), settings)
+    side = recipe.get("size")
+    if type(side) is not int:  # a card that was brought along may say anything
+        side = registry.checkpoint(model.name).defaults["width"]
+    return Served(model.name, side, settings)
 
 
 def _wishes(studio: Studio, items: Sequence[Item]) -> list[Wish]:

@@ -86,6 +86,7 @@ class RulesShape(BaseModel):
     max_queued_in_all: int | None
     event_code: str | None
     max_job_s: float | None
+    train: bool | None
     refused_words: list[str]
     engines: list[str]
     default_engine: str | None
@@ -115,6 +116,7 @@ class NewRulesShape(BaseModel):
         allow_inf_nan=False,
         description="What one job may cost, in s of an executor that works on nothing else; 0: no limit.",
     )
+    train: bool | None = Field(None, description="Whether visitors may have models trained.")
     refused_words: list[str] = Field(default_factory=list, max_length=MAX_WORDS)
     engines: list[str] | None = Field(None, max_length=100)
     default_engine: str | None = Field(None, max_length=64)
@@ -200,6 +202,7 @@ async def set_rules(api: Opened, who: Host, new: NewRulesShape) -> RulesShape:
             max_queued_in_all=new.max_queued_in_all,
             event_code=new.event_code,
             max_job_s=new.max_job_s,
+            train=new.train,
             refused_words=new.refused_words,
             shown=host.may_be_withheld() if new.engines is None else new.engines,
             default_engine=new.default_engine,
@@ -238,6 +241,7 @@ def _rules(found: Rules) -> RulesShape:
         max_queued_in_all=found.max_queued_in_all,
         event_code=found.event_code,
         max_job_s=found.max_job_s,
+        train=found.train,
         refused_words=list(found.refused_words),
         engines=[name for name in host.may_be_withheld() if name not in found.withheld],
         default_engine=found.default_engine,

@@ -37,6 +37,8 @@ class DoingsShape(BaseModel):
     running: int
     votes: int
     uploads: int
+    datasets: int
+    dataset_bytes: int
     first_at: datetime | None
     last_at: datetime | None
     banned_at: datetime | None
@@ -164,6 +166,8 @@ def _list(found: list[Doings], *, people: bool) -> DoingsListShape:
                 running=one.running,
                 votes=one.votes,
                 uploads=one.uploads,
+                datasets=one.datasets,
+                dataset_bytes=one.dataset_bytes,
                 first_at=_at(one.first_at),
                 last_at=_at(one.last_at),
                 banned_at=_at(one.banned_at),

@@ -1,18 +1,17 @@
-"""Training models of one's own: runs, what they have learnt so far, and the models they have made."""
+"""Training models of one's own: runs, and what they have learnt so far."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from api.callers import Asker, Opened, Reader
+from api.native.models import ModelShape, model_of
 from api.native.ordering import Orders, Told
-from api.native.shapes import JobShape, JobsShape, at, jobs_of, told, told_one, with_links
+from api.native.shapes import JobShape, JobsShape, jobs_of, told, told_one, with_links
 from db.jobs import Job
-from db.models.trained import TrainedModel
 from studio import train
 from studio.context import Studio, Submitter
 from studio.train import Watched
@@ -36,24 +35,6 @@ class RowShape(BaseModel):
     validation: float | None
     steps_per_s: float | None
     memory: int | None = Field(description="Bytes at its peak.")
-
-
-class ModelShape(BaseModel):
-    """A model that was trained here, or brought as a file."""
-
-    name: str = Field(description="KIND/NAME: the checkpoint to draw with.")
-    kind: str
-    engine: str | None = Field(description="The engine that draws with it; null for what is no checkpoint.")
-    job_id: str | None
-    bytes: int
-    sha256: str
-    licence: str = Field(description="Of what it was trained on, as its maker knows it.")
-    card: dict[str, Any]
-    created_at: datetime
-
-
-class ModelsShape(BaseModel):
-    models: list[ModelShape]
 
 
 class RunShape(BaseModel):
@@ -153,20 +134,6 @@ async def keep_run(api: Opened, who: Asker, job_id: str) -> JobShape:
     return await told_one(api, who.submitter, await api.ask(train.keep, who.submitter, job_id))
 
 
-@router.get("/models")
-async def list_models(api: Opened, who: Reader) -> ModelsShape:
-    """The models that were trained here, the newest first, with their cards."""
-    return await api.ask(
-        lambda studio: ModelsShape(models=[_model(one) for one in train.models(studio, who.submitter)])
-    )
-
-
-@router.get("/models/{kind}/{name}")
-async def get_model(api: Opened, who: Reader, kind: str, name: str) -> ModelShape:
-    """One of them."""
-    return await api.ask(lambda studio: _model(train.model(studio, who.submitter, f"{kind}/{name}")))
-
-
 def _run(studio: Studio, submitter: Submitter, found: Watched) -> RunShape:
     return RunShape(
         job=jobs_of(studio, submitter, [found.job])[0],
@@ -179,14 +146,5 @@ def _run(studio: Studio, submitter: Submitter, found: Watched) -> RunShape:
         left_s=found.left_s,
         memory=found.memory,
         history=[RowShape(**vars(row)) for row in found.history.rows],
-        model=None if found.model is None else _model(found.model),
-    )
-
-
-def _model(found: TrainedModel) -> ModelShape:
-    engine = train.engine_of(found)
-    return ModelShape(
-        **{name: getattr(found, name) for name in ("name", "kind", "job_id", "bytes", "sha256", "licence", "card")},
-        engine=None if engine is None else engine[0],
-        created_at=at(found.created_at),
+        model=None if found.model is None else model_of(found.model),
     )

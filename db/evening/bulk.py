@@ -14,7 +14,7 @@ from db.jobs import LIVE, State, is_id, new_id
 from db.queue.listing import copies_of
 from db.queue.transitions import end_or_ask
 from db.rules.visitors import lock, lock_address, put
-from db.schema import artefacts, banned_addresses, bulk_actions, jobs, votes
+from db.schema import artefacts, banned_addresses, bulk_actions, datasets, jobs, votes
 from db.schema import visitors as visitors_table
 
 _AT_ONCE = 500
@@ -25,6 +25,7 @@ _SHOWN = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("id"), jobs.c.hidd
 class Doings:
     """What one visitor, or all of one address, did. id: of the visitor, or what stands for the address. Times in UTC s.
 
+    datasets: kept of captioned pictures, dataset_bytes in all.
     address: the last one known of a visitor. visitors: how many share the address. banned_until: of an address, None
     where it is not banned or until the host lifts it.
     """
@@ -35,6 +36,8 @@ class Doings:
     running: int = 0
     votes: int = 0
     uploads: int = 0
+    datasets: int = 0
+    dataset_bytes: int = 0
     visitors: int = 1
     first_at: float | None = None
     last_at: float | None = None
@@ -65,7 +68,7 @@ class Action:
 def by_visitor(db: sa.Engine, *, limit: int = 50) -> list[Doings]:
     """Everybody who is banned, then who asked, voted or sent pictures, the last one first."""
     with reading(db) as conn:
-        found = _gathered(conn, (jobs.c.submitter, votes.c.voter, artefacts.c.giver))
+        found = _gathered(conn, (jobs.c.submitter, votes.c.voter, artefacts.c.giver, datasets.c.submitter))
         for row in conn.execute(sa.select(visitors_table.c.id, visitors_table.c.name, visitors_table.c.banned_at)):
             if row.id in found or row.banned_at is not None:
                 found[row.id] = replace(found.get(row.id, Doings(row.id)), name=row.name, banned_at=row.banned_at)
@@ -75,7 +78,7 @@ def by_visitor(db: sa.Engine, *, limit: int = 50) -> list[Doings]:
 def by_address(db: sa.Engine, *, limit: int = 50) -> list[Doings]:
     """The same, of all who share an address together."""
     with reading(db) as conn:
-        found = _gathered(conn, (jobs.c.address, votes.c.address, artefacts.c.address))
+        found = _gathered(conn, (jobs.c.address, votes.c.address, artefacts.c.address, datasets.c.address))
         now = clock(conn)
         for row in conn.execute(sa.select(banned_addresses)):
             if row.until is None or row.until > now:
@@ -88,8 +91,8 @@ def _sorted(found: Collection[Doings], limit: int) -> list[Doings]:
     return sorted(found, key=lambda one: (one.banned_at is None, -(one.last_at or 0.0)))[:limit]
 
 
-def _gathered(conn: sa.Connection, by: tuple[sa.Column[Any], sa.Column[Any], sa.Column[Any]]) -> dict[str, Doings]:
-    asker, voter, giver = by
+def _gathered(conn: sa.Connection, by: tuple[sa.Column[Any], ...]) -> dict[str, Doings]:
+    asker, voter, giver, teacher = by
     counts = [
         sa.func.count().label("n"),
         sa.func.count(sa.case((jobs.c.state == State.QUEUED, 1))).label("waiting"),
@@ -98,15 +101,17 @@ def _gathered(conn: sa.Connection, by: tuple[sa.Column[Any], sa.Column[Any], sa.
     ]
     found: dict[str, Doings] = {}
     for row in conn.execute(_grouped(asker, jobs.c.created_at, jobs.c.address, *counts)):
-        found[row.who] = Doings(
-            row.who, row.n, row.waiting, row.running, 0, 0, row.visitors, row.first, row.last, row.address
-        )
+        known = Doings(row.who, row.n, row.waiting, row.running, visitors=row.visitors)
+        found[row.who] = replace(known, first_at=row.first, last_at=row.last, address=row.address)
     cast = sa.func.count().label("n"), sa.func.count(sa.distinct(votes.c.voter)).label("visitors")
     for row in conn.execute(_grouped(voter, votes.c.at, votes.c.address, *cast)):
         found[row.who] = _more(found, row, votes=row.n, visitors=max(row.visitors, _of(found, row.who).visitors))
     sent = (sa.func.count().label("n"),)
     for row in conn.execute(_grouped(giver, artefacts.c.created_at, artefacts.c.address, *sent)):
         found[row.who] = _more(found, row, uploads=row.n)
+    kept = sa.func.count().label("n"), sa.func.sum(datasets.c.bytes).label("bytes")
+    for row in conn.execute(_grouped(teacher, datasets.c.created_at, datasets.c.address, *kept)):
+        found[row.who] = _more(found, row, datasets=row.n, dataset_bytes=int(row.bytes))
     return found
 
 

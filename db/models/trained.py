@@ -1,4 +1,4 @@
-"""Models that jobs have trained, by the names they are drawn with (KIND/NAME).
+"""Models that jobs have trained, or that were brought as a file, by the names they are drawn with (KIND/NAME).
 
 Executors look here for what they have not got, and fetch it from the store; pages list what is here.
 """
@@ -6,14 +6,18 @@ Executors look here for what they have not got, and fetch it from the store; pag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from db.artefacts.records import upload_key
+from db.artefacts.store import Store, hash_of
 from db.engine import clock, reading, writing
-from db.errors import NameTaken, UnknownJob
-from db.jobs import LIVE
-from db.schema import jobs, trained_models
+from db.errors import Erased, NameTaken, UnknownJob
+from db.evening import erasures
+from db.jobs import LIVE, new_id
+from db.schema import artefacts, jobs, trained_models
 
 MAX_ALIKE = 1000
 
@@ -86,6 +90,51 @@ def add(
     return TrainedModel(**row._mapping)
 
 
+def bring(
+    db: sa.Engine,
+    store: Store,
+    file: Path,
+    *,
+    name: str,
+    batch_key: str,
+    licence: str,
+    submitter: str,
+    card: dict[str, Any],
+) -> TrainedModel:
+    """Keep a model that came as a file and make it known, or nothing of it. batch_key: as of `check_free`.
+
+    Its bytes are an artefact of no job, which is backed up and erased as all are. Raises NameTaken, StoreFull,
+    StoreUnavailable, Erased, and OSError where the file cannot be read.
+    """
+    check_free(db, name, batch_key=batch_key)
+    artefact_id = new_id()
+    key, size, sha256 = upload_key(artefact_id, "safetensors"), file.stat().st_size, hash_of(file)
+    try:
+        store.put_file(key, file)
+        with writing(db) as conn:
+            now = clock(conn)
+            about = {"key": key, "sha256": sha256, "created_at": now}
+            told = {"id": artefact_id, "kind": "model", "media_type": "application/octet-stream", "size": size}
+            conn.execute(sa.insert(artefacts).values(**told, **about))
+            if conn.scalar(sa.select(trained_models.c.name).where(trained_models.c.name == name)) is not None:
+                raise NameTaken(name, "a model")  # brought in this moment, by somebody else
+            values = {
+                **{"name": name, "kind": name.partition("/")[0], "bytes": size, "licence": licence},
+                **{"submitter": submitter, "card": {**card, "name": name}, **about},
+            }
+            row = conn.execute(sa.insert(trained_models).values(**values).returning(*trained_models.c)).one()
+            erased = erasures.of_everything(conn)
+            if erased is not None and erased.covers(key):
+                raise Erased
+    except sa.exc.IntegrityError:
+        store.delete(key)
+        raise NameTaken(name, "a model") from None
+    except BaseException:
+        store.delete(key)
+        raise
+    return TrainedModel(**row._mapping)
+
+
 def find(db: sa.Engine, name: str) -> TrainedModel | None:
     """The model of this name, KIND/NAME; None where no run has made one."""
     with reading(db) as conn:
@@ -120,9 +169,26 @@ def check_free(db: sa.Engine, name: str, *, batch_key: str) -> None:
             raise NameTaken(name, "a run that is not over")
 
 
-def remove(db: sa.Engine, name: str) -> TrainedModel | None:
-    """Forget a model; its file stays with its job. What it was, None where there is none."""
+def of_key(db: sa.Engine, key: str) -> TrainedModel | None:
+    """The model whose file has this key; None where there is none, or none any more."""
+    with reading(db) as conn:
+        row = conn.execute(sa.select(*trained_models.c).where(trained_models.c.key == key)).one_or_none()
+    return None if row is None else TrainedModel(**row._mapping)
+
+
+def remove(db: sa.Engine, store: Store, name: str) -> TrainedModel | None:
+    """Remove a model that was brought as a file, with the file; one that a run has made goes with its run. What it was,
+    None where there is none. Executors remove what they have of it. Raises StoreUnavailable."""
+    brought = trained_models.c.name == name, trained_models.c.job_id.is_(None)
+    with reading(db) as conn:
+        key = conn.scalar(sa.select(trained_models.c.key).where(*brought))
+    if key is None:
+        return None
+    store.delete(key)  # the file first: a row without one is found again
     with writing(db) as conn:
-        gone = sa.delete(trained_models).where(trained_models.c.name == name).returning(*trained_models.c)
+        conn.execute(sa.delete(artefacts).where(artefacts.c.key == key))
+        gone = sa.delete(trained_models).where(*brought).returning(*trained_models.c)
         row = conn.execute(gone).one_or_none()
+        if row is not None:
+            erasures.note(conn, key.rpartition("/")[2].partition(".")[0])
     return None if row is None else TrainedModel(**row._mapping)

@@ -74,7 +74,8 @@ def import_folder(folder: Path, name: str, checkpoints_dir: Path) -> Path:
 
     from generator.checkpoints.fitting import load_strictly
     from generator.checkpoints.state_dict import read_state_dict
-    from generator.models.caption_unet import Architecture, build_text, build_unet
+    from generator.models.caption_architecture import Architecture
+    from generator.models.caption_unet import build_text, build_unet
 
     path = checkpoints_dir / name / f"{name.rpartition('/')[2]}.safetensors"
     if path.exists():

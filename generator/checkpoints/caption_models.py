@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from generator.checkpoints.errors import plain
 from generator.checkpoints.safetensors_header import read_metadata
+from generator.models.caption_architecture import Architecture
 from lasting import make_folder, put_in_place
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from generator.models.caption_unet import Architecture
 
 ARCHITECTURE, CARD = "text2image.architecture", "text2image.card"  # names in the metadata of the file
 
@@ -28,9 +27,8 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def read_architecture(path: Path) -> Architecture:
-    """What the file's network is built from. Raises ValueError where it does not say, or says what cannot be."""
-    from generator.models.caption_unet import Architecture
-
+    """What the file's network is built from. Raises ValueError where it does not say, or says what cannot be.
+    Imports no torch."""
     told = read_metadata(path).get(ARCHITECTURE)
     if told is None:
         raise ValueError("it does not say what it is built from: it is no model that was trained here")

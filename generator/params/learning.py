@@ -16,6 +16,11 @@ MAX_CAPTIONS = 16
 _DATASET = r"dataset:[A-Za-z0-9_-]{1,64}"
 
 
+def run_key(name: str) -> str:
+    """By which runs that make a model of this name are found in the queue."""
+    return f"train {name}"
+
+
 class LearningParams(JobParams):
     """A run: what it learns from, under which name its model is kept, how long it lasts, and what is shown of it."""
 
@@ -123,7 +128,7 @@ class LearningParams(JobParams):
     @property
     def batch_key(self) -> str:
         """Runs share nothing: each has weights of its own."""
-        return f"train {self.name}"
+        return run_key(self.name)
 
     @property
     def total_steps(self) -> int:

@@ -1,4 +1,5 @@
-"""python -m generator.training DATA --preset tiny --name birds: a text-to-image model of one's own, without queue.
+"""python -m generator.training DATA --preset tiny --name birds: a text-to-image model of one's own, without queue;
+python -m generator.training import FILE --name birds: one that was trained elsewhere.
 
 The flags are those of its parameters (generator.params.train). The same command goes on where a run was stopped. With
 several GPUs or machines: accelerate launch -m generator.training DATA ... Exit status: 0, 1 when the run failed, 2 for
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator.params.train import TrainParams
+from generator.training import importing
 from generator.training.without_queue import Kind, run
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def _keep(run: Run, params: TrainParams, checkpoints: Path) -> str:
 
 CAPTIONS = Kind(
     "python -m generator.training",
-    "Trains a text-to-image model from captioned pictures. The same command goes on where it stopped.",
+    "Trains a text-to-image model from captioned pictures. The same command goes on where it stopped. "
+    "`python -m generator.training import FILE --name NAME` takes a model that was trained elsewhere.",
     TrainParams,
     _begin,
     _keep,
@@ -45,7 +48,10 @@ CAPTIONS = Kind(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """The exit status. `import` is a word of its own; a folder called so is ./import."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["import"]:
+        return importing.main(words[1:])
     return run(argv, CAPTIONS)
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from db.artefacts import Artefact
 from db.jobs import Job
 from generator import registry
-from generator.checkpoints.inventory import missing, own_loras
+from generator.checkpoints.inventory import missing
 from generator.params import BadParams, Params, params_class, validate
 from pages.components import given_pictures
 from pages.shared.form_memory import given_defaults, kept, preset, remembered
@@ -19,7 +19,7 @@ from pages.shared.studio import the_settings, the_studio
 from studio import given
 from studio.context import Submitter
 from studio.limits import engines_that_vary, first_choice
-from studio.settings_form import OWN_WIDGET, Field, defaults, follows
+from studio.settings_form import OWN_WIDGET, Field, defaults, follows, loras
 
 # The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
 _TRANSLATED = (
@@ -127,7 +127,7 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
     if field.kind == "choices":
         maximum = None if field.maximum is None else int(field.maximum)
         free = field.name == "lora"  # the host's, as they are or with a weight that is written: flat:0.8
-        known = own_loras(the_settings().checkpoints_dir) if free else field.choices
+        known = loras(the_studio()) if free else field.choices
         named = list(dict.fromkeys([*known, *(value if free else ())]))
         return st.multiselect(
             _label(field),

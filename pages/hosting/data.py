@@ -49,6 +49,14 @@ def _kept() -> None:
     ]
     body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in rows)
     st.html(f'<dl class="t2i-facts">{body}</dl>')
+    training = kept.training
+    if training:
+        parts = [f"{count} {kind if count == 1 else kind + 's'} {size(total)}" for kind, count, total in training]
+        st.caption(
+            f"Training takes {size(sum(total for _, _, total in training))} of it: {', '.join(parts)}. Datasets go "
+            "when whoever gave them deletes them or the event ends, states when their run does, models with their run "
+            "or, where they were imported, on the page Models."
+        )
 
 
 def _keep() -> None:
@@ -131,7 +139,8 @@ def _export() -> None:
 def _delete() -> None:
     zips = host.exports(the_studio(), the_host())
     st.caption(
-        "Deletes every job with its pictures, every upload, vote, sheet, name and ban, from the database, the store "
+        "Deletes every job with its pictures, every upload, dataset, model that was trained or imported, vote, sheet, "
+        "name and ban, from the database, the store "
         "and the executors' work folders. The rules are kept. The queue must be paused and nothing may run. This "
         "cannot be undone."
     )

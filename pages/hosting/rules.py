@@ -16,7 +16,7 @@ from studio.settings_form import checkpoints
 
 
 def rules_section() -> None:
-    """Limits, words and engines; each group is saved by itself and holds from the next request on."""
+    """Limits, words, engines and training; each group is saved by itself and holds from the next request on."""
     st.header("Limits", anchor=False)
     _limits()
     st.header("Event code", anchor=False)
@@ -25,6 +25,8 @@ def rules_section() -> None:
     _words()
     st.header("Engines", anchor=False)
     _engines()
+    st.header("Training", anchor=False)
+    _training()
 
 
 # The rule, its label, and the configured value it is unless the host sets another.
@@ -137,4 +139,22 @@ def _engines() -> None:
         if st.button("Save engines"):
             with plain_errors(for_host=True):
                 host.set_engines(the_studio(), the_host(), shown, engine, checkpoint)
+                st.toast("Saved.")
+
+
+def _training() -> None:
+    configured = "may" if the_settings().train else "may not"
+    choices = {None: f"They {configured}, as configured", True: "They may", False: "They may not"}
+    with st.form("host_training", border=False):
+        wanted = st.selectbox(
+            "Whether visitors give pictures and have models trained from them",
+            list(choices),
+            index=list(choices).index(house_rules().train),
+            format_func=choices.__getitem__,
+            help="Where the event has a code, once they have shown it. You and programs with a key always may. A run "
+            "waits behind all pictures and costs an executor for minutes to hours; runs in progress go on.",
+        )
+        if st.form_submit_button("Save training"):
+            with plain_errors(for_host=True):
+                host.set_training(the_studio(), the_host(), wanted)
                 st.toast("Saved.")

@@ -10,6 +10,7 @@ import streamlit as st
 from db.evening import tables
 from db.evening.bulk import Action, Doings
 from pages.components.notices import empty_state
+from pages.hosting.data import size
 from pages.hosting.queue import act, called
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
@@ -132,6 +133,8 @@ def _counts(one: Doings) -> str:
         parts.append("1 vote" if one.votes == 1 else f"{one.votes} votes")
     if one.uploads:
         parts.append("1 picture sent" if one.uploads == 1 else f"{one.uploads} pictures sent")
+    if one.datasets:
+        parts.append(f"{one.datasets} {'dataset' if one.datasets == 1 else 'datasets'} of {size(one.dataset_bytes)}")
     if one.last_at is not None and one.first_at is not None:
         parts.append(f"{ago(one.first_at)} to {ago(one.last_at)}" if _apart(one) else ago(one.last_at))
     return ", ".join(parts)

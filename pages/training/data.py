@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -16,13 +13,12 @@ from pages.components.notices import empty_state
 from pages.shared.errors import plain_errors
 from pages.shared.language import N_, _, number
 from pages.shared.studio import the_studio
-from pages.shared.text import ago, esc, label
+from pages.shared.text import ago, esc
+from pages.training import dropped
 from studio import datasets
 from studio.context import Submitter
 from studio.datasets import CHOICES, MAX_LICENCE, MAX_NAME
 
-MAX_ZIP_MB = 60  # more would not fit in what a session may hold, see pages/shared/unsent.py
-MAX_HELD_BYTES = 1 << 30  # of zips that were dropped and not kept or let go of yet, in all sessions
 _ZIP, _GALLERY, _MINE = N_("A zip"), N_("From the gallery"), N_("Given before")
 _CHOICES = {
     "favourites": N_("My favourites of refinements"),
@@ -57,7 +53,7 @@ def _from_zip(visitor: Submitter) -> None:
             "its name. Nobody else is shown them; models that learn from them may show something like them."
         )
     )
-    zip_file = _dropped()
+    zip_file = dropped.file("train_zip", _("Zip of captioned pictures"), "zip", _("Another zip"))
     name, licence = _names()
     if st.button(_("Check and keep"), type="primary", icon=":material/fact_check:", key="train_keep_zip"):
         if zip_file is None:
@@ -66,49 +62,6 @@ def _from_zip(visitor: Submitter) -> None:
         called = name or zip_file.name.removesuffix(".zip")[:MAX_NAME]
         path = zip_file.path
         _kept(lambda **told: datasets.add_zip(the_studio(), visitor, path, name=called, licence=licence, **told))
-
-
-class _Zip:
-    """A zip that was dropped, in a file that goes with its session. name: as it was called there."""
-
-    def __init__(self, name: str, data: memoryview) -> None:
-        self.name, self.bytes = name, len(data)
-        handle, path = tempfile.mkstemp(prefix="t2i-sent-", suffix=".zip")
-        self.path = Path(path)
-        weakref.finalize(self, self.path.unlink, missing_ok=True)
-        with open(handle, "wb") as file:
-            file.write(data)
-
-
-_zips: weakref.WeakSet[_Zip] = weakref.WeakSet()
-
-
-def _dropped() -> _Zip | None:
-    """The zip of this session. It is on the disk as soon as it has come: Streamlit's memory holds what no page has read
-    for two minutes only (pages/shared/unsent.py), and a name is typed in less or more."""
-    held: _Zip | None = st.session_state.get("train_zip")
-    if held is not None:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f":material/folder_zip: {label(held.name)} ({number(max(held.bytes >> 10, 1), ',')} kB)")
-            st.button(_("Another zip"), type="tertiary", icon=":material/close:", on_click=_let_go)
-        return held
-    turn = st.session_state.get("train_zip_turn", 0)
-    sent = st.file_uploader(
-        _("Zip of captioned pictures"), type="zip", max_upload_size=MAX_ZIP_MB, key=f"train_zip_{turn}"
-    )
-    if sent is None:
-        return None
-    if sum(one.bytes for one in _zips) + sent.size > MAX_HELD_BYTES:
-        st.warning(_("Too much is being sent at once; try again in some minutes."), icon=":material/hourglass_top:")
-        return None
-    held = _Zip(sent.name, sent.getbuffer())
-    _zips.add(held)
-    st.session_state.update(train_zip=held, train_zip_turn=turn + 1)
-    st.rerun()
-
-
-def _let_go() -> None:
-    st.session_state.pop("train_zip", None)
 
 
 def _from_gallery(visitor: Submitter) -> None:
@@ -138,7 +91,7 @@ def _kept(add: Callable[..., Dataset]) -> None:
         made = add(on_progress=lambda done, total: bar.progress(done / max(total, 1)))
         st.session_state["train_dataset"] = made.id
         st.session_state["train_kept"] = True
-        _let_go()
+        dropped.let_go("train_zip")
         st.rerun()
     bar.empty()
 

@@ -91,6 +91,7 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         "max_queued_in_all": 500,
         "event_code": "Guggenheim 7",
         "max_job_s": 600.0,
+        "train": True,
         "refused_words": ["gore", "two words"],
         "engines": ["vqgan-clip", "latent-diffusion"],
         "default_engine": "latent-diffusion",
@@ -107,12 +108,13 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         {"max_queued": 0},
         {"max_per_hour": "many"},
         {"max_job_s": -1},
+        {"train": "perhaps"},
     ):
         answer = hosted.api.client.put(f"{HOST}/rules", json={**new, **wrong}, headers=hosted.headers)
         assert answer.status_code in (404, 422), wrong
         assert hosted("GET", "rules") == new, wrong
     back = hosted("PUT", "rules", {})
-    assert back["max_queued"] is None and back["refused_words"] == [] and "upscale" in back["engines"]
+    assert back["max_queued"] is back["train"] is None and back["refused_words"] == [] and "upscale" in back["engines"]
 
 
 def test_the_evening_is_exported_streamed_and_removed(hosted: Hosted, visits: Studio) -> None:

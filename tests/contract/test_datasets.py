@@ -16,14 +16,15 @@ from db import queue
 from db.artefacts import Store, sweeping
 from db.datasets import records
 from db.errors import TooManyBytesGiven, UnknownDataset, WordRefused
-from db.evening import erasing
+from db.evening import bulk, erasing, usage
 from db.rules import host_rules
 from generator.learning.stream.opening import open_stream
 from settings import Settings
 from studio import datasets
+from studio import host as rules
 from studio.context import Studio, Submitter
 from studio.datasets import BadData
-from studio.errors import BadWish, TrainingOff
+from studio.errors import BadWish, NotHost, TrainingOff
 from tests.captioned_files import captioned, picture, write_zip
 from tests.contract.queue_steps import add, take
 
@@ -170,3 +171,47 @@ def test_files_that_a_crash_left_are_swept_and_datasets_stay(studio: Studio, tmp
     studio.store.put("datasets/stray.png", b"left")
     sweeping.sweep(studio.db, studio.store, stray_s=-1)
     assert {*studio.store.under("datasets")} == {made.key, records.sheet_key(made.id)}
+
+
+def test_the_host_sees_who_holds_datasets_and_what_they_take(studio: Studio, tmp_path: Path) -> None:
+    first, second = given(studio, tmp_path), given(studio, tmp_path)
+    given(studio, tmp_path, who=BEN)
+    add(studio.db, "ada")
+    people = {one.id: one for one in bulk.by_visitor(studio.db)}
+    assert (people["ada"].datasets, people["ada"].dataset_bytes) == (2, first.bytes + second.bytes)
+    assert (people["ada"].asked, people["ben"].asked, people["ben"].datasets) == (1, 0, 1)
+    places = {one.id: one for one in bulk.by_address(studio.db)}
+    assert (places["here"].datasets, places["there"].datasets) == (2, 1)
+    datasets.delete(studio, ADA, first.id)
+    assert {one.id: one.datasets for one in bulk.by_visitor(studio.db)} == {"ada": 1, "ben": 1}
+
+
+def test_the_host_sees_what_datasets_and_saved_states_take(studio: Studio, tmp_path: Path) -> None:
+    size = given(studio, tmp_path).bytes
+    run = add(studio.db, engine="train", checkpoint="none")
+    prefix = f"jobs/{run.id}/0a/state-40"
+    studio.store.put(f"{prefix}/0000.bin", b"x" * 1000)
+    studio.store.put(f"{prefix}/manifest.json", b'{"bytes": 1000}')
+    studio.store.put(f"jobs/{run.id}/0a/state-20/manifest.json", b"torn")
+    kept = usage.usage(studio.db, studio.store)
+    assert kept.training == (("dataset", 1, size), ("training state", 1, 1000))
+    assert kept.files == size + 1000
+    queue.request_cancel(studio.db, run.id)
+    assert usage.usage(studio.db, studio.store).training == (("dataset", 1, size),)
+
+
+def test_the_hosts_rule_comes_before_the_configuration_and_holds_at_once(studio: Studio, tmp_path: Path) -> None:
+    host = Submitter("host", is_host=True)
+    rules.set_training(studio, host, False)
+    with pytest.raises(TrainingOff):
+        given(studio, tmp_path)
+    given(studio, tmp_path, who=host)
+    given(studio, tmp_path, who=Submitter("key:1"))
+    closed = Studio(Settings(train=False), studio.db, studio.store)
+    rules.set_training(closed, host, True)
+    given(closed, tmp_path)
+    rules.set_training(closed, host, None)
+    with pytest.raises(TrainingOff):
+        given(closed, tmp_path)
+    with pytest.raises(NotHost):
+        rules.set_training(closed, ADA, True)

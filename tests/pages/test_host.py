@@ -17,9 +17,10 @@ from db.sheets.submissions import NewSheet
 from pages.hosting import sign_in as signing_in
 from pages.hosting.sign_in import is_hosts_account, the_host
 from pages.shared import visitor as visiting
-from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, WALL
+from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, TRAIN, WALL
 from pages.shared.studio import has_host, the_studio
 from studio import host
+from studio.context import Submitter
 from studio.errors import NotHost
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
@@ -240,6 +241,20 @@ def test_the_hosts_rules_hold_on_the_page(hosted: Studio, open_page: OpenPage) -
     for _ in range(2):
         next(b for b in page.button if b.label == "Generate").click().run()
     assert queue.counts(hosted.db)[State.QUEUED] == 1 and "wait or cancel one" in everything_shown(page)
+
+
+def test_the_host_lets_visitors_train_and_takes_it_back(hosted: Studio, open_page: OpenPage) -> None:
+    closed = "Training is not open to visitors here."
+    assert closed in everything_shown(open_page(TRAIN))
+    app = sign_in(open_page, "Rules")
+    box = next(box for box in app.selectbox if "have models trained" in box.label)
+    assert box.options == ["They may not, as configured", "They may", "They may not"]
+    box.select("They may")
+    next(b for b in app.button if b.label == "Save training").click().run()
+    assert host_rules.get(hosted.db).train is True
+    assert closed not in everything_shown(open_page(TRAIN))
+    host.set_training(the_studio(), Submitter("host", is_host=True), False)
+    assert closed in everything_shown(open_page(TRAIN))
 
 
 def test_the_host_exports_and_deletes_the_evening(hosted: Studio, open_page: OpenPage, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.inventory import own_folders
 from generator.checkpoints.loading import load_caption_diffusion, load_clip
 from generator.checkpoints.memory import estimate_memory
+from generator.checkpoints.model_file import look_at
 from generator.checkpoints.resolve import resolve, resolve_clip
 from generator.device import Host
 from generator.engines.base import generate
@@ -33,6 +34,7 @@ from generator.params import LatentDiffusionParams
 from generator.params.train import TrainParams
 from generator.params.validation import validate
 from generator.sampling.noise_schedule import Schedule
+from generator.training.__main__ import main as training
 
 NAME = "caption-diffusion/colours"
 
@@ -73,6 +75,13 @@ def test_it_is_found_offered_and_verified_by_its_name(folder: Path, capsys: pyte
     assert checkpoints(["list", "--checkpoints-dir", str(folder)]) == 0
     assert NAME in capsys.readouterr().out
     assert estimate_memory(params()) > 0
+
+
+def test_one_that_was_exported_is_imported_elsewhere_and_draws_the_same(folder: Path, tmp_path: Path) -> None:
+    words = ["import", str(folder / NAME / "colours.safetensors"), "--checkpoints-dir", str(tmp_path)]
+    assert training(words) == 0 and own_folders(tmp_path) == [NAME]
+    there = drawn(tmp_path)
+    assert torch.equal(there, drawn(folder)) and there.std() > 0
 
 
 @pytest.mark.parametrize("sampler", ["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"])
@@ -154,8 +163,9 @@ def test_a_model_on_a_base_is_learnt_in_its_latents_and_needs_it_to_draw(tmp_pat
         made.append(run.advance(1))
     samples = made[-1].samples
     assert samples is not None and samples.shape == (2, 3, 64, 64) and "validation" in made[-1].losses
-    run.export(tmp_path / NAME)
+    (file,) = run.export(tmp_path / NAME)
     run.close()
+    assert look_at(file).base == "diffusers/tiny"
     expected = drawn(tmp_path, width=64, height=64)
     assert checkpoints(["export", NAME, str(tmp_path / "hf"), "--checkpoints-dir", str(tmp_path)]) == 0
     (tmp_path / "hf").rename(tmp_path / "diffusers" / "whole")

@@ -17,6 +17,7 @@ from generator.checkpoints import lora_names, original_names
 from generator.checkpoints.command_line import listing
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.fingerprint import own_weights
+from generator.checkpoints.model_file import check_weights, look_at
 from generator.engines.base import generate
 from generator.engines.stable_diffusion import StableDiffusion
 from generator.output.metadata import encode_png, read_metadata
@@ -230,3 +231,12 @@ def test_the_picture_says_its_loras_and_the_command_line_takes_several(root: Pat
     png = encode_png(Image.new("RGB", (32, 32)), "latent-diffusion", job)
     assert read_metadata(png)[1] == job
     assert b"<lora:plain-kohya:0.8> <lora:plain-conv:1>" in png
+
+
+def test_whatever_can_be_drawn_with_can_be_imported(root: Path) -> None:
+    files = sorted((root / "lora").glob("*.safetensors"))
+    assert len(files) >= 8
+    for file in files:
+        found = look_at(file)
+        assert found.kind == "lora"
+        check_weights(file, found)

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 from generator.checkpoints.lora_names import kohya_name
+from generator.checkpoints.model_file import look_at
 from generator.engines.base import generate
 from generator.learning.lora import recipe
 from generator.learning.lora.buckets import bucket_of, buckets, fitted
@@ -254,6 +255,7 @@ def test_what_is_trained_draws_the_same_here_and_in_diffusers(root: Path, name: 
     finish(run)
     wake(run)
     (file,) = run.export(root / "lora")
+    assert look_at(file).licence == "CC0", "another studio takes it as it is"
     assert file == root / "lora" / f"mine-{name}.safetensors"
     ours = list(generate(engine_of(root, name), wanted(name, lora=(f"mine-{name}:0.8",))))[-1].image
     pipeline = pipeline_of(root / "diffusers" / name, "ddim", SCHEDULER, name == "xl")

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from generator.models.caption_unet import Architecture, build_text, build_unet
+from generator.models.caption_architecture import Architecture
+from generator.models.caption_unet import build_text, build_unet
 from generator.params.train import TrainParams
 
 Pair = tuple[str, str]

@@ -1,0 +1,139 @@
+"""Models that were trained here or brought along, each with its card and its file; and what brings one along."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import streamlit as st
+
+from db.models.trained import TrainedModel
+from generator.checkpoints.model_file import MAX_LICENCE, suggested_name
+from pages.hosting.sign_in import is_host, the_host
+from pages.shared.errors import plain_errors
+from pages.shared.language import _, number
+from pages.shared.studio import the_studio
+from pages.shared.text import esc
+from pages.shared.visitor import the_visitor
+from pages.training import dropped, watching
+from studio import importing, train
+
+MAX_SHOWN_BYTES = 1 << 30  # a download passes through the web app's memory
+_KEY = "model_file"
+
+
+def section() -> None:
+    """The models with what can be done with them, and for the host what takes another one."""
+    found = train.models(the_studio(), the_visitor())
+    if not found and not is_host():
+        return
+    st.header(_("Trained here or imported"), anchor=False)
+    for model in found:
+        _row(model)
+    if is_host():
+        _import()
+
+
+def size(count: int) -> str:
+    """Bytes in words."""
+    if count >= 1e9:
+        return f"{number(count / 1e9, '.1f')} GB"
+    return f"{number(count / 1e6, '.0f')} MB" if count >= 1e6 else f"{number(max(count / 1e3, 1), '.0f')} kB"
+
+
+def _row(model: TrainedModel) -> None:
+    with st.container(key=f"row_trained_{model.name.replace('/', '-')}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            facts = [model.name, size(model.bytes), _("data: {licence}", licence=model.licence)]
+            if model.job_id is None:
+                facts.append(_("imported"))
+            if model.kind == "lora":
+                facts.append(_("named under Lora in the form"))
+            name = model.name.rpartition("/")[2]
+            st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(" · ".join(facts))}</div>')
+            if train.engine_of(model) is not None:
+                st.button(
+                    _("Draw with it"),
+                    key=f"draw_{model.name}",
+                    icon=":material/brush:",
+                    on_click=watching.draw_with,
+                    args=(model,),
+                )
+            if model.bytes <= MAX_SHOWN_BYTES:
+                st.download_button(
+                    _("Export as one file"),
+                    partial(the_studio().store.get, model.key),  # read when it is asked for
+                    file_name=train.file_name(model),
+                    mime="application/octet-stream",
+                    key=f"export_{model.name}",
+                    icon=":material/download:",
+                    on_click="ignore",
+                )
+            if is_host() and model.job_id is None:
+                st.button(
+                    _("Remove"),
+                    key=f"remove_{model.name}",
+                    icon=":material/delete:",
+                    type="tertiary",
+                    on_click=_remove,
+                    args=(model.name,),
+                    help=_("Jobs that still want to draw with it fail; pictures that were drawn stay."),
+                )
+        if model.bytes > MAX_SHOWN_BYTES:
+            st.caption(_("Too large for this page; the API gives it: {address}", address=_address(model)))
+        with st.expander(_("Card")):
+            # As text: what a file says of itself is shown and not obeyed.
+            st.code(json.dumps(model.card, indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+
+
+def _address(model: TrainedModel) -> str:
+    return f"`/api/v1/models/{model.name}/file`"
+
+
+def _import() -> None:
+    if name := st.session_state.pop("imported", None):
+        st.toast(_("{name} is here and can be drawn with.", name=name))
+        for key in ("import_name", "import_licence"):
+            st.session_state.pop(key, None)
+    with st.expander(_("Import a model"), icon=":material/upload_file:"):
+        st.caption(
+            _(
+                "A .safetensors file: a model exported from a studio like this one, or a LoRA. Nothing in it is run. "
+                "Up to {most} MB here, larger ones through the API: {address}",
+                most=dropped.MAX_MB,
+                address="`POST /api/v1/models?name=NAME`",
+            )
+        )
+        file = dropped.file(_KEY, _("File of the model"), "safetensors", _("Another file"))
+        left, right = st.columns(2)
+        suggested = "" if file is None else suggested_name(file.name)
+        typed = left.text_input(
+            _("Name of the model"),
+            max_chars=64,
+            key="import_name",
+            placeholder=suggested or None,
+            help=_("Letters, digits, _ and -; it is drawn with under this name."),
+        )
+        licence = right.text_input(
+            _("Licence of its data"),
+            max_chars=MAX_LICENCE,
+            key="import_licence",
+            placeholder=_("As its file says"),
+        )
+        if st.button(_("Import"), type="primary", icon=":material/upload:", key="import_model"):
+            if file is None:
+                st.warning(_("Choose a file first."), icon=":material/upload_file:")
+                return
+            with plain_errors(for_host=True):
+                made = importing.import_model(
+                    the_studio(), the_host(), file.path, name=typed.strip() or suggested, licence=licence
+                )
+                dropped.let_go(_KEY)
+                st.session_state["imported"] = made.name
+                st.rerun()
+
+
+def _remove(name: str) -> None:
+    with plain_errors(for_host=True):
+        importing.remove_model(the_studio(), the_host(), name)
+        st.toast(_("Removed."))
