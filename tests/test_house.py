@@ -51,10 +51,12 @@ FOREIGN: dict[str, set[str]] = {
 SHOWN: set[str] = {
     "generator.registry",
     "generator.params",
+    "generator.params.learning",
     "generator.params.vary",
     "generator.prompts",
     "generator.checkpoints.inventory",
     "generator.checkpoints.memory",
+    "generator.checkpoints.training_needs",
     "generator.images.decode",
     "generator.images.freed",
     "generator.images.encode",
