@@ -36,6 +36,7 @@ class RowShape(BaseModel):
     validation: float | None
     steps_per_s: float | None
     memory: int | None = Field(description="Bytes at its peak.")
+    learning_rate: float | None = Field(description="Of its last step.")
 
 
 class ModelShape(BaseModel):
