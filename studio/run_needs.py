@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from db.errors import DiskNearlyFull
+from db.datasets import records
+from db.errors import DiskNearlyFull, UnknownDataset
 from generator import registry
 from generator.checkpoints import training_needs
 from generator.checkpoints.inventory import missing, own_folders
@@ -44,7 +45,7 @@ def told(studio: Studio, engine: str, values: Mapping[str, Any]) -> Told:
     params = validate_job(engine, dict(values))
     assert isinstance(params, LearningParams)
     folder = studio.settings.checkpoints_dir
-    needs = training_needs.needs(params, folder)
+    needs = training_needs.needs(params, folder, _pictures(studio, params))
     name = getattr(params, _STARTS_FROM[engine][0])
     absent = (name,) if name and not _is_there(studio, name) else ()
     try:
@@ -52,6 +53,15 @@ def told(studio: Studio, engine: str, values: Mapping[str, Any]) -> Told:
     except DiskNearlyFull:
         return Told(needs, absent, fits=False)
     return Told(needs, absent, fits=True)
+
+
+def _pictures(studio: Studio, params: LearningParams) -> int | None:
+    """How many there are, where that is known."""
+    match = records.REFERENCE.fullmatch(params.data)
+    try:
+        return None if match is None else records.get(studio.db, match[1]).count
+    except UnknownDataset:
+        return None
 
 
 def bases(studio: Studio, engine: str) -> list[str]:

@@ -16,8 +16,11 @@ from studio.context import Studio
 
 # What a form has its own widget for, or fills in from an upload.
 OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image", "as_typed", "wording")
-_TITLES = {"rank": "Rank of the matrices"}  # where the name alone says another thing elsewhere on the pages
-_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP", "tensorboard": "TensorBoard"}
+_TITLES = {
+    "rank": "Rank of the matrices",
+    "cache_mb": "Cache",
+}  # where the name alone says another thing elsewhere on the pages
+_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP", "snr": "SNR", "tensorboard": "TensorBoard"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 
 

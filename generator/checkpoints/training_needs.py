@@ -32,9 +32,12 @@ NARROW = 0.55  # of the activations in fp32, what bf16 keeps: norms stay as they
 # float32 numbers kept per position: of a residual block per channel, of an attention block per channel and per weight,
 # of a change of size per channel.
 RESIDUAL, ATTENTION, WEIGHT, RESIZED = 8, 31, 1, 3
-# Of a frozen Stable Diffusion with low-rank terms, per px of the picture; the share where they are computed twice.
+# Of a frozen Stable Diffusion with low-rank terms, per px of the picture, and its weights in bytes; the share where
+# activations are computed twice; of a caption that was read.
 LORA_BYTES_PER_PX = {"sd": 6_500, "xl": 11_200}
+BASE_BYTES = {"sd": 2450 * MIB, "xl": 8500 * MIB}
 TWICE = 0.2
+READ_BYTES = {"sd": 77 * 768 * FLOAT, "xl": (77 * 2048 + 1280) * FLOAT}
 # Numbers per rank, by what is trained; of the text encoders.
 PER_RANK: dict[str, dict[str, int]] = {
     "sd": {"attention": 199_296, "transformer": 423_936, "all": 1_050_816, "text": 73_728},
@@ -66,13 +69,15 @@ class Needs:
         return STATES_OF_ROOM * self.state
 
 
-def needs(params: LearningParams, checkpoints_dir: Path | None = None) -> Needs:
-    """What a run with these settings needs. checkpoints_dir: where models of one's own are measured. Raises TypeError
-    for settings of no run."""
+def needs(params: LearningParams, checkpoints_dir: Path | None = None, pictures: int | None = None) -> Needs:
+    """What a run with these settings needs. Raises TypeError for settings of no run.
+
+    checkpoints_dir: where models of one's own are measured; pictures: how many it learns from, None: not known.
+    """
     if isinstance(params, TrainParams):
         return _of_model(params, checkpoints_dir)
     if isinstance(params, TrainLoraParams):
-        return _of_lora(params, checkpoints_dir)
+        return _of_lora(params, checkpoints_dir, pictures)
     raise TypeError(f"{type(params).__name__} are no settings of a run.")
 
 
@@ -184,15 +189,19 @@ class _Unet:
 # ---- a LoRA
 
 
-def _of_lora(params: TrainLoraParams, checkpoints_dir: Path | None) -> Needs:
+def _of_lora(params: TrainLoraParams, checkpoints_dir: Path | None, pictures: int | None) -> Needs:
     frozen = checkpoint_bytes(params.checkpoint, checkpoints_dir)
     kind = "xl" if params.checkpoint == "stable-diffusion-xl" or frozen > _XL_BYTES else "sd"
     weights = _terms(params, kind, checkpoints_dir)
     at_once = params.micro_batch or params.batch_size
-    kept = LORA_BYTES_PER_PX[kind] * params.resolution**2
+    # What is kept grows with the channels, weights with their square.
+    kept = LORA_BYTES_PER_PX[kind] * params.resolution**2 * min(1.0, frozen / BASE_BYTES[kind]) ** 0.5
+    cache = params.cache_mb << 20
+    if pictures is not None:  # latents in 1/8 of the size, 4 means and 4 deviations, and the caption
+        cache = min(cache, pictures * (params.resolution**2 // 64 * 8 * FLOAT + READ_BYTES[kind]))
     share = (TWICE if params.gradient_checkpointing else 1.0) * (1.0 if params.precision == "fp32" else NARROW)
     state = 3 * FLOAT * weights  # terms and AdamW's two moments; the model they are added to stays as it is
-    memory = PROCESS + frozen + FLOAT * weights + 2 * state + int(at_once * kept * share) + params.cache_mb * 10**6
+    memory = PROCESS + frozen + FLOAT * weights + 2 * state + int(at_once * kept * share) + cache
     return Needs(FLOAT * weights, state, memory, at_once)
 
 

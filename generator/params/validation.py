@@ -48,10 +48,10 @@ def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
 
 
 def problems(engine: str, values: dict[str, Any]) -> dict[str, str]:
-    """What is wrong with each setting, as a sentence by its name; under "" what is wrong with none in particular. {}:
-    they are good. Raises registry.UnknownName for the engine."""
+    """What is wrong with each setting first, as a sentence by its name; under "" what is wrong with none in particular.
+    {}: they are good. Raises registry.UnknownName for the engine."""
     cls = params_class(engine)
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     try:
         cls(**values)
     except ValidationError as error:
@@ -59,8 +59,8 @@ def problems(engine: str, values: dict[str, Any]) -> dict[str, str]:
             sentence = _sentence(one, cls)
             # What is wrong with several together is said beginning with the name of one.
             name = str(one["loc"][0]) if one["loc"] else re.split(r"\W", sentence, maxsplit=1)[0]
-            found.setdefault(name if name in cls.model_fields else "", []).append(sentence)
-    return {name: " ".join(sentences) for name, sentences in found.items()}
+            found.setdefault(name if name in cls.model_fields else "", sentence)
+    return found
 
 
 P = TypeVar("P", bound=JobParams)

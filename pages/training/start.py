@@ -16,7 +16,7 @@ from generator.params import BadParams, problems, validate_job
 from pages.components import form as widgets
 from pages.components.notices import executor_missing
 from pages.shared.errors import plain_errors, problem, sentence
-from pages.shared.language import N_, _, number
+from pages.shared.language import N_, _, named, number
 from pages.shared.studio import the_studio
 from pages.shared.text import label
 from studio import run_needs, train
@@ -33,7 +33,7 @@ PRESETS = {
     "large": N_("Large: 256 px, in the latents of Stable Diffusion, days on a GPU"),
 }
 # Shown before the others are unfolded, in this order; name, preset, base and captions have widgets of their own.
-_OPEN = {TRAIN: ("steps",), LORA: ("trigger", "rank", "resolution", "steps")}
+_OPEN = {TRAIN: ("steps", "licence"), LORA: ("trigger", "rank", "resolution", "steps")}
 _OWN_WIDGET = ("preset", "name", "captions")
 _GROUPS = {
     "main": N_("Length and data"),
@@ -114,13 +114,13 @@ def _kind() -> str | None:
     engines = [engine for engine in KINDS if is_offered(the_studio(), engine)]
     if len(engines) < 2:
         return engines[0] if engines else None
-    chosen: str = st.segmented_control(
+    titles = named(KINDS.values())
+    chosen: str = st.radio(
         _("What is trained"),
         engines,
-        default=engines[0],
         key="train_kind",
-        format_func=lambda one: _(KINDS[one]),
-        required=True,
+        format_func=lambda one: titles(KINDS[one]),
+        horizontal=True,  # one below the other where that is too wide
     )
     return chosen
 
@@ -181,9 +181,9 @@ def _offered(bases: list[str], first: dict[str, Any]) -> list[str]:
 def _row(fields: Iterable[Field], made: _Form, *, folded: bool = False) -> None:
     """Settings side by side, in rows, so that they have the same order where there is one column."""
     drawn = list(fields)
-    across = 4 if len(drawn) == 4 else 3
+    across = 3 if folded else len(drawn)
     for at in range(0, len(drawn), across):
-        for one, cell in zip(drawn[at : at + across], st.columns(across, vertical_alignment="bottom"), strict=False):
+        for one, cell in zip(drawn[at : at + across], st.columns(across, vertical_alignment="top"), strict=False):
             with cell:
                 made.draw(one, folded=folded)
 
@@ -227,7 +227,9 @@ def _needs(made: _Form) -> None:
 
 
 def _bytes(count: int) -> str:
-    """In MB, from 1,000 of them on in GB."""
+    """In kB, MB or GB."""
+    if count < 1e6:
+        return f"{number(count / 1e3, '.0f')} kB"
     return f"{number(count / 1e6, '.0f')} MB" if count < 1e9 else f"{number(count / 1e9, '.1f')} GB"
 
 

@@ -92,3 +92,4 @@ def test_a_lora_of_stable_diffusion_is_told_before_that_is_downloaded(trained: A
     params = TrainLoraParams(**DATA, trained=trained, rank=rank)
     assert needs(params).model == 4 * numbers and needs(params).state == 12 * numbers
     assert needs(params).memory > 2e9, "the model itself is in memory"
+    assert needs(params, pictures=20).memory < needs(params, pictures=2000).memory < needs(params).memory
