@@ -27,7 +27,7 @@ STATES_KEPT = 2
 # With the one being written here and the next on its way to the store, and a model that is at most as large as a state.
 STATES_OF_ROOM = STATES_KEPT + 3
 FLOAT = 4  # bytes
-PROCESS = 600 * MIB  # torch, diffusers and the data beside the networks
+PROCESS = 750 * MIB  # torch, diffusers and the data beside the networks, in an executor
 NARROW = 0.55  # of the activations in fp32, what bf16 keeps: norms stay as they are
 # float32 numbers kept per position: of a residual block per channel, of an attention block per channel and per weight,
 # of a change of size per channel.

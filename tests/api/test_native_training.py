@@ -153,6 +153,7 @@ def test_a_model_is_listed_with_its_card(visits: Studio, api: Served, key: Key, 
 def test_the_client_sends_data_and_asks_for_a_run(visits: Studio, api: Served, key: Key, tmp_path: Path) -> None:
     studio = client_training.Trainer(api.address, key()["authorization"].removeprefix("Bearer "))
     data = studio.dataset(write_zip(tmp_path / "discs.zip", 12), "Discs", "CC0")
+    assert studio.needs(data["data"], "discs", preset="small")["model_bytes"] > 40e6
     job = studio.train(data["data"], "discs", steps=40)
     learnt(visits, job.id)
     assert studio.run(job.id)["best_step"] == 20
