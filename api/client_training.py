@@ -1,4 +1,4 @@
-"""The studio from Python, for training: the client of api/client.py with six words more.
+"""The studio from Python, for training: the client of api/client.py with seven words more.
 
     trainer = Trainer("http://localhost:8501", key="...")
     job = trainer.train(trainer.dataset("discs.zip", "Discs", "CC0")["data"], "discs")
@@ -31,6 +31,11 @@ class AsyncTrainer(AsyncStudio):
         params = {"data": data, "name": name, **settings}
         return self._job(self._wire, await self._wire.post("/training", engine=engine, params=params))
 
+    async def needs(self, data: str, name: str, engine: str = "train", **settings: Any) -> dict[str, Any]:
+        """The bytes of disk and memory that such a run needs; nothing is queued."""
+        params = {"data": data, "name": name, **settings}
+        return dict(await self._wire.post("/training/estimate", engine=engine, params=params))
+
     async def run(self, job_id: str) -> dict[str, Any]:
         """What a run has learnt by now: its losses, how fast it is, its model once it has ended. Raises Unknown."""
         return dict(await self._wire.get(f"/training/{job_id}"))
@@ -58,4 +63,4 @@ class Trainer(Studio):
 
     dataset, train = _now(AsyncTrainer.dataset), _now(AsyncTrainer.train)
     import_model, export_model = _now(AsyncTrainer.import_model), _now(AsyncTrainer.export_model)
-    run, ask_run = _now(AsyncTrainer.run), _now(AsyncTrainer.ask_run)
+    needs, run, ask_run = _now(AsyncTrainer.needs), _now(AsyncTrainer.run), _now(AsyncTrainer.ask_run)

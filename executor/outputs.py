@@ -38,6 +38,7 @@ TYPES = {  # kind of artefact -> (media type, extension)
     "history": ("text/csv", "csv"),
     "curves": ("image/png", "png"),
     "samples": ("application/zip", "zip"),
+    "tensorboard": ("application/octet-stream", "tfevents"),
 }
 Say = Callable[[str, BaseException], None]  # an event and what brought it about
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from generator.images.encode import encode, encode_thumbnail, to_image
 from generator.output.learning import History, Row, card_in_words, curves
 from generator.output.samples import Samples, captioned
 from generator.output.sources import NONE
+from generator.output.tensorboard import TensorBoardMissing, events
 from generator.params.learning import LearningParams
 from generator.version import NAME, VERSION
 
@@ -46,8 +48,8 @@ class RunFiles(Files):
         if progress.samples is not None:
             self.pictures = [to_image(np.asarray(one)) for one in progress.samples]
         if losses:
-            row = Row(step.index, round(self.spent_s, 3), train, validation, progress.steps_per_s, progress.memory)
-            self.history.add(row)
+            told = progress.steps_per_s, progress.memory, progress.learning_rate
+            self.history.add(Row(step.index, round(self.spent_s, 3), train, validation, *told))
 
     def shows(self, step: Step) -> bool:
         return True
@@ -63,6 +65,19 @@ class RunFiles(Files):
             yield File("samples", self.samples.archive())
             if film and (webp := self.samples.film(_telling(say), mp4=False).get("webp")):
                 yield File("webp", webp)
+        if film:
+            yield from self._events(say)
+
+    def _events(self, say: Say) -> Iterator[File]:
+        """For TensorBoard, where that is wanted; an executor without its package leaves them out."""
+        if not self.run.tensorboard:
+            return
+        try:
+            began = time.time() - self.spent_s
+            data = events(self.folder / "events.tfevents", began, self.history, self.samples.sheets())
+        except (TensorBoardMissing, OSError) as error:
+            return say("no_tensorboard", error)
+        yield File("tensorboard", data)
 
     def finished(self, score: float | None, final: Image.Image | None, say: Say) -> Iterator[File]:
         """The model first. Raises ValueError where there is none."""
@@ -86,6 +101,7 @@ class RunFiles(Files):
 
     def _shown(self, say: Say) -> Iterator[File]:
         yield from self.so_far(say, film=False)
+        yield from self._events(say)
         yield File("curves", curves(self.history))
         if self.pictures:
             grid = captioned(self.pictures, self.captions)

@@ -23,13 +23,13 @@ import torch
 
 from db.errors import StoreUnavailable, UnknownArtefact
 from executor.context import Context
+from generator.checkpoints.training_needs import STATES_KEPT
 from lasting import sync_file
 
 if TYPE_CHECKING:
     from executor.attempt import Attempt
 
 PART = 32 << 20  # bytes
-KEPT = 2
 MANIFEST, WHOLE = "manifest.json", 1 << 20  # no manifest has so many bytes
 _FOLDER = re.compile(r"jobs/[0-9a-f]+/([0-9a-f]+)/state-(\d+)/")
 _LOCAL = re.compile(r"state-(\d+)\.pt")
@@ -174,7 +174,7 @@ class RunStates:
                     whole.add(match[0])
         newest = sorted(whole - {just_put}, key=lambda folder: folders[folder], reverse=True)
         # One of a later step than the last was left by an attempt that got further and could not be read.
-        kept = {just_put, *[one for one in newest if folders[one] < folders[just_put]][: KEPT - 1]}
+        kept = {just_put, *[one for one in newest if folders[one] < folders[just_put]][: STATES_KEPT - 1]}
         for key in sorted(keys, key=lambda key: not key.endswith(MANIFEST)):
             if (match := _FOLDER.match(key)) and match[0] not in kept:
                 store.delete(key)

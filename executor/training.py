@@ -23,8 +23,9 @@ from executor.job import PREVIEW_EVERY_S, Work
 from executor.models import install, packed
 from executor.outputs import File
 from executor.run_files import FILMED_SHARE, RunFiles
-from executor.states import KEPT, RunStates
+from executor.states import RunStates
 from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.training_needs import STATES_OF_ROOM
 from generator.output.learning import History
 from generator.params.learning import LearningParams
 
@@ -149,8 +150,7 @@ class RunWork(Work):
         context, least = self.context, self.context.settings.min_free_bytes
         try:
             size = _bytes_of(self.slot.state_dict())
-            # One being written here, those kept in the store with the next, and the model, at most as large as a state.
-            wanted = size * (KEPT + 3)
+            wanted = size * STATES_OF_ROOM
             self.say("needs_disk", state_mb=round(size / 1e6, 1), disk_mb=round(wanted / 1e6, 1))
             free_space.check(context.db, context.store, least, wanted=wanted, work_dir=context.work_dir)
         except BaseException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,23 @@ def pick_device(name: str = "auto") -> str:
         reason = "" if "cuda" not in name or have[0].startswith("cuda") else " (no CUDA device is seen by PyTorch)"
         raise DeviceUnavailable(f"Device {name!r} is not available here{reason}. Available: {', '.join(have)}.")
     return wanted
+
+
+def peak_memory(device: str) -> int | None:
+    """Bytes that were in use at once at most: of the device's memory, as torch allocates it, or where that is the CPU,
+    of this process since it began. None where that is not known."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if device == "mps":
+        return torch.mps.driver_allocated_memory()
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
 
 
 def free_memory(device: str) -> int | None:

@@ -16,26 +16,36 @@ from studio.context import Studio
 
 # What a form has its own widget for, or fills in from an upload.
 OWN_WIDGET = ("prompt", "style", "seed", "init_image", "image_prompts", "mask_image", "as_typed", "wording")
-_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP"}
+_TITLES = {
+    "rank": "Rank of the matrices",
+    "cache_mb": "Cache",
+}  # where the name alone says another thing elsewhere on the pages
+_ACRONYMS = {"tv": "TV", "ema": "EMA", "clip": "CLIP", "snr": "SNR", "tensorboard": "TensorBoard"}
 _CHOICES_OF = {"clip": tuple(registry.CLIP_MODELS)}
 
 
 @dataclass(frozen=True)
 class Field:
-    """One setting as the form shows it; bounds are inclusive, None where there is none."""
+    """One setting as the form shows it; bounds are inclusive, None where there is none.
+
+    numbers: several whole numbers in one line; lines: several texts, one a line.
+    """
 
     name: str
-    kind: Literal["choice", "choices", "switch", "whole", "number", "text"]
+    kind: Literal["choice", "choices", "switch", "whole", "number", "text", "numbers", "lines"]
     group: str
     unit: str
     help: str
     choices: tuple[Any, ...] = ()  # texts, or whole numbers
     minimum: float | None = None
     maximum: float | None = None
+    step: float | None = None  # values are multiples of it
 
     @property
     def title(self) -> str:
         """The name in words, for people."""
+        if self.name in _TITLES:
+            return _TITLES[self.name]
         text = " ".join(_ACRONYMS.get(word, word) for word in self.name.split("_"))
         return text[0].upper() + text[1:]
 
@@ -59,15 +69,15 @@ def fields(engine: str, checkpoint: str, checkpoints: Sequence[str]) -> dict[str
     return groups
 
 
-def run_fields(engine: str) -> dict[str, list[Field]]:
-    """The settings of an engine that makes models, by group, but for texts: those have widgets of their own.
+def run_fields(engine: str, bases: Sequence[str] = ()) -> dict[str, list[Field]]:
+    """The settings of an engine that makes models, by group, in the order of their declaration; not its data.
 
-    Raises registry.UnknownName.
+    bases: the checkpoints it can start from. Raises registry.UnknownName.
     """
     groups: dict[str, list[Field]] = {}
     for name, info in params_class(engine).model_fields.items():
-        field = _field(name, info, ())
-        if field.kind not in ("text", "choices") and field.group != RECORD and name not in ("seed", "preset"):
+        field = _field(name, info, bases)
+        if field.group != RECORD and name != "data":
             groups.setdefault(field.group, []).append(field)
     return groups
 
@@ -111,8 +121,12 @@ def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
     kind: Any = info.annotation
     if name == "checkpoint":
         return replace(field, kind="choice", choices=tuple(checkpoints))
+    if name == "base":
+        return replace(field, kind="choice", choices=("", *checkpoints))
     if name == "upscaler":
         return replace(field, kind="choice", choices=registry.ENGINES["upscale"].checkpoints)
+    if get_origin(kind) is tuple and (get_args(kind)[0] is int or name == "captions"):
+        return replace(field, kind="lines" if name == "captions" else "numbers", maximum=_bound(info, "max_length"))
     if get_origin(kind) is tuple:  # where no choices are known here, as of LoRAs, they are written
         return replace(field, kind="choices", choices=_CHOICES_OF.get(name, ()), maximum=_bound(info, "max_length"))
     if get_origin(kind) is Literal:
@@ -121,7 +135,8 @@ def _field(name: str, info: FieldInfo, checkpoints: Sequence[str]) -> Field:
         return replace(field, kind="switch")
     if kind in (int, float):
         minimum, maximum = _bound(info, "ge", "gt"), _bound(info, "le", "lt")
-        return replace(field, kind="whole" if kind is int else "number", minimum=minimum, maximum=maximum)
+        step = _bound(info, "multiple_of")
+        return replace(field, kind="whole" if kind is int else "number", minimum=minimum, maximum=maximum, step=step)
     return field
 
 

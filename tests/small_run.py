@@ -29,7 +29,7 @@ class SmallRun:
 
     def __init__(self, params: LearningParams) -> None:
         self.params, self.step, self.total_steps, self.done = params, 0, params.steps, False
-        self.captions = params.captions
+        self.captions, self.learning_rate = params.captions, 0.01
         self.noise = torch.Generator().manual_seed(params.seed)
         self.colour = torch.zeros(3, requires_grad=True)
         self.optimiser = torch.optim.Adam([self.colour], lr=0.01)

@@ -58,6 +58,7 @@ SHOWN: set[str] = {
     "generator.checkpoints.errors",
     "generator.checkpoints.memory",
     "generator.checkpoints.model_file",
+    "generator.checkpoints.training_needs",
     "generator.images.decode",
     "generator.images.freed",
     "generator.images.encode",

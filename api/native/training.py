@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.callers import Asker, Opened, Reader
 from api.native.models import ModelShape, model_of
 from api.native.ordering import Orders, Told
 from api.native.shapes import JobShape, JobsShape, jobs_of, told, told_one, with_links
 from db.jobs import Job
-from studio import train
+from studio import run_needs, train
 from studio.context import Studio, Submitter
 from studio.train import Watched
 
@@ -35,6 +35,7 @@ class RowShape(BaseModel):
     validation: float | None
     steps_per_s: float | None
     memory: int | None = Field(description="Bytes at its peak.")
+    learning_rate: float | None = Field(description="Of its last step.")
 
 
 class RunShape(BaseModel):
@@ -66,6 +67,47 @@ class ComparedShape(BaseModel):
 
     runs: list[RunShape]
     settings: list[DifferenceShape]
+
+
+class RunEstimate(BaseModel):
+    """A run that somebody is about to ask for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    engine: str = Field("train", max_length=64, description="One that makes models; see /engines.")
+    params: dict[str, Any] = Field(description="As for a run.")
+
+
+class NeedsShape(BaseModel):
+    """What it needs, from its settings alone."""
+
+    model_bytes: int = Field(description="The file it ends with.")
+    state_bytes: int = Field(description="A saved state; the last two are kept.")
+    disk_bytes: int = Field(description="Free on the disk before its first step.")
+    memory_bytes: int = Field(description="About, of the device, or of the machine where it trains on the CPU.")
+    pictures_at_once: int = Field(description="In one pass through the network: the setting micro_batch needs less.")
+    fits: bool = Field(description="Whether the studio's disk has so much room now.")
+    missing: list[str] = Field(description="Checkpoints that are not on this machine yet.")
+
+
+@router.post("/training/estimate")
+async def estimate_run(api: Opened, who: Reader, new: RunEstimate) -> NeedsShape:
+    """What disk and memory a run needs, before it is asked for; nothing is queued."""
+
+    def needed(studio: Studio) -> NeedsShape:
+        found = run_needs.told(studio, new.engine, new.params)
+        needs = found.needs
+        return NeedsShape(
+            model_bytes=needs.model,
+            state_bytes=needs.state,
+            disk_bytes=needs.disk,
+            memory_bytes=needs.memory,
+            pictures_at_once=needs.pictures_at_once,
+            fits=found.fits,
+            missing=list(found.missing),
+        )
+
+    return await api.ask(needed)
 
 
 @router.post("/training", status_code=201)

@@ -24,7 +24,7 @@ PASSING = ("preview",)  # replaced every second while a job runs: a power cut ma
 _ID_IN_KEY = re.compile(rf"(?<=/){ID.pattern}(?=\.)")
 KINDS = (
     *("picture", "preview", "thumbnail", "gif", "mp4", "webp", "json", "result", "state", "upload", "draft", "sheet"),
-    *("model", "card", "history", "curves", "samples"),  # of a run that trains a model
+    *("model", "card", "history", "curves", "samples", "tensorboard"),  # of a run that trains a model
 )
 
 

@@ -18,15 +18,20 @@ def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -
     checkpoint, clip = params.loads
     own = 0
     if checkpoint != registry.NO_CHECKPOINT:
-        row = registry.checkpoint(checkpoint)
-        low = getattr(params, "memory", None) == "low"
-        own = row.min_weight_bytes if low and row.min_weight_bytes else row.weight_bytes
-        if checkpoints_dir is not None and row.own and row.kind == "diffusers":
-            measured = _measured(Path(checkpoints_dir), checkpoint)
-            own = own if measured is None else measured[low]
+        own = checkpoint_bytes(checkpoint, checkpoints_dir, low=getattr(params, "memory", None) == "low")
     beside = [registry.CLIP_MODELS[name] for name in clip]
     beside += [registry.LOSS_NETWORKS[name] for name in params.loss_networks]
     return own + sum(row.weight_bytes for row in beside)
+
+
+def checkpoint_bytes(checkpoint: str, checkpoints_dir: str | Path | None = None, *, low: bool = False) -> int:
+    """Bytes of a checkpoint's weights on the device. low: of its largest network, where no two are there together."""
+    row = registry.checkpoint(checkpoint)
+    own = row.min_weight_bytes if low and row.min_weight_bytes else row.weight_bytes
+    if checkpoints_dir is not None and row.own and row.kind == "diffusers":
+        measured = _measured(Path(checkpoints_dir), checkpoint)
+        own = own if measured is None else measured[low]
+    return own
 
 
 def _measured(directory: Path, checkpoint: str) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ So a run waits, gives way, is saved, cancelled and goes on like a drawing. Its e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 
 from characters.brief import Brief
 from generator import registry
-from generator.device import Host
+from generator.device import Host, peak_memory
 from generator.engines.base import Step
 from generator.learning.runs import Diverged, Progress, Run
 from generator.learning.sheet import sheet
 from generator.learning.stream.samples import CaptionStream, DataProblem
+from generator.output.tensorboard import require_tensorboard
 from generator.params.learning import LearningParams
 from generator.registry.rows import Checkpoint
 
@@ -75,8 +76,8 @@ class Training:
     begin: makes the run of these parameters, at its first step.
     """
 
-    def __init__(self, name: str, begin: Begin) -> None:
-        self.name, self._begin = name, begin
+    def __init__(self, name: str, begin: Begin, device: str = "cpu") -> None:
+        self.name, self._begin, self._device = name, begin, device
         self.micro_batch: int | None = None
         self.exact: bool | None = None
 
@@ -94,10 +95,12 @@ class Training:
                 raise
             return run
 
-        return cls(name, begin)
+        return cls(name, begin, host.device)
 
     def open(self, params: LearningParams) -> RunSlot:
-        """A run at its first step. Raises DataProblem, and what `host.open_data` raises."""
+        """A run at its first step. Raises DataProblem, TensorBoardMissing, and what `host.open_data` raises."""
+        if params.tensorboard:
+            require_tensorboard()
         return RunSlot(params, self._begin(params))
 
     def resume(self, params: LearningParams, state: dict[str, Any]) -> RunSlot:
@@ -105,7 +108,7 @@ class Training:
         recipe."""
         if state.get("version") != VERSION:
             raise ValueError(f"saved state has version {state.get('version')!r}; this engine reads {VERSION}.")
-        slot = self.open(params)
+        slot = RunSlot(params, self._begin(params))
         try:
             slot.run.load_state_dict(state["run"])
         except BaseException:
@@ -125,7 +128,7 @@ class Training:
         trouble: Exception | None = None
         progress = Progress(slot.index)
         try:
-            progress = slot.run.advance(seconds)
+            progress = measured(slot.run, slot.run.advance(seconds), self._device)
         except (Diverged, DataProblem) as error:
             trouble = error
         except (MemoryError, RuntimeError) as error:
@@ -144,6 +147,12 @@ class Training:
         image = None if progress.samples is None or not len(progress.samples) else sheet(progress.samples)
         total, losses = slot.run.total_steps, dict(progress.losses)
         return Step(slot.index, total, image, float("nan"), losses, slot.done, progress=progress)
+
+
+def measured(run: Run, progress: Progress, device: str) -> Progress:
+    """What a stretch has done, with the memory it took and the learning rate it ended with."""
+    memory = peak_memory(device) if progress.memory is None else progress.memory
+    return replace(progress, memory=memory, learning_rate=run.learning_rate)
 
 
 def _no_memory(error: BaseException) -> bool:

@@ -22,7 +22,8 @@ class Progress:
 
     step: optimiser steps made so far. losses: means over the stretch, by name ("train", and "validation" where it was
     measured). samples: (N, 3, H, W) float32 in [0, 1] on the CPU, of the run's fixed captions, where they were due.
-    steps_per_s: of this stretch. memory: bytes at its peak on the device, None where that is not known.
+    steps_per_s: of this stretch. memory: bytes at its peak on the device, or of this process where that is the CPU;
+    None where that is not known. learning_rate: of the last step.
     """
 
     step: int
@@ -30,12 +31,14 @@ class Progress:
     samples: torch.Tensor | None = None
     steps_per_s: float | None = None
     memory: int | None = None
+    learning_rate: float | None = None
 
 
 class Run(Protocol):
     """One model being trained: weights, averages, optimiser, random generators and the position in its data.
 
     step, total_steps: optimiser steps. done: the last one is made. captions: what its samples are drawn from, in order.
+    learning_rate: of its last step, None before the first.
     """
 
     step: int
@@ -44,6 +47,9 @@ class Run(Protocol):
 
     @property
     def captions(self) -> tuple[str, ...]: ...
+
+    @property
+    def learning_rate(self) -> float | None: ...
 
     def advance(self, seconds: float) -> Progress:
         """Optimiser steps for about so long, at least one (of accumulated micro-batches, at least one of them).

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -15,14 +15,15 @@ from PIL import Image, ImageDraw, ImageFont
 from generator.images.encode import encode
 
 MAX_ROWS = 4000  # of a history: beyond it two rows become one
-COLUMNS = ("step", "seconds", "train", "validation", "steps_per_s", "memory")
+COLUMNS = ("step", "seconds", "train", "validation", "steps_per_s", "memory", "learning_rate")
 CURVES_SIZE = (1000, 560)  # px
 _COLOURS = {"train": (40, 98, 178), "validation": (200, 80, 30)}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stretch of a run. seconds: of the device, since the run began; memory: bytes at its peak."""
+    """One stretch of a run. seconds: of the device, since the run began; memory: bytes at its peak; learning_rate: of
+    its last step."""
 
     step: int
     seconds: float
@@ -30,6 +31,7 @@ class Row:
     validation: float | None = None
     steps_per_s: float | None = None
     memory: int | None = None
+    learning_rate: float | None = None
 
 
 @dataclass
@@ -80,7 +82,7 @@ def _halved(rows: Sequence[Row]) -> Iterable[Row]:
         if before is not None and before.validation is None:
             losses = [one for one in (before.train, row.train) if one is not None]
             mean = sum(losses) / len(losses) if losses else None
-            yield Row(row.step, row.seconds, mean, row.validation, row.steps_per_s, row.memory)
+            yield replace(row, train=mean)
             before = None
             continue
         if before is not None:
@@ -93,13 +95,13 @@ def _halved(rows: Sequence[Row]) -> Iterable[Row]:
 def read_history(data: bytes) -> History:
     """A history from the CSV of `History.csv`. Raises ValueError."""
     rows = list(csv.reader(io.StringIO(data.decode())))
-    if not rows or tuple(rows[0]) != COLUMNS:
+    if not rows or tuple(rows[0]) not in (COLUMNS, COLUMNS[:-1]):  # older ones know no learning rate
         raise ValueError("this is no history of a run")
     history = History()
     for row in rows[1:]:
-        step, seconds, train, validation, speed, memory = (None if cell == "" else float(cell) for cell in row)
-        peak = None if memory is None else int(memory)
-        history.rows.append(Row(int(step or 0), seconds or 0.0, train, validation, speed, peak))
+        found = {name: float(cell) for name, cell in zip(COLUMNS, row, strict=False) if cell != ""}
+        step, seconds, peak = int(found.pop("step", 0)), found.pop("seconds", 0.0), found.pop("memory", None)
+        history.rows.append(Row(step, seconds, memory=None if peak is None else int(peak), **found))
     return history
 
 

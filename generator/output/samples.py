@@ -9,7 +9,7 @@ import io
 import re
 import textwrap
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -45,6 +45,11 @@ class Samples:
             kept = {*kept_steps(self._every, step, MAX_FRAMES), step}
             for one in (one for one in steps if one not in kept):
                 self._path(one).unlink(missing_ok=True)
+
+    def sheets(self) -> Iterator[tuple[int, bytes]]:
+        """Each as a PNG, with the step it was drawn at. Raises OSError."""
+        for step in self.steps():
+            yield step, self._path(step).read_bytes()
 
     def archive(self) -> bytes:
         """All of them as a zip, named by their steps; the same sheets are the same bytes."""

@@ -10,7 +10,7 @@ from generator.params.job import JobParams
 from generator.params.latent_diffusion import LatentDiffusionParams
 from generator.params.rank import RankParams
 from generator.params.upscale import UpscaleParams
-from generator.params.validation import drawing_class, params_class, validate, validate_job
+from generator.params.validation import drawing_class, params_class, problems, validate, validate_job
 from generator.params.vqgan_clip import VqganClipParams
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "VqganClipParams",
     "drawing_class",
     "params_class",
+    "problems",
     "validate",
     "validate_job",
 ]

@@ -45,6 +45,9 @@ class LearningParams(JobParams):
     sample_every: int = Setting(
         200, group="watching", ge=1, le=100_000, unit="steps", description="Between two sheets of samples."
     )
+    tensorboard: bool = Setting(
+        False, group="watching", description="Also write events for TensorBoard; needs the package tensorboardX."
+    )
     validation_share: float = Setting(
         0.05, group="main", ge=0, le=0.5, description="Of the pictures, kept from training to measure what is learnt."
     )

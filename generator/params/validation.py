@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -39,9 +40,27 @@ def validate_job(engine: str, values: dict[str, Any]) -> JobParams:
     """Parameters of any engine, those that upscale, rank or fetch included. Raises as `validate`."""
     cls = params_class(engine)
     name = values.get("checkpoint")
-    if isinstance(name, str) and not registry.offers(engine, name):
+    # What a run starts from is drawn with by another engine; its own declaration says what it may be.
+    trains = registry.ENGINES[engine].makes == "model"
+    if isinstance(name, str) and not trains and not registry.offers(engine, name):
         raise BadParams(str(registry.UnknownName("checkpoint", name, registry.choices(engine), registry.naming(name))))
     return validated(cls, values)
+
+
+def problems(engine: str, values: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with each setting first, as a sentence by its name; under "" what is wrong with none in particular.
+    {}: they are good. Raises registry.UnknownName for the engine."""
+    cls = params_class(engine)
+    found: dict[str, str] = {}
+    try:
+        cls(**values)
+    except ValidationError as error:
+        for one in error.errors():
+            sentence = _sentence(one, cls)
+            # What is wrong with several together is said beginning with the name of one.
+            name = str(one["loc"][0]) if one["loc"] else re.split(r"\W", sentence, maxsplit=1)[0]
+            found.setdefault(name if name in cls.model_fields else "", sentence)
+    return found
 
 
 P = TypeVar("P", bound=JobParams)

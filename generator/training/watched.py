@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from generator.learning.runs import Progress
 
-COLUMNS = ("step", "train", "validation", "steps_per_s", "memory_bytes")
+COLUMNS = ("step", "train", "validation", "steps_per_s", "memory_bytes", "learning_rate")
 COLOURS = {"train": (30, 90, 200), "validation": (220, 90, 20)}
 WIDTH, HEIGHT, EDGE = 800, 400, 48  # px
 
@@ -35,7 +35,7 @@ class History:
             return
         found: dict[str, float | int | None] = {
             "step": progress.step, **progress.losses, "steps_per_s": progress.steps_per_s,
-            "memory_bytes": progress.memory,
+            "memory_bytes": progress.memory, "learning_rate": progress.learning_rate,
         }  # fmt: skip
         row = {name: "" if found.get(name) is None else f"{found[name]:.9g}" for name in COLUMNS[1:]}
         self.rows.append({"step": str(progress.step), **row})

@@ -21,6 +21,8 @@ from generator.checkpoints.command_line import checkpoints_dir_option, path_of
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.device import DeviceUnavailable, pick_device
 from generator.learning.stream.samples import DataProblem
+from generator.output.learning import Row
+from generator.output.tensorboard import Events, TensorBoardMissing, require_tensorboard
 from generator.params import BadParams
 from generator.params.learning import LearningParams
 from generator.params.validation import validated
@@ -80,7 +82,7 @@ def run(argv: Sequence[str] | None, kind: Kind) -> int:
         with team(None if "WORLD_SIZE" not in os.environ else pick_device(device)) as together:
             _train(params, folder, checkpoints, together.device or pick_device(device), together, kind)
         return 0
-    except (BadParams, DataProblem, AlreadyThere, DeviceUnavailable, CheckpointMissing) as error:
+    except (BadParams, DataProblem, AlreadyThere, DeviceUnavailable, CheckpointMissing, TensorBoardMissing) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -92,8 +94,11 @@ def run(argv: Sequence[str] | None, kind: Kind) -> int:
 
 
 def _settings(args: dict[str, Any], output: Path, kind: Kind) -> tuple[Path, LearningParams]:
-    """The run's folder, and its settings: those it was begun with where it was. Raises BadParams, AlreadyThere."""
+    """The run's folder, and its settings: those it was begun with where it was. Raises BadParams, AlreadyThere,
+    TensorBoardMissing."""
     params = validated(kind.params, args)
+    if params.tensorboard:
+        require_tensorboard()
     folder = output / params.name
     begun = folder / "params.json"
     if begun.is_file():
@@ -127,42 +132,64 @@ def _train(params: LearningParams, folder: Path, checkpoints: Path, device: str,
         make_folder(folder)
         write_whole(folder / "params.json", json.dumps(params.model_dump(mode="json"), indent=1).encode())
         with _ended_by_sigterm():
-            _drive(run, folder, leads=together.rank == 0)
+            _drive(run, params, folder, device, leads=together.rank == 0)
         if together.rank == 0:
             tqdm.write(kind.keep(run, params, checkpoints))
     finally:
         run.close()
 
 
-def _drive(run: Run, folder: Path, *, leads: bool) -> None:
+def _drive(run: Run, params: LearningParams, folder: Path, device: str, *, leads: bool) -> None:
     """Trains to the end; of several processes the one that leads writes. What is done is kept, however it ends."""
     import time
 
+    from generator.engines.train import measured
     from generator.training.run import sheet
     from generator.training.watched import History
 
     history = History(folder / "history.csv", run.step)
-    saved = time.monotonic()
+    began = saved = time.monotonic()
+    events = _events(params, folder) if leads else None
     bar: Any = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=None if leads else True)
     try:
         while not run.done:
-            progress = run.advance(SECONDS)
+            progress = measured(run, run.advance(SECONDS), device)
             bar.update(progress.step - bar.n)
             bar.set_postfix({name: f"{loss:.4f}" for name, loss in progress.losses.items()})
             if not leads:
                 continue
             history.add(progress)
+            drawn = folder / "samples" / f"{progress.step:07}.png"
             if progress.samples is not None:
-                (folder / "samples").mkdir(exist_ok=True)
-                sheet([progress.samples], folder / "samples" / f"{progress.step:07}.png", upscale=1)
+                drawn.parent.mkdir(exist_ok=True)
+                sheet([progress.samples], drawn, upscale=1)
                 history.curves(folder / "curves.png")
+            if events is not None:
+                seconds = time.monotonic() - began
+                losses = {name: progress.losses.get(name) for name in ("train", "validation")}
+                told = progress.steps_per_s, progress.memory, progress.learning_rate
+                events.add(Row(progress.step, seconds, losses["train"], losses["validation"], *told))
+                if progress.samples is not None:
+                    events.add_samples(progress.step, seconds, drawn.read_bytes())
+                events.flush()
             if progress.samples is not None or time.monotonic() - saved > SAVED_EVERY:
                 _save(run, folder / "state.pt")
                 saved = time.monotonic()
     finally:
         bar.close()
+        if events is not None:
+            events.close()
         if leads:
             _save(run, folder / "state.pt")
+
+
+def _events(params: LearningParams, folder: Path) -> Events | None:
+    """A file of its own for each stretch between two stops, as TensorBoard reads them one after the other."""
+    import time
+
+    if not params.tensorboard:
+        return None
+    return Events(folder / f"events.out.tfevents.{time.time():.0f}.{params.name}", time.time())
 
 
 def _save(run: Run, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +29,10 @@ _TRANSLATED = (
     *(N_("Upscale"), N_("Upscaler"), N_("Save every"), N_("Image prompts"), N_("Negative prompt"), N_("Strength")),
     *(N_("Guidance"), N_("Output"), N_("Cutouts"), N_("Optimisation"), N_("Start"), N_("Sampling"), N_("Symmetry")),
     *(N_("Candidates"), N_("Variety"), N_("Noise"), N_("Learning rate"), N_("Init strength"), N_("Sampler")),
+    *(N_("Trigger"), N_("Resolution"), N_("Licence"), N_("Rank of the matrices"), N_("Base")),
 )
-_NAMES_WEIGHTS = ("checkpoint", "clip", "upscaler")  # what they name may have to be downloaded first
+_WRITTEN = {"numbers": ", ", "lines": "\n"}  # kinds of which several are written in one field, and what is between them
+_NAMES_WEIGHTS = ("checkpoint", "base", "clip", "upscaler")  # what they name may have to be downloaded first
 
 
 def current_defaults(engine: str, checkpoint: str, beside: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +103,8 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
         default = list(default)
     elif field.kind == "number":
         default = float(default)
+    elif field.kind in _WRITTEN:
+        default = _WRITTEN[field.kind].join(map(str, default))
     value = kept(key, default)
     if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
         minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
@@ -108,6 +114,17 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
         value = replaced(key, default)  # of another engine, or the host has withdrawn it since
     value = _widget(field, key, value, default)
     remembered()[key] = value
+    return read(field, value)
+
+
+def read(field: Field, value: Any) -> Any:
+    """What a widget's value means: of a line of whole numbers their list, in which what is none stays as it is written,
+    of lines the list of those with something in them."""
+    if field.kind == "numbers":
+        parts = re.split(r"[\s,;]+", value.strip(" ,;"))
+        return [int(part) if re.fullmatch(r"\d{1,9}", part) else part for part in parts if part]
+    if field.kind == "lines":
+        return [line.strip() for line in value.splitlines() if line.strip()]
     return value
 
 
@@ -145,10 +162,17 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
         minimum = None if field.minimum is None else int(field.minimum)
         maximum = None if field.maximum is None else int(field.maximum)
         return st.number_input(
-            _label(field), min_value=minimum, max_value=maximum, value=value, step=1, key=key, help=field.help
+            _label(field),
+            min_value=minimum,
+            max_value=maximum,
+            value=value,
+            step=int(field.step or 1),
+            key=key,
+            help=field.help,
+            placeholder=_("random") if field.name == "seed" else None,
         )
     if field.kind == "number":
-        step = 0.01 if 0 < default < 0.1 else 0.1
+        step = 10.0 ** math.floor(math.log10(default)) if 0 < default < 0.1 else 0.1
         return st.number_input(
             _label(field),
             min_value=field.minimum,
@@ -159,6 +183,8 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             key=key,
             help=field.help,
         )
+    if field.kind == "lines":
+        return st.text_area(_label(field), value, key=key, help=field.help, height=100)
     return st.text_input(_label(field), value, key=key, help=field.help)
 
 
@@ -170,6 +196,8 @@ def _shown(field: Field, name: Any) -> str:
     """A choice as the form shows it: checkpoints by their titles, and whether they must be downloaded first."""
     if field.name not in _NAMES_WEIGHTS:
         return str(name)
+    if not name:
+        return _("none")
     spec = registry.CHECKPOINTS.get(name) if field.name != "clip" else None
     absent = missing(name, the_settings().checkpoints_dir)
     return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")

@@ -39,6 +39,7 @@ FILES = {
     "samples": N_("Samples"),
     "picture": N_("Grid"),
     "mp4": N_("Film"),
+    "tensorboard": N_("Events for TensorBoard"),
 }
 _AXIS = {"grid": False, "tickCount": 4}
 _STATES = {

@@ -61,6 +61,35 @@ def test_a_zip_is_sent_and_a_run_learns_from_it(visits: Studio, api: Served, key
     assert [row["step"] for row in found["history"]] == [10, 20]
 
 
+def test_what_a_run_needs_is_told_before_it_is_asked_for(api: Served, key: Key) -> None:
+    mine = key()
+
+    def told(engine: str, **params: Any) -> Any:
+        wanted = {"engine": engine, "params": {"data": "dataset:a", "name": "discs", **params}}
+        return api.post(f"{V1}/training/estimate", wanted, headers=mine)
+
+    tiny, small = ok(told("train")), ok(told("train", preset="small"))
+    assert 10e6 < tiny["model_bytes"] < small["model_bytes"] < small["state_bytes"] < small["disk_bytes"]
+    assert tiny["memory_bytes"] < small["memory_bytes"] and tiny["pictures_at_once"] == 16
+    assert tiny["fits"] and tiny["missing"] == []
+    lora = ok(told("train-lora", rank=8))
+    assert lora["missing"] == ["stable-diffusion-1-5"] and lora["model_bytes"] == 8 * 199_296 * 4
+    assert "channels = (9, 16)" in told("train", channels=[9, 16]).text
+    assert told("vqgan-clip").status_code == 422
+
+
+def test_a_lora_is_asked_for_with_the_model_it_changes(api: Served, key: Key, tmp_path: Path) -> None:
+    mine = key()
+    data = ok(sent(api, mine, tmp_path))["data"]
+    params = {"data": data, "name": "ink", "checkpoint": "stable-diffusion-xl"}
+    run = ok(api.post(f"{V1}/training", {"engine": "train-lora", "params": params}, headers=mine), 201)
+    assert (run["params"]["checkpoint"], run["params"]["resolution"]) == ("stable-diffusion-xl", 1024)
+    wrong = api.post(
+        f"{V1}/training", {"engine": "train-lora", "params": {**params, "checkpoint": "mini"}}, headers=mine
+    )
+    assert wrong.status_code == 422 and "choose one of stable-diffusion-1-5" in wrong.text
+
+
 def test_a_run_is_held_back_gone_on_with_and_ended_by_whoever_asked(
     visits: Studio, api: Served, key: Key, tmp_path: Path
 ) -> None:
@@ -124,6 +153,7 @@ def test_a_model_is_listed_with_its_card(visits: Studio, api: Served, key: Key, 
 def test_the_client_sends_data_and_asks_for_a_run(visits: Studio, api: Served, key: Key, tmp_path: Path) -> None:
     studio = client_training.Trainer(api.address, key()["authorization"].removeprefix("Bearer "))
     data = studio.dataset(write_zip(tmp_path / "discs.zip", 12), "Discs", "CC0")
+    assert studio.needs(data["data"], "discs", preset="small")["model_bytes"] > 40e6
     job = studio.train(data["data"], "discs", steps=40)
     learnt(visits, job.id)
     assert studio.run(job.id)["best_step"] == 20

@@ -75,6 +75,11 @@ class CaptionRun:
         self._prepare()
         return self._captions
 
+    @property
+    def learning_rate(self) -> float | None:
+        """Of the last step; None before the first."""
+        return float(self._optimiser.param_groups[0]["lr"]) if self.step else None
+
     # ---- what is made once
 
     def _prepare(self, merges: Any = None) -> None:

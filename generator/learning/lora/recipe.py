@@ -10,32 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from generator.checkpoints.lora_names import Part
+from generator.checkpoints.training_needs import gets_terms, text_gets_terms
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params.train_lora import Trained, TrainLoraParams
 from generator.precision import Precision
 from generator.sampling.samplers import dpm_solver_2m
 
-_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-_TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
 ADAPTER = "default"
 
 
 def layers_of(unet: nn.Module, trained: Trained) -> list[str]:
     """The names of the UNet's layers that get low-rank terms."""
-    found = []
-    for name, layer in unet.named_modules():
-        if not isinstance(layer, nn.Linear | nn.Conv2d):
-            continue
-        attention, inside = name.endswith(_ATTENTION), ".attentions." in name
-        convolution = any(part in name for part in (".resnets.", ".downsamplers.", ".upsamplers."))
-        if attention or (trained != "attention" and inside) or (trained == "all" and convolution):
-            found.append(name)
-    return found
+    layers = ((name, layer) for name, layer in unet.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d))
+    return [name for name, _ in layers if gets_terms(name, trained)]
 
 
 def text_layers(network: nn.Module) -> list[str]:
     """The names of a text encoder's layers that get low-rank terms."""
-    return [n for n, layer in network.named_modules() if isinstance(layer, nn.Linear) and n.endswith(_TEXT)]
+    return [n for n, layer in network.named_modules() if isinstance(layer, nn.Linear) and text_gets_terms(n)]
 
 
 def add_terms(models: StableDiffusionModels, params: TrainLoraParams) -> dict[Part, Any]:

@@ -63,6 +63,11 @@ class LoraRun:
         self._prepare()
         return self._captions
 
+    @property
+    def learning_rate(self) -> float | None:
+        """Of the last step; None before the first."""
+        return float(self._optimiser.param_groups[0]["lr"]) if self.step else None
+
     # ---- what is made once
 
     def _prepare(self) -> None:

@@ -14,6 +14,7 @@ from generator.learning.stream.sources import Source
 
 COUNT = 48  # pictures
 SIDE = 96  # px of each cell
+PIXELS_SHOWN = 3  # from so many times on a picture is enlarged by its pixels
 
 
 def contact_sheet(source: Source, *, count: int = COUNT, side: int = SIDE) -> bytes:
@@ -32,13 +33,26 @@ def contact_sheet(source: Source, *, count: int = COUNT, side: int = SIDE) -> by
         row, column = divmod(place, columns)
         corner = column * step + gap, row * step + gap
         try:
-            cell = decode_image(source.image(index), max_side=side)
+            cell = _filling(decode_image(source.image(index), max_side=side), side)
         except (BadImage, DataProblem):
             cell = Image.new("RGB", (side, side), (200, 200, 200))
         sheet.paste(cell, (corner[0] + (side - cell.width) // 2, corner[1] + (side - cell.height) // 2))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _filling(picture: Image.Image, side: int) -> Image.Image:
+    """A picture as large as its cell. Of one far smaller the pixels are shown, as large as fits a whole number of
+    times: smoothed, 16 px would look like a bad picture of something larger."""
+    scale = side / max(picture.size)
+    if scale >= PIXELS_SHOWN:
+        whole = int(scale)
+        return picture.resize((picture.width * whole, picture.height * whole), Image.Resampling.NEAREST)
+    if scale > 1:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        return picture.resize(size, Image.Resampling.LANCZOS)
+    return picture
 
 
 def chosen(total: int, count: int) -> Sequence[int]:

@@ -30,6 +30,7 @@ class CountingRun:
 
     def __init__(self, troubles: list[Exception], micro: int = 4) -> None:
         self.step, self.total_steps, self.done, self.captions = 0, 3, False, ("a cat",)
+        self.learning_rate = 0.5
         self.troubles, self.micro, self.closed = troubles, micro, False
 
     def advance(self, seconds: float) -> Progress:

@@ -141,6 +141,18 @@ def test_a_sheet_shows_pictures_of_the_data(tmp_path: Path) -> None:
     assert len(sheet.getcolors(10_000) or ()) > 6
 
 
+@pytest.mark.parametrize("side", [16, 40, 96])
+def test_a_sheet_shows_tiny_pictures_as_large_as_its_cells(side: int, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(picture(number, side=side))
+        (tmp_path / f"{number}.txt").write_text(caption(number))
+    sheet = Image.open(io.BytesIO(contact_sheet(open_source(tmp_path), count=6, side=96)))
+    cell = sheet.crop((4, 4, 100, 100))
+    assert cell.getpixel((1, 1)) == cell.getpixel((94, 94)) == (204, 204, 204), "the grey ground fills the cell"
+    if side == 16:
+        assert len(cell.getcolors() or ()) == 2, "pixels are shown as pixels"
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
