@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from generator.training import codes, dataset, emoji_sets, patches, reconstruction
+from generator.learning.stream.opening import open_stream
+from generator.training import codes, dataset, emoji_folder, emoji_sets, patches, reconstruction
 from generator.training.captions import captions_of, distillation_texts, with_article
 
 
@@ -65,3 +67,11 @@ def test_a_hue_is_found_and_turned() -> None:
     red[..., 0], red[..., 3] = 220, 255
     assert codes.own_hue(red) == pytest.approx(0, abs=2)
     assert codes.own_hue(codes.rotate_hue(red, 120)) == pytest.approx(120, abs=3)
+
+
+def test_a_set_becomes_a_folder_that_a_model_of_ones_own_is_trained_from(folder: Path, tmp_path: Path) -> None:
+    count = emoji_folder.make(tmp_path / "emoji", "noto", 32, folder / "packages")
+    stream = open_stream(tmp_path / "emoji", validation_share=0.0)
+    samples = list(itertools.islice(stream.samples("train"), count))
+    assert {"red circle", "red square"} <= {sample.caption for sample in samples}
+    assert len({sample.id for sample in samples}) == count == stream.length

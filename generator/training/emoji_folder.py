@@ -1,0 +1,54 @@
+"""An open emoji set as a folder to train a model of one's own from: `python -m generator.training.emoji_folder FOLDER`.
+
+Fetched from npm and rendered on white, each picture captioned with its name: PNG files and metadata.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from generator.training.emoji_sets import LABELS, SOURCES, STYLES, drawings, fetch, read_concepts, render, unpacked
+
+NAMES_FROM = "@iconify-json/noto"  # of the sets without a table of code points
+
+
+def make(folder: Path, style: str, resolution: int, packages: Path) -> int:
+    """Fetch what is not there yet, render and caption; how many pictures there are."""
+    source = next(source for source in SOURCES if source[0] == style)
+    fetch(packages, [LABELS, source[1], NAMES_FROM])
+    concepts = read_concepts(unpacked(packages, LABELS))
+    names = {concept["code"]: concept["label"] for concept in concepts}
+    found = drawings(packages, style, concepts)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for code in sorted(found.keys() & names):
+        if (drawn := render(found[code], resolution)) is None:
+            continue
+        picture = Image.fromarray(drawn, "RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture)
+        white.convert("RGB").save(folder / f"{code}.png")
+        rows.append(json.dumps({"file_name": f"{code}.png", "text": names[code]}, ensure_ascii=False) + "\n")
+    (folder / "metadata.jsonl").write_text("".join(rows), encoding="utf-8")
+    return len(rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--style", choices=STYLES, default="twemoji")
+    parser.add_argument("--resolution", type=int, default=64, help="width and height in px")
+    parser.add_argument("--packages", type=Path, default=Path("data/training/packages"), help="where npm's are kept")
+    args = parser.parse_args()
+    count = make(args.folder, args.style, args.resolution, args.packages)
+    licence, by = next(source[2:] for source in SOURCES if source[0] == args.style)
+    print(f"{args.folder}: {count} pictures, {by}, {licence}")
+
+
+if __name__ == "__main__":
+    main()
