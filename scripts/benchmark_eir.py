@@ -1,15 +1,15 @@
 """Our trainer beside eir-dl 0.25 itself: steps a second, and validation loss after equal time, in one run.
 
-    python scripts/benchmark_eir.py FOLDER [--seconds 120] [--size 32] [--batch 8] [--pictures 256] [--json eir.json]
+    python scripts/benchmark_eir.py FOLDER [--seconds 120] [--size 32] [--batch 8] [--pictures 256] [--rounds 2]
 
 FOLDER is where scripts/eir_environment.sh has put eirtrain. Both read the same pictures from the same server
-(`python -m generator.training.stream`), one after the other, and each has so many seconds from its first step on.
+(`python -m generator.training.stream`), by turns, and each has so many seconds from its first step on.
 Equal: pictures, captions, size, batch, 1000 noise levels of squaredcos_cap_v2, v-prediction, AdamW with its rate,
 weight decay, clipping and warm-up, how often validation pictures and samples are looked at, float32, the cores. Not
 equal: the architectures (their parameters are printed; EIR's network reads its picture a second time, through an
-encoder), which pictures each keeps for validation, and the noise they are asked in; EIR's loss is on pictures scaled to
-unit variance and of its weights, ours on pictures in [-1, 1] and of their moving average, so that the two losses have
-different units and tell only how each falls.
+encoder), which pictures each keeps for validation, and the noise they are asked in; EIR's loss is of its weights, ours
+of their moving average. EIR learns pictures scaled to unit variance, we in [-1, 1]: both losses are told as shares of
+the loss of an answer of zeros, which is 1 for EIR's.
 """
 
 from __future__ import annotations
@@ -57,8 +57,17 @@ def ours(address: str, given: argparse.Namespace) -> dict[str, Any]:
             losses.append(found["validation"])
     took = time.monotonic() - began
     count = sum(weight.numel() for weight in run.networks.parameters())
+    nothing = _of_zeros(run)
     run.close()
-    return {"steps_per_s": (run.step - first) / took, "validation": losses, "parameters": count}
+    losses = [loss / nothing for loss in losses]
+    return {"steps": run.step - first, "seconds": took, "validation": losses, "parameters": count}
+
+
+def _of_zeros(run: Any) -> float:
+    """The loss of a network that answers zeros: the mean square of v over all levels."""
+    pictures = run._kept_back.pictures.float() / 127.5 - 1
+    alpha, sigma = run._diffusion.alpha, run._diffusion.sigma
+    return float((alpha**2 + sigma**2 * pictures.square().mean()).mean())
 
 
 def history(work: Path, split: str) -> list[dict[str, str]]:
@@ -109,7 +118,8 @@ def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
     losses = [float(row["loss-average"]) for row in history(work, "validation")]
     found = re.search(r"Total parameters: ([\d,]+)", (work / "eirtrain.log").read_text())
     return {
-        "steps_per_s": (last - first) / took,
+        "steps": last - first,
+        "seconds": took,
         "validation": losses,
         "parameters": int(re.sub(r"\D", "", found[1])) if found else None,
     }
@@ -119,7 +129,7 @@ def main() -> None:
     """Prints both and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    for name, default in (("size", 32), ("pictures", 256), ("batch", 8), ("workers", 1)):
+    for name, default in (("size", 32), ("pictures", 256), ("batch", 8), ("workers", 1), ("rounds", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--json", type=Path)
@@ -128,23 +138,26 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     check_eir.draw(work / "pictures", given.pictures, given.size)
     command = [sys.executable, "-m", "generator.training.stream", str(work / "pictures"), "--port", "0"]
-    found: dict[str, dict[str, Any]] = {}
-    for name, measure in (("eir", theirs), ("ours", ours)):
+    found: dict[str, list[dict[str, Any]]] = {"eir": [], "ours": []}
+    for name, measure in (("eir", theirs), ("ours", ours)) * given.rounds:
         # A server each: the pictures that EIR keeps for validation are kept from nobody else.
         server = subprocess.Popen([*command, "--epochs", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         try:
-            found[name] = measure(check_eir.address_of(server), given)
+            found[name].append(measure(check_eir.address_of(server), given))
         finally:
             server.terminate()
             server.wait(20)
-        figures = found[name]
+        figures = found[name][-1]
         loss = f"{figures['validation'][-1]:.4f}" if figures["validation"] else "not measured"
         print(
-            f"{name:5} {figures['steps_per_s']:.2f} steps/s, validation loss {loss} after {given.seconds:g} s, "
-            f"{figures['parameters'] or 'unknown'} parameters",
+            f"{name:5} {figures['steps'] / figures['seconds']:.2f} steps/s, validation loss {loss} after "
+            f"{given.seconds:g} s, {figures['parameters'] or 'unknown'} parameters",
             flush=True,
         )
-    print(f"ours / eir: {found['ours']['steps_per_s'] / found['eir']['steps_per_s']:.2f} x the steps/s")
+    speed = {
+        name: sum(one["steps"] for one in each) / sum(one["seconds"] for one in each) for name, each in found.items()
+    }
+    print(f"ours / eir: {speed['ours'] / speed['eir']:.2f} x the steps/s")
     if given.json:
         given.json.write_text(json.dumps(found, indent=2))
 
