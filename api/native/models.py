@@ -52,14 +52,14 @@ Licence = Annotated[str, Query(max_length=200, description="Of what it was train
 
 @router.get("/models")
 async def list_models(api: Opened, who: Reader) -> ModelsShape:
-    """The models that were trained here, the newest first, with their cards."""
+    """The models that were trained here or imported, the newest first, with their cards."""
     return await api.ask(
         lambda studio: ModelsShape(models=[model_of(one) for one in train.models(studio, who.submitter)])
     )
 
 
 @router.get("/models/{kind}/{name}")
-async def getmodel_of(api: Opened, who: Reader, kind: str, name: str) -> ModelShape:
+async def get_model(api: Opened, who: Reader, kind: str, name: str) -> ModelShape:
     """One of them."""
     return await api.ask(lambda studio: model_of(train.model(studio, who.submitter, f"{kind}/{name}")))
 
