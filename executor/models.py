@@ -14,8 +14,8 @@ from shutil import rmtree
 from db.models import trained
 from db.models.trained import TrainedModel
 from executor.context import Context
-from generator.checkpoints.errors import CheckpointDamaged
-from generator.checkpoints.model_file import MARK, put_by_hand
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.model_file import KINDS, MARK, place_of, put_by_hand
 from generator.checkpoints.store import record_path
 from generator.params import JobParams
 from lasting import put_in_place
@@ -37,19 +37,27 @@ def packed(files: Sequence[Path], folder: Path) -> Path:
 
 
 def fetch_missing(context: Context, params: JobParams) -> None:
-    """Fetch what a job draws with and this machine has not got, where a run of this studio has made it.
+    """Fetch what a job draws with and this machine has not got, where a run of this studio has made it, or the host has
+    brought it.
 
-    Raises CheckpointDamaged, StoreUnavailable, OSError.
+    Raises CheckpointMissing for what has been removed since, CheckpointDamaged, StoreUnavailable, OSError.
     """
+    folder = context.settings.checkpoints_dir
     checkpoint, _ = params.loads
     names = [checkpoint, *(f"lora/{one.name}" for one in getattr(params, "loras", ()))]
     for name in names:
         if "/" not in name:
             continue
         model = context.retry(partial(trained.find, context.db, name))
-        if model is not None and not _is_here(context.settings.checkpoints_dir, model):
+        if model is not None and not _is_here(folder, model):
             context.event("fetching_model", model=name, bytes=model.bytes)
             install(context, model)
+        kind, _, rest = name.partition("/")
+        if model is None and kind in KINDS and "/" not in rest and not place_of(kind, rest, folder).exists():
+            raise CheckpointMissing(
+                f"There is no model {name} here, or not any more: choose another one; the host can import it on the "
+                "page Models."
+            )
 
 
 def install(context: Context, model: TrainedModel) -> Path:

@@ -29,8 +29,10 @@ from generator.models.caption_architecture import Architecture
 from generator.params.learning import MODEL_NAME
 
 Shape = tuple[int, ...]
+KINDS = "caption-diffusion", "lora"  # of models that are trained, or brought as a file
 MARK = ".trained"  # ends the name of a note beside what an executor has fetched from its studio
 MAX_CARD, MAX_TEXT, MAX_DEPTH, MAX_LICENCE = 200_000, 8_000, 6, 200  # of a card: characters, of one text, within lists
+MAX_DIGITS = 300  # of a number in a card
 _PICKLE = (
     "it is a pickle, as .pt, .ckpt and .bin are, which can hold a program and is not read; a model travels as "
     ".safetensors"
@@ -221,7 +223,7 @@ def _card(told: Mapping[str, str]) -> dict[str, Any]:
     text = told.get(CARD, "{}")
     if len(text) > MAX_CARD:
         raise ValueError(f"its card has {len(text):,} characters; at most {MAX_CARD:,} are read")
-    card = json.loads(text, parse_constant=_no_number)
+    card = json.loads(text, parse_constant=_no_number, parse_int=_whole_number)
     if not isinstance(card, dict):
         raise ValueError("its card is no table")
     return dict(_plain_value(card, 0))
@@ -250,6 +252,12 @@ def _plain_value(value: Any, depth: int) -> Any:
 def _plain_text(text: str) -> str:
     """Without control signs and halves of characters, which not every database keeps."""
     return "".join(sign if sign.isprintable() else " " for sign in text[:MAX_TEXT]).strip()
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"its card holds a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _no_number(name: str) -> float:

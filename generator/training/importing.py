@@ -6,6 +6,7 @@ Exit status: 0, 1 where the file cannot be kept, 2 for a file or a name that wil
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -57,7 +58,7 @@ def _keep(file: Path, found: ModelFile, name: str, checkpoints: Path) -> Path:
     if place.exists():
         raise FileExistsError(f"{found.kind}/{name} is there already; choose another --name.")
     target = place if found.kind == "lora" else place / f"{name}.safetensors"
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")  # of this command's alone
     try:
         make_folder(target.parent)
         shutil.copyfile(file, part)

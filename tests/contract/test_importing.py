@@ -251,6 +251,9 @@ def test_a_model_draws_at_once_on_every_machine_until_it_is_removed(executing: E
     assert (here / "model.safetensors").is_file()
     importing.remove_model(web, HOST, NAME)
     executing.until(lambda: not here.exists())
+    late = executing.add_raw({"prompt": "a red disc", "checkpoint": NAME, "steps": 2}, engine="latent-diffusion")
+    (failed,) = executing.ended(late)
+    assert failed.error is not None and failed.error.startswith(f"There is no model {NAME} here, or not any more")
 
 
 def test_a_full_disk_is_said_where_the_file_is_put(studio: Studio, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

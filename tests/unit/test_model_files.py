@@ -180,6 +180,7 @@ def test_what_a_model_says_it_is_built_from_has_to_be_true(
     [
         ('{"loss": NaN}', "holds NaN, which is no number"),
         ('{"loss": 1e999}', "holds the number inf"),
+        (f'{{"steps": 1{"0" * 5000}}}', "a number of 5,001 digits"),
         ('{"a": ' * 50 + "1" + "}" * 50, "nested far too deep"),
         ('{"a": "' + "x" * 300_000 + '"}', "300,009 characters"),
         ("[1, 2]", "its card is no table"),
