@@ -234,6 +234,25 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
     assert own_folders(tmp_path / "checkpoints") == []
 
 
+def test_of_two_commands_at_once_one_keeps_its_model_whole(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    other, copy = caption_model(tmp_path / "other.safetensors", card={"licence": "mine"}), shutil.copyfile
+
+    def slow(source: Path, target: Path) -> None:
+        copy(source, target)
+        monkeypatch.setattr(shutil, "copyfile", copy)
+        assert command(tmp_path, str(other), "--name", "birds") == 0, "the other one comes in between"
+
+    monkeypatch.setattr(shutil, "copyfile", slow)
+    assert command(tmp_path, str(model), "--name", "birds") == 2
+    assert "is there already" in capsys.readouterr().err
+    (kept,) = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
+    assert kept.read_bytes() == other.read_bytes()
+
+
 def test_names_of_files_become_names_of_models() -> None:
     assert suggested_name("My birds (v1.2).safetensors") == "My-birds-v1-2"
     assert suggested_name("....safetensors") == "" and len(suggested_name("x" * 300)) == 64
