@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     eir_model: str | None = Field(
         None,
         description="The trained model that answers `GET /info` and `POST /predict` as EIR's do, as "
-        "caption-diffusion/NAME; unset: the last that was trained.",
+        "caption-diffusion/NAME; unset: the last that was trained or imported.",
     )
     max_train_s: float = Field(
         86_400.0,

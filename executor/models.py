@@ -14,13 +14,13 @@ from shutil import rmtree
 from db.models import trained
 from db.models.trained import TrainedModel
 from executor.context import Context
-from generator.checkpoints.errors import CheckpointDamaged
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.model_file import KINDS, MARK, place_of, put_by_hand
 from generator.checkpoints.store import record_path
 from generator.params import JobParams
 from lasting import put_in_place
 
 PIECE = 4 << 20  # bytes
-MARK = ".trained"
 MAX_FILES = 64  # of a model in several files
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,3}")
 
@@ -37,26 +37,37 @@ def packed(files: Sequence[Path], folder: Path) -> Path:
 
 
 def fetch_missing(context: Context, params: JobParams) -> None:
-    """Fetch what a job draws with and this machine has not got, where a run of this studio has made it.
+    """Fetch what a job draws with and this machine has not got, where a run of this studio has made it, or the host has
+    brought it.
 
-    Raises CheckpointDamaged, StoreUnavailable, OSError.
+    Raises CheckpointMissing for what has been removed since, CheckpointDamaged, StoreUnavailable, OSError.
     """
+    folder = context.settings.checkpoints_dir
     checkpoint, _ = params.loads
     names = [checkpoint, *(f"lora/{one.name}" for one in getattr(params, "loras", ()))]
     for name in names:
         if "/" not in name:
             continue
         model = context.retry(partial(trained.find, context.db, name))
-        if model is not None and not _is_here(context.settings.checkpoints_dir, model):
+        if model is not None and not _is_here(folder, model):
             context.event("fetching_model", model=name, bytes=model.bytes)
             install(context, model)
+        kind, _, rest = name.partition("/")
+        if model is None and kind in KINDS and "/" not in rest and not place_of(kind, rest, folder).exists():
+            raise CheckpointMissing(
+                f"There is no model {name} here, or not any more: choose another one; the host can import it on the "
+                "page Models."
+            )
 
 
 def install(context: Context, model: TrainedModel) -> Path:
     """Put a model from the store where engines look for it, whole or not at all. Where it is now.
 
-    Raises CheckpointDamaged where its bytes are not those that were trained or brought, StoreUnavailable, OSError.
+    Raises CheckpointDamaged where its bytes are not those that were trained or brought, StoreUnavailable, OSError;
+    FileExistsError where the host's own is there.
     """
+    if put_by_hand(model.name, context.settings.checkpoints_dir):
+        raise FileExistsError(f"{model.name} is there already, put by hand; it is left as it is.")
     target = _target(context.settings.checkpoints_dir, model)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{context.worker_id}.part")
@@ -74,12 +85,13 @@ def install(context: Context, model: TrainedModel) -> Path:
                 f"The model {model.name} is damaged in the store: its sha256 is not the one it was trained with. Have "
                 "it trained again, or import its file."
             )
+        # First, so that no file of ours is ever taken for the host's.
+        _marker(target).write_text(f"{context.studio_id} {model.job_id or model.key}\n", encoding="utf-8")
         if target.suffix == ".zip":
             _unpack(part, target.with_suffix(""))
         else:
             put_in_place(part, target)
         record_path(target).write_text(f"{model.sha256}  {target.name}\n", encoding="utf-8")
-        _marker(target).write_text(f"{context.studio_id} {model.job_id or model.key}\n", encoding="utf-8")
     finally:
         part.unlink(missing_ok=True)
     return target
@@ -88,8 +100,12 @@ def install(context: Context, model: TrainedModel) -> Path:
 def forget_deleted(context: Context) -> None:
     """Remove installed models whose runs were deleted from this studio, or that were brought as a file and removed.
     Raises where the database is down, OSError."""
-    for marker in sorted(context.settings.checkpoints_dir.glob(f"*/**/*{MARK}")):
-        studio, _, whose = marker.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
+    folder = context.settings.checkpoints_dir
+    for marker in sorted(folder.glob(f"*/**/*{MARK}")):
+        try:
+            studio, _, whose = marker.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
+        except FileNotFoundError:
+            continue  # another executor has just removed it
         find = trained.of_key if "/" in whose else trained.of_job
         if studio != context.studio_id or find(context.db, whose) is not None:
             continue  # another studio's: two may share a folder
@@ -98,10 +114,12 @@ def forget_deleted(context: Context) -> None:
             rmtree(target.with_suffix(""), ignore_errors=True)
         for path in (target, record_path(target), marker):
             path.unlink(missing_ok=True)
+        at = target.with_suffix("")
         if target.name == "model.safetensors":
+            at = target.parent
             with suppress(OSError):  # something else is in it
-                target.parent.rmdir()
-        context.event("removed_model", model=target.parent.name)
+                at.rmdir()
+        context.event("removed_model", model=at.relative_to(folder).as_posix())
 
 
 def _marker(target: Path) -> Path:
@@ -118,13 +136,14 @@ def _target(directory: Path, model: TrainedModel) -> Path:
 
 
 def _is_here(directory: Path, model: TrainedModel) -> bool:
-    """Whether this very model is installed. What the host put there by hand, without a record, is left as it is."""
+    """Whether this very model is installed, or one that the host put there by hand, which is left as it is."""
+    if put_by_hand(model.name, directory):
+        return True
     target = _target(directory, model)
     there = target.with_suffix("") if target.suffix == ".zip" else target
-    if not there.exists():
-        return False
     record = record_path(target)
-    return not record.is_file() or record.read_text(encoding="utf-8", errors="replace").startswith(model.sha256)
+    noted = record.read_text(encoding="utf-8", errors="replace") if record.is_file() else ""
+    return there.exists() and noted.startswith(model.sha256)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -32,7 +32,10 @@ def page() -> None:
         st.info(
             _("Training is not open to visitors here. Runs of others can be watched below."), icon=":material/info:"
         )
-    elif not disk_note():
+        _given_before(visitor)
+    elif disk_note():
+        _given_before(visitor)
+    else:
         with plain_errors():
             st.header(_("1. Pictures with captions"), anchor=False)
             chosen = data.choose(visitor)
@@ -41,6 +44,11 @@ def page() -> None:
                 start.form(chosen, visitor)
     st.header(_("Runs"), anchor=False)
     st.fragment(_runs, run_every=REFRESH_S)(visitor)
+
+
+def _given_before(visitor: Submitter) -> None:
+    with plain_errors():
+        data.given_before(visitor)
 
 
 def _runs(visitor: Submitter) -> None:

@@ -54,6 +54,27 @@ def quota(studio: Studio) -> Quota:
     )
 
 
+def check_dataset(studio: Studio, submitter: Submitter, name: str, licence: str, size: int) -> tuple[str, str]:
+    """Whether they may give pictures of so many bytes under this name: asked before they come. The name and the licence
+    as they are kept. Raises as `add_zip`, of what can be told by then."""
+    check_welcome(studio, submitter)
+    check_may_train(studio, submitter)
+    check_typed(studio, (name, licence))
+    name, licence = plain(name), plain(licence) or "not stated"
+    if not 1 <= len(name) <= MAX_NAME:
+        raise BadWish("A dataset needs a name of 1 to {most} characters.", most=MAX_NAME)
+    if len(licence) > MAX_LICENCE:
+        raise BadWish("The licence has {given} characters; at most {most}.", given=len(licence), most=MAX_LICENCE)
+    rules = host_rules.get(studio.db)
+    rules.check_words(name)
+    rules.check_words(licence)
+    if size > (most := studio.settings.max_dataset_bytes):
+        raise BadData("The zip has {size} MB; at most {most} MB are taken.", size=_mb(size), most=_mb(most))
+    check_room(studio, size)
+    records.check(studio.db, submitter=submitter.id, address=submitter.address, quota=quota(studio), wanted=size)
+    return name, licence
+
+
 def add_zip(
     studio: Studio,
     submitter: Submitter,
@@ -69,7 +90,7 @@ def add_zip(
     on_progress: told how many pictures of how many were looked at. Raises BadData, BadWish, Banned, CodeNeeded,
     TrainingOff, WordRefused, TooManyBytesGiven, DiskNearlyFull, StoreFull, StoreUnavailable, Busy, Erased.
     """
-    name, licence = _begin(studio, submitter, name, licence, file.stat().st_size)
+    name, licence = check_dataset(studio, submitter, name, licence, file.stat().st_size)
     try:
         source = Archive(file, name)
     except DataProblem as error:
@@ -95,7 +116,7 @@ def add_gallery(
 
     most: how many pictures at most. Raises as `add_zip`.
     """
-    name, licence = _begin(studio, submitter, name, licence, 0)
+    name, licence = check_dataset(studio, submitter, name, licence, 0)
     source = _Gallery(studio, chosen(studio, submitter, which)[:most], name)
     return _keep(studio, submitter, source, name, licence, on_progress)
 
@@ -159,26 +180,6 @@ def check_data(studio: Studio, submitter: Submitter, data: str) -> None:
             "allows.",
             data=repr(data),
         )
-
-
-def _begin(studio: Studio, submitter: Submitter, name: str, licence: str, size: int) -> tuple[str, str]:
-    """The name and the licence as they are kept, where they may give anything at all."""
-    check_welcome(studio, submitter)
-    check_may_train(studio, submitter)
-    check_typed(studio, (name, licence))
-    name, licence = plain(name), plain(licence) or "not stated"
-    if not 1 <= len(name) <= MAX_NAME:
-        raise BadWish("A dataset needs a name of 1 to {most} characters.", most=MAX_NAME)
-    if len(licence) > MAX_LICENCE:
-        raise BadWish("The licence has {given} characters; at most {most}.", given=len(licence), most=MAX_LICENCE)
-    rules = host_rules.get(studio.db)
-    rules.check_words(name)
-    rules.check_words(licence)
-    if size > (most := studio.settings.max_dataset_bytes):
-        raise BadData("The zip has {size} MB; at most {most} MB are taken.", size=_mb(size), most=_mb(most))
-    check_room(studio, size)
-    records.check(studio.db, submitter=submitter.id, address=submitter.address, quota=quota(studio), wanted=size)
-    return name, licence
 
 
 def _keep(

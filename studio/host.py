@@ -121,7 +121,7 @@ def set_words(studio: Studio, submitter: Submitter, typed: str) -> None:
 
 
 def set_training(studio: Studio, submitter: Submitter, allowed: bool | None) -> None:
-    """Whether visitors may have models trained; None: as configured. Runs in progress go on."""
+    """Whether visitors may have models trained; None: as configured. Runs that wait or learn by then go on."""
     check_host(submitter)
     host_rules.change(studio.db, train=allowed)
 

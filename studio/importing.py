@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from db.errors import BadValue, NameTaken, UnknownArtefact
+from db.errors import BadValue, UnknownArtefact
 from db.models import trained
 from db.models.trained import TrainedModel
 from generator.checkpoints.errors import CheckpointDamaged
-from generator.checkpoints.inventory import own_folders, own_loras
 from generator.checkpoints.model_file import MAX_LICENCE, look_at
-from generator.params.learning import MODEL_NAME, run_key
-from studio import datasets, train
+from generator.params.learning import MODEL_NAME
+from studio import datasets, model_names, train
 from studio.access import check_host
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
@@ -53,15 +52,12 @@ def import_model(
     if len(licence) > MAX_LICENCE:
         raise BadWish("The licence has {given} characters; at most {most}.", given=len(licence), most=MAX_LICENCE)
     whole = f"{found.kind}/{name}"
-    folder = studio.settings.checkpoints_dir
-    if (name in own_loras(folder)) if found.kind == "lora" else (whole in own_folders(folder)):
-        raise NameTaken(whole, "a model in the folder of checkpoints")
+    model_names.check_free(studio, whole)
     return trained.bring(
         studio.db,
         studio.store,
         file,
         name=whole,
-        batch_key=run_key(name),
         licence=licence,
         submitter=submitter.id,
         card=found.card,

@@ -11,12 +11,12 @@ from db import artefacts, queue
 from db.artefacts import drafts, sources
 from db.errors import SourceHidden, UnknownArtefact
 from db.jobs import Job, new_id
-from db.models import trained
 from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, DownloadParams, JobParams, Params, validate, validate_job
 from generator.wording import Notice
+from studio import model_names
 from studio.context import Studio, Submitter
 from studio.datasets import check_data
 from studio.engines import makes
@@ -258,7 +258,7 @@ def enqueue(studio: Studio, submitter: Submitter, new: NewJob) -> Job:
     if makes(new.engine) == "model":
         check_may_train(studio, submitter)
         check_data(studio, submitter, str(new.params["data"]))
-        trained.check_free(studio.db, validate_job(new.engine, dict(new.params)).makes, batch_key=new.batch_key)
+        model_names.check_free(studio, validate_job(new.engine, dict(new.params)).makes)
     check_room(studio)
     return queue.enqueue(
         studio.db, new, submitter=submitter.id, limits=studio.limits_of(submitter), order=submitter.request

@@ -26,7 +26,9 @@ def caption_model(path: Path, *, card: dict[str, Any] | None = None, **changed: 
     """A model of one's own that has learnt nothing, as an export is."""
     torch.manual_seed(0)
     architecture = Architecture(**(SMALL | changed))
-    networks = {"unet": build_unet(architecture), "text": build_text(architecture)}
+    networks = {"unet": build_unet(architecture)}
+    if not architecture.base:
+        networks["text"] = build_text(architecture)
     caption_models.write(path, networks, architecture, CARD if card is None else card)
     return path
 

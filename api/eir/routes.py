@@ -28,6 +28,7 @@ from db import queue
 from db.models import trained
 from db.models.trained import TrainedModel
 from generator import registry
+from generator.params import problems
 from generator.prompts import escaped
 from studio.context import Studio
 from studio.submit import Wish
@@ -101,7 +102,7 @@ def as_detail(request: Request, problem: Problem) -> Response:
 
 
 def _served(studio: Studio) -> Served:
-    """The model of T2I_EIR_MODEL, else the last that was trained. Raises NotAnswered where there is none."""
+    """The model of T2I_EIR_MODEL, else the last that came to be. Raises NotAnswered where there is none."""
     wanted = studio.settings.eir_model
     if wanted:
         found = trained.find(studio.db, wanted)
@@ -114,7 +115,7 @@ def _served(studio: Studio) -> Served:
         return _of(studio, model)
     raise NotAnswered(
         404,
-        "No model has been trained here yet; train one on the page Train, or: python -m generator.training",
+        "No model has been trained here yet; train one on the page Train, or import one on the page Models.",
         "unknown_model",
     )
 
@@ -126,10 +127,14 @@ def _of(studio: Studio, model: TrainedModel) -> Served:
     settings = {name: recipe[name] for name in TAKEN if name in recipe}
     if "sample_steps" in recipe:
         settings["steps"] = recipe["sample_steps"]
-    side = recipe.get("size")
-    if type(side) is not int:  # a card that was brought along may say anything
-        side = registry.checkpoint(model.name).defaults["width"]
-    return Served(model.name, side, settings)
+    usual, side = registry.checkpoint(model.name).defaults["width"], recipe.get("size")
+    if type(side) is not int:
+        side = usual
+    # A card that was brought along may say anything: what nothing can be drawn with is left out.
+    drawn = {"prompt": "x", "checkpoint": model.name, **settings, "width": side, "height": side}
+    wrong = problems("latent-diffusion", drawn)
+    settings = {name: value for name, value in settings.items() if name not in wrong}
+    return Served(model.name, usual if {"width", "height"} & {*wrong} else side, settings)
 
 
 def _wishes(studio: Studio, items: Sequence[Item]) -> list[Wish]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -13,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.callers import Asker, Opened
 from api.native import ROOT
+from api.native.sent import declared_bytes, sent_file
 from api.native.shapes import at
 from db.datasets import gallery
 from db.datasets.records import Dataset
@@ -67,11 +66,9 @@ Licence = Annotated[str, Query(max_length=MAX_LICENCE, description="Of the pictu
 async def create_dataset(api: Opened, who: Asker, request: Request, name: Name, licence: Licence = "") -> DatasetShape:
     """Check a zip of captioned pictures and keep it: the body is the file. Captions are in metadata.csv or
     metadata.jsonl (`file_name`, `text`), or beside each picture in a .txt of its name."""
-    with tempfile.TemporaryDirectory(prefix="t2i-sent-") as folder:
-        file = Path(folder) / "sent.zip"
-        with open(file, "wb") as written:
-            async for piece in request.stream():
-                await api.run(written.write, piece)
+    size = declared_bytes(request, api.settings.max_dataset_bytes)
+    await api.ask(datasets.check_dataset, who.submitter, name, licence, size)
+    async with sent_file(api, request, "sent.zip") as file:
 
         def keep(studio: Studio) -> DatasetShape:
             return _told(datasets.add_zip(studio, who.submitter, file, name=name, licence=licence))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +13,8 @@ from pydantic import BaseModel, Field
 
 from api.callers import Host, Opened, Reader
 from api.native import ROOT
+from api.native.sent import declared_bytes, sent_file
 from api.native.shapes import at
-from db.errors import StoreFull
 from db.models.trained import TrainedModel
 from studio import importing, train
 from studio.context import Studio
@@ -52,14 +50,14 @@ Licence = Annotated[str, Query(max_length=200, description="Of what it was train
 
 @router.get("/models")
 async def list_models(api: Opened, who: Reader) -> ModelsShape:
-    """The models that were trained here, the newest first, with their cards."""
+    """The models that were trained here or imported, the newest first, with their cards."""
     return await api.ask(
         lambda studio: ModelsShape(models=[model_of(one) for one in train.models(studio, who.submitter)])
     )
 
 
 @router.get("/models/{kind}/{name}")
-async def getmodel_of(api: Opened, who: Reader, kind: str, name: str) -> ModelShape:
+async def get_model(api: Opened, who: Reader, kind: str, name: str) -> ModelShape:
     """One of them."""
     return await api.ask(lambda studio: model_of(train.model(studio, who.submitter, f"{kind}/{name}")))
 
@@ -108,20 +106,9 @@ def _pieces(studio: Studio, key: str) -> Iterator[bytes]:
 async def import_model(api: Opened, who: Host, request: Request, name: Name, licence: Licence = "") -> ModelShape:
     """Bring a model along, the body being its file: .safetensors of a model trained from captions in a studio like this
     one, or a LoRA of whatever tool. It can be drawn with at once. Needs a key of the scope `host`."""
-    declared = request.headers.get("content-length", "")
-    # What is larger than may be is refused where the body is read, as everywhere.
-    size = min(int(declared), api.settings.max_model_bytes) if declared.isdigit() else 0
+    size = declared_bytes(request, api.settings.max_model_bytes)
     await api.ask(importing.check_import, who.submitter, name, size)
-    with tempfile.TemporaryDirectory(prefix="t2i-sent-") as folder:
-        file = Path(folder) / "model"
-        try:
-            with open(file, "wb") as written:
-                async for piece in request.stream():
-                    await api.run(written.write, piece)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise StoreFull("There is no room for the file on the studio's machine; free some disk space.") from None
+    async with sent_file(api, request, "model") as file:
 
         def keep(studio: Studio) -> ModelShape:
             return model_of(importing.import_model(studio, who.submitter, file, name=name, licence=licence))

@@ -96,17 +96,15 @@ def bring(
     file: Path,
     *,
     name: str,
-    batch_key: str,
     licence: str,
     submitter: str,
     card: dict[str, Any],
 ) -> TrainedModel:
-    """Keep a model that came as a file and make it known, or nothing of it. batch_key: as of `check_free`.
+    """Keep a model that came as a file and make it known, or nothing of it.
 
     Its bytes are an artefact of no job, which is backed up and erased as all are. Raises NameTaken, StoreFull,
     StoreUnavailable, Erased, and OSError where the file cannot be read.
     """
-    check_free(db, name, batch_key=batch_key)
     artefact_id = new_id()
     key, size, sha256 = upload_key(artefact_id, "safetensors"), file.stat().st_size, hash_of(file)
     try:

@@ -29,7 +29,10 @@ from generator.models.caption_architecture import Architecture
 from generator.params.learning import MODEL_NAME
 
 Shape = tuple[int, ...]
+KINDS = "caption-diffusion", "lora"  # of models that are trained, or brought as a file
+MARK = ".trained"  # ends the name of a note beside what an executor has fetched from its studio
 MAX_CARD, MAX_TEXT, MAX_DEPTH, MAX_LICENCE = 200_000, 8_000, 6, 200  # of a card: characters, of one text, within lists
+MAX_DIGITS = 300  # of a number in a card
 _PICKLE = (
     "it is a pickle, as .pt, .ckpt and .bin are, which can hold a program and is not read; a model travels as "
     ".safetensors"
@@ -109,6 +112,18 @@ def place_of(kind: str, name: str, directory: Path) -> Path:
     return directory / FOLDER / f"{name}.safetensors" if kind == "lora" else directory / kind / name
 
 
+def put_by_hand(name: str, directory: Path) -> bool:
+    """Whether a model lies under this name, KIND/NAME, that no executor has fetched: it is the host's own."""
+    kind, _, rest = name.partition("/")
+    place = place_of(kind, rest, directory)
+    marks = [
+        place.with_name(f"{place.name}{MARK}"),
+        place.with_name(f"{place.name}.zip{MARK}"),
+        *place.glob(f"*{MARK}"),
+    ]
+    return (place.is_file() or any(place.rglob("*.safetensors"))) and not any(mark.is_file() for mark in marks)
+
+
 def _refused(what: str) -> CheckpointDamaged:
     return CheckpointDamaged(f"This file cannot be imported: {what}.")
 
@@ -143,6 +158,8 @@ def _check_base(name: str) -> None:
         registry.checkpoint(name)
     except registry.UnknownName:
         raise ValueError(f"it draws in the latents of {shown(name)}, and no checkpoint is called so") from None
+    if not registry.has_latents(name):
+        raise ValueError(f"it draws in the latents of {shown(name)}, which no model from captions does")
 
 
 def _some_of(architecture: Architecture) -> dict[str, Shape]:
@@ -151,8 +168,10 @@ def _some_of(architecture: Architecture) -> dict[str, Shape]:
     found: dict[str, Shape] = {
         "unet.conv_in.weight": (first, unet["in_channels"], 3, 3),
         "unet.conv_out.weight": (unet["out_channels"], first, 3, 3),
-        "unet.time_embedding.linear_1.weight": (4 * first, first),
+        "unet.time_embedding.linear_1.weight": (architecture.time_width or 4 * first, first),
     }
+    if architecture.time_width:
+        found["unet.add_embedding.proj.weight"] = architecture.time_width, architecture.text_width
     if not architecture.base:
         places = architecture.caption_tokens, architecture.text_width
         found["text.embeddings.position_embedding.weight"] = places
@@ -204,7 +223,7 @@ def _card(told: Mapping[str, str]) -> dict[str, Any]:
     text = told.get(CARD, "{}")
     if len(text) > MAX_CARD:
         raise ValueError(f"its card has {len(text):,} characters; at most {MAX_CARD:,} are read")
-    card = json.loads(text, parse_constant=_no_number)
+    card = json.loads(text, parse_constant=_no_number, parse_int=_whole_number)
     if not isinstance(card, dict):
         raise ValueError("its card is no table")
     return dict(_plain_value(card, 0))
@@ -233,6 +252,12 @@ def _plain_value(value: Any, depth: int) -> Any:
 def _plain_text(text: str) -> str:
     """Without control signs and halves of characters, which not every database keeps."""
     return "".join(sign if sign.isprintable() else " " for sign in text[:MAX_TEXT]).strip()
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"its card holds a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _no_number(name: str) -> float:

@@ -180,9 +180,7 @@ class TrainParams(LearningParams):
             raise ValueError(f"sample_steps = {self.sample_steps}: at most the {self.timesteps} timesteps.")
 
     def _check_base(self) -> None:
-        if self.base and not (
-            self.base.startswith("stable-diffusion-1") or registry.own_kind(self.base) == "diffusers"
-        ):
+        if self.base and not registry.has_latents(self.base):
             raise ValueError(
                 f"base = {self.base!r}: choose stable-diffusion-1-5, stable-diffusion-1-4 or one of your own, "
                 "diffusers/NAME; or leave it empty."

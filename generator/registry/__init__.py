@@ -7,6 +7,7 @@ from generator.registry.checkpoints import (
     OWN,
     PUBLISHED,
     checkpoint,
+    has_latents,
     naming,
     own_kind,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "choices",
     "drawing_engines",
     "first_checkpoint",
+    "has_latents",
     "imported",
     "lookup",
     "naming",

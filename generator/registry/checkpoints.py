@@ -67,6 +67,12 @@ def own_kind(name: str) -> str | None:
     return match[1] if match else None
 
 
+def has_latents(name: str) -> bool:
+    """Whether a model trained from captions can draw in the latents of this checkpoint: Stable Diffusion 1's, or one of
+    one's own, which may be it."""
+    return name.startswith("stable-diffusion-1") or own_kind(name) == "diffusers"
+
+
 def naming(name: str) -> str:
     """What signs the NAME of one's own checkpoint may have, as a sentence, where it looks like one and has others."""
     ours = any(name.startswith(f"{kind}/") for kind in OWN) and own_kind(name) is None

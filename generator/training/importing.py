@@ -7,6 +7,7 @@ Exit status: 0, 1 where the file cannot be kept, 2 for a file or a name that wil
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 import shutil
 import sys
@@ -54,20 +55,30 @@ def main(argv: Sequence[str]) -> int:
 def _keep(file: Path, found: ModelFile, name: str, checkpoints: Path) -> Path:
     """A copy of the file where engines look for it, whole or not at all. Raises OSError."""
     place = place_of(found.kind, name, checkpoints)
-    if place.exists():
-        raise FileExistsError(f"{found.kind}/{name} is there already; choose another --name.")
     target = place if found.kind == "lora" else place / f"{name}.safetensors"
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")  # another command may be at it as well
+    taken = FileExistsError(f"{found.kind}/{name} is there already; choose another --name.")
+    if _is_model(place):
+        raise taken
     try:
         make_folder(target.parent)
         shutil.copyfile(file, part)
+        if _is_model(place):
+            raise taken
         put_in_place(part, target)
     except OSError as error:
         part.unlink(missing_ok=True)
         if found.kind != "lora" and place.is_dir() and not any(place.iterdir()):
             place.rmdir()
+        if error is taken:
+            raise
         raise OSError(f"{target} could not be written: {error.strerror or error}.") from None
     return target
+
+
+def _is_model(place: Path) -> bool:
+    """Not what a copy that was cut off has left."""
+    return place.is_file() or any(place.rglob("*.safetensors"))
 
 
 def _drawing(found: ModelFile, name: str) -> str:

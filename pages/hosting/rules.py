@@ -152,7 +152,8 @@ def _training() -> None:
             index=list(choices).index(house_rules().train),
             format_func=choices.__getitem__,
             help="Where the event has a code, once they have shown it. You and programs with a key always may. A run "
-            "waits behind all pictures and costs an executor for minutes to hours; runs in progress go on.",
+            "waits behind all pictures and costs an executor for minutes to hours. Runs that wait or learn by then go "
+            "on; who gave pictures can still delete them.",
         )
         if st.form_submit_button("Save training"):
             with plain_errors(for_host=True):

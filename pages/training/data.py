@@ -46,6 +46,14 @@ def choose(visitor: Submitter) -> Dataset | None:
     return _one_of(mine, visitor)
 
 
+def given_before(visitor: Submitter) -> None:
+    """What they have given, to be looked at and deleted, where nothing can be trained; nothing where that is none."""
+    mine = datasets.listed(the_studio(), visitor)
+    if mine:
+        st.header(_("Given before"), anchor=False)
+        _one_of(mine, visitor)
+
+
 def _from_zip(visitor: Submitter) -> None:
     st.caption(
         _(
@@ -112,14 +120,16 @@ def _one_of(mine: list[Dataset], visitor: Submitter) -> Dataset | None:
             empty_state(_("The pictures are gone"), _("Delete this and give them again."))
     with facts:
         report(found)
-        st.button(
-            _("Delete these data"),
-            icon=":material/delete:",
-            type="tertiary",
-            on_click=_delete,
-            args=(found.id, visitor),
-            help=_("Runs that still learn from them fail; models that have learnt from them stay."),
-        )
+        with st.popover(_("Delete these data"), icon=":material/delete:", type="tertiary"):
+            st.text(_("Runs that still learn from them fail; models that have learnt from them stay."))
+            st.button(
+                _("Delete it for good"),
+                key=f"delete_data_{found.id}",
+                icon=":material/delete_forever:",
+                type="primary",
+                on_click=_delete,
+                args=(found.id, visitor),
+            )
     return found
 
 

@@ -70,15 +70,16 @@ def _row(model: TrainedModel) -> None:
                     on_click="ignore",
                 )
             if is_host() and model.job_id is None:
-                st.button(
-                    _("Remove"),
-                    key=f"remove_{model.name}",
-                    icon=":material/delete:",
-                    type="tertiary",
-                    on_click=_remove,
-                    args=(model.name,),
-                    help=_("Jobs that still want to draw with it fail; pictures that were drawn stay."),
-                )
+                with st.popover(_("Remove"), icon=":material/delete:", type="tertiary"):
+                    st.text(_("Jobs that still want to draw with it fail; pictures that were drawn stay."))
+                    st.button(
+                        _("Delete it for good"),
+                        key=f"remove_{model.name}",
+                        icon=":material/delete_forever:",
+                        type="primary",
+                        on_click=_remove,
+                        args=(model.name,),
+                    )
         if model.bytes > MAX_SHOWN_BYTES:
             st.caption(_("Too large for this page; the API gives it: {address}", address=_address(model)))
         with st.expander(_("Card")):

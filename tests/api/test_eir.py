@@ -55,6 +55,16 @@ def test_the_tutorials_request_is_answered_with_raw_floats_in_order(api: Served,
     assert second.params["prompt"] == "a red heart"
 
 
+def test_what_a_foreign_card_says_is_taken_only_where_it_can_be_drawn_with(api: Served, visits: Studio) -> None:
+    train(visits, "art", size=10**9, sample_steps=10**9, sampler=["ddim"], eta={"a": 1}, cfg_scale=2.0)
+    (side,) = {*api.get("/info").json()["outputs"]["image"]["shape"][1:]}
+    assert side <= 512
+    with executing(visits) as done:
+        answer = api.post("/predict", body("a red heart"))
+    assert answer.status_code == 200, answer.text
+    assert (done[0].params["width"], done[0].params["cfg_scale"]) == (side, 2.0)
+
+
 def test_no_sign_in_a_caption_has_a_meaning_of_its_own(api: Served, visits: Studio) -> None:
     train(visits, "art", size=32)
     with executing(visits) as done:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -86,6 +90,29 @@ def test_a_file_that_is_too_large_or_finds_no_room_is_refused_before_it_comes(
     assert sent(serve(max_model_bytes=2000, api_max_body_bytes=1024), mine, data).status_code == 413
     full = sent(serve(min_free_bytes=1 << 60), mine, data)
     assert full.status_code == 507 and full.json()["detail"]
+
+
+@pytest.mark.parametrize("address", [f"{MODELS}?name=a%20b", "/api/v1/datasets?name=%20"])
+def test_nobody_sends_a_file_that_would_be_refused_anyway(api: Served, key: Key, address: str) -> None:
+    told = {"Host": "localhost", "Content-Length": str(50 << 20), "Authorization": key("host")["authorization"]}
+    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    where = urlsplit(api.address)
+    with socket.create_connection((where.hostname, where.port or 80), timeout=30) as line:
+        line.sendall(f"POST {address} HTTP/1.1\r\n{head}\r\n".encode())
+        assert b" 422 " in line.recv(1000), "it is answered before a byte of the file is sent"
+
+
+@pytest.mark.parametrize("address", [f"{MODELS}?name=discs", "/api/v1/datasets?name=Discs"])
+def test_a_disk_that_fills_while_a_file_comes_is_a_sentence(
+    api: Served, key: Key, file: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("api.native.sent.open", lambda *_: Full(), raising=False)
+    answer = api.client.post(address, content=file.read_bytes(), headers=key("host"))
+    assert answer.status_code == 507 and "space" in answer.json()["detail"]
 
 
 def test_a_store_elsewhere_sends_the_file_too(

@@ -70,7 +70,7 @@ def test_what_a_run_needs_is_told_before_it_is_asked_for(api: Served, key: Key) 
 
     tiny, small = ok(told("train")), ok(told("train", preset="small"))
     assert 10e6 < tiny["model_bytes"] < small["model_bytes"] < small["state_bytes"] < small["disk_bytes"]
-    assert tiny["memory_bytes"] < small["memory_bytes"] and tiny["pictures_at_once"] == 16
+    assert tiny["memory_bytes"] < small["memory_bytes"] and tiny["pictures_at_once"] == 32
     assert tiny["fits"] and tiny["missing"] == []
     lora = ok(told("train-lora", rank=8))
     assert lora["missing"] == ["stable-diffusion-1-5"] and lora["model_bytes"] == 8 * 199_296 * 4
@@ -110,11 +110,11 @@ def test_two_runs_are_compared_by_what_differs(api: Served, key: Key, tmp_path: 
     mine = key()
     data = ok(sent(api, mine, tmp_path))["data"]
     first = ok(asked(api, mine, data, "one", seed=1), 201)["id"]
-    second = ok(asked(api, mine, data, "two", seed=1, learning_rate=0.001), 201)["id"]
+    second = ok(asked(api, mine, data, "two", seed=1, learning_rate=0.002), 201)["id"]
     found = ok(api.get(f"{V1}/training/compare?first={first}&second={second}", headers=mine))
     assert {one["name"]: (one["first"], one["second"]) for one in found["settings"]} == {
         "name": ("one", "two"),
-        "learning_rate": (0.0008, 0.001),
+        "learning_rate": (0.001, 0.002),
     }
     assert api.get(f"{V1}/training/compare?first={first}&second={first}", headers=mine).status_code == 422
 

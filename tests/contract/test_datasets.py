@@ -20,7 +20,7 @@ from db.evening import bulk, erasing, usage
 from db.rules import host_rules
 from generator.learning.stream.opening import open_stream
 from settings import Settings
-from studio import datasets
+from studio import datasets, train
 from studio import host as rules
 from studio.context import Studio, Submitter
 from studio.datasets import BadData
@@ -215,3 +215,17 @@ def test_the_hosts_rule_comes_before_the_configuration_and_holds_at_once(studio:
         given(closed, tmp_path)
     with pytest.raises(NotHost):
         rules.set_training(closed, ADA, True)
+
+
+def test_runs_that_wait_go_on_where_the_host_closes_training(studio: Studio, tmp_path: Path) -> None:
+    data = given(studio, tmp_path).reference
+    waiting = train.submit(studio, ADA, "train", {"data": data, "name": "discs"})
+    host = Submitter("host", is_host=True)
+    rules.set_training(studio, host, False)
+    with pytest.raises(TrainingOff):
+        train.submit(studio, ADA, "train", {"data": data, "name": "more"})
+    train.pause(studio, ADA, waiting.id)
+    train.go_on(studio, ADA, waiting.id)
+    (running,) = take(studio.db)
+    assert running.id == waiting.id, "it is claimed as any other"
+    assert datasets.delete(studio, ADA, datasets.listed(studio, ADA)[0].id).reference == data

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -19,11 +21,14 @@ from db.models import trained
 from db.models.trained import TrainedModel
 from db.rules import host_rules
 from db.schema import artefacts
+from executor import models
+from executor.context import Context
 from settings import Settings
-from studio import importing, settings_form, train
+from studio import datasets, importing, settings_form, train
 from studio.context import Studio, Submitter
 from studio.errors import BadWish, NotHost
 from tests.brought_models import caption_model, lora
+from tests.captioned_files import write_zip
 from tests.contract.queue_steps import add
 from tests.executor_studio import Studio as Executing
 
@@ -88,6 +93,60 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_lost(studio: Studio, fil
     with pytest.raises(NameTaken, match="in the folder of checkpoints"):
         brought(studio, file, "mine")
     assert train.models(studio, HOST) == [made] and stored(studio) == [made.key]
+
+
+def test_a_run_does_not_take_the_name_of_a_model_that_the_host_has_put_there(
+    studio: Studio, file: Path, tmp_path: Path
+) -> None:
+    data = datasets.add_zip(studio, HOST, write_zip(tmp_path / "discs.zip", 12), name="Discs", licence="CC0").reference
+    theirs = tmp_path / "checkpoints" / NAME / "discs.safetensors"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(file.read_bytes())
+    with pytest.raises(NameTaken, match="in the folder of checkpoints"):
+        train.submit(studio, HOST, "train", {"data": data, "name": "discs"})
+    assert train.submit(studio, HOST, "train", {"data": data, "name": "others"}).state == "queued"
+
+
+def installing(studio: Studio, tmp_path: Path) -> Context:
+    settings = Settings(checkpoints_dir=tmp_path / "checkpoints")
+    return Context("w1", studio.db, studio.store, settings, tmp_path / "work", logging.getLogger("test"))
+
+
+def test_what_the_host_has_put_there_is_never_replaced_and_what_was_fetched_is(studio: Studio, tmp_path: Path) -> None:
+    context = installing(studio, tmp_path)
+    made = importing.import_model(studio, HOST, lora(tmp_path / "x.safetensors"), name="ink")
+    theirs = lora(tmp_path / "mine.safetensors", metadata={}).read_bytes()
+    place = tmp_path / "checkpoints" / "lora" / "ink.safetensors"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(theirs)
+    with pytest.raises(FileExistsError, match="put by hand"):
+        models.install(context, made)
+    assert place.read_bytes() == theirs
+    place.unlink()
+    assert models.install(context, made) == place and place.read_bytes() == studio.store.get(made.key)
+    importing.remove_model(studio, HOST, "lora/ink")
+    newer = importing.import_model(studio, HOST, tmp_path / "mine.safetensors", name="ink")
+    assert models.install(context, newer).read_bytes() == theirs
+    importing.remove_model(studio, HOST, "lora/ink")
+    models.forget_deleted(context)
+    assert list(place.parent.iterdir()) == []
+
+
+def test_executors_that_remove_a_model_at_once_do_not_trip_over_each_other(
+    studio: Studio, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = installing(studio, tmp_path)
+    models.install(context, brought(studio, file))
+    importing.remove_model(studio, HOST, NAME)
+    read = Path.read_text
+
+    def gone(path: Path, *args: Any, **more: Any) -> str:
+        path.unlink()  # the other one was faster
+        return read(path, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", gone)
+        models.forget_deleted(context)
 
 
 def test_of_two_that_come_at_once_under_one_name_one_is_kept(studio: Studio, file: Path) -> None:
@@ -192,6 +251,9 @@ def test_a_model_draws_at_once_on_every_machine_until_it_is_removed(executing: E
     assert (here / "model.safetensors").is_file()
     importing.remove_model(web, HOST, NAME)
     executing.until(lambda: not here.exists())
+    late = executing.add_raw({"prompt": "a red disc", "checkpoint": NAME, "steps": 2}, engine="latent-diffusion")
+    (failed,) = executing.ended(late)
+    assert failed.error is not None and failed.error.startswith(f"There is no model {NAME} here, or not any more")
 
 
 def test_a_full_disk_is_said_where_the_file_is_put(studio: Studio, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,20 @@ def test_visitors_are_told_where_the_host_does_not_let_them_train(
     assert "not open to visitors" in words(open_page(TRAIN))
 
 
+@pytest.mark.parametrize("closed", [{"T2I_TRAIN": "false"}, {"T2I_MIN_FREE_BYTES": str(1 << 60)}])
+def test_what_was_given_can_be_deleted_though_nothing_is_trained_any_more(
+    studio: Studio, open_page: OpenPage, tmp_path: Path, closed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(studio, tmp_path)
+    for name, value in closed.items():
+        monkeypatch.setenv(name, value)
+    app = open_page(TRAIN)
+    assert "CC0" in words(app) and not app.file_uploader
+    press(app, "Delete it for good")
+    assert not app.exception and "CC0" not in words(app)
+    assert datasets.listed(studio.opened(train=True), MINE) == []
+
+
 def test_what_is_in_the_data_is_reported_and_a_run_starts(studio: Studio, open_page: OpenPage, tmp_path: Path) -> None:
     given(studio, tmp_path)
     studio.start_executor()

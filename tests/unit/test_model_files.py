@@ -10,13 +10,14 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from generator.checkpoints.errors import CheckpointDamaged
 from generator.checkpoints.inventory import own_folders, own_loras
-from generator.checkpoints.model_file import look_at, suggested_name
+from generator.checkpoints.model_file import check_weights, look_at, suggested_name
 from generator.training.__main__ import main as training
 from tests.brought_models import CARD, caption_model, lora, with_header, with_metadata
 
@@ -34,6 +35,20 @@ def test_a_models_card_comes_along_with_it(model: Path) -> None:
     found = look_at(model)
     assert (found.kind, found.licence, found.base) == ("caption-diffusion", "CC0", "")
     assert found.card == CARD | {"imported": True}
+
+
+@pytest.mark.parametrize("built", [{"time_width": 64}, {"time_width": 0}, {"base": "diffusers/mine", "size": 64}])
+def test_models_are_taken_however_they_were_built(tmp_path: Path, built: dict[str, Any]) -> None:
+    path = caption_model(tmp_path / "model.safetensors", **built)
+    found = look_at(path)
+    check_weights(path, found)
+    assert found.base == built.get("base", "")
+
+
+@pytest.mark.parametrize("base", ["stable-diffusion-xl", "vqgan-mini", "caption-diffusion/discs", "nothing"])
+def test_a_model_in_latents_that_none_is_made_in_is_refused(tmp_path: Path, base: str) -> None:
+    with pytest.raises(CheckpointDamaged, match="it draws in the latents of"):
+        look_at(caption_model(tmp_path / "model.safetensors", base=base, size=64))
 
 
 def test_what_other_tools_say_of_a_lora_becomes_its_card(tmp_path: Path) -> None:
@@ -165,6 +180,7 @@ def test_what_a_model_says_it_is_built_from_has_to_be_true(
     [
         ('{"loss": NaN}', "holds NaN, which is no number"),
         ('{"loss": 1e999}', "holds the number inf"),
+        (f'{{"steps": 1{"0" * 5000}}}', "a number of 5,001 digits"),
         ('{"a": ' * 50 + "1" + "}" * 50, "nested far too deep"),
         ('{"a": "' + "x" * 300_000 + '"}', "300,009 characters"),
         ("[1, 2]", "its card is no table"),
@@ -216,6 +232,25 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
     assert "No space left on device" in capsys.readouterr().err
     assert [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()] == []
     assert own_folders(tmp_path / "checkpoints") == []
+
+
+def test_of_two_commands_at_once_one_keeps_its_model_whole(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    other, copy = caption_model(tmp_path / "other.safetensors", card={"licence": "mine"}), shutil.copyfile
+
+    def slow(source: Path, target: Path) -> None:
+        copy(source, target)
+        monkeypatch.setattr(shutil, "copyfile", copy)
+        assert command(tmp_path, str(other), "--name", "birds") == 0, "the other one comes in between"
+
+    monkeypatch.setattr(shutil, "copyfile", slow)
+    assert command(tmp_path, str(model), "--name", "birds") == 2
+    assert "is there already" in capsys.readouterr().err
+    (kept,) = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
+    assert kept.read_bytes() == other.read_bytes()
 
 
 def test_names_of_files_become_names_of_models() -> None:
