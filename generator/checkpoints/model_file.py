@@ -151,8 +151,10 @@ def _some_of(architecture: Architecture) -> dict[str, Shape]:
     found: dict[str, Shape] = {
         "unet.conv_in.weight": (first, unet["in_channels"], 3, 3),
         "unet.conv_out.weight": (unet["out_channels"], first, 3, 3),
-        "unet.time_embedding.linear_1.weight": (4 * first, first),
+        "unet.time_embedding.linear_1.weight": (architecture.time_width or 4 * first, first),
     }
+    if architecture.time_width:
+        found["unet.add_embedding.proj.weight"] = architecture.time_width, architecture.text_width
     if not architecture.base:
         places = architecture.caption_tokens, architecture.text_width
         found["text.embeddings.position_embedding.weight"] = places

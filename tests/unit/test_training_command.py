@@ -69,6 +69,13 @@ def test_a_stopped_run_goes_on_and_its_model_draws_at_once(
     assert size_of(next((tmp_path / "out").glob("*.png"))) == (64, 64)
 
 
+def test_the_help_says_what_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "at most 64 of them. [must be given]" in said and "Undefined" not in said
+
+
 def test_bad_data_and_bad_settings_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     assert train(command(tmp_path)) == 2
