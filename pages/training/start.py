@@ -101,7 +101,7 @@ def form(data: Dataset, visitor: Submitter) -> None:
                 st.markdown(f"**{_(_GROUPS.get(group, group))}**")
                 _row(drawn, made, folded=True)
     if not _wrong(made):
-        _needs(made)
+        _needs(made, visitor)
     executor_missing()
     if st.button(_("Start training"), type="primary", icon=":material/model_training:"):
         with plain_errors():
@@ -200,10 +200,10 @@ def _wrong(made: _Form) -> bool:
     return bool(wrong)
 
 
-def _needs(made: _Form) -> None:
+def _needs(made: _Form, visitor: Submitter) -> None:
     """How large model and saved states will be, and what memory it takes."""
     with plain_errors():
-        told = run_needs.told(the_studio(), made.engine, made.values)
+        told = run_needs.told(the_studio(), visitor, made.engine, made.values)
         needs = told.needs
         sizes = _(
             "Model: {model}. Saved states, the last two: {states}; the disk needs {disk} free at the start.",

@@ -70,12 +70,25 @@ def test_what_a_run_needs_is_told_before_it_is_asked_for(api: Served, key: Key) 
 
     tiny, small = ok(told("train")), ok(told("train", preset="small"))
     assert 10e6 < tiny["model_bytes"] < small["model_bytes"] < small["state_bytes"] < small["disk_bytes"]
-    assert tiny["memory_bytes"] < small["memory_bytes"] and tiny["pictures_at_once"] == 16
+    assert tiny["memory_bytes"] < small["memory_bytes"] and tiny["pictures_at_once"] == 32
     assert tiny["fits"] and tiny["missing"] == []
     lora = ok(told("train-lora", rank=8))
     assert lora["missing"] == ["stable-diffusion-1-5"] and lora["model_bytes"] == 8 * 199_296 * 4
     assert "channels = (9, 16)" in told("train", channels=[9, 16]).text
     assert told("vqgan-clip").status_code == 422
+
+
+def test_how_many_pictures_somebody_else_has_is_not_told_by_what_a_run_would_need(
+    api: Served, key: Key, tmp_path: Path
+) -> None:
+    mine, others = key(), key()
+    data = ok(sent(api, mine, tmp_path))["data"]
+
+    def memory(who: dict[str, str], data: str) -> int:
+        wanted = {"engine": "train-lora", "params": {"data": data, "name": "ink"}}
+        return int(ok(api.post(f"{V1}/training/estimate", wanted, headers=who))["memory_bytes"])
+
+    assert memory(mine, data) < memory(others, data) == memory(others, "dataset:none")
 
 
 def test_a_lora_is_asked_for_with_the_model_it_changes(api: Served, key: Key, tmp_path: Path) -> None:
@@ -109,7 +122,7 @@ def test_a_run_is_held_back_gone_on_with_and_ended_by_whoever_asked(
 def test_two_runs_are_compared_by_what_differs(api: Served, key: Key, tmp_path: Path) -> None:
     mine = key()
     data = ok(sent(api, mine, tmp_path))["data"]
-    first = ok(asked(api, mine, data, "one", seed=1), 201)["id"]
+    first = ok(asked(api, mine, data, "one", seed=1, learning_rate=0.0008), 201)["id"]
     second = ok(asked(api, mine, data, "two", seed=1, learning_rate=0.001), 201)["id"]
     found = ok(api.get(f"{V1}/training/compare?first={first}&second={second}", headers=mine))
     assert {one["name"]: (one["first"], one["second"]) for one in found["settings"]} == {
