@@ -86,7 +86,10 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[JobParams], left_out: C
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
         notes = [part for part in (_bounds(field), extra["unit"]) if part]
-        notes.append(f"default {default}" if default not in (None, "") else "default none")
+        if field.is_required():
+            notes.append("must be given")
+        else:
+            notes.append(f"default {default}" if default not in (None, "") else "default none")
         text = f"{field.description} [{'; '.join(notes)}]".replace("%", "%%")
         flag, kind = f"--{name.replace('_', '-')}", field.annotation
         if kind is bool:

@@ -14,7 +14,8 @@ from generator.checkpoints.inventory import missing, own_folders
 from generator.checkpoints.training_needs import Needs
 from generator.params import problems, validate_job
 from generator.params.learning import LearningParams
-from studio.context import Studio
+from studio import datasets
+from studio.context import Studio, Submitter
 from studio.engines import engines_making, makes
 from studio.errors import BadWish
 from studio.room import check_room
@@ -36,8 +37,9 @@ class Told:
     fits: bool
 
 
-def told(studio: Studio, engine: str, values: Mapping[str, Any]) -> Told:
-    """What a run with these settings needs, nothing being queued. Raises BadParams, UnknownName, BadWish."""
+def told(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Told:
+    """What a run with these settings needs, nothing being queued. How many pictures there are counts of data they may
+    see. Raises BadParams, UnknownName, BadWish."""
     if makes(engine) != "model":
         raise BadWish(
             "{engine} makes no model; {engines} do.", engine=engine, engines=", ".join(engines_making("model"))
@@ -45,7 +47,7 @@ def told(studio: Studio, engine: str, values: Mapping[str, Any]) -> Told:
     params = validate_job(engine, dict(values))
     assert isinstance(params, LearningParams)
     folder = studio.settings.checkpoints_dir
-    needs = training_needs.needs(params, folder, _pictures(studio, params))
+    needs = training_needs.needs(params, folder, _pictures(studio, submitter, params))
     name = getattr(params, _STARTS_FROM[engine][0])
     absent = (name,) if name and not _is_there(studio, name) else ()
     try:
@@ -55,11 +57,11 @@ def told(studio: Studio, engine: str, values: Mapping[str, Any]) -> Told:
     return Told(needs, absent, fits=True)
 
 
-def _pictures(studio: Studio, params: LearningParams) -> int | None:
-    """How many there are, where that is known."""
+def _pictures(studio: Studio, submitter: Submitter, params: LearningParams) -> int | None:
+    """How many there are, where that is known to them."""
     match = records.REFERENCE.fullmatch(params.data)
     try:
-        return None if match is None else records.get(studio.db, match[1]).count
+        return None if match is None else datasets.get(studio, submitter, match[1]).count
     except UnknownDataset:
         return None
 

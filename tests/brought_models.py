@@ -16,7 +16,7 @@ from generator.models.caption_unet import build_text, build_unet
 
 SMALL: dict[str, Any] = {
     **{"size": 16, "channels": (8, 16), "layers_per_block": 1, "attention_up_to": 8, "head_width": 8, "dropout": 0},
-    **{"text_width": 32, "text_layers": 1, "caption_tokens": 24, "prediction": "v", "timesteps": 100},
+    **{"text_width": 32, "text_layers": 1, "time_width": 40, "caption_tokens": 24, "prediction": "v", "timesteps": 100},
     **{"schedule": "squaredcos_cap_v2", "zero_terminal_snr": False},
 }
 CARD = {"name": "caption-diffusion/discs", "steps": 40, "licence_of_the_data": "CC0", "captions": ["a red disc"]}

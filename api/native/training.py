@@ -95,7 +95,7 @@ async def estimate_run(api: Opened, who: Reader, new: RunEstimate) -> NeedsShape
     """What disk and memory a run needs, before it is asked for; nothing is queued."""
 
     def needed(studio: Studio) -> NeedsShape:
-        found = run_needs.told(studio, new.engine, new.params)
+        found = run_needs.told(studio, who.submitter, new.engine, new.params)
         needs = found.needs
         return NeedsShape(
             model_bytes=needs.model,

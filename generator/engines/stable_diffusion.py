@@ -240,9 +240,8 @@ class StableDiffusion:
 
     def _unet(self, z: Tensor, times: Tensor, texts: list[tuple[Tensor, Tensor]]) -> Tensor:
         extra = {}
-        if (
-            self.models.unet.config.addition_embed_type == "text_time"
-        ):  # XL is given the size as well, and that nothing is cut off
+        if self.models.unet.config.addition_embed_type == "text_time":
+            # XL is given the size as well, and that nothing is cut off.
             height, width = z.shape[2] * 8, z.shape[3] * 8
             sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device).repeat(len(z), 1)
             extra = {"text_embeds": torch.stack([pooled for _, pooled in texts]), "time_ids": sizes}

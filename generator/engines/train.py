@@ -151,8 +151,7 @@ class Training:
 
 def measured(run: Run, progress: Progress, device: str) -> Progress:
     """What a stretch has done, with the memory it took and the learning rate it ended with."""
-    memory = peak_memory(device) if progress.memory is None else progress.memory
-    return replace(progress, memory=memory, learning_rate=run.learning_rate)
+    return replace(progress, memory=peak_memory(device), learning_rate=run.learning_rate)
 
 
 def _no_memory(error: BaseException) -> bool:

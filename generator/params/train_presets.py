@@ -8,7 +8,8 @@ from typing import Any, Literal
 Preset = Literal["tiny", "small", "eir", "large"]
 
 PRESETS: dict[str, Mapping[str, Any]] = {
-    # 32 px, minutes on a CPU. Levels in which a caption decides what is drawn are trained on most, here and below.
+    # 32 px, about an hour on a CPU. Here and below, levels in which a caption decides what is drawn are trained on
+    # most.
     "tiny": {
         "size": 32,
         "channels": (32, 64, 128),

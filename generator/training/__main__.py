@@ -41,6 +41,7 @@ CAPTIONS = Kind(
     "python -m generator.training",
     "Trains a text-to-image model from captioned pictures. The same command goes on where it stopped. "
     "`python -m generator.training import FILE --name NAME` takes a model that was trained elsewhere.",
+    "caption-diffusion",
     TrainParams,
     _begin,
     _keep,

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -37,18 +40,26 @@ def make(folder: Path, style: str, resolution: int, packages: Path) -> int:
     return len(rows)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; its exit status."""
+    prog = "python -m generator.training.emoji_folder"
+    parser = argparse.ArgumentParser(prog=prog, description="An open emoji set as a folder to train a model from.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--style", choices=STYLES, default="twemoji")
     parser.add_argument("--resolution", type=int, default=64, help="width and height in px")
     parser.add_argument("--packages", type=Path, default=Path("data/training/packages"), help="where npm's are kept")
-    args = parser.parse_args()
-    count = make(args.folder, args.style, args.resolution, args.packages)
+    args = parser.parse_args(argv)
+    if not 16 <= args.resolution <= 1024:
+        parser.error(f"--resolution {args.resolution}: from 16 to 1024 px.")
+    try:
+        count = make(args.folder, args.style, args.resolution, args.packages)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"The set could not be fetched with npm, or written: {error}", file=sys.stderr)
+        return 1
     licence, by = next(source[2:] for source in SOURCES if source[0] == args.style)
     print(f"{args.folder}: {count} pictures, {by}, {licence}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

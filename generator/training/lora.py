@@ -39,6 +39,7 @@ def _keep(run: Run, params: TrainLoraParams, checkpoints: Path) -> str:
 LORA = Kind(
     "python -m generator.training.lora",
     "Trains a LoRA of Stable Diffusion from captioned pictures. The same command goes on where it stopped.",
+    "lora",
     TrainLoraParams,
     _begin,
     _keep,

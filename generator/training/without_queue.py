@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
 from characters.brief import Parser
 from generator.__main__ import add_flags
 from generator.checkpoints.command_line import checkpoints_dir_option, path_of
-from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing, sentence
+from generator.checkpoints.model_file import place_of
 from generator.device import DeviceUnavailable, pick_device
 from generator.learning.stream.samples import DataProblem
 from generator.output.learning import Row
@@ -40,19 +42,20 @@ OWN_FLAGS = ("data", "captions")
 class Kind:
     """What is trained: how its command is called, its settings, and how its run is made and its model kept.
 
-    begin: from settings, stream, device, checkpoints folder and the team of processes. keep: writes the model into the
-    checkpoints folder, and says how to draw with it.
+    makes: as the names of its models begin. begin: from settings, stream, device, checkpoints folder and the team of
+    processes. keep: writes the model into the checkpoints folder, and says how to draw with it.
     """
 
     prog: str
     about: str
+    makes: Literal["caption-diffusion", "lora"]
     params: type[LearningParams]
     begin: Callable[[Any, CaptionStream, str, Path, Any], Run]
     keep: Callable[[Run, Any, Path], str]
 
 
 class AlreadyThere(ValueError):
-    """A run of this name was begun with other settings; one sentence."""
+    """A run of this name was begun that cannot go on, or a model is called so; one sentence."""
 
 
 def parser(kind: Kind) -> argparse.ArgumentParser:
@@ -76,7 +79,7 @@ def run(argv: Sequence[str] | None, kind: Kind) -> int:
     args = vars(parser(kind).parse_args(argv))
     device, output, checkpoints = (args.pop(name) for name in ("device", "output_dir", "checkpoints_dir"))
     try:
-        folder, params = _settings(args, output, kind)
+        folder, params = _settings(args, output, checkpoints, kind)
         from generator.training.team import team
 
         with team(None if "WORLD_SIZE" not in os.environ else pick_device(device)) as together:
@@ -93,7 +96,7 @@ def run(argv: Sequence[str] | None, kind: Kind) -> int:
         return 1
 
 
-def _settings(args: dict[str, Any], output: Path, kind: Kind) -> tuple[Path, LearningParams]:
+def _settings(args: dict[str, Any], output: Path, checkpoints: Path, kind: Kind) -> tuple[Path, LearningParams]:
     """The run's folder, and its settings: those it was begun with where it was. Raises BadParams, AlreadyThere,
     TensorBoardMissing."""
     params = validated(kind.params, args)
@@ -112,12 +115,12 @@ def _settings(args: dict[str, Any], output: Path, kind: Kind) -> tuple[Path, Lea
                 f"{folder} holds a run that was begun with {other}: give it the same settings again to go on, or "
                 "choose another --name."
             )
+    elif place_of(kind.makes, params.name, checkpoints).exists():
+        raise AlreadyThere(f"{kind.makes}/{params.name} is there already; choose another --name.")
     return folder, params
 
 
 def _train(params: LearningParams, folder: Path, checkpoints: Path, device: str, together: Any, kind: Kind) -> None:
-    import torch
-
     from generator.images.encode import write_whole
     from generator.learning.stream.opening import open_stream
     from lasting import make_folder
@@ -126,9 +129,8 @@ def _train(params: LearningParams, folder: Path, checkpoints: Path, device: str,
     stream = open_stream(where, validation_share=params.validation_share)
     run = kind.begin(params, stream, device, checkpoints, together)
     try:
-        state = folder / "state.pt"
-        if state.is_file():
-            run.load_state_dict(torch.load(state, weights_only=True, map_location="cpu"))
+        if (state := folder / "state.pt").is_file():
+            _go_on(run, state)
         make_folder(folder)
         write_whole(folder / "params.json", json.dumps(params.model_dump(mode="json"), indent=1).encode())
         with _ended_by_sigterm():
@@ -137,6 +139,22 @@ def _train(params: LearningParams, folder: Path, checkpoints: Path, device: str,
             tqdm.write(kind.keep(run, params, checkpoints))
     finally:
         run.close()
+
+
+def _go_on(run: Run, state: Path) -> None:
+    """From a saved state. Raises AlreadyThere where it is damaged or of another recipe; DataProblem,
+    CheckpointMissing."""
+    import torch
+
+    try:
+        run.load_state_dict(torch.load(state, weights_only=True, map_location="cpu"))
+    except (DataProblem, CheckpointMissing):
+        raise
+    except (ValueError, LookupError, EOFError, UnpicklingError) as error:
+        raise AlreadyThere(
+            f"{state} cannot be gone on from: {sentence(error)}. Choose another --name, or remove {state.parent} to "
+            "begin anew."
+        ) from None
 
 
 def _drive(run: Run, params: LearningParams, folder: Path, device: str, *, leads: bool) -> None:

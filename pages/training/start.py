@@ -19,6 +19,7 @@ from pages.shared.errors import plain_errors, problem, sentence
 from pages.shared.language import N_, _, named, number
 from pages.shared.studio import the_studio
 from pages.shared.text import label
+from pages.training.models import size
 from studio import run_needs, train
 from studio.context import Submitter
 from studio.limits import is_offered
@@ -27,7 +28,7 @@ from studio.settings_form import Field, run_fields
 TRAIN, LORA = "train", "train-lora"
 KINDS = {TRAIN: N_("A model of my own"), LORA: N_("A style or subject for Stable Diffusion")}
 PRESETS = {
-    "tiny": N_("Tiny: 32 px, minutes on a CPU"),
+    "tiny": N_("Tiny: 32 px, about an hour on a CPU"),
     "small": N_("Small: 64 px, hours on a CPU"),
     "eir": N_("EIR: 128 px, as in EIR's tutorial, hours on a GPU"),
     "large": N_("Large: 256 px, in the latents of Stable Diffusion, days on a GPU"),
@@ -100,7 +101,7 @@ def form(data: Dataset, visitor: Submitter) -> None:
                 st.markdown(f"**{_(_GROUPS.get(group, group))}**")
                 _row(drawn, made, folded=True)
     if not _wrong(made):
-        _needs(made)
+        _needs(made, visitor)
     executor_missing()
     if st.button(_("Start training"), type="primary", icon=":material/model_training:"):
         with plain_errors():
@@ -199,20 +200,20 @@ def _wrong(made: _Form) -> bool:
     return bool(wrong)
 
 
-def _needs(made: _Form) -> None:
+def _needs(made: _Form, visitor: Submitter) -> None:
     """How large model and saved states will be, and what memory it takes."""
     with plain_errors():
-        told = run_needs.told(the_studio(), made.engine, made.values)
+        told = run_needs.told(the_studio(), visitor, made.engine, made.values)
         needs = told.needs
         sizes = _(
             "Model: {model}. Saved states, the last two: {states}; the disk needs {disk} free at the start.",
-            model=_bytes(needs.model),
-            states=_bytes(needs.states),
-            disk=_bytes(needs.disk),
+            model=size(needs.model),
+            states=size(needs.states),
+            disk=size(needs.disk),
         )
         memory = _(
             "About {memory} of memory with {pictures} pictures at once; a smaller Micro batch needs less.",
-            memory=_bytes(needs.memory),
+            memory=size(needs.memory),
             pictures=number(needs.pictures_at_once, ",d"),
         )
         st.caption(f"{sizes} {memory}")
@@ -224,13 +225,6 @@ def _needs(made: _Form) -> None:
             st.caption(_("Not installed on this machine yet:"))
             command = f"python -m generator.checkpoints download {' '.join(told.missing)}"
             st.code(command, language="bash", wrap_lines=True)
-
-
-def _bytes(count: int) -> str:
-    """In kB, MB or GB."""
-    if count < 1e6:
-        return f"{number(count / 1e3, '.0f')} kB"
-    return f"{number(count / 1e6, '.0f')} MB" if count < 1e9 else f"{number(count / 1e9, '.1f')} GB"
 
 
 def _suggested(name: str) -> str:

@@ -78,6 +78,19 @@ def test_what_a_run_needs_is_told_before_it_is_asked_for(api: Served, key: Key) 
     assert told("vqgan-clip").status_code == 422
 
 
+def test_how_many_pictures_somebody_else_has_is_not_told_by_what_a_run_would_need(
+    api: Served, key: Key, tmp_path: Path
+) -> None:
+    mine, others = key(), key()
+    data = ok(sent(api, mine, tmp_path))["data"]
+
+    def memory(who: dict[str, str], data: str) -> int:
+        wanted = {"engine": "train-lora", "params": {"data": data, "name": "ink"}}
+        return int(ok(api.post(f"{V1}/training/estimate", wanted, headers=who))["memory_bytes"])
+
+    assert memory(mine, data) < memory(others, data) == memory(others, "dataset:none")
+
+
 def test_a_lora_is_asked_for_with_the_model_it_changes(api: Served, key: Key, tmp_path: Path) -> None:
     mine = key()
     data = ok(sent(api, mine, tmp_path))["data"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from generator.params.train_presets import PRESETS
 from pages.shared.navigation import TRAIN
 from studio import train
 from studio.context import Submitter
@@ -55,7 +56,7 @@ def test_every_setting_is_in_the_form_lists_and_texts_too(studio: Studio, open_p
     press(app, "Start training")
     (job,) = train.runs(studio.opened(), Submitter(ME))
     assert job.params["channels"] == [32, 64, 64] and job.params["licence"] == "mine alone"
-    assert job.params["learning_rate"] == 8e-4, "what nobody has changed is the preset's"
+    assert job.params["learning_rate"] == PRESETS["tiny"]["learning_rate"], "what nobody has changed is the preset's"
 
 
 def test_what_is_wrong_is_said_at_the_field_in_the_words_of_the_declaration(
@@ -73,7 +74,7 @@ def test_what_is_wrong_is_said_at_the_field_in_the_words_of_the_declaration(
 
 def test_disk_and_memory_are_told_before_it_starts(studio: Studio, open_page: OpenPage, tmp_path: Path) -> None:
     app = form(studio, open_page, tmp_path)
-    assert "Model: 19 MB. Saved states, the last two: 151 MB" in words(app) and "with 16 pictures at once" in words(app)
+    assert "Model: 23 MB. Saved states, the last two: 185 MB" in words(app) and "with 32 pictures at once" in words(app)
     field(app, "micro_batch").set_value(4).run()
     assert "with 4 pictures at once" in words(app)
     app.selectbox(key="train_preset").set_value("large").run()

@@ -13,6 +13,7 @@ import torch
 from captioned_pictures import Colours
 from pydantic import ValidationError
 
+from generator.learning.caption_diffusion.recipe import draw_noise
 from generator.learning.caption_diffusion.run import CaptionRun, Team
 from generator.learning.runs import Diverged, Progress
 from generator.learning.stream.samples import DataProblem
@@ -225,3 +226,16 @@ def test_settings_that_cannot_be_trained_with_are_refused(changed: dict[str, Any
     settings = SMALL | ({"channels": (8, 16, 32, 32, 32)} if "size" in changed else {})
     with pytest.raises(ValidationError, match=said):
         TrainParams(**(settings | changed))
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_the_levels_of_a_batch_are_spread_evenly_and_shifted_towards_noise(shift: float) -> None:
+    levels, count = 1000, 50
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(20):
+        times = draw_noise(levels, (count, 3, 2, 2), 0.1, generator, shift).times.double()
+        assert times.min() >= 0 and times.max() < levels
+        even = times / (shift * levels - (shift - 1) * times)  # where each lay before the shift
+        shares = (even + 0.5 / levels).clamp(max=1 - 1e-9).mul(count).long().sort().values
+        assert (shares - torch.arange(count)).abs().max() <= 1, "one in every share of the levels"
+    assert not torch.equal(times, times.sort().values), "whichever picture it is"

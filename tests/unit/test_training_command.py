@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 from captioned_pictures import write_folder
 from PIL import Image
 
@@ -67,6 +68,40 @@ def test_a_stopped_run_goes_on_and_its_model_draws_at_once(
     at = ["--checkpoints-dir", str(tmp_path / "checkpoints"), "--output-dir", str(tmp_path / "out")]
     assert draw([*picture, "--size", "64", "--device", "cpu", *at]) == 0
     assert size_of(next((tmp_path / "out").glob("*.png"))) == (64, 64)
+
+
+def test_a_state_that_cannot_be_gone_on_from_is_a_sentence_and_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "data")
+    assert train(command(tmp_path)) == 0
+    state = tmp_path / "runs" / "colours" / "state.pt"
+    kept = torch.load(state, weights_only=True)
+    del kept["architecture"]["time_width"]  # of before there was one
+    torch.save(kept, state)
+    for damaged in (state.read_bytes(), b"", b"nothing of the kind"):
+        state.write_bytes(damaged)
+        assert train(command(tmp_path)) == 2
+        said = capsys.readouterr().err
+        assert "state.pt cannot be gone on from" in said and "Traceback" not in said
+        assert state.read_bytes() == damaged
+
+
+def test_a_model_of_the_same_name_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path / "data")
+    model = tmp_path / "checkpoints" / "caption-diffusion" / "colours" / "colours.safetensors"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"imported")
+    assert train(command(tmp_path)) == 2
+    assert "caption-diffusion/colours is there already" in capsys.readouterr().err
+    assert model.read_bytes() == b"imported" and not (tmp_path / "runs" / "colours").exists()
+
+
+def test_the_help_says_what_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "at most 64 of them. [must be given]" in said and "Undefined" not in said
 
 
 def test_bad_data_and_bad_settings_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

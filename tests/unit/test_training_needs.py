@@ -59,8 +59,10 @@ def test_memory_grows_with_the_pictures_of_a_pass_and_not_with_those_of_a_step()
     def memory(**changed: Any) -> int:
         return needs(TrainParams(**DATA, preset="small", **changed)).memory
 
-    assert memory() == memory(batch_size=64, micro_batch=32) > 2 * memory(micro_batch=1)
-    assert memory(size=128) > 2 * memory() and memory(precision="bf16") < memory()
+    assert memory() == memory(batch_size=64, micro_batch=32) > memory(micro_batch=1)
+    of_one, of_two, of_four = (memory(micro_batch=count) for count in (1, 2, 4))
+    assert of_four - of_two == pytest.approx(2 * (of_two - of_one), abs=4) and of_two > of_one
+    assert memory(size=128, attention_up_to=16) > 2 * memory() and memory(precision="bf16") < memory()
 
 
 def test_what_a_lora_needs_is_what_its_states_and_its_file_take(tmp_path: Path) -> None:

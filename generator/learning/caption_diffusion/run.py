@@ -142,13 +142,8 @@ class CaptionRun:
         made, took = self.step - begun, time.monotonic() - started
         means = {"train": sum(losses) / len(losses)} if losses else {}
         found = progress.losses if progress else {}
-        return Progress(
-            self.step,
-            means | found,
-            progress.samples if progress else None,
-            made / took if made else None,
-            torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None,
-        )
+        samples = progress.samples if progress else None
+        return Progress(self.step, means | found, samples, made / took if made else None)
 
     def _make_step(self) -> float:
         """One step of the optimiser; the run is as before where it raises."""

@@ -176,9 +176,8 @@ class LoraRun:
         told = {"train": sum(losses) / len(losses)} if losses else {}
         if looked and self._validation is not None:
             told["validation"] = self._validation
-        memory = torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
         samples = torch.cat(self._drawn) if looked else None
-        return Progress(self.step, told, samples, made / took if made else None, memory)
+        return Progress(self.step, told, samples, made / took if made else None)
 
     def _stop(self) -> None:
         """Let go of a step in progress: it begins anew."""

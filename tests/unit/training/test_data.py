@@ -75,3 +75,14 @@ def test_a_set_becomes_a_folder_that_a_model_of_ones_own_is_trained_from(folder:
     samples = list(itertools.islice(stream.samples("train"), count))
     assert {"red circle", "red square"} <= {sample.caption for sample in samples}
     assert len({sample.id for sample in samples}) == count == stream.length
+
+
+def test_a_set_that_cannot_be_fetched_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no npm
+    assert emoji_folder.main([str(tmp_path / "emoji"), "--packages", str(tmp_path / "packages")]) == 1
+    assert "npm" in capsys.readouterr().err and not (tmp_path / "emoji").exists()
+    with pytest.raises(SystemExit):
+        emoji_folder.main([str(tmp_path / "emoji"), "--resolution", "0"])
+    assert "from 16 to 1024 px" in capsys.readouterr().err
