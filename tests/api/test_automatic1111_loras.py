@@ -38,5 +38,5 @@ def test_what_cannot_be_read_is_said(visits: Studio, tag: str, said: str) -> Non
 
 def test_the_list_has_those_of_the_folder(api: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path / "lora" / "flat.safetensors", {"lora_unet_a.lora_down.weight": torch.ones(1, 1)})
-    monkeypatch.setattr("api.automatic1111.lists.own_loras", lambda _: own_loras(tmp_path))
+    monkeypatch.setattr("studio.settings_form.own_loras", lambda _: own_loras(tmp_path))
     assert api.get("/sdapi/v1/loras").json() == [{"name": "flat", "alias": "flat", "path": "", "metadata": {}}]
