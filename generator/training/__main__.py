@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator.params.train import TrainParams
-from generator.training import importing
+from generator.training.importing import import_model
 from generator.training.without_queue import Kind, run
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status. `import` is a word of its own; a folder called so is ./import."""
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["import"]:
-        return importing.main(words[1:])
+        return import_model(words[1:])
     return run(argv, CAPTIONS)
 
 

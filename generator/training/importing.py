@@ -22,7 +22,7 @@ from generator.params.learning import MODEL_NAME
 from lasting import make_folder, put_in_place
 
 
-def main(argv: Sequence[str]) -> int:
+def import_model(argv: Sequence[str]) -> int:
     """The exit status."""
     parser = Parser(prog="python -m generator.training import", description="Takes a model that was trained elsewhere.")
     parser.add_argument(
