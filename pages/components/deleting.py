@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -28,14 +30,7 @@ def popover(job: Job, visitor: Submitter) -> None:
         return
     with st.popover(_("Delete"), icon=":material/delete:"):
         st.text(_what_goes())
-        st.button(
-            _("Delete it for good"),
-            key=f"delete_{job.id}",
-            icon=":material/delete_forever:",
-            type="primary",
-            on_click=_delete_job,
-            args=(job.id, visitor, None),
-        )
+        for_good(f"delete_{job.id}", _delete_job, job.id, visitor, None)
         address = _address(job.id) if job.state not in LIVE else None
         if address is not None:
             st.caption(_("Or keep this link: whoever opens it can delete this picture, also from another device."))
@@ -55,14 +50,7 @@ def by_link(job_id: str, visitor: Submitter) -> bool:
             st.subheader(_("Delete this picture?"), anchor=False)
             st.text(_what_goes())
             with st.container(horizontal=True, gap="small"):
-                st.button(
-                    _("Delete it for good"),
-                    key="delete_by_link_now",
-                    icon=":material/delete_forever:",
-                    type="primary",
-                    on_click=_delete_job,
-                    args=(job_id, visitor, link),
-                )
+                for_good("delete_by_link_now", _delete_job, job_id, visitor, link)
                 st.button(_("Keep it"), key="delete_by_link_not", on_click=_keep)
     return True
 
@@ -98,13 +86,12 @@ def _given(one: Artefact, visitor: Submitter) -> None:
         draw_picture(load(one), key=f"own_{one.id}", alt=_("A picture you gave"), instead=_("No picture"))
         with st.popover(_("Delete"), icon=":material/delete:", width="stretch"):
             st.text(_("Pictures that wait to be drawn from it, or are being drawn, fail."))
-            st.button(
-                _("Delete it for good"),
-                key=f"delete_given_{one.id}",
-                type="primary",
-                on_click=_delete_given,
-                args=(one.id, visitor),
-            )
+            for_good(f"delete_given_{one.id}", _delete_given, one.id, visitor, icon=None)
+
+
+def for_good(key: str, delete: Callable[..., None], *args: Any, icon: str | None = ":material/delete_forever:") -> None:
+    """The button that deletes, under the words that say what goes."""
+    st.button(_("Delete it for good"), key=key, icon=icon, type="primary", on_click=delete, args=args)
 
 
 def _what_goes() -> str:

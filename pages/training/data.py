@@ -9,6 +9,7 @@ import streamlit as st
 
 from db.datasets.records import Dataset
 from db.errors import UnknownArtefact
+from pages.components.deleting import for_good
 from pages.components.notices import empty_state
 from pages.shared.errors import plain_errors
 from pages.shared.language import N_, _, number
@@ -122,14 +123,7 @@ def _one_of(mine: list[Dataset], visitor: Submitter) -> Dataset | None:
         report(found)
         with st.popover(_("Delete these data"), icon=":material/delete:", type="tertiary"):
             st.text(_("Runs that still learn from them fail; models that have learnt from them stay."))
-            st.button(
-                _("Delete it for good"),
-                key=f"delete_data_{found.id}",
-                icon=":material/delete_forever:",
-                type="primary",
-                on_click=_delete,
-                args=(found.id, visitor),
-            )
+            for_good(f"delete_data_{found.id}", _delete, found.id, visitor)
     return found
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from db.models.trained import TrainedModel
 from generator.checkpoints.model_file import MAX_LICENCE, suggested_name
+from pages.components.deleting import for_good
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
 from pages.shared.language import _, number
@@ -72,14 +73,7 @@ def _row(model: TrainedModel) -> None:
             if is_host() and model.job_id is None:
                 with st.popover(_("Remove"), icon=":material/delete:", type="tertiary"):
                     st.text(_("Jobs that still want to draw with it fail; pictures that were drawn stay."))
-                    st.button(
-                        _("Delete it for good"),
-                        key=f"remove_{model.name}",
-                        icon=":material/delete_forever:",
-                        type="primary",
-                        on_click=_remove,
-                        args=(model.name,),
-                    )
+                    for_good(f"remove_{model.name}", _remove, model.name)
         if model.bytes > MAX_SHOWN_BYTES:
             st.caption(_("Too large for this page; the API gives it: {address}", address=_address(model)))
         with st.expander(_("Card")):
