@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from generator import registry
+from studio.errors import BadWish
 
 
 def makes(engine: str) -> Literal["drawing", "picture", "result", "model"]:
@@ -22,3 +23,11 @@ def engine_title(engine: str) -> str:
 def engines_making(what: Literal["drawing", "picture", "result", "model"]) -> list[str]:
     """The engines that make this, in the order of the table."""
     return [name for name, spec in registry.ENGINES.items() if spec.makes == what]
+
+
+def check_trains(engine: str) -> None:
+    """Raises BadWish for an engine that makes no model."""
+    if makes(engine) != "model":
+        raise BadWish(
+            "{engine} makes no model; {engines} do.", engine=engine, engines=", ".join(engines_making("model"))
+        )

@@ -16,8 +16,7 @@ from generator.params import problems, validate_job
 from generator.params.learning import LearningParams
 from studio import datasets
 from studio.context import Studio, Submitter
-from studio.engines import engines_making, makes
-from studio.errors import BadWish
+from studio.engines import check_trains
 from studio.room import check_room
 
 # The setting in which each engine names what it starts from, and settings that are sound with any of them.
@@ -40,10 +39,7 @@ class Told:
 def told(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Told:
     """What a run with these settings needs, nothing being queued. How many pictures there are counts of data they may
     see. Raises BadParams, UnknownName, BadWish."""
-    if makes(engine) != "model":
-        raise BadWish(
-            "{engine} makes no model; {engines} do.", engine=engine, engines=", ".join(engines_making("model"))
-        )
+    check_trains(engine)
     params = validate_job(engine, dict(values))
     assert isinstance(params, LearningParams)
     folder = studio.settings.checkpoints_dir

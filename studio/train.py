@@ -19,7 +19,7 @@ from generator import registry
 from generator.output.learning import History, read_history
 from studio import access, datasets
 from studio.context import Studio, Submitter
-from studio.engines import engines_making, makes
+from studio.engines import check_trains, engines_making, makes
 from studio.errors import BadWish
 from studio.submit import ask
 
@@ -71,8 +71,7 @@ def submit(studio: Studio, submitter: Submitter, engine: str, values: Mapping[st
 
     Raises BadParams, UnknownDataset, WordRefused, TrainingOff, NameTaken, TooManyQueued, and as `submit.enqueue`.
     """
-    if makes(engine) != "model":
-        raise BadWish("{engine} makes no model; {engines} do.", engine=engine, engines=", ".join(engines()))
+    check_trains(engine)
     given = dict(values)
     match = records.REFERENCE.fullmatch(str(given.get("data", "")))
     if match and not given.get("licence"):
