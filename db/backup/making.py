@@ -39,7 +39,7 @@ DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup
 FORMAT = 1
 _NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
 _PART = ".part-"
-_TRIES, _PAUSE_S = 6, 0.5  # a file is written before its row: what does not fit its row may do so in a moment
+_PATIENCE_S = 3.0  # a file is written before its row: what does not fit its row may do so in a moment
 
 
 @dataclass
@@ -142,22 +142,27 @@ def _files(db: sa.Engine, store: Store, copy: sa.Engine, part: Path, before: Pat
 
 def _fetch(db: sa.Engine, store: Store, row: Artefact, target: Path) -> Artefact | None:
     """Copy a file; its row as it is when both fit each other, None where they never do or are gone."""
-    for n in range(_TRIES):
-        try:
-            digest, size = _copy(store, row.key, target)
-        except UnknownArtefact:
-            digest, size = "", -1
-        if (digest, size) == (row.sha256, row.size):
+    until, copied, pause_s, found = time.monotonic() + _PATIENCE_S, None, 0.005, row
+    while True:
+        if copied is None or found != row:  # a preview that has formed further since
+            row, pause_s = found, 0.005
+            try:
+                copied = _copy(store, row.key, target)
+            except UnknownArtefact:
+                copied = None
+        if copied == (row.sha256, row.size):
             return row
-        if n:
-            time.sleep(_PAUSE_S)
         with reading(db) as conn:
-            found = conn.execute(sa.select(artefacts).where(artefacts.c.id == row.id)).one_or_none()
-        if found is None:
+            now = conn.execute(sa.select(artefacts).where(artefacts.c.id == row.id)).one_or_none()
+        if now is None:
             break
-        row = Artefact(**found._mapping)
-        if (digest, size) == (row.sha256, row.size):
-            return row
+        found = Artefact(**now._mapping)
+        if copied == (found.sha256, found.size):
+            return found
+        if time.monotonic() > until:
+            break
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.5)
     target.unlink(missing_ok=True)
     return None
 

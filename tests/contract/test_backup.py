@@ -196,10 +196,7 @@ def at_work(database: sa.Engine, store: Store) -> Iterator[None]:
     assert not wrong, wrong
 
 
-def test_a_backup_is_whole_while_others_write(
-    database: sa.Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(making, "_PAUSE_S", 0.05)
+def test_a_backup_is_whole_while_others_write(database: sa.Engine, store: Store, tmp_path: Path) -> None:
     kept = [picture(database, store) for _ in range(3)]
     with at_work(database, store):
         for _ in range(3):
@@ -242,7 +239,7 @@ def test_what_has_not_changed_takes_no_room_again(full: sa.Engine, store: Store,
 def test_a_file_that_is_gone_or_damaged_in_the_store_is_named_and_the_rest_is_kept(
     full: sa.Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(making, "_PATIENCE_S", 0.0)
     with full.connect() as conn:
         gone, bad = conn.scalars(sa.select(files_table.c.key).order_by(files_table.c.id).limit(2)).all()
     store.delete(gone)
