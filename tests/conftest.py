@@ -1,9 +1,13 @@
-"""Databases for tests: every test that asks for `database` runs over SQLite and over a real PostgreSQL."""
+"""Databases for tests: every test that asks for `database` runs over SQLite and over a real PostgreSQL.
+
+A suite that a shell runs in the background ignores Ctrl-C, and all that it starts would: here it is heeded again.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +17,8 @@ import sqlalchemy as sa
 
 from db.engine import connect
 from db.schema import metadata
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -184,8 +184,6 @@ def test_ctrl_c_saves_the_last_picture_and_says_130(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A suite run in the background of a shell inherits an ignored Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.glob("*.part/last.png")) and process.poll() is None:
         time.sleep(0.05)
