@@ -14,16 +14,27 @@ from pathlib import Path
 
 from PIL import Image
 
-from generator.training.emoji_sets import LABELS, SOURCES, STYLES, drawings, fetch, read_concepts, render, unpacked
+from generator.training.emoji_sets import (
+    GROUPS,
+    LABELS,
+    SOURCES,
+    STYLES,
+    drawings,
+    fetch,
+    read_concepts,
+    render,
+    unpacked,
+)
 
 NAMES_FROM = "@iconify-json/noto"  # of the sets without a table of code points
 
 
-def make(folder: Path, style: str, resolution: int, packages: Path) -> int:
-    """Fetch what is not there yet, render and caption; how many pictures there are."""
+def make(folder: Path, style: str, groups: Sequence[str], resolution: int, packages: Path) -> int:
+    """Fetch what is not there yet, render and caption those of `groups`; how many pictures there are."""
     source = next(source for source in SOURCES if source[0] == style)
     fetch(packages, [LABELS, source[1], NAMES_FROM])
-    concepts = read_concepts(unpacked(packages, LABELS))
+    numbers = {GROUPS[group] for group in groups}
+    concepts = [concept for concept in read_concepts(unpacked(packages, LABELS)) if concept["group"] in numbers]
     names = {concept["code"]: concept["label"] for concept in concepts}
     found = drawings(packages, style, concepts)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,13 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description="An open emoji set as a folder to train a model from.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--style", choices=STYLES, default="twemoji")
+    parser.add_argument(
+        "--groups", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS)
+    )
     parser.add_argument("--resolution", type=int, default=64, help="width and height in px")
     parser.add_argument("--packages", type=Path, default=Path("data/training/packages"), help="where npm's are kept")
     args = parser.parse_args(argv)
     if not 16 <= args.resolution <= 1024:
         parser.error(f"--resolution {args.resolution}: from 16 to 1024 px.")
     try:
-        count = make(args.folder, args.style, args.resolution, args.packages)
+        count = make(args.folder, args.style, args.groups, args.resolution, args.packages)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"The set could not be fetched with npm, or written: {error}", file=sys.stderr)
         return 1

@@ -30,7 +30,17 @@ SOURCES = (
 STYLES = tuple(source[0] for source in SOURCES)
 LABELS = "emojibase-data"  # MIT; labels, tags and shortcodes by code point
 MARGIN = 0.04  # of the picture, on each side
-FLAGS, COMPONENTS = 9, 2
+COMPONENTS = 2  # hair and skin tones
+GROUPS = {  # the names and numbers of emojibase
+    "smileys-emotion": 0,
+    "people-body": 1,
+    "animals-nature": 3,
+    "food-drink": 4,
+    "travel-places": 5,
+    "activities": 6,
+    "objects": 7,
+    "symbols": 8,
+}
 SKIN_TONES = re.compile("1F3F[B-F]")
 
 
@@ -53,7 +63,7 @@ def read_concepts(package: Path) -> list[dict[str, Any]]:
     shortcodes = json.loads((package / "en/shortcodes/github.json").read_text())
     concepts = []
     for entry in json.loads((package / "en/data.json").read_text()):
-        if entry.get("group") in (None, FLAGS, COMPONENTS) or SKIN_TONES.search(entry["hexcode"]):
+        if entry.get("group") not in GROUPS.values() or SKIN_TONES.search(entry["hexcode"]):
             continue
         codes = shortcodes.get(entry["hexcode"], [])
         concepts.append(

@@ -70,11 +70,12 @@ def test_a_hue_is_found_and_turned() -> None:
 
 
 def test_a_set_becomes_a_folder_that_a_model_of_ones_own_is_trained_from(folder: Path, tmp_path: Path) -> None:
-    count = emoji_folder.make(tmp_path / "emoji", "noto", 32, folder / "packages")
+    count = emoji_folder.make(tmp_path / "emoji", "noto", ["food-drink"], 32, folder / "packages")
     stream = open_stream(tmp_path / "emoji", validation_share=0.0)
     samples = list(itertools.islice(stream.samples("train"), count))
     assert {"red circle", "red square"} <= {sample.caption for sample in samples}
     assert len({sample.id for sample in samples}) == count == stream.length
+    assert emoji_folder.make(tmp_path / "others", "noto", ["objects", "symbols"], 32, folder / "packages") == 0
 
 
 def test_a_set_that_cannot_be_fetched_is_a_sentence(
@@ -86,3 +87,6 @@ def test_a_set_that_cannot_be_fetched_is_a_sentence(
     with pytest.raises(SystemExit):
         emoji_folder.main([str(tmp_path / "emoji"), "--resolution", "0"])
     assert "from 16 to 1024 px" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        emoji_folder.main([str(tmp_path / "emoji"), "--groups", "food-drink", "flags"])
+    assert "animals-nature" in capsys.readouterr().err
