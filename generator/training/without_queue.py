@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,7 +23,7 @@ from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing, s
 from generator.checkpoints.model_file import place_of
 from generator.device import DeviceUnavailable, pick_device
 from generator.learning.stream.samples import DataProblem
-from generator.output.learning import Row
+from generator.output.learning import History, Row, curves, read_history
 from generator.output.tensorboard import Events, TensorBoardMissing, require_tensorboard
 from generator.params import BadParams
 from generator.params.learning import LearningParams
@@ -163,11 +163,11 @@ def _drive(run: Run, params: LearningParams, folder: Path, device: str, *, leads
 
     from generator.engines.train import measured
     from generator.training.run import sheet
-    from generator.training.watched import History
 
-    history = History(folder / "history.csv", run.step)
-    began = saved = time.monotonic()
-    events = _events(params, folder) if leads else None
+    history = _history(folder / "history.csv", run.step)
+    saved = time.monotonic()
+    began = saved - (history.rows[-1].seconds if history.rows else 0.0)
+    events = _events(params, folder, time.time() - (saved - began)) if leads else None
     bar: Any = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=None if leads else True)
     try:
         while not run.done:
@@ -176,52 +176,65 @@ def _drive(run: Run, params: LearningParams, folder: Path, device: str, *, leads
             bar.set_postfix({name: f"{loss:.4f}" for name, loss in progress.losses.items()})
             if not leads:
                 continue
-            history.add(progress)
+            seconds = round(time.monotonic() - began, 3)
+            train, validation = progress.losses.get("train"), progress.losses.get("validation")
+            pace, memory = progress.steps_per_s, progress.memory
+            row = Row(progress.step, seconds, train, validation, pace, memory, progress.learning_rate)
+            if progress.losses:
+                history.add(row)
             drawn = folder / "samples" / f"{progress.step:07}.png"
             if progress.samples is not None:
                 drawn.parent.mkdir(exist_ok=True)
                 sheet([progress.samples], drawn, upscale=1)
-                history.curves(folder / "curves.png")
             if events is not None:
-                seconds = time.monotonic() - began
-                losses = {name: progress.losses.get(name) for name in ("train", "validation")}
-                told = progress.steps_per_s, progress.memory, progress.learning_rate
-                events.add(Row(progress.step, seconds, losses["train"], losses["validation"], *told))
+                events.add(row)
                 if progress.samples is not None:
-                    events.add_samples(progress.step, seconds, drawn.read_bytes())
+                    events.add_samples(progress.step, row.seconds, drawn.read_bytes())
                 events.flush()
             if progress.samples is not None or time.monotonic() - saved > SAVED_EVERY:
-                _save(run, folder / "state.pt")
+                _save(run, history, folder)
                 saved = time.monotonic()
     finally:
         bar.close()
         if events is not None:
             events.close()
         if leads:
-            _save(run, folder / "state.pt")
+            _save(run, history, folder)
 
 
-def _events(params: LearningParams, folder: Path) -> Events | None:
+def _history(path: Path, step: int) -> History:
+    """What was measured up to a step; what is there beyond it is made again."""
+    history = History()
+    if path.is_file():
+        with suppress(ValueError):  # of an older version
+            history.rows = [row for row in read_history(path.read_bytes()).rows if row.step <= step]
+    return history
+
+
+def _events(params: LearningParams, folder: Path, began: float) -> Events | None:
     """A file of its own for each stretch between two stops, as TensorBoard reads them one after the other."""
     import time
 
     if not params.tensorboard:
         return None
-    return Events(folder / f"events.out.tfevents.{time.time():.0f}.{params.name}", time.time())
+    return Events(folder / f"events.out.tfevents.{time.time():.0f}.{params.name}", began)
 
 
-def _save(run: Run, path: Path) -> None:
-    """Whole, then renamed into place: a full disk leaves the state before."""
+def _save(run: Run, history: History, folder: Path) -> None:
+    """State, history and curves, each whole, then renamed into place: a full disk leaves those before."""
     import torch
 
+    from generator.images.encode import write_whole
     from lasting import put_in_place
 
-    part = path.with_name("state.pt.part")
+    part = folder / "state.pt.part"
     try:
         torch.save(run.state_dict(), part)
-        put_in_place(part, path)
+        put_in_place(part, folder / "state.pt")
     finally:
         part.unlink(missing_ok=True)
+    write_whole(folder / "history.csv", history.csv())
+    write_whole(folder / "curves.png", curves(history))
 
 
 @contextmanager

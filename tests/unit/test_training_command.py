@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from captioned_pictures import write_folder
 from PIL import Image
 
 from generator.__main__ import main as draw
+from generator.output.learning import read_history
 from generator.training.__main__ import main as train
 
 FLAGS = {
@@ -51,10 +51,11 @@ def test_a_stopped_run_goes_on_and_its_model_draws_at_once(
     assert train(command(tmp_path, "--learning-rate", "0.01")) == 2
     assert "learning_rate" in capsys.readouterr().err
     assert train(command(tmp_path)) == 0
-    with (folder / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert rows[-1]["step"] == "6" and all(float(row["train"] or 1) > 0 for row in rows)
-    assert size_of(folder / "curves.png") == (800, 400)
+    rows = read_history((folder / "history.csv").read_bytes()).rows
+    assert [row.step for row in rows] == sorted({row.step for row in rows}) and rows[-1].step == 6
+    assert all((row.train or 1) > 0 for row in rows)
+    assert [row.seconds for row in rows] == sorted(row.seconds for row in rows)
+    assert size_of(folder / "curves.png") == (1000, 560)
     assert size_of(folder / "samples" / "0000006.png") == (32, 16)
     picture = [
         "a red square",
