@@ -56,5 +56,9 @@ def is_validation(sample_id: str, share: float) -> bool:
 
     share: of all samples, in [0, 1).
     """
-    digest = hashlib.sha256(b"validation\0" + sample_id.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return lot(sample_id) < share * 2**64
+
+
+def lot(sample_id: str) -> int:
+    """What a sample draws, in [0, 2 ** 64): the lowest are kept from training."""
+    return int.from_bytes(hashlib.sha256(b"validation\0" + sample_id.encode()).digest()[:8], "big")

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from generator.learning.stream.samples import DataProblem, Sample, Split, is_validation
+from generator.learning.stream.samples import DataProblem, Sample, Split, is_validation, lot
 
 MAX_CAPTION = 8_000  # characters
 MAX_SAMPLES = 20_000_000
@@ -97,13 +97,15 @@ class Without:
 
 
 class SourceStream:
-    """A source as a CaptionStream. validation_share: of all samples, in [0, 1)."""
+    """A source as a CaptionStream. validation_share: of all samples, in [0, 1); from one sample on, one is kept."""
 
     def __init__(self, source: Source, validation_share: float) -> None:
         self.source = source
         self.name = source.name
         self.length: int | None = len(source.ids)
         kept = np.fromiter((is_validation(i, validation_share) for i in source.ids), dtype=bool, count=len(source.ids))
+        if not kept.any() and validation_share * len(kept) >= 1:
+            kept[min(range(len(kept)), key=lambda index: lot(source.ids[index]))] = True
         self._indices: dict[Split, NDArray[np.int64]] = {
             "train": np.flatnonzero(~kept),
             "validation": np.flatnonzero(kept),

@@ -98,6 +98,16 @@ def test_a_run_that_is_resumed_sees_what_it_would_have_seen(tmp_path: Path) -> N
     assert whole[:epoch] != [one.id for one in itertools.islice(stream.samples("train", seed=4), epoch)]
 
 
+def test_few_pictures_are_measured_on_as_well_where_chance_would_keep_none(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "discs", 40)
+    by_chance = [one.id for one in _all(folder, "validation", 0.1)]
+    rest = open_stream(folder, validation_share=0.1, left_out=by_chance)
+    kept = [one.id for one in rest.samples("validation")]
+    assert len(kept) == 1 and not {*kept} & {*by_chance}
+    trained = {one.id for one in itertools.islice(rest.samples("train"), 80)}
+    assert trained.isdisjoint(kept) and len(trained) == 39 - len(by_chance)
+
+
 def test_the_order_is_the_same_on_every_machine(tmp_path: Path) -> None:
     """A run may be resumed elsewhere, with another numpy: these numbers must never change."""
     assert order(10, 0, 0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
