@@ -15,6 +15,7 @@ from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
 from pages.components import deleting, form, job_card, lineage, results
+from pages.components.facts import facts
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.shared.charts import legible
@@ -275,6 +276,4 @@ def _plain(value: Any) -> str:
 
 
 def _table(rows: dict[str, Any]) -> None:
-    there = ((name, value) for name, value in rows.items() if value is not None)
-    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in there)
-    st.html(f'<dl class="t2i-facts">{body}</dl>')
+    facts((name, value) for name, value in rows.items() if value is not None)

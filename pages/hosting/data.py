@@ -8,6 +8,7 @@ from db.evening import erasures
 from db.evening.erasing import Forgotten
 from db.evening.retention import KEEP_BEST
 from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
+from pages.components.facts import facts
 from pages.components.notices import disk_note
 from pages.hosting.queue import act
 from pages.hosting.sign_in import the_host
@@ -47,8 +48,7 @@ def _kept() -> None:
         (kind.capitalize() if kind.islower() and len(kind) > 4 else kind.upper(), f"{size(total)} in {count} files")
         for kind, (count, total) in kept.kinds.items()
     ]
-    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in rows)
-    st.html(f'<dl class="t2i-facts">{body}</dl>')
+    facts(rows)
     training = kept.training
     if training:
         parts = [f"{count} {kind if count == 1 else kind + 's'} {size(total)}" for kind, count, total in training]

@@ -10,6 +10,7 @@ import streamlit as st
 from db.datasets.records import Dataset
 from db.errors import UnknownArtefact
 from pages.components.deleting import for_good
+from pages.components.facts import facts
 from pages.components.notices import empty_state
 from pages.shared.errors import plain_errors
 from pages.shared.language import N_, _, number
@@ -131,15 +132,14 @@ def report(found: Dataset) -> None:
     """What was found when it was checked, as a table of facts and of faults."""
     told = found.report
     spread = {name: told.get(name) or {} for name in ("width", "height", "caption")}
-    facts = [
+    rows = [
         (_("Pictures"), number(found.count, ",")),
         (_("Sizes"), _range(spread["width"], spread["height"])),
         (_("Captions"), _("{least} to {most} characters", **_ends(spread["caption"]))),
         (_("Licence"), found.licence),
         (_("Given"), ago(found.created_at)),
     ]
-    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in facts)
-    st.html(f'<dl class="t2i-facts">{body}</dl>')
+    facts(rows)
     for problem in told.get("problems", ()):
         examples = problem.get("examples") or ()
         about = f": {examples[0][0]}. {examples[0][1]}" if examples else ""

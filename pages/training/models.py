@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
 
+from db.artefacts import Artefact
 from db.models.trained import TrainedModel
 from generator.checkpoints.model_file import MAX_LICENCE, suggested_name
 from pages.components.deleting import for_good
+from pages.components.picture import draw_picture
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
+from pages.shared.files import files_of, load
 from pages.shared.language import _, number
 from pages.shared.studio import the_studio
 from pages.shared.text import esc
 from pages.shared.visitor import the_visitor
-from pages.training import dropped, watching
+from pages.training import card, dropped, watching
 from studio import importing, train
 
 MAX_SHOWN_BYTES = 1 << 30  # a download passes through the web app's memory
@@ -29,8 +32,9 @@ def section() -> None:
     if not found and not is_host():
         return
     st.header(_("Trained here or imported"), anchor=False)
+    files = files_of([model.job_id for model in found if model.job_id is not None])
     for model in found:
-        _row(model)
+        _row(model, files.get(model.job_id or "", {}))
     if is_host():
         _import()
 
@@ -42,16 +46,21 @@ def size(count: int) -> str:
     return f"{number(count / 1e6, '.0f')} MB" if count >= 1e6 else f"{number(max(count / 1e3, 1), '.0f')} kB"
 
 
-def _row(model: TrainedModel) -> None:
+def _row(model: TrainedModel, files: Mapping[str, Artefact]) -> None:
     with st.container(key=f"row_trained_{model.name.replace('/', '-')}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            facts = [model.name, size(model.bytes), _("data: {licence}", licence=model.licence)]
+            facts = [model.name, size(model.bytes), _("licence of its data: {licence}", licence=model.licence)]
             if model.job_id is None:
                 facts.append(_("imported"))
             if model.kind == "lora":
                 facts.append(_("named under Lora in the form"))
             name = model.name.rpartition("/")[2]
-            st.html(f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(" · ".join(facts))}</div>')
+            with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"told_{model.name}"):
+                if (grid := load(files.get("thumbnail"))) is not None:
+                    draw_picture(grid, key=f"trained_{model.name}", alt=_("Samples"), side=72)
+                st.html(
+                    f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(" · ".join(facts))}</div>'
+                )
             if train.engine_of(model) is not None:
                 st.button(
                     _("Draw with it"),
@@ -70,15 +79,22 @@ def _row(model: TrainedModel) -> None:
                     icon=":material/download:",
                     on_click="ignore",
                 )
-            if is_host() and model.job_id is None:
-                with st.popover(_("Remove"), icon=":material/delete:", type="tertiary"):
-                    st.text(_("Jobs that still want to draw with it fail; pictures that were drawn stay."))
-                    for_good(f"remove_{model.name}", _remove, model.name)
+            _removal(model)
         if model.bytes > MAX_SHOWN_BYTES:
             st.caption(_("Too large for this page; the API gives it: {address}", address=_address(model)))
         with st.expander(_("Card")):
-            # As text: what a file says of itself is shown and not obeyed.
-            st.code(json.dumps(model.card, indent=2, ensure_ascii=False), language="json", wrap_lines=True)
+            card.show(model)
+
+
+def _removal(model: TrainedModel) -> None:
+    """For the host; for a run's own visitor with the run."""
+    visitor = the_host() if is_host() else the_visitor()
+    if model.job_id is not None:
+        watching.deletion(model.job_id, model.submitter, visitor)
+    elif visitor.is_host:
+        with st.popover(_("Remove"), icon=":material/delete:", type="tertiary", key=f"removal_{model.name}"):
+            st.text(_("Jobs that still want to draw with it fail; pictures that were drawn stay."))
+            for_good(f"remove_{model.name}", _remove, model.name)
 
 
 def _address(model: TrainedModel) -> str:

@@ -15,17 +15,19 @@ from db.errors import UnknownJob
 from db.jobs import LIVE, Job, State
 from db.models.trained import TrainedModel
 from pages.components import job_card
+from pages.components.deleting import for_good
+from pages.components.facts import facts
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.charts import legible
 from pages.shared.errors import plain_errors
-from pages.shared.files import load
+from pages.shared.files import forget_files, load
 from pages.shared.form_memory import preset
 from pages.shared.language import N_, _, number
 from pages.shared.navigation import GENERATION, go, go_to
 from pages.shared.studio import the_studio
 from pages.shared.text import duration, esc
-from studio import access, train
+from studio import access, deleting, train
 from studio.context import Submitter
 from studio.submit import cancel
 from studio.train import Watched
@@ -98,12 +100,15 @@ def _body(run_id: str, visitor: Submitter, was_live: bool) -> None:
         if job.error:
             st.warning(esc(job.error), icon=":material/error:")
         _asked(found, visitor)
-        if found.model is not None:
-            _finished(found.model, job)
-        look, facts = st.columns([6, 5], gap="large")
+        if job.state not in LIVE:
+            with st.container(horizontal=True, gap="small"):
+                if found.model is not None:
+                    _finished(found.model, job)
+                deletion(job.id, job.submitter, visitor)
+        look, numbers = st.columns([6, 5], gap="large")
         with look:
             _pictures(found)
-        with facts:
+        with numbers:
             _facts(found)
             _losses({"": found})
         _downloads(found, visitor)
@@ -127,6 +132,28 @@ def _asked(found: Watched, visitor: Submitter) -> None:
             _button(_("Stop and keep the model"), "save", train.keep, job, visitor)
         if access.owns(visitor, job):
             _button(_("Cancel"), "close", cancel, job, visitor)
+
+
+def deletion(job_id: str, submitter: str, visitor: Submitter) -> None:
+    """The button that deletes a run with its model: for whoever asked for it, and the host."""
+    if not (visitor.is_host or visitor.id == submitter):
+        return
+    with st.popover(_("Delete"), icon=":material/delete:", type="tertiary", key=f"deletion_{job_id}"):
+        st.text(
+            _(
+                "The run goes with its samples, its film and its model, and jobs that still want to draw with it fail; "
+                "pictures that were drawn stay. This cannot be undone."
+            )
+        )
+        for_good(f"delete_{job_id}", _delete, job_id, visitor)
+
+
+def _delete(job_id: str, visitor: Submitter) -> None:
+    with plain_errors():
+        deleting.delete_job(the_studio(), visitor, job_id)
+        forget_files()
+        _close()
+        st.toast(_("The run is deleted."))
 
 
 def _button(label: str, icon: str, ask: Callable[..., Job], job: Job, visitor: Submitter) -> None:
@@ -231,8 +258,7 @@ def _facts(found: Watched) -> None:
         (_("Data"), train.data_name(the_studio(), str(job.params.get("data", "")))),
         (_("Licence"), str(job.params.get("licence", unknown))),
     ]
-    body = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in rows)
-    st.html(f'<dl class="t2i-facts">{body}</dl>')
+    facts(rows)
 
 
 def _losses(runs: Mapping[str, Watched]) -> None:
@@ -322,11 +348,7 @@ def _side_by_side(first_id: str, second_id: str, visitor: Submitter) -> None:
                 draw_picture(load(file), key=f"beside_{one.job.id}", alt=name, instead=_("No samples yet"))
         _losses(dict(zip(names, found.runs, strict=True)))
         st.header(_("What differs"), anchor=False)
-        body = "".join(
-            f"<dt>{esc(name)}</dt><dd>{esc(_value(one))} → {esc(_value(other))}</dd>"
-            for name, one, other in found.settings
-        )
-        st.html(f'<dl class="t2i-facts">{body}</dl>')
+        facts((name, f"{_value(one)} → {_value(other)}") for name, one, other in found.settings)
 
 
 def _value(value: Any) -> str:

@@ -62,7 +62,7 @@ def test_the_host_brings_a_model_along_and_everybody_draws_with_it(
     assert app.text_input(key="import_name").value == "" and app.file_uploader, "the next one can be brought"
     visitor = open_page(MODELS, visitor=SOMEBODY)
     shown = everything_shown(visitor)
-    assert "from-elsewhere" in shown and "data: CC0" in shown and "imported" in shown
+    assert "from-elsewhere" in shown and "licence of its data: CC0" in shown and "imported" in shown
     assert any('"a red disc"' in code.value for code in visitor.get("code")), "its card is shown"
     assert "Export as one file" in [button.label for button in visitor.get("download_button")]
     assert not visitor.file_uploader and "Import a model" not in [one.label for one in visitor.expander]

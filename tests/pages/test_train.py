@@ -154,18 +154,50 @@ def test_two_runs_are_compared(studio: Studio, open_page: OpenPage, tmp_path: Pa
     assert not app.exception and "learning_rate" in words(app) and "0.0001" in words(app)
 
 
-def test_the_finished_model_is_listed_and_leads_to_the_form(
-    studio: Studio, open_page: OpenPage, tmp_path: Path
-) -> None:
+def finished(studio: Studio, tmp_path: Path) -> tuple[Job, str]:
+    """A run that is done, and the name of its model."""
     job = run(studio, tmp_path)
     learnt(studio, job, 40)
     queue.succeed(studio.db, worker_id=EXECUTOR, job_id=job.id)
-    facts: dict[str, Any] = {"key": f"jobs/{job.id}/model.safetensors", "sha256": "0" * 64, "size": 10}
-    name = "caption-diffusion/discs"
-    card = {"captions": ["a red disc"], "steps": 40}
+    key, name = f"jobs/{job.id}/model.safetensors", "caption-diffusion/discs"
+    studio.store.put(key, b"model")
+    facts: dict[str, Any] = {"key": key, "sha256": "0" * 64, "size": 10}
+    recipe = {"preset": "tiny", "learning_rate": 0.001}
+    card = {"captions": ["a red disc", "<b>2"], "steps": 1040, "scores": {"train_loss": 0.25}, "recipe": recipe}
     trained.add(studio.db, name=name, job_id=job.id, licence="CC0", submitter=ME, card=card, **facts)
+    return job, name
+
+
+def test_the_finished_model_is_listed_and_leads_to_the_form(
+    studio: Studio, open_page: OpenPage, tmp_path: Path
+) -> None:
+    job, name = finished(studio, tmp_path)
     models = open_page(MODELS)
     assert "Trained here" in words(models) and name in words(models)
     app = press(open_page(TRAIN, run=job.id), "Draw with it")
     assert app.text_area(key="set_prompt").value == "a red disc"
     assert app.selectbox(key="set_checkpoint").value == name
+
+
+def test_the_card_of_a_model_is_told_in_words_with_every_setting_behind_it(
+    studio: Studio, open_page: OpenPage, tmp_path: Path
+) -> None:
+    finished(studio, tmp_path)
+    models = open_page(MODELS, visitor=SOMEBODY)
+    told = words(models)
+    assert "<dt>Captions</dt><dd>a red disc · &lt;b&gt;2</dd>" in told
+    assert "<dt>Steps</dt><dd>1,040</dd>" in told and "<dt>Loss in training</dt><dd>0.25</dd>" in told
+    assert "learning_rate" not in told and any("learning_rate" in one.value for one in models.get("code"))
+
+
+@pytest.mark.parametrize("page", [TRAIN, MODELS])
+def test_a_run_is_deleted_with_its_model_by_whoever_asked_for_it(
+    page: str, studio: Studio, open_page: OpenPage, tmp_path: Path
+) -> None:
+    job, name = finished(studio, tmp_path)
+    key = f"delete_{job.id}"
+    assert key not in {one.key for one in open_page(page, visitor=SOMEBODY, run=job.id).button}
+    app = open_page(page, run=job.id)
+    assert not app.button(key=key).click().run().exception
+    assert trained.find(studio.db, name) is None and not studio.store.names(f"jobs/{job.id}")
+    assert "discs" not in words(open_page(TRAIN).run())
