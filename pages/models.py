@@ -16,10 +16,9 @@ from pages.shared.errors import plain_errors
 from pages.shared.language import N_, _, named
 from pages.shared.navigation import go, show
 from pages.shared.studio import the_settings, the_studio
-from pages.shared.text import esc, label
+from pages.shared.text import esc, label, size
 from pages.shared.visitor import the_visitor
 from pages.training import models as trained
-from pages.training.models import size
 from studio import models
 from studio.access import owns
 

@@ -24,6 +24,7 @@ from generator.learning.stream.report import Report, inspect
 from generator.learning.stream.samples import DataProblem, Sample
 from generator.learning.stream.sources import MIN_SAMPLES, Source
 from studio import given
+from studio.access import check_host
 from studio.context import Studio, Submitter
 from studio.engines import engines_making
 from studio.errors import BadWish, Busy
@@ -139,6 +140,12 @@ def chosen(studio: Studio, submitter: Submitter, which: Choice) -> list[Job]:
 def listed(studio: Studio, submitter: Submitter) -> list[Dataset]:
     """Theirs, the newest first; none where they cannot be told from others."""
     return records.listed(studio.db, submitter.id) if given.is_one(submitter) else []
+
+
+def everybodys(studio: Studio, host: Submitter) -> list[Dataset]:
+    """All of them, the newest first. Raises NotHost."""
+    check_host(host)
+    return records.listed(studio.db)
 
 
 def get(studio: Studio, submitter: Submitter, dataset_id: str) -> Dataset:

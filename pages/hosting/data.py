@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import streamlit as st
 
+from db.datasets.records import Dataset
+from db.errors import UnknownArtefact
 from db.evening import erasures
 from db.evening.erasing import Forgotten
 from db.evening.retention import KEEP_BEST
 from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
+from pages.components.deleting import for_good
 from pages.components.facts import facts
 from pages.components.notices import disk_note
+from pages.components.picture import draw_picture
 from pages.hosting.queue import act
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import forget_files
 from pages.shared.studio import house_rules, the_settings, the_studio
-from pages.shared.text import esc, label
-from studio import host, room
+from pages.shared.text import ago, esc, label, size
+from studio import datasets, host, room
 from studio.left import sentences
 
 SPANS = {"Everything": None, "The last 6 hours": 6.0, "The last 24 hours": 24.0, "The last 7 days": 168.0}
@@ -54,9 +58,29 @@ def _kept() -> None:
         parts = [f"{count} {kind if count == 1 else kind + 's'} {size(total)}" for kind, count, total in training]
         st.caption(
             f"Training takes {size(sum(total for _, _, total in training))} of it: {', '.join(parts)}. Datasets go "
-            "when whoever gave them deletes them or the event ends, states when their run does, models with their run "
-            "or, where they were imported, on the page Models."
+            "when whoever gave them deletes them, when you do, or when the event ends; states when their run does, "
+            "models with their run or on the page Models."
         )
+    if found := datasets.everybodys(the_studio(), the_host()):
+        with st.expander(f"Datasets ({len(found)})", icon=":material/photo_library:"):
+            for one in found:
+                _dataset(one)
+
+
+def _dataset(one: Dataset) -> None:
+    """One that somebody gave, with a look at it and a way to delete it."""
+    with st.container(key=f"row_dataset_{one.id}"), st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"told_{one.id}"):
+            try:
+                sheet = datasets.sheet(the_studio(), the_host(), one.id)
+            except UnknownArtefact:
+                sheet = None
+            draw_picture(sheet, key=f"dataset_{one.id}", alt=one.name, instead="Gone", side=112)
+            told = [f"{one.count} pictures", size(one.bytes), ago(one.created_at), f"licence: {one.licence}"]
+            st.html(f'<div class="t2i-prompt">{esc(one.name)}</div><div class="t2i-meta">{esc(" · ".join(told))}</div>')
+        with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"deletion_{one.id}"):
+            st.text("Runs that still learn from it fail; models that have learnt from it stay. This cannot be undone.")
+            for_good(f"delete_{one.id}", act, datasets.delete, one.id)
 
 
 def _keep() -> None:
@@ -188,11 +212,3 @@ def _left() -> None:
                     on_click=act,
                     args=(host.write_off, one.worker.id),
                 )
-
-
-def size(count: int) -> str:
-    """Bytes in words: 12 kB, 3.4 MB, 1.2 GB."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= least:
-            return f"{count / least:.1f} {unit}"
-    return f"{count} bytes"

@@ -10,12 +10,11 @@ import streamlit as st
 from db.evening import tables
 from db.evening.bulk import Action, Doings
 from pages.components.notices import empty_state
-from pages.hosting.data import size
 from pages.hosting.queue import act, called
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
 from pages.shared.studio import the_studio
-from pages.shared.text import ago, duration, esc, label
+from pages.shared.text import ago, duration, esc, label, size
 from studio import host, moderation
 from studio.moderation import Bulk
 

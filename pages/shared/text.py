@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import time
 
 from db.wording import duration as duration_of
-from pages.shared.language import _, ngettext
+from pages.shared.language import _, ngettext, number
 
 
 def esc(text: object) -> str:
@@ -32,6 +33,14 @@ def short(text: str, length: int = 80) -> str:
 def quoted(text: str) -> str:
     """Text that stands inside a sentence: marks in it that turn the direction of writing end with it."""
     return f"\u2068{text}\u2069"
+
+
+def size(count: int) -> str:
+    """Bytes in words: 12 kB, 3.4 MB, 120 MB, 1.2 GB."""
+    if count < 1e6:
+        return f"{number(math.ceil(count / 1e3), 'd')} kB"
+    value, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
+    return f"{number(value, '.1f' if value < 10 else '.0f')} {unit}"
 
 
 def duration(seconds: float) -> str:

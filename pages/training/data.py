@@ -114,13 +114,13 @@ def _one_of(mine: list[Dataset], visitor: Submitter) -> Dataset | None:
         _("Data"), [*by_id], key="train_dataset", format_func=lambda one: f"{by_id[one].name} ({by_id[one].count})"
     )
     found = by_id[chosen]
-    look, facts = st.columns([5, 6], gap="large")
+    look, told = st.columns([5, 6], gap="large")
     with look:
         try:
             st.image(datasets.sheet(the_studio(), visitor, found.id), alt=_("Some of the pictures"), width="stretch")
         except UnknownArtefact:
             empty_state(_("The pictures are gone"), _("Delete this and give them again."))
-    with facts:
+    with told:
         report(found)
         with st.popover(_("Delete these data"), icon=":material/delete:", type="tertiary"):
             st.text(_("Runs that still learn from them fail; models that have learnt from them stay."))

@@ -15,9 +15,9 @@ from pages.components.picture import draw_picture
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
-from pages.shared.language import _, number
+from pages.shared.language import _
 from pages.shared.studio import the_studio
-from pages.shared.text import esc
+from pages.shared.text import esc, size
 from pages.shared.visitor import the_visitor
 from pages.training import card, dropped, watching
 from studio import importing, train
@@ -37,13 +37,6 @@ def section() -> None:
         _row(model, files.get(model.job_id or "", {}))
     if is_host():
         _import()
-
-
-def size(count: int) -> str:
-    """Bytes in words."""
-    if count >= 1e9:
-        return f"{number(count / 1e9, '.1f')} GB"
-    return f"{number(count / 1e6, '.0f')} MB" if count >= 1e6 else f"{number(max(count / 1e3, 1), '.0f')} kB"
 
 
 def _row(model: TrainedModel, files: Mapping[str, Artefact]) -> None:

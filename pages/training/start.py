@@ -18,8 +18,7 @@ from pages.components.notices import executor_missing
 from pages.shared.errors import plain_errors, problem, sentence
 from pages.shared.language import N_, _, named, number
 from pages.shared.studio import the_studio
-from pages.shared.text import label
-from pages.training.models import size
+from pages.shared.text import label, size
 from studio import run_needs, train
 from studio.context import Submitter
 from studio.limits import is_offered

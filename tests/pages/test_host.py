@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from db import queue, votes
+from db.datasets import records
 from db.evening import bulk
 from db.evening.tables import alias
 from db.jobs import State
@@ -19,9 +20,10 @@ from pages.hosting.sign_in import is_hosts_account, the_host
 from pages.shared import visitor as visiting
 from pages.shared.navigation import COMPARE, HOST, INFERENCES, QUEUE, SHEETS, TRAIN, WALL
 from pages.shared.studio import has_host, the_studio
-from studio import host
+from studio import datasets, host
 from studio.context import Submitter
 from studio.errors import NotHost
+from tests.captioned_files import write_zip
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
 
@@ -275,6 +277,17 @@ def test_the_host_exports_and_deletes_the_evening(hosted: Studio, open_page: Ope
     host_rules.change(hosted.db, paused=True)
     assert queue.counts(hosted.db)[State.SUCCEEDED] == 2
     assert "2 jobs and" in delete("DELETE") and queue.counts(hosted.db)[State.SUCCEEDED] == 0
+
+
+def test_the_host_sees_what_visitors_gave_to_train_from_and_deletes_it(
+    hosted: Studio, open_page: OpenPage, tmp_path: Path
+) -> None:
+    file = write_zip(tmp_path / "discs.zip", 12)
+    given = datasets.add_zip(hosted.opened(train=True), Submitter(SOMEBODY), file, name="<i>Discs", licence="CC0")
+    app = sign_in(open_page, "Data")
+    assert "&lt;i&gt;Discs" in everything_shown(app) and "12 pictures" in everything_shown(app)
+    assert not app.button(key=f"delete_{given.id}").click().run().exception
+    assert "Discs" not in everything_shown(app) and not records.listed(hosted.db)
 
 
 def test_a_visitors_name_is_shown_as_typed_with_the_pictures(studio: Studio, open_page: OpenPage) -> None:
