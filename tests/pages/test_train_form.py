@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said_at_the_field_in_the_words_of_the_declaration(
 
 def test_disk_and_memory_are_told_before_it_starts(studio: Studio, open_page: OpenPage, tmp_path: Path) -> None:
     app = form(studio, open_page, tmp_path)
-    assert "Model: 23 MB. Saved states, the last two: 185 MB" in words(app) and "with 32 pictures at once" in words(app)
+    assert "Model: 47 MB. Saved states, the last two: 375 MB" in words(app) and "with 32 pictures at once" in words(app)
     field(app, "micro_batch").set_value(4).run()
     assert "with 4 pictures at once" in words(app)
     app.selectbox(key="train_preset").set_value("large").run()

@@ -36,7 +36,7 @@ def close(told: int, true: int) -> bool:
 
 
 def test_what_tiny_needs_is_what_its_states_and_its_model_take(tmp_path: Path) -> None:
-    params = TrainParams(**DATA, preset="tiny", batch_size=2)
+    params = TrainParams(**DATA, preset="tiny", batch_size=2, vocabulary=600)
     run = CaptionRun(params, open_stream(write_folder(tmp_path / "data"), validation_share=0.1), "cpu", tmp_path)
     run.advance(0)
     state, (model,) = bytes_of(run.state_dict()), run.export(tmp_path / "made")

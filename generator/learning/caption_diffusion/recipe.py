@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from generator.learning.caption_diffusion.words import keep_words
 from generator.models.caption_architecture import Architecture
 from generator.models.caption_unet import build_text, build_unet
 from generator.params.train import TrainParams
@@ -32,6 +33,8 @@ class Networks(nn.Module):
         super().__init__()
         self.unet: Any = build_unet(architecture)
         self.text: Any = None if architecture.base else build_text(architecture)
+        if self.text is not None and architecture.time_width:
+            keep_words(self.unet.add_embedding, self.text)
 
     def forward(self, x: Tensor, times: Tensor, captions: Tensor) -> Tensor:
         """x (B, C, h, w) at times (B,), captions (B, L) tokens or (B, L, W) as the base read them -> v or noise."""

@@ -31,7 +31,7 @@ from generator.params.train import TrainParams
 from generator.precision import Precision
 from generator.sampling.noise_schedule import Schedule
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 MIN_PICTURES = 5
 SHOWN = 8  # captions whose samples are drawn where none are given
 Kept = dict[str, Any]
