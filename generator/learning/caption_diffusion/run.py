@@ -103,7 +103,10 @@ class CaptionRun:
         self._schedule = Schedule(self.architecture.scheduler)
         self._diffusion = Diffusion(self._schedule, params.snr_gamma)
         self._optimiser = torch.optim.AdamW(
-            self.networks.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
+            self.networks.parameters(),
+            lr=params.learning_rate,
+            weight_decay=params.weight_decay,
+            fused=self._device.type in ("cpu", "cuda"),  # a third of the time
         )
         self._trained: Any = torch.compile(self.networks) if params.compile else self.networks
         if not self._captions:
