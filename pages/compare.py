@@ -17,7 +17,7 @@ from pages.shared.language import N_, _
 from pages.shared.navigation import SHEETS, go, show
 from pages.shared.studio import the_studio
 from pages.shared.visitor import the_visitor
-from studio.compare import ENGINE, PROMPT, axis, compare, engines_in, example, permitted, settings_of
+from studio.compare import ENGINE, PROMPT, axis, choices, compare, engines_in, example, permitted, settings_of
 from studio.engines import engine_title
 from studio.limits import offered_engines
 
@@ -94,19 +94,19 @@ def _style(engine: str) -> str | None:
 def _engines(engine: str, axis_key: str) -> list[str]:
     """The engines to compare with as the axis stands that is drawn later."""
     kept = {**form_memory.remembered(), **{str(key): value for key, value in st.session_state.items()}}
-    typed = kept.get(f"{axis_key}_values_{ENGINE}", "")
-    return engines_in(engine, str(kept.get(axis_key)), str(typed))
+    chosen = kept.get(f"{axis_key}_values_{ENGINE}") or []
+    return engines_in(engine, str(kept.get(axis_key)), ", ".join(chosen))
 
 
 def _values(axis_key: str, name: str, engines: list[str]) -> str:
+    key, label = f"{axis_key}_values_{name}", _("Values of {name}", name=name)
+    offered = offered_engines(the_studio()) if name == ENGINE else choices(engines, name)
+    if offered:
+        return ", ".join(_chosen(key, label, offered, offered[:2] if (axis_key, name) in START else [], name))
     allowed, shown = permitted(engines, name), example(name)
-    if name == ENGINE:
-        offered = offered_engines(the_studio())
-        allowed, shown = ", ".join(offered), ", ".join(offered[:2])
     start = shown if (axis_key, name) in START else ""
-    key = f"{axis_key}_values_{name}"
     typed: str = st.text_input(
-        _("Values of {name}", name=name),
+        label,
         form_memory.kept(key, start),
         key=key,
         placeholder=shown,
@@ -115,6 +115,20 @@ def _values(axis_key: str, name: str, engines: list[str]) -> str:
     )
     form_memory.remembered()[key] = typed
     return typed
+
+
+def _chosen(key: str, label: str, offered: list[str], start: list[str], name: str) -> list[str]:
+    """Some of a closed set, in the order they are chosen."""
+    titles = {ENGINE: engine_title, "style": lambda one: registry.STYLES.get(one, _("any"))}
+    before = form_memory.kept(key, start)
+    shown = [value for value in before if value in offered]
+    if shown != before:  # of other engines, or the host has withdrawn it since
+        form.replaced(key, shown)
+    chosen: list[str] = st.multiselect(
+        label, offered, shown, key=key, format_func=titles.get(name, str), placeholder=_("Choose some")
+    )
+    form_memory.remembered()[key] = chosen
+    return chosen
 
 
 def _seed() -> int:

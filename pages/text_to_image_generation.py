@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import streamlit as st
@@ -90,11 +91,16 @@ def _draw_form(visitor: Submitter) -> None:
         _more_settings(groups, engine, checkpoint, defaults, values)
     if st.session_state.get("set_as_typed", form_memory.remembered().get("set_as_typed")):
         values["as_typed"] = True
-    with answer, plain_errors():
+    asked = False
+    with reading, plain_errors():  # what is wrong is said where it was typed
         if go:
             _submit(visitor, engine, checkpoint, values, pictures)
+            asked = True
         else:
             disk_note()
+    if go and not asked:
+        scroll_to("set_prompt", secrets.token_hex(4))
+    with answer, plain_errors():
         _what_it_takes(visitor, engine, values, pictures, reading)
 
 

@@ -148,6 +148,16 @@ def settings_of(engines: Sequence[str]) -> list[str]:
     return [*first, *(n for n in shared if n not in (*first, *OWN_WIDGET) and _permitted(every, n) is not None)]
 
 
+def choices(engines: Sequence[str], name: str) -> list[str]:
+    """The values of a setting that is one of a closed set which all of these engines permit; none where it is typed."""
+    if name == "style":
+        return [*registry.STYLES, ANY[0]]
+    every = [_fields(engine) for engine in engines]
+    if not all(name in fields and fields[name].kind in ("choice", "switch") for fields in every):
+        return []
+    return _shared(every, name)
+
+
 def permitted(engines: Sequence[str], name: str) -> str:
     """The values of a setting that all of these engines permit, in words; empty where there is nothing to say."""
     if name == "style":
@@ -159,16 +169,21 @@ def permitted(engines: Sequence[str], name: str) -> str:
 def _permitted(every: Sequence[Mapping[str, Field]], name: str) -> str | None:
     """The same; None where the engines have no value in common."""
     fields = [one[name] for one in every]
-    if fields[0].kind == "switch":
-        return "true, false"
-    if fields[0].choices:
-        shared = [str(choice) for choice in fields[0].choices if all(choice in field.choices for field in fields)]
-        return ", ".join(shared) or None
+    if fields[0].kind == "switch" or fields[0].choices:
+        return ", ".join(_shared(every, name)) or None
     minimum = max((field.minimum for field in fields if field.minimum is not None), default=None)
     maximum = min((field.maximum for field in fields if field.maximum is not None), default=None)
     if minimum is not None and maximum is not None:
         return f"{minimum:.10g} to {maximum:.10g}" if minimum <= maximum else None
     return ""
+
+
+def _shared(every: Sequence[Mapping[str, Field]], name: str) -> list[str]:
+    """Of a closed set, what all of them permit."""
+    fields = [one[name] for one in every]
+    if fields[0].kind == "switch":
+        return ["true", "false"]
+    return [str(choice) for choice in fields[0].choices if all(choice in field.choices for field in fields)]
 
 
 def _as_typed(engine: str, values: dict[str, Any]) -> dict[str, Any]:

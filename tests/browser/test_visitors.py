@@ -47,7 +47,11 @@ def test_a_thumb_refines_a_picture_and_another_device_goes_on(hosted: Hosted, br
     until(page, lambda: queue.list_jobs(studio.db, states=[State.QUEUED], engine="rank"))
     ranked(studio, queue.list_jobs(studio.db, states=[State.QUEUED], engine="rank")[0], [0.1, 0.4, 0.3, 0.2])
     expect(page.get_by_text("best first")).to_be_visible()
-    page.get_by_role("button", name="Mark 1", exact=True).click()
+    picture = page.locator("[class*='st-key-tile_'] img").first
+    picture.scroll_into_view_if_needed()
+    at = picture.bounding_box()
+    assert at is not None
+    page.mouse.click(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)  # as a thumb does, on whatever is there
     expect(page.get_by_role("button", name=MARKED)).to_have_count(1)
     assert fits(page)
     page.get_by_role("button", name="Upscale").click()
@@ -71,7 +75,13 @@ def test_settings_are_compared_on_one_sheet(hosted: Hosted, browser: playwright_
     page = phone_or_desktop(browser, width)
     page.goto(f"{address}/compare")
     page.get_by_role("textbox", name="Prompt").fill("a red heart, a blue car")
-    page.get_by_role("textbox", name="Values of engine").fill("vqgan-clip, latent-diffusion")
+    engines = page.locator(".st-key-compare_rows_values_engine")
+    engines.get_by_role("button", name="Remove CLIP-guided diffusion").click()
+    settled(page)
+    engines.get_by_role("combobox", name="Values of engine").click()
+    page.get_by_role("option", name="Latent diffusion").click()
+    page.keyboard.press("Escape")
+    settled(page)
     page.get_by_role("textbox", name="Values of seed").fill("1, 2, 2")
     page.get_by_role("textbox", name="Values of seed").press("Enter")
     settled(page)
@@ -86,9 +96,23 @@ def test_settings_are_compared_on_one_sheet(hosted: Hosted, browser: playwright_
     assert "sheet=" in page.url
     draw_all(studio)
     expect(page.get_by_text("4 of 4 done")).to_be_visible()
+    assert {job.engine for job in queue.list_jobs(studio.db)} == {"vqgan-clip", "latent-diffusion"}
     rows = page.locator("[class*='st-key-matrix_']")
     expect(rows).to_have_count(2)
     expect(rows.first.get_by_role("img")).to_have_count(2)
+    assert fits(page)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_is_wrong_with_a_wish_is_said_at_the_prompt_and_in_sight(
+    hosted: Hosted, browser: playwright_api.Browser, width: int
+) -> None:
+    page = phone_or_desktop(browser, width)
+    page.goto(hosted[0])
+    page.get_by_role("button", name="Generate").click()
+    said = page.get_by_text("The prompt is empty.")
+    expect(said).to_be_in_viewport()
+    expect(page.get_by_role("textbox", name="Prompt")).to_be_in_viewport()
     assert fits(page)
 
 

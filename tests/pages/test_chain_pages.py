@@ -240,7 +240,9 @@ def compare(app: AppTest, prompt: str = "a red heart", **chosen: tuple[str, str]
     app.text_area(key="compare_prompt").set_value(prompt)
     for axis, (name, values) in chosen.items():
         app.selectbox(key=f"compare_{axis}").set_value(name).run()
-        if name != "nothing":
+        if name in ("engine", "style", "sampler"):
+            app.multiselect(key=f"compare_{axis}_values_{name}").set_value(values.split(", "))
+        elif name != "nothing":
             app.text_input(key=f"compare_{axis}_values_{name}").set_value(values)
     return press(app, "Compare")
 
@@ -273,16 +275,28 @@ def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> No
 
 def test_the_columns_are_what_all_engines_of_the_rows_permit(studio: Studio, open_page: OpenPage) -> None:
     app = open_page(COMPARE)
-    app.text_input(key="compare_rows_values_engine").set_value("vqgan-clip, latent-diffusion").run()
+    app.multiselect(key="compare_rows_values_engine").set_value(["vqgan-clip", "latent-diffusion"]).run()
     offered = app.selectbox(key="compare_columns").options
     assert "candidates" in offered and "cutn" not in offered and "cfg_scale" not in offered
     app.selectbox(key="compare_columns").set_value("candidates").run()
     assert "Permitted: 1 to 16." in app.text_input(key="compare_columns_values_candidates").help
-    app.text_input(key="compare_rows_values_engine").set_value("latent-diffusion").run()
+    app.multiselect(key="compare_rows_values_engine").set_value(["latent-diffusion"]).run()
     assert {"cfg_scale", "memory", "variety"} <= set(app.selectbox(key="compare_columns").options)
     app.selectbox(key="compare_columns").set_value("engine").run()
-    app.text_input(key="compare_columns_values_engine").set_value("biggan-clip").run()
+    app.multiselect(key="compare_columns_values_engine").set_value(["biggan-clip"]).run()
     assert "max_classes" in app.selectbox(key="compare_rows").options and not app.exception
+
+
+def test_what_is_one_of_a_closed_set_is_chosen_by_its_title_from_a_list(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page(COMPARE)
+    engines = app.multiselect(key="compare_rows_values_engine")
+    assert {"VQGAN + CLIP", "BigGAN + CLIP"} <= set(engines.options) and len(engines.value) == 2
+    app = compare(app, columns=("style", "noto, any"))
+    assert not app.error and [job.params["style"] for job in jobs(studio)[::-1]] == ["noto", None] * 2
+    app = open_page(COMPARE)
+    app.multiselect(key="compare_rows_values_engine").set_value([])
+    compare(app)
+    assert len(app.error) == 1 and not app.exception
 
 
 def test_several_prompts_are_one_sheet(studio: Studio, open_page: OpenPage) -> None:
