@@ -161,7 +161,7 @@ def choices(engines: Sequence[str], name: str) -> list[str]:
 def permitted(engines: Sequence[str], name: str) -> str:
     """The values of a setting that all of these engines permit, in words; empty where there is nothing to say."""
     if name == "style":
-        return ", ".join([*registry.STYLES, ANY[0]])
+        return ", ".join(choices(engines, name))
     every = [_fields(engine) for engine in engines]
     return _permitted(every, name) or "" if all(name in fields for fields in every) else ""
 

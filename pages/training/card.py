@@ -40,12 +40,12 @@ def show(model: TrainedModel) -> None:
 
 def _rows(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is told in a line: of what is below another name only the scores."""
+    scores = card.get("scores")
+    told = {**card, **(scores if isinstance(scores, Mapping) else {})}
     places = {name: place for place, name in enumerate(_NAMES)}
-    for name in sorted(card, key=lambda one: places.get("train_loss" if one == "scores" else one, len(places))):
-        value = card[name]
-        if name == "scores" and isinstance(value, Mapping):
-            yield from _rows(value)
-        elif name != "name" and value not in (None, "", []) and not isinstance(value, Mapping):
+    for name in sorted(told, key=lambda one: places.get(one, len(places))):
+        value = told[name]
+        if name != "name" and value not in (None, "", []) and not isinstance(value, Mapping):
             title = _(_NAMES[name]) if name in _NAMES else name.replace("_", " ").capitalize()
             yield short(title), short(_plain(name, value), MAX_SHOWN)
 

@@ -93,3 +93,13 @@ def settled(page: playwright_api.Page) -> None:
     # A page that refreshes by itself is on a busy machine never at rest; for that one this is long enough.
     with suppress(playwright_api.TimeoutError):
         page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for(timeout=REST_MS)
+
+
+def compare_with_latent_diffusion(page: playwright_api.Page) -> None:
+    """On the page Compare: VQGAN + CLIP beside latent diffusion, chosen from the list of engines."""
+    page.get_by_role("button", name="Remove CLIP-guided diffusion").click()
+    settled(page)
+    page.get_by_role("combobox", name="Values of engine").click()
+    page.get_by_role("option", name="Latent diffusion").click()
+    page.keyboard.press("Escape")
+    settled(page)

@@ -14,7 +14,7 @@ import pytest
 
 from db import queue
 from db.jobs import Job
-from tests.browser.conftest import fits, phone_or_desktop, playwright_api, settled
+from tests.browser.conftest import compare_with_latent_diffusion, fits, phone_or_desktop, playwright_api, settled
 from tests.browser.running import web_app
 from tests.pages.visits import Studio, picture_bytes
 
@@ -118,12 +118,7 @@ def test_after_a_restart_what_the_pages_show_is_what_is_queued(server: Server, b
     others = server.drafts()
     give(lost, "IMG_0815.png")
     compared = opened(server, browser, "compare")
-    compared.get_by_role("button", name="Remove CLIP-guided diffusion").click()
-    settled(compared)
-    compared.get_by_role("combobox", name="Values of engine").click()
-    compared.get_by_role("option", name="Latent diffusion").click()
-    compared.keyboard.press("Escape")
-    settled(compared)
+    compare_with_latent_diffusion(compared)
     compared.get_by_role("textbox", name="Values of seed").fill("3, 4")
     compared.get_by_role("textbox", name="Values of seed").press("Enter")
     settled(compared)

@@ -10,7 +10,7 @@ import pytest
 from db import queue
 from db.jobs import State
 from db.rules import host_rules
-from tests.browser.conftest import fits, phone_or_desktop, playwright_api, settled
+from tests.browser.conftest import compare_with_latent_diffusion, fits, phone_or_desktop, playwright_api, settled
 from tests.pages.test_chain_pages import ranked
 from tests.pages.visits import Studio
 
@@ -75,13 +75,7 @@ def test_settings_are_compared_on_one_sheet(hosted: Hosted, browser: playwright_
     page = phone_or_desktop(browser, width)
     page.goto(f"{address}/compare")
     page.get_by_role("textbox", name="Prompt").fill("a red heart, a blue car")
-    engines = page.locator(".st-key-compare_rows_values_engine")
-    engines.get_by_role("button", name="Remove CLIP-guided diffusion").click()
-    settled(page)
-    engines.get_by_role("combobox", name="Values of engine").click()
-    page.get_by_role("option", name="Latent diffusion").click()
-    page.keyboard.press("Escape")
-    settled(page)
+    compare_with_latent_diffusion(page)
     page.get_by_role("textbox", name="Values of seed").fill("1, 2, 2")
     page.get_by_role("textbox", name="Values of seed").press("Enter")
     settled(page)
