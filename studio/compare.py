@@ -95,7 +95,7 @@ def axis(name: str, typed: str) -> Axis:
     values = tuple(typed.split(between))
     if not as_seen(typed).strip():
         raise BadWish(
-            "Write the values of {name} with {what} between them, for example: {example}",
+            "Give the values of {name}, several with {what} between them, for example: {example}",
             name=name,
             what=what,
             example=example(name),

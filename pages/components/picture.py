@@ -25,14 +25,20 @@ def draw_picture(data: bytes | None, *, key: str, alt: str, instead: str = "", s
             st.image(kept_files.as_sent(data), alt=alt or _("Picture"), width="stretch")
 
 
+def beside(
+    data: bytes | None, title: str, about: list[str], *, key: str, alt: str, side: int, instead: str = ""
+) -> None:
+    """A small picture, a title, and what is told about it below: for a container whose parts stand in a row."""
+    draw_picture(data, key=key, alt=alt, instead=instead, side=side)
+    told = " · ".join(esc(part) for part in about)
+    st.html(f'<div class="t2i-prompt">{esc(title)}</div><div class="t2i-meta">{told}</div>')
+
+
 def listed(kind: str, one_id: str, prompt: str, about: list[str], files: Mapping[str, Artefact]) -> None:
     """A line of a list of sheets or refinements; opened, its id is in the address as ?KIND=."""
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{one_id}"):
-        draw_picture(load(files.get("thumbnail") or files.get("preview")), key=f"{kind}_{one_id}", alt=prompt, side=56)
-        st.html(
-            f'<div class="t2i-prompt">{esc(short(prompt))}</div>'
-            f'<div class="t2i-meta">{" · ".join(esc(part) for part in about)}</div>'
-        )
+        picture = load(files.get("thumbnail") or files.get("preview"))
+        beside(picture, short(prompt), about, key=f"{kind}_{one_id}", alt=prompt, side=56)
         st.button(
             _("Open"),
             icon=":material/arrow_forward:",

@@ -13,7 +13,7 @@ from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
 from pages.components.deleting import for_good
 from pages.components.facts import facts
 from pages.components.notices import disk_note
-from pages.components.picture import draw_picture
+from pages.components.picture import beside
 from pages.hosting.queue import act
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
@@ -75,9 +75,8 @@ def _dataset(one: Dataset) -> None:
                 sheet = datasets.sheet(the_studio(), the_host(), one.id)
             except UnknownArtefact:
                 sheet = None
-            draw_picture(sheet, key=f"dataset_{one.id}", alt=one.name, instead="Gone", side=112)
             told = [f"{one.count} pictures", size(one.bytes), ago(one.created_at), f"licence: {one.licence}"]
-            st.html(f'<div class="t2i-prompt">{esc(one.name)}</div><div class="t2i-meta">{esc(" · ".join(told))}</div>')
+            beside(sheet, one.name, told, key=f"dataset_{one.id}", alt=one.name, instead="Gone", side=112)
         with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"deletion_{one.id}"):
             st.text("Runs that still learn from it fail; models that have learnt from it stay. This cannot be undone.")
             for_good(f"delete_{one.id}", act, datasets.delete, one.id)

@@ -11,13 +11,13 @@ from db.artefacts import Artefact
 from db.models.trained import TrainedModel
 from generator.checkpoints.model_file import MAX_LICENCE, suggested_name
 from pages.components.deleting import for_good
-from pages.components.picture import draw_picture
+from pages.components.picture import beside
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _
 from pages.shared.studio import the_studio
-from pages.shared.text import esc, size
+from pages.shared.text import size
 from pages.shared.visitor import the_visitor
 from pages.training import card, dropped, watching
 from studio import importing, train
@@ -49,11 +49,8 @@ def _row(model: TrainedModel, files: Mapping[str, Artefact]) -> None:
                 facts.append(_("named under Lora in the form"))
             name = model.name.rpartition("/")[2]
             with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"told_{model.name}"):
-                if (grid := load(files.get("thumbnail"))) is not None:
-                    draw_picture(grid, key=f"trained_{model.name}", alt=_("Samples"), side=72)
-                st.html(
-                    f'<div class="t2i-prompt">{esc(name)}</div><div class="t2i-meta">{esc(" · ".join(facts))}</div>'
-                )
+                grid = load(files.get("thumbnail"))
+                beside(grid, name, facts, key=f"trained_{model.name}", alt=_("Samples"), side=72)
             if train.engine_of(model) is not None:
                 st.button(
                     _("Draw with it"),

@@ -90,7 +90,7 @@ def test_over_engines_only_what_each_of_them_permits_is_offered() -> None:
     ("rows", "columns", "base", "sentence"),
     [
         (("cutn", "8"), None, {"prompt": ""}, "The prompt is empty"),
-        (("cutn", " "), None, {}, "Write the values of cutn"),
+        (("cutn", " "), None, {}, "Give the values of cutn"),
         (("cutn", "8,,9"), None, {}, "an empty place between two commas"),
         (("cutn", "8, 8"), None, {}, "The value 8 of cutn is there twice"),
         (("cutn", "8, many"), ("seed", "1"), {}, "cutn many · seed 1: cutn = 'many'"),
