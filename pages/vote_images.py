@@ -114,9 +114,10 @@ def _cast(visitor: Submitter, left: Job, right: Job, choice: Choice) -> None:
 
 
 def _progress(given: int) -> str:
+    """HTML: how many votes they have given, and what helps with the first."""
     if given == 0:
-        return _("Your first vote. The arrow keys work too.")
-    return ngettext("{n} vote so far. Thank you.", "{n} votes so far. Thank you.", given)
+        return f'{esc(_("Your first vote."))} <span class="t2i-keys">{esc(_("The arrow keys work too."))}</span>'
+    return esc(ngettext("{n} vote so far. Thank you.", "{n} votes so far. Thank you.", given))
 
 
 def _nothing_to_compare(given: int) -> None:

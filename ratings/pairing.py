@@ -23,16 +23,22 @@ SAME_ENGINE = 1.25
 OWN_AGAINST_OTHER = 0.01
 # Among pairs that are nearly as good as the best one chance decides, so that visitors get different pairs.
 NEARLY = 0.95
+# Beside a picture so many times as large, one looks blurred whatever is in it: they are not compared.
+SHARPER = 1.25
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture that may be shown. prompt: pictures with the same one were asked for in the same words."""
+    """A picture that may be shown. prompt: pictures with the same one were asked for in the same words.
+
+    side: its longer one in px; None: not known.
+    """
 
     id: str
     prompt: str
     engine: str
     submitter: str
+    side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Pool:
 
 
 def pool(candidates: Sequence[Candidate], votes: Collection[tuple[str, str, float, float]]) -> Pool:
-    """The pairs of up to some hundred pictures.
+    """The pairs of up to some hundred pictures, each two of about the same size.
 
     votes: (one id, other id, votes on this pair, of which one won; a tie is half) for pairs of these pictures.
     """
@@ -59,7 +65,7 @@ def pool(candidates: Sequence[Candidate], votes: Collection[tuple[str, str, floa
     design = contests(one, other, count)
     theta = fit(design, won[:, None], played[:, None], tolerance=1e-3)[:, 0]
     spread = covariance(design, played, theta)
-    first, second = np.triu_indices(count, 1)
+    first, second = _as_sharp(candidates)
     known = np.diag(spread)
     unsure = known[first] + known[second] - 2 * spread[first, second]
     chance = 1 / (1 + np.exp(theta[second] - theta[first]))
@@ -91,6 +97,14 @@ def choose(pool: Pool, voter: str, seen: Collection[tuple[str, str]]) -> tuple[s
         return None
     pick = random.choice(np.flatnonzero(gain >= NEARLY * best))
     return pool.candidates[pool.first[pick]].id, pool.candidates[pool.second[pick]].id
+
+
+def _as_sharp(candidates: Sequence[Candidate]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places (pairs,), (pairs,) of each two pictures, without those of which one is much larger."""
+    first, second = np.triu_indices(len(candidates), 1)
+    sides = np.array([candidate.side or np.nan for candidate in candidates], float)
+    much = np.abs(np.log(sides[first] / sides[second])) > np.log(SHARPER) + 1e-9  # False where one is not known
+    return first[~much], second[~much]
 
 
 def _numbers(names: Sequence[str]) -> NDArray[np.int64]:

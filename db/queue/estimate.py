@@ -23,7 +23,7 @@ from db.queue import shares
 from db.queue.enqueueing import NewJob
 from db.queue.fair_order import last_served, last_turns, line_in_order, newest_stamp
 from db.queue.paces import Cost, measure
-from db.queue.simulation import Lane, Pace, Waiting, play
+from db.queue.simulation import LIKELY_SHARE, Lane, Pace, Waiting, play
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
 from db.schema import jobs
@@ -76,6 +76,23 @@ def places(
         line = [_waiting(row) for row in rows]
         waits = {} if host_rules.paused(conn) else look.waits(line, {i: line[n - 1] for i, n in positions.items()})
     return found | {i: Place(position, waits.get(i), costs[i]) for i, position in positions.items()}
+
+
+def time_left(db: sa.Engine, *, within_s: float = 30.0) -> dict[str, float]:
+    """In how many s each running job has made its last step, as far as its speed is known. Jobs that share a device
+    are faster when the first of them has ended, unless another one waits for its place."""
+    with reading(db) as conn:
+        line = [] if host_rules.paused(conn) else list(line_in_order(conn))
+        look = _Look(conn, within_s, ())
+        paces = {engine: known.pace or Pace(1.0, LIKELY_SHARE) for engine, known in look.measured.items()}
+        left: dict[str, float] = {}
+        for worker in look.workers:
+            refilled = any(row.engine in worker.engines for row in line)
+            left |= look.lane(worker, paces).ends(refilled)
+    pace = {job.id: job.steps_per_s for job in look.running if job.steps_per_s}
+    return {
+        job.id: left.get(job.id, (job.total_steps - job.step) / pace[job.id]) for job in look.running if job.id in pace
+    }
 
 
 def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, float]:
@@ -164,7 +181,7 @@ class _Look:
         usual = statistics.median(p.alone for p in paces.values()), statistics.median(p.share for p in paces.values())
         engines = {job.engine for job in line} | {job.engine for job in self.running}
         paces |= {engine: Pace(*usual) for engine in engines if engine not in paces}
-        lanes = [self._lane(worker, paces) for worker in self.workers]
+        lanes = [self.lane(worker, paces) for worker in self.workers]
         last = last_served(self.conn, sorted({job.submitter for job in line}))
         served = {who: us / 1e6 for who, us in last.items()}
         most = shares.most_of(self.workers, min((w.share for w in self.workers if w.share), default=None))
@@ -180,7 +197,8 @@ class _Look:
             waits[job_id] = wait / (1 - taken)
         return waits
 
-    def _lane(self, worker: Worker, paces: Mapping[str, Pace]) -> Lane:
+    def lane(self, worker: Worker, paces: Mapping[str, Pace]) -> Lane:
+        """An executor with what runs on it. paces: by engine."""
         now = self.now
         here = [job for job in self.running if job.worker_id == worker.id]
         lane = Lane(worker.places, frozenset(worker.engines), slice_s=worker.slice_s or math.inf)

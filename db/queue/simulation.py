@@ -129,6 +129,19 @@ class Lane:
         self.running = [job for job in self.running if job.left > 1e-6]
         return ended
 
+    def ends(self, refilled: bool) -> dict[str, float]:
+        """s until each of its jobs ends, if nothing makes room before. refilled: their places are taken at once. Uses
+        the lane up."""
+        beside = len(self.running)
+        if refilled:
+            return {one.job.id: one.left * one.pace.of(beside) for one in self.running if one.job is not None}
+        found, now = dict[str, float](), 0.0
+        while self.running:
+            pause = self.next_end()
+            now += pause
+            found |= {one.job.id: now for one in self.advance(pause) if one.job is not None}
+        return found
+
 
 class _Lines:
     """Every visitor's waiting jobs, when each was last served, and how many places each holds: whose turn it is, as

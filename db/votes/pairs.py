@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from db.engine import reading
 from db.jobs import Job, State, from_row
-from db.schema import jobs, votes
+from db.schema import artefacts, jobs, votes
 from ratings import pairing
 from ratings.pairing import Candidate, Pool
 
@@ -26,7 +26,7 @@ def next_pair(
     """Two pictures (left, right) for this voter to compare, None when there is no pair they have not seen.
 
     Pictures of these engines (None: of all), chosen so that the answer tells most: close ratings and few votes, the
-    same prompt before others, one's own against somebody else's last; sides by chance.
+    same prompt before others, one's own against somebody else's last; each two of about the same size; sides by chance.
     among: a pool made a moment ago; it is made anew where none of its pairs can be shown any more.
     """
     if among is not None and (found := _deal(db, voter, among)) is not None:
@@ -40,7 +40,10 @@ def pool(db: sa.Engine, engines: Collection[str] | None = None) -> Pool:
     if engines is not None:
         wanted.append(jobs.c.engine.in_(sorted(engines)))
     page = (
-        sa.select(jobs.c.id, jobs.c.prompt_search, jobs.c.engine, jobs.c.submitter)
+        sa.select(
+            jobs.c.id, jobs.c.prompt_search, jobs.c.engine, jobs.c.submitter, artefacts.c.width, artefacts.c.height
+        )
+        .outerjoin(artefacts, sa.and_(artefacts.c.job_id == jobs.c.id, artefacts.c.kind == "picture"))
         .where(*wanted)
         .order_by(jobs.c.id.desc())
     )
@@ -66,7 +69,10 @@ def pool(db: sa.Engine, engines: Collection[str] | None = None) -> Pool:
             .where(votes.c.first_id.in_(ids), votes.c.second_id.in_(ids))
             .group_by(votes.c.first_id, votes.c.second_id)
         ).all()
-    candidates = [Candidate(row.id, row.prompt_search, row.engine, row.submitter) for row in rows.values()]
+    candidates = [
+        Candidate(row.id, row.prompt_search, row.engine, row.submitter, max(row.width or 0, row.height or 0) or None)
+        for row in rows.values()
+    ]
     return pairing.pool(candidates, [(a, b, float(count), float(halves) / 2) for a, b, count, halves in counted])
 
 

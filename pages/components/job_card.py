@@ -9,6 +9,7 @@ import streamlit as st
 from db import queue
 from db.artefacts import Artefact
 from db.jobs import ENDED, Job, State
+from db.queue import estimate
 from db.queue.estimate import Place
 from db.sheets import submissions
 from pages.components import form
@@ -164,8 +165,10 @@ def status_line(job: Job) -> str:
             return _("Cancelling")
         if job.waits_for == "store":
             return _("Finished; waits for the store")
+        if job.step >= job.total_steps:
+            return _("Finishing")
         parts = [_("Step {step} of {total}", step=job.step, total=job.total_steps)]
-        left = time_left(job)
+        left = _left(the_settings().database_url).get(job.id)
         parts += [] if job.score is None else [_("score {score}", score=number(job.score, ".2f"))]
         parts += [] if left is None else [_("{duration} left", duration=duration(left))]
         return " · ".join(parts)
@@ -214,9 +217,10 @@ def _places(database_url: str) -> dict[str, Place]:
     return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MAX_WAITING)])
 
 
-def time_left(job: Job) -> float | None:
-    """Estimated s until a running job is done, None before its speed is known."""
-    return (job.total_steps - job.step) / job.steps_per_s if job.steps_per_s else None
+@st.cache_data(ttl=1.0, max_entries=4, show_spinner=False)
+def _left(database_url: str) -> dict[str, float]:
+    # Shared by all visitors, as the places are.
+    return estimate.time_left(the_studio().db)
 
 
 def bar(share: float, job: Job) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named, number
 from pages.shared.navigation import GENERATION, go, go_to
 from pages.shared.studio import the_studio
-from pages.shared.text import duration, esc
+from pages.shared.text import duration, esc, moment
 from pages.shared.visitor import names_of
 from studio import access, given
 from studio.context import Submitter
@@ -239,7 +238,7 @@ def _facts(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
         changed = None
     made |= _worded(job)
     made[_("Steps")] = _("{done} of {total}", done=job.step, total=job.total_steps)
-    made[_("Submitted")] = datetime.fromtimestamp(job.created_at, UTC).strftime("%d %b %Y, %H:%M UTC")
+    made[_("Submitted")] = moment(job.created_at)
     if job.finished_at and job.started_at:
         made[_("Took")] = duration(taken(job))
     if job.state == State.SUCCEEDED:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import streamlit as st
 
 from db import queue
@@ -15,7 +18,7 @@ from pages.shared.files import files_of, load
 from pages.shared.language import N_, _
 from pages.shared.navigation import INFERENCES, SHEETS, go_to
 from pages.shared.studio import the_studio
-from pages.shared.text import label
+from pages.shared.text import label, short
 from studio import access
 from studio.context import Submitter
 from studio.engines import engine_title
@@ -128,22 +131,42 @@ def show(job: Job, visitor: Submitter) -> None:
             icon=":material/grid_view:",
             query_params={"sheet": sheet.id},
         )
-    for title, jobs, kind in ((_("Made from"), parents, "parent"), (_("Made from it"), made_from_it, "child")):
-        if jobs:
-            st.subheader(title, anchor=False)
-            _thumbnails(jobs, kind)
+    if parents:
+        st.subheader(_("Made from"), anchor=False)
+        _thumbnails(parents, [engine_title(one.engine) for one in parents], "parent")
+    if made_from_it:
+        st.subheader(_("Made from it"), anchor=False)
+        _thumbnails(made_from_it, what_became(job, made_from_it), "child")
 
 
-def _thumbnails(jobs: list[Job], kind: str) -> None:
+def what_became(job: Job, made: Sequence[Job]) -> list[str]:
+    """What each picture made from a job is to it, in a few words; alike ones are numbered, the oldest first."""
+    said = [_became(job, one) for one in made]
+    total, seen, names = Counter(said), Counter[str](), list[str]()
+    for words in reversed(said):
+        seen[words] += 1
+        names.append(f"{words} {seen[words]}" if total[words] > 1 else words)
+    return names[::-1]
+
+
+def _became(job: Job, made: Job) -> str:
+    if made.engine == "upscale":
+        return _("Enlarged")
+    if made.prompt != job.prompt:
+        return short(made.prompt, 40)
+    return _("Drawn again") if made.source_artefact_id is None else _("Variation")
+
+
+def _thumbnails(jobs: list[Job], names: list[str], kind: str) -> None:
     files = files_of([job.id for job in jobs])
     with st.grid("auto", min_column_width=96, key=f"lineage_{kind}"):
-        for job in jobs:
+        for job, name in zip(jobs, names, strict=True):
             with st.container(key=f"tile_{kind}_{job.id}"):
                 found = files[job.id]
                 data = load(found.get("thumbnail") or found.get("preview") or found.get("picture"))
                 draw_picture(data, key=f"{kind}_{job.id}", alt=job.prompt, instead=_(STATES[job.state]))
                 st.button(
-                    label(engine_title(job.engine)),
+                    label(name),
                     key=f"open_{kind}_{job.id}",
                     type="tertiary",
                     width="stretch",

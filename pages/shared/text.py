@@ -6,6 +6,11 @@ import html
 import math
 import re
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+import streamlit as st
 
 from db.wording import duration as duration_of
 from pages.shared.language import _, ngettext, number
@@ -48,6 +53,15 @@ def duration(seconds: float) -> str:
     if seconds < 36 * 3600:
         return duration_of(seconds)
     return ngettext("{n} day", "{n} days", round(seconds / 86400))
+
+
+def moment(at: float) -> str:
+    """A time in UTC s by the clock of whoever looks, or of UTC where their browser's is not known."""
+    zone: tzinfo | None = None
+    with suppress(KeyError, ValueError, OSError):  # a name that nobody here knows
+        zone = ZoneInfo(st.context.timezone) if st.context.timezone else None
+    when = datetime.fromtimestamp(at, zone or UTC).strftime("%d %b %Y, %H:%M")
+    return when if zone else f"{when} UTC"
 
 
 def ago(at: float) -> str:

@@ -225,6 +225,22 @@ def test_the_told_waits_know_slices_and_shares(database: sa.Engine) -> None:
     assert place.wait is not None and place.wait < 60, "its turn comes again when the short one is done"
 
 
+def test_the_time_left_knows_that_others_end_before(database: sa.Engine) -> None:
+    register(database, slice_s=None)
+    for _ in range(3):
+        measured(database, 10.0)
+    for _ in range(4):
+        add(database, total_steps=100)
+    held = take(database, limit=4)
+    for job, step in zip(held, (90, 90, 90, 0), strict=True):
+        queue.heartbeat(database, worker_id="w1", job_id=job.id, step=step, steps_per_s=1.0, lease_s=60)
+    left = estimate.time_left(database)
+    assert [left[job.id] for job in held[:3]] == pytest.approx([10] * 3, abs=1)
+    assert 10 < left[held[3].id] < 60, "alone it is faster than beside three others, where 100 steps would take 100 s"
+    add(database, "late")
+    assert estimate.time_left(database)[held[3].id] == pytest.approx(100, abs=2), "its neighbours' places are taken"
+
+
 def test_a_wish_that_costs_too_much_is_refused_with_what_would_fit(database: sa.Engine) -> None:
     measured(database, 50.0, batch_key="k", pixels=4096)
     with pytest.raises(

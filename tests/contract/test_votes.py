@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from db import queue, votes
+from db import artefacts, queue, votes
 from db.errors import AlreadyVoted, BadValue, PairGone, UnknownJob
 from db.jobs import Job, State, new_id
 from db.votes import Tally
@@ -64,6 +64,14 @@ def test_only_finished_pictures_that_may_be_seen_are_shown(database: sa.Engine) 
         in_state(database, state)
     hidden = picture(database)
     queue.set_hidden(database, hidden.id)
+    assert votes.next_pair(database, "eve") is None
+
+
+def test_a_candidate_of_64_px_does_not_meet_a_finished_picture(database: sa.Engine) -> None:
+    for side in (64, 256):
+        job = picture(database)
+        file = {"kind": "picture", "key": f"{job.id}.png", "media_type": "image/png"}
+        artefacts.record(database, job_id=job.id, data=b"png", width=side, height=side, **file)
     assert votes.next_pair(database, "eve") is None
 
 

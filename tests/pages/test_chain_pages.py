@@ -53,6 +53,9 @@ def test_variations_are_children_that_start_from_the_picture(studio: Studio, ope
         assert (job.params["init"], job.params["init_image"], job.params["skip_steps"]) == ("image", picture.id, 30)
         assert (job.prompt, job.total_steps) == ("a red heart", 10)
     assert app.title[0].value == "Sheets" and "Variations · 0 of 3 done" in everything_shown(app)
+    of_it = {button.key: button.label for button in open_page(INFERENCES, job=parent.id).button}
+    told = [of_it[f"open_child_{job.id}"] for job in sorted(made, key=lambda job: job.id)]
+    assert told == ["Variation 1", "Variation 2", "Variation 3"]
 
 
 def test_a_picture_is_upscaled_as_a_child_and_each_shows_the_other(studio: Studio, open_page: OpenPage) -> None:
@@ -66,7 +69,7 @@ def test_a_picture_is_upscaled_as_a_child_and_each_shows_the_other(studio: Studi
     shown = open_page(INFERENCES, job=child.id)
     assert "Made from" in everything_shown(shown) and f"open_parent_{parent.id}" in {b.key for b in shown.button}
     back = shown.button(key=f"open_parent_{parent.id}").click().run()
-    assert "Made from it" in everything_shown(back) and f"open_child_{child.id}" in {b.key for b in back.button}
+    assert "Made from it" in everything_shown(back) and back.button(key=f"open_child_{child.id}").label == "Enlarged"
 
 
 def test_an_upscaled_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -197,9 +199,17 @@ def test_coming_back_shows_the_jobs_of_this_visitor_only(studio: Studio, open_pa
     studio.enqueue("a secret of somebody", SOMEBODY)
     studio.enqueue("a penguin")
     shown = everything_shown(open_page())
-    assert "Step 10 of 40" in shown and "score 0.30" in shown and "8 s left" in shown
+    assert "Step 10 of 40" in shown and "score 0.30" in shown and re.search(r"\d s left", shown)
     assert "Number 2 in the queue" in shown and "a penguin" in shown
     assert "a secret of somebody" not in shown
+
+
+def test_a_picture_whose_last_step_is_made_has_no_seconds_left(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    studio.enqueue("a red heart", steps=10)
+    studio.run(step=10)
+    shown = everything_shown(open_page())
+    assert "Finishing" in shown and not re.search(r"\d s left", shown)
 
 
 def test_a_running_job_shows_its_picture_with_a_text_for_those_who_cannot_see_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from db import queue
@@ -94,6 +95,21 @@ def test_a_picture_opens_with_all_there_is_to_know(studio: Studio, open_page: Op
     assert "learning_rate" not in shown, "only what differs from the defaults is listed"
     assert {b.label for b in app.get("download_button")} == {"PNG", "GIF", "JSON"}
     assert not app.exception
+
+
+@pytest.mark.parametrize(
+    ("zone", "time"),
+    [("Asia/Kolkata", "15 Nov 2023, 03:43</dd>"), (None, "14 Nov 2023, 22:13 UTC"), ("Moon/Sea", "22:13 UTC")],
+)
+def test_times_are_those_of_the_visitors_clock(
+    studio: Studio, open_page: OpenPage, zone: str | None, time: str
+) -> None:
+    job = studio.draw("a red heart")
+    with studio.db.begin() as conn:
+        conn.execute(sa.update(jobs_table).where(jobs_table.c.id == job.id).values(created_at=1_700_000_000))
+    app = open_page(PAGE, job=job.id)
+    app.context = {"timezone": zone}
+    assert time in everything_shown(app.run())
 
 
 def test_the_size_is_that_of_the_file_and_says_how_it_was_drawn(studio: Studio, open_page: OpenPage) -> None:

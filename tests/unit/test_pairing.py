@@ -49,6 +49,12 @@ def test_ones_own_picture_against_anothers_comes_last() -> None:
     assert pair is not None and sum(name.startswith("mine") for name in pair) == 1
 
 
+def test_a_small_picture_is_not_compared_with_a_sharp_one() -> None:
+    sides = {"draft": 64, "other draft": 64, "finished": 256, "a little larger": 288}
+    found = pairing.pool([Candidate(name, "a red heart", "vqgan-clip", "s", side) for name, side in sides.items()], [])
+    assert set(dealt(found)) == {frozenset({"draft", "other draft"}), frozenset({"finished", "a little larger"})}
+
+
 def test_visitors_at_the_same_time_get_different_pairs() -> None:
     assert len(dealt(pairing.pool(pictures(40), []))) > 100
 
