@@ -19,7 +19,7 @@ from pages.components import job_card
 from pages.components.picture import draw_picture
 from pages.hosting.sign_in import the_host
 from pages.ratings import standings
-from pages.shared.address import for_visitors, qr_code, with_code
+from pages.shared.address import for_visitors, is_for_itself, qr_code, with_code
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _
@@ -50,8 +50,10 @@ def page() -> None:
     refresh_s = the_settings().wall_refresh_s
     with st.container(key="wall_script"):
         st.html(_watch(max(SILENT_S, SILENT_REFRESHES * refresh_s)), unsafe_allow_javascript=True)
-    address = for_visitors(st.context.url, the_settings().public_url, KIOSK)
-    st.fragment(_wall, run_every=refresh_s)(address)
+    opened, public = st.context.url, the_settings().public_url
+    alone = is_for_itself(opened, public, st.get_option("server.address"))
+    address = None if alone else for_visitors(opened, public, KIOSK)
+    st.fragment(_wall, run_every=refresh_s)(address, alone)
 
 
 def _watch(silent_s: float) -> str:
@@ -76,7 +78,7 @@ def _watch(silent_s: float) -> str:
     }})();</script>"""
 
 
-def _wall(address: str | None) -> None:
+def _wall(address: str | None, alone: bool) -> None:
     # Drawn first: the page is alive even where the database is not.
     with st.container(key="wall_beat"):
         st.html(f'<div data-beat="{time.time():.1f}"></div>')
@@ -96,7 +98,7 @@ def _wall(address: str | None) -> None:
                         if job_id is not None:
                             _tile(shown[job_id], files[job_id], number, tallies.get(job_id))
             with st.container(key="wall_side", gap=None):
-                _side(address, running)
+                _side(address, alone, running)
 
 
 def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
@@ -142,7 +144,7 @@ def _data(job: Job, files: dict[str, Artefact]) -> bytes | None:
     return load(picture)
 
 
-def _side(address: str | None, running: int) -> None:
+def _side(address: str | None, alone: bool, running: int) -> None:
     waiting, wait = wall.line(the_studio().db)
     if house_rules().paused:
         state = _("The host has paused the queue: what is asked for waits.")
@@ -156,6 +158,9 @@ def _side(address: str | None, running: int) -> None:
         state = _("The last of them starts in about {duration}.", duration=duration(wait))
     # Everybody can open this page: the code is for a wall that was opened with it, or by the host.
     code = None if needs_code(the_studio(), the_host()) else code_asked_for(the_studio())
+    if alone:
+        st.html(f'<div class="t2i-invite">{esc(_("Only this machine can open the studio."))}</div>')
+        st.html(f'<div class="t2i-meta">{esc(_("For phones to find it, start it with --host 0.0.0.0."))}</div>')
     if address is not None:
         invited = address if code is None else with_code(address, link_code(the_studio()))
         seen = _("QR code of {address}", address=address)

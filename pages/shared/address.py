@@ -39,6 +39,16 @@ def for_visitors(opened: str | None, public_url: str | None, page: str) -> str |
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/").removesuffix(f"/{page}"), "", ""))
 
 
+def is_for_itself(opened: str | None, public_url: str | None, listening: str | None) -> bool:
+    """Whether no other machine can open the studio: it listens to its own alone, and was not opened by another name.
+
+    listening: the address that the server listens at; None: at all of the machine's.
+    """
+    if public_url or listening not in _LOOPBACK[:3] or not opened:
+        return False
+    return urlsplit(opened).hostname in _LOOPBACK  # else a proxy stands before it
+
+
 def with_code(address: str, code: str | None) -> str:
     """The address with what an event's code is in a link; as it is where there is none."""
     if code is None:

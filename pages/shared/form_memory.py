@@ -3,16 +3,22 @@
 The server loses a session when it is restarted or hears nothing of a browser for two minutes. The page stays open: its
 browser sends all widgets that are on it with the next message, and what it has counts. The rest, the settings of other
 engines and pages and the pictures given, it holds in a field that is on every page and shown to nobody.
+
+A page that is loaded again is empty. So when one is left, its tab keeps what that field has, and what is typed in the
+prompt by then, until the tab is closed; the next page sends it in the first run's field, and that is taken over.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 _FIELD = "form_memory"
+_FRESH = "form_fresh"  # since the first run of a session nothing has been written to the browser
+_KEEP = Path(__file__).with_name("form_memory.js")
 _NOT_ASSIGNED = "form_not_assigned"
 
 
@@ -61,13 +67,19 @@ def recall() -> bool:
     """
     place = st.container(key="memory_read")
     if "form" in st.session_state:
+        if st.session_state.pop(_FRESH, False) and st.session_state.get(_FIELD):
+            there = _read(st.session_state[_FIELD])  # of the page before this one
+            given_defaults().update(there.get("defaults", {}))
+            preset(there.get("form", {}))
         return False
     with place:
         there = _read(_field(""))
+        st.html(f"<script>{_KEEP.read_text()}</script>", unsafe_allow_javascript=True)
     remembered().update(there.get("form", {}))
     given_defaults().update(there.get("defaults", {}))
     # The browser may have changed since, so these are shown only where it has no value.
     st.session_state[_NOT_ASSIGNED] = set(remembered())
+    st.session_state[_FRESH] = not there
     return True
 
 

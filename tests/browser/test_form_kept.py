@@ -200,3 +200,27 @@ def test_a_phone_that_slept_has_its_form_and_the_first_tap_counts(
     (job,) = queued(page, server, "a rocket")
     assert job.params["steps"] == 9 and job.params["init_image"].startswith("uploads/")
     page.context.close()
+
+
+def test_a_page_that_is_loaded_again_has_the_prompt_the_settings_and_the_picture(
+    server: Server, browser: playwright_api.Browser
+) -> None:
+    page = opened(server, browser)
+    choose(page, "Engine", "CLIP-guided diffusion")
+    enter(page, "Steps", "33")
+    give(page, "otter.png")
+    page.get_by_role("textbox", name="Prompt").click()
+    page.keyboard.type("an otter, as it is typed")
+    page.reload()
+    prompt = page.get_by_role("textbox", name="Prompt")
+    expect(prompt).to_have_value("an otter, as it is typed")
+    expect(number(page, "Steps")).to_have_value("33")
+    expect(page.locator(".st-key-given").get_by_text("otter.png")).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Generate").click()
+    (job,) = queued(page, server, "an otter, as it is typed")
+    assert (job.engine, job.params["steps"], bool(job.params["init_image"])) == ("guided-diffusion", 33, True)
+    other = page.context.new_page()
+    other.goto(server.address)
+    settled(other)
+    expect(other.get_by_role("textbox", name="Prompt")).to_have_value("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from db import queue, votes
@@ -123,6 +124,28 @@ def test_the_code_leads_to_the_address_that_the_host_set(
     the_studio.clear()
     shown = everything_shown(open_page(WALL))
     assert 'alt="QR code of https://draw.example.org/"' in shown and "data:image/svg+xml" in shown
+
+
+@pytest.mark.parametrize(
+    ("opened", "listening", "alone"),
+    [
+        ("http://localhost:8501/wall", "127.0.0.1", True),
+        ("http://127.0.0.1:8501/wall", "localhost", True),
+        ("http://127.0.0.1:8501/wall", "0.0.0.0", False),
+        ("http://127.0.0.1:8501/wall", None, False),
+        ("https://lab.example.org/wall", "127.0.0.1", False),
+    ],
+)
+def test_a_wall_that_no_phone_can_reach_shows_no_code_that_leads_nowhere(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, opened: str, listening: str | None, alone: bool
+) -> None:
+    monkeypatch.setattr(address, "reachable_host", lambda _: "192.168.1.7")
+    options = {"server.address": listening}
+    monkeypatch.setattr("streamlit.get_option", lambda name: options.get(name, config.get_option(name)))
+    app = open_page(WALL)
+    app.context = {"url": opened}
+    shown = everything_shown(app.run())
+    assert ("Only this machine can open the studio." in shown) == alone and ("QR code of" in shown) != alone
 
 
 def test_a_phone_is_not_led_to_its_own_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
