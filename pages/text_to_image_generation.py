@@ -11,12 +11,11 @@ from streamlit.delta_generator import DeltaGenerator
 from characters.seen import as_seen
 from db.queue import workers
 from generator import registry
-from generator.checkpoints.inventory import missing, wrong_default
+from generator.checkpoints.inventory import missing
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.wording import Understood
-from masking import for_visitors
-from pages.components import form, given_pictures, job_card, visitor_name
+from pages.components import form, given_pictures, job_card, settings_panel, visitor_name
 from pages.components.notices import NO_EXECUTOR, disk_note
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
@@ -28,9 +27,6 @@ from pages.shared.text import duration, label
 from pages.shared.visitor import the_visitor
 from studio import costs, settings_form
 from studio.context import Submitter
-from studio.engines import engine_title
-from studio.limits import first_choice, offered_engines
-from studio.settings_form import OWN_WIDGET, Field
 from studio.submit import MAX_PICTURES, Wish, starting, submit
 from studio.wording import understood
 
@@ -53,42 +49,50 @@ def page() -> None:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.header(_("Your pictures"), anchor=False, width="content")
+            jobs, _more = job_card.jobs_of(visitor)
+            st.header(_("Your pictures") if jobs else _("Made here lately"), anchor=False, width="content")
             visitor_name.popover(visitor)
-        job_card.live(visitor)
+        job_card.live(visitor, jobs)
 
 
 def _draw_form(visitor: Submitter) -> None:
-    values: dict[str, Any] = {}
-    values["prompt"] = form.prompt(EXAMPLES[0])
+    """The prompt and what goes with every picture; below it, folded, all settings."""
+    values: dict[str, Any] = {"prompt": form.prompt(EXAMPLES[0])}
     reading = st.container(key="reading", gap="xxsmall")
     given = st.container(key="given")
     with st.container(horizontal=True, gap="xsmall", key="examples"):
         for example in EXAMPLES:
             preset = ({"set_prompt": example},)
             st.button(example, key=f"example_{example}", on_click=form_memory.preset, args=preset)
-    engine = _engine()
-    checkpoints = settings_form.checkpoints(the_studio(), engine)
-    checkpoint = _checkpoint(engine, checkpoints)
-    main, answer, more = st.container(), st.container(), st.container()
-    with more:
-        folded = st.expander(_("More settings"), icon=":material/tune:")
-    with folded:  # first, since other settings follow from the pictures
+    style, bar, changed = st.container(), st.container(key="go_bar"), st.container()
+    answer = st.container(gap="xxsmall")
+    with st.expander(_("Settings"), icon=":material/tune:"):  # first, since the others follow from the engine
+        engine = settings_panel.engine()
+        checkpoints = settings_form.checkpoints(the_studio(), engine)
+        checkpoint = settings_panel.checkpoint_of(engine, checkpoints)
+        main, more = st.container(), st.container()
+    with st.expander(_("Start from a picture"), icon=":material/add_photo_alternate:"):
         given_pictures.uploaders(engine, checkpoint, visitor)
     with given, plain_errors():
         given_pictures.draw(engine, checkpoint, visitor)
     values |= given_pictures.values(engine, checkpoint)
     groups = settings_form.fields(engine, checkpoint, checkpoints)
-    defaults = form.current_defaults(engine, checkpoint, _beside(values))
-    with main:
+    defaults = form.current_defaults(engine, checkpoint, settings_panel.beside(values))
+    with style:
         if registry.checkpoint(checkpoint).styled:
             values |= _style()
         elif params_class(engine).style_is_text:
             values["style"] = _style_in_words()
-        _main_settings(groups.pop("main"), engine, checkpoint, defaults, values)
+    with main:
+        settings_panel.draw_main(groups["main"], engine, checkpoint, defaults, values)
+    with more:
+        others = {name: fields for name, fields in groups.items() if name != "main"}
+        settings_panel.draw_more(others, engine, checkpoint, defaults, values)
+    with bar:
         pictures, go = _how_many()
-    with folded:
-        _more_settings(groups, engine, checkpoint, defaults, values)
+    with changed:
+        fields = [field for group in groups.values() for field in group]
+        settings_panel.draw_changed(fields, engine, checkpoint, values)
     if st.session_state.get("set_as_typed", form_memory.remembered().get("set_as_typed")):
         values["as_typed"] = True
     asked = False
@@ -102,36 +106,6 @@ def _draw_form(visitor: Submitter) -> None:
         scroll_to("set_prompt", secrets.token_hex(4))
     with answer, plain_errors():
         _what_it_takes(visitor, engine, values, pictures, reading)
-
-
-def _checkpoint(engine: str, checkpoints: list[str]) -> str:
-    """The one that is chosen, before its widget is drawn: the other settings are its own."""
-    settings = the_settings()
-    checkpoint: str = st.session_state.get("set_checkpoint", form_memory.remembered().get("set_checkpoint"))
-    if checkpoint not in checkpoints:
-        checkpoint = registry.first_checkpoint(engine, first_choice(the_studio())[1])
-    if checkpoint not in checkpoints:
-        checkpoint = checkpoints[0]  # a folder that is not there
-    trouble = wrong_default(settings.default_engine, settings.default_checkpoint, settings.checkpoints_dir)
-    if trouble is not None and not missing(checkpoint, settings.checkpoints_dir):  # that is said below
-        st.caption(label(for_visitors(trouble)))
-    return checkpoint
-
-
-def _beside(values: dict[str, Any]) -> dict[str, Any]:
-    """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
-    found = {"prompt": values["prompt"]}
-    for name in ("init_image", "image_prompts"):
-        if name in values:
-            found[name] = "a picture"
-    return found if as_seen(found["prompt"]).strip() or "image_prompts" in found else {**found, "prompt": "x"}
-
-
-def _engine() -> str:
-    names = offered_engines(the_studio())
-    if len(names) == 1:
-        return names[0]
-    return form.choose(_("Engine"), "set_engine", names, first_choice(the_studio())[0], engine_title)
 
 
 def _style() -> dict[str, str | None]:
@@ -174,39 +148,6 @@ def _style_in_words() -> str | None:
     return as_seen(words).strip() or None
 
 
-def _main_settings(
-    main: list[Field], engine: str, checkpoint: str, defaults: dict[str, Any], values: dict[str, Any]
-) -> None:
-    """Draws the settings of the main group into two columns."""
-    fields = [field for field in main if field.name not in OWN_WIDGET]
-    if registry.checkpoint(checkpoint).only_side:
-        fields = [field for field in fields if field.name not in ("width", "height")]
-    for field in fields:
-        if field.kind == "choice" and len(field.choices) > 1:
-            values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
-        elif field.kind == "choice":
-            values[field.name] = field.choices[0]  # nothing to choose
-    numbers = [field for field in fields if field.kind != "choice"]
-    cells = [cell for _ in range((len(numbers) + 2) // 2) for cell in st.columns(2, wrap=False)]
-    for field, cell in zip(numbers, cells, strict=False):
-        with cell:
-            values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
-    with cells[len(numbers)]:
-        key = form.key_of(engine, checkpoint, "seed")
-        first = form_memory.kept(key, None)
-        values["seed"] = st.number_input(
-            _("Seed"),
-            min_value=0,
-            max_value=2**32 - 1,
-            value=None if key in st.session_state else first,  # what it is again when it is emptied
-            step=1,
-            key=key,
-            placeholder=_("random"),
-            help=_("Same seed, settings and device: same picture. Empty: a new one each time."),
-        )
-        form_memory.remembered()[key] = values["seed"]
-
-
 def _how_many() -> tuple[int, bool]:
     """Draws the number of pictures beside the button; returns it, and whether the button was pressed."""
     number, button = st.columns([2, 3], wrap=False, vertical_alignment="bottom")
@@ -225,28 +166,6 @@ def _how_many() -> tuple[int, bool]:
     with button:
         go = st.button(_("Generate"), type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter")
     return pictures, go
-
-
-def _more_settings(
-    groups: dict[str, list[Field]],
-    engine: str,
-    checkpoint: str,
-    defaults: dict[str, Any],
-    values: dict[str, Any],
-) -> None:
-    """Draws the folded settings."""
-    for group, fields in groups.items():
-        drawn = [field for field in fields if field.name not in OWN_WIDGET]
-        if "init_image" in values:  # it is shown beside the prompt that the picture starts from it
-            drawn = [field for field in drawn if field.name != "init"]
-        if drawn:
-            st.markdown(f"**{_(group.capitalize())}**")
-        for at in range(0, len(drawn), 2):
-            for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
-                with cell:
-                    values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
-    if "init_image" in values and "init" in params_class(engine).model_fields:
-        values["init"] = "image"
 
 
 def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, Any], pictures: int) -> None:

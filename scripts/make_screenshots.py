@@ -109,6 +109,7 @@ def _studio(folder: Path) -> Iterator[tuple[str, Studio]]:
     """The address of a running web app with one executor, and its database and store."""
     database, store = f"sqlite:///{folder}/jobs.db", f"file://{folder}/artefacts"
     environment = {**os.environ, "T2I_DATABASE_URL": database, "T2I_STORE_URL": store, "T2I_HOST_PASSWORD": PASSWORD}
+    environment["T2I_PUBLIC_URL"] = "http://draw.example.org"  # for the wall: this server serves its own machine alone
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -106,6 +106,33 @@ def defaults(engine: str, checkpoint: str) -> dict[str, Any]:
     return {**dict(validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0})), "seed": None}
 
 
+def changed(engine: str, checkpoint: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a form's values that are not what follows from the others, each with what does.
+
+    Without what has a widget of its own. Raises registry.UnknownName.
+    """
+    plain = defaults(engine, checkpoint)
+    given = {
+        name: value
+        for name, value in values.items()
+        if name in plain and name not in ("prompt", "seed", "checkpoint") and _listed(value) != _listed(plain[name])
+    }
+    found = {}
+    for name in given.keys() - set(OWN_WIDGET):
+        others = {other: value for other, value in given.items() if other != name}
+        try:
+            usual = dict(validate(engine, {"prompt": "x", "checkpoint": checkpoint, "seed": 0, **others}))[name]
+        except BadParams:
+            usual = plain[name]
+        if _listed(usual) != _listed(given[name]):
+            found[name] = usual
+    return {name: found[name] for name in values if name in found}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def follows(engine: str, params: Mapping[str, Any], name: str) -> bool:
     """Whether a setting of a job is what follows from the others."""
     try:

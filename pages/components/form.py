@@ -73,7 +73,7 @@ def key_of(engine: str, checkpoint: str, name: str) -> str:
 def prompt(example: str) -> str:
     """The field of the prompt, the same on every page that draws."""
     key, about = "set_prompt", Params.model_fields["prompt"].description
-    written: str = st.text_area(_("Prompt"), kept(key, ""), key=key, height=96, placeholder=example, help=about)
+    written: str = st.text_area(_("Prompt"), kept(key, ""), key=key, height="content", placeholder=example, help=about)
     remembered()[key] = written
     return written
 
@@ -99,12 +99,7 @@ def replaced(key: str, value: Any) -> Any:
 def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
     """The widget of a field; returns its value."""
     key = key_of(engine, checkpoint, field.name)
-    if field.kind == "choices":
-        default = list(default)
-    elif field.kind == "number":
-        default = float(default)
-    elif field.kind in _WRITTEN:
-        default = _WRITTEN[field.kind].join(map(str, default))
+    default = as_written(field, default)
     value = kept(key, default)
     if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
         minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
@@ -115,6 +110,15 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
     value = _widget(field, key, value, default)
     remembered()[key] = value
     return read(field, value)
+
+
+def as_written(field: Field, default: Any) -> Any:
+    """A default as the widget of the field has it."""
+    if field.kind == "choices":
+        return list(default)
+    if field.kind == "number":
+        return float(default)
+    return _WRITTEN[field.kind].join(map(str, default)) if field.kind in _WRITTEN else default
 
 
 def read(field: Field, value: Any) -> Any:

@@ -12,8 +12,8 @@ from db.jobs import ENDED, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
 from db.sheets import submissions
-from pages.components import form
-from pages.components.notices import empty_state, executor_missing
+from pages.components import form, landing
+from pages.components.notices import executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
@@ -60,9 +60,8 @@ def in_order(jobs: list[Job]) -> list[Job]:
     return [job for group in reversed(groups) for job in group]
 
 
-def live(visitor: Submitter) -> None:
+def live(visitor: Submitter, jobs: list[Job]) -> None:
     """Cards of the visitor's jobs. They refresh while one of them waits, and often while one is drawn."""
-    jobs, _behind = jobs_of(visitor)
     pace = _pace(jobs)
     st.fragment(_cards, run_every=pace)(visitor, pace)
 
@@ -87,9 +86,7 @@ def _cards(visitor: Submitter, pace: float | None) -> None:
         if pace is not None:
             executor_missing()
         if not jobs:
-            empty_state(
-                _("Nothing drawn yet"), _("Write what you want to see and press Generate. The picture forms here.")
-            )
+            landing.show(visitor)
             return
         files = files_of([job.id for job in jobs])
         _newest_sheet(jobs)

@@ -93,7 +93,7 @@ def write() -> None:
 
 
 def _field(text: str) -> str:
-    return st.text_input("Settings", text, key=_FIELD, label_visibility="collapsed") or ""
+    return st.text_input("What the form keeps", text, key=_FIELD, label_visibility="collapsed") or ""
 
 
 def _read(text: str) -> dict[str, dict[str, Any]]:

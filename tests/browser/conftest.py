@@ -82,6 +82,12 @@ def phone_or_desktop(browser: playwright_api.Browser, width: int, **options: obj
     return context.new_page()
 
 
+def open_settings(page: playwright_api.Page) -> None:
+    """Unfolds the settings of the form."""
+    page.get_by_text("Settings", exact=True).click()
+    settled(page)
+
+
 def fits(page: playwright_api.Page) -> bool:
     """Nothing has to be moved sideways to be read."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))

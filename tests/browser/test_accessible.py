@@ -83,7 +83,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Eve
     """The address of an evening whose prompts and names are hostile."""
     folder = tmp_path_factory.mktemp("evening")
     spent = spend(folder, HOSTILE, NAME)
-    with web_app(folder, T2I_HOST_PASSWORD=PASSWORD) as address:
+    with web_app(folder, T2I_HOST_PASSWORD=PASSWORD, T2I_PUBLIC_URL="http://studio.example.org") as address:
         yield address, spent
     spent.studio.db.dispose()
 
@@ -134,6 +134,7 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
             page.goto(f"{address}/host")
             _sign_in(page, PASSWORD)
         section.click()
+        settled(page)  # for a moment the old one stands beside the new one
         expect(section).to_have_attribute("aria-checked", "true")
     # What is being drawn anew fades for a moment, on a busy machine for longer.
     page.add_style_tag(content="[data-stale='true'] { opacity: 1 !important; transition: none !important; }")
@@ -142,7 +143,8 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
     settled(page)
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     if name == "generation":
-        page.get_by_test_id("stExpander").locator("summary").click()
+        for folded in page.get_by_test_id("stExpander").locator("summary").all():
+            folded.click()
 
 
 def _sign_in(page: playwright_api.Page, password: str) -> None:

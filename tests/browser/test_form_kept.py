@@ -14,7 +14,14 @@ import pytest
 
 from db import queue
 from db.jobs import Job
-from tests.browser.conftest import compare_with_latent_diffusion, fits, phone_or_desktop, playwright_api, settled
+from tests.browser.conftest import (
+    compare_with_latent_diffusion,
+    fits,
+    open_settings,
+    phone_or_desktop,
+    playwright_api,
+    settled,
+)
 from tests.browser.running import web_app
 from tests.pages.visits import Studio, picture_bytes
 
@@ -103,14 +110,13 @@ def queued(page: Page, server: Server, prompt: str, count: int = 1) -> list[Job]
 def test_after_a_restart_what_the_pages_show_is_what_is_queued(server: Server, browser: playwright_api.Browser) -> None:
     drawn = opened(server, browser)
     drawn.get_by_role("textbox", name="Prompt").fill("a blue whale")
+    open_settings(drawn)
     choose(drawn, "Engine", "CLIP-guided diffusion")
     give(drawn, "whale.png")
     choose(drawn, "Engine", "VQGAN + CLIP")
     drawn.get_by_role("radio", name="Twemoji").click()
     enter(drawn, "Steps", "31")
     enter(drawn, "Pictures", "2")
-    drawn.get_by_text("More settings").click()
-    settled(drawn)
     drawn.get_by_text("Augment", exact=True).click()
     settled(drawn)
     lost = opened(server, browser, width=390)
@@ -185,6 +191,7 @@ def test_a_phone_that_slept_has_its_form_and_the_first_tap_counts(
     page.route_web_socket(lambda url: url.endswith("/_stcore/stream"), connect_or_refuse)
     page.goto(server.address)
     page.get_by_role("textbox", name="Prompt").fill("a yellow whale")
+    open_settings(page)
     enter(page, "Steps", "9")
     give(page, "from a phone.png")
     kept = page.locator(".st-key-given").get_by_text("from a phone.png")
@@ -206,6 +213,7 @@ def test_a_page_that_is_loaded_again_has_the_prompt_the_settings_and_the_picture
     server: Server, browser: playwright_api.Browser
 ) -> None:
     page = opened(server, browser)
+    open_settings(page)
     choose(page, "Engine", "CLIP-guided diffusion")
     enter(page, "Steps", "33")
     give(page, "otter.png")

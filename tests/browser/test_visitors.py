@@ -172,7 +172,7 @@ def test_the_wall_comes_back_by_itself(hosted: Hosted, browser: playwright_api.B
     picture = page.get_by_role("img", name="a red heart").first
     expect(picture).to_be_visible()
     expect(page.get_by_test_id("stHeader")).to_be_hidden()
-    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    expect(page.get_by_text("Only this machine can open the studio.")).to_be_visible()
     assert fits(page)
     with page.expect_navigation():
         cut.append(True)

@@ -13,7 +13,7 @@ from db import queue, votes
 from db.engine import connect
 from db.jobs import State
 from studio.visitor_ids import COOKIE
-from tests.browser.conftest import fits, phone_or_desktop, playwright_api, settled
+from tests.browser.conftest import fits, open_settings, phone_or_desktop, playwright_api, settled
 from tests.browser.running import web_app
 
 expect = playwright_api.expect
@@ -75,9 +75,10 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
 
     # Submit: an example at a click, two pictures of it.
     page.goto(address)
-    page.get_by_role("button", name="a red heart").click()
+    page.locator(".st-key-examples").get_by_role("button", name="a red heart").click()
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a red heart")
-    page.get_by_role("spinbutton", name="Steps").fill("2")
+    open_settings(page)
+    page.get_by_role("spinbutton", name="Steps", exact=True).fill("2")
     page.get_by_role("spinbutton", name="Pictures").fill("2")
     page.get_by_role("spinbutton", name="Pictures").press("Enter")
     settled(page)
@@ -177,7 +178,8 @@ def test_who_is_faster_than_the_page_sends_the_settings_it_shows(
     for message in late:
         connections[0].send(message)
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a rocket")
-    expect(page.get_by_role("spinbutton", name="Steps")).to_have_value("24")
+    open_settings(page)
+    expect(page.get_by_role("spinbutton", name="Steps", exact=True)).to_have_value("24")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("[class*='st-key-job_']").get_by_text("done in")).to_have_count(1)
     page.context.close()

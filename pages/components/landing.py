@@ -1,0 +1,57 @@
+"""For who has drawn nothing yet: what others made here, each a way to begin."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from db.evening import wall
+from db.jobs import Job, State
+from generator import registry
+from pages.components import form
+from pages.components.notices import empty_state
+from pages.components.picture import draw_picture
+from pages.ratings import standings
+from pages.shared.files import files_of, load
+from pages.shared.language import _
+from pages.shared.studio import the_studio
+from pages.shared.text import label, short
+from studio import access
+from studio.context import Submitter
+
+SHOWN, BEST = 8, 4
+
+
+def show(visitor: Submitter) -> None:
+    """The best-voted and newest pictures; a tap fills the form with the words and settings of one."""
+    jobs = _pictures(visitor)
+    if not jobs:
+        empty_state(_("Nothing drawn yet"), _("Write what you want to see and press Generate. The picture forms here."))
+        return
+    st.caption(_("Tap a picture to begin with its words and settings."))
+    files = files_of([job.id for job in jobs])
+    with st.grid("auto", min_column_width=155, key="landing"):
+        for job in jobs:
+            with st.container(key=f"tile_landing_{job.id}"):
+                data = load(files[job.id].get("thumbnail") or files[job.id].get("picture"))
+                draw_picture(data, key=f"landing_{job.id}", alt=job.prompt)
+                st.button(
+                    label(short(job.prompt)),
+                    key=f"begin_{job.id}",
+                    type="tertiary",
+                    width="stretch",
+                    on_click=_begin,
+                    args=(job, visitor),
+                )
+
+
+def _pictures(visitor: Submitter) -> list[Job]:
+    db, engines = the_studio().db, registry.drawing_engines()
+    others = [name for name in registry.ENGINES if name not in engines]
+    best = [job for job, _ in wall.best_voted(db, standings.best_first(db), engines, limit=BEST)]
+    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=SHOWN)
+    return list({job.id: job for job in [*best, *newest]}.values())[:SHOWN]
+
+
+def _begin(job: Job, visitor: Submitter) -> None:
+    form.preset_from(job, visitor)
+    st.session_state["form_changed"] = True
