@@ -9,7 +9,7 @@ import streamlit as st
 
 from generator import registry
 from generator.checkpoints.inventory import Item, inventory, misplaced, own_folders, own_loras, own_upscalers
-from pages.components import job_card
+from pages.components import acts, job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.hosting.sign_in import is_host
 from pages.shared.errors import plain_errors
@@ -117,7 +117,7 @@ def _downloads(installed: int) -> None:
                         key=f"cancel_{job.id}",
                         icon=":material/close:",
                         disabled=job.cancel_requested,
-                        on_click=job_card.cancel,
+                        on_click=acts.cancel,
                         args=(job.id, the_visitor()),
                     )
 

@@ -10,7 +10,7 @@ from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job, State
 from db.queue import workers
-from pages.components import job_card
+from pages.components import acts, job_card
 from pages.components.notices import NO_EXECUTOR, disk_note, empty_state, executor_missing, paused_note
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
@@ -121,7 +121,7 @@ def _cancel(job: Job, visitor: Submitter) -> None:
             key=f"cancel_{job.id}",
             icon=":material/close:",
             disabled=job.cancel_requested,
-            on_click=job_card.cancel,
+            on_click=acts.cancel,
             args=(job.id, visitor),
         )
 

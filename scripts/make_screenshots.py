@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "screenshots", help="folder of the pictures")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, _studio(Path(folder)) as (address, studio):
+    with tempfile.TemporaryDirectory() as folder, studio_running(Path(folder)) as (address, studio):
         jobs = [_draw(studio, prompt, options.steps)[0] for prompt in PROMPTS]
         sheet = _draw(studio, "a robot", options.steps, pictures=4)
         refinement = refine.begin(
@@ -105,7 +105,7 @@ def main() -> int:
 
 
 @contextmanager
-def _studio(folder: Path) -> Iterator[tuple[str, Studio]]:
+def studio_running(folder: Path) -> Iterator[tuple[str, Studio]]:
     """The address of a running web app with one executor, and its database and store."""
     database, store = f"sqlite:///{folder}/jobs.db", f"file://{folder}/artefacts"
     environment = {**os.environ, "T2I_DATABASE_URL": database, "T2I_STORE_URL": store, "T2I_HOST_PASSWORD": PASSWORD}

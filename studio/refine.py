@@ -24,6 +24,7 @@ from generator.wording import style_named
 from studio.access import may_see
 from studio.context import Studio, Submitter
 from studio.errors import BadWish
+from studio.file_names import file_name
 from studio.limits import check_admitted
 from studio.rank import rank
 from studio.room import check_room
@@ -202,6 +203,6 @@ def packed(studio: Studio, submitter: Submitter, marked: Marked) -> bytes:
             if not may_see(submitter, queue.get(studio.db, job.id)):
                 continue
             # A fixed time: the same pictures make the same file.
-            name = zipfile.ZipInfo(f"{picture.job_id}.{picture.key.rsplit('.', 1)[-1]}")
+            name = zipfile.ZipInfo(f"{len(archive.namelist()) + 1}_{file_name(job, picture)}")
             archive.writestr(name, studio.store.get(picture.key))
     return out.getvalue()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import time
 
 import streamlit as st
 
@@ -12,16 +14,16 @@ from db.jobs import ENDED, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
 from db.sheets import submissions
-from pages.components import form, landing
+from pages.components import acts, landing
 from pages.components.notices import executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _, ngettext, number
-from pages.shared.navigation import INFERENCES, QUEUE, SHEETS
+from pages.shared.navigation import QUEUE, SHEETS, go
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import duration, esc, label, quoted, short
-from studio import access, submit
+from studio import access
 from studio.context import Submitter
 from studio.engines import engine_title, makes
 from studio.standing import taken
@@ -30,7 +32,10 @@ SHOWN_WAITING = 6
 SHOWN_ENDED = 6
 MAX_WAITING = 1000
 WIDE = 200  # units of a curve from the first step to the last; it is as wide as its card
-RUNNING_S, WAITING_S = 1.0, 2.0
+# Seconds between two looks: until the first picture is there, while one forms, while one waits.
+FIRST_S, RUNNING_S, WAITING_S = 0.3, 0.7, 2.0
+SOON_S = 2.0  # what starts within so long is looked for as what has started
+NEW_S = 10.0  # so long it may start at any moment, where no wait can be told
 TOGETHER_S = 2.0  # jobs of one submission are made within this time
 
 
@@ -39,7 +44,9 @@ def jobs_of(visitor: Submitter) -> tuple[list[Job], int]:
     studio = the_studio()
     live = access.jobs(studio, visitor, mine=True, states=[State.QUEUED, State.RUNNING], limit=200)
     waiting = [job for job in live if job.state == State.QUEUED]
-    ended = access.jobs(studio, visitor, mine=True, states=ENDED, limit=SHOWN_ENDED)
+    gone = acts.dismissed()
+    ended = access.jobs(studio, visitor, mine=True, states=ENDED, limit=SHOWN_ENDED + len(gone))
+    ended = [job for job in ended if job.id not in gone][:SHOWN_ENDED]
     # The oldest of the waiting are served first.
     shown = [job for job in live if job.state == State.RUNNING] + waiting[-SHOWN_WAITING:] + ended
     return in_order(shown), max(len(waiting) - SHOWN_WAITING, 0)
@@ -69,15 +76,28 @@ def live(visitor: Submitter, jobs: list[Job]) -> None:
 def _pace(jobs: list[Job]) -> float | None:
     """Seconds between two looks at these jobs; None where nothing will change.
 
-    In a long line most visitors wait: looking less often for them leaves the web app's time to those with a picture
-    that forms.
+    Often until the first picture is there. In a long line most visitors wait: looking less often for them leaves the
+    web app's time to those with a picture that forms.
     """
-    states = {job.state for job in jobs}
-    return RUNNING_S if State.RUNNING in states else WAITING_S if State.QUEUED in states else None
+    running = [job for job in jobs if job.state == State.RUNNING]
+    if running:
+        return FIRST_S if any(job.step < 2 for job in running) else RUNNING_S
+    waiting = [job for job in jobs if job.state == State.QUEUED]
+    if not waiting:
+        return None
+    return FIRST_S if any(_starts_soon(job) for job in waiting) else WAITING_S
+
+
+def _starts_soon(job: Job) -> bool:
+    place = place_of(job)
+    if place.wait is None:
+        return place.position == 1 and time.time() - job.created_at < NEW_S
+    return place.wait < SOON_S
 
 
 def _cards(visitor: Submitter, pace: float | None) -> None:
     with plain_errors():
+        go()
         if st.session_state.pop("form_changed", False):
             st.rerun()
         jobs, more = jobs_of(visitor)
@@ -94,9 +114,20 @@ def _cards(visitor: Submitter, pace: float | None) -> None:
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
                     _card(job, files[job.id], visitor)
+        _tell_in_tab(jobs)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
             st.page_link(QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
+
+
+def _tell_in_tab(jobs: list[Job]) -> None:
+    """How far the pictures are, in the title of the tab, for who looks at something else meanwhile."""
+    live = [job for job in jobs if job.state == State.RUNNING]
+    title = _("Text-to-Image Generation")
+    if live:
+        title = f"{100 * sum(job.step / job.total_steps for job in live) / len(live):.0f} % · {title}"
+    with st.container(key="title_script"):
+        st.html(f"<script>document.title = {json.dumps(title)};</script>", unsafe_allow_javascript=True)
 
 
 def _newest_sheet(jobs: list[Job]) -> None:
@@ -127,8 +158,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     )
     heard(job)
     curve(job, height=56)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        _actions(job, visitor, files.get("picture"))
+    acts.draw(job, files.get("picture"), visitor)
 
 
 def _instead(job: Job) -> str:
@@ -257,47 +287,3 @@ def _line(job: Job, height: int) -> str:
         f'<div class="t2i-curve" role="img" aria-label="{esc(said)}" '
         f'style="height: {height}px; -webkit-mask-image: {mask}; mask-image: {mask}"></div>'
     )
-
-
-def _actions(job: Job, visitor: Submitter, picture: Artefact | None) -> None:
-    if job.state in (State.QUEUED, State.RUNNING):
-        st.button(
-            _("Cancel"),
-            key=f"cancel_{job.id}",
-            icon=":material/close:",
-            disabled=job.cancel_requested,
-            on_click=cancel,
-            args=(job.id, visitor),
-        )
-    elif job.state == State.SUCCEEDED:
-        st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
-        if makes(job.engine) == "drawing":
-            st.button(_("Edit"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job, visitor))
-    elif makes(job.engine) == "drawing":
-        if picture is not None:
-            st.button(
-                _("Go on from here"),
-                key=f"go_on_{job.id}",
-                icon=":material/step_over:",
-                on_click=_go_on,
-                args=(job, visitor, picture),
-            )
-        st.button(
-            _("Edit and try again"), key=f"edit_{job.id}", icon=":material/edit:", on_click=_edit, args=(job, visitor)
-        )
-
-
-def cancel(job_id: str, visitor: Submitter) -> None:
-    """Ask for a job's end; what stands against it is shown as one sentence."""
-    with plain_errors():
-        submit.cancel(the_studio(), visitor, job_id)
-
-
-def _go_on(job: Job, visitor: Submitter, picture: Artefact) -> None:
-    form.preset_from(job, visitor, picture=picture)
-    st.session_state["form_changed"] = True
-
-
-def _edit(job: Job, visitor: Submitter) -> None:
-    form.preset_from(job, visitor)
-    st.session_state["form_changed"] = True

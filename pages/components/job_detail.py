@@ -13,7 +13,7 @@ from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
-from pages.components import deleting, form, job_card, lineage, results
+from pages.components import acts, deleting, form, job_card, lineage, results
 from pages.components.facts import facts
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
@@ -28,6 +28,7 @@ from pages.shared.visitor import names_of
 from studio import access, given
 from studio.context import Submitter
 from studio.engines import engine_title, makes
+from studio.file_names import file_name
 from studio.standing import taken
 from studio.submit import run_again
 
@@ -152,7 +153,7 @@ def _downloads(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None
                 _(name),
                 # Read when it is asked for, so that a look at a job does not load its film.
                 partial(access.file, the_studio(), visitor, artefact),
-                file_name=f"{job.id}.{artefact.key.rsplit('.', 1)[-1]}",
+                file_name=file_name(job, artefact),
                 mime=artefact.media_type,
                 key=f"download_{kind}",
                 icon=":material/download:",
@@ -168,7 +169,7 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: Submitter) -> Non
                     _("Cancel"),
                     icon=":material/close:",
                     disabled=job.cancel_requested,
-                    on_click=job_card.cancel,
+                    on_click=acts.cancel,
                     args=(job.id, visitor),
                 )
             deleting.popover(job, visitor)

@@ -24,6 +24,7 @@ from pages.shared.studio import the_studio
 from pages.shared.text import esc, short
 from studio import access
 from studio.context import Submitter
+from studio.file_names import file_name
 from studio.limits import engines_that_vary, is_offered
 from studio.refine import (
     Marked,
@@ -227,13 +228,13 @@ def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key
 
 
 def _download(stage: Stage, marked: Marked, many: str, visitor: Submitter) -> None:
-    one = marked[0][1] if len(marked) == 1 else None
+    job, one = marked[0] if len(marked) == 1 else (None, None)
     studio = the_studio()
     st.download_button(
         _("Download") + many,
         # Read when it is asked for.
         partial(access.file, studio, visitor, one) if one else partial(packed, studio, visitor, marked),
-        file_name=f"{one.job_id}.{one.key.rsplit('.', 1)[-1]}" if one else f"{stage.submission.id}.zip",
+        file_name=file_name(job, one) if job and one else f"{stage.submission.id}.zip",
         mime=one.media_type if one else "application/zip",
         key=f"download_{stage.submission.id}",
         icon=":material/download:",

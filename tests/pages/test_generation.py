@@ -39,48 +39,6 @@ def test_an_empty_studio_says_what_to_do(studio: Studio, open_page: OpenPage) ->
     assert "Write what you want to see and press Generate" in everything_shown(app)
 
 
-def test_who_has_drawn_nothing_begins_from_what_others_made(studio: Studio, open_page: OpenPage) -> None:
-    best, _, newest = (studio.draw(prompt, SOMEBODY, steps=30) for prompt in ("a blue whale", "a car", "a tree"))
-    hidden = studio.draw("something bad", SOMEBODY)
-    queue.set_hidden(studio.db, hidden.id)
-    app = open_page()
-    offered = [button.key for button in app.button if (button.key or "").startswith("begin_")]
-    assert len(offered) == 3 and offered[0] == f"begin_{newest.id}" and "Made here lately" in everything_shown(app)
-    app = app.button(key=f"begin_{best.id}").click().run()
-    assert app.text_area(key="set_prompt").value == "a blue whale"
-    generate(app)
-    (mine,) = (job for job in jobs(studio) if job.submitter == ME)
-    assert (mine.prompt, mine.params["steps"]) == ("a blue whale", 30)
-    assert "Made here lately" not in everything_shown(open_page())
-
-
-def test_what_was_changed_is_seen_while_the_settings_are_folded_and_taken_back_at_a_tap(
-    studio: Studio, open_page: OpenPage
-) -> None:
-    def changed(app: AppTest) -> dict[str, str]:
-        return {button.key: button.label for button in app.button if (button.key or "").startswith("changed_")}
-
-    app = open_page()
-    assert changed(app) == {}, "nothing was changed"
-    app = app.number_input(key="set_vqgan-clip_mini_steps").set_value(33).run()
-    app = app.selectbox(key="set_engine").set_value("guided-diffusion").run()
-    assert list(changed(app)) == ["changed_engine"], "the steps are those of the other engine"
-    app = app.button(key="changed_engine").click().run()
-    assert list(changed(app)) == ["changed_steps"] and "33" in changed(app)["changed_steps"]
-    app = app.button(key="changed_steps").click().run()
-    assert changed(app) == {} and app.number_input(key="set_vqgan-clip_mini_steps").value == 24
-
-
-@pytest.mark.parametrize(("shape", "size"), [("Wide", (96, 64)), ("Tall", (64, 96)), ("Square", (64, 64))])
-def test_a_usual_shape_is_one_tap(studio: Studio, open_page: OpenPage, shape: str, size: tuple[int, int]) -> None:
-    app = open_page()
-    app = app.number_input(key="set_vqgan-clip_mini_width").set_value(128).run()
-    app = app.button(key=f"shape_{shape}").click().run()
-    generate(write(app, "a red heart"))
-    (job,) = jobs(studio)
-    assert (job.params["width"], job.params["height"]) == size
-
-
 def test_a_prompt_becomes_a_job_of_this_visitor(studio: Studio, open_page: OpenPage) -> None:
     generate(write(open_page(), "a red heart"))
     (job,) = jobs(studio)

@@ -214,7 +214,9 @@ def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Stud
     place, somebody = studio.opened(), Submitter(SOMEBODY)
     assert len(zipfile.ZipFile(io.BytesIO(packed(place, somebody, marked))).namelist()) == 2
     queue.set_hidden(studio.db, jobs[0].id)
-    assert zipfile.ZipFile(io.BytesIO(packed(place, somebody, marked))).namelist() == [f"{jobs[1].id}.png"]
+    assert zipfile.ZipFile(io.BytesIO(packed(place, somebody, marked))).namelist() == [
+        f"1_a-red-heart_vqgan-clip_seed{jobs[1].params['seed']}.png"
+    ]
     with pytest.raises(UnknownJob):
         access.file(place, somebody, marked[0][1])
     assert access.file(place, somebody, marked[1][1])

@@ -1,0 +1,124 @@
+"""What can be done with a job from its card, at one tap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from db.artefacts import Artefact
+from db.jobs import Job, State
+from generator import registry
+from pages.components import form
+from pages.shared import form_memory
+from pages.shared.errors import plain_errors
+from pages.shared.language import _
+from pages.shared.navigation import INFERENCES, SHEETS, go_to
+from pages.shared.studio import the_studio
+from studio import access, submit
+from studio.context import Submitter
+from studio.engines import makes
+from studio.file_names import file_name
+from studio.limits import engines_that_vary, is_offered
+from studio.upscale import upscale
+from studio.vary import engine_for, vary
+
+VARIATIONS, SKIP_RATE = 4, 0.5
+DISMISSED, MAX_DISMISSED = "dismissed", 100
+
+
+def draw(job: Job, picture: Artefact | None, visitor: Submitter) -> None:
+    """A row of buttons, each a sign with its words for those who point at it or listen."""
+    kind = "acts" if job.state == State.SUCCEEDED else "few"
+    with st.container(horizontal=True, gap="xxsmall", vertical_alignment="center", key=f"{kind}_{job.id}"):
+        if job.state in (State.QUEUED, State.RUNNING):
+            asked = partial(cancel, job.id, visitor)
+            _act(job, "cancel", _("Cancel"), "close", asked, disabled=job.cancel_requested)
+        elif job.state == State.SUCCEEDED:
+            st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
+            _of_a_finished_one(job, picture, visitor)
+        elif makes(job.engine) == "drawing":
+            if picture is not None:
+                go_on = partial(_fill, job, visitor, picture)
+                _act(job, "go_on", _("Go on from here"), "step_over", go_on)
+            _act(job, "edit", _("Edit and try again"), "edit", partial(_fill, job, visitor))
+            _act(job, "dismiss", _("Take off this page"), "close", partial(_dismiss, job.id))
+
+
+def _of_a_finished_one(job: Job, picture: Artefact | None, visitor: Submitter) -> None:
+    drawn = makes(job.engine) == "drawing"
+    if drawn:
+        _act(job, "edit", _("Edit"), "edit", partial(_fill, job, visitor))
+        _act(job, "again", _("Again, with a new seed"), "refresh", partial(_again, job, visitor))
+    if picture is None:
+        return
+    if engines_that_vary(the_studio()):
+        _act(job, "vary", _("Vary"), "shuffle", partial(_vary, job, picture, visitor))
+    if is_offered(the_studio(), "upscale"):
+        _act(job, "upscale", _("Upscale"), "zoom_out_map", partial(_upscale, job, picture, visitor))
+    if drawn:
+        _act(job, "start", _("Start from this"), "add_photo_alternate", partial(_fill, job, visitor, picture))
+    st.download_button(
+        _("Download"),
+        partial(access.file, the_studio(), visitor, picture),  # read when it is asked for
+        file_name=file_name(job, picture),
+        mime=picture.media_type,
+        key=f"download_{job.id}",
+        icon=":material/download:",
+        type="tertiary",
+        help=_("Download"),
+        on_click="ignore",
+    )
+
+
+def dismissed() -> list[str]:
+    """The jobs that were taken off the page, the newest last."""
+    kept = form_memory.remembered().get(DISMISSED)
+    return [one for one in kept if isinstance(one, str)] if isinstance(kept, list) else []
+
+
+def _act(job: Job, name: str, words: str, sign: str, call: Callable[[], Any], *, disabled: bool = False) -> None:
+    st.button(
+        words,
+        key=f"{name}_{job.id}",
+        icon=f":material/{sign}:",
+        type="tertiary",
+        help=words,
+        disabled=disabled,
+        on_click=call,
+    )
+
+
+def cancel(job_id: str, visitor: Submitter) -> None:
+    """Ask for a job's end; what stands against it is shown as one sentence."""
+    with plain_errors():
+        submit.cancel(the_studio(), visitor, job_id)
+
+
+def _fill(job: Job, visitor: Submitter, picture: Artefact | None = None) -> None:
+    form.preset_from(job, visitor, picture=picture)
+    st.session_state["form_changed"] = True
+
+
+def _again(job: Job, visitor: Submitter) -> None:
+    with plain_errors():
+        submit.run_again(the_studio(), visitor, job)
+
+
+def _vary(job: Job, picture: Artefact, visitor: Submitter) -> None:
+    engine = engine_for(the_studio(), job)
+    with plain_errors():
+        sheet = vary(the_studio(), visitor, job, picture, engine=engine, count=VARIATIONS, skip_rate=SKIP_RATE)
+        go_to(SHEETS, sheet=sheet.id)
+
+
+def _upscale(job: Job, picture: Artefact, visitor: Submitter) -> None:
+    checkpoint = registry.ENGINES["upscale"].checkpoints[0]
+    with plain_errors():
+        upscale(the_studio(), visitor, job, picture, checkpoint=checkpoint)
+
+
+def _dismiss(job_id: str) -> None:
+    form_memory.remembered()[DISMISSED] = [*dismissed(), job_id][-MAX_DISMISSED:]
