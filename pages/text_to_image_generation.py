@@ -157,7 +157,7 @@ def _how_many() -> tuple[int, bool]:
             _("Pictures"),
             min_value=1,
             max_value=MAX_PICTURES,
-            value=form_memory.kept(key, 1),
+            value=shown if (shown := form_memory.kept(key, 1)) in range(1, MAX_PICTURES + 1) else form.replaced(key, 1),
             step=1,
             key=key,
             help=_("Each with its own seed."),

@@ -135,7 +135,7 @@ def _nothing_to_compare(given: int) -> None:
     else:
         empty_state(
             _("Nothing to compare yet"),
-            _("Voting needs two finished pictures. Ask for several pictures of one prompt to get a good pair."),
+            _("Voting needs two finished pictures of about one size. Ask for several of one prompt for a good pair."),
             page=GENERATION,
             link=_("Make some pictures"),
         )

@@ -23,22 +23,23 @@ SAME_ENGINE = 1.25
 OWN_AGAINST_OTHER = 0.01
 # Among pairs that are nearly as good as the best one chance decides, so that visitors get different pairs.
 NEARLY = 0.95
-# Beside a picture so many times as large, one looks blurred whatever is in it: they are not compared.
-SHARPER = 1.25
+# Beside a picture so many times as large, one looks blurred whatever is in it: they are not compared. Nobody sees more
+# px than SHOWN of a picture to vote on.
+SHARPER, SHOWN = 1.25, 512.0
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A picture that may be shown. prompt: pictures with the same one were asked for in the same words.
 
-    side: its longer one in px; None: not known.
+    side: of the square with as many pixels, in px; None: not known.
     """
 
     id: str
     prompt: str
     engine: str
     submitter: str
-    side: int | None = None
+    side: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def choose(pool: Pool, voter: str, seen: Collection[tuple[str, str]]) -> tuple[s
 def _as_sharp(candidates: Sequence[Candidate]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places (pairs,), (pairs,) of each two pictures, without those of which one is much larger."""
     first, second = np.triu_indices(len(candidates), 1)
-    sides = np.array([candidate.side or np.nan for candidate in candidates], float)
+    sides = np.minimum([candidate.side or np.nan for candidate in candidates], SHOWN)
     much = np.abs(np.log(sides[first] / sides[second])) > np.log(SHARPER) + 1e-9  # False where one is not known
     return first[~much], second[~much]
 

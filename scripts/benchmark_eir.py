@@ -79,6 +79,8 @@ def history(work: Path, split: str) -> list[dict[str, str]]:
 def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
     """EIR's eirtrain, ended when its time is over."""
     work = given.folder / "work" / "bench"
+    for left in ("conf", "run"):  # of the round before
+        shutil.rmtree(work / left, ignore_errors=True)
     check_eir.configure(work / "conf", address, given)
     path = work / "conf" / "globals.yaml"
     settings = json.loads(path.read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 from db.artefacts import Artefact
@@ -13,7 +12,9 @@ LONGEST = 120  # bytes of a prompt
 
 def file_name(job: Job, artefact: Artefact) -> str:
     """As a-red-heart_vqgan-clip_seed1.png: letters and digits of any script, and nothing a file system refuses."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFC", job.prompt).replace("_", " "))
+    signs = unicodedata.normalize("NFC", job.prompt)
+    kept = "".join(sign if sign.isalnum() or unicodedata.category(sign)[0] == "M" else " " for sign in signs)
+    words = [word for word in kept.split() if any(map(str.isalnum, word))]  # marks are signs of a word, never one alone
     prompt = ""
     for word in words:
         longer = f"{prompt}-{word}" if prompt else word.encode()[:LONGEST].decode(errors="ignore")

@@ -107,7 +107,7 @@ class Lane:
     def next_end(self) -> float:
         """s until the first of its jobs ends."""
         beside = len(self.running)
-        return min((job.left * job.pace.of(beside) for job in self.running), default=math.inf)
+        return min((job.left * max(job.pace.of(beside), 1e-9) for job in self.running), default=math.inf)
 
     def next_slice(self) -> float:
         """s until the next slice is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection
 
@@ -70,7 +71,7 @@ def pool(db: sa.Engine, engines: Collection[str] | None = None) -> Pool:
             .group_by(votes.c.first_id, votes.c.second_id)
         ).all()
     candidates = [
-        Candidate(row.id, row.prompt_search, row.engine, row.submitter, max(row.width or 0, row.height or 0) or None)
+        Candidate(row.id, row.prompt_search, row.engine, row.submitter, math.sqrt((row.width or 0) * (row.height or 0)))
         for row in rows.values()
     ]
     return pairing.pool(candidates, [(a, b, float(count), float(halves) / 2) for a, b, count, halves in counted])

@@ -41,7 +41,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "caption_tokens": 24,
         "vocabulary": 4096,
         "min_frequency": 1,
-        "steps": 5000,
+        "steps": 4000,
         "sample_every": 500,
         "batch_size": 32,
         "learning_rate": 1e-3,

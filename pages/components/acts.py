@@ -12,12 +12,13 @@ from db.artefacts import Artefact
 from db.jobs import Job, State
 from generator import registry
 from pages.components import form
+from pages.components.lineage import DEFAULT_SKIP_RATE, DEFAULT_VARIATIONS
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.language import _
 from pages.shared.navigation import INFERENCES, SHEETS, go_to
 from pages.shared.studio import the_studio
-from studio import access, submit
+from studio import submit
 from studio.context import Submitter
 from studio.engines import makes
 from studio.file_names import file_name
@@ -25,12 +26,11 @@ from studio.limits import engines_that_vary, is_offered
 from studio.upscale import upscale
 from studio.vary import engine_for, vary
 
-VARIATIONS, SKIP_RATE = 4, 0.5
 DISMISSED, MAX_DISMISSED = "dismissed", 100
 
 
-def draw(job: Job, picture: Artefact | None, visitor: Submitter) -> None:
-    """A row of buttons, each a sign with its words for those who point at it or listen."""
+def draw(job: Job, picture: Artefact | None, data: bytes | None, visitor: Submitter) -> None:
+    """A row of buttons, each a sign with its words for those who point at it or listen. data: of the picture."""
     kind = "acts" if job.state == State.SUCCEEDED else "few"
     with st.container(horizontal=True, gap="xxsmall", vertical_alignment="center", key=f"{kind}_{job.id}"):
         if job.state in (State.QUEUED, State.RUNNING):
@@ -38,16 +38,18 @@ def draw(job: Job, picture: Artefact | None, visitor: Submitter) -> None:
             _act(job, "cancel", _("Cancel"), "close", asked, disabled=job.cancel_requested)
         elif job.state == State.SUCCEEDED:
             st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
-            _of_a_finished_one(job, picture, visitor)
-        elif makes(job.engine) == "drawing":
-            if picture is not None:
+            _of_a_finished_one(job, picture, data, visitor)
+        else:
+            drawn = makes(job.engine) == "drawing"
+            if drawn and picture is not None:
                 go_on = partial(_fill, job, visitor, picture)
                 _act(job, "go_on", _("Go on from here"), "step_over", go_on)
-            _act(job, "edit", _("Edit and try again"), "edit", partial(_fill, job, visitor))
+            if drawn:
+                _act(job, "edit", _("Edit and try again"), "edit", partial(_fill, job, visitor))
             _act(job, "dismiss", _("Take off this page"), "close", partial(_dismiss, job.id))
 
 
-def _of_a_finished_one(job: Job, picture: Artefact | None, visitor: Submitter) -> None:
+def _of_a_finished_one(job: Job, picture: Artefact | None, data: bytes | None, visitor: Submitter) -> None:
     drawn = makes(job.engine) == "drawing"
     if drawn:
         _act(job, "edit", _("Edit"), "edit", partial(_fill, job, visitor))
@@ -60,9 +62,11 @@ def _of_a_finished_one(job: Job, picture: Artefact | None, visitor: Submitter) -
         _act(job, "upscale", _("Upscale"), "zoom_out_map", partial(_upscale, job, picture, visitor))
     if drawn:
         _act(job, "start", _("Start from this"), "add_photo_alternate", partial(_fill, job, visitor, picture))
+    if data is None:
+        return
     st.download_button(
         _("Download"),
-        partial(access.file, the_studio(), visitor, picture),  # read when it is asked for
+        data,  # read when it is asked for, it would have another address after every look
         file_name=file_name(job, picture),
         mime=picture.media_type,
         key=f"download_{job.id}",
@@ -108,9 +112,9 @@ def _again(job: Job, visitor: Submitter) -> None:
 
 
 def _vary(job: Job, picture: Artefact, visitor: Submitter) -> None:
-    engine = engine_for(the_studio(), job)
     with plain_errors():
-        sheet = vary(the_studio(), visitor, job, picture, engine=engine, count=VARIATIONS, skip_rate=SKIP_RATE)
+        engine, usual = engine_for(the_studio(), job), (DEFAULT_VARIATIONS, DEFAULT_SKIP_RATE)
+        sheet = vary(the_studio(), visitor, job, picture, engine=engine, count=usual[0], skip_rate=usual[1])
         go_to(SHEETS, sheet=sheet.id)
 
 
@@ -122,3 +126,4 @@ def _upscale(job: Job, picture: Artefact, visitor: Submitter) -> None:
 
 def _dismiss(job_id: str) -> None:
     form_memory.remembered()[DISMISSED] = [*dismissed(), job_id][-MAX_DISMISSED:]
+    st.session_state["form_changed"] = True

@@ -35,7 +35,7 @@ WIDE = 200  # units of a curve from the first step to the last; it is as wide as
 # Seconds between two looks: until the first picture is there, while one forms, while one waits.
 FIRST_S, RUNNING_S, WAITING_S = 0.3, 0.7, 2.0
 SOON_S = 2.0  # what starts within so long is looked for as what has started
-NEW_S = 10.0  # so long it may start at any moment, where no wait can be told
+NEW_S = 10.0  # so long after it was asked for or began; later it is something that takes its time
 TOGETHER_S = 2.0  # jobs of one submission are made within this time
 
 
@@ -70,7 +70,7 @@ def in_order(jobs: list[Job]) -> list[Job]:
 def live(visitor: Submitter, jobs: list[Job]) -> None:
     """Cards of the visitor's jobs. They refresh while one of them waits, and often while one is drawn."""
     pace = _pace(jobs)
-    st.fragment(_cards, run_every=pace)(visitor, pace)
+    st.fragment(_cards, run_every=pace)(visitor, pace, bool(jobs))
 
 
 def _pace(jobs: list[Job]) -> float | None:
@@ -81,7 +81,7 @@ def _pace(jobs: list[Job]) -> float | None:
     """
     running = [job for job in jobs if job.state == State.RUNNING]
     if running:
-        return FIRST_S if any(job.step < 2 for job in running) else RUNNING_S
+        return FIRST_S if any(job.step < 2 and _is_new(job.started_at) for job in running) else RUNNING_S
     waiting = [job for job in jobs if job.state == State.QUEUED]
     if not waiting:
         return None
@@ -89,19 +89,23 @@ def _pace(jobs: list[Job]) -> float | None:
 
 
 def _starts_soon(job: Job) -> bool:
+    if not _is_new(job.created_at):
+        return False
     place = place_of(job)
-    if place.wait is None:
-        return place.position == 1 and time.time() - job.created_at < NEW_S
-    return place.wait < SOON_S
+    return place.position == 1 if place.wait is None else place.wait < SOON_S
 
 
-def _cards(visitor: Submitter, pace: float | None) -> None:
+def _is_new(since: float | None) -> bool:
+    return since is not None and abs(time.time() - since) < NEW_S
+
+
+def _cards(visitor: Submitter, pace: float | None, some: bool) -> None:
     with plain_errors():
         go()
         if st.session_state.pop("form_changed", False):
             st.rerun()
         jobs, more = jobs_of(visitor)
-        if _pace(jobs) != pace:
+        if _pace(jobs) != pace or bool(jobs) != some:
             st.rerun()
         if pace is not None:
             executor_missing()
@@ -158,7 +162,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     )
     heard(job)
     curve(job, height=56)
-    acts.draw(job, files.get("picture"), visitor)
+    acts.draw(job, files.get("picture"), data, visitor)
 
 
 def _instead(job: Job) -> str:
@@ -268,7 +272,7 @@ def curve(job: Job, *, height: int) -> None:
 
 
 def _line(job: Job, height: int) -> str:
-    # Drawn here: these cards are drawn every second for everybody, and a chart takes a hundred times as long.
+    # Drawn here: these cards are drawn anew all the time for everybody, and a chart takes a hundred times as long.
     scores = [score for _step, score in job.history]
     highest, span = max(scores), max(max(scores) - min(scores), 1e-9)
     points = " ".join(

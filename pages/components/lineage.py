@@ -151,7 +151,7 @@ def what_became(job: Job, made: Sequence[Job]) -> list[str]:
 
 def _became(job: Job, made: Job) -> str:
     if made.engine == "upscale":
-        return _("Enlarged")
+        return _("Upscaled copy")
     if made.prompt != job.prompt:
         return short(made.prompt, 40)
     return _("Drawn again") if made.source_artefact_id is None else _("Variation")

@@ -14,7 +14,7 @@ from generator.params import params_class
 from masking import for_visitors
 from pages.components import form
 from pages.shared import form_memory
-from pages.shared.language import N_, _
+from pages.shared.language import N_, _, number
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import label, short
 from studio import settings_form
@@ -118,11 +118,13 @@ def _shapes(fields: Sequence[Field], engine: str, checkpoint: str, defaults: Map
     """A way to the usual proportions; the sides can be written as well."""
     sides = {field.name: field for field in fields if field.name in ("width", "height")}
     keys = {name: form.key_of(engine, checkpoint, name) for name in sides}
-    now = tuple(form_memory.remembered().get(keys[name], defaults[name]) for name in ("width", "height"))
-    base = min(defaults["width"], defaults["height"])
+    kept = form_memory.remembered()
+    now = tuple(st.session_state.get(keys[name], kept.get(keys[name], defaults[name])) for name in ("width", "height"))
+    base, most = min(defaults["width"], defaults["height"]), min(field.maximum or 1 << 14 for field in sides.values())
     with st.container(horizontal=True, gap="xsmall", key="shapes"):
         for name, shape in SHAPES.items():
-            size = tuple(_side(sides[side], base * part) for side, part in zip(("width", "height"), shape, strict=True))
+            fits = min(base, most / max(shape))
+            size = tuple(_side(sides[side], fits * part) for side, part in zip(("width", "height"), shape, strict=True))
             st.button(
                 _(name),
                 key=f"shape_{name}",
@@ -148,11 +150,14 @@ def draw_changed(fields: Sequence[Field], engine: str, checkpoint: str, values: 
     usual = registry.first_checkpoint(engine, wanted)
     if checkpoint != usual:
         chips.append(("checkpoint", registry.checkpoint(checkpoint).title, {"set_checkpoint": usual}))
-    known = {field.name: field for field in fields}
+    known, follows = {field.name: field for field in fields}, dict[str, Any]()
     for name, value in settings_form.changed(engine, checkpoint, values).items():
         if name in known and not (name == "init" and "init_image" in values):
-            back = {form.key_of(engine, checkpoint, name): form.as_written(known[name], value)}
-            chips.append((name, f"{_(known[name].title)} {_told(values[name])}", back))
+            key = form.key_of(engine, checkpoint, name)
+            follows[key] = value
+            chips.append(
+                (name, f"{_(known[name].title)} {_told(values[name])}", {key: form.as_written(known[name], value)})
+            )
     if values.get("seed") is not None:
         chips.append(("seed", f"{_('Seed')} {values['seed']}", {form.key_of(engine, checkpoint, "seed"): None}))
     if not chips:
@@ -165,9 +170,14 @@ def draw_changed(fields: Sequence[Field], engine: str, checkpoint: str, values: 
                 icon=":material/close:",
                 icon_position="right",
                 help=_("As it usually is"),
-                on_click=form_memory.preset,
-                args=(back,),
+                on_click=_put_back,
+                args=(back, {key: usual for key, usual in follows.items() if key in back}),
             )
+
+
+def _put_back(values: dict[str, Any], usual: dict[str, Any]) -> None:
+    form_memory.given_defaults().update(usual)  # what follows from other settings follows again
+    form_memory.preset(values)
 
 
 def _told(value: Any) -> str:
@@ -175,4 +185,4 @@ def _told(value: Any) -> str:
         return _("on") if value else _("off")
     if isinstance(value, (list, tuple)):
         return short(", ".join(map(str, value)) or _("none"), SHOWN_VALUE)
-    return short(f"{value:g}" if isinstance(value, float) else str(value) or _("none"), SHOWN_VALUE)
+    return short(number(value, "g") if isinstance(value, float) else str(value) or _("none"), SHOWN_VALUE)

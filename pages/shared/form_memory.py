@@ -5,7 +5,7 @@ browser sends all widgets that are on it with the next message, and what it has 
 engines and pages and the pictures given, it holds in a field that is on every page and shown to nobody.
 
 A page that is loaded again is empty. So when one is left, its tab keeps what that field has, and what is typed in the
-prompt by then, until the tab is closed; the next page sends it in the first run's field, and that is taken over.
+prompt by then, until the tab is closed; the next page sends it in that field, marked, and it is taken over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import streamlit as st
 
 _FIELD = "form_memory"
-_FRESH = "form_fresh"  # since the first run of a session nothing has been written to the browser
+_AGAIN = "again"  # what marks the memory of the page that was in this tab before
 _KEEP = Path(__file__).with_name("form_memory.js")
 _NOT_ASSIGNED = "form_not_assigned"
 
@@ -44,7 +44,8 @@ def kept(key: str, default: Any) -> Any:
     if key in st.session_state:
         return st.session_state[key]
     if key in remembered() and key not in _not_assigned():
-        st.session_state[key] = remembered()[key]
+        value = remembered()[key]
+        st.session_state[key] = value if _alike(value, default) else default
         return st.session_state[key]
     _not_assigned().discard(key)
     value = remembered().get(key, default)
@@ -67,10 +68,7 @@ def recall() -> bool:
     """
     place = st.container(key="memory_read")
     if "form" in st.session_state:
-        if st.session_state.pop(_FRESH, False) and st.session_state.get(_FIELD):
-            there = _read(st.session_state[_FIELD])  # of the page before this one
-            given_defaults().update(there.get("defaults", {}))
-            preset(there.get("form", {}))
+        _take_over(st.session_state.get(_FIELD) or "")
         return False
     with place:
         there = _read(_field(""))
@@ -79,8 +77,16 @@ def recall() -> bool:
     given_defaults().update(there.get("defaults", {}))
     # The browser may have changed since, so these are shown only where it has no value.
     st.session_state[_NOT_ASSIGNED] = set(remembered())
-    st.session_state[_FRESH] = not there
     return True
+
+
+def _take_over(text: str) -> None:
+    """What the page before this one had, where the browser has just sent that."""
+    if f'"{_AGAIN}"' not in text[-20:]:
+        return
+    there = _read(text)
+    given_defaults().update(there.get("defaults", {}))
+    preset(there.get("form", {}))
 
 
 def write() -> None:

@@ -86,7 +86,10 @@ def enter(page: Page, name: str, value: str) -> None:
 
 def choose(page: Page, name: str, wanted: str) -> None:
     settled(page)
-    page.get_by_role("combobox", name=name).click()
+    field = page.get_by_role("combobox", name=name)
+    field.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # an open list closes when the page moves
+    field.click()
     page.get_by_role("option", name=wanted, exact=True).click()
     settled(page)
 
@@ -222,6 +225,7 @@ def test_a_page_that_is_loaded_again_has_the_prompt_the_settings_and_the_picture
     page.reload()
     prompt = page.get_by_role("textbox", name="Prompt")
     expect(prompt).to_have_value("an otter, as it is typed")
+    open_settings(page)
     expect(number(page, "Steps")).to_have_value("33")
     expect(page.locator(".st-key-given").get_by_text("otter.png")).to_be_visible()
     settled(page)

@@ -68,11 +68,18 @@ def test_only_finished_pictures_that_may_be_seen_are_shown(database: sa.Engine) 
 
 
 def test_a_candidate_of_64_px_does_not_meet_a_finished_picture(database: sa.Engine) -> None:
-    for side in (64, 256):
+    def of_size(width: int, height: int) -> str:
         job = picture(database)
         file = {"kind": "picture", "key": f"{job.id}.png", "media_type": "image/png"}
-        artefacts.record(database, job_id=job.id, data=b"png", width=side, height=side, **file)
+        artefacts.record(database, job_id=job.id, data=b"png", width=width, height=height, **file)
+        return job.id
+
+    of_size(64, 64)
+    square = of_size(256, 256)
     assert votes.next_pair(database, "eve") is None
+    wide = of_size(384, 256)
+    pair = votes.next_pair(database, "eve")
+    assert pair is not None and {job.id for job in pair} == {square, wide}
 
 
 def test_a_vote_counts_once_whatever_the_order(database: sa.Engine) -> None:

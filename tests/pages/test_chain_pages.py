@@ -69,7 +69,8 @@ def test_a_picture_is_upscaled_as_a_child_and_each_shows_the_other(studio: Studi
     shown = open_page(INFERENCES, job=child.id)
     assert "Made from" in everything_shown(shown) and f"open_parent_{parent.id}" in {b.key for b in shown.button}
     back = shown.button(key=f"open_parent_{parent.id}").click().run()
-    assert "Made from it" in everything_shown(back) and back.button(key=f"open_child_{child.id}").label == "Enlarged"
+    assert "Made from it" in everything_shown(back)
+    assert back.button(key=f"open_child_{child.id}").label == "Upscaled copy"
 
 
 def test_an_upscaled_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:

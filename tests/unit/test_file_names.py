@@ -25,6 +25,7 @@ def called(prompt: str, seed: int | None = 1, key: str = "jobs/x/picture.png") -
         ("../../etc/passwd", "etc-passwd_vqgan-clip_seed1.png"),
         ('"<|>:*?', "picture_vqgan-clip_seed1.png"),
         ("ein Käse · 赤いハート", "ein-käse-赤いハート_vqgan-clip_seed1.png"),
+        ("हिन्दी में", "हिन्दी-में_vqgan-clip_seed1.png"),
         ("\u202egnp.exe", "gnp-exe_vqgan-clip_seed1.png"),
     ],
 )

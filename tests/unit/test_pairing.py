@@ -53,6 +53,8 @@ def test_a_small_picture_is_not_compared_with_a_sharp_one() -> None:
     sides = {"draft": 64, "other draft": 64, "finished": 256, "a little larger": 288}
     found = pairing.pool([Candidate(name, "a red heart", "vqgan-clip", "s", side) for name, side in sides.items()], [])
     assert set(dealt(found)) == {frozenset({"draft", "other draft"}), frozenset({"finished", "a little larger"})}
+    large = [Candidate("one", "x", "vqgan-clip", "s", 512), Candidate("other", "x", "latent-diffusion", "s", 1024)]
+    assert dealt(pairing.pool(large, [])), "nobody sees more than 512 px of either"
 
 
 def test_visitors_at_the_same_time_get_different_pairs() -> None:
