@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -90,3 +92,34 @@ def test_what_failed_can_be_taken_off_the_page_and_is_still_in_the_gallery(studi
     app = app.button(key=f"dismiss_{job.id}").click().run()
     assert "a broken heart" not in everything_shown(app)
     assert queue.get(studio.db, job.id).state == State.CANCELLED
+
+
+def test_what_was_put_back_follows_other_settings_again(studio: Studio, open_page: OpenPage) -> None:
+    app = open_page().selectbox(key="set_engine").set_value("guided-diffusion").run()
+    of = "set_guided-diffusion_mini-diffusion"
+    app = app.number_input(key=f"{of}_steps").set_value(100).run()
+    usual = app.number_input(key=f"{of}_skip_steps").value
+    app = app.number_input(key=f"{of}_skip_steps").set_value(20).run()
+    app = app.button(key="changed_skip_steps").click().run()
+    assert app.number_input(key=f"{of}_skip_steps").value == usual > 20
+    app = app.number_input(key=f"{of}_steps").set_value(20).run()
+    assert app.number_input(key=f"{of}_skip_steps").value < 20 and not app.exception
+    assert "changed_skip_steps" not in {button.key for button in app.button}
+
+
+def test_what_a_tab_kept_of_another_version_breaks_nothing(studio: Studio, open_page: OpenPage) -> None:
+    kept = {"set_prompt": 5, "set_pictures": 99, "set_vqgan-clip_mini_steps": "many", "set_vqgan-clip_mini_cutn": 4}
+    app = open_page()
+    app.text_input(key="form_memory").set_value(json.dumps({"form": kept, "defaults": {}, "again": {}})).run()
+    assert not app.exception and app.text_area(key="set_prompt").value == ""
+    steps, cutn = (app.number_input(key=f"set_vqgan-clip_mini_{name}").value for name in ("steps", "cutn"))
+    assert (app.number_input(key="set_pictures").value, steps, cutn) == (1, 24, 4)
+
+
+def test_whatever_failed_can_be_taken_off(studio: Studio, open_page: OpenPage) -> None:
+    parent = studio.draw("a red heart")
+    app = open_page().button(key=f"upscale_{parent.id}").click().run()
+    job = next(job for job in jobs(studio) if job.engine == "upscale")
+    app = app.button(key=f"cancel_{job.id}").click().run()
+    app = app.button(key=f"dismiss_{job.id}").click().run()
+    assert not app.exception and f"dismiss_{job.id}" not in {button.key for button in app.button}
