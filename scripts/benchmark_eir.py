@@ -15,6 +15,7 @@ the loss of an answer of zeros, which is 1 for EIR's.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -60,7 +61,24 @@ def ours(address: str, given: argparse.Namespace) -> dict[str, Any]:
     nothing = _of_zeros(run)
     run.close()
     losses = [loss / nothing for loss in losses]
-    return {"steps": run.step - first, "seconds": took, "validation": losses, "parameters": count}
+    memory = peak_mb([os.getpid()])
+    return {"steps": run.step - first, "seconds": took, "validation": losses, "parameters": count, "memory": memory}
+
+
+def peak_mb(pids: list[int]) -> float:
+    """The most memory that these processes held, each at its peak, in MB; what they share is counted in each."""
+    status = (Path(f"/proc/{pid}/status").read_text() for pid in pids)
+    return sum(int(found[1]) / 1000 for text in status if (found := re.search(r"VmHWM:\s+(\d+) kB", text)))
+
+
+def group_of(leader: int) -> list[int]:
+    """The processes of a group: the trainer, the shell around it, its workers."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if os.getpgid(int(entry.name)) == leader:
+                found.append(int(entry.name))
+    return found
 
 
 def _of_zeros(run: Any) -> float:
@@ -108,6 +126,7 @@ def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
             while time.monotonic() - began < given.seconds and trainer.poll() is None:
                 time.sleep(0.1)
             took, last = time.monotonic() - began, int(history(work, "train")[-1]["iteration"])
+            memory = peak_mb(group_of(trainer.pid))
         finally:
             # The group is its own: its workers and the shell around it end with it.
             if trainer.poll() is None:
@@ -124,6 +143,7 @@ def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
         "seconds": took,
         "validation": losses,
         "parameters": int(re.sub(r"\D", "", found[1])) if found else None,
+        "memory": memory,
     }
 
 
@@ -153,7 +173,7 @@ def main() -> None:
         loss = f"{figures['validation'][-1]:.4f}" if figures["validation"] else "not measured"
         print(
             f"{name:5} {figures['steps'] / figures['seconds']:.2f} steps/s, validation loss {loss} after "
-            f"{given.seconds:g} s, {figures['parameters'] or 'unknown'} parameters",
+            f"{given.seconds:g} s, {figures['parameters'] or 'unknown'} parameters, at most {figures['memory']:.0f} MB",
             flush=True,
         )
     speed = {

@@ -86,7 +86,8 @@ def test_a_refinement_of_hidden_pictures_is_not_found(visits: Studio) -> None:
     assert len(refine.row_of(studio, begun, row)) == 3, "the two, and their ranking"
     queue.set_hidden(visits.db, jobs[0].id)
     names = {who: zipfile.ZipFile(io.BytesIO(refine.packed(studio, who, marked))).namelist() for who in (BEN, HOST)}
-    assert names == {BEN: [f"{jobs[1].id}.png"], HOST: [f"{job.id}.png" for job in jobs]}
+    first, second = (f"a-red-heart_vqgan-clip_seed{job.params['seed']}.png" for job in jobs)
+    assert names == {BEN: [f"1_{second}"], HOST: [f"1_{first}", f"2_{second}"]}
     queue.set_hidden(visits.db, jobs[1].id)
     with pytest.raises(UnknownRefinement):
         refine.refinement(studio, ANNA, begun.id)
