@@ -47,7 +47,7 @@ def draw(page: Any) -> tuple[float, float]:
     """ms until the first preview and until the card says that it is done."""
     page.evaluate(WATCH)
     page.get_by_role("button", name="Generate").click()
-    page.wait_for_function("window.t2iTimes.done", timeout=PATIENCE_MS)
+    page.wait_for_function("() => window.t2iTimes.done", timeout=PATIENCE_MS)
     times = page.evaluate("window.t2iTimes")
     return times["preview"] - times["pressed"], times["done"] - times["pressed"]
 

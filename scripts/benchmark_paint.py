@@ -70,7 +70,7 @@ def painted_ms(page: Any, address: str, wanted: str) -> float:
     page.bring_to_front()  # a tab in the background draws a frame a second
     page.evaluate("(wanted) => sessionStorage.setItem('t2iWanted', wanted)", wanted)
     page.goto(address, wait_until="commit")
-    page.wait_for_function("window.t2iSeen", timeout=PATIENCE_MS)
+    page.wait_for_function("() => window.t2iSeen", timeout=PATIENCE_MS)
     return float(page.evaluate("window.t2iSeen"))
 
 
