@@ -27,7 +27,6 @@ from pages.shared.navigation import KIOSK, show
 from pages.shared.studio import house_rules, the_settings, the_studio
 from pages.shared.text import duration, esc, short
 from pages.shared.visitor import the_visitor
-from studio import access
 from studio.access import may_see
 from studio.admission import link_code, needs_code
 from studio.engines import engine_title
@@ -104,10 +103,8 @@ def _wall(address: str | None, alone: bool) -> None:
 def _shown() -> tuple[dict[str, Job], dict[str, Tally], int]:
     """The jobs to show by id, the most important first; the votes of those that did well; how many are running."""
     db, engines, visitor = the_studio().db, registry.drawing_engines(), the_visitor()
-    others = [name for name in registry.ENGINES if name not in engines]
     running = [job for job in queue.running_jobs(db) if may_see(visitor, job) and job.engine in engines]
-    best = wall.best_voted(db, standings.best_first(db), engines, limit=MAX_VOTED)
-    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=MAX_PICTURES)
+    best, newest = standings.best_and_newest(visitor, best=MAX_VOTED, newest=MAX_PICTURES)
     jobs = {job.id: job for job in [*running[:MAX_RUNNING], *(job for job, _ in best), *newest]}
     return dict(list(jobs.items())[:MAX_PICTURES]), {job.id: tally for job, tally in best}, len(running)
 

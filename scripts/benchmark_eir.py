@@ -31,6 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts import check_eir
+from scripts.check_uploads import memory
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERVAL = 10  # steps between two looks at the validation pictures
@@ -61,14 +62,17 @@ def ours(address: str, given: argparse.Namespace) -> dict[str, Any]:
     nothing = _of_zeros(run)
     run.close()
     losses = [loss / nothing for loss in losses]
-    memory = peak_mb([os.getpid()])
-    return {"steps": run.step - first, "seconds": took, "validation": losses, "parameters": count, "memory": memory}
+    peak = peak_mb([os.getpid()])
+    return {"steps": run.step - first, "seconds": took, "validation": losses, "parameters": count, "memory": peak}
 
 
 def peak_mb(pids: list[int]) -> float:
     """The most memory that these processes held, each at its peak, in MB; what they share is counted in each."""
-    status = (Path(f"/proc/{pid}/status").read_text() for pid in pids)
-    return sum(int(found[1]) / 1000 for text in status if (found := re.search(r"VmHWM:\s+(\d+) kB", text)))
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, StopIteration):  # it has just ended
+            total += memory(pid, "VmHWM")
+    return total / 1e6
 
 
 def group_of(leader: int) -> list[int]:
@@ -126,7 +130,7 @@ def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
             while time.monotonic() - began < given.seconds and trainer.poll() is None:
                 time.sleep(0.1)
             took, last = time.monotonic() - began, int(history(work, "train")[-1]["iteration"])
-            memory = peak_mb(group_of(trainer.pid))
+            peak = peak_mb(group_of(trainer.pid))
         finally:
             # The group is its own: its workers and the shell around it end with it.
             if trainer.poll() is None:
@@ -143,7 +147,7 @@ def theirs(address: str, given: argparse.Namespace) -> dict[str, Any]:
         "seconds": took,
         "validation": losses,
         "parameters": int(re.sub(r"\D", "", found[1])) if found else None,
-        "memory": memory,
+        "memory": peak,
     }
 
 

@@ -12,11 +12,11 @@ from db.artefacts import Artefact
 from db.jobs import Job, State
 from generator import registry
 from pages.components import form
-from pages.components.lineage import DEFAULT_SKIP_RATE, DEFAULT_VARIATIONS
+from pages.components.lineage import make_variations
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.language import _
-from pages.shared.navigation import INFERENCES, SHEETS, go_to
+from pages.shared.navigation import INFERENCES
 from pages.shared.studio import the_studio
 from studio import submit
 from studio.context import Submitter
@@ -24,7 +24,7 @@ from studio.engines import makes
 from studio.file_names import file_name
 from studio.limits import engines_that_vary, is_offered
 from studio.upscale import upscale
-from studio.vary import engine_for, vary
+from studio.vary import engine_for
 
 DISMISSED, MAX_DISMISSED = "dismissed", 100
 
@@ -66,7 +66,7 @@ def _of_a_finished_one(job: Job, picture: Artefact | None, data: bytes | None, v
         return
     st.download_button(
         _("Download"),
-        data,  # read when it is asked for, it would have another address after every look
+        data,  # its address stays; that of a file read when it is asked for changes with every look
         file_name=file_name(job, picture),
         mime=picture.media_type,
         key=f"download_{job.id}",
@@ -113,9 +113,7 @@ def _again(job: Job, visitor: Submitter) -> None:
 
 def _vary(job: Job, picture: Artefact, visitor: Submitter) -> None:
     with plain_errors():
-        engine, usual = engine_for(the_studio(), job), (DEFAULT_VARIATIONS, DEFAULT_SKIP_RATE)
-        sheet = vary(the_studio(), visitor, job, picture, engine=engine, count=usual[0], skip_rate=usual[1])
-        go_to(SHEETS, sheet=sheet.id)
+        make_variations(job, picture, visitor, engine_for(the_studio(), job))
 
 
 def _upscale(job: Job, picture: Artefact, visitor: Submitter) -> None:

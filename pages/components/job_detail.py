@@ -23,7 +23,7 @@ from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named, number
 from pages.shared.navigation import GENERATION, go, go_to
 from pages.shared.studio import the_studio
-from pages.shared.text import duration, esc, moment
+from pages.shared.text import duration, esc, moment, plain
 from pages.shared.visitor import names_of
 from studio import access, given
 from studio.context import Submitter
@@ -253,7 +253,7 @@ def _facts(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     if changed is None:
         st.text(_("They were written by another version of the studio; the JSON file has all of them."))
     elif changed:
-        _table({name: _plain(value) for name, value in changed.items()})
+        _table({name: plain(value) for name, value in changed.items()})
     else:
         st.text(_("None: all settings are the defaults."))
 
@@ -265,14 +265,6 @@ def _worded(job: Job) -> dict[str, str]:
     rows = {title: said[name]["typed"] for name, title in titles.items() if name in said}
     choices = [choice for one in said.values() for choice in one["choices"]]
     return rows | ({_("Chosen"): "; ".join(choices)} if choices else {})
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return _("on") if value else _("off")
-    if isinstance(value, (tuple, list)):
-        return ", ".join(map(str, value))
-    return _("none") if value is None else str(value)
 
 
 def _table(rows: dict[str, Any]) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from db.evening import wall
-from db.jobs import Job, State
-from generator import registry
+from db.jobs import Job
 from pages.components import form
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.ratings import standings
 from pages.shared.files import files_of, load
 from pages.shared.language import _
-from pages.shared.studio import the_studio
 from pages.shared.text import label, short
-from studio import access
 from studio.context import Submitter
 
 SHOWN, BEST = 8, 4
@@ -45,11 +41,8 @@ def show(visitor: Submitter) -> None:
 
 
 def _pictures(visitor: Submitter) -> list[Job]:
-    db, engines = the_studio().db, registry.drawing_engines()
-    others = [name for name in registry.ENGINES if name not in engines]
-    best = [job for job, _ in wall.best_voted(db, standings.best_first(db), engines, limit=BEST)]
-    newest = access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=SHOWN)
-    return list({job.id: job for job in [*best, *newest]}.values())[:SHOWN]
+    best, newest = standings.best_and_newest(visitor, best=BEST, newest=SHOWN)
+    return list({job.id: job for job in [*(job for job, _ in best), *newest]}.values())[:SHOWN]
 
 
 def _begin(job: Job, visitor: Submitter) -> None:

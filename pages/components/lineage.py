@@ -74,7 +74,7 @@ def _vary_settings(job: Job, picture: Artefact, visitor: Submitter, engines: lis
             _("Make variations"),
             type="primary",
             key=f"vary_{job.id}",
-            on_click=_vary,
+            on_click=make_variations,
             args=(job, picture, visitor, engine, int(count), float(skip_rate)),
         )
 
@@ -106,7 +106,15 @@ def _upscale_settings(job: Job, picture: Artefact, visitor: Submitter) -> None:
         )
 
 
-def _vary(job: Job, picture: Artefact, visitor: Submitter, engine: str, count: int, skip_rate: float) -> None:
+def make_variations(
+    job: Job,
+    picture: Artefact,
+    visitor: Submitter,
+    engine: str,
+    count: int = DEFAULT_VARIATIONS,
+    skip_rate: float = DEFAULT_SKIP_RATE,
+) -> None:
+    """Queue them and show their sheet; what stands against it is shown as one sentence."""
     with plain_errors():
         sheet = vary(the_studio(), visitor, job, picture, engine=engine, count=count, skip_rate=skip_rate)
         go_to(SHEETS, sheet=sheet.id)

@@ -16,7 +16,7 @@ from pages.components import form
 from pages.shared import form_memory
 from pages.shared.language import N_, _, number
 from pages.shared.studio import the_settings, the_studio
-from pages.shared.text import label, short
+from pages.shared.text import label, plain, short
 from studio import settings_form
 from studio.engines import engine_title
 from studio.limits import first_choice, offered_engines
@@ -181,8 +181,5 @@ def _put_back(values: dict[str, Any], usual: dict[str, Any]) -> None:
 
 
 def _told(value: Any) -> str:
-    if isinstance(value, bool):
-        return _("on") if value else _("off")
-    if isinstance(value, (list, tuple)):
-        return short(", ".join(map(str, value)) or _("none"), SHOWN_VALUE)
-    return short(number(value, "g") if isinstance(value, float) else str(value) or _("none"), SHOWN_VALUE)
+    words = number(value, "g") if isinstance(value, float) else plain(value)
+    return short(words or _("none"), SHOWN_VALUE)

@@ -8,6 +8,7 @@ import re
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -53,6 +54,15 @@ def duration(seconds: float) -> str:
     if seconds < 36 * 3600:
         return duration_of(seconds)
     return ngettext("{n} day", "{n} days", round(seconds / 86400))
+
+
+def plain(value: Any) -> str:
+    """A setting's value for people: on and off, lists with commas, none."""
+    if isinstance(value, bool):
+        return _("on") if value else _("off")
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value))
+    return _("none") if value is None else str(value)
 
 
 def moment(at: float) -> str:

@@ -10,21 +10,7 @@ from streamlit.testing.v1 import AppTest
 from db import artefacts, queue
 from db.jobs import State
 from tests.pages.conftest import OpenPage
-from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown
-
-
-def write(app: AppTest, prompt: str) -> AppTest:
-    app.text_area(key="set_prompt").set_value(prompt)
-    return app
-
-
-def generate(app: AppTest) -> AppTest:
-    button = next(b for b in app.button if b.label == "Generate")
-    return button.click().run()
-
-
-def jobs(studio: Studio) -> list[queue.Job]:
-    return queue.list_jobs(studio.db, limit=100)
+from tests.pages.visits import ME, SOMEBODY, Studio, everything_shown, generate, jobs, write
 
 
 def test_who_has_drawn_nothing_begins_from_what_others_made(studio: Studio, open_page: OpenPage) -> None:

@@ -16,21 +16,7 @@ from pages.components import form
 from pages.shared.navigation import GENERATION, QUEUE
 from studio import settings_form
 from tests.pages.conftest import OpenPage
-from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, picture_bytes
-
-
-def write(app: AppTest, prompt: str) -> AppTest:
-    app.text_area(key="set_prompt").set_value(prompt)
-    return app
-
-
-def generate(app: AppTest) -> AppTest:
-    button = next(b for b in app.button if b.label == "Generate")
-    return button.click().run()
-
-
-def jobs(studio: Studio) -> list[queue.Job]:
-    return queue.list_jobs(studio.db, limit=100)
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, generate, jobs, picture_bytes, write
 
 
 def test_an_empty_studio_says_what_to_do(studio: Studio, open_page: OpenPage) -> None:

@@ -148,6 +148,23 @@ class Studio:
         )
 
 
+def write(app: AppTest, prompt: str) -> AppTest:
+    """A visitor writes this into the form; nothing is sent yet."""
+    app.text_area(key="set_prompt").set_value(prompt)
+    return app
+
+
+def generate(app: AppTest) -> AppTest:
+    """They press the button."""
+    button = next(b for b in app.button if b.label == "Generate")
+    return button.click().run()
+
+
+def jobs(studio: Studio) -> list[Job]:
+    """All that may be seen, the newest first."""
+    return queue.list_jobs(studio.db, limit=100)
+
+
 def everything_shown(app: AppTest) -> str:
     """All text a visitor can read on the page, in one string."""
     parts: list[str] = []
