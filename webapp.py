@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.middleware import Middleware
 from streamlit.navigation.page import StreamlitPage
 
-from pages.components import event_code
+from pages.components import event_code, viewer
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
@@ -49,6 +49,7 @@ def main() -> None:
         if page.url_path not in (KIOSK, HOST_PAGE):
             event_code.ask()
         page.run()
+        viewer.show(page.url_path)
     if not recalled:
         form_memory.write()
 
@@ -71,6 +72,7 @@ else:
     from api.internals import Internals
     from api.proxies import TrustedProxies, believe_no_others
     from api.server import PREFIXES, Beside, build
+    from api.shared_pictures import shared_pictures
     from api.visitor_cookie import VisitorCookie
     from pages.shared.unsent import UnsentBounded
     from settings import Settings
@@ -102,4 +104,5 @@ else:
     if readable:
         opened = api.state.api
         around.append(Middleware(VisitorCookie, secret=opened.salt, db=lambda: opened.studio.db))
-    app = st.App(__file__, routes=[host_session(api.state.api)], middleware=around, lifespan=lifespan)
+    routes = [host_session(api.state.api), *shared_pictures(api.state.api)]
+    app = st.App(__file__, routes=routes, middleware=around, lifespan=lifespan)

@@ -1,7 +1,7 @@
 """What every answer tells the browser that it may not do (ASGI middleware around pages, files and API alike).
 
-Pages: scripts, styles and connections of the studio alone. Streamlit writes scripts and styles into its pages, and its
-charts (Vega) compile what they draw, so 'unsafe-inline' and 'unsafe-eval' stay. Answers of the API run nothing; its
+Pages: scripts, styles and connections of the studio alone. Streamlit writes scripts and styles into its pages and
+loads those of its components from blobs, so 'unsafe-inline' and blob: stay. Answers of the API run nothing; its
 documentation (Swagger) starts from a script in the page. https://www.w3.org/TR/CSP3/
 """
 
@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _PAGES = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
     "worker-src 'self' blob:; frame-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'"
 )

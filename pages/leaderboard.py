@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
 from generator import registry
@@ -13,7 +11,7 @@ from pages.ratings import charts, downloads, standings
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named, ngettext, number
-from pages.shared.navigation import INFERENCES, VOTES, go, go_to, show
+from pages.shared.navigation import VOTES, go, look_at, show
 from pages.shared.studio import the_studio
 from pages.shared.text import esc, label, short
 from ratings.agreement import Share
@@ -82,7 +80,8 @@ def _best(found: Standings) -> None:
                     label(f"{place}. {short(job.prompt)}"),
                     key=f"open_{job.id}",
                     type="tertiary",
-                    on_click=partial(go_to, INFERENCES, job=job.id),
+                    on_click=look_at,
+                    args=(job.id, [one.id for _, one in best]),
                     width="stretch",
                 )
                 st.html(f'<div class="t2i-meta">{esc(_line(rated))}<br>{esc(engine_title(job.engine))}</div>')

@@ -1,4 +1,4 @@
-"""Previous Inferences: a gallery of all jobs, newest first, and one job in detail under ?job=<id>."""
+"""Previous Inferences: a gallery of all jobs, narrowed and ordered as the address says; one of them under ?job=<id>."""
 
 from __future__ import annotations
 
@@ -6,29 +6,22 @@ from typing import Any
 
 import streamlit as st
 
-from db.jobs import ENDED, LIVE, Job, State
-from generator import registry
-from pages.components import deleting, form, job_detail
+from db.jobs import ENDED, Job, State
+from pages.components import choosing, deleting, job_detail, looking
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
-from pages.shared import form_memory
+from pages.ratings import standings
+from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
-from pages.shared.language import N_, _, named
-from pages.shared.navigation import GENERATION, show
+from pages.shared.language import N_, _
+from pages.shared.navigation import GENERATION, look_at, show
 from pages.shared.studio import the_studio
 from pages.shared.text import esc, label, short
 from pages.shared.visitor import names_of, the_visitor
-from studio import access
-from studio.engines import engine_title, engines_making, makes
+from studio import gallery
+from studio.engines import engine_title, makes
+from studio.gallery import Look
 
-PAGE = 24
-STATUSES: dict[str, tuple[State, ...] | None] = {
-    N_("Finished"): (State.SUCCEEDED,),
-    N_("In progress"): LIVE,
-    N_("Failed"): (State.FAILED,),
-    N_("Cancelled"): (State.CANCELLED,),
-    N_("All"): None,
-}
 _NO_PICTURE = {State.QUEUED: N_("Waiting"), State.FAILED: N_("Failed"), State.CANCELLED: N_("Cancelled")}
 
 
@@ -43,69 +36,45 @@ def page() -> None:
 
 def _gallery() -> None:
     deleting.said()
-    chosen = _filters()
-    deleting.pictures_given(the_visitor())
-    # The ids before which the pages that were left begin; the address of a page is the id it starts before.
-    trail: list[str] = st.session_state.setdefault("trail", [])
-    if st.session_state.get("filtered_by") != chosen:
-        trail.clear()
-        st.session_state["filtered_by"] = chosen
-    before = trail[-1] if trail else None
-    jobs = access.jobs(the_studio(), the_visitor(), before_id=before, limit=PAGE + 1, **chosen)
-    if not jobs:
-        _nothing(chosen)
-        return
-    files, names = files_of([job.id for job in jobs[:PAGE]]), names_of(jobs[:PAGE])
-    with st.grid("auto", min_column_width=155, key="gallery"):
-        for job in jobs[:PAGE]:
-            with st.container(key=f"tile_{job.id}"):
-                _tile(job, files[job.id], names.get(job.submitter))
-    with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
-        st.button(_("Newer"), icon=":material/arrow_back:", key="newer", disabled=not trail, on_click=_newer)
-        st.button(
-            _("Older"),
-            icon=":material/arrow_forward:",
-            icon_position="right",
-            key="older",
-            disabled=len(jobs) <= PAGE,
-            on_click=trail.append,
-            args=(jobs[:PAGE][-1].id,),
-        )
+    visitor = the_visitor()
+    look, beside = looking.asked_for(visitor)
+    deleting.pictures_given(visitor)
+    with plain_errors():
+        rated = standings.best_first(the_studio().db) if look.order == "best" else ()
+        jobs, more = gallery.page(the_studio(), visitor, look, rated)
+        if not jobs:
+            _nothing(look)
+            return
+        ids = [job.id for job in jobs]
+        files, names = files_of(ids), names_of(jobs)
+        with beside:
+            if any("picture" in files[job_id] for job_id in ids):
+                choosing.begin()
+        if choosing.is_on():
+            choosing.bar(jobs, files, visitor)
+        with st.grid("auto", min_column_width=155, key="gallery"):
+            for job in jobs:
+                with st.container(key=f"tile_{job.id}"):
+                    _tile(job, files[job.id], names.get(job.submitter), ids)
+        with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
+            _turn(_("Newer") if look.order == "newest" else _("Better"), "newer", look.page - 1, ids, look.page > 1)
+            _turn(_("Older") if look.order == "newest" else _("Further down"), "older", look.page + 1, ids, more)
 
 
-def _filters() -> dict[str, Any]:
-    """Draws search and filters; returns them as `access.jobs` takes them. They outlive a look at one job."""
-    kept = form_memory.remembered()
-    search, others = st.columns(2)
-    with others:
-        engine_cell, status_cell = st.columns(2, wrap=False)
-    with search:
-        key = "gallery_search"
-        kept[key] = st.text_input(
-            _("Search"),
-            form_memory.kept(key, ""),
-            key=key,
-            placeholder=_("Words of a prompt"),
-            icon=":material/search:",
-        )
-    with engine_cell:
-        every = _("All that make pictures")
-        names = ["", *registry.ENGINES]
-        engine = form.choose(_("Engine"), "gallery_engine", names, "", lambda name: engine_title(name) or every)
-    with status_cell:
-        status = form.choose(_("Status"), "gallery_status", list(STATUSES), None, named(STATUSES))
-    key = "gallery_mine"
-    kept[key] = st.toggle(_("Only mine"), form_memory.kept(key, False), key=key)
-    return {
-        "search": kept["gallery_search"].strip() or None,
-        "engine": engine or None,
-        "without": () if engine else engines_making("result"),  # found by their name only
-        "states": STATUSES[status],
-        "mine": kept["gallery_mine"],
-    }
+def _turn(words: str, key: str, page: int, ids: list[str], there: bool) -> None:
+    back = key == "newer"
+    st.button(
+        words,
+        icon=f":material/arrow_{'back' if back else 'forward'}:",
+        icon_position="left" if back else "right",
+        key=key,
+        disabled=not there,
+        on_click=looking.turn_to,
+        args=(page, ids[0]),
+    )
 
 
-def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
+def _tile(job: Job, files: dict[str, Any], name: str | None, beside: list[str]) -> None:
     data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
     instead = (
         engine_title(job.engine)
@@ -113,14 +82,18 @@ def _tile(job: Job, files: dict[str, Any], name: str | None) -> None:
         else _(_NO_PICTURE.get(job.state, N_("Being drawn") if job.state not in ENDED else N_("No picture")))
     )
     draw_picture(data, key=job.id, alt=job.prompt, instead=instead)
-    st.button(
-        label(short(job.prompt)),
-        key=f"open_{job.id}",
-        type="tertiary",
-        on_click=_open,
-        args=(job.id,),
-        width="stretch",
-    )
+    finished = job.state == State.SUCCEEDED and "picture" in files
+    if choosing.is_on():
+        choosing.tile(job)
+    else:
+        st.button(
+            label(short(job.prompt)),
+            key=f"open_{job.id}",
+            type="tertiary",
+            on_click=look_at if finished else _open,
+            args=(job.id, beside) if finished else (job.id,),
+            width="stretch",
+        )
     if name:
         st.html(f'<div class="t2i-meta"><bdi>{esc(name)}</bdi></div>')
 
@@ -129,16 +102,13 @@ def _open(job_id: str) -> None:
     st.query_params["job"] = job_id
 
 
-def _newer() -> None:
-    st.session_state["trail"].pop()
-
-
-def _nothing(chosen: dict[str, Any]) -> None:
-    narrowed = chosen["search"] or chosen["engine"] or chosen["mine"] or chosen["states"] != (State.SUCCEEDED,)
-    if narrowed:
+def _nothing(look: Look) -> None:
+    if looking.is_narrowed():
         empty_state(
             _("Nothing found"), _("No job fits this search and these filters. Take one of them away to see more.")
         )
+        if look.page > 1:
+            st.button(_("To the first page"), on_click=looking.turn_to, args=(1, None))
     else:
         empty_state(
             _("No pictures yet"),

@@ -112,7 +112,7 @@ def add_gallery(
     most: int = gallery.MAX_DRAWINGS,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
-    """Keep finished drawings with their prompts: one's favourites of refinements, those best in votes, or all of one's
+    """Keep finished drawings with their prompts: one's favourites, those best in votes, or all of one's
     own. What the host has hidden is not among them, nor what is drawn from a picture that somebody else gave.
 
     most: how many pictures at most. Raises as `add_zip`.

@@ -61,8 +61,8 @@ def begin(
         raise BadWish("There is no prompt yet; write what you want to see.")
     if not 2 <= count <= MAX_PICTURES:
         raise BadWish("{count} candidates; 2 to {most} are allowed.", count=count, most=MAX_PICTURES)
-    # Upscaling is a step of its own here, for the pictures that are worth it.
-    values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None, "upscale": 1}
+    # As large as Generate makes them: upscaling those that are worth it goes beyond that.
+    values = {"prompt": prompt, "checkpoint": checkpoint, "seed": None}
     if registry.checkpoint(checkpoint).styled and (style is not None or style_named(prompt) is None):
         values["style"] = style
     wanted = candidates_of(studio, submitter, Wish(engine, values, count))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from api.callers import Opened, Reader
+from api.content import content
 from api.native.shapes import FileShape, file_of
-from api.ranges import part
 from studio import access
 
 router = APIRouter(tags=["artefacts"])
@@ -29,18 +29,4 @@ async def get_artefact(api: Opened, who: Reader, artefact_id: str) -> FileShape:
 async def get_content(api: Opened, who: Reader, request: Request, artefact_id: str) -> Response:
     """The bytes of a file, or a part of them."""
     found = await api.ask(access.artefact, who.submitter, artefact_id)
-    etag = f'"{found.sha256}"'
-    # What is hidden is gone at once: it is asked for again each time.
-    headers = {"etag": etag, "cache-control": "private, no-cache", "accept-ranges": "bytes", **_DOWNLOADED}
-    if etag in _tags(request.headers.get("if-none-match", "")):
-        return Response(status_code=304, headers=headers)
-    data = await api.ask(access.file, who.submitter, found)
-    return part(request, data, found.media_type, headers)
-
-
-# Whatever was uploaded, a browser takes it for the picture it is said to be.
-_DOWNLOADED = {"x-content-type-options": "nosniff", "content-security-policy": "default-src 'none'; sandbox"}
-
-
-def _tags(text: str) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in text.split(",")]
+    return await content(api, request, who.submitter, found)

@@ -8,15 +8,16 @@ import sqlalchemy as sa
 
 from db.engine import reading
 from db.jobs import Job, State, from_row
-from db.schema import jobs, marks, refinements, votes
+from db.schema import boards, jobs, marks, refinements, votes
 
 MAX_DRAWINGS = 5000
 
 
 def favourites(db: sa.Engine, submitter: str, engines: Collection[str]) -> list[Job]:
-    """What one submitter has marked in their refinements, the newest first."""
+    """What one submitter has marked in their refinements or keeps on their boards, the newest first."""
     of = sa.select(marks.c.job_id).join(refinements, refinements.c.id == marks.c.refinement_id)
-    return _shown(db, engines, jobs.c.id.in_(of.where(refinements.c.submitter == submitter)))
+    kept = sa.select(boards.c.job_id).where(boards.c.submitter == submitter)
+    return _shown(db, engines, jobs.c.id.in_(of.where(refinements.c.submitter == submitter).union(kept)))
 
 
 def drawn_by(db: sa.Engine, submitter: str, engines: Collection[str]) -> list[Job]:

@@ -18,7 +18,19 @@ from db.errors import NotYours, UnknownJob
 from db.evening import erasures
 from db.jobs import LIVE, Job, State, from_row
 from db.queue.transitions import note, take_away
-from db.schema import artefacts, jobs, marks, members, refinements, stages, submissions, trained_models, votes, webhooks
+from db.schema import (
+    artefacts,
+    boards,
+    jobs,
+    marks,
+    members,
+    refinements,
+    stages,
+    submissions,
+    trained_models,
+    votes,
+    webhooks,
+)
 
 AT_ONCE = 200
 SOURCE_DELETED = "A picture this is made from was deleted by whoever gave it; give another one."
@@ -147,6 +159,7 @@ def _blank(conn: sa.Connection, job: Job) -> int:
     note(conn, job.id, "deleted", at=now)
     conn.execute(sa.update(members).where(members.c.job_id == job.id).values(label=""))
     conn.execute(sa.delete(marks).where(marks.c.job_id == job.id))
+    conn.execute(sa.delete(boards).where(boards.c.job_id == job.id))
     conn.execute(sa.delete(webhooks).where(webhooks.c.job_id == job.id))
     conn.execute(sa.delete(trained_models).where(trained_models.c.job_id == job.id))
     erasures.note(conn, job.id)

@@ -23,6 +23,7 @@ from db.rules import host_rules
 from db.schema import (
     artefacts,
     banned_addresses,
+    boards,
     bulk_actions,
     datasets,
     events,
@@ -42,7 +43,8 @@ from db.schema import (
 
 # What refers to a job goes before the jobs; visitors are judged one by one.
 _TABLES = (
-    *(votes, marks, stages, refinements, members, submissions, events, webhooks, orders, trained_models, artefacts),
+    *(votes, marks, boards, stages, refinements, members, submissions, events, webhooks, orders),
+    *(trained_models, artefacts),
     jobs,  # behind all that names one
     *(banned_addresses, bulk_actions, datasets),
 )

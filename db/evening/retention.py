@@ -21,6 +21,7 @@ from db.jobs import ENDED, LIVE
 from db.rules import host_rules
 from db.schema import (
     artefacts,
+    boards,
     events,
     jobs,
     marks,
@@ -100,7 +101,7 @@ def remove_rows(conn: sa.Connection, job_ids: Sequence[str]) -> None:
     conn.execute(sa.delete(artefacts).where(artefacts.c.job_id.in_(job_ids)))
     either = sa.or_(votes.c.first_id.in_(job_ids), votes.c.second_id.in_(job_ids))
     conn.execute(sa.delete(votes).where(either))
-    for named in (marks, members, events, webhooks, trained_models):
+    for named in (marks, boards, members, events, webhooks, trained_models):
         conn.execute(sa.delete(named).where(named.c.job_id.in_(job_ids)))
     conn.execute(sa.delete(jobs).where(jobs.c.id.in_(job_ids)))
     conn.execute(sa.delete(stages).where(stages.c.submission_id.in_(emptied)))
@@ -172,7 +173,7 @@ def _may_go(conn: sa.Connection, job_ids: Sequence[str]) -> list[str]:
 
 
 def _favourites(conn: sa.Connection) -> set[str]:
-    """What somebody marked in a refinement, what did best in votes, and runs whose models are drawn with."""
+    """What somebody marked in a refinement or keeps on a board, what did best in votes, and runs whose models draw."""
     wins = sa.select(votes.c.winner_id.label("id"), sa.literal(1).label("won")).where(votes.c.winner_id.is_not(None))
     losses = [
         sa.select(mine.label("id"), sa.literal(-1)).where(votes.c.winner_id == other)
@@ -182,4 +183,5 @@ def _favourites(conn: sa.Connection) -> set[str]:
     margin = sa.func.sum(every.c.won)
     best = sa.select(every.c.id).group_by(every.c.id).having(margin > 0).order_by(margin.desc(), every.c.id)
     trained = sa.select(trained_models.c.job_id).where(trained_models.c.job_id.is_not(None))
-    return {*conn.scalars(sa.select(marks.c.job_id)), *conn.scalars(best.limit(KEEP_BEST)), *conn.scalars(trained)}
+    chosen = sa.union(sa.select(marks.c.job_id), sa.select(boards.c.job_id))
+    return {*conn.scalars(chosen), *conn.scalars(best.limit(KEEP_BEST)), *conn.scalars(trained)}

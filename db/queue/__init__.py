@@ -9,7 +9,9 @@ from db.queue.claiming import claim, claim_this
 from db.queue.enqueueing import NO_LIMITS, NO_ORDER, Limits, NewJob, check, enqueue
 from db.queue.estimate import places, position_and_wait
 from db.queue.listing import (
+    NOT_NARROWED,
     Event,
+    Narrowed,
     children,
     counts,
     events,
@@ -19,6 +21,7 @@ from db.queue.listing import (
     live_of,
     queued_jobs,
     running_jobs,
+    seen_among,
     set_hidden,
     to_be_cancelled,
 )
@@ -40,6 +43,7 @@ from db.queue.transitions import (
 
 __all__ = [
     "KEEP",
+    "NOT_NARROWED",
     "NO_LIMITS",
     "NO_ORDER",
     "PAUSE",
@@ -47,6 +51,7 @@ __all__ = [
     "TRACED",
     "Event",
     "Limits",
+    "Narrowed",
     "NewJob",
     "Order",
     "Webhook",
@@ -79,6 +84,7 @@ __all__ = [
     "request_cancel",
     "requeue_expired",
     "running_jobs",
+    "seen_among",
     "set_hidden",
     "succeed",
     "to_be_cancelled",

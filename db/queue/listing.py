@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
+from db.boards import on_board
 from db.engine import reading, writing
 from db.errors import BadValue, UnknownJob
 from db.jobs import LIVE, Job, State, from_row, is_id, normalise, storable
 from db.queue.fair_order import service_order
 from db.schema import events as events_table
 from db.schema import jobs
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What a page of the gallery is narrowed to besides, and its order.
+
+    from_id: this job and older ones. until: asked for before this time in UTC s. board: of this submitter, by its name.
+    settings: names with their values as people write them; on or off for a switch. by_score: the highest first, and
+    those with one alone. skip: how many are left out at the start.
+    """
+
+    from_id: str | None = None
+    until: float | None = None
+    board: tuple[str, str] | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    by_score: bool = False
+    skip: int = 0
+
+
+NOT_NARROWED = Narrowed()
 
 
 @dataclass(frozen=True)
@@ -67,6 +90,7 @@ def list_jobs(
     search: str | None = None,
     without: Collection[str] = (),
     since: float | None = None,
+    narrowed: Narrowed = NOT_NARROWED,
     include_hidden: bool = False,
     only_hidden: bool = False,
 ) -> list[Job]:
@@ -75,7 +99,7 @@ def list_jobs(
     search: a part of the prompt, whatever its case and spacing. without: engines whose jobs are left out.
     since: those asked for at this time in UTC s or later.
     A page costs the same at the end of 100,000 jobs as at the start; a search that finds nothing reads one narrow
-    index to its end.
+    index to its end, and what is narrowed by a setting the jobs themselves.
     """
     with reading(db) as conn:
         page = page_query(
@@ -87,6 +111,7 @@ def list_jobs(
             search=search,
             without=without,
             since=since,
+            narrowed=narrowed,
             include_hidden=include_hidden,
             only_hidden=only_hidden,
         )
@@ -103,12 +128,17 @@ def page_query(
     search: str | None = None,
     without: Collection[str] = (),
     since: float | None = None,
+    narrowed: Narrowed = NOT_NARROWED,
     include_hidden: bool = False,
     only_hidden: bool = False,
 ) -> sa.Select[Any]:
     """The statement that finds the ids of a page: each part reads an index from its new end, and stops."""
     term = normalise(search) if search else ""
-    page = sa.select(jobs.c.id).where(*_shown(include_hidden, only_hidden)).order_by(jobs.c.id.desc()).limit(limit)
+    order = [jobs.c.score.desc(), jobs.c.id.desc()] if narrowed.by_score else [jobs.c.id.desc()]
+    page = sa.select(jobs.c.id).where(*_shown(include_hidden, only_hidden)).order_by(*order).limit(limit)
+    if narrowed.skip:
+        page = page.offset(narrowed.skip)
+    page = page.where(*_narrower(narrowed))
     if not term and (include_hidden or only_hidden):  # of what was deleted no word is left to be found by
         page = page.where(jobs.c.deleted_at.is_(None))
     if before_id is not None:
@@ -117,7 +147,9 @@ def page_query(
         page = page.where(_plain(jobs.c.engine).not_in(sorted(without)))
     if since is not None:
         page = page.where(jobs.c.created_at >= since)
-    if not all(storable(text) for text in (before_id, submitter, engine, search) if text):
+    texts = [before_id, submitter, engine, search, narrowed.from_id, *(narrowed.board or ())]
+    texts += [text for setting in narrowed.settings for text in setting]
+    if not all(storable(text) for text in texts if text):
         return page.where(sa.false())
     of = [
         (column, value)
@@ -132,8 +164,51 @@ def page_query(
     if states is None and not of:
         return page
     # There is an index of each of these, with state and id behind it; one of them is read.
-    page = page.where(*((_plain(column) if n else column) == value for n, (column, value) in enumerate(of)))
-    return _newest_of_each(page, list(State) if states is None else _each(states), limit)
+    page = page.where(
+        *(
+            (_plain(column) if n or (narrowed.by_score and column is jobs.c.engine) else column) == value
+            for n, (column, value) in enumerate(of)
+        )
+    )
+    among = list(State) if states is None else _each(states)
+    if narrowed.by_score or narrowed.skip:
+        return page.where(jobs.c.state.in_(among))
+    return _newest_of_each(page, among, limit)
+
+
+def _narrower(narrowed: Narrowed) -> list[sa.ColumnElement[bool]]:
+    parts: list[sa.ColumnElement[bool]] = [jobs.c.score.is_not(None)] if narrowed.by_score else []
+    if narrowed.from_id is not None:
+        parts.append(jobs.c.id <= narrowed.from_id)
+    if narrowed.until is not None:
+        parts.append(jobs.c.created_at < narrowed.until)
+    if narrowed.board is not None:
+        parts.append(jobs.c.id.in_(on_board(*narrowed.board)))
+    return parts + [_is_set(name, typed) for name, typed in narrowed.settings]
+
+
+def _is_set(name: str, typed: str) -> sa.ColumnElement[bool]:
+    """Whether a setting has this value as people write it; of a list, whether it is in it."""
+    value = jobs.c.params[name]
+    if typed in ("on", "off"):
+        return sa.cast(value.as_boolean() == (typed == "on"), sa.Boolean)
+    text = sa.cast(value.as_string(), sa.Text)
+    spelt = {typed}
+    with suppress(ValueError):
+        spelt |= {f"{float(typed):g}", str(float(typed))}
+    listed = sa.and_(text.startswith("["), text.contains(json.dumps(typed), autoescape=True))
+    return sa.or_(text.in_(sorted(spelt)), listed)
+
+
+def seen_among(db: sa.Engine, job_ids: Sequence[str], **filters: Any) -> list[str]:
+    """Those of these jobs that `list_jobs` finds under such filters, in the order in which they are given."""
+    some = [job_id for job_id in job_ids if is_id(job_id)]
+    there: set[str] = set()
+    with reading(db) as conn:
+        for i in range(0, len(some), 500):
+            chunk = some[i : i + 500]
+            there |= set(conn.scalars(page_query(limit=len(chunk), **filters).where(jobs.c.id.in_(chunk))))
+    return [job_id for job_id in some if job_id in there]
 
 
 def _shown(include_hidden: bool, only_hidden: bool) -> list[sa.ColumnElement[bool]]:

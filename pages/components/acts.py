@@ -9,14 +9,15 @@ from typing import Any
 import streamlit as st
 
 from db.artefacts import Artefact
+from db.boards import FAVOURITES
 from db.jobs import Job, State
 from generator import registry
-from pages.components import form
+from pages.components import collecting, deleting, form, sharing
 from pages.components.lineage import make_variations
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.language import _
-from pages.shared.navigation import INFERENCES
+from pages.shared.navigation import INFERENCES, go_to
 from pages.shared.studio import the_studio
 from studio import submit
 from studio.context import Submitter
@@ -29,52 +30,71 @@ from studio.vary import engine_for
 DISMISSED, MAX_DISMISSED = "dismissed", 100
 
 
-def draw(job: Job, picture: Artefact | None, data: bytes | None, visitor: Submitter) -> None:
-    """A row of buttons, each a sign with its words for those who point at it or listen. data: of the picture."""
+def draw(
+    job: Job,
+    picture: Artefact | None,
+    data: bytes | None,
+    visitor: Submitter,
+    *,
+    kept: bool = False,
+    place: str = "",
+) -> None:
+    """A row of buttons, each a sign with its words for those who point at it or listen.
+
+    data: of the picture. kept: whether it is a favourite of theirs. place: what tells two rows for one job apart.
+    """
+    act = partial(_act, job, place)
     kind = "acts" if job.state == State.SUCCEEDED else "few"
-    with st.container(horizontal=True, gap="xxsmall", vertical_alignment="center", key=f"{kind}_{job.id}"):
+    with st.container(horizontal=True, gap="xxsmall", vertical_alignment="center", key=f"{kind}_{place}{job.id}"):
         if job.state in (State.QUEUED, State.RUNNING):
-            asked = partial(cancel, job.id, visitor)
-            _act(job, "cancel", _("Cancel"), "close", asked, disabled=job.cancel_requested)
+            act("cancel", _("Cancel"), "close", partial(cancel, job.id, visitor), disabled=job.cancel_requested)
         elif job.state == State.SUCCEEDED:
-            st.page_link(INFERENCES, label=_("Details"), icon=":material/open_in_full:", query_params={"job": job.id})
-            _of_a_finished_one(job, picture, data, visitor)
+            _of_a_finished_one(job, picture, data, visitor, kept, place)
         else:
             drawn = makes(job.engine) == "drawing"
             if drawn and picture is not None:
-                go_on = partial(_fill, job, visitor, picture)
-                _act(job, "go_on", _("Go on from here"), "step_over", go_on)
+                act("go_on", _("Go on from here"), "step_over", partial(_fill, job, visitor, picture))
             if drawn:
-                _act(job, "edit", _("Edit and try again"), "edit", partial(_fill, job, visitor))
-            _act(job, "dismiss", _("Take off this page"), "close", partial(_dismiss, job.id))
+                act("edit", _("Edit and try again"), "edit", partial(_fill, job, visitor))
+            act("dismiss", _("Take off this page"), "close", partial(_dismiss, job.id))
 
 
-def _of_a_finished_one(job: Job, picture: Artefact | None, data: bytes | None, visitor: Submitter) -> None:
-    drawn = makes(job.engine) == "drawing"
+def _of_a_finished_one(
+    job: Job, picture: Artefact | None, data: bytes | None, visitor: Submitter, kept: bool, place: str
+) -> None:
+    act, drawn = partial(_act, job, place), makes(job.engine) == "drawing"
+    if picture is not None and not job.hidden:
+        words = _("Take from the favourites") if kept else _("Favourite")
+        sign = "favorite" if kept else "favorite_border"
+        act("keep", words, sign, partial(collecting.put, job.id, visitor, FAVOURITES, not kept))
     if drawn:
-        _act(job, "edit", _("Edit"), "edit", partial(_fill, job, visitor))
-        _act(job, "again", _("Again, with a new seed"), "refresh", partial(_again, job, visitor))
-    if picture is None:
-        return
-    if engines_that_vary(the_studio()):
-        _act(job, "vary", _("Vary"), "shuffle", partial(_vary, job, picture, visitor))
-    if is_offered(the_studio(), "upscale"):
-        _act(job, "upscale", _("Upscale"), "zoom_out_map", partial(_upscale, job, picture, visitor))
-    if drawn:
-        _act(job, "start", _("Start from this"), "add_photo_alternate", partial(_fill, job, visitor, picture))
-    if data is None:
-        return
-    st.download_button(
-        _("Download"),
-        data,  # its address stays; that of a file read when it is asked for changes with every look
-        file_name=file_name(job, picture),
-        mime=picture.media_type,
-        key=f"download_{job.id}",
-        icon=":material/download:",
-        type="tertiary",
-        help=_("Download"),
-        on_click="ignore",
-    )
+        act("again", _("Again, with a new seed"), "refresh", partial(_again, job, visitor))
+    if picture is not None and engines_that_vary(the_studio()):
+        act("vary", _("Vary"), "shuffle", partial(_vary, job, picture, visitor))
+    if picture is not None and is_offered(the_studio(), "upscale"):
+        act("upscale", _("Upscale"), "zoom_out_map", partial(_upscale, job, picture, visitor))
+    if picture is not None and drawn:
+        act("start", _("Start from this"), "add_photo_alternate", partial(_fill, job, visitor, picture))
+    if picture is not None and data is not None:
+        st.download_button(
+            _("Download"),
+            data,  # its address stays; that of a file read when it is asked for changes with every look
+            file_name=file_name(job, picture),
+            mime=picture.media_type,
+            key=f"download_{place}{job.id}",
+            icon=":material/download:",
+            type="tertiary",
+            help=_("Download"),
+            on_click="ignore",
+        )
+    with st.popover(_("More"), icon=":material/more_horiz:", type="tertiary", help=_("More")):
+        if drawn:
+            act("edit", _("Edit the settings"), "edit", partial(_fill, job, visitor))
+        act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
+        if picture is not None and not job.hidden:
+            collecting.boards_of(job, visitor, place)
+            sharing.link(job)
+        deleting.own(job, visitor, place)
 
 
 def dismissed() -> list[str]:
@@ -83,10 +103,12 @@ def dismissed() -> list[str]:
     return [one for one in kept if isinstance(one, str)] if isinstance(kept, list) else []
 
 
-def _act(job: Job, name: str, words: str, sign: str, call: Callable[[], Any], *, disabled: bool = False) -> None:
+def _act(
+    job: Job, place: str, name: str, words: str, sign: str, call: Callable[[], Any], *, disabled: bool = False
+) -> None:
     st.button(
         words,
-        key=f"{name}_{job.id}",
+        key=f"{name}_{place}{job.id}",
         icon=f":material/{sign}:",
         type="tertiary",
         help=words,
@@ -109,6 +131,7 @@ def _fill(job: Job, visitor: Submitter, picture: Artefact | None = None) -> None
 def _again(job: Job, visitor: Submitter) -> None:
     with plain_errors():
         submit.run_again(the_studio(), visitor, job)
+        st.toast(_("In the queue."))
 
 
 def _vary(job: Job, picture: Artefact, visitor: Submitter) -> None:
@@ -120,6 +143,7 @@ def _upscale(job: Job, picture: Artefact, visitor: Submitter) -> None:
     checkpoint = registry.ENGINES["upscale"].checkpoints[0]
     with plain_errors():
         upscale(the_studio(), visitor, job, picture, checkpoint=checkpoint)
+        st.toast(_("In the queue."))
 
 
 def _dismiss(job_id: str) -> None:

@@ -29,12 +29,18 @@ def popover(job: Job, visitor: Submitter) -> None:
     if not deleting.may_delete(visitor, job):
         return
     with st.popover(_("Delete"), icon=":material/delete:"):
-        st.text(_what_goes())
-        for_good(f"delete_{job.id}", _delete_job, job.id, visitor, None)
+        own(job, visitor)
         address = _address(job.id) if job.state not in LIVE else None
         if address is not None:
             st.caption(_("Or keep this link: whoever opens it can delete this picture, also from another device."))
             st.code(address, language=None, wrap_lines=True)
+
+
+def own(job: Job, visitor: Submitter, place: str = "") -> None:
+    """Where the job is theirs: what is deleted with it, and the button that does it."""
+    if deleting.may_delete(visitor, job):
+        st.caption(what_goes())
+        for_good(f"delete_{place}{job.id}", delete_job, job.id, visitor, None)
 
 
 def by_link(job_id: str, visitor: Submitter) -> bool:
@@ -48,9 +54,9 @@ def by_link(job_id: str, visitor: Submitter) -> bool:
             return True
         with st.container(border=True, key="delete_by_link"):
             st.subheader(_("Delete this picture?"), anchor=False)
-            st.text(_what_goes())
+            st.text(what_goes())
             with st.container(horizontal=True, gap="small"):
-                for_good("delete_by_link_now", _delete_job, job_id, visitor, link)
+                for_good("delete_by_link_now", delete_job, job_id, visitor, link)
                 st.button(_("Keep it"), key="delete_by_link_not", on_click=_keep)
     return True
 
@@ -94,7 +100,8 @@ def for_good(key: str, delete: Callable[..., None], *args: Any, icon: str | None
     st.button(_("Delete it for good"), key=key, icon=icon, type="primary", on_click=delete, args=args)
 
 
-def _what_goes() -> str:
+def what_goes() -> str:
+    """What is deleted with a job, and what stays."""
     return _(
         "The picture, its animation, its prompt and its settings go, and pictures you gave for it alone. Votes on it "
         "are withdrawn. What was made from it stays. This cannot be undone."
@@ -116,7 +123,8 @@ def _address(job_id: str) -> str | None:
     return f"{root.rstrip('/')}/{page}?job={job_id}&{_LINK}={deleting.link_for(the_studio(), job_id)}"
 
 
-def _delete_job(job_id: str, visitor: Submitter, link: str | None) -> None:
+def delete_job(job_id: str, visitor: Submitter, link: str | None = None) -> None:
+    """From a callback: delete a job of theirs, or with its link anybody's; what stands against it is said."""
     with plain_errors():
         deleting.delete_job(the_studio(), visitor, job_id, link)
         forget_files()

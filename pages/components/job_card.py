@@ -10,6 +10,7 @@ import streamlit as st
 
 from db import queue
 from db.artefacts import Artefact
+from db.boards import FAVOURITES
 from db.jobs import ENDED, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
@@ -20,10 +21,10 @@ from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _, ngettext, number
-from pages.shared.navigation import QUEUE, SHEETS, go
+from pages.shared.navigation import QUEUE, SHEETS, go, look_at
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import duration, esc, label, quoted, short
-from studio import access
+from studio import access, gallery
 from studio.context import Submitter
 from studio.engines import engine_title, makes
 from studio.standing import taken
@@ -112,12 +113,13 @@ def _cards(visitor: Submitter, pace: float | None, some: bool) -> None:
         if not jobs:
             landing.show(visitor)
             return
-        files = files_of([job.id for job in jobs])
+        ids = [job.id for job in jobs]
+        files, boards = files_of(ids), gallery.on_boards(the_studio(), visitor, ids)
         _newest_sheet(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
-                    _card(job, files[job.id], visitor)
+                    _card(job, files[job.id], visitor, FAVOURITES in boards[job.id], ids)
         _tell_in_tab(jobs)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
@@ -152,9 +154,12 @@ def _newest_sheet(jobs: list[Job]) -> None:
         )
 
 
-def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
+def _card(job: Job, files: dict[str, Artefact], visitor: Submitter, kept: bool, beside: list[str]) -> None:
     data = load(files.get("picture") or files.get("preview"))
-    draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
+    with st.container(key=f"look_{job.id}"):
+        draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
+        if job.state == State.SUCCEEDED and "picture" in files:
+            st.button(_("Look at it"), key=f"view_{job.id}", on_click=look_at, args=(job.id, beside))
     share = job.step / job.total_steps if job.state in (State.QUEUED, State.RUNNING, State.SUCCEEDED) else 0
     st.html(
         f'<div class="t2i-prompt">{esc(short(job.prompt, 120))}</div>'
@@ -162,7 +167,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     )
     heard(job)
     curve(job, height=56)
-    acts.draw(job, files.get("picture"), data, visitor)
+    acts.draw(job, files.get("picture"), data, visitor, kept=kept)
 
 
 def _instead(job: Job) -> str:

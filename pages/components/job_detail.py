@@ -13,7 +13,7 @@ from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from generator.params import BadParams, JobParams, Params, validate_job
-from pages.components import acts, deleting, form, job_card, lineage, results
+from pages.components import acts, deleting, form, job_card, lineage, results, sharing, stage
 from pages.components.facts import facts
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
@@ -79,7 +79,7 @@ def _body(job_id: str, visitor: Submitter, ended: bool) -> None:
             if makes(job.engine) == "result":
                 results.show(job, files.get("result"), visitor)
             else:
-                _picture(job, files)
+                _picture(job, files, visitor)
             _downloads(job, files, visitor)
         with facts:
             st.html(f'<div class="t2i-prompt whole">{esc(job.prompt)}</div>')
@@ -123,7 +123,10 @@ def _curve(job: Job) -> None:
     )
 
 
-def _picture(job: Job, files: dict[str, Artefact]) -> None:
+def _picture(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
+    if job.state == State.SUCCEEDED and "picture" in files:
+        stage.show(job, files, visitor, [job], key="detail_stage")
+        return
     kinds = [N_("Picture"), N_("Animation")]
     moving = files.get("gif") or files.get("webp")
     shown = kinds[0]
@@ -187,6 +190,9 @@ def _next_steps(job: Job, files: dict[str, Artefact], visitor: Submitter) -> Non
                     on_click=_edit,
                     args=(job, visitor, files["picture"]),
                 )
+            if not job.hidden:
+                with st.popover(_("Share"), icon=":material/share:"):
+                    sharing.link(job)
         deleting.popover(job, visitor)
     if drawn:
         st.caption(_("Run again: the same settings with a new seed."))

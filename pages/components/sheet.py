@@ -18,7 +18,7 @@ from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, number
-from pages.shared.navigation import INFERENCES, go, go_to
+from pages.shared.navigation import go, look_at
 from pages.shared.studio import the_studio
 from pages.shared.text import duration, esc, label, short
 from pages.shared.visitor import names_of
@@ -159,11 +159,11 @@ def _cancel(job_ids: list[str], visitor: Submitter) -> None:
 
 
 def _tiles(sheet: Submission, members: list[Member], files: Files, places: Places) -> None:
-    rows = sheet.layout.get("rows")
+    rows, beside = sheet.layout.get("rows"), [member.job.id for member in members]
     if sheet.kind != "compare" or rows is None:
         with st.grid("auto", min_column_width=155, key="sheet"):
             for member in members:
-                _tile(member, files[member.job.id], places)
+                _tile(member, files[member.job.id], places, beside)
         return
     across = sheets.columns_of(sheet, len(members))
     for row, value in enumerate(rows["values"]):
@@ -172,10 +172,10 @@ def _tiles(sheet: Submission, members: list[Member], files: Files, places: Place
             here = [member for member in members if member.cell is not None and member.cell // across == row]
             for member, cell in zip(here, st.columns(across, gap="small", wrap=False), strict=False):
                 with cell:
-                    _tile(member, files[member.job.id], places)
+                    _tile(member, files[member.job.id], places, beside)
 
 
-def _tile(member: Member, files: Mapping[str, Artefact], places: Places) -> None:
+def _tile(member: Member, files: Mapping[str, Artefact], places: Places, beside: list[str]) -> None:
     job = member.job
     with st.container(key=f"tile_{job.id}"):
         data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
@@ -185,8 +185,9 @@ def _tile(member: Member, files: Mapping[str, Artefact], places: Places) -> None
             key=f"open_{job.id}",
             type="tertiary",
             width="stretch",
-            on_click=_open,
-            args=(job.id,),
+            on_click=look_at,
+            args=(job.id, beside),
+            kwargs={"finished": job.state == State.SUCCEEDED and "picture" in files},
         )
         st.html(f'<div class="t2i-meta">{esc(standing(job, places))}</div>')
 
@@ -201,7 +202,3 @@ def _shown(value: object) -> object:
     if isinstance(value, Score):
         return number(value.value, ".3f")
     return duration(value.value) if isinstance(value, Seconds) else value
-
-
-def _open(job_id: str) -> None:
-    go_to(INFERENCES, job=job_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -28,6 +28,17 @@ REFINE = str(_HERE / "refine.py")
 TRAIN = str(_HERE / "train.py")
 WALL = str(_HERE / "wall.py")
 
+# As they stand in addresses.
+NAMES = frozenset(
+    Path(page).stem
+    for page in (
+        *(GENERATION, INFERENCES, VOTES, LEADERBOARD, QUEUE, SHEETS),
+        *(COMPARE, MODELS, HOST, REFINE, TRAIN, WALL),
+    )
+)
+
+VIEWED, VIEWED_ON = "viewed", "viewed_on"  # what is open in the viewer, what it is moved among, and over which page
+MAX_AMONG = 200  # pictures
 KIOSK = "wall"  # the page without menu and title
 
 _led_through = threading.Event()  # by webapp.py: the first run of this process was
@@ -88,11 +99,26 @@ def show(page: Callable[[], None]) -> None:
 
 def go_to(path: str, **query: str) -> None:
     """From a callback: another page, as soon as the one on show is drawn again (see `go`)."""
+    st.session_state.pop(VIEWED, None)
     st.session_state["go_to"] = path, query
 
 
+def look_at(job_id: str, among: Sequence[str], *, finished: bool = True) -> None:
+    """From a callback: open this picture in the viewer; where there is none yet, its own page.
+
+    among: the ids of those beside it, in their order.
+    """
+    if not finished:
+        return go_to(INFERENCES, job=job_id)
+    st.session_state[VIEWED] = (job_id, list(among[:MAX_AMONG]))
+    st.session_state.pop(VIEWED_ON, None)
+    st.session_state["look"] = True
+
+
 def go() -> None:
-    """Leave for the page that a callback has named, if one has."""
+    """Leave for the page that a callback has named, if one has; or have the page drawn with the viewer over it."""
     target = st.session_state.pop("go_to", None)
     if target is not None:
         st.switch_page(target[0], query_params=target[1])
+    if st.session_state.pop("look", False):  # a picture was opened: the viewer is drawn with the page
+        st.rerun()

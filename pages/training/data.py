@@ -23,7 +23,7 @@ from studio.datasets import CHOICES, MAX_LICENCE, MAX_NAME
 
 _ZIP, _GALLERY, _MINE = N_("A zip"), N_("From the gallery"), N_("Given before")
 _CHOICES = {
-    "favourites": N_("My favourites of refinements"),
+    "favourites": N_("My favourites"),
     "best": N_("Best in votes"),
     "mine": N_("All that I drew"),
 }

@@ -114,9 +114,10 @@ def test_the_forms_of_the_other_pages_too(studio: Studio, open_page: OpenPage) -
 
     app = open_page(INFERENCES)
     app.text_input(key="gallery_search").set_value("red")
-    app.toggle(key="gallery_mine").set_value(True)
+    app.segmented_control(key="gallery_whose").set_value("mine")
     app = reconnected(app)
-    assert app.text_input(key="gallery_search").value == "red" and app.toggle(key="gallery_mine").value is True
+    assert app.text_input(key="gallery_search").value == "red"
+    assert app.segmented_control(key="gallery_whose").value == "mine"
 
 
 def test_what_a_browser_says_it_remembers_is_taken_for_no_more_than_that(studio: Studio, open_page: OpenPage) -> None:

@@ -53,12 +53,16 @@ def test_search_and_filters_narrow_the_gallery(studio: Studio, open_page: OpenPa
     app = open_page(PAGE)
     app.text_input[0].set_value("red").run()
     assert tiles(app) == ["a RED car", "a red heart"]
-    app.toggle[0].set_value(True).run()
-    assert tiles(app) == ["a RED car"]
-    app.selectbox[1].set_value("In progress").run()
+    app.segmented_control(key="gallery_whose").set_value("mine").run()
+    assert tiles(app) == ["a RED car"] and app.query_params["search"] == "red"
+    app.selectbox(key="gallery_status").set_value("live").run()
     assert tiles(app) == ["a red fish"]
-    app.selectbox[1].set_value("Failed").run()
+    app.selectbox(key="gallery_status").set_value("failed").run()
     assert "Nothing found" in everything_shown(app)
+    app = next(b for b in app.button if b.label == "Show all again").click().run()
+    assert tiles(app) == ["a penguin", "a RED car"], "whose they are is not among the filters"
+    again = open_page(PAGE, search="red", whose="mine")
+    assert tiles(again) == ["a RED car"], "an address that is passed on shows the same"
 
 
 def test_a_thousand_pictures_are_turned_page_by_page(studio: Studio, open_page: OpenPage) -> None:
@@ -89,6 +93,10 @@ def test_a_picture_opens_with_all_there_is_to_know(studio: Studio, open_page: Op
     job = studio.draw("a red heart", SOMEBODY, cutn=5, augment=False, seed=123)
     app = open_page(PAGE)
     app.button(key=f"open_{job.id}").click().run()
+    shown = everything_shown(app)
+    for fact in ("a red heart", "VQGAN + CLIP", "<dd>123</dd>", "0.42"):
+        assert fact in shown, fact
+    app = open_page(PAGE, job=job.id)
     shown = everything_shown(app)
     for fact in ("a red heart", "VQGAN + CLIP", "123", "64 × 64 px", "cutn", "<dd>5</dd>", "augment", "off", "0.42"):
         assert fact in shown, fact

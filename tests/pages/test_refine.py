@@ -63,7 +63,7 @@ def test_candidates_are_ranked_once_and_shown_best_first(studio: Studio, open_pa
     app, address = begin(open_page)
     assert "1. Candidates" in {h.value for h in app.header} and "0 of 4 done" in everything_shown(app)
     ((_, jobs),) = rows(studio, address)
-    assert {job.params["upscale"] for job in jobs} == {1} and len({job.params["seed"] for job in jobs}) == 4
+    assert {job.params["upscale"] for job in jobs} == {4} and len({job.params["seed"] for job in jobs}) == 4
     assert not queue.list_jobs(studio.db, engine="rank")
     draw_all(studio)
     for visitor in (ME, SOMEBODY, ME):

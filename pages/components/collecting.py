@@ -1,0 +1,53 @@
+"""Keeping a picture: among one's favourites, and on boards with names."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from db.boards import FAVOURITES, MAX_NAME
+from db.jobs import Job
+from pages.shared.errors import plain_errors
+from pages.shared.language import _
+from pages.shared.studio import the_studio
+from pages.shared.text import label
+from studio import gallery
+from studio.context import Submitter
+
+
+def put(job_id: str, visitor: Submitter, board: str, kept: bool) -> None:
+    """Keep a picture on a board of theirs, or take it from there; what stands against it is shown as one sentence."""
+    with plain_errors():
+        if kept:
+            gallery.keep(the_studio(), visitor, [job_id], board)
+        else:
+            gallery.take_away(the_studio(), visitor, [job_id], board)
+
+
+def boards_of(job: Job, visitor: Submitter, place: str) -> None:
+    """Their boards, those with the picture ticked, and a field for a new one."""
+    on = gallery.on_boards(the_studio(), visitor, [job.id])[job.id]
+    for name in gallery.boards_of(the_studio(), visitor):
+        if name != FAVOURITES:
+            st.checkbox(
+                label(name),
+                name in on,
+                key=f"board_{place}{job.id}_{name in on}_{name}",
+                on_change=put,
+                args=(job.id, visitor, name, name not in on),
+            )
+    key = f"new_board_{place}{job.id}"
+    st.text_input(
+        _("Put on a new board"),
+        key=key,
+        max_chars=MAX_NAME,
+        placeholder=_("its name"),
+        on_change=_begin,
+        args=(job.id, visitor, key),
+    )
+
+
+def _begin(job_id: str, visitor: Submitter, key: str) -> None:
+    typed = st.session_state.get(key) or ""
+    if typed.strip():
+        put(job_id, visitor, typed, True)
+        st.session_state[key] = ""

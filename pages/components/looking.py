@@ -1,0 +1,220 @@
+"""What the gallery shows, and in which order: the address alone says it, to be passed on and gone back to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from db.boards import FAVOURITES
+from db.jobs import LIVE, State
+from generator import registry
+from generator.params import params_class
+from pages.shared.language import N_, _
+from pages.shared.studio import the_studio
+from pages.shared.text import label
+from studio import gallery
+from studio.context import Submitter
+from studio.engines import engine_title, engines_making
+from studio.gallery import ORDERS, Look
+
+STATUSES: dict[str, tuple[State, ...] | None] = {
+    "finished": (State.SUCCEEDED,),
+    "live": LIVE,
+    "failed": (State.FAILED,),
+    "cancelled": (State.CANCELLED,),
+    "all": None,
+}
+_STATUS = {
+    **{"finished": N_("Finished"), "live": N_("In progress"), "failed": N_("Failed")},
+    **{"cancelled": N_("Cancelled"), "all": N_("All")},
+}
+_ORDER = {"newest": N_("Newest"), "best": N_("Best voted"), "score": N_("CLIP score")}
+_WHOSE = {"all": N_("Everybody's"), "mine": N_("Mine"), "favourites": N_("Favourites")}
+_NARROWING = ("engine", "style", "status", "from", "to", "setting", "value")  # that are folded away
+_PAGE = ("page", "since")  # where in it one is
+
+
+def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
+    """Draws search, order and filters as the address has them; returns what they ask for, and a place beside them."""
+    search, whose, order = st.columns([5, 4, 3], vertical_alignment="bottom")
+    with search:
+        words = _typed("search", _("Search"), placeholder=_("Words of a prompt"), icon=":material/search:")
+    with whose:
+        kept = _chosen_of_few("whose", _("Whose"), _WHOSE)
+    with order:
+        by = _one_of("order", _("Order"), ORDERS, lambda name: _(_ORDER[name]))
+    boards = [name for name in gallery.boards_of(the_studio(), visitor) if name != FAVOURITES]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery_bar"):
+        narrowed = sum(name in st.query_params for name in _NARROWING)
+        said = _("Filters") + (f" · {narrowed}" if narrowed else "")
+        with st.popover(said, icon=":material/filter_list:"):
+            filters = _filters()
+        board = _board(boards)
+        beside = st.container()
+        if narrowed or words or board:
+            st.button(_("Show all again"), icon=":material/close:", type="tertiary", on_click=_clear)
+    if board is None and kept == "favourites":
+        board = FAVOURITES
+    page = st.query_params.get("page", "1")
+    look = Look(
+        search=words,
+        mine=kept == "mine",
+        board=board,
+        order=by,  # type: ignore[arg-type]
+        page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
+        from_id=st.query_params.get("since") if page != "1" else None,
+        **filters,
+    )
+    return look, beside
+
+
+def is_narrowed() -> bool:
+    """Whether the address asks for anything but all finished pictures, newest first."""
+    return any(name in st.query_params for name in (*_NARROWING, *_PAGE, "search", "whose", "board", "order"))
+
+
+def turn_to(page: int, first_id: str | None) -> None:
+    """From a callback: another page of what is shown. first_id: the first picture of the page that is left."""
+    if page <= 1:
+        for name in _PAGE:
+            st.query_params.pop(name, None)
+        return
+    if first_id is not None:
+        st.query_params.setdefault("since", first_id)
+    st.query_params["page"] = str(page)
+
+
+def _filters() -> dict[str, Any]:
+    engine = _one_of("engine", _("Engine"), ["", *registry.ENGINES], _engine)
+    styles = ["", *registry.STYLES]
+    style = _one_of("style", _("Style"), styles, lambda name: registry.STYLES.get(name) or _("Any"))
+    status = _one_of("status", _("Status"), list(STATUSES), lambda name: _(_STATUS[name]))
+    first, last = st.columns(2)
+    with first:
+        since = _day("from", _("From"))
+    with last:
+        until = _day("to", _("To"))
+    names = _settings(engine)
+    name, value = st.columns(2)
+    with name:
+        setting = _one_of("setting", _("Setting"), ["", *names], lambda one: one or _("any"))
+    with value:
+        said = _("As the settings of a picture show it: 24, 0.5, on.")
+        wanted = _typed("value", _("Its value"), help=said) if setting else ""
+    settings = [("style", style)] if style else []
+    settings += [(setting, wanted)] if wanted else []
+    return {
+        "engine": engine or None,
+        "without": () if engine else tuple(engines_making("result")),  # found by their name only
+        "states": STATUSES[status],
+        "settings": tuple(settings),
+        "since": None if since is None else _midnight(since),
+        "until": None if until is None else _midnight(until + timedelta(days=1)),
+    }
+
+
+def _engine(name: str) -> str:
+    return engine_title(name) if name else _("All that make pictures")
+
+
+def _settings(engine: str) -> list[str]:
+    """The settings that pictures of this engine have, or of any."""
+    engines = [engine] if engine else registry.drawing_engines()
+    found = {name for one in engines for name in params_class(one).model_fields}
+    return sorted(found - {"prompt", "seed", "style"})
+
+
+def _board(names: list[str]) -> str | None:
+    if not names:
+        return None
+    chosen = _one_of("board", _("Board"), ["", *names], lambda name: label(name) if name else _("None"))
+    return chosen or None
+
+
+def _midnight(day: date) -> float:
+    """The beginning of a day by the visitor's clock, in UTC s."""
+    zone: tzinfo = UTC
+    with suppress(KeyError, ValueError, OSError):  # a name that nobody here knows
+        zone = ZoneInfo(st.context.timezone) if st.context.timezone else UTC
+    return datetime.combine(day, time(), zone).timestamp()
+
+
+def _said(name: str, default: str, is_one: Callable[[str], bool]) -> str:
+    """What the address says, where that makes sense; the widget is made to show it."""
+    _take_over(name, default)
+    shown = st.query_params.get(name, default)
+    return shown if is_one(shown) else default
+
+
+def _take_over(name: str, default: Any) -> None:
+    """What a browser sends to a session that has not drawn this widget: the one it set it in was lost before."""
+    known: set[str] = st.session_state.setdefault("gallery_known", set())
+    if name not in known and f"gallery_{name}" in st.session_state:
+        _write(name, default)
+    known.add(name)
+
+
+def _show(name: str, value: Any) -> str:
+    key = f"gallery_{name}"
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+    return key
+
+
+def _typed(name: str, title: str, **more: Any) -> str:
+    shown = _said(name, "", lambda text: True)[:500]
+    st.text_input(title, key=_show(name, shown), on_change=_write, args=(name, ""), **more)
+    return shown.strip()
+
+
+def _one_of(name: str, title: str, names: Sequence[str], titles: Callable[[str], str]) -> str:
+    shown = _said(name, names[0], lambda one: one in names)
+    key = _show(name, shown)
+    st.selectbox(title, names, key=key, format_func=titles, on_change=_write, args=(name, names[0]))
+    return shown
+
+
+def _chosen_of_few(name: str, title: str, titles: dict[str, str]) -> str:
+    first = next(iter(titles))
+    shown = _said(name, first, lambda one: one in titles)
+    st.segmented_control(
+        title,
+        list(titles),
+        key=_show(name, shown),
+        required=True,
+        format_func=lambda one: _(titles[one]),
+        label_visibility="collapsed",
+        on_change=_write,
+        args=(name, first),
+    )
+    return shown
+
+
+def _day(name: str, title: str) -> date | None:
+    _take_over(name, None)
+    shown: date | None = None
+    with suppress(ValueError):
+        shown = date.fromisoformat(st.query_params.get(name, ""))
+    st.date_input(title, key=_show(name, shown), value=None, on_change=_write, args=(name, None))
+    return shown
+
+
+def _write(name: str, default: Any) -> None:
+    """Into the address, what was just set; the first page of it is shown."""
+    turn_to(1, None)
+    value = st.session_state[f"gallery_{name}"]
+    if value == default or not value:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _clear() -> None:
+    for name in (*_NARROWING, *_PAGE, "search", "board"):
+        st.query_params.pop(name, None)

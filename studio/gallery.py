@@ -1,0 +1,88 @@
+"""The gallery: finished pictures and other jobs, narrowed down and in some order, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from db import boards, queue
+from db.jobs import Job, State
+from db.queue import Narrowed
+from studio import access
+from studio.context import Studio, Submitter
+
+PAGE = 24
+Order = Literal["newest", "best", "score"]
+ORDERS: tuple[Order, ...] = ("newest", "best", "score")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What somebody wants to see of the gallery.
+
+    search: a part of the prompt. engine, or without these engines. states: None for any. mine: their own alone. board:
+    by its name, "" for their favourites, None for no board. settings: names with values as people write them. since,
+    until: when it was asked for, in UTC s. order: newest, best (those that did well in votes), score (CLIP's). page:
+    from 1. from_id: the newest job when page 1 was seen, so that the next pages go on from it.
+    """
+
+    search: str = ""
+    engine: str | None = None
+    without: tuple[str, ...] = ()
+    states: tuple[State, ...] | None = (State.SUCCEEDED,)
+    mine: bool = False
+    board: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    since: float | None = None
+    until: float | None = None
+    order: Order = "newest"
+    page: int = 1
+    from_id: str | None = None
+
+
+def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] = ()) -> tuple[list[Job], bool]:
+    """The jobs of one page, and whether there is another. rated: the ids of pictures, best first, for that order."""
+    skip = (max(look.page, 1) - 1) * PAGE
+    board = None if look.board is None else (submitter.id, _name(look.board))
+    narrowed = Narrowed(look.from_id, look.until, board, look.settings)
+    only: dict[str, Any] = {"search": look.search.strip() or None, "engine": look.engine, "without": look.without}
+    only |= {"states": look.states, "since": look.since}
+    if look.order == "best":
+        of = submitter.id if look.mine else None
+        seen = queue.seen_among(studio.db, rated, **only, submitter=of, narrowed=narrowed)
+        found = queue.get_each(studio.db, seen[skip : skip + PAGE + 1])
+    else:
+        narrowed = replace(narrowed, by_score=look.order == "score", skip=skip)
+        found = access.jobs(studio, submitter, limit=PAGE + 1, mine=look.mine, **only, narrowed=narrowed)
+    return found[:PAGE], len(found) > PAGE
+
+
+def keep(studio: Studio, submitter: Submitter, job_ids: Sequence[str], board: str = boards.FAVOURITES) -> None:
+    """Keep pictures on a board of theirs. Raises UnknownJob, BadValue."""
+    boards.put(studio.db, submitter.id, job_ids, _name(board))
+
+
+def take_away(studio: Studio, submitter: Submitter, job_ids: Collection[str], board: str = boards.FAVOURITES) -> None:
+    """Take pictures off a board of theirs; they stay in the gallery. Raises BadValue."""
+    boards.take(studio.db, submitter.id, job_ids, _name(board))
+
+
+def take_board(studio: Studio, submitter: Submitter, board: str) -> None:
+    """Take a board of theirs away; its pictures stay in the gallery. Raises BadValue."""
+    boards.take_all(studio.db, submitter.id, _name(board))
+
+
+def boards_of(studio: Studio, submitter: Submitter) -> dict[str, int]:
+    """Their boards by name and how many pictures are on each; favourites, under "", first and always there."""
+    found = boards.of_submitter(studio.db, submitter.id)
+    return {boards.FAVOURITES: found.pop(boards.FAVOURITES, 0), **found}
+
+
+def on_boards(studio: Studio, submitter: Submitter, job_ids: Collection[str]) -> dict[str, set[str]]:
+    """The names of their boards that each picture is on."""
+    return boards.of_jobs(studio.db, submitter.id, job_ids)
+
+
+def _name(typed: str) -> str:
+    return " ".join(typed.split())
