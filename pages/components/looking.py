@@ -145,63 +145,63 @@ def _midnight(day: date) -> float:
     return datetime.combine(day, time(), zone).timestamp()
 
 
-def _said(name: str, default: str, is_one: Callable[[str], bool]) -> str:
-    """What the address says, where that makes sense; the widget is made to show it."""
-    _take_over(name, default)
-    shown = st.query_params.get(name, default)
-    return shown if is_one(shown) else default
-
-
-def _take_over(name: str, default: Any) -> None:
-    """What a browser sends to a session that has not drawn this widget: the one it set it in was lost before."""
-    known: set[str] = st.session_state.setdefault("gallery_known", set())
-    if name not in known and f"gallery_{name}" in st.session_state:
-        _write(name, default)
-    known.add(name)
-
-
-def _show(name: str, value: Any) -> str:
-    key = f"gallery_{name}"
-    if st.session_state.get(key) != value:
-        st.session_state[key] = value
-    return key
-
-
 def _typed(name: str, title: str, **more: Any) -> str:
-    shown = _said(name, "", lambda text: True)[:500]
-    st.text_input(title, key=_show(name, shown), on_change=_write, args=(name, ""), **more)
-    return shown.strip()
+    shown = st.query_params.get(name, "")[:500]
+    value = _settled(name, shown, "", lambda key, call: st.text_input(title, shown, key=key, **call, **more))
+    return str(value or "").strip()
 
 
 def _one_of(name: str, title: str, names: Sequence[str], titles: Callable[[str], str]) -> str:
-    shown = _said(name, names[0], lambda one: one in names)
-    key = _show(name, shown)
-    st.selectbox(title, names, key=key, format_func=titles, on_change=_write, args=(name, names[0]))
-    return shown
+    said = st.query_params.get(name, names[0])
+    shown = said if said in names else names[0]
+
+    def draw(key: str, call: dict[str, Any]) -> Any:
+        return st.selectbox(title, names, names.index(shown), key=key, format_func=titles, **call)
+
+    return str(_settled(name, shown, names[0], draw))
 
 
 def _chosen_of_few(name: str, title: str, titles: dict[str, str]) -> str:
-    first = next(iter(titles))
-    shown = _said(name, first, lambda one: one in titles)
-    st.segmented_control(
-        title,
-        list(titles),
-        key=_show(name, shown),
-        required=True,
-        format_func=lambda one: _(titles[one]),
-        label_visibility="collapsed",
-        on_change=_write,
-        args=(name, first),
-    )
-    return shown
+    first, said = next(iter(titles)), st.query_params.get(name)
+    shown = said if said in titles else first
+
+    def draw(key: str, call: dict[str, Any]) -> Any:
+        return st.segmented_control(
+            title,
+            list(titles),
+            default=shown,
+            key=key,
+            required=True,
+            format_func=lambda one: _(titles[one]),
+            label_visibility="collapsed",
+            **call,
+        )
+
+    return str(_settled(name, shown, first, draw))
 
 
 def _day(name: str, title: str) -> date | None:
-    _take_over(name, None)
     shown: date | None = None
     with suppress(ValueError):
         shown = date.fromisoformat(st.query_params.get(name, ""))
-    st.date_input(title, key=_show(name, shown), value=None, on_change=_write, args=(name, None))
+    found: date | None = _settled(name, shown, None, lambda key, call: st.date_input(title, shown, key=key, **call))
+    return found
+
+
+def _settled(name: str, shown: Any, default: Any, draw: Callable[[str, dict[str, Any]], Any]) -> Any:
+    """A widget that shows what the address says; what is set in it goes into the address.
+
+    A session that has not drawn it before may be told by the browser what was set in it when an earlier one was lost.
+    """
+    key = f"gallery_{name}"
+    known: set[str] = st.session_state.setdefault("gallery_known", set())
+    if name in known and st.session_state.get(key) != shown:
+        st.session_state[key] = shown
+    value = draw(key, {"on_change": _write, "args": (name, default)})
+    if name not in known and value != shown:
+        _write(name, default)
+        shown = value
+    known.add(name)
     return shown
 
 
