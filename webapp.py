@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.middleware import Middleware
 from streamlit.navigation.page import StreamlitPage
 
-from pages.components import event_code, viewer
+from pages.components import event_code, thumb_bar, viewer
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
@@ -50,6 +50,8 @@ def main() -> None:
             event_code.ask()
         page.run()
         viewer.show(page.url_path)
+    if page.url_path != KIOSK:
+        thumb_bar.show()
     if not recalled:
         form_memory.write()
 
@@ -69,6 +71,7 @@ else:
     import telemetry
     from api.headers import Headers
     from api.host_session import host_session
+    from api.installable import installable
     from api.internals import Internals
     from api.proxies import TrustedProxies, believe_no_others
     from api.server import PREFIXES, Beside, build
@@ -104,5 +107,5 @@ else:
     if readable:
         opened = api.state.api
         around.append(Middleware(VisitorCookie, secret=opened.salt, db=lambda: opened.studio.db))
-    routes = [host_session(api.state.api), *shared_pictures(api.state.api)]
+    routes = [host_session(api.state.api), *shared_pictures(api.state.api), *installable()]
     app = st.App(__file__, routes=routes, middleware=around, lifespan=lifespan)

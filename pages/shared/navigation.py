@@ -53,20 +53,28 @@ def navigation() -> StreamlitPage:
     """
     # No icons: the browser would fetch that of the open page from a font server, for its tab.
     page = st.navigation(
-        [
-            st.Page(GENERATION, title=_("Text-to-Image Generation"), default=True),
-            st.Page(REFINE, title=_("Refine")),
-            st.Page(COMPARE, title=_("Compare")),
-            st.Page(SHEETS, title=_("Sheets")),
-            st.Page(INFERENCES, title=_("Previous Inferences")),
-            st.Page(VOTES, title=_("Vote Images")),
-            st.Page(LEADERBOARD, title=_("Leaderboard")),
-            st.Page(QUEUE, title=_("Queue")),
-            st.Page(TRAIN, title=_("Train")),
-            st.Page(MODELS, title=_("Models")),
-            *([st.Page(HOST, title=_("Host"))] if has_host() else []),
-            st.Page(WALL, title=_("Wall"), visibility="hidden"),
-        ],
+        {
+            "": [
+                st.Page(GENERATION, title=_("Text-to-Image Generation"), default=True),
+                st.Page(INFERENCES, title=_("Previous Inferences")),
+            ],
+            _("Refine and compare"): [
+                st.Page(REFINE, title=_("Refine")),
+                st.Page(COMPARE, title=_("Compare")),
+                st.Page(SHEETS, title=_("Sheets")),
+            ],
+            _("Votes"): [
+                st.Page(VOTES, title=_("Vote Images")),
+                st.Page(LEADERBOARD, title=_("Leaderboard")),
+            ],
+            _("More"): [
+                st.Page(QUEUE, title=_("Queue")),
+                st.Page(TRAIN, title=_("Train")),
+                st.Page(MODELS, title=_("Models")),
+                *([st.Page(HOST, title=_("Host"))] if has_host() else []),
+                st.Page(WALL, title=_("Wall"), visibility="hidden"),
+            ],
+        },
         position="top",
     )
     if not _led_through.is_set():
