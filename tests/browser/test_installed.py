@@ -44,5 +44,5 @@ def test_on_a_phone_the_pages_are_under_the_thumb(hosted: tuple[str, Studio], br
     bar.get_by_role("link", name="Gallery").click()
     expect(page.locator(".st-key-gallery img")).to_have_count(1)
     bar.get_by_role("button", name="More").click()
-    page.get_by_role("link", name="Leaderboard").click()
+    page.get_by_test_id("stPopoverBody").get_by_role("link", name="Leaderboard").click()
     expect(page.get_by_role("heading", name="Leaderboard")).to_be_visible()
