@@ -47,7 +47,7 @@ from generator.checkpoints.inventory import wrong_default
 if TYPE_CHECKING:
     from generator.engines.base import Step
 
-IDLE_S = 0.5
+IDLE_S = 0.15  # a look at an empty queue reads one entry of an index
 CANCEL_LOOK_S = 0.02
 MAX_WAIT_S = 30.0
 MAX_UNREAD = 5  # times that a job is given back since the store does not give it what it starts from

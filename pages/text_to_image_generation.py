@@ -15,7 +15,7 @@ from generator.checkpoints.inventory import missing
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.wording import Understood
-from pages.components import form, given_pictures, job_card, settings_panel, visitor_name
+from pages.components import form, given_pictures, job_card, prompt_history, settings_panel, visitor_name
 from pages.components.notices import NO_EXECUTOR, disk_note
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
@@ -59,8 +59,9 @@ def _draw_form(visitor: Submitter) -> None:
     """The prompt and what goes with every picture; below it, folded, all settings."""
     values: dict[str, Any] = {"prompt": form.prompt(EXAMPLES[0])}
     reading = st.container(key="reading", gap="xxsmall")
-    given = st.container(key="given")
+    given, earlier = st.container(key="given"), prompt_history.earlier(visitor)
     with st.container(horizontal=True, gap="xsmall", key="examples"):
+        prompt_history.chooser(earlier)
         for example in EXAMPLES:
             preset = ({"set_prompt": example},)
             st.button(example, key=f"example_{example}", on_click=form_memory.preset, args=preset)
@@ -106,6 +107,7 @@ def _draw_form(visitor: Submitter) -> None:
         scroll_to("set_prompt", secrets.token_hex(4))
     with answer, plain_errors():
         _what_it_takes(visitor, engine, values, pictures, reading)
+    prompt_history.arrows(earlier)
 
 
 def _style() -> dict[str, str | None]:

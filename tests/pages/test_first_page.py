@@ -76,7 +76,7 @@ def test_what_failed_can_be_taken_off_the_page_and_is_still_in_the_gallery(studi
     app = open_page().button(key=f"cancel_{job.id}").click().run()
     assert "a broken heart" in everything_shown(app)
     app = app.button(key=f"dismiss_{job.id}").click().run()
-    assert "a broken heart" not in everything_shown(app)
+    assert 't2i-prompt">a broken heart' not in everything_shown(app)
     assert queue.get(studio.db, job.id).state == State.CANCELLED
 
 
@@ -109,3 +109,13 @@ def test_whatever_failed_can_be_taken_off(studio: Studio, open_page: OpenPage) -
     app = app.button(key=f"cancel_{job.id}").click().run()
     app = app.button(key=f"dismiss_{job.id}").click().run()
     assert not app.exception and f"dismiss_{job.id}" not in {button.key for button in app.button}
+
+
+def test_what_was_asked_for_before_is_a_list_to_choose_from(studio: Studio, open_page: OpenPage) -> None:
+    for prompt in ("a penguin", "a rocket", "a penguin"):
+        studio.enqueue(prompt)
+    studio.enqueue("somebody's idea", SOMEBODY)
+    app = open_page()
+    assert [b.label for b in app.button if (b.key or "").startswith("earlier_")] == ["a penguin", "a rocket"]
+    app.button(key="earlier_1").click().run()
+    assert app.text_area(key="set_prompt").value == "a rocket"
