@@ -69,6 +69,7 @@ SHOWN: set[str] = {
     "generator.learning.stream.report",
     "generator.learning.stream.samples",
     "generator.learning.stream.sources",
+    "generator.output.animation",
     "generator.output.documents",
     "generator.output.film",
     "generator.output.infotext",

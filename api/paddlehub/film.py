@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from generator.output.animation import told_steps
 from generator.output.film import kept_steps
 
 
@@ -23,23 +24,33 @@ def shown_steps(params: Mapping[str, Any], total: int) -> list[int]:
 def frames_of(film: bytes, steps: list[int]) -> list[tuple[int, Image.Image]]:
     """(step, picture) of a GIF or an animated WebP that holds these steps; none where it cannot be read.
 
-    Encoders put equal pictures that follow each other into one that stays longer, so pictures are found by their time.
+    A film says when each step is to be seen, and leaves out some of very many. One of an earlier version does not, and
+    shows one after another. Encoders put equal pictures that follow each other into one that stays longer, so pictures
+    are found by their time.
     """
     try:
         with Image.open(io.BytesIO(film), formats=("GIF", "WEBP")) as opened:
+            told = told_steps(opened)
             shown = [(one.convert("RGB"), float(one.info.get("duration") or 0)) for one in _each(opened)]
     except (UnidentifiedImageError, OSError, EOFError, ValueError):
         return []
+    if told:
+        times = [told[step] for step in steps if step in told]
+        return list(zip([step for step in steps if step in told], _seen_at(times, shown), strict=True))
     if len(shown) == len(steps):
         return [(step, image) for step, (image, _) in zip(steps, shown, strict=True)]
-    moving = sum(duration for _, duration in shown[:-1])
-    found, ends = [], 0.0
-    place, each = 0, moving / max(len(steps) - 1, 1)
-    for number, step in enumerate(steps):
-        while place < len(shown) - 1 and number * each >= ends + shown[place][1] - 1e-6:
+    each = sum(duration for _, duration in shown[:-1]) / max(len(steps) - 1, 1)
+    return list(zip(steps, _seen_at([number * each for number in range(len(steps))], shown), strict=True))
+
+
+def _seen_at(times: Sequence[float], shown: Sequence[tuple[Image.Image, float]]) -> list[Image.Image]:
+    """What is seen at ascending times in ms, of pictures that stay so many ms each."""
+    found, ends, place = [], 0.0, 0
+    for time in times:
+        while place < len(shown) - 1 and time >= ends + shown[place][1] - 1e-6:
             ends += shown[place][1]
             place += 1
-        found.append((step, shown[place][0]))
+        found.append(shown[place][0])
     return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from PIL import Image
 
 from api import pictures
 from api.callers import Asker, Caller, Opened
@@ -129,4 +131,8 @@ def _made(studio: Studio, who: Caller, drawn: Drawn, max_frames: int) -> Made:
     film = next((kind for kind in ("webp", "gif") if kind in drawn.files), None)
     frames = frames_of(drawn.bytes(studio, who, film), shown_steps(job.params, job.total_steps)) if film else []
     stride = -(-len(frames) // max_frames)
-    return Made(drawn.bytes(studio, who), job.params, job.total_steps, frames[::-1][::stride][::-1] if stride else [])
+    picture = drawn.bytes(studio, who)
+    with Image.open(io.BytesIO(picture)) as finished:
+        for _, frame in frames:
+            frame.thumbnail(finished.size)  # films may be larger than their picture
+    return Made(picture, job.params, job.total_steps, frames[::-1][::stride][::-1] if stride else [])

@@ -1,4 +1,4 @@
-"""A picture in progress on disk, and the films of it: frames go to files as they come and end as GIF, WebP and MP4."""
+"""A picture in progress on disk: frames go to files as they come, and end as films of how it formed."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ import io
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from generator.images.encode import encode, encode_thumbnail, fitted, to_image, write_whole
+from generator.images.encode import encode, encode_thumbnail, to_image, write_whole
 from generator.images.sprite_sheet import sprite_sheet
+from generator.output.animation import Film, Frame, Without, made_of
 from generator.output.metadata import encode_png, settings_of
 from generator.output.sources import NONE, Sources
 from generator.params import Params
 
 MAX_FRAMES = 240  # of a film, and the finished picture
-SHORT_SIDE = 256  # px: players and chats show smaller films badly
-ANIMATION_SIDE = 512  # px: GIF and WebP encoders keep all frames in memory
-HOLD_S = 1.5  # the finished picture stays before the film begins again
-# bitexact leaves out the encoder's name and the time, so the same frames are the same bytes.
-FILM_OPTIONS = ["-crf", "18", "-preset", "fast", "-threads", "2", "-map_metadata", "-1", "-movflags", "+faststart"]
-FILM_OPTIONS += ["-fflags", "+bitexact", "-flags:v", "+bitexact"]
-
-Frame = Path | io.BytesIO  # a picture in a file, or in the bytes of one
 
 
 class Recorder:
@@ -53,6 +45,7 @@ class Recorder:
         self.sources = sources  # what the picture is made from, for its settings
         self.trouble: OSError | None = None
         self._newest: Image.Image | None = None
+        self._index: int | None = None  # its step
         self._lock = threading.Lock()
         self._frames = folder / "frames"
         self._frames.mkdir(parents=True, exist_ok=True)
@@ -78,7 +71,7 @@ class Recorder:
         """The picture (3, H, W) in [0, 1] after step `index`."""
         image = to_image(picture)
         with self._lock:
-            self._newest = image
+            self._newest, self._index = image, index
             try:
                 self._write(index, image)
             except OSError as error:
@@ -117,45 +110,44 @@ class Recorder:
         score: float | None = None,
         final: Image.Image | None = None,
         *,
+        draft: ArrayLike | None = None,
         gif: bool = True,
         mp4: bool = True,
         webp: bool = True,
-        without: Callable[[str, Exception], None] | None = None,
+        without: Without | None = None,
     ) -> dict[str, bytes]:
         """File contents by kind: png, thumbnail, json, gif, mp4 and webp as asked, sheet if the parameters ask for it.
 
-        `final`: the finished picture upscaled, for png and thumbnail; films stay as large as their frames. `without`:
-        told the kind of film that cannot be made and why, where the picture is to be had all the same. Raises
-        ValueError before the first frame; and what stands against a film, unless `without` is told.
+        `final`: the finished picture upscaled, which films end with. draft: how the start came to be, which films begin
+        with, (F, 3, H, W) in [0, 1]. `without`: told the kind of film that cannot be made and why, where the picture is
+        to be had all the same. Raises ValueError before the first frame; and what stands against a film, unless
+        `without` is told.
         """
         with self._lock:
             drawn = self.last()
             if drawn is None:
                 raise ValueError("There is no picture yet.")
             made = still(final or drawn, self.engine, self.params, score, self.sources)
-            frames = self._film(drawn)
-            films: dict[str, Callable[[], bytes]] = {
-                **({"sheet": lambda: sprite_sheet(frames)} if getattr(self.params, "sprite_sheet", False) else {}),
-                **({"gif": lambda: _gif(frames)} if gif else {}),
-                **({"webp": lambda: _webp(frames)} if webp else {}),
-                **({"mp4": lambda: _mp4(frames, self.folder)} if mp4 else {}),
-            }
-            for kind, make in films.items():
-                try:
-                    made[kind] = make()
-                except Exception as error:
-                    if without is None:
-                        raise
-                    without(kind, error)
-            return made
+            frames, steps = self._film(drawn)
+            if getattr(self.params, "sprite_sheet", False):
+                made |= _sheet(frames, without)
+            before = [] if draft is None else [to_image(one) for one in np.asarray(draft)]
+            after = [] if final is None else [final]
+            if after:
+                steps = [*steps[:-1], None, steps[-1]]
+            whole: list[Frame] = [*before, *frames, *after]
+            kinds = {kind for kind, asked in (("gif", gif), ("webp", webp), ("mp4", mp4)) if asked}
+            return made | made_of(lambda: Film(whole, [None] * len(before) + steps), self.folder, kinds, without)
 
-    def _film(self, drawn: Image.Image) -> list[Frame]:
-        """The frames in order, the newest picture last."""
-        frames: list[Frame] = [path for step in self._kept if (path := self._path(step)).is_file()]
-        newest = encode(drawn, "PNG", compress_level=1)
-        if frames and isinstance(frames[-1], Path) and frames[-1].read_bytes() == newest:
+    def _film(self, drawn: Image.Image) -> tuple[list[Path | io.BytesIO], list[int | None]]:
+        """The frames in order, the newest picture last, and their steps."""
+        kept = [step for step in self._kept if self._path(step).is_file()]
+        frames: list[Path | io.BytesIO] = [self._path(step) for step in kept]
+        newest, last = io.BytesIO(encode(drawn, "PNG", compress_level=1)), self._index
+        if frames and isinstance(frames[-1], Path) and frames[-1].read_bytes() == newest.getvalue():
             frames.pop()
-        return [*frames, io.BytesIO(newest)]
+            last = kept.pop()
+        return [*frames, newest], [*kept, last]
 
     def frames(self) -> dict[str, bytes]:
         """The kept frames, one PNG each, by names made of their steps."""
@@ -166,23 +158,14 @@ class Recorder:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def films(
-    frames: list[Frame], folder: Path, without: Callable[[str, Exception], None], *, mp4: bool = True
-) -> dict[str, bytes]:
-    """Pictures of one size as GIF, WebP and MP4, by kind. without: told the kind that cannot be made, and why.
-
-    folder: where ffmpeg may write meanwhile.
-    """
-    made: dict[str, bytes] = {}
-    makers: dict[str, Callable[[], bytes]] = {"gif": lambda: _gif(frames), "webp": lambda: _webp(frames)}
-    if mp4:
-        makers["mp4"] = lambda: _mp4(frames, folder)
-    for kind, make in makers.items():
-        try:
-            made[kind] = make()
-        except Exception as error:  # a film less, whatever its encoder says
-            without(kind, error)
-    return made
+def _sheet(frames: Sequence[Path | io.BytesIO], without: Without | None) -> dict[str, bytes]:
+    try:
+        return {"sheet": sprite_sheet(frames)}
+    except Exception as error:
+        if without is None:
+            raise
+        without("sheet", error)
+        return {}
 
 
 def _is_whole(path: Path) -> bool:
@@ -217,67 +200,3 @@ def kept_steps(save_every: int, total: int, max_frames: int = MAX_FRAMES) -> ran
     while total // stride >= max_frames:
         stride *= 2
     return range(0, total + 1, stride)
-
-
-def _frame_ms(count: int) -> int:
-    """Milliseconds per frame, a multiple of GIF's 10: about six seconds of film, no faster than 25 frames a second."""
-    return max(40, min(120, 6000 // count // 10 * 10))
-
-
-def _read(paths: list[Frame], max_side: int) -> Iterator[Image.Image]:
-    for path in paths:
-        with Image.open(path) as image:
-            yield fitted(image.convert("RGB"), SHORT_SIDE, max_side)
-
-
-def _timing(count: int) -> dict[str, Any]:
-    """Endless, the last frame held: the options of a GIF or WebP of so many frames."""
-    return {"duration": [_frame_ms(count)] * (count - 1) + [int(HOLD_S * 1000)], "loop": 0}
-
-
-def _gif(paths: list[Frame]) -> bytes:
-    # Through Pillow alone: imageio takes no palettes and chooses colours by median cut, 50 times slower than this.
-    frames = (frame.quantize(256, Image.Quantize.FASTOCTREE) for frame in _read(paths, ANIMATION_SIDE))
-    return encode(next(frames), "GIF", save_all=True, append_images=frames, disposal=1, **_timing(len(paths)))
-
-
-def _webp(paths: list[Frame]) -> bytes:
-    import imageio.v3 as iio
-
-    options = {"quality": 80, "method": 2, "minimize_size": False, **_timing(len(paths))}
-    buffer = io.BytesIO()
-    with iio.imopen(buffer, "w", plugin="pillow", extension=".webp") as film:
-        for image in _read(paths, ANIMATION_SIDE):
-            film.write(np.asarray(image), **options)
-    return buffer.getvalue()
-
-
-def _mp4(paths: list[Frame], folder: Path) -> bytes:
-    """H.264 in yuv420p with even sides, as every player wants it; frames go to ffmpeg one at a time."""
-    import imageio.v2 as imageio  # version 3 of its interface takes the frames of a video all at once
-
-    rate = 1000 / _frame_ms(len(paths))
-    with Image.open(paths[-1]) as finished:
-        width, height = (side // 2 * 2 for side in fitted(finished, SHORT_SIDE, 4096).size)
-    target = folder / "film.part.mp4"
-    writer = imageio.get_writer(
-        target,
-        format="FFMPEG",
-        mode="I",
-        fps=rate,
-        codec="libx264",
-        pixelformat="yuv420p",
-        macro_block_size=2,
-        quality=None,
-        ffmpeg_log_level="error",
-        output_params=FILM_OPTIONS,
-    )
-    with writer:
-        for image in _read(paths, 4096):
-            frame = np.asarray(image.crop((0, 0, width, height)))
-            writer.append_data(frame)
-        for _ in range(round(HOLD_S * rate)):
-            writer.append_data(frame)
-    film = target.read_bytes()
-    target.unlink()
-    return film

@@ -15,7 +15,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from generator.images.encode import encode, fitted, write_whole
-from generator.output.film import MAX_FRAMES, films, kept_steps
+from generator.output.animation import films
+from generator.output.film import MAX_FRAMES, kept_steps
 
 MIN_SIDE, MAX_SHEET = 128, 2048  # px: of one sample with its caption, and of the whole sheet
 MAX_SAMPLES_BYTES = 1 << 30

@@ -49,7 +49,7 @@ def test_a_prompt_becomes_a_png_and_a_gif(tmp_path: Path, capsys: pytest.Capture
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gif", ".png"]
     assert "heart" not in " ".join(path.name for path in tmp_path.iterdir()), "names never come from the prompt"
     with Image.open(only(tmp_path, "*.gif")) as film:
-        assert film.n_frames == 6
+        assert film.n_frames > 6, "what lies between the steps is seen too"
 
 
 def test_mp4_webp_and_frames_are_written_when_asked_for(tmp_path: Path) -> None:
