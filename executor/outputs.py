@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from generator import registry
 from generator.images.encode import encode_thumbnail, to_image
+from generator.output.animation import film_size
 from generator.output.film import Recorder, still
 from generator.output.inherited import settings_in, with_settings
 from generator.output.sources import Sources
@@ -81,6 +82,7 @@ class Files:
         self._recorder: Recorder | None = None
         self._frames_missing = False
         self._last: torch.Tensor | None = None
+        self._draft: torch.Tensor | None = None  # how the draft it began with came to be
         self._result: dict[str, Any] | None = None
 
     def shows(self, step: Step) -> bool:
@@ -93,6 +95,8 @@ class Files:
         """Keeps what the newest step has made."""
         if step.image is not None and (self.makes != "drawing" or self.shows(step)):
             self._last = step.image
+        if step.draft is not None:
+            self._draft = step.draft
         if step.result is not None:
             self._result = step.result
 
@@ -160,10 +164,15 @@ class Files:
             files = still(final or drawn, self.engine, params, score, self.made_from)
         else:
             # A picture without its MP4 (a full disk, a missing or broken ffmpeg) is better than none.
-            files = self._recorder.finish(score, final, without=lambda kind, error: say(f"no_{kind}", error))
+            draft = self._draft
+            files = self._recorder.finish(
+                score, final, draft=draft, without=lambda kind, error: say(f"no_{kind}", error)
+            )
         for name, data in files.items():
-            large = final.size if final and name in ("png", "thumbnail") else params.actual_size
-            yield File("picture" if name == "png" else name, data, None if name in ("json", "sheet") else large)
+            size: tuple[int, int] | None = final.size if final else params.actual_size
+            if name in ("gif", "webp", "mp4"):
+                size = film_size(data, params.actual_size)
+            yield File("picture" if name == "png" else name, data, None if name in ("json", "sheet") else size)
 
     def _picture(self) -> Iterator[File]:
         """One picture made from another: it carries the settings that one was drawn with."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from tqdm import tqdm
@@ -40,6 +40,9 @@ from generator.tokens import PromptTooLong
 from generator.version import NAME, VERSION
 from generator.wording import understand
 from generator.wording.command_line import sources, wildcards_dir_option
+
+if TYPE_CHECKING:
+    from generator.engines.base import Step
 
 OWN_FLAGS = ("width", "height", "wording")  # set by --size, and by what is understood of the prompt
 # What a picture's files end in, by their kinds.
@@ -257,14 +260,13 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, drawing: Drawing, 
     asked = wanted.width, wanted.height
     floored = "" if asked == (width, height) else f" (floored from {asked[0]} x {asked[1]})"
     print(f"Seed {wanted.seed}, {width} x {height} px{floored}, {wanted.checkpoint} on {device}.")
-    score: float | None = None
     try:
-        score = _steps(given, engine, wanted, drawing)
+        last = _steps(given, engine, wanted, drawing)
         from generator.upscaler.model import as_asked
 
         where = {"device": device, "checkpoints_dir": given["checkpoints_dir"]}
         final = as_asked(recorder.last(), wanted, _refused, **where)
-        made = recorder.finish(score, final, mp4=given["mp4"], webp=given["webp"])
+        made = recorder.finish(last.score, final, draft=last.draft, mp4=given["mp4"], webp=given["webp"])
         files = {end: made[kind] for kind, end in ENDS.items() if kind in made}
         if given["frames"]:
             files |= {f"-frames/{name}": data for name, data in recorder.frames().items()}
@@ -272,7 +274,7 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, drawing: Drawing, 
         if stored != target:
             print(f"{target}.png is of another result, and stays as it is.")
         shown = "{} x {} px".format(*(final.size if final else wanted.actual_size))
-        print(f"{stored}.png, {shown}, score {score:.3f}")
+        print(f"{stored}.png, {shown}, score {last.score:.3f}")
         return 0
     except KeyboardInterrupt:
         return _keep_last(recorder, engine, wanted, target, "Stopped.", 130)
@@ -299,22 +301,20 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, drawing: Drawing, 
         return _keep_last(recorder, engine, wanted, target, text, 1)
 
 
-def _steps(given: dict[str, Any], name: str, wanted: Any, drawing: Drawing) -> float:
-    """Runs the engine, each frame to disk; the last score."""
+def _steps(given: dict[str, Any], name: str, wanted: Any, drawing: Drawing) -> Step:
+    """Runs the engine, each frame to disk; the last step."""
     from generator.engines.base import generate
 
     host = Host(drawing.device, given["checkpoints_dir"], drawing.pictures)
     engine, recorder = loading.load(name, wanted.checkpoint, wanted.clip, host), drawing.recorder
-    score = float("nan")
     print(f"Preview: {recorder.last_path}")
     with tqdm(total=wanted.total_steps, unit="step", disable=None) as bar:
         for step in generate(engine, wanted):
-            score = step.score
             if step.image is not None:
                 recorder.add(step.index, step.image)
-            bar.set_postfix(score=f"{score:.3f}", refresh=False)
+            bar.set_postfix(score=f"{step.score:.3f}", refresh=False)
             bar.update(step.index - bar.n)
-    return score
+    return step
 
 
 def _refused(why: Exception) -> None:

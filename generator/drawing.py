@@ -213,7 +213,8 @@ def _watch(engine: str, params: Params, machine: Machine) -> Iterator[Progress]:
                 recorder.add(step.index, step.image)
             if not step.done:
                 yield shown
-        files = recorder.finish(step.score, _upscaled(recorder, params, machine), mp4=False, webp=False)
+        final = _upscaled(recorder, params, machine)
+        files = recorder.finish(step.score, final, draft=step.draft, mp4=False, webp=False)
     picture = Picture(engine, params, shown.score, files["png"], files["gif"], machine)
     yield replace(shown, preview=picture.image, picture=picture)
 

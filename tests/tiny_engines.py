@@ -107,7 +107,7 @@ class RandomDrafts:
 
     def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Any) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed % 2**32) for seed in seeds]
-        return torch.stack([torch.randint(512, (4, 4), generator=generator) for generator in generators])
+        return torch.stack([torch.randint(512, (16, 16), generator=generator) for generator in generators])
 
 
 def vqgan_clip(*parts: Any, **options: Any) -> VqganClip:

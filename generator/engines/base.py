@@ -34,6 +34,7 @@ class Step:
     error: set when this slot cannot go on (NotFinite); image is then None and the last good one stays.
     result: what a job that makes no picture has found, plain values for JSON; set with its last step.
     progress: of a run that trains, what it has measured; image is then the sheet of its samples, where they were due.
+    draft: how the draft it began with came to be, for its film: (F, 3, H, W) as `image`, with the last step.
     """
 
     index: int
@@ -45,6 +46,7 @@ class Step:
     error: Exception | None = None
     result: dict[str, Any] | None = None
     progress: Progress | None = None
+    draft: torch.Tensor | None = None
 
 
 class Slot(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ from generator.registry.rows import Checkpoint
 
 MAX_SHARE, MIN_SHARE = 0.99, 0.001  # of a class at the start: a share of 0 could never rise again
 MAX_Z, MAX_LOGIT = 3.0, 10.0
+COMING_IN = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of z and of the classes' logits
 STARTS_AT_ONCE = 64 * 64 * 64  # px of candidates drawn together
 
 
@@ -206,6 +208,9 @@ class BigganClip:
         own = {"prompts": prompts, "style": styles, "pull": init_loss, "latent": latent, "classes": classes}
         steps = settled(slots, images, scores, own)
         steps = show(slots, steps, images, self._averages)
+        for b, (slot, step) in enumerate(zip(slots, steps, strict=True)):
+            if step.done and not step.error and slot.params.init == "text":
+                steps[b] = replace(step, draft=self._forming(slot))
         for slot in slots:
             if not slot.done:
                 if len(self._kinds) > 1 and slot.z.grad is not None:
@@ -229,6 +234,16 @@ class BigganClip:
             return made[0][1]
         order = torch.tensor([row for rows, _ in made for row in rows], device=latents.device)
         return torch.cat([images for _, images in made])[order.argsort()]
+
+    @torch.no_grad()
+    def _forming(self, slot: LatentSlot[BigganClipParams]) -> Tensor:
+        """How the start came to be: z and classes as they come in, from none to nearly all the text suggests, each with
+        the style: (F, 3, H, W) on the CPU."""
+        latents = slot.start * torch.tensor(COMING_IN, device=self.device).view(-1, 1, 1)
+        if len(self._kinds) > 1:
+            latents[..., -self._kinds[1] :] = slot.start[..., -self._kinds[1] :]
+        with repeatable():
+            return self._decode(latents, [slot.params] * len(latents)).clamp(0, 1).cpu().contiguous()
 
     def _averages(self, slots: list[LatentSlot[BigganClipParams]]) -> Tensor:
         averages = torch.cat([slot.average for slot in slots if slot.average is not None])

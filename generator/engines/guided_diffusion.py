@@ -113,7 +113,8 @@ class GuidedDiffusion:
                 (s.step, prompt_targets(s.prompts, params.image_prompts, self.clips, self._read_image, self.precision))
                 for s in params.stages
             ]
-        x, start = torch.randn(1, 3, height, width, generator=generator).to(self.device), None
+        x = torch.randn(1, 3, height, width, generator=generator).to(self.device)
+        start, draft = None, None
         if params.init != "noise":
             if params.init == "perlin":
                 picture = perlin_picture(width, height, params.perlin_mode, generator)
@@ -123,7 +124,7 @@ class GuidedDiffusion:
                 begun = sum(step <= params.skipped for step, _ in stages)
                 prompts, targets = params.stages[begun - 1].prompts, stages[begun - 1][1]
                 with repeatable():
-                    picture = self._drafts(params, prompts, targets, generator)
+                    picture, draft = self._drafts(params, prompts, targets, generator)
             else:
                 assert params.init_image is not None
                 picture = to_tensor(cover(self._read_image(params.init_image), width, height))
@@ -132,7 +133,7 @@ class GuidedDiffusion:
             x = alpha * start + sigma * x
         if params.mirrored_at == params.skipped:
             x = _mirrored(x, params)
-        return GuidedDiffusionSlot(params, stages, generator, x, start)
+        return GuidedDiffusionSlot(params, stages, generator, x, start, draft=draft)
 
     def resume(self, params: GuidedDiffusionParams, state: dict[str, Any]) -> GuidedDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
@@ -168,10 +169,18 @@ class GuidedDiffusion:
             due = slot.done or slot.index % slot.params.save_every == 0
             image = ((denoised[b] + 1) / 2).clamp(0, 1).cpu().contiguous() if due else None
             losses = dict(zip(TERMS, row, strict=False))
-            steps.append(Step(slot.index, slot.params.total_steps, image, row[len(TERMS)], losses, slot.done))
+            draft = self._forming(slot) if slot.done else None
+            steps.append(
+                Step(slot.index, slot.params.total_steps, image, row[len(TERMS)], losses, slot.done, draft=draft)
+            )
             if not slot.done:
                 self._move(slot, guided[b : b + 1])
         return steps
+
+    def _forming(self, slot: GuidedDiffusionSlot) -> Tensor | None:
+        if slot.draft is None or self._drafts is None:
+            return None
+        return self._drafts.forming(slot.draft, slot.params.actual_size)
 
     def _model(self, x: Tensor, times: Sequence[int], slots: Sequence[GuidedDiffusionSlot]) -> Tensor:
         """The denoiser: x (B, 3, H, W), a slot and its timestep for each -> x0 as the network sees it, float32.

@@ -21,6 +21,7 @@ class GuidedDiffusionSlot:
 
     x: (1, 3, H, W) float32, the noisy picture at its present level; start: the picture begun with, in [-1, 1], or None;
     last: the guided x0 of the step before, (1, 3, H, W), which DPM-Solver++(2M) reads; index: steps made.
+    draft: z of the draft that the prior drew to begin with, if it did.
     stages: the targets that hold from a step on, skipped steps counted; the first begins at 0.
     """
 
@@ -32,6 +33,7 @@ class GuidedDiffusionSlot:
     last: Tensor | None = None
     index: int = 0
     done: bool = False
+    draft: Tensor | None = None
 
     @property
     def targets(self) -> Targets:
@@ -60,7 +62,7 @@ class GuidedDiffusionSlot:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
-        tensors = {"x": self.x, "start": self.start, "last": self.last}
+        tensors = {"x": self.x, "start": self.start, "last": self.last, "draft": self.draft}
         return {
             "version": STATE_VERSION,
             "index": self.index,
@@ -78,7 +80,8 @@ class GuidedDiffusionSlot:
         """The slot that `state_dict` was taken of, on `device`. Raises ValueError for a state of another version."""
         generator = saved_generator(state, STATE_VERSION)
         tensors: dict[str, Any] = {
-            key: None if state[key] is None else state[key].to(device, copy=True) for key in ("x", "start", "last")
+            key: None if state.get(key) is None else state[key].to(device, copy=True)
+            for key in ("x", "start", "last", "draft")
         }
         stages = [(0, state["targets"]), *state.get("later", [])]
         targets = [(begins, Targets.from_state(saved, device)) for begins, saved in stages]

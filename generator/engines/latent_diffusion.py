@@ -8,7 +8,7 @@ CLIP's scores of them all; the best is shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable
 from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.starts.forming import forming
 
 STATE_VERSION = 1
 TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style")  # of a slot
@@ -294,7 +295,11 @@ class LatentDiffusion:
         best = int(losses.argmin())
         due = slot.done or slot.index % slot.params.save_every == 0
         picture = images[best].cpu().contiguous() if due else None
-        return Step(slot.index, slot.total, picture, float(scores[best]), {"prompts": float(losses[best])}, slot.done)
+        made = Step(slot.index, slot.total, picture, float(scores[best]), {"prompts": float(losses[best])}, slot.done)
+        if not slot.done or slot.params.init_image:
+            return made
+        layout, draft = self.drafter.layout, slot.draft[best : best + 1]
+        return replace(made, draft=forming(draft, layout, self.vqgan, self.precision, slot.params.actual_size))
 
     def _decode(self, denoised: Tensor) -> Tensor:
         """(n, C, g, g) -> pictures (n, 3, H, W) float32 in [0, 1], from the nearest codes."""

@@ -24,7 +24,7 @@ class LatentSlot(Generic[P]):
 
     index: optimisation steps made on z; z, start, average: (1, ...) float32, average None without EMA, with the shape
     the engine gives its latent, a row for each start while there are several; leading: the row that is shown; best:
-    greatest smoothed score so far, stale: steps since then.
+    greatest smoothed score so far, stale: steps since then. draft: z of what the prior drew to begin with, if it did.
     """
 
     params: P
@@ -40,6 +40,7 @@ class LatentSlot(Generic[P]):
     best: float = -2.0
     stale: int = 0
     leading: int = 0
+    draft: Tensor | None = None
 
     @classmethod
     def begin(
@@ -49,12 +50,13 @@ class LatentSlot(Generic[P]):
         generator: torch.Generator,
         z: Tensor,
         start: Tensor,
+        draft: Tensor | None = None,
     ) -> LatentSlot[P]:
         """A slot at step 0, with the optimiser its parameters ask for."""
         z = z.clone().requires_grad_()
         optimiser = getattr(torch.optim, params.optimiser)([z], lr=params.learning_rate)
         average = z.detach().clone() if params.ema > 0 else None
-        return cls(params, targets, generator, z, start, average, optimiser)
+        return cls(params, targets, generator, z, start, average, optimiser, draft=draft)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
@@ -65,6 +67,7 @@ class LatentSlot(Generic[P]):
             "z": self.z,
             "start": self.start,
             "average": self.average,
+            "draft": self.draft,
             "optimiser": self.optimiser.state_dict(),
             "rng": self.generator.get_state(),
             "targets": self.targets.state_dict(),
@@ -129,7 +132,9 @@ def resume(params: P, state: dict[str, Any], device: torch.device) -> LatentSlot
     slot = LatentSlot.begin(params, targets, generator, state["z"].to(device), state["start"].to(device))
     slot.index, slot.done = state["index"], state["done"]
     slot.optimiser.load_state_dict(state["optimiser"])
-    slot.average = None if state["average"] is None else state["average"].to(device, copy=True)
+    slot.average, slot.draft = (
+        None if state.get(name) is None else state[name].to(device, copy=True) for name in ("average", "draft")
+    )
     slot.smoothed, slot.best, stale = state["patience"]
     slot.stale = int(stale)
     return slot

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from generator.params.vqgan_clip import TRIAL
 from generator.precision import Precision, recomputed, repeatable
 from generator.registry.rows import Checkpoint
 from generator.starts.drafts import DraftCodes, MiniDrafts
+from generator.starts.forming import forming
 from generator.starts.latents import start_z
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
@@ -93,7 +95,7 @@ class VqganClip:
         generator = torch.Generator().manual_seed(params.seed)
         with repeatable():
             targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
-            start = start_z(
+            start, draft = start_z(
                 params,
                 self.vqgan,
                 self.clips,
@@ -102,8 +104,9 @@ class VqganClip:
                 draft_codes=self._draft_codes,
                 read_image=self._read_image,
                 precision=self.precision,
-            ).contiguous()
-        return LatentSlot.begin(params, targets, generator, start.clone(), start)
+            )
+        start = start.contiguous()
+        return LatentSlot.begin(params, targets, generator, start.clone(), start, draft)
 
     def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
@@ -142,12 +145,19 @@ class VqganClip:
             terms = {name: values[shown] for name, values in terms.items()}
         steps = settled(slots, images, scores, terms)
         steps = show(slots, steps, images, self._averages)
+        steps = [self._with_draft(step, slot) for step, slot in zip(steps, slots, strict=True)]
         for slot in slots:
             if not slot.done:
                 slot.update(*((self._low, self._high) if slot.z.dim() == 4 else FARTHEST))
                 if starts > 1 and slot.index > TRIAL:
                     slot.keep_leading()
         return steps
+
+    def _with_draft(self, step: Step, slot: LatentSlot[VqganClipParams]) -> Step:
+        if not step.done or step.error or slot.draft is None or self._draft_codes is None:
+            return step
+        layout, size = self._draft_codes.layout, slot.params.actual_size
+        return replace(step, draft=forming(slot.draft, layout, self.vqgan, self.precision, size))
 
     def _lead(self, slots: list[LatentSlot[VqganClipParams]], images: Tensor, prompts: Tensor) -> None:
         """Notes which start of each slot is nearest: by the term `prompts` of what cutouts happened to be drawn, or,

@@ -22,6 +22,7 @@ from generator.models.prior import Prior
 from generator.params import GuidedDiffusionParams
 from generator.precision import Precision
 from generator.prompts import Prompt, main_prompt
+from generator.starts.forming import forming
 from generator.starts.pictures import contain
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
@@ -83,14 +84,19 @@ class MiniPictures:
         self._draft_codes = MiniDrafts(precision, clips, host)
         self._vqgan: Quantised | None = None
 
+    @property
+    def _decoding(self) -> Quantised:
+        if self._vqgan is None:
+            self._vqgan = load_vqgan(registry.EMBEDDED_VQGAN, self._host)
+        return self._vqgan
+
     @torch.no_grad()
     def __call__(
         self, params: GuidedDiffusionParams, prompts: str, targets: Targets, generator: torch.Generator
-    ) -> Tensor:
-        """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1]; raises as MiniDrafts."""
-        if self._vqgan is None:
-            self._vqgan = load_vqgan(registry.EMBEDDED_VQGAN, self._host)
-        vqgan = self._vqgan
+    ) -> tuple[Tensor, Tensor]:
+        """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1], and its z (1, e_dim, h, w);
+        raises as MiniDrafts."""
+        vqgan = self._decoding
         z = best_draft(
             self._draft_codes,
             vqgan,
@@ -102,7 +108,11 @@ class MiniPictures:
         )
         with self._precision.autocast():
             drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
-        return contain(drawn, *params.actual_size)[0].clamp(0, 1)
+        return contain(drawn, *params.actual_size)[0].clamp(0, 1), z
+
+    def forming(self, z: Tensor, size: tuple[int, int]) -> Tensor:
+        """How a draft came to be, as generator.starts.forming says."""
+        return forming(z, self._draft_codes.layout, self._decoding, self._precision, size)
 
 
 def best_draft(

@@ -31,9 +31,9 @@ def start_z(
     draft_codes: DraftCodes | None,
     read_image: Callable[[str], Image.Image],
     precision: Precision,
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each in as many starts as
-    are tried, (candidates, components).
+    are tried, (candidates, components). And z of the draft that the prior drew, in its own size, where it drew one.
 
     All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
     Raises what `read_image` raises.
@@ -44,16 +44,17 @@ def start_z(
         if draft_codes is None:
             raise ValueError("init=components needs the components of this checkpoint; use random, gradient or image.")
         shape = params.candidates, len(draft_codes.layout.deviation)
-        return SPREAD * torch.randn(shape, generator=generator).to(device)
+        return SPREAD * torch.randn(shape, generator=generator).to(device), None
     grid = (1, height // vqgan.factor, width // vqgan.factor)
     noise = vqgan.codes_to_z(torch.randint(vqgan.n_embed, grid, generator=generator).to(device)).float()
     kept = (torch.rand(grid, generator=generator) < params.init_strength).to(device)
     if params.init == "random":
-        return noise
+        return noise, None
+    draft = None
     if params.init == "prior":
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
-        z = best_draft(
+        z = draft = best_draft(
             draft_codes,
             vqgan,
             main_prompt(params.prompt),
@@ -72,4 +73,4 @@ def start_z(
         z = vqgan.encode(to_tensor(cover(read_image(params.init_image), width, height))[None].to(device))
     else:
         z = vqgan.encode(gradient_picture(width, height, generator)[None].to(device))
-    return torch.where(kept[:, None], z.float(), noise)
+    return torch.where(kept[:, None], z.float(), noise), draft

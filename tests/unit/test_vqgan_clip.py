@@ -201,15 +201,16 @@ def test_a_random_start_is_made_of_codebook_rows(engine):
 
 def test_of_the_priors_drafts_the_one_nearest_to_the_prompt_is_taken(engine):
     def start_score(candidates):
-        params = settings(init="prior", candidates=candidates, steps=0, augment=False, noise=0.0)
+        size = {"width": 64, "height": 64}
+        params = settings(init="prior", candidates=candidates, steps=0, augment=False, noise=0.0, **size)
         return last(engine, params).score
 
     assert start_score(16) >= start_score(1)
 
 
 def test_a_picture_larger_than_the_priors_drafts_starts_from_one_scaled_up(engine):
-    step = next(generate(engine, settings(init="prior", width=40, height=32)))
-    assert step.image.shape == (3, 32, 40)
+    step = next(generate(engine, settings(init="prior", width=80, height=68)))
+    assert step.image.shape == (3, 68, 80)
 
 
 def test_the_pull_keeps_z_near_its_start_and_fades_with_its_decay(engine):
