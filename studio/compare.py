@@ -13,6 +13,8 @@ from db.artefacts import sources
 from db.sheets.submissions import NewSheet, Submission
 from generator import registry
 from generator.params import BadParams, Params, drawing_class, validate
+from generator.wording import Sources, outcomes
+from generator.wording import choices as choices_in
 from studio.context import Studio, Submitter
 from studio.errors import BadWish, Term
 from studio.given import check_own
@@ -25,6 +27,11 @@ from studio.wording import understood
 MAX_CELLS = 48
 ENGINE, PROMPT = "engine", "prompt"
 ANY = ("any", "none")  # as a style: none in particular
+_SEEDS = 2**32
+# What stands between values; prompts, the second, have commas of their own.
+_SIGNS = ((",", Term("commas")), (";", Term("semicolons")))
+
+Cells = list[tuple[str, str, Params]]  # label, engine and parameters of each, row by row
 
 
 @dataclass(frozen=True)
@@ -55,63 +62,133 @@ class Axis:
         return {"name": self.name, "values": list(self.values)}
 
 
-def compare(
-    studio: Studio, submitter: Submitter, engine: str | None, base: Mapping[str, Any], rows: Axis, columns: Axis | None
-) -> Submission:
-    """Queue every cell as one sheet, or none. Raises as `cells` and `sources.check`, and TooManyQueued.
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, not yet checked.
 
     engine: None for the one a new page shows first, with its checkpoint where engines are not what is compared.
-    base: as `cells` takes it; one random seed for all where none is given or compared.
+    base: as `cells` takes it; one random seed for all where none is given or compared. own_seeds: as for `cells`.
     """
-    compared = [one.name for one in (rows, columns) if one is not None]
+
+    engine: str | None
+    base: Mapping[str, Any]
+    rows: Axis
+    columns: Axis | None = None
+    own_seeds: bool = False
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """One or two."""
+        return (self.rows,) if self.columns is None else (self.rows, self.columns)
+
+
+def compare(
+    studio: Studio,
+    submitter: Submitter,
+    engine: str | None,
+    base: Mapping[str, Any],
+    rows: Axis,
+    columns: Axis | None,
+    *,
+    own_seeds: bool = False,
+) -> Submission:
+    """Queue every cell as one sheet, or none. The rest as for a Comparison.
+
+    Raises as `cells` and `sources.check`, and TooManyQueued.
+    """
+    wanted = Comparison(engine, base, rows, columns, own_seeds)
+    made = planned(studio, wanted)
+    named = {source for _, _, params in made for source in params.sources}
+    check_own(studio, submitter, named)
+    sources.check(studio.db, studio.store, named)
+    new = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
+    layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
+    sheet = NewSheet(kind="compare", prompt=_title(wanted, made), wanted=new, layout=layout)
+    return submit_sheet(studio, submitter, sheet)[0]
+
+
+def planned(studio: Studio, wanted: Comparison) -> Cells:
+    """Its cells, checked; nothing is queued. Raises as `cells`, and WordRefused."""
+    engine, base = wanted.engine, wanted.base
+    compared = [one.name for one in wanted.axes]
     if engine is None:
         engine, checkpoint = first_choice(studio)
         if ENGINE not in compared:
             base = {"checkpoint": registry.first_checkpoint(engine, checkpoint), **base}
     if "seed" not in compared and base.get("seed") is None:
-        base = {**base, "seed": secrets.randbelow(2**32)}
-    check_typed(studio, [*base.values(), *rows.typed, *(columns.typed if columns else ())])
+        base = {**base, "seed": secrets.randbelow(_SEEDS)}
+    check_typed(studio, [*base.values(), *(value for one in wanted.axes for value in one.typed)])
 
     def read(its_engine: str, values: dict[str, Any]) -> dict[str, Any]:
         return understood(studio, its_engine, values).values
 
-    made = cells(engine, starting(base), rows, columns, read)
-    named = {source for _, _, params in made for source in params.sources}
-    check_own(studio, submitter, named)
-    sources.check(studio.db, studio.store, named)
-    wanted = [(label, new_job(studio, its_engine, params)) for label, its_engine, params in made]
-    layout = {"rows": rows.layout(), "columns": columns.layout() if columns else None}
-    drawn = (made[0][2].prompt,)
-    prompts = next((one.values for one in (rows, columns) if one and one.name == PROMPT), drawn)
-    sheet = NewSheet(kind="compare", prompt="; ".join(prompts), wanted=wanted, layout=layout)
-    return submit_sheet(studio, submitter, sheet)[0]
+    return cells(engine, starting(base), wanted.rows, wanted.columns, read, own_seeds=wanted.own_seeds)
+
+
+def _title(wanted: Comparison, made: Cells) -> str:
+    """What a sheet is called: its prompts, or the prompt with its choices where they are what is compared."""
+    prompts = next((one.values for one in wanted.axes if one.name == PROMPT), None)
+    if prompts is None and any(is_choice(one.name) for one in wanted.axes):
+        prompts = (" ".join(as_seen(str(wanted.base.get(PROMPT, ""))).split()),)
+    return "; ".join(prompts or (made[0][2].prompt,))
+
+
+def choices_of(studio: Studio, prompt: str) -> dict[str, list[str]]:
+    """The choices of a prompt that can be compared, `{red|blue}` and `__animal__`, each with what it may become.
+
+    At most one more than there can be pictures. Raises BadParams for a word list that is not there.
+    """
+    found = choices_in(prompt, Sources(studio.settings.wildcards_dir), MAX_CELLS + 1)
+    return {name: list(dict.fromkeys(one.strip() for one in values if one.strip())) for name, values in found.items()}
+
+
+def spelt_out(studio: Studio, axis: Axis) -> Axis:
+    """An axis of prompts with all that each may become; others as they are. Raises BadParams as `choices_of`."""
+    if axis.name != PROMPT:
+        return axis
+    sources_ = Sources(studio.settings.wildcards_dir)
+    made = [text for value in axis.typed for text in outcomes(value, sources_, MAX_CELLS + 1)]
+    return Axis(PROMPT, tuple(made))
+
+
+def is_choice(name: str) -> bool:
+    """Whether this axis is a choice of the prompt, called as it is written there."""
+    return name.startswith(("{", "__"))
 
 
 def axis(name: str, typed: str) -> Axis:
-    """The values typed between commas, prompts between semicolons. Raises BadParams for none, an empty or a repeated
-    one."""
-    # Prompts have commas of their own.
-    between, what = (";", Term("semicolons")) if name == PROMPT else (",", Term("commas"))
-    values = tuple(typed.split(between))
+    """The values typed one a line; else between commas, prompts between semicolons. Raises BadParams for none, an empty
+    or a repeated one."""
     if not as_seen(typed).strip():
         raise BadWish(
-            "Give the values of {name}, several with {what} between them, for example: {example}",
+            "Give the values of {name}, one a line or with {what} between them, for example: {example}",
             name=name,
-            what=what,
+            what=_SIGNS[name == PROMPT][1],
             example=example(name),
         )
+    lines = [line for line in typed.splitlines() if as_seen(line).strip()]
+    if name == PROMPT and len(lines) > 1:
+        return Axis(name, tuple(lines))
+    return Axis(name, tuple(value for line in lines for value in _between(name, line)))
+
+
+def _between(name: str, line: str) -> list[str]:
+    between, what = _SIGNS[name == PROMPT]
+    values = line.split(between)
     if not all(as_seen(value).strip() for value in values):
         raise BadWish(
             "The values of {name} have an empty place between two {what}: {typed}",
             name=name,
             what=what,
-            typed=typed.strip(),
+            typed=line.strip(),
         )
-    return Axis(name, values)
+    return values
 
 
 def example(name: str) -> str:
     """Values somebody might type for a setting."""
+    if is_choice(name):
+        return ", ".join(name.strip("{}_").split("|")[:2])
     known = {
         ENGINE: ", ".join(registry.drawing_engines()[:2]),
         PROMPT: "a red heart; a blue car, from the side",
@@ -196,14 +273,44 @@ def cells(
     rows: Axis,
     columns: Axis | None,
     read: Callable[[str, dict[str, Any]], dict[str, Any]] = _as_typed,
-) -> list[tuple[str, str, Params]]:
+    *,
+    own_seeds: bool = False,
+) -> Cells:
     """(label, engine, parameters) of every cell, row by row.
 
     base: the settings all cells have, prompt and seed among them. read: what the settings of a cell, as they were
-    typed, are understood as by its engine. Raises BadParams, naming the cell, for the first
-    one that cannot be drawn, and for more than MAX_CELLS; UnknownName for an engine that does not draw.
+    typed, are understood as by its engine. own_seeds: each cell has the seed after that of the cell before it, so that
+    no two start from the same drafts, noise or codes; what the prompt leaves to chance is the same in all. Raises
+    BadParams, naming the cell, for the first one that cannot be drawn, and for more than MAX_CELLS; UnknownName for an
+    engine that does not draw.
     """
     drawing_class(engine)
+    count = counted(rows, columns)
+    axes = [rows] if columns is None else [rows, columns]
+    own_seeds = own_seeds and "seed" not in [one.name for one in axes]
+    made: Cells = []
+    for chosen in product(*(one.values for one in axes)):
+        named = dict(zip((one.name for one in axes), chosen, strict=True))
+        label = " · ".join(f"{name} {value}" for name, value in named.items())
+        its_engine = named.pop(ENGINE, engine)
+        chosen_words = {name: named.pop(name) for name in list(named) if is_choice(name)}
+        try:
+            values = {**base, **{name: _value(its_engine, name, typed) for name, typed in named.items()}}
+            if chosen_words:
+                values[PROMPT] = _worded(str(values.get(PROMPT, "")), chosen_words)
+            if "style" not in named and not _styled(its_engine, values):
+                values.pop("style", None)
+            params = validate(its_engine, read(its_engine, values))
+        except (BadParams, registry.UnknownName) as error:
+            raise BadParams(f"{label}: {error}") from None
+        if own_seeds and count > 1:
+            params = params.model_copy(update={"seed": (params.seed + len(made)) % _SEEDS})
+        made.append((label, its_engine, params))
+    return made
+
+
+def counted(rows: Axis, columns: Axis | None) -> int:
+    """How many pictures these make. Raises BadWish for more than MAX_CELLS, and where both are the same setting."""
     if columns is not None and columns.name == rows.name:
         raise BadWish("Rows and columns are both {name}; choose two settings, or no columns.", name=rows.name)
     count = len(rows.values) * (len(columns.values) if columns else 1)
@@ -213,21 +320,16 @@ def cells(
             count=count,
             most=MAX_CELLS,
         )
-    axes = [rows] if columns is None else [rows, columns]
-    made = []
-    for chosen in product(*(one.values for one in axes)):
-        named = dict(zip((one.name for one in axes), chosen, strict=True))
-        label = " · ".join(f"{name} {value}" for name, value in named.items())
-        its_engine = named.pop(ENGINE, engine)
-        try:
-            values = {**base, **{name: _value(its_engine, name, typed) for name, typed in named.items()}}
-            if "style" not in named and not _styled(its_engine, values):
-                values.pop("style", None)
-            params = validate(its_engine, read(its_engine, values))
-        except (BadParams, registry.UnknownName) as error:
-            raise BadParams(f"{label}: {error}") from None
-        made.append((label, its_engine, params))
-    return made
+    return count
+
+
+def _worded(prompt: str, chosen: Mapping[str, str]) -> str:
+    """The prompt with these of its choices made, wherever they stand in it."""
+    for name, value in chosen.items():
+        if name not in prompt:
+            raise BadWish("The prompt has no choice {name}.", name=name)
+        prompt = prompt.replace(name, value)
+    return prompt
 
 
 def _styled(engine: str, values: Mapping[str, Any]) -> bool:

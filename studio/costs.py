@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,25 @@ def of(studio: Studio, submitter: Submitter, engine: str, params: JobParams, pic
     except OverBudget as error:
         refused = str(error)
     return Told(takes_s, cost.seconds, cost.sure, budget_s, refused)
+
+
+def together(studio: Studio, submitter: Submitter, wanted: Iterable[tuple[str, JobParams]]) -> Told:
+    """What jobs of several kinds take, one kind after another; wanted: the engine and the parameters of each.
+
+    cost_s: what the dearest of them costs.
+    """
+    kinds: dict[tuple[str, str, int], list[JobParams]] = {}
+    for engine, params in wanted:
+        kinds.setdefault((engine, params.batch_key, params.total_steps), []).append(params)
+    told = [of(studio, submitter, engine, some[0], len(some)) for (engine, _, _), some in kinds.items()]
+    takes, costs = [one.takes_s for one in told], [one.cost_s for one in told]
+    return Told(
+        None if None in takes else sum(s for s in takes if s is not None),
+        None if None in costs else max((s for s in costs if s is not None), default=None),
+        all(one.sure for one in told),
+        min((one.budget_s for one in told if one.budget_s is not None), default=None),
+        next((one.refused for one in told if one.refused is not None), None),
+    )
 
 
 def of_wish(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any], pictures: int = 1) -> Told:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from db import artefacts, queue
 from db.artefacts import Artefact
@@ -13,6 +13,9 @@ from db.sheets.submissions import Member, Submission
 from studio.access import may_see, owns
 from studio.contact_sheet import Cell, contact_sheet, merged_film
 from studio.context import Studio, Submitter
+from studio.grid import grid_of
+from studio.sheet_page import Words, as_page
+from studio.sheet_table import as_table
 
 
 def sheet(studio: Studio, submitter: Submitter, sheet_id: str) -> tuple[Submission, list[Member]]:
@@ -64,32 +67,65 @@ def columns_of(found: Submission, members: int) -> int:
     return len(columns["values"]) if columns else min(members, 4)
 
 
-def as_png(studio: Studio, submitter: Submitter, sheet_id: str, lines: Mapping[str, str]) -> bytes:
-    """The sheet as one PNG. lines: what stands under each picture, by job; those without are left out.
+def as_png(
+    studio: Studio, submitter: Submitter, sheet_id: str, lines: Mapping[str, str], *, best: str | None = None
+) -> bytes:
+    """The sheet as one PNG. lines: what stands under each picture, by job; those without are left out. best: the job
+    whose picture is marked.
 
     Raises as `sheet`.
     """
-    found, cells = _cells(studio, submitter, sheet_id, lines, ("thumbnail", "picture"))
-    return contact_sheet(found.prompt, cells, columns_of(found, len(cells)))
+    found, cells = _cells(studio, submitter, sheet_id, lines, ("thumbnail", "picture"), best)
+    return contact_sheet(found.prompt, cells, columns_of(found, len(cells)), grid_of(found))
 
 
-def as_film(studio: Studio, submitter: Submitter, sheet_id: str, lines: Mapping[str, str]) -> bytes:
-    """The films of the sheet side by side, as one GIF. lines, and what it raises: as `as_png`."""
-    found, cells = _cells(studio, submitter, sheet_id, lines, ("gif",))
-    return merged_film(found.prompt, cells, columns_of(found, len(cells)))
+def as_film(
+    studio: Studio, submitter: Submitter, sheet_id: str, lines: Mapping[str, str], *, best: str | None = None
+) -> bytes:
+    """The films of the sheet side by side, as one GIF. The rest as for `as_png`."""
+    found, cells = _cells(studio, submitter, sheet_id, lines, ("gif",), best)
+    return merged_film(found.prompt, cells, columns_of(found, len(cells)), grid_of(found))
+
+
+def as_html(
+    studio: Studio,
+    submitter: Submitter,
+    sheet_id: str,
+    lines: Mapping[str, str],
+    words: Words,
+    *,
+    best: str | None = None,
+) -> bytes:
+    """The sheet as one HTML file with its pictures in it. The rest as for `as_png`."""
+    found, cells = _cells(studio, submitter, sheet_id, lines, ("picture", "thumbnail"), best)
+    return as_page(found.prompt, cells, grid_of(found), words)
+
+
+def as_csv(studio: Studio, submitter: Submitter, sheet_id: str, address: Callable[[str], str]) -> bytes:
+    """The sheet as CSV, a line a picture. address: of a job, by its id. Raises as `sheet`."""
+    found, everyone = sheet(studio, submitter, sheet_id)
+    return as_table(pictures_of(submitter, everyone), grid_of(found), address)
 
 
 def _cells(
-    studio: Studio, submitter: Submitter, sheet_id: str, lines: Mapping[str, str], kinds: tuple[str, ...]
-) -> tuple[Submission, list[Cell]]:
+    studio: Studio,
+    submitter: Submitter,
+    sheet_id: str,
+    lines: Mapping[str, str],
+    kinds: tuple[str, ...],
+    best: str | None,
+) -> tuple[Submission, list[Cell | None]]:
+    """The pictures in their order; of a grid one for each of its places, None where there is none to be seen."""
     found, everyone = sheet(studio, submitter, sheet_id)
     members = [member for member in pictures_of(submitter, everyone) if member.job.id in lines]
     files = artefacts.of_jobs(studio.db, [member.job.id for member in members])
-    shown = (next((files[m.job.id][kind] for kind in kinds if kind in files[m.job.id]), None) for m in members)
-    return found, [
-        Cell(member.label, lines[member.job.id], _bytes(studio, one))
-        for member, one in zip(members, shown, strict=True)
-    ]
+    made: dict[int | None, Cell] = {}
+    for member in members:
+        job_id = member.job.id
+        shown = next((files[job_id][kind] for kind in kinds if kind in files[job_id]), None)
+        made[member.cell] = Cell(member.label, lines[job_id], _bytes(studio, shown), job_id == best)
+    grid = grid_of(found)
+    return found, [made.get(cell) for cell in range(grid.cells)] if grid else list(made.values())
 
 
 def _bytes(studio: Studio, artefact: Artefact | None) -> bytes | None:

@@ -12,7 +12,7 @@ from db import artefacts
 from db.artefacts import Artefact
 from db.errors import UnknownArtefact
 from db.jobs import Job, State
-from db.sheets.submissions import Member
+from db.sheets.submissions import Member, Submission
 from db.wording import duration
 from studio.context import Studio
 from studio.errors import Term
@@ -42,11 +42,17 @@ class Score:
         return f"{self.value:.3f}"
 
 
+# What the times under pictures are, for whoever compares them.
+TIMES = Term(
+    "Times: what a picture's steps had of the device, as if it had been drawn alone; without loading models, the first "
+    "drafts, and making it larger."
+)
+
 Piece = tuple[str, Mapping[str, object]]  # an English sentence, which pages translate, and what goes into its {places}
 
 
-def standing(job: Job, places: Places) -> list[Piece]:
-    """The pieces of the line, in their order."""
+def standing(job: Job, places: Places, *, best: bool = False) -> list[Piece]:
+    """The pieces of the line, in their order. best: whether it is what `best_of` says."""
     if job.state == State.QUEUED:
         return [(Term("Waiting"), {})]
     if job.state == State.RUNNING:
@@ -56,21 +62,44 @@ def standing(job: Job, places: Places) -> list[Piece]:
     if job.state == State.CANCELLED:
         return [(Term("Cancelled"), {})]
     place, score = places.get(job.id, (None, job.score))
-    pieces: list[Piece] = [] if place is None else [(Term("No. {place}"), {"place": place})]
+    pieces: list[Piece] = [(Term("Best"), {})] if best else []
+    pieces += [] if place is None else [(Term("No. {place}"), {"place": place})]
     pieces += [] if score is None else [(Term("score {score}"), {"score": Score(score)})]
-    return [*pieces, ("{taken}", {"taken": Seconds(taken(job))})]
+    return [*pieces, ("{taken}", {"taken": Seconds(cost(job))})]
 
 
-def line(job: Job, places: Places) -> str:
-    """The whole line in English."""
-    return " · ".join(sentence.format(**values) for sentence, values in standing(job, places))
+def line(job: Job, places: Places, *, best: bool = False) -> str:
+    """The whole line in English. best: as for `standing`."""
+    return " · ".join(sentence.format(**values) for sentence, values in standing(job, places, best=best))
 
 
-def lines(studio: Studio, everyone: Sequence[Member]) -> dict[str, str]:
-    """The line of each picture of a sheet, in English, by job. everyone: all jobs of the sheet that may be seen."""
+def best_of(members: Iterable[Member], places: Places) -> str | None:
+    """The job whose picture is the best of a comparison: by the newest ranking, else by the scores of those done.
+
+    None where fewer than two can be told apart, and where different CLIP models gave the scores.
+    """
+    done = [member.job for member in members if member.job.state == State.SUCCEEDED]
+    ranked = [job.id for job in done if job.id in places]
+    if len(ranked) > 1:
+        return min(ranked, key=lambda job_id: places[job_id][0])
+    scored = [(job.score, job.id) for job in done if job.score is not None]
+    judges = {json.dumps(job.params.get("clip")) for job in done if job.score is not None}
+    scores = sorted((score for score, _ in scored), reverse=True)
+    if len(judges) != 1 or len(scores) < 2 or scores[0] == scores[1]:
+        return None
+    return max(scored)[1]
+
+
+def lines(studio: Studio, found: Submission, everyone: Sequence[Member]) -> tuple[dict[str, str], str | None]:
+    """The line of each picture of a sheet, in English, by job, and the job that is the best of a comparison.
+
+    everyone: all jobs of the sheet that may be seen.
+    """
     files = artefacts.of_jobs(studio.db, [member.job.id for member in everyone])
     places = ranked_places([member.job for member in rankings_of(everyone)], files, reader(studio))
-    return {member.job.id: line(member.job, places) for member in everyone if member.cell is not None}
+    members = [member for member in everyone if member.cell is not None]
+    best = best_of(members, places) if found.kind == "compare" else None
+    return {m.job.id: line(m.job, places, best=m.job.id == best) for m in members}, best
 
 
 def reader(studio: Studio) -> Read:
@@ -105,6 +134,14 @@ def result_of(document: bytes) -> dict[str, Any]:
     """What a job that draws nothing has found, from the document that it leaves."""
     found: dict[str, Any] = json.loads(document)["result"]
     return found
+
+
+def cost(job: Job) -> float:
+    """Seconds that its steps had of the device: of one that several shared, its part, as if it had been drawn alone.
+
+    Of jobs that are older than this is counted, how long they were there.
+    """
+    return job.spent_s or taken(job)
 
 
 def taken(job: Job) -> float:

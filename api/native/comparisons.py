@@ -20,11 +20,12 @@ router = APIRouter(tags=["comparisons"])
 
 
 class AxisShape(BaseModel):
-    """A setting, or `engine`, or `prompt`, and the values it takes, as they would be typed on the page."""
+    """A setting, or `engine`, or `prompt`, or a choice of the prompt as in it, `{red|blue}`, and the values it
+    takes, as they would be typed on the page."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=1000)
     values: list[Annotated[str, Field(min_length=1, max_length=10_000)]] = Field(min_length=1, max_length=MAX_CELLS)
 
 
@@ -48,6 +49,10 @@ class NewComparison(Told):
     params: dict[str, Any] = Field(default_factory=dict, description="The settings that all pictures have.")
     rows: AxisShape
     columns: AxisShape | None = None
+    own_seeds: bool = Field(
+        False,
+        description="Each picture has the seed after the one before it: no two start from the same drafts or noise.",
+    )
 
 
 class ComparedShape(BaseModel):
@@ -92,6 +97,6 @@ async def create_comparison(order: Orders, new: NewComparison) -> SheetShape:
         columns = Axis(new.columns.name, tuple(new.columns.values)) if new.columns else None
         if PROMPT not in (rows.name, columns and columns.name) and not isinstance(new.params.get("prompt"), str):
             raise BadParams("There is no prompt: params.prompt, or an axis of prompts, is needed.")
-        return compare(studio, submitter, new.engine, new.params, rows, columns).id
+        return compare(studio, submitter, new.engine, new.params, rows, columns, own_seeds=new.own_seeds).id
 
     return await order.api.ask(asked, order.who.submitter, await order.answer(new, make, sheet_id_of))

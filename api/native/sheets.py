@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.callers import Asker, Opened, Reader
@@ -21,6 +21,7 @@ from studio import access, sheets, standing
 from studio.access import may_see
 from studio.context import Studio, Submitter
 from studio.rank import rank, rank_any
+from studio.sheet_page import Words
 
 router = APIRouter(tags=["sheets"])
 
@@ -60,6 +61,8 @@ _PNG: dict[int | str, dict[str, Any]] = {
 _GIF: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/gif": {"schema": {"type": "string", "format": "binary"}}}}
 }
+_HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
 @router.get("/sheets")
@@ -129,13 +132,39 @@ async def cancel_sheet(api: Opened, who: Asker, sheet_id: str) -> SheetShape:
 
 @router.get("/sheets/{sheet_id}/picture.png", response_class=Response, responses=_PNG)
 async def get_sheet_picture(api: Opened, who: Reader, sheet_id: str) -> Response:
-    """The sheet as one PNG: each picture with its label, place, score and time."""
+    """The sheet as one PNG: each picture with its place, score and time; the labels of a comparison's axes once."""
 
     def drawn(studio: Studio) -> bytes:
-        _, everyone = sheets.sheet(studio, who.submitter, sheet_id)
-        return sheets.as_png(studio, who.submitter, sheet_id, _lines(studio, who.submitter, everyone))
+        lines, best = _lines(studio, who.submitter, sheet_id)
+        return sheets.as_png(studio, who.submitter, sheet_id, lines, best=best)
 
     return Response(await api.ask(drawn), media_type="image/png", headers=_FRESH)
+
+
+@router.get("/sheets/{sheet_id}/page.html", response_class=Response, responses=_HTML)
+async def get_sheet_page(api: Opened, who: Reader, sheet_id: str) -> Response:
+    """The sheet as one HTML file with its pictures in it, for a phone, a printer or a mail."""
+
+    def drawn(studio: Studio) -> bytes:
+        lines, best = _lines(studio, who.submitter, sheet_id)
+        return sheets.as_html(studio, who.submitter, sheet_id, lines, Words(note=standing.TIMES), best=best)
+
+    named = {"content-disposition": f'attachment; filename="{sheet_id}.html"'}
+    return Response(await api.ask(drawn), media_type="text/html", headers=_FRESH | named)
+
+
+@router.get("/sheets/{sheet_id}/table.csv", response_class=Response, responses=_CSV)
+async def get_sheet_table(api: Opened, who: Reader, request: Request, sheet_id: str) -> Response:
+    """The sheet as CSV, a line a picture: its values of the axes, engine, seed, score, seconds, job and address.
+
+    seconds: what its steps had of the device, as if it had been drawn alone.
+    """
+    root = f"{api.address_of(request)}{ROOT}/jobs/"
+
+    def written(studio: Studio) -> bytes:
+        return sheets.as_csv(studio, who.submitter, sheet_id, lambda job_id: root + job_id)
+
+    return Response(await api.ask(written), media_type="text/csv; charset=utf-8", headers=_FRESH)
 
 
 @router.get("/sheets/{sheet_id}/film.gif", response_class=Response, responses=_GIF)
@@ -143,13 +172,12 @@ async def get_sheet_film(api: Opened, who: Reader, sheet_id: str) -> Response:
     """The films of the sheet side by side, as one GIF; those of its pictures that have one."""
 
     def drawn(studio: Studio) -> bytes:
-        _, everyone = sheets.sheet(studio, who.submitter, sheet_id)
-        lines = _lines(studio, who.submitter, everyone)
+        lines, best = _lines(studio, who.submitter, sheet_id)
         files = artefacts.of_jobs(studio.db, list(lines))
         films = {job_id: line for job_id, line in lines.items() if "gif" in files[job_id]}
         if not films:
             raise BadParams("There is no film on this sheet yet.")
-        return sheets.as_film(studio, who.submitter, sheet_id, films)
+        return sheets.as_film(studio, who.submitter, sheet_id, films, best=best)
 
     return Response(await api.ask(drawn), media_type="image/gif", headers=_FRESH)
 
@@ -187,5 +215,6 @@ def _clip(names: list[str] | None) -> list[str]:
     return [registry.TEXT_ENCODER.name] if names is None else names
 
 
-def _lines(studio: Studio, submitter: Submitter, everyone: list[Member]) -> dict[str, str]:
-    return standing.lines(studio, [member for member in everyone if may_see(submitter, member.job)])
+def _lines(studio: Studio, submitter: Submitter, sheet_id: str) -> tuple[dict[str, str], str | None]:
+    found, everyone = sheets.sheet(studio, submitter, sheet_id)
+    return standing.lines(studio, found, [member for member in everyone if may_see(submitter, member.job)])

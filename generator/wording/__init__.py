@@ -6,6 +6,6 @@ Imports no torch.
 from generator.wording.embedded import as_ranked, style_named
 from generator.wording.reading import Notice, Sources
 from generator.wording.understanding import Understood, understand
-from generator.wording.wildcards import common
+from generator.wording.wildcards import choices, common, outcomes
 
-__all__ = ["Notice", "Sources", "Understood", "as_ranked", "common", "style_named", "understand"]
+__all__ = ["Notice", "Sources", "Understood", "as_ranked", "choices", "common", "outcomes", "style_named", "understand"]

@@ -8,17 +8,19 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, combinations, islice, product
 
 from generator.params import BadParams
 from generator.prompts.signs import braces_in, cut, hide, written
-from generator.wording.reading import Notice, Reading
+from generator.wording.reading import Notice, Reading, Sources
 from generator.wording.word_lists import WordLists
 
 MAX_DEPTH = 12  # of lists that name lists
 MAX_NESTED = 60  # braces in braces, those of lists among them
 MAX_DRAWN = 200  # choices of one text
+MAX_READ = 5000  # texts within texts, where all that may be drawn is told
 MAX_LENGTH = 20_000  # characters
 MAX_SHOWN = 300  # characters of a choice, as it is recorded
 
@@ -28,6 +30,31 @@ _PYTHON |= {"main", "file", "all", "version", "author", "path", "slots", "enter"
 _NAME = re.compile(r"(?<![^\W_])(?<!\.)__([^\W_](?:[\w /-]{0,80}?[^\W_])??)__(?!\.\w)")
 _COUNT = re.compile(r"\s*(?:(\d{1,2})\s*-\s*(\d{1,2})|(\d{1,2}))\s*\$\$")
 _SHARE = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?)::")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What stands between two braces: of these texts `fewest` to `most` are drawn, with `joint` between them."""
+
+    texts: list[str]
+    fewest: int = 1
+    most: int = 1
+    joint: str = ", "
+    counted: bool = False
+
+
+def _options(inside: str) -> _Options | None:
+    """How `{inside}` is read; None for braces that are text."""
+    texts = cut(inside, braces_in(inside))
+    counted = _COUNT.match(texts[0])
+    if not counted:
+        return _Options(texts) if len(texts) > 1 else None
+    one, other = int(counted[1] or counted[3]), int(counted[2] or counted[3])
+    texts[0] = texts[0][counted.end() :]
+    first, mark, rest = texts[0].partition("$$")
+    if mark:
+        texts[0] = rest
+    return _Options(texts, min(one, other), max(one, other), first if mark else ", ", counted=True)
 
 
 @dataclass
@@ -55,25 +82,17 @@ class _Draw:
 
     def _one_of(self, inside: str) -> str:
         """What becomes of `{inside}`; braces without a | are text."""
-        options = cut(inside, braces_in(inside))
-        counted = _COUNT.match(options[0])
-        if len(options) == 1 and not counted:
+        among = _options(inside)
+        if among is None:
             return f"{{{self.text(inside)}}}"
-        fewest, most, joint = 1, 1, ", "
-        if counted:
-            fewest = int(counted[1] or counted[3])
-            most = int(counted[2] or counted[3])
-            options[0] = options[0][counted.end() :]
-            first, mark, rest = options[0].partition("$$")
-            if mark:
-                joint, options[0] = first, rest
-        shares = [float(share[1]) if (share := _SHARE.match(option)) else 1.0 for option in options]
-        options = [_SHARE.sub("", option, count=1) for option in options]
-        wanted = min(self.dice.randint(min(fewest, most), max(fewest, most)), len(options))
+        shares = [float(share[1]) if (share := _SHARE.match(option)) else 1.0 for option in among.texts]
+        options = [_SHARE.sub("", option, count=1) for option in among.texts]
+        wanted = min(self.dice.randint(among.fewest, among.most), len(options))
         drawn = [
-            self.text(options[n]).strip() if counted else self.text(options[n]) for n in self._some(shares, wanted)
+            self.text(options[n]).strip() if among.counted else self.text(options[n])
+            for n in self._some(shares, wanted)
         ]
-        made = joint.join(drawn)
+        made = among.joint.join(drawn)
         self.choices.append(f"{{{_short(written(inside))}}}: {_short(written(made).strip())}")
         return made
 
@@ -140,6 +159,80 @@ def common(text: str) -> str:
             at = end + 1
     rest = _NAME.sub(lambda m: m[0] if m[1].lower() in _PYTHON else "", "".join([*found, hidden[at:]]))
     return " ".join(written(rest).split())
+
+
+def choices(text: str, sources: Sources, most: int) -> dict[str, list[str]]:
+    """The choices of a text as they are written in it, each with what it may become, in order, at most `most` of it.
+
+    Choices within a choice stay as they are. Raises BadParams for a list that is not there.
+    """
+    pieces = _pieces(hide(text), WordLists(sources.wildcards))
+    return {written(piece): [written(one) for one in islice(may, most)] for piece, may in pieces if may is not None}
+
+
+def outcomes(text: str, sources: Sources, most: int) -> list[str]:
+    """Every text that a template may become, none twice, in the order of its choices; at most `most` of them.
+
+    Raises BadParams for a list that is not there, or that names itself.
+    """
+    lists, read = WordLists(sources.wildcards), 0
+
+    def every(template: str, depth: int) -> Iterator[str]:
+        nonlocal read
+        read += 1
+        if depth > MAX_DEPTH or read > MAX_READ:
+            raise BadParams("A choice of the prompt is in too many others, or a word list names itself.")
+        parts = [
+            [piece] if may is None else list(islice(chain.from_iterable(every(one, depth + 1) for one in may), most))
+            for piece, may in _pieces(template, lists)
+        ]
+        return ("".join(made) for made in product(*parts))
+
+    made = (" ".join(written(one).split()) for one in islice(every(hide(text), 0), most))
+    return list(dict.fromkeys(made))
+
+
+def _pieces(template: str, lists: WordLists) -> list[tuple[str, Iterator[str] | None]]:
+    """A template, escaped signs hidden, cut at the choices in no other, each with what it may become; None: text."""
+    found: list[tuple[str, Iterator[str] | None]] = []
+    at = 0
+    for start, end in braces_in(template):
+        found += _named(template[at:start], lists)
+        found.append((template[start : end + 1], _some_of(template[start + 1 : end])))
+        at = end + 1
+    return [*found, *_named(template[at:], lists)]
+
+
+def _some_of(inside: str) -> Iterator[str] | None:
+    """What `{inside}` may become."""
+    among = _options(inside)
+    if among is None:
+        return None
+    texts = _likely(among.texts)
+    if not among.counted:
+        return iter(texts)
+    numbers = range(min(among.fewest, len(texts)), min(among.most, len(texts)) + 1)
+    some = chain.from_iterable(combinations([one.strip() for one in texts], number) for number in numbers)
+    return (among.joint.join(one) for one in some)
+
+
+def _likely(texts: Sequence[str]) -> list[str]:
+    """The texts without their shares, and without those that are never drawn."""
+    shares = [float(share[1]) if (share := _SHARE.match(text)) else 1.0 for text in texts]
+    return [
+        _SHARE.sub("", text, count=1) for text, share in zip(texts, shares, strict=True) if share or not any(shares)
+    ]
+
+
+def _named(text: str, lists: WordLists) -> Iterator[tuple[str, Iterator[str] | None]]:
+    """A text without braces, cut at the `__names__` that are lists."""
+    at = 0
+    for match in _NAME.finditer(text):
+        if lists.knows(match[1]) or (lists.names and match[1].lower() not in _PYTHON):
+            yield text[at : match.start()], None
+            yield match[0], (hide(line) for line in _likely(lists.lines(match[1])))
+            at = match.end()
+    yield text[at:], None
 
 
 def _short(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -15,19 +16,22 @@ from generator import registry
 from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
+from pages.shared.address import for_visitors
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
-from pages.shared.language import N_, _, number
-from pages.shared.navigation import go, look_at
-from pages.shared.studio import the_studio
+from pages.shared.language import N_, _, language, number
+from pages.shared.navigation import INFERENCES, SHEETS, go, look_at
+from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import duration, esc, label, short
 from pages.shared.visitor import names_of
 from studio import sheets
 from studio.access import may_see
-from studio.context import Submitter
+from studio.context import Studio, Submitter
+from studio.grid import Grid, grid_of
 from studio.limits import is_offered
 from studio.rank import rank
-from studio.standing import Files, Places, Score, Seconds, ranked_places, rankings_of
+from studio.sheet_page import Words
+from studio.standing import TIMES, Files, Places, Score, Seconds, best_of, ranked_places, rankings_of
 from studio.standing import standing as standing_of
 
 KINDS = {
@@ -67,32 +71,47 @@ def _body(sheet: Submission, visitor: Submitter, live: bool) -> None:
         rankings = [m.job for m in rankings_of(everyone) if may_see(visitor, m.job)]
         files = files_of([member.job.id for member in everyone])
         places = ranked_places(rankings, files, results.read)
-        st.html(f'<div class="t2i-prompt whole">{esc(sheet.prompt)}</div>')
+        best = best_of(members, places) if sheet.kind == "compare" else None
         done = sum(member.job.state == State.SUCCEEDED for member in members)
         name = names_of([members[0].job]).get(sheet.submitter)
         stands = [_(KINDS[sheet.kind]), _("{done} of {total} done", done=done, total=len(members))]
         stands += [_("by {name}", name=name)] if name else []
-        st.html(f'<div class="t2i-meta" role="status">{esc(" · ".join(stands))}</div>')
+        about = " · ".join(stands)
+        with st.container(horizontal=True, vertical_alignment="center", key="sheet_head"):
+            with st.container(key="sheet_title"):
+                st.html(f'<div class="t2i-prompt whole">{esc(sheet.prompt)}</div>')
+                st.html(f'<div class="t2i-meta" role="status">{esc(about)}</div>')
+            _actions(sheet, members, files, places, visitor, best, about)
         if live:
             executor_missing()
-        _actions(sheet, members, rankings, files, places, visitor)
+        if rankings:
+            _newest(rankings[-1])
         if places and sheet.kind != "compare":
             members = sorted(members, key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
-        _tiles(sheet, members, files, places)
+        grid = grid_of(sheet)
+        if grid is None:
+            with st.grid("auto", min_column_width=155, key="sheet"):
+                for member in members:
+                    _tile(member, files[member.job.id], places, [one.job.id for one in members])
+        else:
+            _grid(grid, members, files, places, best)
+        if done:
+            st.caption(_about(best is not None and not places, in_grid=grid is not None))
 
 
 def _actions(
     sheet: Submission,
     members: list[Member],
-    rankings: list[Job],
     files: Files,
     places: Places,
     visitor: Submitter,
+    best: str | None,
+    about: str,
 ) -> None:
     pictures = [files[m.job.id]["picture"].id for m in members if "picture" in files[m.job.id]]
     drawn = [m.job.id for m in members if m.job.state == State.SUCCEEDED and "picture" in files[m.job.id]]
     finished = [files[job_id]["picture"].id for job_id in drawn]
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", width="content"):
         no_rank = len(finished) < 2 or not is_offered(the_studio(), "rank")
         with st.popover(_("Rank"), icon=":material/leaderboard:", disabled=no_rank):
             prompt = st.text_input(_("Prompt"), value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
@@ -109,43 +128,65 @@ def _actions(
                 on_click=_rank,
                 args=(sheet, finished, visitor, prompt, clip),
             )
-        # Written now: when the file is asked for, there is no page that has a language.
-        lines = {member.job.id: standing(member.job, places) for member in members}
+        # Written now: when a file is asked for, there is no page that has a language.
+        lines = {member.job.id: standing(member.job, places, best=member.job.id == best) for member in members}
         if pictures:
-            st.download_button(
-                _("Sheet as PNG"),
-                partial(sheets.as_png, the_studio(), visitor, sheet.id, lines),
-                file_name=f"{sheet.id}.png",
-                mime="image/png",
-                key="download_sheet",
-                icon=":material/download:",
-                on_click="ignore",
-            )
-        films = {m.job.id: lines[m.job.id] for m in members if "gif" in files[m.job.id]}
-        if len(films) > 1:
-            st.download_button(
-                _("Films as one GIF"),
-                partial(sheets.as_film, the_studio(), visitor, sheet.id, films),
-                file_name=f"{sheet.id}.gif",
-                mime="image/gif",
-                key="download_films",
-                icon=":material/animation:",
-                on_click="ignore",
-            )
+            with st.popover(_("Download"), icon=":material/download:"):
+                _downloads(sheet, visitor, lines, best, about)
+                films = {m.job.id: lines[m.job.id] for m in members if "gif" in files[m.job.id]}
+                if len(films) > 1:
+                    made = partial(sheets.as_film, the_studio(), visitor, sheet.id, films, best=best)
+                    _download(_("Films as one GIF"), made, sheet.id, "gif", "image/gif", "animation")
         waiting = sheets.still_theirs(visitor, members)
         if waiting:
             st.button(_("Cancel the rest"), icon=":material/close:", on_click=_cancel, args=(waiting, visitor))
-    if rankings:
-        newest = rankings[-1]
-        by = " + ".join(newest.params["clip"])
-        done = newest.state == State.SUCCEEDED
-        st.caption(
-            label(
-                _("Ranked by {models} for: {prompt}", models=by, prompt=newest.prompt)
-                if done
-                else _("Ranking: {status}", status=job_card.status_line(newest))
-            )
+
+
+def _newest(ranking: Job) -> None:
+    """What was asked of the newest ranking, and how far it is."""
+    by = " + ".join(ranking.params["clip"])
+    done = ranking.state == State.SUCCEEDED
+    st.caption(
+        label(
+            _("Ranked by {models} for: {prompt}", models=by, prompt=ranking.prompt)
+            if done
+            else _("Ranking: {status}", status=job_card.status_line(ranking))
         )
+    )
+
+
+def _downloads(sheet: Submission, visitor: Submitter, lines: Mapping[str, str], best: str | None, about: str) -> None:
+    """The sheet as files of several kinds. about: what stands under its title in those that have words."""
+    of: tuple[Studio, Submitter, str] = the_studio(), visitor, sheet.id
+    words = Words(about, _about(best is not None, in_grid=False), language())
+    page = Path(INFERENCES).stem
+    root = for_visitors(st.context.url, the_settings().public_url, Path(SHEETS).stem) or ""
+    as_page = partial(sheets.as_html, *of, lines, words, best=best)
+    as_table = partial(sheets.as_csv, *of, lambda job_id: f"{root.rstrip('/')}/{page}?job={job_id}")
+    _download(_("Sheet as PNG"), partial(sheets.as_png, *of, lines, best=best), sheet.id, "png", "image/png", "image")
+    _download(_("Page as HTML"), as_page, sheet.id, "html", "text/html", "web")
+    _download(_("Table as CSV"), as_table, sheet.id, "csv", "text/csv", "table")
+
+
+def _download(title: str, made: Callable[[], bytes], sheet_id: str, ext: str, media_type: str, icon: str) -> None:
+    st.download_button(
+        title,
+        made,
+        file_name=f"{sheet_id}.{ext}",
+        mime=media_type,
+        key=f"download_sheet_{ext}",
+        icon=f":material/{icon}:",
+        on_click="ignore",
+        type="tertiary",
+    )
+
+
+def _about(by_score: bool, *, in_grid: bool) -> str:
+    """What the figures under the pictures are. by_score: whether one is marked for its score; in_grid: no words say it
+    there."""
+    marked = _("Best has the highest score. Each engine looks at its pictures in its own way; Rank judges all alike.")
+    told = [_("Under each picture: score and time.") if in_grid else "", _(TIMES), marked if by_score else ""]
+    return " ".join(sentence for sentence in told if sentence)
 
 
 def _rank(sheet: Submission, pictures: list[str], visitor: Submitter, prompt: str, clip: list[str]) -> None:
@@ -158,28 +199,42 @@ def _cancel(job_ids: list[str], visitor: Submitter) -> None:
         sheets.cancel_all(the_studio(), visitor, job_ids)
 
 
-def _tiles(sheet: Submission, members: list[Member], files: Files, places: Places) -> None:
-    rows, beside = sheet.layout.get("rows"), [member.job.id for member in members]
-    if sheet.kind != "compare" or rows is None:
-        with st.grid("auto", min_column_width=155, key="sheet"):
-            for member in members:
-                _tile(member, files[member.job.id], places, beside)
-        return
-    across = sheets.columns_of(sheet, len(members))
-    for row, value in enumerate(rows["values"]):
-        st.html(f'<div class="t2i-meta">{esc(rows["name"])} {esc(value)}</div>')
-        with st.container(key=f"matrix_{row}"):
-            here = [member for member in members if member.cell is not None and member.cell // across == row]
-            for member, cell in zip(here, st.columns(across, gap="small", wrap=False), strict=False):
-                with cell:
-                    _tile(member, files[member.job.id], places, beside)
+def _grid(grid: Grid, members: list[Member], files: Files, places: Places, best: str | None) -> None:
+    """A comparison as a table: the labels once at the top and once at the left, where they stay while it is moved."""
+    there, beside = {member.cell: member for member in members}, [member.job.id for member in members]
+    across, down = len(grid.columns), len(grid.rows)
+    letters = max(len(text) for text in (*grid.rows, f"{grid.row_setting} ↓", f"{grid.column_setting} →"))
+    st.html(f"<style>.st-key-matrix {{ --across: {across}; --down: {down}; --letters: {letters}; }}</style>")
+    with st.container(key="matrix_frame"), st.container(key="matrix"):
+        columns = f'<span class="t2i-axis">{esc(grid.column_setting)} →</span>' if grid.column_setting else ""
+        st.html(f'<div class="t2i-corner">{columns}<span class="t2i-axis">{esc(grid.row_setting)} ↓</span></div>')
+        for value in grid.columns:
+            st.html(f'<div class="t2i-column"><span title="{esc(value)}">{esc(value)}</span></div>')
+        for row, value in enumerate(grid.rows):
+            st.html(f'<div class="t2i-row"><span title="{esc(value)}">{esc(value)}</span></div>')
+            for cell in range(row * across, (row + 1) * across):
+                member = there.get(cell)
+                if member is None:
+                    st.html('<div class="t2i-nothing"></div>')
+                else:
+                    _tile(member, files[member.job.id], places, beside, best=member.job.id == best, in_grid=True)
 
 
-def _tile(member: Member, files: Mapping[str, Artefact], places: Places, beside: list[str]) -> None:
+def _tile(
+    member: Member,
+    files: Mapping[str, Artefact],
+    places: Places,
+    beside: list[str],
+    *,
+    best: bool = False,
+    in_grid: bool = False,
+) -> None:
+    """in_grid: its label is for those who listen to the page; the others see it on the axes."""
     job = member.job
     with st.container(key=f"tile_{job.id}"):
         data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
-        draw_picture(data, key=job.id, alt=f"{member.label}: {job.prompt}", instead=standing(job, places))
+        told = standing(job, places, best=best, short=in_grid)
+        draw_picture(data, key=job.id, alt=f"{member.label}: {job.prompt}", instead=told)
         st.button(
             label(member.label or short(job.prompt)),
             key=f"open_{job.id}",
@@ -189,13 +244,18 @@ def _tile(member: Member, files: Mapping[str, Artefact], places: Places, beside:
             args=(job.id, beside),
             kwargs={"finished": job.state == State.SUCCEEDED and "picture" in files},
         )
-        st.html(f'<div class="t2i-meta">{esc(standing(job, places))}</div>')
+        marked = " t2i-best" if best else ""
+        st.html(f'<div class="t2i-meta{marked}">{esc("" if in_grid and data is None else told)}</div>')
 
 
-def standing(job: Job, places: Places) -> str:
-    """Place, score and time of a picture, or how far it is, in the visitor's language."""
-    pieces = standing_of(job, places)
-    return " · ".join(_(sentence, **{name: _shown(value) for name, value in vs.items()}) for sentence, vs in pieces)
+def standing(job: Job, places: Places, *, best: bool = False, short: bool = False) -> str:
+    """Place, score and time of a picture, or how far it is, in the visitor's language. short: the score without its
+    name."""
+    told = []
+    for sentence, values in standing_of(job, places, best=best):
+        shown = {name: _shown(value) for name, value in values.items()}
+        told.append(str(shown["score"]) if short and "score" in shown else _(sentence, **shown))
+    return " · ".join(told)
 
 
 def _shown(value: object) -> object:

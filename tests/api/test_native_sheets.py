@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable
 from typing import Any
@@ -145,8 +146,8 @@ def test_the_lines_under_a_sheets_pictures_are_those_of_the_page(visits: Studio,
     job = ok(api.post(f"{sheet['url']}/rank"))
     ranked(visits, job["id"], pictures[::-1])
     studio = visits.opened()
-    _, everyone = sheet_of(studio, Submitter("somebody"), sheet["id"])
-    first, second, third = lines(studio, everyone).values()
+    found, everyone = sheet_of(studio, Submitter("somebody"), sheet["id"])
+    first, second, third = lines(studio, found, everyone)[0].values()
     assert first.startswith("No. 2 · score 0.800 · ") and second.startswith("No. 1 · score 0.900 · ")
     assert third == "Waiting"
 
@@ -193,6 +194,34 @@ def test_a_comparison_is_checked_before_anything_is_queued(api: Served, visits: 
     assert len(ok(api.post(f"{V1}/comparisons", {"rows": prompts}), 201)["jobs"]) == 2
     assert "no prompt" in api.post(f"{V1}/comparisons", {"rows": body["rows"]}).json()["detail"]
     assert len(queue.list_jobs(visits.db)) == 6
+
+
+def test_a_comparison_is_taken_home_as_png_page_and_table(api: Served, visits: Studio) -> None:
+    body: dict[str, Any] = {
+        "engine": "vqgan-clip",
+        "params": {"prompt": "a {red|blue} heart", "seed": 3},
+        "rows": {"name": "{red|blue}", "values": ["red", "blue"]},
+        "columns": {"name": "steps", "values": ["10", "20"]},
+        "own_seeds": True,
+    }
+    sheet = ok(api.post(f"{V1}/comparisons", body), 201)
+    assert [job["params"]["seed"] for job in sheet["jobs"]] == [3, 4, 5, 6]
+    done = visits.finish(visits.run())
+    picture, page, table = (api.get(f"{sheet['url']}/{name}") for name in ("picture.png", "page.html", "table.csv"))
+    assert picture.headers["content-type"] == "image/png" and picture.content.startswith(b"\x89PNG")
+    assert page.headers["content-type"].startswith("text/html") and "attachment" in page.headers["content-disposition"]
+    assert page.text.count("data:image/webp;base64,") == 1 and page.text.count("Waiting") == 3
+    lines = list(csv.DictReader(io.StringIO(table.content.decode("utf-8-sig"))))
+    first, last = lines[0], lines[-1]
+    assert len(lines) == 4 and last["state"] == "queued" and last["score"] == last["seconds"] == ""
+    told = {"row_setting": "{red|blue}", "row_value": "red", "column_setting": "steps", "column_value": "10"}
+    told |= {"engine": "vqgan-clip", "seed": "3", "score": "0.42", "state": "succeeded", "job_id": done.id}
+    assert told.items() <= first.items() and float(first["seconds"]) >= 0
+    assert ok(api.get(first["address"].removeprefix(api.address)))["id"] == done.id
+    queue.set_hidden(visits.db, done.id)
+    assert done.id not in api.get(f"{sheet['url']}/table.csv").text
+    assert "data:image" not in api.get(f"{sheet['url']}/page.html").text
+    assert api.get(f"{V1}/sheets/{'0' * 26}/table.csv").status_code == 404
 
 
 def test_a_refinement_goes_from_what_is_marked_to_the_next_row(api: Served, visits: Studio) -> None:

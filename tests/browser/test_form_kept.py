@@ -129,7 +129,7 @@ def test_after_a_restart_what_the_pages_show_is_what_is_queued(server: Server, b
     compared = opened(server, browser, "compare")
     compare_with_latent_diffusion(compared)
     compared.get_by_role("textbox", name="Values of seed").fill("3, 4")
-    compared.get_by_role("textbox", name="Values of seed").press("Enter")
+    compared.get_by_role("textbox", name="Values of seed").press("Control+Enter")
     settled(compared)
 
     # Typed at the very moment, and not yet sent.

@@ -77,13 +77,13 @@ def test_settings_are_compared_on_one_sheet(hosted: Hosted, browser: playwright_
     page.get_by_role("textbox", name="Prompt").fill("a red heart, a blue car")
     compare_with_latent_diffusion(page)
     page.get_by_role("textbox", name="Values of seed").fill("1, 2, 2")
-    page.get_by_role("textbox", name="Values of seed").press("Enter")
+    page.get_by_role("textbox", name="Values of seed").press("Control+Enter")
     settled(page)
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text("The value 2 of seed is there twice.")).to_be_visible()
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a red heart, a blue car")
     page.get_by_role("textbox", name="Values of seed").fill("1, 2")
-    page.get_by_role("textbox", name="Values of seed").press("Enter")
+    page.get_by_role("textbox", name="Values of seed").press("Control+Enter")
     settled(page)
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text("0 of 4 done")).to_be_visible()
@@ -91,10 +91,15 @@ def test_settings_are_compared_on_one_sheet(hosted: Hosted, browser: playwright_
     draw_all(studio)
     expect(page.get_by_text("4 of 4 done")).to_be_visible()
     assert {job.engine for job in queue.list_jobs(studio.db)} == {"vqgan-clip", "latent-diffusion"}
-    rows = page.locator("[class*='st-key-matrix_']")
-    expect(rows).to_have_count(2)
-    expect(rows.first.get_by_role("img")).to_have_count(2)
+    grid = page.locator(".st-key-matrix")
+    expect(grid.get_by_role("img")).to_have_count(4)
     assert fits(page)
+    assert grid.evaluate("grid => grid.scrollHeight <= grid.clientHeight + 1"), "all rows are seen at once"
+    row = grid.get_by_text("latent-diffusion", exact=True)
+    grid.evaluate("grid => grid.scrollTo(1000, 0)")
+    expect(row).to_be_in_viewport(ratio=1)  # the labels stay
+    if width == 1280:
+        assert grid.evaluate("grid => grid.getBoundingClientRect().bottom <= innerHeight"), "nothing has to be moved"
 
 
 @pytest.mark.parametrize("width", [1280, 390])

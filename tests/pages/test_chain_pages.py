@@ -1,4 +1,4 @@
-"""From a finished picture to the next one: vary, upscale, rank, compare; and the way back."""
+"""From a finished picture to the next one: vary, upscale, rank; and the way back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from db import artefacts, queue
 from db.jobs import Job, State
 from db.sheets import submissions
-from pages.shared.navigation import COMPARE, INFERENCES, SHEETS
+from pages.shared.navigation import INFERENCES, SHEETS
 from tests.pages.conftest import OpenPage
 from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
 
@@ -238,94 +238,6 @@ def test_a_job_that_is_its_own_parent_is_shown(studio: Studio, open_page: OpenPa
         conn.execute(sa.text("UPDATE jobs SET parent_id = id WHERE id = :id"), {"id": job.id})
     app = open_page(INFERENCES, job=job.id)
     assert not app.error and not app.exception and "Made from it" in everything_shown(app)
-
-
-def compare(app: AppTest, prompt: str = "a red heart", **chosen: tuple[str, str]) -> AppTest:
-    app.text_area(key="compare_prompt").set_value(prompt)
-    for axis, (name, values) in chosen.items():
-        app.selectbox(key=f"compare_{axis}").set_value(name).run()
-        if name in ("engine", "style", "sampler"):
-            app.multiselect(key=f"compare_{axis}_values_{name}").set_value(values.split(", "))
-        elif name != "nothing":
-            app.text_input(key=f"compare_{axis}_values_{name}").set_value(values)
-    return press(app, "Compare")
-
-
-def test_a_grid_over_two_settings_is_one_sheet_with_one_seed(studio: Studio, open_page: OpenPage) -> None:
-    app = compare(open_page(COMPARE), rows=("cutn", "8, 16"), columns=("learning_rate", ".02, .05,0.1"))
-    assert not app.error and not app.exception
-    made = jobs(studio)[::-1]
-    grid = [(job.params["cutn"], job.params["learning_rate"]) for job in made]
-    assert grid == [(8, 0.02), (8, 0.05), (8, 0.1), (16, 0.02), (16, 0.05), (16, 0.1)]
-    assert len({job.params["seed"] for job in made}) == 1 and {job.state for job in made} == {State.QUEUED}
-    (sheet,) = submissions.of_submitter(studio.db, ME)
-    assert [m.label for m in submissions.jobs_of(studio.db, sheet.id)][-1] == "cutn 16 · learning_rate 0.1"
-    assert app.title[0].value == "Sheets"
-    studio.start_executor()
-    studio.finish(studio.run())
-    shown = everything_shown(open_page(SHEETS, sheet=sheet.id))
-    assert "Comparison · 1 of 6 done" in shown and "cutn 16" in shown and "score 0.420" in shown
-
-
-def test_engines_are_compared_by_seed(studio: Studio, open_page: OpenPage) -> None:
-    engines = "vqgan-clip, latent-diffusion, biggan-clip"
-    app = compare(open_page(COMPARE), rows=("engine", engines), columns=("seed", "1, 2"))
-    assert not app.error
-    assert [(job.engine, job.params["seed"]) for job in jobs(studio)[::-1]] == [
-        (engine, seed) for engine in engines.split(", ") for seed in (1, 2)
-    ]
-    assert {job.params["style"] for job in jobs(studio)} == {"noto"}
-
-
-def test_the_columns_are_what_all_engines_of_the_rows_permit(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page(COMPARE)
-    app.multiselect(key="compare_rows_values_engine").set_value(["vqgan-clip", "latent-diffusion"]).run()
-    offered = app.selectbox(key="compare_columns").options
-    assert "candidates" in offered and "cutn" not in offered and "cfg_scale" not in offered
-    app.selectbox(key="compare_columns").set_value("candidates").run()
-    assert "Permitted: 1 to 16." in app.text_input(key="compare_columns_values_candidates").help
-    app.multiselect(key="compare_rows_values_engine").set_value(["latent-diffusion"]).run()
-    assert {"cfg_scale", "memory", "variety"} <= set(app.selectbox(key="compare_columns").options)
-    app.selectbox(key="compare_columns").set_value("engine").run()
-    app.multiselect(key="compare_columns_values_engine").set_value(["biggan-clip"]).run()
-    assert "max_classes" in app.selectbox(key="compare_rows").options and not app.exception
-
-
-def test_what_is_one_of_a_closed_set_is_chosen_by_its_title_from_a_list(studio: Studio, open_page: OpenPage) -> None:
-    app = open_page(COMPARE)
-    engines = app.multiselect(key="compare_rows_values_engine")
-    assert {"VQGAN + CLIP", "BigGAN + CLIP"} <= set(engines.options) and len(engines.value) == 2
-    app = compare(app, columns=("style", "noto, any"))
-    assert not app.error and [job.params["style"] for job in jobs(studio)[::-1]] == ["noto", None] * 2
-    app = open_page(COMPARE)
-    app.multiselect(key="compare_rows_values_engine").set_value([])
-    compare(app)
-    assert len(app.error) == 1 and not app.exception
-
-
-def test_several_prompts_are_one_sheet(studio: Studio, open_page: OpenPage) -> None:
-    app = compare(open_page(COMPARE), rows=("prompt", "a red heart; a castle, at night"), columns=("seed", "1, 2"))
-    assert not app.error
-    assert [(job.prompt, job.params["seed"]) for job in jobs(studio)[::-1]] == [
-        (prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in (1, 2)
-    ]
-    (sheet,) = submissions.of_submitter(studio.db, ME)
-    assert sheet.prompt == "a red heart; a castle, at night"
-
-
-def test_a_bad_comparison_is_one_sentence_and_queues_nothing(studio: Studio, open_page: OpenPage) -> None:
-    app = compare(open_page(COMPARE), rows=("cutn", "8, many"), columns=("seed", "1"))
-    (error,) = app.error
-    assert "cutn many · seed 1: cutn = 'many'" in error.value.replace("\\", "").replace("\u2060", "")
-    assert jobs(studio) == [] and not app.exception
-
-
-def test_a_comparison_beyond_the_limit_is_refused_whole(
-    studio: Studio, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("T2I_MAX_QUEUED_PER_SUBMITTER", "3")
-    app = compare(open_page(COMPARE), rows=("cutn", "8, 16"), columns=("seed", "1, 2"))
-    assert "These 4 jobs were not queued" in app.error[0].value and jobs(studio) == []
 
 
 def test_a_ranking_is_shown_in_words_and_not_among_the_pictures(studio: Studio, open_page: OpenPage) -> None:

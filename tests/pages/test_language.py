@@ -76,7 +76,7 @@ def test_a_refinement_is_begun_with_what_was_chosen_before_the_language(studio: 
 def test_what_the_studio_refuses_is_said_in_the_visitors_language(studio: Studio, open_page: OpenPage) -> None:
     app = open_page(COMPARE, lang="eu")
     app.text_area(key="compare_prompt").set_value("a red heart")
-    app.text_input(key="compare_columns_values_seed").set_value("1,,2").run()
+    app.text_area(key="compare_columns_values_seed").set_value("1,,2").run()
     next(button for button in app.button if button.label == "Konparatu").click().run()
     said = app.error[0].value.replace("\\", "").replace("\u2060", "")
     assert said == "seed ezarpenaren balioetan hutsune bat dago; begiratu komak: 1,,2"

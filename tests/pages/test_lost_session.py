@@ -99,8 +99,8 @@ def test_the_forms_of_the_other_pages_too(studio: Studio, open_page: OpenPage) -
     app = open_page(COMPARE)
     app.text_area(key="compare_prompt").set_value("a blue whale")
     app.selectbox(key="compare_rows").set_value("steps").run()
-    app.text_input(key="compare_rows_values_steps").set_value("3, 4")
-    app.text_input(key="compare_columns_values_seed").set_value("8")
+    app.text_area(key="compare_rows_values_steps").set_value("3, 4")
+    app.text_area(key="compare_columns_values_seed").set_value("8")
     app = pressed(app, "Compare")
     assert not app.error and not app.exception
     assert {(job.params["steps"], job.params["seed"]) for job in jobs(studio)} == {(3, 8), (4, 8)}

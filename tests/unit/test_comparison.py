@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from typing import Any
 
@@ -10,8 +11,13 @@ from PIL import Image
 
 from generator.params import BadParams, validate
 from generator.params.vary import takes_pictures, varied
-from studio.compare import axis, cells, engines_in, permitted, settings_of
+from studio import sheets
+from studio.compare import Axis, axis, cells, compare, engines_in, permitted, settings_of
 from studio.contact_sheet import Cell, contact_sheet, merged_film
+from studio.context import Submitter
+from studio.grid import Grid
+from studio.sheet_page import Words, as_page
+from tests.pages.visits import ME, Studio
 
 BASE = {"prompt": "a red heart", "seed": 7, "style": "noto"}
 
@@ -52,6 +58,32 @@ def test_several_prompts_are_drawn_with_several_seeds_each() -> None:
     assert drawn == [(prompt, seed) for prompt in ("a red heart", "a castle, at night") for seed in (1, 2)]
     with pytest.raises(BadParams, match="an empty place between two semicolons"):
         axis("prompt", "a red heart;; a castle")
+
+
+def test_a_pasted_list_is_an_axis_with_a_value_a_line() -> None:
+    assert axis("prompt", "a heart; red\n\n a castle, at night \n").values == ("a heart; red", "a castle, at night")
+    assert axis("cutn", "8\n16, 32\n").values == ("8", "16", "32")
+    assert axis("seed", "1\r\n2").values == ("1", "2")
+
+
+def test_a_choice_of_the_prompt_is_an_axis() -> None:
+    choice = Axis("{red|blue}", ("red", "blue"))
+    made = cells("vqgan-clip", BASE | {"prompt": "a {red|blue} heart"}, choice, axis("cutn", "8, 16"))
+    assert [(p.prompt, p.cutn) for _, _, p in made] == [
+        (f"a {colour} heart", cutn) for colour in ("red", "blue") for cutn in (8, 16)
+    ]
+    with pytest.raises(BadParams, match=r"The prompt has no choice \{red\|blue\}"):
+        cells("vqgan-clip", BASE, choice, None)
+
+
+def test_cells_share_a_seed_unless_each_is_to_have_its_own() -> None:
+    def seeds(**how: bool) -> list[int]:
+        rows, columns = axis("engine", "vqgan-clip, latent-diffusion"), axis("steps", "10, 20")
+        return [params.seed for _, _, params in cells("vqgan-clip", BASE, rows, columns, **how)]
+
+    assert seeds() == [7] * 4 and seeds(own_seeds=True) == [7, 8, 9, 10]
+    compared = cells("vqgan-clip", BASE, axis("seed", "1, 2"), None, own_seeds=True)
+    assert [params.seed for _, _, params in compared] == [1, 2], "they are what is compared"
 
 
 def test_a_style_falls_away_where_the_checkpoint_has_none() -> None:
@@ -150,6 +182,47 @@ def test_a_sheet_is_one_png_with_every_picture_and_place() -> None:
         colours = {page.getpixel((16 + 272 * n + 128, 54 + 128)) for n in range(3)}
         below = page.getpixel((16 + 272 + 128, 54 + 256 + 44 + 16 + 128))
     assert colours == {(236, 236, 236), (255, 0, 0)} and below == (255, 0, 0)
+
+
+GRID = Grid("steps", ("10", "20"), "prompt", ("a red heart", "a <b>blue</b> car " * 20))
+
+
+def test_a_comparison_as_png_has_each_label_once_and_its_pictures_in_their_places() -> None:
+    red = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(red, "PNG")
+    made = [None, Cell("", "score 0.4", red.getvalue(), best=True), Cell("", "Waiting", None), None]
+    many = Grid("seed", ("1",), "cutn", tuple(map(str, range(48))))
+    with Image.open(io.BytesIO(contact_sheet("hearts", made, 2, GRID))) as page:
+        pixels = page.convert("RGB")
+        reds = [(x, y) for x in range(page.width) for y in range(page.height) if pixels.getpixel((x, y)) == (255, 0, 0)]
+    assert len(reds) == 256 * 256 and min(reds)[0] > page.width / 2, "in the second column"
+    assert max(y for _, y in reds) < page.height / 2 + 60, "in the first row"
+    with Image.open(io.BytesIO(contact_sheet("hearts", [None] * 48, 48, many))) as page:
+        assert page.width > 48 * 112 and page.height < 300, "all columns side by side"
+
+
+def test_a_sheet_as_html_needs_nothing_else_and_shows_text_as_text() -> None:
+    red = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(red, "PNG")
+    made = [Cell('"x" <i>', "score 0.4", red.getvalue(), best=True), None, Cell("", "<Waiting>", None), None]
+    page = as_page("<script>", made, GRID, Words("6 done", "Times", "eu")).decode()
+    assert page.count("data:image/webp;base64,") == 1 and "http" not in page and "<script" not in page
+    assert page.count("<th") == 6 and page.count('scope="col"') == 2 and page.count('scope="row"') == 2
+    assert '<html lang="eu">' in page and "&lt;b&gt;blue" in page and "&lt;Waiting&gt;" in page
+    assert '<figure class="best">' in page and page.count("steps") == 1, "labels stand once"
+    without = as_page("hearts", made, None, Words()).decode()
+    assert "<table" not in without and "<b>&quot;x&quot; &lt;i&gt;</b>" in without
+
+
+def test_a_table_holds_no_formula_that_a_spreadsheet_would_compute(visits: Studio) -> None:
+    studio, anna = visits.opened(), Submitter(ME)
+    rows = Axis("prompt", ("=cmd()", "a heart, red"))
+    sheet = compare(studio, anna, "vqgan-clip", {}, rows, axis("cut_pow", "0.5, 1"))
+    table = sheets.as_csv(studio, anna, sheet.id, lambda job_id: f"https://example.org/{job_id}").decode("utf-8-sig")
+    lines = list(csv.DictReader(io.StringIO(table)))
+    values = [(line["row_value"], line["column_value"]) for line in lines]
+    assert values == [(text, power) for text in ("'=cmd()", "a heart, red") for power in ("0.5", "1")]
+    assert all(line["address"] == f"https://example.org/{line['job_id']}" for line in lines)
 
 
 def film(colours: list[str]) -> bytes:

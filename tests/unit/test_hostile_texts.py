@@ -50,6 +50,7 @@ LEFT_OUT = {
     "db.engine.upgrade": "a migration's name is the program's",
     "db.queue.transitions.heartbeat": "its curve of scores is an executor's own",
     "studio.model_names.check_free": "its names are those of settings that were validated",
+    "studio.costs.together": "its engines and settings are those of cells that were validated",
     "studio.run_needs.bases": "its engine is one of the two that train",
 }
 SKIPPED = object()

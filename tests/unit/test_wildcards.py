@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from generator.params import BadParams, validate
-from generator.wording import Sources, Understood, common, understand
+from generator.wording import Sources, Understood, choices, common, outcomes, understand
 from generator.wording.word_lists import WordLists
 
 
@@ -164,3 +164,34 @@ def test_lists_with_names_of_one_letter_are_told_apart(tmp_path: Path) -> None:
         (tmp_path / f"{name}.txt").write_text(f"the {name}")
     made = understand("latent-diffusion", {"prompt": "__a__ b __c__", "seed": 1}, Sources(tmp_path))
     assert made.values["prompt"] == "the a b the c"
+
+
+@pytest.mark.parametrize(
+    ("template", "texts"),
+    [
+        ("a {red|blue} {car|{big|small} house}", ["a red car", "a red big house", "a red small house", "a blue car"]),
+        ("{2$$ and $$a|b|c}", ["a and b", "a and c", "b and c"]),
+        ("{3::a|0::b|c} |x", ["a |x", "c |x"]),
+        ("an __animal__", ["an cat", "an dog", "an carp", "an red shark"]),
+        (r"f() { return } \{a|b\}", [r"f() { return } \{a|b\}"]),
+    ],
+)
+def test_all_that_a_prompt_may_become_is_told_in_order(template: str, texts: list[str], lists: Path) -> None:
+    assert outcomes(template, Sources(lists), 4) == texts
+
+
+def test_the_choices_of_a_prompt_are_called_as_they_are_written(lists: Path) -> None:
+    found = choices("a {red|{light|dark} blue} __animal__, __sea/fish__ {x}", Sources(lists), 9)
+    assert found == {
+        "{red|{light|dark} blue}": ["red", "{light|dark} blue"],
+        "__animal__": ["cat", "dog", "__sea/fish__"],
+        "__sea/fish__": ["carp", "{red|blue} shark"],
+    }
+
+
+def test_what_may_become_too_much_or_is_not_there_is_said(lists: Path) -> None:
+    assert len(outcomes("{a|b}" * 40, Sources(lists), 49)) == 49
+    with pytest.raises(BadParams, match="names itself"):
+        outcomes("__loop__", Sources(lists), 49)
+    with pytest.raises(BadParams, match="Unknown word list 'anmal'"):
+        choices("an __anmal__", Sources(lists), 49)
