@@ -88,11 +88,11 @@ def _body(sheet: Submission, visitor: Submitter, live: bool) -> None:
             _newest(rankings[-1])
         if places and sheet.kind != "compare":
             members = sorted(members, key=lambda member: places.get(member.job.id, (len(members), 0.0))[0])
-        grid = grid_of(sheet)
+        grid, beside = grid_of(sheet), [member.job.id for member in members]
         if grid is None:
             with st.grid("auto", min_column_width=155, key="sheet"):
                 for member in members:
-                    _tile(member, files[member.job.id], places, [one.job.id for one in members])
+                    _tile(member, files[member.job.id], places, beside)
         else:
             _grid(grid, members, files, places, best)
         if done:
