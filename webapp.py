@@ -77,6 +77,7 @@ else:
     from api.server import PREFIXES, Beside, build
     from api.shared_pictures import shared_pictures
     from api.visitor_cookie import VisitorCookie
+    from api.wall_files import wall_files
     from pages.shared.unsent import UnsentBounded
     from settings import Settings
 
@@ -107,5 +108,5 @@ else:
     if readable:
         opened = api.state.api
         around.append(Middleware(VisitorCookie, secret=opened.salt, db=lambda: opened.studio.db))
-    routes = [host_session(api.state.api), *shared_pictures(api.state.api), *installable()]
-    app = st.App(__file__, routes=routes, middleware=around, lifespan=lifespan)
+    own = [host_session(api.state.api), *shared_pictures(api.state.api), wall_files(api.state.api), *installable()]
+    app = st.App(__file__, routes=own, middleware=around, lifespan=lifespan)

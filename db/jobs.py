@@ -90,6 +90,7 @@ class Job:
     ran_s: float | None = None  # s it held a place before the last claim
     pixels: int | None = None  # px of the picture it draws
     asked: str | None = None  # "pause": it is not claimed; "keep": it ends with what it has; see db/queue/asking.py
+    on_wall: bool | None = None  # whether the host lets its picture onto the wall; None: not decided
 
     @property
     def taken_s(self) -> float | None:

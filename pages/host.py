@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.components.notices import empty_state
-from pages.hosting import data, failures, keys, queue, rules, sessions, visitors
+from pages.hosting import data, failures, keys, queue, rules, sessions, visitors, wall
 from pages.hosting.sign_in import is_host, keep_cookie, sign_in, sign_out
 from pages.shared.errors import plain_errors
 from pages.shared.navigation import show
@@ -15,6 +15,7 @@ SECTIONS = {
     "Queue": queue.queue_section,
     "Failed": failures.failures_section,
     "Pictures": queue.pictures_section,
+    "Wall": wall.wall_section,
     "Visitors": visitors.visitors_section,
     "Rules": rules.rules_section,
     "Keys": keys.keys_section,
@@ -39,7 +40,9 @@ def page() -> None:
         section = st.segmented_control(
             "Section", list(SECTIONS), default="Queue", required=True, key="host_section", label_visibility="collapsed"
         )
-        st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=_sign_out)
+        with st.container(horizontal=True, width="content"):
+            wall.open_wall()
+            st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=_sign_out)
     SECTIONS[section or "Queue"]()
 
 

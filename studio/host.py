@@ -155,6 +155,7 @@ class NewRules:
     event_code: str | None = None
     max_job_s: float | None = None
     train: bool | None = None
+    wall_approval: bool = False
 
 
 def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
@@ -169,6 +170,7 @@ def set_rules(studio: Studio, submitter: Submitter, wanted: NewRules) -> Rules:
         **{name: getattr(wanted, name) for name in host_rules.LIMITS},
         event_code=wanted.event_code,
         train=wanted.train,
+        wall_approval=wanted.wall_approval,
         refused_words=host_rules.words_of("\n".join(wanted.refused_words)) or None,
         withheld=withheld,
         default_engine=wanted.default_engine,

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.callers import Caller, Host, Opened
-from api.native.shapes import JobShape, at, job_of
+from api.native.shapes import JobShape, at, job_of, jobs_of
 from api.opened import Api
 from db.evening import tables
 from db.evening.moderation import Visitor
@@ -26,7 +26,7 @@ from db.rules.host_rules import (
     MIN_CODE_LENGTH,
     Rules,
 )
-from studio import access, host
+from studio import access, host, wall
 from studio.context import Studio, Submitter
 from studio.host import NewRules
 
@@ -34,12 +34,15 @@ router = APIRouter(prefix="/host", tags=["host"])
 
 
 class Action(StrEnum):
-    """front: serve it next. hide, show: take the picture out, or bring it back. cancel: end it, whoever asked."""
+    """front: serve it next. hide, show: take the picture out, or bring it back. cancel: end it, whoever asked. approve,
+    decline: let it onto the wall, or keep it off it."""
 
     FRONT = "front"
     HIDE = "hide"
     SHOW = "show"
     CANCEL = "cancel"
+    APPROVE = "approve"
+    DECLINE = "decline"
 
 
 _ACTIONS: dict[Action, Callable[[Studio, Submitter, str], None]] = {
@@ -47,6 +50,8 @@ _ACTIONS: dict[Action, Callable[[Studio, Submitter, str], None]] = {
     Action.HIDE: host.hide,
     Action.SHOW: host.unhide,
     Action.CANCEL: host.cancel,
+    Action.APPROVE: wall.approve,
+    Action.DECLINE: wall.decline,
 }
 
 
@@ -70,6 +75,13 @@ class VisitorsShape(BaseModel):
     visitors: list[VisitorShape]
 
 
+class WaitingShape(BaseModel):
+    """Finished pictures that wait for the host's word, the newest first. count: of all of them, at most 100."""
+
+    jobs: list[JobShape]
+    count: int
+
+
 class Ban(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -87,6 +99,7 @@ class RulesShape(BaseModel):
     event_code: str | None
     max_job_s: float | None
     train: bool | None
+    wall_approval: bool
     refused_words: list[str]
     engines: list[str]
     default_engine: str | None
@@ -117,6 +130,7 @@ class NewRulesShape(BaseModel):
         description="What one job may cost, in s of an executor that works on nothing else; 0: no limit.",
     )
     train: bool | None = Field(None, description="Whether visitors may have models trained.")
+    wall_approval: bool = Field(False, description="Whether the wall shows only what the host has approved.")
     refused_words: list[str] = Field(default_factory=list, max_length=MAX_WORDS)
     engines: list[str] | None = Field(None, max_length=100)
     default_engine: str | None = Field(None, max_length=64)
@@ -137,7 +151,7 @@ async def resume(api: Opened, who: Host) -> PausedShape:
 
 @router.post("/jobs/{job_id}/{action}")
 async def act_on_job(api: Opened, who: Host, job_id: str, action: Action) -> JobShape:
-    """Serve a job next, hide or show its picture, or end it."""
+    """Serve a job next, hide or show its picture, let it onto the wall or not, or end it."""
 
     def act(studio: Studio) -> JobShape:
         access.job(studio, who.submitter, job_id)
@@ -145,6 +159,19 @@ async def act_on_job(api: Opened, who: Host, job_id: str, action: Action) -> Job
         return job_of(studio, who.submitter, access.job(studio, who.submitter, job_id))
 
     return await api.ask(act)
+
+
+@router.get("/wall")
+async def list_waiting_for_wall(
+    api: Opened, who: Host, limit: Annotated[int, Query(ge=1, le=access.MAX_PAGE)] = 24
+) -> WaitingShape:
+    """What is finished and was neither approved nor declined for the wall."""
+
+    def waiting(studio: Studio) -> WaitingShape:
+        found, count = wall.waiting(studio, who.submitter, limit=limit)
+        return WaitingShape(jobs=jobs_of(studio, who.submitter, found), count=count)
+
+    return await api.ask(waiting)
 
 
 @router.get("/visitors")
@@ -203,6 +230,7 @@ async def set_rules(api: Opened, who: Host, new: NewRulesShape) -> RulesShape:
             event_code=new.event_code,
             max_job_s=new.max_job_s,
             train=new.train,
+            wall_approval=new.wall_approval,
             refused_words=new.refused_words,
             shown=host.may_be_withheld() if new.engines is None else new.engines,
             default_engine=new.default_engine,
@@ -242,6 +270,7 @@ def _rules(found: Rules) -> RulesShape:
         event_code=found.event_code,
         max_job_s=found.max_job_s,
         train=found.train,
+        wall_approval=found.wall_approval,
         refused_words=list(found.refused_words),
         engines=[name for name in host.may_be_withheld() if name not in found.withheld],
         default_engine=found.default_engine,

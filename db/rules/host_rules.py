@@ -47,7 +47,7 @@ class Rules:
     visitors neither see nor may ask for.
 
     keep_days, keep_gb: how long jobs are kept, and how much of their files; None: for good, all. See evening/retention.
-    train: whether visitors may have models trained.
+    train: whether visitors may have models trained. wall_approval: the wall shows only what the host has let onto it.
     """
 
     paused: bool = False
@@ -65,6 +65,7 @@ class Rules:
     keep_days: int | None = None
     keep_gb: int | None = None
     train: bool | None = None
+    wall_approval: bool = False
 
     def check_job(self, engine: str, texts: Iterable[str]) -> None:
         """Raises EngineWithheld, WordRefused."""
@@ -127,7 +128,7 @@ def words_of(text: str) -> tuple[str, ...]:
 def _checked(name: str, value: Any) -> Any:
     if name not in _NAMES:
         raise BadValue(f"{name!r} is no rule; permitted: {', '.join(sorted(_NAMES))}.")
-    if name == "paused":
+    if name in ("paused", "wall_approval"):
         return bool(value)
     if value is None:
         return None

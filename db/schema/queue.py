@@ -69,6 +69,9 @@ jobs = sa.Table(
     # What its owner wants of it, see db/queue/asking.py: "pause", it waits until it is to go on; "keep", it ends with
     # what it has by then; NULL: nothing.
     sa.Column("asked", sa.String(16)),
+    # Whether the host lets its picture onto the wall, where that is asked for (host_rules.wall_approval); NULL: not
+    # decided. See db/evening/wall.py.
+    sa.Column("on_wall", sa.Boolean),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
@@ -91,6 +94,8 @@ jobs = sa.Table(
     sa.Index("ix_jobs_address_id", "address", "id"),
     # The suspects that wait or run.
     sa.Index("ix_jobs_suspect", "state", "suspect_step"),
+    # What the host has let onto the wall, and what waits for that.
+    sa.Index("ix_jobs_wall", "on_wall", "state", "id"),
     # The gallery in the order of the scores.
     sa.Index("ix_jobs_score", "state", "score", "id"),
 )

@@ -19,7 +19,7 @@ from pages.shared.files import files_of, load
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import ago, esc, short
 from pages.shared.visitor import names_of
-from studio import access, host
+from studio import access, host, wall
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
 
@@ -43,7 +43,7 @@ def queue_section() -> None:
 
 def _queue() -> None:
     with plain_errors(for_host=True):
-        if not is_host():
+        if not is_host() or st.session_state.get("host_section") == "Wall":
             st.rerun()
         disk_note(for_host=True)
         db = the_studio().db
@@ -56,6 +56,7 @@ def _queue() -> None:
                 f"{counts[State.FAILED]} failed</div>",
                 width="content",
             )
+            _to_the_wall()
             if paused:
                 st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(host.resume,))
             else:
@@ -75,6 +76,19 @@ def _queue() -> None:
             _row(job, names, line, None, first=place == 1)
         if counts[State.QUEUED] > len(waiting):
             st.caption(f"{counts[State.QUEUED] - len(waiting)} more wait behind these.")
+
+
+def _to_the_wall() -> None:
+    """Where the host wants to be asked about pictures and some wait for that: the way to them."""
+    count = wall.waiting(the_studio(), the_host(), limit=1)[1] if house_rules().wall_approval else 0
+    if count:
+        st.button(
+            f"{wall.counted(count)} for the wall",
+            key="host_to_wall",
+            icon=":material/fact_check:",
+            on_click=st.session_state.update,
+            args=({"host_section": "Wall"},),
+        )
 
 
 def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, first: bool = True) -> None:

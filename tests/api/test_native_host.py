@@ -67,6 +67,18 @@ def test_the_host_stops_the_queue_and_orders_it(hosted: Hosted, visits: Studio) 
     hosted("POST", "jobs/none/hide", status=404)
 
 
+def test_the_host_lets_pictures_onto_the_wall(hosted: Hosted, visits: Studio) -> None:
+    first, second, third = visits.draw("first"), visits.draw("second"), visits.draw("third")
+    waiting = hosted("GET", "wall?limit=2")
+    assert [job["id"] for job in waiting["jobs"]] == [third.id, second.id] and waiting["count"] == 3
+    hosted("POST", f"jobs/{third.id}/approve")
+    hosted("POST", f"jobs/{second.id}/decline")
+    assert [job["id"] for job in hosted("GET", "wall")["jobs"]] == [first.id]
+    assert [queue.get(visits.db, job.id).on_wall for job in (first, second, third)] == [None, False, True]
+    unfinished = visits.enqueue("a blue car")
+    hosted("POST", f"jobs/{unfinished.id}/approve", status=404)
+
+
 def test_a_visitor_is_banned_by_a_handle_that_lets_nobody_act_for_them(hosted: Hosted, visits: Studio) -> None:
     visits.draw("a red heart", SOMEBODY)
     waiting = visits.enqueue("a blue car", SOMEBODY)
@@ -92,6 +104,7 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         "event_code": "Guggenheim 7",
         "max_job_s": 600.0,
         "train": True,
+        "wall_approval": True,
         "refused_words": ["gore", "two words"],
         "engines": ["vqgan-clip", "latent-diffusion"],
         "default_engine": "latent-diffusion",
@@ -114,7 +127,8 @@ def test_rules_are_set_all_at_once_or_not_at_all(hosted: Hosted, visits: Studio)
         assert answer.status_code in (404, 422), wrong
         assert hosted("GET", "rules") == new, wrong
     back = hosted("PUT", "rules", {})
-    assert back["max_queued"] is back["train"] is None and back["refused_words"] == [] and "upscale" in back["engines"]
+    assert back["max_queued"] is back["train"] is None and not back["wall_approval"]
+    assert back["refused_words"] == [] and "upscale" in back["engines"]
 
 
 def test_the_evening_is_exported_streamed_and_removed(hosted: Hosted, visits: Studio) -> None:
