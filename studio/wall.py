@@ -43,10 +43,13 @@ def set_approval(studio: Studio, submitter: Submitter, wanted: bool) -> None:
     host_rules.change(studio.db, wall_approval=wanted)
 
 
-def waiting(studio: Studio, submitter: Submitter, *, limit: int = 12) -> tuple[list[Job], int]:
-    """The newest pictures that the host has not decided about; how many there are, wall.MAX_COUNTED at most."""
+def waiting(
+    studio: Studio, submitter: Submitter, *, limit: int = 12, kept: Sequence[str] = ()
+) -> tuple[list[Job], int]:
+    """The newest pictures that the host has not decided about, behind those of `kept`; how many there are,
+    wall.MAX_COUNTED at most."""
     check_host(submitter)
-    return wall.waiting(studio.db, registry.drawing_engines(), limit=limit)
+    return wall.waiting(studio.db, registry.drawing_engines(), limit=limit, kept=kept)
 
 
 def counted(count: int) -> str:

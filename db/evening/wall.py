@@ -78,8 +78,12 @@ def groups_of(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, str]:
     return {job_id: found.get(job_id, job_id) for job_id in job_ids}
 
 
-def waiting(db: sa.Engine, engines: Collection[str], *, limit: int) -> tuple[list[Job], int]:
-    """The newest finished pictures that the host has not decided about; how many there are, MAX_COUNTED at most."""
+def waiting(db: sa.Engine, engines: Collection[str], *, limit: int, kept: Sequence[str] = ()) -> tuple[list[Job], int]:
+    """The newest finished pictures that the host has not decided about; how many there are, MAX_COUNTED at most.
+
+    kept: those that were there at the last look stay in front, in their order, so that nothing else comes under the
+    finger of whoever decides.
+    """
     open_ = (jobs.c.on_wall.is_(None), *_shown(engines, False))
     with reading(db) as conn:
         rows = conn.execute(sa.select(*jobs.c).where(*open_).order_by(jobs.c.id.desc()).limit(limit)).all()
@@ -87,7 +91,10 @@ def waiting(db: sa.Engine, engines: Collection[str], *, limit: int) -> tuple[lis
         if count == limit:
             some = sa.select(jobs.c.id).where(*open_).limit(MAX_COUNTED).subquery()
             count = conn.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-    return [from_row(row) for row in rows], count
+        still = conn.execute(sa.select(*jobs.c).where(jobs.c.id.in_(list(filter(is_id, kept))), *open_)).all()
+    found = {row.id: from_row(row) for row in (*rows, *still)}
+    order = dict.fromkeys([job_id for job_id in kept if job_id in found] + [row.id for row in rows])
+    return [found[job_id] for job_id in order][:limit], count
 
 
 def decide(db: sa.Engine, job_ids: Sequence[str], on_wall: bool | None) -> int:

@@ -56,11 +56,12 @@ def _queue() -> None:
                 f"{counts[State.FAILED]} failed</div>",
                 width="content",
             )
-            _to_the_wall()
-            if paused:
-                st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(host.resume,))
-            else:
-                st.button("Pause", icon=":material/pause:", on_click=act, args=(host.pause,))
+            with st.container(horizontal=True, width="content"):
+                _to_the_wall()
+                if paused:
+                    st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(host.resume,))
+                else:
+                    st.button("Pause", icon=":material/pause:", on_click=act, args=(host.pause,))
         if paused and counts[State.RUNNING]:
             st.caption("What runs is finished; nothing new is started.")
         running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)

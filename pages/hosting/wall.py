@@ -22,6 +22,7 @@ from studio.engines import engine_title
 REFRESH_S = 2.0
 SHOWN = 12
 _DECIDED = "wall_decided"  # the pictures of the last decision, to be taken back
+_SHOWN = "wall_shown"  # those of the row, which keep their places: a key must not meet what has just come
 
 
 def open_wall() -> None:
@@ -56,8 +57,10 @@ def _waiting() -> None:
     with plain_errors(for_host=True):
         if not is_host():
             st.rerun()
-        found, count = wall.waiting(the_studio(), the_host(), limit=SHOWN)
-        _head([job.id for job in found], count)
+        kept = st.session_state.get(_SHOWN, [])
+        found, count = wall.waiting(the_studio(), the_host(), limit=SHOWN, kept=kept)
+        st.session_state[_SHOWN] = shown = [job.id for job in found]
+        _head(shown, count)
         if not found:
             empty_state("Nothing waits", "Pictures come here as soon as they are finished.")
             return
@@ -73,8 +76,8 @@ def _head(shown: list[str], count: int) -> None:
         waits = "waits" if count == 1 else "wait"
         st.html(
             f'<div class="t2i-prompt">{esc(wall.counted(count))} {waits} for the wall</div>'
-            '<div class="t2i-meta" role="status">The newest first. Keys: A approves the first one, N keeps it off the '
-            "wall, Shift+A approves all that are shown.</div>",
+            '<div class="t2i-meta" role="status">New ones come in at the end. Keys: A approves the first one, N keeps '
+            "it off the wall, Shift+A approves all that are shown.</div>",
         )
         with st.container(horizontal=True, width="content"):
             st.button(
@@ -99,27 +102,29 @@ def _head(shown: list[str], count: int) -> None:
 def _one(job: Job, files: dict[str, Artefact], names: dict[str, str], first: bool) -> None:
     picture = load(files.get("thumbnail") or files.get("picture"))
     draw_picture(picture, key=f"wall_{job.id}", alt=job.prompt, instead="No picture")
+    # At the same height for all, whatever is below: the hand stays where it is.
+    st.button(
+        "Approve",
+        key=f"wall_approve_{job.id}",
+        icon=":material/check:",
+        type="primary",
+        width="stretch",
+        shortcut="A" if first else None,
+        on_click=_decide,
+        args=(True, job.id),
+    )
+    st.button(
+        "Not on the wall",
+        key=f"wall_decline_{job.id}",
+        width="stretch",
+        shortcut="N" if first else None,
+        on_click=_decide,
+        args=(False, job.id),
+    )
     st.html(
         f'<div class="t2i-prompt">{esc(short(job.prompt, 60))}</div>'
         f'<div class="t2i-meta">{esc(called(job.submitter, names))} · {esc(engine_title(job.engine))}</div>'
     )
-    with st.container(horizontal=True, gap="xsmall"):
-        st.button(
-            "Approve",
-            key=f"wall_approve_{job.id}",
-            icon=":material/check:",
-            type="primary",
-            shortcut="A" if first else None,
-            on_click=_decide,
-            args=(True, job.id),
-        )
-        st.button(
-            "Not on the wall",
-            key=f"wall_decline_{job.id}",
-            shortcut="N" if first else None,
-            on_click=_decide,
-            args=(False, job.id),
-        )
 
 
 def _decide(on_wall: bool, *job_ids: str) -> None:

@@ -73,6 +73,8 @@ def test_the_host_lets_pictures_onto_the_wall_one_by_one_and_may_think_again(dat
         return [job.id for job in found], count
 
     assert waits(2) == ([third.id, second.id], 3)
+    kept, _ = wall.waiting(database, ENGINES, limit=2, kept=["gone", first.id])
+    assert [job.id for job in kept] == [first.id, third.id], "what the host looks at keeps its place"
     assert wall.newest(database, ENGINES, limit=9, approved=True) == []
     assert wall.decide(database, [first.id, second.id, forming.id, "nothing"], True) == 2
     assert wall.decide(database, [third.id], False) == 1
