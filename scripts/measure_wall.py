@@ -155,7 +155,8 @@ def comes_back(server: Server, page: Any) -> float:
     page.wait_for_function(
         "(b) => (document.querySelector('[data-beat]')?.dataset.beat ?? b) !== b", arg=before, timeout=1000 * PATIENCE_S
     )
-    page.wait_for_function("document.querySelectorAll('.st-key-wall img').length > 5", timeout=1000 * PATIENCE_S)
+    seen = "() => document.querySelectorAll('.st-key-wall img').length > 5"
+    page.wait_for_function(seen, timeout=1000 * PATIENCE_S)
     return time.monotonic() - started
 
 

@@ -2,7 +2,7 @@
    plays once, nothing flickers. Text is set as text, whatever visitors wrote. */
 (() => {
   if (window.t2iDrawsWall) return;
-  const LOOK_MS = 200, DARK_MS = 900, IMAGE_FILM_MS = 7500, MAX_PLAYED = 200;
+  const LOOK_MS = 200, DARK_MS = 900, AGAIN_MS = 2000, IMAGE_FILM_MS = 7500, MAX_PLAYED = 200;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const played = new Set();
   let root = null, parts = null, last = null, wait = 0;
@@ -19,15 +19,17 @@
 
   /* Pictures on top of each other: the newest fades in, then those below go. */
   function frames(box, glow) {
-    let wanted = "", shown = null;
-    const fading = () => (still.matches ? 0 : 1000 * (parseFloat(getComputedStyle(box).getPropertyValue("--fade")) || 0));
+    let wanted = "", shown = null, of = null; // of: which picture is shown, in whatever state
+    const fade = () => parseFloat(getComputedStyle(box).getPropertyValue("--fade")) || 0;
+    const fading = () => (still.matches ? 0 : 1000 * fade());
+    const shape = layer => layer.style.getPropertyValue("--ratio");
     function put(layer, width, height) {
       const before = [...box.children];
       layer.style.setProperty("--ratio", width / height || 1);
       box.parentElement.style.setProperty("--ratio", width / height || 1);
       layer.classList.add("t2i-layer");
       box.append(layer);
-      const other = before.length && before.at(-1).style.getPropertyValue("--ratio") !== layer.style.getPropertyValue("--ratio");
+      const other = before.length && shape(before.at(-1)) !== shape(layer);
       layer.getBoundingClientRect(); // or it would not be seen to begin transparent
       layer.classList.add("on");
       if (other) before.forEach(one => one.classList.remove("on"));
@@ -38,24 +40,34 @@
     return {
       clear() {
         wanted = "";
-        shown = null;
+        shown = of = null;
         for (const one of [...box.children, ...(glow?.children ?? [])]) {
           one.classList.remove("on");
           setTimeout(() => one.remove(), fading() + 100);
         }
       },
       /* The picture at an address, once it is whole; what was wanted before and has not come yet is let go. */
-      async picture(source, alt) {
+      async picture(source, alt, key) {
         if (wanted === source) { if (shown?.alt !== undefined) shown.alt = alt; return; }
         wanted = source;
         const image = new Image();
         image.alt = alt;
         image.src = address(source);
-        try { await image.decode(); } catch { if (wanted === source) wanted = ""; return; }
-        if (wanted === source) put(image, image.naturalWidth, image.naturalHeight);
+        try {
+          await image.decode();
+        } catch {
+          if (wanted !== source) return;
+          // Another's picture may be one that was taken out: it does not stay in this one's place.
+          if (of === key) wanted = ""; else this.clear();
+          setTimeout(() => { last = null; }, AGAIN_MS);
+          return;
+        }
+        if (wanted !== source) return;
+        put(image, image.naturalWidth, image.naturalHeight);
+        of = key;
       },
       /* A film, once, then what comes behind it. */
-      film(source, isVideo, alt, then) {
+      film(source, isVideo, alt, key, then) {
         wanted = source;
         const over = () => { if (wanted === source) then(); };
         const film = document.createElement(isVideo ? "video" : "img");
@@ -67,12 +79,14 @@
           film.addEventListener("loadeddata", () => {
             if (wanted !== source) return;
             put(film, film.videoWidth, film.videoHeight);
+            of = key;
             film.play().catch(over);
           }, { once: true });
         } else {
           film.addEventListener("load", () => {
             if (wanted !== source) return;
             put(film, film.naturalWidth, film.naturalHeight);
+            of = key;
             setTimeout(over, IMAGE_FILM_MS);
           }, { once: true });
         }
@@ -103,11 +117,12 @@
     const note = make("wall-note", under, "span"), line = make("wall-line", caption);
     const grid = make("wall-tiles", into), side = make("wall-side", into);
     const invite = make("invite", side), qr = make("qr", side, "img"), way = make("address", side);
-    const code = make("code", side), noteOfSide = make("meta", side), counts = make("counts", side), state = make("meta", side);
+    const code = make("code", side), noteOfSide = make("meta", side);
+    const counts = make("counts", side), state = make("meta", side);
     counts.setAttribute("role", "status");
     const shown = frames(box, glow);
-    return { stage, big, prompt, by, about, note, line, grid, side, invite, qr, way, code, noteOfSide, counts, state, shown,
-      tiles: [], staged: null };
+    const texts = { big, prompt, by, about, note, invite, way, code, noteOfSide, counts, state };
+    return { ...texts, stage, line, grid, qr, shown, tiles: [], staged: null, playing: null, layout: null };
   }
 
   function drawStage(now) {
@@ -127,12 +142,12 @@
     say(parts.about, now.about);
     say(parts.note, now.note);
     bar(parts.line, now.progress);
-    const finish = () => shown.picture(now.picture, now.prompt);
+    const finish = () => shown.picture(now.picture, now.prompt, now.key);
     if (now.film && !still.matches && !played.has(now.key)) {
       played.add(now.key);
       if (played.size > MAX_PLAYED) played.delete(played.values().next().value);
       parts.playing = now.key;
-      shown.film(now.film, now.video, now.prompt, () => { parts.playing = null; finish(); });
+      shown.film(now.film, now.video, now.prompt, now.key, () => { parts.playing = null; finish(); });
     } else if (now.picture && parts.playing !== now.key) {
       parts.playing = null;
       finish();
@@ -153,8 +168,8 @@
     now.tiles.forEach((tile, place) => {
       if (!tiles[place]) {
         const whole = make("wall-tile", grid), box = make("wall-box", whole);
-        const prompt = saidIn(make("wall-prompt", whole)), about = make("wall-about", whole), line = make("wall-line", whole);
-        tiles[place] = { whole, prompt, about, line, shown: frames(box, null), key: null };
+        const prompt = saidIn(make("wall-prompt", whole)), about = make("wall-about", whole);
+        tiles[place] = { whole, prompt, about, line: make("wall-line", whole), shown: frames(box, null) };
       }
       const there = tiles[place];
       there.whole.classList.toggle("t2i-none", !tile);
@@ -162,7 +177,7 @@
       say(there.prompt, tile.prompt);
       say(there.about, tile.about);
       bar(there.line, tile.progress);
-      if (tile.picture) there.shown.picture(tile.picture, tile.prompt);
+      if (tile.picture) there.shown.picture(tile.picture, tile.prompt, tile.key);
     });
   }
 
