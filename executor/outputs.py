@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from db.errors import UnknownArtefact
 from generator import registry
+from generator.images.decode import BadImage, decode_image
 from generator.images.encode import encode_thumbnail, to_image
 from generator.output.animation import film_size
 from generator.output.film import Recorder, still
 from generator.output.inherited import settings_in, with_settings
 from generator.output.sources import Sources
 from generator.params import JobParams, Params
+from generator.starts.masks import keep_in_upscaled
+from generator.tiling import MAX_PX
 from generator.upscaler.model import NotUpscaled, upscale_steps
 
 if TYPE_CHECKING:
@@ -160,6 +164,8 @@ class Files:
         assert isinstance(params, Params)
         if drawn is None:
             raise ValueError("The job has ended without a picture.")
+        if final is not None:
+            final = self._with_kept(final, params, say)
         if self._recorder is None:
             files = still(final or drawn, self.engine, params, score, self.made_from)
         else:
@@ -173,6 +179,19 @@ class Files:
             if name in ("gif", "webp", "mp4"):
                 size = film_size(data, params.actual_size)
             yield File("picture" if name == "png" else name, data, None if name in ("json", "sheet") else size)
+
+    def _with_kept(self, final: Image.Image, params: Params, say: Say) -> Image.Image:
+        """The upscaled picture with what a mask keeps as it was given. Raises StoreUnavailable."""
+
+        def read_image(reference: str) -> Image.Image:
+            data = self._read(reference)
+            return decode_image(data, len(data), MAX_PX)
+
+        try:
+            return keep_in_upscaled(final, params, read_image)
+        except (UnknownArtefact, BadImage) as error:  # deleted meanwhile: it is there as it was drawn
+            say("not_kept_large", error)
+            return final
 
     def _picture(self) -> Iterator[File]:
         """One picture made from another: it carries the settings that one was drawn with."""

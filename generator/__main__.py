@@ -265,7 +265,7 @@ def _draw(given: dict[str, Any], engine: str, wanted: Params, drawing: Drawing, 
         from generator.upscaler.model import as_asked
 
         where = {"device": device, "checkpoints_dir": given["checkpoints_dir"]}
-        final = as_asked(recorder.last(), wanted, _refused, **where)
+        final = as_asked(recorder.last(), wanted, _refused, read_image=drawing.pictures, **where)
         made = recorder.finish(last.score, final, draft=last.draft, mp4=given["mp4"], webp=given["webp"])
         files = {end: made[kind] for kind, end in ENDS.items() if kind in made}
         if given["frames"]:

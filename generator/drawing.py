@@ -213,7 +213,7 @@ def _watch(engine: str, params: Params, machine: Machine) -> Iterator[Progress]:
                 recorder.add(step.index, step.image)
             if not step.done:
                 yield shown
-        final = _upscaled(recorder, params, machine)
+        final = _upscaled(recorder, params, machine, pictures)
         files = recorder.finish(step.score, final, draft=step.draft, mp4=False, webp=False)
     picture = Picture(engine, params, shown.score, files["png"], files["gif"], machine)
     yield replace(shown, preview=picture.image, picture=picture)
@@ -277,7 +277,7 @@ def _progress(step: Step) -> Progress:
     return Progress(step.index, step.total, step.score if math.isfinite(step.score) else None, preview)
 
 
-def _upscaled(recorder: Recorder, params: Params, machine: Machine) -> Image.Image | None:
+def _upscaled(recorder: Recorder, params: Params, machine: Machine, pictures: Given) -> Image.Image | None:
     from generator.upscaler.model import as_asked
 
     def refused(why: Exception) -> None:
@@ -285,7 +285,7 @@ def _upscaled(recorder: Recorder, params: Params, machine: Machine) -> Image.Ima
 
     where: dict[str, Any] = {"device": pick_device(machine.device), "checkpoints_dir": machine.folder}
     with _lock:
-        return as_asked(recorder.last(), params, refused, **where)
+        return as_asked(recorder.last(), params, refused, read_image=pictures, **where)
 
 
 def _named(name: str, value: Any) -> Any:

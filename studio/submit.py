@@ -282,8 +282,9 @@ def submit_sheet(studio: Studio, submitter: Submitter, new: NewSheet) -> tuple[S
 
 
 def starting(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with init=image where a picture to start from was given: that is what giving one means."""
-    return {**values, "init": "image"} if values.get("init_image") and "init" in values else dict(values)
+    """The values with init=image where a picture to start from was given without a mask, which means just that."""
+    begins = values.get("init_image") and not values.get("mask_image") and "init" in values
+    return {**values, "init": "image"} if begins else dict(values)
 
 
 def check_sources(studio: Studio, submitter: Submitter, params: JobParams) -> None:

@@ -51,7 +51,8 @@ def edit(studio: Studio, asked: ImageRequest, given: Given) -> Wish:
         uploads["mask_image"] = (_repainted(studio, given.mask),)
     for name, some in uploads.items():
         if some and name not in params_class(engine).model_fields:
-            raise BadParams(f"{engine} takes no {name}, and {len(given.pictures)} pictures came with the request.")
+            came = "a mask" if name == "mask_image" else f"{len(given.pictures)} pictures"
+            raise BadParams(f"{engine} takes no {name}, and {came} came with the request.")
     return Wish(engine, {**values, **asked.settings}, asked.n or 1, uploads)
 
 

@@ -3,7 +3,7 @@
 What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
 arXiv:1505.04597), conditioned on the style, has learnt what pictures spoilt in that way were before: it makes edges
 sharp and areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened. Paper is
-white.
+white. What a mask keeps of a picture is not redrawn.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ class Finished:
 
     def advance(self, slots: Sequence[Slot]) -> list[Step]:
         steps = self.engine.advance(slots)
-        return [self._finished(step, slot.params) for step, slot in zip(steps, slots, strict=True)]
+        return [self._finished(step, slot) for step, slot in zip(steps, slots, strict=True)]
 
     @torch.no_grad()
-    def _finished(self, step: Step, params: Any) -> Step:
+    def _finished(self, step: Step, slot: Any) -> Step:
+        params = slot.params
         if step.image is None or not params.finish:
             return step
         device = self.finisher.after.weight.device
@@ -64,7 +65,10 @@ class Finished:
         number = torch.tensor([self.finisher.style_index(style)], device=device)
         made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
         made = on_white_paper(flattened(made, FLATNESS.get(style, ANY)))
-        return replace(step, image=step.image.lerp(made, params.finish).clamp(0, 1))
+        made = step.image.lerp(made, params.finish)
+        if slot.kept is not None:
+            made = slot.kept.over(made.to(slot.kept.mask.device)).cpu()
+        return replace(step, image=made.clamp(0, 1))
 
 
 def on_white_paper(image: torch.Tensor) -> torch.Tensor:

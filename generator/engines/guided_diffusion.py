@@ -2,7 +2,8 @@
 
 Per step and batch: denoised = model(x, t); the guidance around it shows cutouts of the denoised pictures to CLIP, takes
 the gradient of the losses at them ("x0") or through the network at x ("unet"; "x_in" where CLIP sees denoised and noisy
-picture mixed) and moves them against it; a sampler moves every x to its next noise level.
+picture mixed) and moves them against it; a sampler moves every x to its next noise level. What a mask keeps of a
+picture is put back at every level, noised as far as that (RePaint, Lugmayr et al. 2022, arXiv:2201.09865, eq. 8).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from generator.precision import Precision, repeatable
 from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.drafts import MiniPictures
+from generator.starts.masks import read_kept
 from generator.starts.perlin import perlin_picture
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
@@ -100,7 +102,7 @@ class GuidedDiffusion:
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
         """Embeds the prompts and makes the start.
 
-        Raises PromptTooLong, UnknownStyle, what `read_image` raises, and
+        Raises PromptTooLong, UnknownStyle, ValueError for a mask without white, what `read_image` raises, and
         CheckpointMissing where init_loss needs LPIPS.
         """
         if params.loss_networks:
@@ -108,12 +110,13 @@ class GuidedDiffusion:
         self.model.style_index(params.known_style)
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
+        kept = read_kept(params, self._read_image, self.device)
         with repeatable():
             stages = [
                 (s.step, prompt_targets(s.prompts, params.image_prompts, self.clips, self._read_image, self.precision))
                 for s in params.stages
             ]
-        x = torch.randn(1, 3, height, width, generator=generator).to(self.device)
+        x = noise = torch.randn(1, 3, height, width, generator=generator).to(self.device)
         start, draft = None, None
         if params.init != "noise":
             if params.init == "perlin":
@@ -124,16 +127,20 @@ class GuidedDiffusion:
                 begun = sum(step <= params.skipped for step, _ in stages)
                 prompts, targets = params.stages[begun - 1].prompts, stages[begun - 1][1]
                 with repeatable():
-                    picture, draft = self._drafts(params, prompts, targets, generator)
+                    picture, draft = self._drafts(params, prompts, targets, generator, kept)
             else:
                 assert params.init_image is not None
                 picture = to_tensor(cover(self._read_image(params.init_image), width, height))
             start = picture[None].to(self.device) * 2 - 1
             alpha, sigma = self._levels[self._times(params)[0]]
-            x = alpha * start + sigma * x
+            x = alpha * start + sigma * noise
         if params.mirrored_at == params.skipped:
             x = _mirrored(x, params)
-        return GuidedDiffusionSlot(params, stages, generator, x, start, draft=draft)
+        slot = GuidedDiffusionSlot(params, stages, generator, x, start, draft=draft)
+        if kept is not None:
+            slot.kept, slot.noise = kept, noise
+            slot.hold(self._levels[self._times(params)[0]])
+        return slot
 
     def resume(self, params: GuidedDiffusionParams, state: dict[str, Any]) -> GuidedDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
@@ -195,12 +202,14 @@ class GuidedDiffusion:
             return self.model.denoise(x, t, style)
 
     def _guided(self, x: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The guidance around the denoiser: denoised and guided x0 (B, 3, H, W), loss terms (B, TERMS), scores (B,).
+        """The guidance around the denoiser: denoised x0, composed with what is kept, and guided x0 (B, 3, H, W), loss
+        terms (B, TERMS), scores (B,).
 
         Where no noise is left, x (B, 3, H, W) is x0: the network is not asked, and nothing is guided.
         """
         moving = [b for b, slot in enumerate(slots) if slot.moves]
         if not moving:
+            x = _composed(x, slots)
             terms, scores, _ = self._cond_fn(x, slots)
             return x, x, terms, scores
         noisy_slots = [slots[b] for b in moving]
@@ -216,7 +225,12 @@ class GuidedDiffusion:
         shares = [self._levels[t][1] if slot.params.mixes_noise else 1.0 for t, slot in mixing]
         share, of_x = (torch.tensor(values, device=self.device).view(-1, 1, 1, 1) for values in (shares, through))
         seen[moving] = torch.where(share < 1, share * x0.detach() + (1 - share) * noisy.detach(), x0.detach())
-        terms, scores, gradient = self._cond_fn(seen, slots)
+        composed = _composed(denoised, slots)
+        terms, scores, gradient = self._cond_fn(_composed(seen, slots), slots)
+        for b, slot in enumerate(slots):
+            if slot.kept is not None:
+                gradient[b] *= slot.kept.mask / 255
+                denoised[b] = slot.kept.hold(denoised[b : b + 1], slot.kept.image[None] * 2 - 1)[0]
         if any(through):
             x0.backward(share * gradient[moving])
             assert noisy.grad is not None
@@ -224,7 +238,7 @@ class GuidedDiffusion:
             gradient[moving] = torch.where(of_x, at_x, gradient[moving])
         for b, t in zip(moving, times, strict=True):
             guided[b] = self._moved_against(gradient[b], denoised[b], t, slots[b].params)
-        return denoised, guided, terms, scores
+        return composed, guided, terms, scores
 
     def _cond_fn(self, denoised: Tensor, slots: list[GuidedDiffusionSlot]) -> tuple[Tensor, Tensor, Tensor]:
         """Loss terms (B, TERMS), scores (B,), and the gradient of their scaled sum.
@@ -336,6 +350,7 @@ class GuidedDiffusion:
         if slot.index + slot.params.skipped == slot.params.mirrored_at:
             slot.x = _mirrored(slot.x, slot.params)
             slot.last = None if slot.last is None else _mirrored(slot.last, slot.params)
+        slot.hold(following)
 
 
 def _mirrored(x: Tensor, params: GuidedDiffusionParams) -> Tensor:
@@ -347,3 +362,11 @@ def _mirrored(x: Tensor, params: GuidedDiffusionParams) -> Tensor:
         upper = x[:, :, : x.shape[2] // 2]
         x = torch.cat([upper, upper.flip(2)], 2)
     return x
+
+
+def _composed(x0: Tensor, slots: Sequence[GuidedDiffusionSlot]) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1], a slot for each, with what that slot keeps laid over its own."""
+    if all(slot.kept is None for slot in slots):
+        return x0
+    pairs = zip(x0, slots, strict=True)
+    return torch.stack([one if slot.kept is None else slot.kept.over((one + 1) / 2) * 2 - 1 for one, slot in pairs])

@@ -2,7 +2,8 @@
 
 Per step and batch: one pass of the UNet over every candidate of every slot, with and without its text (classifier-free
 guidance), in the later steps CLIP's gradient at what each candidate is becoming, one step of the sampler, and
-CLIP's scores of them all; the best is shown.
+CLIP's scores of them all; the best is shown. What a mask keeps of a picture is put back at every level, and the draft
+that the network redraws is one of the whole picture, with what is asked for in the part that is drawn anew.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ from generator.precision import Precision, repeatable
 from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.forming import forming
+from generator.starts.masks import Kept, read_kept
 
 STATE_VERSION = 1
-TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style")  # of a slot
+TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style", "known", "noise")  # of a slot
 SAVED_AS = {"denoised": "clean", "negative": "avoided"}  # in a saved state, where that is another name
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 GUIDED_FROM = 0.5  # share of the steps after which there is something for CLIP to see
@@ -52,6 +54,7 @@ class LatentDiffusionSlot:
 
     z, denoised, draft, blank: (n, C, g, g) float32, denoised the last step's x0; text: (n, W) unit vectors turned a
     little by the seed; negative: (n, W) or None; style: (n,) their numbers; index: steps made.
+    kept, known, (1, C, g, g), and noise, (n, C, g, g): what stays of a picture, its z and the first noise.
     """
 
     params: LatentDiffusionParams
@@ -66,6 +69,14 @@ class LatentDiffusionSlot:
     style: Tensor
     index: int = 0
     done: bool = False
+    kept: Kept | None = None
+    known: Tensor | None = None
+    noise: Tensor | None = None
+
+    def hold(self, level: tuple[float, float]) -> None:
+        """Puts what is kept back into z, noised to that level: (alpha, sigma)."""
+        if self.kept is not None and self.known is not None and self.noise is not None:
+            self.z = self.kept.hold(self.z, level[0] * self.known + level[1] * self.noise)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
@@ -76,6 +87,7 @@ class LatentDiffusionSlot:
             "done": self.done,
             "rng": self.generator.get_state(),
             "targets": self.targets.state_dict(),
+            "kept": self.kept and self.kept.state_dict(),
             **{key: None if value is None else value.detach().cpu().clone() for key, value in tensors.items()},
         }
 
@@ -141,17 +153,19 @@ class LatentDiffusion:
     def open(self, params: LatentDiffusionParams) -> LatentDiffusionSlot:
         """Reads the prompt and makes the noise.
 
-        Raises PromptTooLong, UnknownStyle, and what `read_image` raises.
+        Raises PromptTooLong, UnknownStyle, ValueError for a mask without white, and what `read_image` raises.
         """
         generator = torch.Generator().manual_seed(params.seed)
         seeds = torch.randint(2**62, (params.candidates,), generator=generator).tolist()
+        kept = read_kept(params, self._read_image, self.device)
         with repeatable():
             targets = prompt_targets(params.prompt, "", self.clips, self._read_image, self.precision)
             wanted = self._encode_prompt([p for p in params.prompts if p.weight > 0])
             negative = [p for p in params.prompts if p.weight < 0]
 
             def distance(z: Tensor) -> Tensor:
-                return compare(self._decode(z), self.clips, targets, "spherical", self.precision)[0]
+                images = self._decode(z) if kept is None else kept.placed(self._decode(z))
+                return compare(images, self.clips, targets, "spherical", self.precision)[0]
 
             drafts = self.drafter(wanted, seeds, params.style, params.variety, distance)
             blank = self.drafter.layout(torch.zeros_like(drafts.text), drafts.style)
@@ -163,7 +177,7 @@ class LatentDiffusion:
                 generator,
                 z,
                 torch.zeros_like(z),
-                drafts.z,
+                drafts.z if kept is None else self.vqgan.encode(kept.placed(self._decode(drafts.z))).float(),
                 blank,
                 drafts.text,
                 negative_text,
@@ -174,6 +188,8 @@ class LatentDiffusion:
                 start = self.vqgan.encode(picture[None].to(self.device)).float()
                 alpha, sigma = self._levels[slot.times[0]]
                 slot.z = alpha * start + sigma * z
+                if kept is not None:
+                    slot.kept, slot.known, slot.noise = kept, start, z
         return slot
 
     def _encode_prompt(self, prompts: Sequence[Any]) -> Tensor:
@@ -187,10 +203,11 @@ class LatentDiffusion:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
         generator = saved_generator(state, STATE_VERSION)
         targets = Targets.from_state(state["targets"], self.device)
-        saved = {name: state[SAVED_AS.get(name, name)] for name in TENSORS}
+        saved = {name: state.get(SAVED_AS.get(name, name)) for name in TENSORS}
         tensors: Any = {name: None if value is None else value.to(self.device) for name, value in saved.items()}
         place = {name: state[name] for name in ("index", "done")}
-        return LatentDiffusionSlot(params, targets, generator, **tensors, **place)
+        kept = Kept.from_state(state.get("kept"), self.device)
+        return LatentDiffusionSlot(params, targets, generator, **tensors, **place, kept=kept)
 
     @torch.no_grad()
     def advance(self, slots: Sequence[LatentDiffusionSlot]) -> list[Step]:
@@ -251,7 +268,7 @@ class LatentDiffusion:
         denoised = alpha * slot.z - sigma * v
         if slot.params.clip_guidance_scale and slot.index >= GUIDED_FROM * slot.total:
             denoised = denoised - self._clip_grad(slot, denoised)
-        images = self._decode(denoised)
+        images = self._shown(slot, denoised)
         return denoised, images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
 
     def _clip_grad(self, slot: LatentDiffusionSlot, denoised: Tensor) -> Tensor:
@@ -262,7 +279,7 @@ class LatentDiffusion:
         generator = torch.Generator().manual_seed(slot.params.seed * slot.total + slot.index)
         return cond_fn(
             denoised,
-            self._decode,
+            lambda z: self._shown(slot, z),
             slot.targets,
             self.clips,
             self.precision,
@@ -289,6 +306,7 @@ class LatentDiffusion:
             before = (slot.denoised, levels[slot.index - 1]) if slot.index else None
             z = dpm_solver_2m(slot.z, denoised, level, following, before)
         slot.z, slot.denoised, slot.index = z, denoised, slot.index + 1
+        slot.hold(following)
         slot.done = slot.index >= slot.total
         if not bool(z.isfinite().all()):
             return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
@@ -300,6 +318,11 @@ class LatentDiffusion:
             return made
         layout, draft = self.drafter.layout, slot.draft[best : best + 1]
         return replace(made, draft=forming(draft, layout, self.vqgan, self.precision, slot.params.actual_size))
+
+    def _shown(self, slot: LatentDiffusionSlot, denoised: Tensor) -> Tensor:
+        """Decoded, with what the slot keeps laid over it."""
+        images = self._decode(denoised)
+        return images if slot.kept is None else slot.kept.over(images)
 
     def _decode(self, denoised: Tensor) -> Tensor:
         """(n, C, g, g) -> pictures (n, 3, H, W) float32 in [0, 1], from the nearest codes."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from generator.engines.base import Step, not_finite, saved_generator
 from generator.guidance.targets import Targets
 from generator.params import BigganClipParams, VqganClipParams
+from generator.starts.masks import Kept
 
 STATE_VERSION = 1
 P = TypeVar("P", VqganClipParams, BigganClipParams)
@@ -25,6 +26,7 @@ class LatentSlot(Generic[P]):
     index: optimisation steps made on z; z, start, average: (1, ...) float32, average None without EMA, with the shape
     the engine gives its latent, a row for each start while there are several; leading: the row that is shown; best:
     greatest smoothed score so far, stale: steps since then. draft: z of what the prior drew to begin with, if it did.
+    kept: what stays of a picture, where a mask says so.
     """
 
     params: P
@@ -41,6 +43,7 @@ class LatentSlot(Generic[P]):
     stale: int = 0
     leading: int = 0
     draft: Tensor | None = None
+    kept: Kept | None = None
 
     @classmethod
     def begin(
@@ -72,6 +75,7 @@ class LatentSlot(Generic[P]):
             "rng": self.generator.get_state(),
             "targets": self.targets.state_dict(),
             "patience": [self.smoothed, self.best, float(self.stale)],
+            "kept": self.kept and self.kept.state_dict(),
         }
         saved: dict[str, Any] = _on_cpu(state)
         return saved
@@ -119,6 +123,8 @@ class LatentSlot(Generic[P]):
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.z.copy_(self.z.clamp(low, high))
+        if self.kept is not None:
+            self.z.copy_(self.kept.hold(self.z, self.start))
         if self.average is not None:
             # Divided by what the weights sum to so far (as Adam's moments are): the start does not linger for long.
             self.average.lerp_(self.z, (1 - self.params.ema) / (1 - self.params.ema ** (self.index + 1)))
@@ -137,6 +143,7 @@ def resume(params: P, state: dict[str, Any], device: torch.device) -> LatentSlot
     )
     slot.smoothed, slot.best, stale = state["patience"]
     slot.stale = int(stale)
+    slot.kept = Kept.from_state(state.get("kept"), device)
     return slot
 
 

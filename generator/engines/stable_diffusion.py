@@ -38,6 +38,7 @@ from generator.precision import Precision, repeatable, repeatable_forward
 from generator.registry.rows import Checkpoint
 from generator.sampling import noise_schedule
 from generator.sampling.samplers import ddim, dpm_solver_2m, linear_multistep
+from generator.starts.masks import read_kept
 
 CUTOUTS = 8  # of each candidate that CLIP guides
 
@@ -140,10 +141,12 @@ class StableDiffusion:
     def open(self, params: LatentDiffusionParams) -> StableDiffusionSlot:
         """Reads the prompt and makes the noise.
 
-        Raises PromptTooLong, CheckpointMissing and CheckpointDamaged of a LoRA, and what `read_image` raises.
+        Raises PromptTooLong, CheckpointMissing and CheckpointDamaged of a LoRA, ValueError for a mask without white,
+        and what `read_image` raises.
         """
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
+        kept = read_kept(params, self._read_image, self.device)
         self._set_low(self._is_low([params]))
         loras = self._loras.of(params)
         with repeatable():
@@ -160,10 +163,9 @@ class StableDiffusion:
                     known = self.models.encode(picture[None])
                 alpha, sigma = path.levels[0]
                 slot.z = alpha * known + sigma * noise
-                if params.mask_image:
-                    mask = to_tensor(cover(self._read_image(params.mask_image), width, height)).mean(0, keepdim=True)
-                    slot.known, slot.noise, slot.mask = known, noise, mask.to(self.device)
-                    slot.picture = (picture * 255).round().byte()
+                if kept is not None:
+                    slot.known, slot.noise = known, noise
+                    slot.mask, slot.picture = kept.mask.float() / 255, kept.picture
         return slot
 
     def _read(self, params: LatentDiffusionParams, loras: Weighed, sign: int) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ pictures in one resampling, embed them in one pass (or `micro_batch` at a time),
 Of several random starts the one that CLIP finds nearest after a few steps goes on: what is found in the end depends
 on where it began, and the first steps tell (one round of successive halving, Jamieson and Talwalkar 2016,
 arXiv:1502.07943). Until then the one shown is whichever leads, so the film may jump from one to another.
+Where a mask says what of a picture is drawn anew, the other codes are held, and CLIP sees that part as it is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from generator.registry.rows import Checkpoint
 from generator.starts.drafts import DraftCodes, MiniDrafts
 from generator.starts.forming import forming
 from generator.starts.latents import start_z
+from generator.starts.masks import read_kept
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 
@@ -90,9 +92,10 @@ class VqganClip:
     def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
         """Embeds the prompts and makes the start.
 
-        Raises PromptTooLong, and what `read_image` raises for a picture it cannot read.
+        Raises PromptTooLong, ValueError for a mask without white, and what `read_image` raises.
         """
         generator = torch.Generator().manual_seed(params.seed)
+        kept = read_kept(params, self._read_image, self.device)
         with repeatable():
             targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
             start, draft = start_z(
@@ -104,9 +107,12 @@ class VqganClip:
                 draft_codes=self._draft_codes,
                 read_image=self._read_image,
                 precision=self.precision,
+                kept=kept,
             )
         start = start.contiguous()
-        return LatentSlot.begin(params, targets, generator, start.clone(), start, draft)
+        slot = LatentSlot.begin(params, targets, generator, start.clone(), start, draft)
+        slot.kept = kept
+        return slot
 
     def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
@@ -129,7 +135,7 @@ class VqganClip:
         with torch.set_grad_enabled(learn):
             own = zip(slots, moving[::starts], strict=True)
             z = torch.cat([slot.z if moves else slot.z.detach() for slot, moves in own])
-            images = self._decode(z, any(slot.params.checkpoint_activations for slot in slots))
+            images = _composed(self._decode(z, any(slot.params.checkpoint_activations for slot in slots)), rows)
             seen = images.detach().requires_grad_(learn)
             smooth = self._smooth(seen, rows, moving)
             prompts, scores = clip_loss(seen, rows, moving, self.clips, self.precision, self.micro_batch)
@@ -181,7 +187,8 @@ class VqganClip:
             return self.vqgan.decode(z_q).float()
 
     def _averages(self, slots: list[LatentSlot[VqganClipParams]]) -> Tensor:
-        return self._decode(torch.cat([slot.average[[slot.leading]] for slot in slots if slot.average is not None]))
+        z = torch.cat([slot.average[[slot.leading]] for slot in slots if slot.average is not None])
+        return _composed(self._decode(z), slots)
 
     def _smooth(self, seen: Tensor, slots: list[LatentSlot[VqganClipParams]], moving: list[bool]) -> Tensor:
         """Adds the gradient of tv_weight * total variation to seen.grad; the terms, (B,). A slot for every picture."""
@@ -203,3 +210,11 @@ class VqganClip:
         if slot.z.grad is not None:
             slot.z.grad.add_(away, alpha=weight / away[0].numel())
         return weight * away.flatten(1).square().mean(dim=1) / 2
+
+
+def _composed(images: Tensor, slots: Sequence[LatentSlot[VqganClipParams]]) -> Tensor:
+    """Pictures (B, 3, H, W), a slot for each, with what that slot keeps laid over its own."""
+    if all(slot.kept is None for slot in slots):
+        return images
+    pairs = zip(images, slots, strict=True)
+    return torch.stack([image if slot.kept is None else slot.kept.over(image) for image, slot in pairs])

@@ -21,8 +21,10 @@ def no_picture(reference: str) -> Image.Image:
     raise FileNotFoundError(f"This engine was made without a way to read pictures; {reference!r} was asked for.")
 
 
-def cover(image: Image.Image, width: int, height: int) -> Image.Image:
+def cover(
+    image: Image.Image, width: int, height: int, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
     """Resized and centre-cropped to width x height px, nothing stretched."""
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
         image = image.convert("RGBA")
-    return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return ImageOps.fit(image, (width, height), resample)

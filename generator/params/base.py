@@ -250,6 +250,12 @@ class Params(JobParams):
         }
 
 
+def check_mask(mask_image: str | None, init_image: str | None) -> None:
+    """Raises ValueError for a mask without the picture that it is of."""
+    if mask_image and not init_image:
+        raise ValueError("mask_image needs an init_image, the picture whose white parts are drawn anew.")
+
+
 def in_one_line(text: str) -> str:
     """A text composed (NFC), its blanks as one, without what nobody sees of it."""
     return re.sub(r"\s+", " ", as_seen(unicodedata.normalize("NFC", text))).strip()

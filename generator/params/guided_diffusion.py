@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import field_validator, model_validator
 
 from generator import registry
-from generator.params.base import NOTHING_YET, Params, Setting, check_pictures, clean_prompt
+from generator.params.base import NOTHING_YET, Params, Setting, check_mask, check_pictures, clean_prompt
 from generator.params.cutouts import Cutouts
 from generator.params.scheduled_cuts import ScheduledCuts
 from generator.prompts import Prompt, PromptError, Stage, append_words, parse_prompts, parse_stages
@@ -50,6 +50,11 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         4, group="start", ge=1, le=16, description="Drafts drawn by the prior; CLIP picks the best to go on with."
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
+    mask_image: str | None = Setting(
+        None,
+        group="start",
+        description="What of init_image is drawn anew: white yes, from what init says, black no, greys mixed.",
+    )
     perlin_mode: Literal["mixed", "color", "gray"] = Setting(
         "mixed", group="start", description="Colours of the Perlin noise."
     )
@@ -117,8 +122,8 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
         if not isinstance(data, dict):
             return data
         merged = dict(data)
-        if data.get("init_image") and "init" not in data:
-            merged["init"] = "image"
+        if data.get("init_image") and not data.get("mask_image") and "init" not in data:
+            merged["init"] = "image"  # with a mask it stays where nothing is drawn anew
         if data.get("sampler", "ddim") != "ddim" and "eta" not in data:
             merged["eta"] = 0.0
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
@@ -146,6 +151,7 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     def _consistent(self) -> GuidedDiffusionParams:
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
+        check_mask(self.mask_image, self.init_image)
         if self.init == "prior" and not registry.checkpoint(self.checkpoint).embedded:
             raise ValueError("init=prior needs the checkpoint mini-diffusion; use noise, image or perlin here.")
         if self.init == "prior" and not self.prompt:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from generator import registry
-from generator.params.base import Params, Setting, clean_prompt
+from generator.params.base import Params, Setting, check_mask, clean_prompt
 from generator.params.lora import MAX_LORAS, LoraWeight, in_list, parse_loras
 from generator.prompts import Prompt, parse_prompts, parse_text
 
@@ -46,7 +46,7 @@ class LatentDiffusionParams(Params):
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(
-        None, group="start", description="Stable Diffusion: what of init_image is drawn anew, white yes, black no."
+        None, group="start", description="What of init_image is drawn anew: white yes, black no, greys mixed."
     )
     strength: float = Setting(
         0.6, group="start", gt=0, le=1, description="With a picture to start from: share of the way that is redone."
@@ -97,8 +97,7 @@ class LatentDiffusionParams(Params):
             raise ValueError("The prompt is empty. Write what you want to see, for example: a red heart")
         if self.eta and self.sampler != "ddim":
             raise ValueError(f"eta = {self.eta:g} needs sampler=ddim; {self.sampler} takes none, so set eta to 0.")
-        if self.mask_image and not self.init_image:
-            raise ValueError("mask_image needs an init_image, the picture whose white parts are drawn anew.")
+        check_mask(self.mask_image, self.init_image)
         embedded = registry.checkpoint(self.checkpoint).embedded
         if embedded and self.sampler == "pndm":
             raise ValueError(f"sampler=pndm is for Stable Diffusion; {self.checkpoint} takes ddim or dpm-solver-2m.")

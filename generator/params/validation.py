@@ -78,7 +78,9 @@ def _sentence(error: Any, cls: type[JobParams]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return f"Unknown setting {name!r}. Settings: {', '.join(cls.model_fields)}."
+        able = [one for one in registry.drawing_engines() if name in params_class(one).model_fields]
+        elsewhere = f" It is one of {', '.join(able)}." if able and issubclass(cls, Params) else ""
+        return f"Unknown setting {name!r}.{elsewhere} Settings: {', '.join(cls.model_fields)}."
     if error["type"] == "missing":
         return f"The {name} is missing."
     if error["type"] == "value_error":

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.params.base import NOTHING_YET, Params, Setting, check_pictures
+from generator.params.base import NOTHING_YET, Params, Setting, check_mask, check_pictures
 from generator.params.optimised import Optimised
 
 TRIAL = 20  # steps after which the best of several random starts goes on alone
@@ -25,6 +25,11 @@ class VqganClipParams(Optimised, Params):
         "these are optimised, not the codes), random codes, a picture or a gradient.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
+    mask_image: str | None = Setting(
+        None,
+        group="start",
+        description="What of init_image is drawn anew: white yes, from what init says, black no, greys mixed.",
+    )
     init_strength: float = Setting(
         1.0, group="start", ge=0, le=1, description="1 starts from the picture itself, 0 from random codes."
     )
@@ -51,8 +56,8 @@ class VqganClipParams(Optimised, Params):
         if not isinstance(data, dict):
             return data
         merged = dict(data)
-        if data.get("init_image") and "init" not in data:
-            merged["init"] = "image"
+        if data.get("init_image") and not data.get("mask_image") and "init" not in data:
+            merged["init"] = "image"  # with a mask it stays where nothing is drawn anew
         name = data.get("checkpoint", cls.model_fields["checkpoint"].default)
         spec = registry.CHECKPOINTS.get(name) if isinstance(name, str) else None
         init = merged.get("init", spec.defaults.get("init") if spec else "prior")
@@ -75,6 +80,12 @@ class VqganClipParams(Optimised, Params):
             raise ValueError("init=components needs the mini checkpoint at 64 x 64 px; use random or gradient here.")
         if self.init == "image" and not self.init_image:
             raise ValueError("init=image needs an init_image.")
+        check_mask(self.mask_image, self.init_image)
+        if self.init == "components" and self.mask_image:
+            raise ValueError(
+                "init=components composes the whole picture and can keep no part of one; use prior, random, gradient "
+                "or image with mask_image."
+            )
         check_pictures(self.prompt, self.image_prompts)
         if not self.prompt and self.init == "prior":
             raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use random or image.")

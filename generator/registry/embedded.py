@@ -53,7 +53,7 @@ EMBEDDED = table(
         defaults=_MINI | {"steps": 20, "cfg_scale": 3.5, "clip_guidance_scale": 1000.0},
         styled=True,
         embedded=True,
-        unused=("mask_image", "memory", "lora"),
+        unused=("memory", "lora"),
     ),
     Checkpoint(
         name="mini-diffusion",

@@ -23,6 +23,7 @@ from generator.params import GuidedDiffusionParams
 from generator.precision import Precision
 from generator.prompts import Prompt, main_prompt
 from generator.starts.forming import forming
+from generator.starts.masks import Kept
 from generator.starts.pictures import contain
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
@@ -92,10 +93,15 @@ class MiniPictures:
 
     @torch.no_grad()
     def __call__(
-        self, params: GuidedDiffusionParams, prompts: str, targets: Targets, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        params: GuidedDiffusionParams,
+        prompts: str,
+        targets: Targets,
+        generator: torch.Generator,
+        kept: Kept | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1], and its z (1, e_dim, h, w);
-        raises as MiniDrafts."""
+        put into what is kept, where there is that, it is no draft that formed. Raises as MiniDrafts."""
         vqgan = self._decoding
         z = best_draft(
             self._draft_codes,
@@ -104,10 +110,12 @@ class MiniPictures:
             params.known_style,
             params.candidates,
             generator,
-            lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision),
+            lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision, kept),
         )
         with self._precision.autocast():
             drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
+        if kept is not None:
+            return kept.placed(drawn)[0].clamp(0, 1), None
         return contain(drawn, *params.actual_size)[0].clamp(0, 1), z
 
     def forming(self, z: Tensor, size: tuple[int, int]) -> Tensor:
@@ -131,9 +139,15 @@ def best_draft(
 
 
 def distances(
-    z: Tensor, vqgan: Quantised, clips: Sequence[Clip], targets: Targets, loss: str, precision: Precision
+    z: Tensor,
+    vqgan: Quantised,
+    clips: Sequence[Clip],
+    targets: Targets,
+    loss: str,
+    precision: Precision,
+    kept: Kept | None = None,
 ) -> Tensor:
-    """z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)."""
+    """z (N, e_dim, h, w) -> how far its pictures, put into what is kept, are from the prompts, (N,)."""
     with precision.autocast():
         images = vqgan.decode(vqgan.quantise(z)[0]).float()
-    return compare(images, clips, targets, loss, precision)[0]
+    return compare(images if kept is None else kept.placed(images), clips, targets, loss, precision)[0]

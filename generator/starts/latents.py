@@ -15,6 +15,7 @@ from generator.params import VqganClipParams
 from generator.precision import Precision
 from generator.prompts import main_prompt
 from generator.starts.drafts import DraftCodes, best_draft, distances
+from generator.starts.masks import Kept
 from generator.starts.pictures import contain, gradient_picture
 
 SPREAD = 0.2  # deviation of the random amounts of the components, in theirs
@@ -31,9 +32,12 @@ def start_z(
     draft_codes: DraftCodes | None,
     read_image: Callable[[str], Image.Image],
     precision: Precision,
+    kept: Kept | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each in as many starts as
     are tried, (candidates, components). And z of the draft that the prior drew, in its own size, where it drew one.
+
+    kept: of a picture, whose codes stand where nothing is drawn anew; what is drawn there begins as `init` says.
 
     All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
     Raises what `read_image` raises.
@@ -47,11 +51,11 @@ def start_z(
         return SPREAD * torch.randn(shape, generator=generator).to(device), None
     grid = (1, height // vqgan.factor, width // vqgan.factor)
     noise = vqgan.codes_to_z(torch.randint(vqgan.n_embed, grid, generator=generator).to(device)).float()
-    kept = (torch.rand(grid, generator=generator) < params.init_strength).to(device)
-    if params.init == "random":
-        return noise, None
+    stays = (torch.rand(grid, generator=generator) < params.init_strength).to(device)
     draft = None
-    if params.init == "prior":
+    if params.init == "random":
+        z = noise
+    elif params.init == "prior":
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
         z = draft = best_draft(
@@ -61,9 +65,13 @@ def start_z(
             params.style,
             params.candidates,
             generator,
-            lambda z: distances(z, vqgan, clips, targets, params.loss, precision),
+            lambda z: distances(z, vqgan, clips, targets, params.loss, precision, kept),
         )
-        if z.shape[2:] != noise.shape[2:]:
+        if kept is not None:
+            with precision.autocast():
+                small = vqgan.decode(z).float()
+            z = vqgan.encode(kept.placed(small))
+        elif z.shape[2:] != noise.shape[2:]:
             # The prior draws one size; a larger picture starts from that draft scaled up, on its own edge colours.
             with precision.autocast():
                 small = vqgan.decode(z)
@@ -73,4 +81,5 @@ def start_z(
         z = vqgan.encode(to_tensor(cover(read_image(params.init_image), width, height))[None].to(device))
     else:
         z = vqgan.encode(gradient_picture(width, height, generator)[None].to(device))
-    return torch.where(kept[:, None], z.float(), noise), draft
+    z = torch.where(stays[:, None], z.float(), noise)
+    return (z, draft) if kept is None else (kept.hold(z, vqgan.encode(kept.image[None]).float()), None)

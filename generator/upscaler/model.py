@@ -39,6 +39,7 @@ from generator.models.torchvision_operators import declare
 from generator.params import Params
 from generator.precision import Precision
 from generator.registry.rows import Checkpoint
+from generator.starts.masks import keep_in_upscaled
 from generator.tiling import GRID, MAX_PX, TILE, blends, overlap_of, spans
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -288,15 +289,17 @@ def as_asked(
     params: Params,
     refused: Callable[[NotUpscaled], object],
     *,
+    read_image: Callable[[str], Image.Image] = no_picture,
     device: str,
     checkpoints_dir: str | Path,
 ) -> Image.Image | None:
-    """A finished drawing as large as its `upscale` says; None where it stays as drawn. `refused` is told why, where it
-    could not be upscaled."""
+    """A finished drawing as large as its `upscale` says, with what it keeps of a picture; None where it stays as drawn.
+    `refused` is told why, where it could not be upscaled."""
     if drawn is None or params.upscale == 1:
         return None
     try:
-        return upscale(drawn, params.upscale, params.upscaler, device=device, checkpoints_dir=checkpoints_dir)
+        large = upscale(drawn, params.upscale, params.upscaler, device=device, checkpoints_dir=checkpoints_dir)
+        return keep_in_upscaled(large, params, read_image)
     except NotUpscaled as error:
         refused(error)
         return None

@@ -51,7 +51,7 @@ def checkpoint_of(engine: str, checkpoints: Sequence[str]) -> str:
 def beside(values: dict[str, Any]) -> dict[str, Any]:
     """The prompt and the pictures as far as other settings follow from them, before their widgets are drawn."""
     found = {"prompt": values["prompt"]}
-    for name in ("init_image", "image_prompts"):
+    for name in ("init_image", "image_prompts", "mask_image"):
         if name in values:
             found[name] = "a picture"
     return found if as_seen(found["prompt"]).strip() or "image_prompts" in found else {**found, "prompt": "x"}
@@ -102,7 +102,7 @@ def draw_more(
     """Draws the other groups, and reads them into the values."""
     for group, fields in groups.items():
         drawn = [field for field in fields if field.name not in OWN_WIDGET]
-        if "init_image" in values:  # it is shown beside the prompt that the picture starts from it
+        if begins_from_picture(values):  # it is shown beside the prompt that the picture starts from it
             drawn = [field for field in drawn if field.name != "init"]
         if drawn:
             st.markdown(f"**{_(group.capitalize())}**")
@@ -110,8 +110,13 @@ def draw_more(
             for field, cell in zip(drawn[at : at + 2], st.columns(2, vertical_alignment="bottom"), strict=False):
                 with cell:
                     values[field.name] = form.draw(field, engine, checkpoint, defaults[field.name])
-    if "init_image" in values and "init" in params_class(engine).model_fields:
+    if begins_from_picture(values) and "init" in params_class(engine).model_fields:
         values["init"] = "image"
+
+
+def begins_from_picture(values: Mapping[str, Any]) -> bool:
+    """Whether what is drawn begins as the given picture; with a mask, what is drawn anew begins as `init` says."""
+    return "init_image" in values and "mask_image" not in values
 
 
 def _shapes(fields: Sequence[Field], engine: str, checkpoint: str, defaults: Mapping[str, Any]) -> None:
@@ -152,7 +157,7 @@ def draw_changed(fields: Sequence[Field], engine: str, checkpoint: str, values: 
         chips.append(("checkpoint", registry.checkpoint(checkpoint).title, {"set_checkpoint": usual}))
     known, follows = {field.name: field for field in fields}, dict[str, Any]()
     for name, value in settings_form.changed(engine, checkpoint, values).items():
-        if name in known and not (name == "init" and "init_image" in values):
+        if name in known and not (name == "init" and begins_from_picture(values)):
             key = form.key_of(engine, checkpoint, name)
             follows[key] = value
             chips.append(

@@ -120,18 +120,20 @@ def test_edits_go_on_from_the_picture_that_was_sent(client: OpenAI, real_studio:
 
 
 def test_a_mask_is_transparent_where_the_picture_is_drawn_anew(near: OpenAI, visits: Studio) -> None:
-    with pytest.raises(openai.BadRequestError, match="mask_image means nothing to mini-latent-diffusion"):
-        near.images.edit(image=png(), mask=png("RGBA", colour=(0, 0, 0, 0)), prompt="a heart", model="latent-diffusion")
+    with pytest.raises(openai.BadRequestError, match="biggan-clip cannot go on from a picture"):
+        near.images.edit(image=png(), mask=png("RGBA", colour=(0, 0, 0, 0)), prompt="a heart", model="biggan-clip")
     with pytest.raises(openai.BadRequestError, match="no transparent part"):
         near.images.edit(image=png(), mask=png(), prompt="a heart", model="latent-diffusion")
-    model = "latent-diffusion/stable-diffusion-1-5"
-    asking = threading.Thread(target=_quietly(near, image=png(), mask=_half(), prompt="a heart", model=model, n=1))
-    asking.start()
-    job = _first(visits)
-    with Image.open(io.BytesIO(visits.store.get(job.params["mask_image"]))) as mask:
-        assert mask.convert("L").getpixel((5, 5)) == 255 and mask.convert("L").getpixel((60, 5)) == 0
-    queue.request_cancel(visits.db, job.id)
-    asking.join(20)
+    models = ("latent-diffusion/stable-diffusion-1-5", "vqgan-clip", "guided-diffusion", "latent-diffusion")
+    for number, model in enumerate(models):
+        asking = threading.Thread(target=_quietly(near, image=png(), mask=_half(), prompt="a heart", model=model, n=1))
+        asking.start()
+        until(lambda number=number: len(queue.list_jobs(visits.db)) > number)
+        (job, *_) = queue.list_jobs(visits.db)
+        with Image.open(io.BytesIO(visits.store.get(job.params["mask_image"]))) as mask:
+            assert mask.convert("L").getpixel((5, 5)) == 255 and mask.convert("L").getpixel((60, 5)) == 0
+        queue.request_cancel(visits.db, job.id)
+        asking.join(20)
 
 
 def _half() -> bytes:

@@ -42,6 +42,7 @@ BIGGAN_STARTS = (
 )
 FOLLOWED = {"ema": 0.9, "init_weight": 0.5, "patience": 5}
 SKIPPED = {"steps": 7, "skip_steps": 1, "init_scale": 5.0}
+MASKED = {"init_image": "red.png", "mask_image": "mask.png"}
 DIFFUSIONS = ({"sampler": "dpm-solver-2m"}, {"sampler": "ddim", "eta": 0.5})
 
 ENGINES = {
@@ -53,12 +54,13 @@ ENGINES = {
         names="learning_rate 0.1",
         parts=(1, 3, 5),
         seeded=({"init": "random"}, {"init": "prior"}, {"init": "gradient"}),
-        resumed=tuple({"optimiser": optimiser, **FOLLOWED} for optimiser in OPTIMISERS),
+        resumed=(*({"optimiser": optimiser, **FOLLOWED} for optimiser in OPTIMISERS), {**MASKED, "ema": 0.5}),
         crowd=(
             {"seed": 1, "tv_weight": 0.5},
             {"seed": 2, "cutn": 7, "prompt": "a cat | fog:-0.5", "learning_rate": 0.05},
             {"seed": 3, "augment": False, "loss": "cosine", "optimiser": "AdamW", "tv_weight": 0.1, "ema": 0.5},
             {"seed": 4, "steps": 2, "width": 24, "tv_weight": 0.5},
+            {"seed": 5, "tv_weight": 0.5, **MASKED},
         ),
     ),
     "biggan-clip": Tiny(
@@ -87,7 +89,8 @@ ENGINES = {
         parts=(2,),
         seeded=({}, {"eta": 0.8}, {"sampler": "dpm-solver-2m"}, {"grad_through": "x0"}),
         resumed=tuple(
-            {**SKIPPED, **one} for one in ({"eta": 0.8}, {"sampler": "dpm-solver-2m"}, {"init_image": "red.png"})
+            {**SKIPPED, **one}
+            for one in ({"eta": 0.8}, {"sampler": "dpm-solver-2m"}, {"init_image": "red.png"}, {**MASKED, "eta": 0.8})
         ),
         crowd=(
             {"seed": 1, "eta": 0.5},
@@ -97,6 +100,7 @@ ENGINES = {
             {"seed": 4, "clip_guidance_scale": 0.0, "tv_scale": 10.0, "sat_scale": 1.0},
             {"seed": 5, "init_image": "red.png", "skip_steps": 2, "init_scale": 10.0},
             {"seed": 6, "steps": 2, "width": 24},
+            {"seed": 7, **MASKED},
         ),
         within=2e-3,
     ),
@@ -108,8 +112,12 @@ ENGINES = {
         names="cfg_scale",
         parts=(1,),
         seeded=DIFFUSIONS,
-        resumed=tuple({**one, "prompt": "a heart | a car:-1"} for one in DIFFUSIONS),
-        crowd=({"seed": 3}, {"seed": 9, "cfg_scale": 4.0, "candidates": 1, "prompt": "a heart | a car:-1"}),
+        resumed=tuple({**one, "prompt": "a heart | a car:-1"} for one in (*DIFFUSIONS, MASKED)),
+        crowd=(
+            {"seed": 3},
+            {"seed": 9, "cfg_scale": 4.0, "candidates": 1, "prompt": "a heart | a car:-1"},
+            {"seed": 4, **MASKED},
+        ),
     ),
     "stable-diffusion": Tiny(
         tiny_engines.stable_diffusion,
@@ -121,7 +129,7 @@ ENGINES = {
         seeded=tuple({"sampler": sampler, "eta": 0.5 if sampler == "ddim" else 0.0} for sampler in SAMPLERS),
         resumed=(
             *({"sampler": sampler} for sampler in SAMPLERS),
-            {"init_image": "red.png", "mask_image": "mask.png", "sampler": "euler-ancestral"},
+            {**MASKED, "sampler": "euler-ancestral"},
             {"clip_guidance_scale": 500.0, "prompt": "a heart | a car:-1"},
         ),
         crowd=(

@@ -54,16 +54,15 @@ def test_a_picture_stays_through_other_engines_and_pages(studio: Studio, open_pa
     assert drawn(studio, app)["init_image"] is None
 
 
-def test_a_mask_is_kept_for_the_checkpoints_that_take_one(studio: Studio, open_page: OpenPage) -> None:
-    app = engine(write(open_page(), "a red heart"), "latent-diffusion")
-    app = app.selectbox(key="set_checkpoint").set_value("stable-diffusion-1-5").run()
-    app = give(give(app, "init_image", "photo.png"), "mask_image", "mask.png")
-    app = app.selectbox(key="set_checkpoint").set_value("mini-latent-diffusion").run()
+def test_a_mask_is_kept_for_the_engines_that_take_one(studio: Studio, open_page: OpenPage) -> None:
+    app = give(write(open_page(), "a red heart"), "init_image", "photo.png")
+    app = engine(give(app, "mask_image", "mask.png"), "biggan-clip")
     assert "takes no mask; it is kept" in everything_shown(app) and "mask.png" in everything_shown(app)
-    params = drawn(studio, app)
-    assert params["init_image"] and not params["mask_image"]
-    app = app.selectbox(key="set_checkpoint").set_value("stable-diffusion-1-5").run()
-    assert drawn(studio, app)["mask_image"]
+    assert "mask_image" not in drawn(studio, app)
+    for name, begins in (("vqgan-clip", ("init", "prior")), ("latent-diffusion", ("strength", 1.0))):
+        params = drawn(studio, engine(app, name))
+        assert params["init_image"] and params["mask_image"]
+        assert params[begins[0]] == begins[1], "what is drawn anew begins as it does without a picture"
 
 
 def test_pictures_to_resemble_come_together_and_go_one_by_one(studio: Studio, open_page: OpenPage) -> None:

@@ -29,7 +29,7 @@ def test_each_checkpoint_shows_the_settings_it_reads(studio: Studio, open_page: 
     app = choose(open_page(), "mini-latent-diffusion")
     assert form.key_of(ENGINE, "mini-latent-diffusion", "variety") in shown(app)
     assert form.key_of(ENGINE, "mini-latent-diffusion", "memory") not in shown(app)
-    assert "upload_mask_image" not in shown(app)
+    assert "upload_mask_image" in shown(app)
     app = choose(app, "stable-diffusion-1-5")
     assert form.key_of(ENGINE, "stable-diffusion-1-5", "memory") in shown(app)
     assert form.key_of(ENGINE, "stable-diffusion-1-5", "variety") not in shown(app)

@@ -67,7 +67,7 @@ def test_clip_pulls_the_picture_towards_the_prompt(embedded):
         ({"steps": 0}, "greater than or equal to 1"),
         ({"sampler": "heun"}, "ddim"),
         ({"sampler": "pndm"}, "Stable Diffusion"),
-        ({"init_image": "a.png", "mask_image": "b.png"}, "mask_image means nothing to mini"),
+        ({"mask_image": "b.png"}, "mask_image needs an init_image"),
         ({"eta": 0.5}, "sampler=ddim"),
     ],
 )
