@@ -15,7 +15,7 @@ from generator.checkpoints.inventory import missing
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.wording import Understood
-from pages.components import form, given_pictures, job_card, prompt_history, settings_panel, visitor_name
+from pages.components import form, given_pictures, job_card, picture_in, prompt_history, settings_panel, visitor_name
 from pages.components.notices import NO_EXECUTOR, disk_note
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
@@ -75,7 +75,7 @@ def _draw_form(visitor: Submitter) -> None:
     with st.expander(_("Start from a picture"), icon=":material/add_photo_alternate:"):
         given_pictures.uploaders(engine, checkpoint, visitor)
     with given, plain_errors():
-        given_pictures.draw(engine, checkpoint, visitor)
+        given_pictures.draw(engine, checkpoint, visitor, picture_in.ways(engine, checkpoint, visitor))
     values |= given_pictures.values(engine, checkpoint)
     groups = settings_form.fields(engine, checkpoint, checkpoints)
     defaults = form.current_defaults(engine, checkpoint, settings_panel.beside(values))

@@ -22,8 +22,8 @@ class GuidedDiffusionSlot:
 
     x: (1, 3, H, W) float32, the noisy picture at its present level; start: the picture begun with, in [-1, 1], or None;
     last: the guided x0 of the step before, (1, 3, H, W), which DPM-Solver++(2M) reads; index: steps made.
-    draft: z of the draft that the prior drew to begin with, if it did. kept, noise: what stays of a picture and the first
-    noise, (1, 3, H, W), where a mask says so.
+    draft: z of the draft that the prior drew to begin with, if it did. kept, noise: what stays of a picture and the
+    first noise, (1, 3, H, W), where a mask says so.
     stages: the targets that hold from a step on, skipped steps counted; the first begins at 0.
     """
 

@@ -7,7 +7,7 @@ at once, see db.artefacts.drafts, and the form holds its key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -60,7 +60,8 @@ class Given:
     """A picture as one setting names it.
 
     text: its key, or the id of its record, with a weight where the setting takes one. name: of the file, or the prompt
-    it was drawn from. job, picture: the ids of a finished picture. trouble: why it could not be kept.
+    it was drawn from. job, picture: the ids of a finished picture. trouble: why it could not be kept. on: the text of
+    the picture that a mask was painted on; it goes with it.
     """
 
     setting: str
@@ -69,6 +70,7 @@ class Given:
     job: str | None = None
     picture: str | None = None
     trouble: str = ""
+    on: str | None = None
 
     @property
     def reference(self) -> str:
@@ -88,7 +90,8 @@ class Given:
 
 def of_settings(params: Mapping[str, Any]) -> list[Given]:
     """The pictures that the settings of a job name."""
-    named = [Given(name, str(params[name])) for name in SETTINGS if name != _MANY and params.get(name)]
+    on = {"mask_image": params.get("init_image")}
+    named = [Given(name, str(params[name]), on=on.get(name)) for name in SETTINGS if name != _MANY and params.get(name)]
     texts = [part.strip() for part in str(params.get(_MANY) or "").split("|")]
     return [*named, *(Given(_MANY, text) for text in texts if text)]
 
@@ -114,7 +117,8 @@ def given() -> list[Given]:
             and isinstance(one.get("text"), str)
         ):
             found.append(Given(**{name: value for name, value in one.items() if isinstance(value, str)}))
-    return found
+    starts = [one.text for one in found if one.setting == "init_image"]
+    return [one for one in found if one.on is None or one.on in starts]
 
 
 def takes(engine: str, checkpoint: str) -> list[str]:
@@ -151,17 +155,20 @@ def uploaders(engine: str, checkpoint: str, visitor: Submitter) -> None:
         if files or lost:
             # Another key, for else the browser would show the file here as well.
             form_memory.remembered()[f"uploads_{setting}"] = _taken(setting) + 1
-            _add(setting, [_kept(setting, file, visitor) for file in files])
+            add(setting, [kept(setting, file, visitor) for file in files])
             if lost:
                 cut_off = _("A picture was lost with the connection while it was sent: give it again.")
-                _add(setting, [Given(setting, "", trouble=cut_off)])
+                add(setting, [Given(setting, "", trouble=cut_off)])
             _uploader(place, setting, _uploader_key(setting))
     if takes(engine, checkpoint):
         st.caption(_(WHO_SEES))
 
 
-def draw(engine: str, checkpoint: str, visitor: Submitter) -> None:
-    """Every picture given, with its name, where it is from, what stands against it, and how to be rid of it."""
+def draw(engine: str, checkpoint: str, visitor: Submitter, ways: Callable[[Given], None]) -> None:
+    """Every picture given, with its name, where it is from, what stands against it, and how to be rid of it.
+
+    ways: draws what else can be done with one that is used.
+    """
     pictures, taken, used = given(), takes(engine, checkpoint), 0
     if form_memory.remembered().get(_LEFT_OUT):
         st.caption(
@@ -191,6 +198,8 @@ def draw(engine: str, checkpoint: str, visitor: Submitter) -> None:
             )
         if hidden:
             problem(trouble)
+        elif read and not trouble:
+            ways(one)
     if used:
         st.caption(_("Used for every picture you ask for, until you remove it."))
 
@@ -214,11 +223,12 @@ def asked_for(job: Job, taken: Sequence[str]) -> None:
     found: dict[str, list[Given]] = {}
     for one in of_settings(job.params):
         found.setdefault(one.setting, []).append(one)
-    after = []
+    after, renamed = [], dict[str | None, str]()
     for one in given():
         named = found.get(one.setting) if one.setting in taken else None
         after.append(replace(one, text=named.pop(0).text) if named else one)
-    form_memory.remembered().update(preset(after))
+        renamed[one.text] = after[-1].text
+    form_memory.remembered().update(preset([replace(one, on=renamed.get(one.on, one.on)) for one in after]))
 
 
 def _uploader(place: Any, setting: str, key: str) -> list[UploadedFile]:
@@ -238,7 +248,7 @@ def _uploader_key(setting: str) -> str:
     return f"upload_{setting}_{_taken(setting)}" if _taken(setting) else f"upload_{setting}"
 
 
-def _kept(setting: str, file: UploadedFile, visitor: Submitter) -> Given:
+def kept(setting: str, file: UploadedFile, visitor: Submitter) -> Given:
     """The upload in the store, and gone from the memory of the web app."""
     try:
         draft = keep_draft(the_studio(), visitor, Upload(file.name, file.getvalue()))
@@ -251,7 +261,7 @@ def _kept(setting: str, file: UploadedFile, visitor: Submitter) -> Given:
             context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
-def _add(setting: str, new: list[Given]) -> None:
+def add(setting: str, new: list[Given]) -> None:
     """One picture takes the place of the one before, unless it could not be kept; of those to resemble there may be
     several."""
     before = given()
@@ -298,4 +308,6 @@ def _not_taken(setting: str, engine: str, checkpoint: str) -> str:
 def _source(one: Given) -> str:
     if one.job is not None:
         return _("a finished picture")
+    if one.on is not None and one.setting == "mask_image":
+        return _("painted by you")
     return _("sent by you") if one.name else _("as in the settings taken over")

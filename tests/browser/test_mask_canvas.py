@@ -1,0 +1,52 @@
+"""A mask painted with mouse, finger or keys arrives as it was painted."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import REST_MS, phone_or_desktop, playwright_api
+from tests.pages.visits import Studio, picture_bytes
+
+expect = playwright_api.expect
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_is_painted_is_what_is_drawn_anew(
+    hosted: tuple[str, Studio], browser: playwright_api.Browser, width: int
+) -> None:
+    address, studio = hosted
+    page = phone_or_desktop(browser, width)
+    page.goto(address)
+    page.locator(".st-key-set_prompt textarea").fill("a red heart")
+    page.get_by_text("Start from a picture").click()
+    photo = {"name": "photo.png", "mimeType": "image/png", "buffer": picture_bytes("PNG")}
+    page.locator("[class*=st-key-upload_init_image] input[type=file]").set_input_files(photo)
+    page.get_by_role("button", name="Paint a mask").click()
+    canvas, status = page.locator(".t2i-mask canvas"), page.locator(".t2i-mask [role=status]")
+    expect(status).to_contain_text("Nothing is painted yet")
+    box = canvas.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
+    left = {"x": box["width"] * 0.1, "y": box["height"] * 0.5}
+    if width < 600:
+        canvas.tap(position=left)
+    else:
+        canvas.click(position=left)
+        canvas.press("ArrowRight")
+        canvas.press(" ")
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_role("button", name="Redo").click()
+    expect(status).to_contain_text("is drawn anew")
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_role("button", name="Use this mask").click()
+    expect(page.get_by_text("painted by you")).to_be_visible()
+    page.get_by_role("button", name="Generate").click()
+    page.locator("[data-testid=stToast]").first.wait_for(timeout=REST_MS)
+    job = studio.run()
+    with Image.open(io.BytesIO(studio.store.get(str(job.params["mask_image"])))) as image:
+        mask = image.convert("L")
+    painted, elsewhere = mask.getpixel((mask.width // 10, mask.height // 2)), mask.getpixel((mask.width - 9, 9))
+    assert abs(mask.width / mask.height - 1.5) < 0.01, "the shape of the picture"
+    assert painted == 0 and elsewhere == 255, "inverted: all but what was painted"
