@@ -74,6 +74,7 @@ def _draw_form(visitor: Submitter) -> None:
         main, more = st.container(), st.container()
     with st.expander(_("Start from a picture"), icon=":material/add_photo_alternate:"):
         given_pictures.uploaders(engine, checkpoint, visitor)
+    picture_in.inlet(engine, checkpoint, visitor)
     with given, plain_errors():
         given_pictures.draw(engine, checkpoint, visitor, picture_in.ways(engine, checkpoint, visitor))
     values |= given_pictures.values(engine, checkpoint)

@@ -73,6 +73,7 @@ SHOWN: set[str] = {
     "generator.output.documents",
     "generator.output.film",
     "generator.output.infotext",
+    "generator.output.infotext_read",
     "generator.output.learning",
     "generator.output.metadata",
     "generator.output.sources",

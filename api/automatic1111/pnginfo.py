@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.automatic1111.infotext import parsed
 from api.automatic1111.shapes import PngInfo, PngInfoQuestion
 from api.callers import Opened, Reader
 from api.pictures import decoded
@@ -12,6 +11,7 @@ from api.problems import writable
 from generator.images.decode import BadImage, open_image
 from generator.images.encode import texts_in
 from generator.output.infotext import in_exif
+from generator.output.infotext_read import parsed
 from generator.params import BadParams
 
 router = APIRouter(tags=["automatic1111"])

@@ -207,6 +207,21 @@ def _shown(field: Field, name: Any) -> str:
     return (spec.title if spec else str(name)) + (" " + _("(not installed)") if absent else "")
 
 
+def widgets_of(engine: str, checkpoint: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the widgets, by key, that show these settings; not the prompt's, the seed's and the pictures'."""
+    values: dict[str, Any] = {"set_engine": engine, "set_checkpoint": checkpoint}
+    for name, value in params.items():
+        if name in OWN_WIDGET:
+            continue
+        key = key_of(engine, checkpoint, name)
+        values[key] = value
+        given_defaults()[key] = value if follows(engine, params, name) else None
+    known = params.get("style") in (None, *registry.STYLES)
+    values["set_style"] = params.get("style") if known else None
+    values["set_style_words"] = "" if known else params["style"]
+    return {**values, "set_as_typed": bool(params.get("as_typed"))}
+
+
 def preset_from(job: Job, visitor: Submitter, *, picture: Artefact | None = None) -> None:
     """Fill the form with the settings of a job, the seed left random; picture: start from this one of its files.
 
@@ -224,18 +239,7 @@ def preset_from(job: Job, visitor: Submitter, *, picture: Artefact | None = None
         return
     taken = given.taken_over(the_studio(), visitor, job)
     params = dict(taken.params)
-    for name, value in params.items():
-        if name in OWN_WIDGET:
-            continue
-        key = key_of(job.engine, job.checkpoint, name)
-        values[key] = value
-        given_defaults()[key] = value if follows(job.engine, params, name) else None
-    values["set_engine"] = job.engine
-    values["set_checkpoint"] = job.checkpoint
-    known = job.params.get("style") in (None, *registry.STYLES)
-    values["set_style"] = job.params.get("style") if known else None
-    values["set_style_words"] = "" if known else job.params["style"]
-    values["set_as_typed"] = bool(job.params.get("as_typed"))
+    values |= widgets_of(job.engine, job.checkpoint, params)
     values[key_of(job.engine, job.checkpoint, "seed")] = None
     pictures = given_pictures.of_settings(params)
     if picture is not None:

@@ -248,13 +248,18 @@ def _uploader_key(setting: str) -> str:
     return f"upload_{setting}_{_taken(setting)}" if _taken(setting) else f"upload_{setting}"
 
 
+def kept_bytes(setting: str, upload: Upload, visitor: Submitter) -> Given:
+    """The picture in the store; where it cannot be kept, why."""
+    try:
+        return Given(setting, keep_draft(the_studio(), visitor, upload).key, upload.name)
+    except SENTENCES as error:
+        return Given(setting, "", upload.name, trouble=sentence(error))
+
+
 def kept(setting: str, file: UploadedFile, visitor: Submitter) -> Given:
     """The upload in the store, and gone from the memory of the web app."""
     try:
-        draft = keep_draft(the_studio(), visitor, Upload(file.name, file.getvalue()))
-        return Given(setting, draft.key, file.name)
-    except SENTENCES as error:
-        return Given(setting, "", file.name, trouble=sentence(error))
+        return kept_bytes(setting, Upload(file.name, file.getvalue()), visitor)
     finally:
         context = get_script_run_ctx()
         if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
@@ -309,5 +314,5 @@ def _source(one: Given) -> str:
     if one.job is not None:
         return _("a finished picture")
     if one.on is not None and one.setting == "mask_image":
-        return _("painted by you")
+        return _("goes with the picture")
     return _("sent by you") if one.name else _("as in the settings taken over")

@@ -160,15 +160,15 @@ def _drafts(studio: Studio) -> list[str]:
 
 def test_a_mask_is_painted_on_the_picture_and_goes_with_it(studio: Studio, open_page: OpenPage) -> None:
     app = give(write(open_page(), "a red heart"), "init_image", "photo.png")
-    app = app.button(key="paint_mask").click().run()
+    app = app.button(key="paint_picture").click().run()
     shown = everything_shown(app)
     assert "Use this mask" in shown and 'data-picture="data:image/jpeg' in shown and 'data-mask=""' in shown
     app = app.file_uploader(key="painted_mask").set_value(("mask.png", picture_bytes("PNG"), "image/png")).run()
-    assert "painted by you" in everything_shown(app)
+    assert "goes with the picture" in everything_shown(app)
     params = drawn(studio, app)
     assert params["mask_image"] and params["mask_image"] != params["init_image"]
-    app = app.button(key="paint_mask").click().run()
+    app = app.button(key="paint_picture").click().run()
     assert 'data-mask="data:image/png' in everything_shown(app), "it is painted further"
     app = give(app, "init_image", "another.png")
-    assert "painted by you" not in everything_shown(app), "a mask is of one picture"
+    assert "goes with the picture" not in everything_shown(app), "a mask is of one picture"
     assert not drawn(studio, app)["mask_image"]

@@ -10,8 +10,8 @@ from PIL import ExifTags, Image
 from sd_parsers import ParserManager
 from unstable_reader.image_data_reader import ImageDataReader
 
-from api.automatic1111.infotext import parsed
 from generator.output.infotext import SAMPLERS, in_exif, infotext, pairs_line, words_of
+from generator.output.infotext_read import parsed
 from generator.output.metadata import encode_png
 from generator.output.sources import Sources
 from generator.params import Params, validate

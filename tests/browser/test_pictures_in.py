@@ -1,7 +1,8 @@
-"""A mask painted with mouse, finger or keys arrives as it was painted."""
+"""Pictures that are pasted or dropped come in; a mask painted with mouse, finger or keys arrives as it was painted."""
 
 from __future__ import annotations
 
+import base64
 import io
 
 import pytest
@@ -41,7 +42,7 @@ def test_what_is_painted_is_what_is_drawn_anew(
     expect(status).to_contain_text("is drawn anew")
     page.get_by_role("button", name="Invert").click()
     page.get_by_role("button", name="Use this mask").click()
-    expect(page.get_by_text("painted by you")).to_be_visible()
+    expect(page.get_by_text("goes with the picture")).to_be_visible()
     page.get_by_role("button", name="Generate").click()
     page.locator("[data-testid=stToast]").first.wait_for(timeout=REST_MS)
     job = studio.run()
@@ -50,3 +51,27 @@ def test_what_is_painted_is_what_is_drawn_anew(
     painted, elsewhere = mask.getpixel((mask.width // 10, mask.height // 2)), mask.getpixel((mask.width - 9, 9))
     assert abs(mask.width / mask.height - 1.5) < 0.01, "the shape of the picture"
     assert painted == 0 and elsewhere == 255, "inverted: all but what was painted"
+
+
+SENT = """([data, kind]) => {
+    const file = new File([Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], "p.png", { type: "image/png" });
+    const carried = new DataTransfer();
+    carried.items.add(file);
+    const how = { bubbles: true, cancelable: true, dataTransfer: carried, clipboardData: carried };
+    const field = document.querySelector(".st-key-set_prompt textarea");
+    field.dispatchEvent(kind === "paste" ? new ClipboardEvent(kind, how) : new DragEvent(kind, how));
+}"""
+
+
+def test_a_picture_is_pasted_or_dropped_on_the_prompt(
+    hosted: tuple[str, Studio], browser: playwright_api.Browser
+) -> None:
+    address, _ = hosted
+    page = phone_or_desktop(browser, 1280)
+    page.goto(address)
+    page.locator(".st-key-set_prompt textarea").fill("a red heart")
+    for kind, answer, shown in (("paste", "Start from it", "Starts from"), ("drop", "Resemble it", "Is to resemble")):
+        page.evaluate(SENT, [base64.b64encode(picture_bytes("PNG")).decode(), kind])
+        page.get_by_role("button", name=answer).click()
+        expect(page.get_by_text(shown)).to_be_visible()
+    expect(page.locator(".st-key-set_prompt textarea")).to_have_value("a red heart")
