@@ -7,8 +7,9 @@ is shown, and what guides, is the picture with the kept part laid over it, mixed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from generator.images.convert import cover, to_tensor
 from generator.images.encode import to_image
 from generator.params import Params
 from generator.starts.pictures import contain
+
+FILLED = 0.7  # of the rectangle around it, that what is drawn anew has to fill for a draft to be put there
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,26 @@ class Kept:
     def placed(self, drafts: Tensor) -> Tensor:
         """Drafts (N, 3, h, w) in [0, 1] made to fit the part that is drawn anew, the picture around them: (N, 3, H, W).
 
-        What is asked for then stands in that part, whole, instead of behind the picture that hides most of it.
+        What is asked for then stands in that part, whole, instead of behind the picture that hides most of it. What is
+        left of the part has the colour of the draft's edge.
         """
-        down, across = ((self.mask[0] > 0).any(dim).nonzero()[:, 0] for dim in (1, 0))
-        top, left = int(down[0]), int(across[0])
-        height, width = int(down[-1]) + 1 - top, int(across[-1]) + 1 - left
-        canvas = self.image.expand(len(drafts), -1, -1, -1).clone()
+        top, left, height, width = self.room
+        edges = torch.cat([drafts[..., 0], drafts[..., -1], drafts[..., 0, :], drafts[..., -1, :]], dim=2)
+        paper = edges.float().median(dim=2).values[:, :, None, None]
+        canvas = paper.expand(-1, -1, *self.mask.shape[1:]).clone()
         canvas[..., top : top + height, left : left + width] = contain(drafts, width, height)
         return self.over(canvas)
+
+    @cached_property
+    def room(self) -> tuple[int, int, int, int]:
+        """Top, left, height and width of where a draft is put: around all that is drawn anew, or where that goes around
+        what is kept, the roomiest rectangle in it."""
+        free = (self.mask[0] > 0).cpu()
+        down, across = (free.any(dim).nonzero()[:, 0] for dim in (1, 0))
+        top, left = int(down[0]), int(across[0])
+        height, width = int(down[-1]) + 1 - top, int(across[-1]) + 1 - left
+        around = float(free.sum()) / (height * width)
+        return (top, left, height, width) if around >= FILLED else roomiest(free.tolist())
 
     def state_dict(self) -> dict[str, Tensor]:
         """For a saved slot."""
@@ -70,6 +85,27 @@ class Kept:
     def from_state(cls, state: Mapping[str, Tensor] | None, device: torch.device) -> Kept | None:
         """What `state_dict` was taken of, on `device`; None of nothing."""
         return state and cls(*(state[name].to(device, copy=True) for name in ("picture", "mask")))  # type: ignore[return-value]
+
+
+def roomiest(free: Sequence[Sequence[bool]]) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the rectangle of free places whose shorter side is the longest; of several the
+    largest. Row by row, from how many free places stand above one another."""
+    best, found = (0, 0), (0, 0, 1, 1)
+    heights = [0] * (len(free[0]) + 1)  # and a column without any, at which all rectangles end
+    for bottom, row in enumerate(free):
+        heights = [above + 1 if one else 0 for above, one in zip(heights, row, strict=False)] + [0]
+        begun: list[tuple[int, int]] = []  # (left, height), ever higher
+        for right, high in enumerate(heights):
+            left = right
+            while begun and begun[-1][1] > high:
+                left, height = begun.pop()
+                width = right - left
+                room = min(height, width), height * width
+                if room > best:
+                    best, found = room, (bottom + 1 - height, left, height, width)
+            if high and (not begun or begun[-1][1] < high):
+                begun.append((left, high))
+    return found
 
 
 def read_kept(

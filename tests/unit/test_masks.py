@@ -81,6 +81,9 @@ def test_grey_mixes_and_a_draft_is_put_whole_into_the_part_that_is_drawn_anew() 
     placed = kept.placed(draft)[0, 0]
     assert (placed[:, :4] == 0).all() and (placed[:2] == 0).all(), "around it is the picture"
     assert placed[3, 4] > 0.9 and placed[3, 7] < 0.6, "both halves of the draft stand in the part"
+    mask[:] = 255
+    mask[:, 1:7, 3:8] = 0  # drawn anew is what goes around a corner: its left part has most room
+    assert Kept(kept.picture, mask).room == (0, 0, 8, 3)
     grey = Kept(kept.picture, torch.full_like(mask, 51))
     assert torch.allclose(grey.over(torch.ones(3, 8, 8)), torch.full((3, 8, 8), 0.2))
 
