@@ -70,7 +70,8 @@ class Kept:
     def room(self) -> tuple[int, int, int, int]:
         """Top, left, height and width of where a draft is put: around all that is drawn anew, or where that goes around
         what is kept, the roomiest rectangle in it."""
-        free = (self.mask[0] > 0).cpu()
+        # Not into a soft edge, which shows little of it.
+        free = (self.mask[0] >= min(128, int(self.mask.max()))).cpu()
         down, across = (free.any(dim).nonzero()[:, 0] for dim in (1, 0))
         top, left = int(down[0]), int(across[0])
         height, width = int(down[-1]) + 1 - top, int(across[-1]) + 1 - left
