@@ -53,6 +53,16 @@ class Settings(BaseSettings):
     exports_dir: Path = Field(Path("data/exports"), description="Folder of exported evenings.")
     default_engine: str = Field("vqgan-clip", description="The engine a new page shows first.")
     default_checkpoint: str = Field("mini", description="The checkpoint a new page shows first.")
+    search_clip: str = Field(
+        "mini",
+        description="The CLIP model by which pictures are searched for by their meaning; after a change executors look "
+        "at all pictures again. Empty: no such search.",
+    )
+    search_bytes: int = Field(
+        512 << 20,
+        ge=1 << 20,
+        description="Memory that the search may take in the web app; of more pictures the newest are searched.",
+    )
 
     public_url: str | None = Field(
         None,

@@ -56,6 +56,7 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)  # the executor was told to stop
     began: float = field(default_factory=awake)  # as `awake` has it
     erased: int | None = None  # the newest erasure that was carried out here
+    seen: Callable[[str, bytes | None], None] = lambda job_id, picture: None  # told of what succeeds; executor/sight.py
 
     @property
     def studio_id(self) -> str:

@@ -42,6 +42,7 @@ class Engines:
     def __init__(self, host: Host, *, keep: int = 4) -> None:
         self.host = host
         self._keep = keep
+        self.warm = False  # whether `warm_up` was called
         self._loaded: OrderedDict[EngineKey, Engine] = OrderedDict()
 
     def __contains__(self, key: EngineKey) -> bool:
@@ -82,6 +83,7 @@ class Engines:
 
 def warm_up(engines: Engines, names: Collection[str], context: Context) -> None:
     """Load the default engine's embedded models, if it is one of these, so that the first visitor need not wait."""
+    engines.warm = True
     settings = context.settings
     if settings.default_engine not in {*names} & {*registry.drawing_engines()}:
         return

@@ -37,6 +37,7 @@ from executor.memory import (
 )
 from executor.room import Room
 from executor.runs import Runs
+from executor.sight import Sight
 from executor.stall import Watch
 from executor.suspects import Suspects
 from executor.training import work_for
@@ -65,7 +66,7 @@ class Executor:
         self._engines = Engines(host_of(context, device))
         self._limits = BatchLimits()
         self._drain = False  # a job waits for all others to leave the device
-        self._queue_empty = self._warm = False
+        self._queue_empty = False
         self._suspects = Suspects(context, self.names)
         self._claim_at = self._open_turn_at = self._looked_at = 0.0
         self._watch = Watch(context, lambda: list(self.held), context.settings.stall_s)
@@ -87,6 +88,8 @@ class Executor:
         heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
         self._watch.start()
+        sight = Sight(context, lambda: not self.held)
+        sight.start()
         context.event(
             "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)
         )
@@ -96,28 +99,25 @@ class Executor:
         while not self.stop.is_set():
             self._leave()
             self._refill()
+            sight.load(self._watch)
             for batch in self._batches():
                 self._advance(batch)
             self.status = self._describe()
             if not self.active:
                 if self.once and self._queue_empty and not self.held:
                     break
-                self._warm_up()
+                if not self._engines.warm:
+                    with self._watch.over([]):
+                        warm_up(self._engines, self.names, self.context)
                 self.stop.wait(0.05 if self.held else IDLE_S * random.uniform(0.7, 1.3))
         if heartbeat.replaced is not None:
             raise DatabaseReplaced(heartbeat.replaced)
         self._hand_back()
+        sight.end()
         heartbeat.end()
         context.retry(lambda: workers.stop(context.db, context.worker_id, left_nothing=is_empty(context.work_dir)))
         context.event("stopped", worker=context.worker_id)
         return 0
-
-    def _warm_up(self) -> None:
-        """With nothing to do for the first time."""
-        if not self._warm:
-            self._warm = True
-            with self._watch.over([]):
-                warm_up(self._engines, self.names, self.context)
 
     def abandon(self) -> None:
         """From another thread, when the loop is stuck in a long step: give back what is held as it was saved last."""

@@ -132,6 +132,7 @@ class Writer:
         step = work.ended_at
         self._context.retry(lambda: queue.succeed(self._context.db, **self._mine, score=finished.score, step=step))
         work.say("succeeded", score=finished.score)
+        self._context.seen(work.job.id, next((one.data for one in finished.files if one.kind == "picture"), None))
         self._clean()
 
     def fail(self, kind: str, message: str) -> None:

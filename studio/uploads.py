@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from db import artefacts
 from db.artefacts import Artefact, drafts, given
@@ -170,6 +170,14 @@ def cleaned(studio: Studio, upload: Upload) -> Cleaned:
     out = io.BytesIO()
     image.save(out, "PNG")
     return Cleaned(out.getvalue(), *image.size)
+
+
+def seen_by_clip(studio: Studio, upload: Upload, side: int) -> bytes:
+    """The picture in a file as a PNG of `side` px, cut to a square as CLIP prepares pictures. Raises as `cleaned`."""
+    out = io.BytesIO()
+    image = _read(studio, upload, decode_image)
+    ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS).save(out, "PNG")
+    return out.getvalue()
 
 
 def alpha_of(studio: Studio, upload: Upload) -> Image.Image:

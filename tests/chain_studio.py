@@ -34,12 +34,12 @@ class ChainStudio:
         torch.set_num_threads(1)
         self.db = connect(f"sqlite:///{folder}/jobs.db")
         self.store = Store(f"file://{folder}/artefacts")
-        settings = Settings(database_url="", default_engine="rank")
+        settings = Settings(database_url="", default_engine="rank", search_clip="")
         log = logging.getLogger("chain")
         log.propagate = False
         context = Context("w1", self.db, self.store, settings, folder / "work", log)
         self._executor = Executor(context, "cpu", 4, list(registry.ENGINES), once=True)
-        self._executor._warm = True  # nothing is loaded that no test asks for
+        self._executor._engines.warm = True  # nothing is loaded that no test asks for
 
     def add(
         self, engine: str, submitter: str = "anna", parent: Job | None = None, source: str | None = None, **values: Any

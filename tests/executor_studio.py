@@ -81,6 +81,7 @@ class Studio:
             "heartbeat_s": 0.5,
             "state_every_s": 0.2,
             "default_engine": "small",
+            "search_clip": "",
             **settings,
         }
         self.db = connect(f"sqlite:///{folder}/data/jobs.db")

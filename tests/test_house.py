@@ -54,6 +54,7 @@ SHOWN: set[str] = {
     "generator.params.learning",
     "generator.params.vary",
     "generator.prompts",
+    "generator.checkpoints.clip_space",
     "generator.checkpoints.inventory",
     "generator.checkpoints.errors",
     "generator.checkpoints.memory",

@@ -31,6 +31,7 @@ from db.schema import (
     votes,
     webhooks,
 )
+from db.search import embeddings
 
 AT_ONCE = 200
 SOURCE_DELETED = "A picture this is made from was deleted by whoever gave it; give another one."
@@ -162,6 +163,7 @@ def _blank(conn: sa.Connection, job: Job) -> int:
     conn.execute(sa.delete(boards).where(boards.c.job_id == job.id))
     conn.execute(sa.delete(webhooks).where(webhooks.c.job_id == job.id))
     conn.execute(sa.delete(trained_models).where(trained_models.c.job_id == job.id))
+    embeddings.blank(conn, job.id)
     erasures.note(conn, job.id)
     on = sa.or_(votes.c.first_id == job.id, votes.c.second_id == job.id)
     return len(conn.scalars(sa.delete(votes).where(on).returning(votes.c.id)).all())

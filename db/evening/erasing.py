@@ -26,6 +26,7 @@ from db.schema import (
     boards,
     bulk_actions,
     datasets,
+    embeddings,
     events,
     jobs,
     marks,
@@ -33,6 +34,7 @@ from db.schema import (
     metadata,
     orders,
     refinements,
+    searches,
     stages,
     submissions,
     trained_models,
@@ -44,7 +46,7 @@ from db.schema import (
 # What refers to a job goes before the jobs; visitors are judged one by one.
 _TABLES = (
     *(votes, marks, boards, stages, refinements, members, submissions, events, webhooks, orders),
-    *(trained_models, artefacts),
+    *(trained_models, artefacts, embeddings, searches),
     jobs,  # behind all that names one
     *(banned_addresses, bulk_actions, datasets),
 )

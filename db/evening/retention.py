@@ -22,6 +22,7 @@ from db.rules import host_rules
 from db.schema import (
     artefacts,
     boards,
+    embeddings,
     events,
     jobs,
     marks,
@@ -101,7 +102,7 @@ def remove_rows(conn: sa.Connection, job_ids: Sequence[str]) -> None:
     conn.execute(sa.delete(artefacts).where(artefacts.c.job_id.in_(job_ids)))
     either = sa.or_(votes.c.first_id.in_(job_ids), votes.c.second_id.in_(job_ids))
     conn.execute(sa.delete(votes).where(either))
-    for named in (marks, boards, members, events, webhooks, trained_models):
+    for named in (marks, boards, members, events, webhooks, trained_models, embeddings):
         conn.execute(sa.delete(named).where(named.c.job_id.in_(job_ids)))
     conn.execute(sa.delete(jobs).where(jobs.c.id.in_(job_ids)))
     conn.execute(sa.delete(stages).where(stages.c.submission_id.in_(emptied)))

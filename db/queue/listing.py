@@ -88,6 +88,8 @@ def list_jobs(
     engine: str | None = None,
     submitter: str | None = None,
     search: str | None = None,
+    style: str | None = None,
+    among: Collection[str] | None = None,
     without: Collection[str] = (),
     since: float | None = None,
     narrowed: Narrowed = NOT_NARROWED,
@@ -96,8 +98,8 @@ def list_jobs(
 ) -> list[Job]:
     """Up to `limit` jobs, newest first, older than `before_id`: pass the last id of one page to get the next.
 
-    search: a part of the prompt, whatever its case and spacing. without: engines whose jobs are left out.
-    since: those asked for at this time in UTC s or later.
+    search: a part of the prompt, whatever its case and spacing. style: the value of that setting. among: the ids to
+    choose from. without: engines whose jobs are left out. since: those asked for at this time in UTC s or later.
     A page costs the same at the end of 100,000 jobs as at the start; a search that finds nothing reads one narrow
     index to its end, and what is narrowed by a setting the jobs themselves.
     """
@@ -109,6 +111,8 @@ def list_jobs(
             engine=engine,
             submitter=submitter,
             search=search,
+            style=style,
+            among=among,
             without=without,
             since=since,
             narrowed=narrowed,
@@ -121,18 +125,23 @@ def list_jobs(
 def page_query(
     *,
     before_id: str | None = None,
-    limit: int = 24,
+    limit: int | None = 24,
     states: Collection[State | str] | None = None,
     engine: str | None = None,
     submitter: str | None = None,
     search: str | None = None,
+    style: str | None = None,
+    among: Collection[str] | None = None,
     without: Collection[str] = (),
     since: float | None = None,
     narrowed: Narrowed = NOT_NARROWED,
     include_hidden: bool = False,
     only_hidden: bool = False,
 ) -> sa.Select[Any]:
-    """The statement that finds the ids of a page: each part reads an index from its new end, and stops."""
+    """The statement that finds the ids of a page: each part reads an index from its new end, and stops.
+
+    limit: None for all of them.
+    """
     term = normalise(search) if search else ""
     order = [jobs.c.score.desc(), jobs.c.id.desc()] if narrowed.by_score else [jobs.c.id.desc()]
     page = sa.select(jobs.c.id).where(*_shown(include_hidden, only_hidden)).order_by(*order).limit(limit)
@@ -147,18 +156,23 @@ def page_query(
         page = page.where(_plain(jobs.c.engine).not_in(sorted(without)))
     if since is not None:
         page = page.where(jobs.c.created_at >= since)
-    texts = [before_id, submitter, engine, search, narrowed.from_id, *(narrowed.board or ())]
+    texts = [before_id, submitter, engine, search, style, narrowed.from_id, *(narrowed.board or ())]
     texts += [text for setting in narrowed.settings for text in setting]
     if not all(storable(text) for text in texts if text):
         return page.where(sa.false())
+    if among is not None:
+        page = page.where(jobs.c.id.in_(among))
+    if style is not None:
+        page = page.where(jobs.c.params["style"].as_string() == style)
     of = [
         (column, value)
         for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
         if value is not None
     ]
     if term:
-        # The search index is read; the other filters are kept from drawing SQLite to an index it must sort.
         page = page.where(jobs.c.prompt_search.contains(term, autoescape=True))
+    if term or among is not None:
+        # The search index is read, or that of the ids; the others are kept from drawing SQLite to one it must sort.
         page = page.where(*(_plain(column) == value for column, value in of))
         return page if states is None else page.where(_plain(jobs.c.state).in_(_each(states)))
     if states is None and not of:
@@ -227,7 +241,7 @@ def _each(states: Collection[State | str]) -> list[State]:
         ) from None
 
 
-def _newest_of_each(page: sa.Select[Any], states: Sequence[State], limit: int) -> sa.Select[Any]:
+def _newest_of_each(page: sa.Select[Any], states: Sequence[State], limit: int | None) -> sa.Select[Any]:
     """State stands in front of id in the indexes: a page of each state is taken, then the newest of those."""
     parts = [page.where(jobs.c.state == state) for state in states]
     if not parts:

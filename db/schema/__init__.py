@@ -18,6 +18,7 @@ from db.schema.pictures import (
     votes,
 )
 from db.schema.queue import erasures, events, jobs, orders, webhooks, workers
+from db.schema.search import embeddings, searches
 
 __all__ = [
     "REVISION",
@@ -27,6 +28,7 @@ __all__ = [
     "boards",
     "bulk_actions",
     "datasets",
+    "embeddings",
     "erasures",
     "events",
     "host_sessions",
@@ -37,6 +39,7 @@ __all__ = [
     "metadata",
     "orders",
     "refinements",
+    "searches",
     "stages",
     "studio",
     "submissions",
