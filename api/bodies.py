@@ -23,7 +23,7 @@ WRITTEN_S = 1800.0  # the same of one that is written to a disk as it comes
 MAX_HELD_BYTES = 256 << 20  # of the bodies of all requests that are being answered
 # Where a body is a file, whatever it calls itself, and where it is a form with files, where it says so. Everywhere else
 # it may be read as JSON: some routes do so whatever its type, and application/octet-stream+json is JSON to FastAPI.
-_FILE, _FORMS = "/api/v1/uploads", ("/v1/images/edits", "/v1/images/variations")
+_FILES, _FORMS = ("/api/v1/uploads", "/api/v1/search"), ("/v1/images/edits", "/v1/images/variations")
 
 
 class LimitedBodies:
@@ -119,4 +119,4 @@ class _Body:
 def _is_file(scope: Scope) -> bool:
     # By the first type where there are several, as the form's reader goes.
     kind = Headers(scope=scope).get("content-type", "")
-    return scope["path"] == _FILE or (scope["path"] in _FORMS and kind.lower().startswith("multipart/"))
+    return scope["path"] in _FILES or (scope["path"] in _FORMS and kind.lower().startswith("multipart/"))

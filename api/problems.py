@@ -20,6 +20,7 @@ from generator.params import BadParams
 from generator.registry import UnknownName
 from studio.admission import TooManyCodes, WrongCode
 from studio.errors import SENTENCES, Busy, DownloadsOff, NotHost, Refused, TrainingOff, told
+from studio.search import SearchOff
 
 # The first one that fits. What is not here and in SENTENCES is a value that cannot be used.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
@@ -27,6 +28,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
     ((db.UnknownVisitor, db.UnknownAction, db.UnknownKey, db.UnknownExport, db.UnknownDataset, UnknownName), 404),
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast, TooManyCodes), 429),
     ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff, TrainingOff), 403),
+    (SearchOff, 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
     ((db.StoreFull, db.TooManyBytesGiven), 507),
     (Busy, 503),

@@ -39,10 +39,6 @@ class SearchOff(Refused):
     """There is no search by meaning here."""
 
 
-class NotReadYet(Busy):
-    """What was searched for waits for an executor that reads it; the same may be asked for again soon."""
-
-
 @dataclass(frozen=True)
 class Query:
     """What to search for: one of words, the file of a picture, and the id of a job."""

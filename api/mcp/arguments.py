@@ -11,6 +11,7 @@ from generator import registry
 from generator.params import MAX_PROMPT_CHARACTERS
 from generator.params.vary import COUNT, SKIP_RATE
 from studio.access import MAX_PAGE
+from studio.search import MAX_WORDS
 from studio.submit import MAX_PICTURES
 
 MAX_WAIT_S = 600.0
@@ -110,6 +111,14 @@ class Rank(Arguments):
     job_ids: JobIds
     clip: ClipNames = None
     wait_s: WaitS = 45.0
+
+
+class Search(Arguments):
+    words: str | None = Field(None, max_length=MAX_WORDS, description="What the pictures should show.")
+    job_id: JobId | None = Field(None, description="In place of words: find what is like this job's picture.")
+    engine: Engine = None
+    mine: bool = Field(False, description="Only one's own pictures.")
+    limit: int = Field(8, ge=1, le=24, description="How many pictures.")
 
 
 class OfEngine(Arguments):

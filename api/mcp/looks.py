@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.mcp.arguments import Nothing, OfEngine, OfRatings
+from api.mcp.arguments import Nothing, OfEngine, OfRatings, Search
 from api.mcp.calls import Call
 from api.mcp.ratings import ratings_told
-from api.mcp.results import Answer, JobTold
+from api.mcp.results import Answer, JobsTold, JobTold, jobs_answer
+from api.native.search import nearest
 from api.native.shapes import jobs_of
 from db import queue
 from db.jobs import State
@@ -17,12 +18,14 @@ from db.queue import workers
 from db.rules import host_rules
 from generator import registry
 from generator.params import drawing_class
-from studio import access
+from studio import access, search
 from studio.context import Studio, Submitter
+from studio.engines import engines_making
 from studio.limits import first_choice, offered_engines
 from studio.settings_form import checkpoints, defaults
 
 MAX_MINE = 50
+READ_S = 20.0  # within which an executor has to have read what is searched for
 
 
 class EngineTold(BaseModel):
@@ -66,6 +69,23 @@ class QueueTold(BaseModel):
     paused: bool
     executors: list[ExecutorTold] = Field(description="Without any, everything waits.")
     mine: list[JobTold]
+
+
+class FoundTold(JobsTold):
+    """Pictures, best first."""
+
+    scores: list[float] = Field(description="How near CLIP finds each picture, -1 to 1.")
+    notices: list[str] = Field(description="What cannot be found yet, and why.")
+
+
+async def search_pictures(call: Call, args: Search) -> Answer:
+    """Find finished pictures by what they show, whatever their prompts are: by words, or like another picture."""
+    query = search.Query(words=args.words, like=args.job_id)
+    filters = {"limit": args.limit, "engine": args.engine, "mine": args.mine, "without": engines_making("result")}
+    found = await nearest(call.api, call.caller.submitter, query, READ_S, filters)
+    answer = await jobs_answer(call, [job.id for job in found.jobs])
+    told = answer.told.model_dump() | {"scores": found.scores, "notices": [str(one) for one in found.notices]}
+    return Answer(FoundTold.model_validate(told), answer.images)
 
 
 async def engines(call: Call, args: Nothing) -> Answer:

@@ -50,6 +50,7 @@ TOOLS: dict[str, _Tool] = {
     "upscale": _Tool("Upscale a picture", wishes.upscale, arguments.Upscale, JobsTold),
     "compare": _Tool("Compare settings", wishes.compare, arguments.Compare, JobsTold),
     "rank": _Tool("Rank pictures", wishes.rank, arguments.Rank, JobsTold),
+    "search": _Tool("Search pictures", looks.search_pictures, arguments.Search, looks.FoundTold, looks=True),
     "engines": _Tool("Engines", looks.engines, arguments.Nothing, looks.EnginesTold, looks=True),
     "parameters": _Tool(
         "Settings of an engine", looks.parameters, arguments.OfEngine, looks.ParametersTold, looks=True

@@ -20,6 +20,7 @@ from api.native import (
     moderation,
     queue,
     refinements,
+    search,
     sheets,
     training,
     votes,
@@ -27,6 +28,7 @@ from api.native import (
 
 MATTERS = (
     jobs,
+    search,
     chains,
     events,
     sheets,

@@ -1,4 +1,4 @@
-"""What a CLIP sees in the pictures of jobs that have succeeded, kept by executors; see db/search_tables.py."""
+"""What a CLIP sees in the pictures of jobs that have succeeded, kept by executors; see db/schema/search.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from db.engine import reading, writing
 from db.jobs import State, is_id
-from db.schema import artefacts, jobs
-from db.search_tables import embeddings
+from db.schema import artefacts, embeddings, jobs
 
 
 @dataclass(frozen=True)

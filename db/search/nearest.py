@@ -20,8 +20,8 @@ from db import identity
 from db.engine import reading
 from db.errors import BadValue
 from db.queue.listing import page_query
+from db.schema import embeddings
 from db.search.embeddings import counts
-from db.search_tables import embeddings
 
 BLOCK = 16384  # pictures in one piece of the matrix, so that growing copies nothing
 AT_ONCE = 2000

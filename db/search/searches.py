@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from db.engine import clock, reading, writing
 from db.jobs import storable
-from db.search_tables import searches
+from db.schema import searches
 
 MAX_WAITING = 64  # searches that wait to be read; whoever comes then is told to come again
 MAX_KEPT = 10_000

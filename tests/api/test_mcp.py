@@ -32,7 +32,7 @@ Serve = Callable[..., Served]
 Keys = Callable[..., dict[str, str]]
 ROOT = Path(__file__).resolve().parents[2]
 ERAS = ["auto", "legacy"]  # without sessions, and with them
-TOOLS = {"draw", "wait", "vary", "upscale", "compare", "rank", "engines", "parameters", "ratings", "queue"}
+TOOLS = {"draw", "wait", "vary", "upscale", "compare", "rank", "engines", "parameters", "ratings", "queue", "search"}
 
 
 def pictures(result: Any) -> list[Image.Image]:
