@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import streamlit as st
@@ -20,7 +21,7 @@ from pages.shared.text import esc, label, short
 from pages.shared.visitor import names_of, the_visitor
 from studio import gallery
 from studio.engines import engine_title, makes
-from studio.gallery import Look
+from studio.gallery import Page
 
 _NO_PICTURE = {State.QUEUED: N_("Waiting"), State.FAILED: N_("Failed"), State.CANCELLED: N_("Cancelled")}
 
@@ -41,9 +42,15 @@ def _gallery() -> None:
     deleting.pictures_given(visitor)
     with plain_errors():
         rated = standings.best_first(the_studio().db) if look.order == "best" else ()
-        jobs, more = gallery.page(the_studio(), visitor, look, rated)
+        found = gallery.page(the_studio(), visitor, look, rated)
+        jobs = found.jobs
+        for notice in found.notices:
+            st.caption(label(_(notice.sentence, **notice.values)))
+        if found.reading:
+            st.fragment(_again, run_every=1.5)(time.monotonic())
+            return
         if not jobs:
-            _nothing(look)
+            _nothing(look.page)
             return
         ids = [job.id for job in jobs]
         files, names = files_of(ids), names_of(jobs)
@@ -57,11 +64,20 @@ def _gallery() -> None:
                 with st.container(key=f"tile_{job.id}"):
                     _tile(job, files[job.id], names.get(job.submitter), ids)
         with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
-            _turn(_("Newer") if look.order == "newest" else _("Better"), "newer", look.page - 1, ids, look.page > 1)
-            _turn(_("Older") if look.order == "newest" else _("Further down"), "older", look.page + 1, ids, more)
+            by_age = look.order == "newest" and look.meant is None
+            # Pages of what is like something are found one from the other.
+            before = 1 if look.meant else look.page - 1
+            _turn(_("Newer") if by_age else _("Better"), "newer", before, found, look.page > 1)
+            _turn(_("Older") if by_age else _("Further down"), "older", look.page + 1, found, found.more)
 
 
-def _turn(words: str, key: str, page: int, ids: list[str], there: bool) -> None:
+def _again(since: float) -> None:
+    """Looks again once an executor has had some time to read what is searched for."""
+    if time.monotonic() - since > 1.0:
+        st.rerun()
+
+
+def _turn(words: str, key: str, page: int, found: Page, there: bool) -> None:
     back = key == "newer"
     st.button(
         words,
@@ -70,7 +86,8 @@ def _turn(words: str, key: str, page: int, ids: list[str], there: bool) -> None:
         key=key,
         disabled=not there,
         on_click=looking.turn_to,
-        args=(page, ids[0]),
+        args=(page, found.next),
+        kwargs={"anew": found.scored},
     )
 
 
@@ -102,12 +119,12 @@ def _open(job_id: str) -> None:
     st.query_params["job"] = job_id
 
 
-def _nothing(look: Look) -> None:
+def _nothing(page: int) -> None:
     if looking.is_narrowed():
         empty_state(
             _("Nothing found"), _("No job fits this search and these filters. Take one of them away to see more.")
         )
-        if look.page > 1:
+        if page > 1:
             st.button(_("To the first page"), on_click=looking.turn_to, args=(1, None))
     else:
         empty_state(

@@ -9,25 +9,46 @@ from typing import Any, Literal
 from db import boards, queue
 from db.jobs import Job, State
 from db.queue import Narrowed
+from generator.wording import Notice
 from studio import access
 from studio.context import Studio, Submitter
+from studio.search import Query, search
 
 PAGE = 24
+WAIT_S = 2.0  # for what is searched for to be read
 Order = Literal["newest", "best", "score"]
 ORDERS: tuple[Order, ...] = ("newest", "best", "score")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Jobs, whether there are more, and where the next page begins; notices: sentences about what was searched.
+
+    scored: they are in the order in which they are near to what is searched for. reading: that is being read by an
+    executor; ask again.
+    """
+
+    jobs: list[Job]
+    more: bool
+    next: str | None = None
+    notices: tuple[Notice, ...] = ()
+    scored: bool = False
+    reading: bool = False
 
 
 @dataclass(frozen=True)
 class Look:
     """What somebody wants to see of the gallery.
 
-    search: a part of the prompt. engine, or without these engines. states: None for any. mine: their own alone. board:
+    search: a part of the prompt; meant: pictures that show that, or are like another, are looked for instead, and order
+    is how near they are. engine, or without these engines. states: None for any. mine: their own alone. board:
     by its name, "" for their favourites, None for no board. settings: names with values as people write them. since,
     until: when it was asked for, in UTC s. order: newest, best (those that did well in votes), score (CLIP's). page:
     from 1. from_id: the newest job when page 1 was seen, so that the next pages go on from it.
     """
 
     search: str = ""
+    meant: Query | None = None
     engine: str | None = None
     without: tuple[str, ...] = ()
     states: tuple[State, ...] | None = (State.SUCCEEDED,)
@@ -41,13 +62,31 @@ class Look:
     from_id: str | None = None
 
 
-def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] = ()) -> tuple[list[Job], bool]:
-    """The jobs of one page, and whether there is another. rated: the ids of pictures, best first, for that order."""
+def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] = ()) -> Page:
+    """The jobs of one page. rated: the ids of pictures, best first, for that order.
+
+    Raises as studio.search.search where pictures are looked for by what they show.
+    """
     skip = (max(look.page, 1) - 1) * PAGE
     board = None if look.board is None else (submitter.id, _name(look.board))
     narrowed = Narrowed(look.from_id, look.until, board, look.settings)
     only: dict[str, Any] = {"search": look.search.strip() or None, "engine": look.engine, "without": look.without}
     only |= {"states": look.states, "since": look.since}
+    if look.meant is not None:
+        narrowed = replace(narrowed, from_id=None)
+        after = look.from_id if look.page > 1 else None
+        met = search(
+            studio,
+            submitter,
+            look.meant,
+            after=after,
+            limit=PAGE,
+            wait_s=WAIT_S,
+            mine=look.mine,
+            **{**only, "search": None},
+            narrowed=narrowed,
+        )
+        return Page(met.jobs, met.after is not None, met.after, met.notices, True, met.waits is not None)
     if look.order == "best":
         of = submitter.id if look.mine else None
         seen = queue.seen_among(studio.db, rated, **only, submitter=of, narrowed=narrowed)
@@ -55,7 +94,7 @@ def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] 
     else:
         narrowed = replace(narrowed, by_score=look.order == "score", skip=skip)
         found = access.jobs(studio, submitter, limit=PAGE + 1, mine=look.mine, **only, narrowed=narrowed)
-    return found[:PAGE], len(found) > PAGE
+    return Page(found[:PAGE], len(found) > PAGE, found[0].id if found else None)
 
 
 def keep(studio: Studio, submitter: Submitter, job_ids: Sequence[str], board: str = boards.FAVOURITES) -> None:

@@ -15,6 +15,7 @@ from api.native.jobs import plain
 from api.native.shapes import JobsShape, told
 from api.opened import Api
 from db.jobs import State
+from db.queue import NOT_NARROWED, Narrowed
 from studio import access, search
 from studio.context import Submitter
 from studio.engines import engines_making
@@ -61,7 +62,7 @@ class Page:
             "limit": self.limit,
             "states": self.state,
             "engine": plain(self.engine),
-            "style": plain(self.style),
+            "narrowed": Narrowed(settings=(("style", style),)) if (style := plain(self.style)) else NOT_NARROWED,
             "search": plain(self.search),
             "mine": self.mine,
             "without": engines_making("result"),

@@ -88,7 +88,6 @@ def list_jobs(
     engine: str | None = None,
     submitter: str | None = None,
     search: str | None = None,
-    style: str | None = None,
     among: Collection[str] | None = None,
     without: Collection[str] = (),
     since: float | None = None,
@@ -98,8 +97,8 @@ def list_jobs(
 ) -> list[Job]:
     """Up to `limit` jobs, newest first, older than `before_id`: pass the last id of one page to get the next.
 
-    search: a part of the prompt, whatever its case and spacing. style: the value of that setting. among: the ids to
-    choose from. without: engines whose jobs are left out. since: those asked for at this time in UTC s or later.
+    search: a part of the prompt, whatever its case and spacing. among: the ids to choose from. without: engines whose
+    jobs are left out. since: those asked for at this time in UTC s or later.
     A page costs the same at the end of 100,000 jobs as at the start; a search that finds nothing reads one narrow
     index to its end, and what is narrowed by a setting the jobs themselves.
     """
@@ -111,7 +110,6 @@ def list_jobs(
             engine=engine,
             submitter=submitter,
             search=search,
-            style=style,
             among=among,
             without=without,
             since=since,
@@ -130,7 +128,6 @@ def page_query(
     engine: str | None = None,
     submitter: str | None = None,
     search: str | None = None,
-    style: str | None = None,
     among: Collection[str] | None = None,
     without: Collection[str] = (),
     since: float | None = None,
@@ -156,14 +153,12 @@ def page_query(
         page = page.where(_plain(jobs.c.engine).not_in(sorted(without)))
     if since is not None:
         page = page.where(jobs.c.created_at >= since)
-    texts = [before_id, submitter, engine, search, style, narrowed.from_id, *(narrowed.board or ())]
+    texts = [before_id, submitter, engine, search, narrowed.from_id, *(narrowed.board or ())]
     texts += [text for setting in narrowed.settings for text in setting]
     if not all(storable(text) for text in texts if text):
         return page.where(sa.false())
     if among is not None:
         page = page.where(jobs.c.id.in_(among))
-    if style is not None:
-        page = page.where(jobs.c.params["style"].as_string() == style)
     of = [
         (column, value)
         for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
@@ -184,10 +179,10 @@ def page_query(
             for n, (column, value) in enumerate(of)
         )
     )
-    among = list(State) if states is None else _each(states)
+    wanted = list(State) if states is None else _each(states)
     if narrowed.by_score or narrowed.skip:
-        return page.where(jobs.c.state.in_(among))
-    return _newest_of_each(page, among, limit)
+        return page.where(jobs.c.state.in_(wanted))
+    return _newest_of_each(page, wanted, limit)
 
 
 def _narrower(narrowed: Narrowed) -> list[sa.ColumnElement[bool]]:
@@ -220,8 +215,7 @@ def seen_among(db: sa.Engine, job_ids: Sequence[str], **filters: Any) -> list[st
     there: set[str] = set()
     with reading(db) as conn:
         for i in range(0, len(some), 500):
-            chunk = some[i : i + 500]
-            there |= set(conn.scalars(page_query(limit=len(chunk), **filters).where(jobs.c.id.in_(chunk))))
+            there |= set(conn.scalars(page_query(among=some[i : i + 500], limit=None, **filters)))
     return [job_id for job_id in some if job_id in there]
 
 

@@ -18,7 +18,7 @@ from pages.shared import form_memory
 from pages.shared.errors import plain_errors
 from pages.shared.language import _
 from pages.shared.navigation import INFERENCES, go_to
-from pages.shared.studio import the_studio
+from pages.shared.studio import the_settings, the_studio
 from studio import submit
 from studio.context import Submitter
 from studio.engines import makes
@@ -90,6 +90,8 @@ def _of_a_finished_one(
     with st.popover(_("More"), icon=":material/more_horiz:", type="tertiary", help=_("More")):
         if drawn:
             act("edit", _("Edit the settings"), "edit", partial(_fill, job, visitor))
+        if picture is not None and the_settings().search_clip:
+            act("alike", _("Find pictures like this"), "image_search", partial(go_to, INFERENCES, like=job.id))
         act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
         if picture is not None and not job.hidden:
             collecting.boards_of(job, visitor, place)

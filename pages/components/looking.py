@@ -12,16 +12,19 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from db.boards import FAVOURITES
+from db.errors import UnknownJob
 from db.jobs import LIVE, State
 from generator import registry
 from generator.params import params_class
 from pages.shared.language import N_, _
-from pages.shared.studio import the_studio
-from pages.shared.text import label
-from studio import gallery
+from pages.shared.studio import the_settings, the_studio
+from pages.shared.text import label, quoted, short
+from studio import access, gallery
 from studio.context import Submitter
 from studio.engines import engine_title, engines_making
 from studio.gallery import ORDERS, Look
+from studio.search import Query
+from studio.uploads import TYPES
 
 STATUSES: dict[str, tuple[State, ...] | None] = {
     "finished": (State.SUCCEEDED,),
@@ -38,13 +41,16 @@ _ORDER = {"newest": N_("Newest"), "best": N_("Best voted"), "score": N_("CLIP sc
 _WHOSE = {"all": N_("Everybody's"), "mine": N_("Mine"), "favourites": N_("Favourites")}
 _NARROWING = ("engine", "style", "status", "from", "to", "setting", "value")  # that are folded away
 _PAGE = ("page", "since")  # where in it one is
+_IN = {"prompt": N_("Prompts"), "meaning": N_("What they show")}
+_SEARCHED = {"prompt": N_("Words of a prompt"), "meaning": N_("What the picture shows: a round red thing")}
 
 
 def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
     """Draws search, order and filters as the address has them; returns what they ask for, and a place beside them."""
     search, whose, order = st.columns([5, 4, 3], vertical_alignment="bottom")
     with search:
-        words = _typed("search", _("Search"), placeholder=_("Words of a prompt"), icon=":material/search:")
+        shown = _SEARCHED["meaning" if st.query_params.get("in") == "meaning" else "prompt"]
+        words = _typed("search", _("Search"), placeholder=_(shown), icon=":material/search:")
     with whose:
         kept = _chosen_of_few("whose", _("Whose"), _WHOSE)
     with order:
@@ -53,17 +59,19 @@ def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery_bar"):
         narrowed = sum(name in st.query_params for name in _NARROWING)
         said = _("Filters") + (f" · {narrowed}" if narrowed else "")
+        meant = _meant(words, visitor)
         with st.popover(said, icon=":material/filter_list:"):
             filters = _filters()
         board = _board(boards)
         beside = st.container()
-        if narrowed or words or board:
+        if narrowed or words or board or meant:
             st.button(_("Show all again"), icon=":material/close:", type="tertiary", on_click=_clear)
     if board is None and kept == "favourites":
         board = FAVOURITES
     page = st.query_params.get("page", "1")
     look = Look(
-        search=words,
+        search="" if meant else words,
+        meant=meant,
         mine=kept == "mine",
         board=board,
         order=by,  # type: ignore[arg-type]
@@ -76,18 +84,37 @@ def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
 
 def is_narrowed() -> bool:
     """Whether the address asks for anything but all finished pictures, newest first."""
-    return any(name in st.query_params for name in (*_NARROWING, *_PAGE, "search", "whose", "board", "order"))
+    return any(name in st.query_params for name in (*_NARROWING, *_PAGE, "search", "whose", "board", "order", "like"))
 
 
-def turn_to(page: int, first_id: str | None) -> None:
-    """From a callback: another page of what is shown. first_id: the first picture of the page that is left."""
+def turn_to(page: int, begins: str | None, *, anew: bool = False) -> None:
+    """From a callback: another page of what is shown. begins: where; anew: each page says where the next one does."""
     if page <= 1:
         for name in _PAGE:
             st.query_params.pop(name, None)
         return
-    if first_id is not None:
-        st.query_params.setdefault("since", first_id)
+    if begins is not None and (anew or "since" not in st.query_params):
+        st.query_params["since"] = begins
     st.query_params["page"] = str(page)
+
+
+def _meant(words: str, visitor: Submitter) -> Query | None:
+    """What pictures are to show or to be like, where they are not looked for by the words of their prompts."""
+    if not the_settings().search_clip:
+        return None
+    shown = _chosen_of_few("in", _("Search in"), _IN)
+    with st.popover(_("Like a picture"), icon=":material/image_search:"):
+        st.caption(_("Finds pictures that look like it. It is read and not kept."))
+        picture = st.file_uploader(_("Picture"), TYPES, key="gallery_picture", label_visibility="collapsed")
+    like = st.query_params.get("like")
+    if picture is not None:
+        return Query(picture=picture.getvalue())
+    if like:
+        with suppress(UnknownJob):
+            job = access.job(the_studio(), visitor, like)
+            st.caption(label(_("Like “{prompt}”", prompt=quoted(short(job.prompt, 40)))), width="content")
+        return Query(like=like)
+    return Query(words=words) if shown == "meaning" and words else None
 
 
 def _filters() -> dict[str, Any]:
@@ -216,5 +243,6 @@ def _write(name: str, default: Any) -> None:
 
 
 def _clear() -> None:
-    for name in (*_NARROWING, *_PAGE, "search", "board"):
+    for name in (*_NARROWING, *_PAGE, "search", "board", "like"):
         st.query_params.pop(name, None)
+    st.session_state.pop("gallery_picture", None)

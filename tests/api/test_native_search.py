@@ -37,7 +37,8 @@ def test_what_was_drawn_is_found_by_what_it_shows(real_studio: str) -> None:
         assert best("/search", words="🐶", limit=1) == ["a dog face"]
         alike = client.get(f"/jobs/{ids['a dog face']}/alike").json()["jobs"]
         assert ids["a dog face"] not in [job["id"] for job in alike]
-        picture = client.get(f"/jobs/{ids['a dog face']}").json()["files"][0]["url"]
+        files = client.get(f"/jobs/{ids['a dog face']}").json()["files"]
+        picture = next(one["url"] for one in files if one["kind"] == "picture")
         found = client.post("/search", content=httpx.get(f"{real_studio}{picture}").content, params={"limit": 1}).json()
         assert found["jobs"][0]["id"] == ids["a dog face"] and found["scores"][0] > 0.9 and found["next_cursor"]
 

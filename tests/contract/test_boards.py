@@ -39,7 +39,7 @@ def finished(db: sa.Engine, score: float | None = None, **fields: Any) -> Job:
 @pytest.fixture
 def shown(studio: Studio) -> Callable[..., list[str]]:
     def _shown(submitter: Submitter = ADA, rated: tuple[str, ...] = (), **look: Any) -> list[str]:
-        return [job.id for job in gallery.page(studio, submitter, Look(**look), rated)[0]]
+        return [job.id for job in gallery.page(studio, submitter, Look(**look), rated).jobs]
 
     return _shown
 
@@ -118,8 +118,8 @@ def test_pages_follow_each_other_while_new_pictures_come(
 ) -> None:
     made = [finished(studio.db, n / 100).id for n in range(gallery.PAGE + 3)]
     rated = tuple(reversed(made))
-    first, more = gallery.page(studio, ADA, Look(order=order), rated)  # type: ignore[arg-type]
-    assert more and len(first) == gallery.PAGE
+    first = gallery.page(studio, ADA, Look(order=order), rated)  # type: ignore[arg-type]
+    assert first.more and len(first.jobs) == gallery.PAGE
     finished(studio.db, 0.0)
-    second, more = gallery.page(studio, ADA, Look(order=order, page=2, from_id=first[0].id), rated)  # type: ignore[arg-type]
-    assert [job.id for job in [*first, *second]] == list(reversed(made)) and not more
+    second = gallery.page(studio, ADA, Look(order=order, page=2, from_id=first.next), rated)  # type: ignore[arg-type]
+    assert [job.id for job in [*first.jobs, *second.jobs]] == list(reversed(made)) and not second.more

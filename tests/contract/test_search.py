@@ -14,6 +14,7 @@ from db.artefacts import Store
 from db.errors import BadValue
 from db.evening import deleting, retention
 from db.jobs import Job, State
+from db.queue import Narrowed
 from db.schema import embeddings as table
 from db.schema import searches as searches_table
 from db.search import embeddings, nearest, searches
@@ -21,6 +22,10 @@ from db.search.nearest import Pictures
 from tests.contract.queue_steps import add, in_state, take
 
 SPACE, ROOM = "mini@1", 64 << 20
+
+
+def styled(style: str) -> Narrowed:
+    return Narrowed(settings=(("style", style),))
 
 
 def vector(*values: float) -> bytes:
@@ -88,8 +93,8 @@ def test_filters_are_right_where_few_of_the_nearest_pass(database: sa.Engine, mo
     in_state(database, State.FAILED)
     assert found(database, submitter="bob") == [far, farther]
     assert found(database, limit=1, submitter="bob") == [far]
-    assert found(database, engine="biggan-clip", style="noto") == [farther]
-    assert found(database, style="blob") == found(database, search="ROCKET") == [far]
+    assert found(database, engine="biggan-clip", narrowed=styled("noto")) == [farther]
+    assert found(database, narrowed=styled("blob")) == found(database, search="ROCKET") == [far]
     assert (
         found(database, submitter="bob", states=["failed"]) == [] and len(found(database, states=["succeeded"])) == 10
     )

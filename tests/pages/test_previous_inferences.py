@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from db import queue
 from db.jobs import Job, State, new_id, normalise
 from db.schema import jobs as jobs_table
+from db.search import embeddings, searches
+from generator.checkpoints.clip_space import clip_space
 from pages.shared.navigation import GENERATION, INFERENCES
 from pages.shared.text import label
 from tests.pages.conftest import OpenPage
-from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, jobs
 
 PAGE = INFERENCES
 
@@ -194,3 +197,18 @@ def test_a_picture_whose_file_is_gone_leaves_the_gallery_usable(studio: Studio, 
 def test_labels_show_every_character_as_typed() -> None:
     assert label("a red heart, 'big'") == "a red heart, 'big'"
     assert normalise(label("a*b").replace("\\", "")) == "a*b"
+
+
+def test_pictures_are_looked_for_by_what_they_show(studio: Studio, open_page: OpenPage) -> None:
+    seen = {"a red heart": [1.0, 0.0], "a rocket": [0.8, 0.6], "a penguin": [0.0, 1.0]}
+    space = clip_space("mini")
+    for prompt, vector in seen.items():
+        embeddings.save(studio.db, space, {studio.draw(prompt).id: np.array(vector, np.float16).tobytes()})
+    app = open_page(PAGE, **{"in": "meaning", "search": "love"})
+    assert "No executor is running" in everything_shown(app) and not tiles(app)
+    studio.start_executor()
+    (asked,) = searches.asked(studio.db, space)
+    searches.answer(studio.db, space, asked.digest, vector=np.array([1.0, 0.0], np.float16).tobytes())
+    assert tiles(open_page(PAGE, **{"in": "meaning", "search": "love"})) == ["a red heart", "a rocket", "a penguin"]
+    like = next(job.id for job in jobs(studio) if job.prompt == "a penguin")
+    assert tiles(open_page(PAGE, like=like)) == ["a rocket", "a red heart"]
