@@ -66,8 +66,9 @@ class Finished:
         made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
         made = on_white_paper(flattened(made, FLATNESS.get(style, ANY)))
         made = step.image.lerp(made, params.finish)
-        if slot.kept is not None:
-            made = slot.kept.over(made.to(slot.kept.mask.device)).cpu()
+        kept = getattr(slot, "kept", None)  # of an engine that starts from pictures
+        if kept is not None:
+            made = kept.over(made.to(kept.mask.device)).cpu()
         return replace(step, image=made.clamp(0, 1))
 
 
