@@ -19,11 +19,12 @@ def main() -> int:
     parser.add_argument("port", type=int)
     args = parser.parse_args()
 
-    from pages.shared.address import reachable_host
+    from pages.shared.address import is_for_itself, reachable_host
     from settings import Settings
 
     address = f"http://{reachable_host(args.host)}:{args.port}"
-    segno.make(address, error="m").terminal(compact=True)
+    if not is_for_itself(address, None, args.host):  # else no phone could open it
+        segno.make(address, error="m").terminal(compact=True)
     print(f"Ready. Open {address}   (Ctrl-C stops)", flush=True)
     if Settings().api != "off":
         print(f"For programs: {address}/api/docs", flush=True)
