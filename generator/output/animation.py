@@ -20,9 +20,9 @@ from generator.images.encode import encode
 from generator.output.pace import HOLD_S, changes, moment_of, moving_s, positions
 
 MAX_BYTES = 2_000_000  # of each film
-FPS = 24  # of MP4 and WebP
-GIF_MS = 80  # between two pictures of a GIF: browsers slow faster ones down, and there is room for larger ones
-SIDE, GIF_SIDE = 512, 320  # px, the shorter side
+FPS = 24  # of MP4
+MS = 80  # between two pictures of a GIF or WebP: browsers slow faster ones down, and there is room for larger ones
+SIDE, SMALL_SIDE = 512, 320  # px, the shorter side: of an MP4; of the others, which are many times larger files
 MIN_GIF_SIDE, PALETTE_SIDE = 96, 96
 LONG_SIDE, MP4_LONG_SIDE = 1024, 2048  # px: WebP and GIF encoders keep all frames in memory, ffmpeg one
 QUALITIES = (85, 65, 45, 30)  # of a WebP: the best that is small enough
@@ -53,17 +53,17 @@ class Film:
             chosen = [len(frames) - 1]
         self._files, self._steps = [frames[i] for i in chosen], [steps[i] for i in chosen]
         self._moving_s = moving_s(count)
-        self._small = [_shrunk(_read(file), SIDE, LONG_SIDE) for file in self._files]
+        self._small = [_shrunk(_read(file), SMALL_SIDE, LONG_SIDE) for file in self._files]
         self._changed = changes(self._small)
 
     def gif(self) -> bytes:
         """As large as MAX_BYTES allows. Every picture has colours of its own."""
-        side, moments = GIF_SIDE, 1 + round(1000 * self._moving_s / GIF_MS)
+        side, shown = SMALL_SIDE, self._moments()
+        times = [MS * number for number in range(len(shown))]
         while True:
             size = fitting(self._small[-1].size, side, LONG_SIDE)
-            shown = positions(self._changed, moments)
-            times = [GIF_MS * number for number in range(moments)]
-            pictures = (_in_256_colours(one) for one in self._pictures(shown, size))
+            large = self._rendered if side == SMALL_SIDE else self._pictures(shown, size)
+            pictures = (_in_256_colours(one) for one in large)
             note: dict[str, Any] = {"comment": said.encode()} if (said := self._said(shown, times)) else {}
             timing = {"duration": _durations(times), "loop": 0, "disposal": 1}
             made = encode(next(pictures), "GIF", save_all=True, append_images=pictures, **timing, **note)
@@ -73,18 +73,18 @@ class Film:
 
     def webp(self) -> bytes:
         """Of the best quality that MAX_BYTES allows; where none does, with half the pictures, and again."""
-        size, moments = fitting(self._small[-1].size, SIDE, LONG_SIDE), 1 + round(self._moving_s * FPS)
+        size, moments = fitting(self._small[-1].size, SMALL_SIDE, LONG_SIDE), len(self._moments())
         for every in (1, 2, 4, 8):
             count = 1 + (moments - 1) // every
             shown = positions(self._changed, count)
-            times = [round(1000 * every * number / FPS) for number in range(count)]
+            times = [every * MS * number for number in range(count)]
             pictures = self._rendered if every == 1 else list(self._pictures(shown, size))
             note: dict[str, Any] = {}
             if said := self._said(shown, times):
                 note["exif"] = Image.Exif()
                 note["exif"][IMAGE_DESCRIPTION] = said
             for quality in QUALITIES:
-                few = _webp(pictures[::SAMPLED], quality, FPS)
+                few = _webp(pictures[::SAMPLED], quality, MS)
                 if len(few) * SAMPLED > HOPELESS * MAX_BYTES:
                     continue
                 made = _webp(pictures, quality, _durations(times), **note)
@@ -115,8 +115,7 @@ class Film:
         )
         with writer:
             shown = positions(self._changed, 1 + round(self._moving_s * FPS))
-            streamed = _crossfaded(lambda n: _read(self._files[n]), shown, (width, height))
-            for image in self._rendered if self._rendered[0].size == (width, height) else streamed:
+            for image in _crossfaded(lambda n: _read(self._files[n]), shown, (width, height)):
                 frame = np.asarray(image)
                 writer.append_data(frame)
             for _ in range(round(HOLD_S * FPS) - 1):
@@ -125,11 +124,14 @@ class Film:
         target.unlink()
         return film
 
+    def _moments(self) -> list[float]:
+        """Which frame is seen at each moment of a GIF or WebP."""
+        return positions(self._changed, 1 + round(1000 * self._moving_s / MS))
+
     @cached_property
     def _rendered(self) -> list[Image.Image]:
-        """The pictures of a WebP, and of the MP4 where that is no larger."""
-        shown = positions(self._changed, 1 + round(self._moving_s * FPS))
-        return list(self._pictures(shown, fitting(self._small[-1].size, SIDE, LONG_SIDE)))
+        """The pictures of a WebP, and of a GIF that is as large."""
+        return list(self._pictures(self._moments(), fitting(self._small[-1].size, SMALL_SIDE, LONG_SIDE)))
 
     def _pictures(self, shown: Sequence[float], size: tuple[int, int]) -> Iterator[Image.Image]:
         return _crossfaded(self._small.__getitem__, shown, size)
