@@ -88,7 +88,7 @@ class Executor:
         heartbeat = Heartbeat(context, lambda: list(self.held), lambda: self.status)
         heartbeat.start()
         self._watch.start()
-        sight = Sight(context, lambda: not self.held)
+        sight = Sight(context, lambda: all(work.is_run for work in self.held))
         sight.start()
         context.event(
             "ready", worker=context.worker_id, device=self.device, places=self.places, engines=",".join(self.names)

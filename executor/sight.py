@@ -36,11 +36,12 @@ MAX_BYTES = 512 << 20  # of a picture in the store
 AT_ONCE = 4  # pictures at a time: whoever searches, or asks for a picture, has no more than these before them
 WAITING = 16  # finished pictures that wait to be looked at; of more it is found later that nobody has
 AGAIN_S = 600.0  # from the end of one walk through all pictures to the next
+LOADS_S = 1.0  # until it is looked again whether the model is there
 RETRY_S = 60.0  # for a model that cannot be loaded, or a store or database that is away
 
 
 class Sight(threading.Thread):
-    """Looks until `end()`. idle: whether nothing is drawn at this moment."""
+    """Looks until `end()`. idle: whether no picture is drawn at this moment; a run that trains is none."""
 
     def __init__(self, context: Context, idle: Callable[[], bool]) -> None:
         super().__init__(name="sight", daemon=True)
@@ -162,8 +163,10 @@ class Sight(threading.Thread):
             embeddings.save(context.db, self._space, nothing)
         pictures = [(one.job_id, one.key) for one in some if one.key is not None][:AT_ONCE]
         if pictures:
-            self._wanted.set()
-            if self._clip is not None:
+            if self._clip is None:
+                self._wanted.set()
+                self._walk_at = awake() + LOADS_S
+            else:
                 self._keep(self._clip, [(job_id, self._read(key)) for job_id, key in pictures])
         elif further is not None:
             self._before = further

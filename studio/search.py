@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -114,6 +114,8 @@ def search(
         pictures.look(studio.db)
         return Found(waits=vector, looked_through=pictures.looked_through, unseen=pictures.not_found)
     shown = {"include_hidden": include_hidden, "only_hidden": only_hidden, **filters}
+    if narrowed := filters.get("narrowed"):  # its order and its pages are those of the search
+        shown["narrowed"] = replace(narrowed, by_score=False, skip=0)
     shown["submitter"] = submitter.id if mine else None
     nearest = pictures.nearest(studio.db, vector, limit=limit + 1, after=after, besides=query.like, **shown)
     scores = dict(nearest[:limit])

@@ -99,6 +99,7 @@ def test_filters_are_right_where_few_of_the_nearest_pass(database: sa.Engine, mo
         found(database, submitter="bob", states=["failed"]) == [] and len(found(database, states=["succeeded"])) == 10
     )
     assert found(database, without=["vqgan-clip"]) == [far, farther]
+    assert found(database, narrowed=Narrowed(settings=(("style", "blob"),))) == [far]
     assert found(database, submitter="nobody") == []
 
 

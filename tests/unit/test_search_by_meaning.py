@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from db import artefacts, queue
 from db.errors import UnknownJob
 from db.jobs import Job
+from db.queue import Narrowed
 from executor import sight
 from executor.context import Context
 from executor.sight import Sight
@@ -118,6 +119,8 @@ def test_words_pictures_and_jobs_find_what_is_like_them(visits: Studio, start: S
         assert found.scores == sorted(found.scores, reverse=True) and found.waits is None and not found.notices
     assert ids(search(studio, ANNA, Query(words="red heart"), mine=True))[0] == red.id
     assert blue.id not in ids(search(studio, ANNA, Query(words="red heart"), mine=True))
+    by_score = Narrowed(by_score=True, skip=2)  # as the gallery may be set: here the order is the search's own
+    assert ids(search(studio, ANNA, Query(words="red heart"), narrowed=by_score))[0] == red.id
     page = search(studio, ANNA, Query(words="red heart"), limit=2)
     rest = search(studio, ANNA, Query(words="red heart"), limit=2, after=page.after)
     assert sorted(ids(page) + ids(rest)) == sorted([red.id, blue.id, gold.id]) and rest.after is None
