@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 
 import streamlit as st
@@ -15,7 +14,7 @@ from db.jobs import ENDED, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
 from db.sheets import submissions
-from pages.components import acts, landing
+from pages.components import acts, landing, telling
 from pages.components.notices import executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
@@ -116,24 +115,15 @@ def _cards(visitor: Submitter, pace: float | None, some: bool) -> None:
         ids = [job.id for job in jobs]
         files, boards = files_of(ids), gallery.on_boards(the_studio(), visitor, ids)
         _newest_sheet(jobs)
+        telling.wish(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
                     _card(job, files[job.id], visitor, FAVOURITES in boards[job.id], ids)
-        _tell_in_tab(jobs)
+        telling.tab(jobs)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
             st.page_link(QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
-
-
-def _tell_in_tab(jobs: list[Job]) -> None:
-    """How far the pictures are, in the title of the tab, for who looks at something else meanwhile."""
-    live = [job for job in jobs if job.state == State.RUNNING]
-    title = _("Text-to-Image Generation")
-    if live:
-        title = f"{100 * sum(job.step / job.total_steps for job in live) / len(live):.0f} % · {title}"
-    with st.container(key="title_script"):
-        st.html(f"<script>document.title = {json.dumps(title)};</script>", unsafe_allow_javascript=True)
 
 
 def _newest_sheet(jobs: list[Job]) -> None:

@@ -1,0 +1,41 @@
+"""For who looks at something else meanwhile: the tab says how far pictures are, and a word comes when one is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import streamlit as st
+
+from db.jobs import LIVE, Job, State
+from pages.shared import form_memory
+from pages.shared.language import _
+
+_SCRIPT = Path(__file__).with_name("telling.js")
+_WISH = "tell_when_done"
+
+
+def wish(jobs: list[Job]) -> None:
+    """While something is drawn: whether to be told when it is done."""
+    if any(job.state in LIVE for job in jobs):
+        about = _("Your browser asks once whether it may; it needs an encrypted address or this machine.")
+        kept = form_memory.kept(_WISH, False)
+        form_memory.remembered()[_WISH] = st.toggle(_("Tell me when they are done"), kept, key=_WISH, help=about)
+
+
+def tab(jobs: list[Job]) -> None:
+    """The script that tells."""
+    running = [job for job in jobs if job.state == State.RUNNING]
+    title = _("Text-to-Image Generation")
+    if running:
+        title = f"{100 * sum(job.step / job.total_steps for job in running) / len(running):.0f} % · {title}"
+    told = {
+        "title": title,
+        "wished": bool(form_memory.remembered().get(_WISH)),
+        "said": _("A picture is done"),
+        "icon": "icon-192.png",
+        "done": [{"id": job.id, "prompt": job.prompt[:200]} for job in jobs if job.state == State.SUCCEEDED],
+    }
+    text = json.dumps(told).replace("<", "\\u003c")  # nothing in it ends the script
+    with st.container(key="title_script"):
+        st.html(f"<script>{_SCRIPT.read_text().replace('TOLD', text, 1)}</script>", unsafe_allow_javascript=True)
