@@ -19,7 +19,7 @@ from pages.components import event_code, thumb_bar, viewer
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
-from pages.shared.frame import close_menu, frame, say_what_is_forgotten
+from pages.shared.frame import frame, offer_installing, say_what_is_forgotten
 from pages.shared.navigation import KIOSK, navigation
 from pages.shared.studio import the_studio
 
@@ -34,7 +34,7 @@ def main() -> None:
     st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
     frame()
     language.announce()
-    close_menu(page.url_path)
+    offer_installing()
     if page.url_path != KIOSK:
         with st.container(
             horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="page_head"

@@ -40,37 +40,20 @@ def _reconnect() -> None:
     """
 
 
-def close_menu(page: str) -> None:
-    """On a phone the menu lies over the page; once it has led to another, it goes."""
-    with st.container(key="menu_script"):
-        _installable()
-        st.html(
-            f"""<script>(() => {{
-            const first = new URL(performance.getEntriesByType("navigation")[0].name).pathname.split("/").pop();
-            const before = window.t2iPage ?? first;
-            window.t2iPage = "{page}";
-            if (before === "{page}" || !matchMedia("(max-width: 768px)").matches) return;
-            document.querySelector(
-            '[data-testid="stSidebar"][data-collapsed="false"] [data-testid="stSidebarCollapseButton"] button'
-            )?.click();
-            }})();</script>""",
-            unsafe_allow_javascript=True,
-        )
-
-
-def _installable() -> None:
+def offer_installing() -> None:
     """So that a phone can keep the studio among its apps, with a notice where the server cannot be reached."""
     root = "/".join(("", *filter(None, str(st.get_option("server.baseUrlPath") or "").split("/")), ""))
-    st.html(
-        f"""<script>if (!document.querySelector('link[rel="manifest"]')) {{
+    with st.container(key="install_script"):
+        st.html(
+            f"""<script>if (!document.querySelector('link[rel="manifest"]')) {{
             const head = (tag, names) => document.head.append(Object.assign(document.createElement(tag), names));
             head("link", {{rel: "manifest", href: "{root}manifest.webmanifest"}});
             head("link", {{rel: "apple-touch-icon", href: "{root}icon-192.png"}});
             head("meta", {{name: "theme-color", content: "#0d6b5f"}});
             navigator.serviceWorker?.register("{root}offline.js").catch(() => {{}});
             }}</script>""",
-        unsafe_allow_javascript=True,
-    )
+            unsafe_allow_javascript=True,
+        )
 
 
 def scroll_to(key: str, occasion: str) -> None:

@@ -47,7 +47,19 @@ RULES = {
 WITHOUT_PROMPTS = ("compare", "models", "host, wrong password", "Visitors", "Rules", "Data", "Sessions")
 WITHOUT_PICTURES = (*WITHOUT_PROMPTS, "Queue")
 PAGES = (
-    *("generation", "refine", "refinement", "compare", "sheets", "sheet", "comparison", "gallery", "detail", "vote"),
+    *(
+        "generation",
+        "refine",
+        "refinement",
+        "compare",
+        "sheets",
+        "sheet",
+        "comparison",
+        "gallery",
+        "viewer",
+        "detail",
+        "vote",
+    ),
     *("leaderboard", "queue", "models", "wall", "host, wrong password"),
     *("Queue", "Pictures", "Visitors", "Rules", "Data", "Sessions"),  # of the host
 )
@@ -125,6 +137,12 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
     if name in paths:
         page.goto(f"{address}/{paths[name]}")
         (page.get_by_role("img", name="QR") if name == "wall" else page.locator("h1")).first.wait_for()
+    elif name == "viewer":
+        page.goto(f"{address}/{paths['gallery']}")
+        page.locator(".st-key-gallery img").first.wait_for()
+        settled(page)
+        page.locator(".st-key-gallery img").first.click(force=True)  # where a finger lands
+        page.get_by_role("dialog").get_by_role("link").last.wait_for()
     elif name == "host, wrong password":
         page.goto(f"{address}/host")
         _sign_in(page, "a guess, a guess")

@@ -147,16 +147,6 @@ def test_a_visitor_with_a_name_meets_the_limit_and_loses_nothing(
     assert fits(page) and fits(somebody)
 
 
-def test_the_menu_of_a_phone_goes_once_it_has_led_somewhere(hosted: Hosted, browser: playwright_api.Browser) -> None:
-    page = phone_or_desktop(browser, 390)
-    page.goto(f"{hosted[0]}/queue_page")
-    # At once: the page is still coming.
-    page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_test_id("stSidebar").get_by_role("link", name="Leaderboard").click()
-    expect(page.get_by_role("heading", name="Leaderboard")).to_be_visible()
-    expect(page.get_by_test_id("stSidebar").get_by_role("link", name="Queue")).not_to_be_in_viewport()
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_wall_comes_back_by_itself(hosted: Hosted, browser: playwright_api.Browser, width: int) -> None:
     address, studio = hosted
