@@ -64,6 +64,17 @@ class Settings(BaseSettings):
         description="Memory that the search may take in the web app; of more pictures the newest are searched.",
     )
 
+    picture_licence: str = Field(
+        "",
+        max_length=200,
+        description="The licence of new pictures, written into them: a short text such as CC BY 4.0, or an address; "
+        "empty: none is told.",
+    )
+    made_with_ai_note: bool = Field(
+        False,
+        description="Whether exported galleries and the pages of shared links say that pictures are made with AI.",
+    )
+
     public_url: str | None = Field(
         None,
         description="The address that visitors type, for the wall's QR code; unset: where the wall itself was opened.",
@@ -206,6 +217,13 @@ class Settings(BaseSettings):
             if found.memory_cost > 1 << 20 or found.time_cost > 20 or found.parallelism > 16:
                 raise ValueError("this hash takes too long to compare; 1 GiB, 20 passes and 16 lanes are permitted")
         return value
+
+    @field_validator("picture_licence")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.strip().isprintable():
+            raise ValueError("a licence is one line, such as CC BY 4.0 or an address")
+        return value.strip()
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -27,6 +27,7 @@ from studio.engines import engine_title
 from studio.errors import SENTENCES
 from studio.file_names import file_name
 from studio.links import PATH, link_to
+from studio.made_with_ai import note
 
 PAGE = "previous_inferences"  # where a job's own page is
 TITLE_LENGTH = 120  # characters of a prompt
@@ -50,7 +51,8 @@ def shared_pictures(api: Api) -> list[Route]:
             files = await api.ask(_files, job)
         except SENTENCES:
             return RedirectResponse(own_page, 302, headers=_FRESH)  # which says that there is none
-        return HTMLResponse(_head(job, files, api.address_of(request) + link_to(job.id), own_page), headers=_FRESH)
+        address, said = api.address_of(request) + link_to(job.id), note(api.settings)
+        return HTMLResponse(_head(job, files, address, own_page, said), headers=_FRESH)
 
     async def file(request: Request) -> Response:
         try:
@@ -91,14 +93,16 @@ def _file(studio: Studio, submitter: Submitter, job_id: str, name: str) -> tuple
     return job, found
 
 
-def _head(job: Job, files: dict[str, Artefact], address: str, own_page: str) -> str:
+def _head(job: Job, files: dict[str, Artefact], address: str, own_page: str, note: str) -> str:
     title = job.prompt if len(job.prompt) <= TITLE_LENGTH else job.prompt[:TITLE_LENGTH] + "…"
-    told = {"og:type": "article", "og:title": title, "og:url": address, "og:description": engine_title(job.engine)}
+    about = " · ".join(filter(None, [engine_title(job.engine), note]))
+    told = {"og:type": "article", "og:title": title, "og:url": address, "og:description": about}
     picture = files.get("picture")
     if picture is not None:
         told |= {"og:image": f"{address}/picture", "og:image:type": picture.media_type, "og:image:alt": title}
         told |= {"og:image:width": str(picture.width), "og:image:height": str(picture.height)} if picture.width else {}
         told["twitter:card"] = "summary_large_image"
+    said = f"<p>{html.escape(note)}</p>" if note else ""
     metas = "".join(
         f'<meta {"name" if name.startswith("twitter") else "property"}="{name}" content="{html.escape(value)}">'
         for name, value in told.items()
@@ -106,5 +110,5 @@ def _head(job: Job, files: dict[str, Artefact], address: str, own_page: str) -> 
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>{metas}'
         f'<meta http-equiv="refresh" content="0; url={html.escape(own_page)}"></head>'
-        f'<body><p><a href="{html.escape(own_page)}">{html.escape(title)}</a></p></body></html>'
+        f'<body><p><a href="{html.escape(own_page)}">{html.escape(title)}</a></p>{said}</body></html>'
     )

@@ -110,7 +110,8 @@ class Work:
             )
         made_from = Sources(pictures, weights)
         upscaling = {"device": device, "checkpoints_dir": folder}
-        self._files = Files(self.job.engine, params, made_from, self.attempt.folder, self._read_source, **upscaling)
+        licence, read = context.settings.picture_licence, self._read_source
+        self._files = Files(self.job.engine, params, made_from, self.attempt.folder, read, licence, **upscaling)
 
     def store_kept(self) -> bool:
         """Whether an attempt before has finished the job on this machine: its files are being stored then."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from db.errors import UnknownArtefact
 from generator import registry
 from generator.images.decode import BadImage, decode_image
-from generator.images.encode import encode_thumbnail, to_image
+from generator.images.encode import to_image
 from generator.output.animation import film_size
-from generator.output.film import Recorder, still
+from generator.output.film import Recorder, licensed_thumbnail, still
 from generator.output.inherited import settings_in, with_settings
+from generator.output.licence import is_one
 from generator.output.sources import Sources
 from generator.params import JobParams, Params
 from generator.starts.masks import keep_in_upscaled
@@ -73,16 +74,18 @@ class Files:
         made_from: Sources,
         folder: Path,
         read: Callable[[str], bytes],
+        licence: str = "",
         **upscaling: Any,
     ) -> None:
         """folder: for frames, made when the first one comes. read: the bytes of a picture named in the parameters.
 
-        upscaling: `device` and `checkpoints_dir` of an upscaler that is not the embedded one.
+        licence: what its pictures are under, empty: none is told. upscaling: `device` and `checkpoints_dir` of an
+        upscaler that is not the embedded one.
         """
         self._upscaling = upscaling
         self.engine, self.params, self.made_from, self.folder = engine, params, made_from, folder
         self.makes = registry.ENGINES[engine].makes
-        self._read = read
+        self._read, self._licence = read, licence
         self._recorder: Recorder | None = None
         self._frames_missing = False
         self._last: torch.Tensor | None = None
@@ -111,7 +114,9 @@ class Files:
         trouble: OSError | None = None
         try:
             if self._recorder is None:
-                self._recorder = Recorder(self.folder, self.params, self.engine, sources=self.made_from)
+                self._recorder = Recorder(
+                    self.folder, self.params, self.engine, sources=self.made_from, licence=self._licence
+                )
             self._recorder.add(index, image)
             trouble, self._recorder.trouble = self._recorder.trouble, None
         except OSError as error:  # there is not even a folder
@@ -149,9 +154,12 @@ class Files:
     def unfinished(self, score: float | None) -> Iterator[File]:
         """The last good picture of a drawing that cannot go on."""
         if isinstance(self.params, Params) and self._last is not None:
-            files = still(to_image(self._last), self.engine, self.params, score, self.made_from)
+            files = self._still(to_image(self._last), self.params, score)
             yield File("picture", files["png"], self.params.actual_size)
             yield File("thumbnail", files["thumbnail"], self.params.actual_size)
+
+    def _still(self, picture: Image.Image, params: Params, score: float | None) -> dict[str, bytes]:
+        return still(picture, self.engine, params, score, self.made_from, licence=self._licence)
 
     def _drawn(self) -> Image.Image | None:
         """The newest picture: from memory, since whatever is on a disk may be missing."""
@@ -167,7 +175,7 @@ class Files:
         if final is not None:
             final = self._with_kept(final, params, say)
         if self._recorder is None:
-            files = still(final or drawn, self.engine, params, score, self.made_from)
+            files = self._still(final or drawn, params, score)
         else:
             # A picture without its MP4 (a full disk, a missing or broken ffmpeg) is better than none.
             draft = self._draft
@@ -202,9 +210,12 @@ class Files:
         checkpoint = self.params.loads[0]
         embedded = checkpoint in registry.CHECKPOINTS and registry.CHECKPOINTS[checkpoint].embedded
         settings = {**self._settings(), "size": list(picture.size), "made_from": settings_in(source)}
-        yield File("picture", with_settings(picture, source, embedded), picture.size)
-        yield File("thumbnail", encode_thumbnail(picture), picture.size)
-        yield File("json", json_document(settings))
+        png = with_settings(picture, source, embedded, self._licence)
+        told = settings_in(png).get("licence")
+        licence = told if is_one(told) else ""
+        yield File("picture", png, picture.size)
+        yield File("thumbnail", licensed_thumbnail(picture, licence), picture.size)
+        yield File("json", json_document({**settings, **({"licence": licence} if licence else {})}))
 
     def _document(self) -> File:
         if self._result is None:

@@ -31,6 +31,7 @@ from generator.images.decode import BadImage
 from generator.output import metadata
 from generator.output.files import name_of, store
 from generator.output.film import Recorder
+from generator.output.licence import checked
 from generator.output.metadata import NoMetadata
 from generator.output.sources import Given, SourceChanged, Sources, check_there, check_unchanged, untold
 from generator.params import BadParams, JobParams, Params, drawing_class
@@ -61,6 +62,13 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no size. Write WIDTHxHEIGHT or one number, for example 64x64")
     return int(match[1]), int(match[2] or match[1])
+
+
+def _licence(text: str) -> str:
+    try:
+        return checked(text) if text.strip() else ""
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is none: {error}") from None
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -135,6 +143,8 @@ def parser_for(engine: str) -> argparse.ArgumentParser:
     parser.add_argument("--frames", action="store_true", default=False, help="keep every frame as a PNG")
     parser.add_argument("--list", action="store_true", default=False, help="show engines, checkpoints, CLIPs, styles")
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}", help="print the version and end")
+    licence = "what the picture is under, written into it: CC BY 4.0, or an address [default none]"
+    parser.add_argument("--licence", type=_licence, default="", metavar="TEXT", help=licence)
     checkpoints_dir_option(parser)
     wildcards_dir_option(parser)
     add_flags(parser, drawing_class(engine), ("prompt", *OWN_FLAGS))
@@ -233,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = given["output_dir"] / f"{name}.part"
         try:
             shutil.rmtree(work, ignore_errors=True)
-            recorder = Recorder(work, wanted, engine, sources=made_from)
+            recorder = Recorder(work, wanted, engine, sources=made_from, licence=given["licence"])
         except OSError as error:
             raise FolderProblem(f"Cannot write to {given['output_dir']}: {error.strerror}.") from None
     except (*_REFUSED, DeviceUnavailable, FolderProblem, CheckpointMissing) as error:
@@ -325,7 +335,7 @@ def _keep_last(recorder: Recorder, engine: str, wanted: Params, target: Path, te
     """Says what happened and saves the last good picture, if there is one."""
     picture = recorder.last()
     if picture is not None:
-        png = metadata.encode_png(picture, engine, wanted, sources=recorder.sources)
+        png = metadata.encode_png(picture, engine, wanted, sources=recorder.sources, licence=recorder.licence)
         try:
             kept = store(target.with_name(f"{target.name}-unfinished"), {".png": png})
             text = f"{text} The last picture is in {kept}.png"

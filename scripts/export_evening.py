@@ -25,6 +25,7 @@ from db.errors import DbError
 from db.evening.archive import Wanted, write_evening
 from generator import registry
 from settings import Settings, misread
+from studio.made_with_ai import note
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         {name: spec.title for name, spec in registry.ENGINES.items()},
         tuple(name for name, spec in registry.ENGINES.items() if spec.makes == "result"),
         None if args.hours is None else time.time() - args.hours * 3600,
+        note(settings),
     )
     try:
         done = write_evening(connect(settings.database_url), Store(settings.store_url), args.target, wanted)

@@ -10,6 +10,7 @@ from db.artefacts import Artefact, drafts, sources
 from db.artefacts.givers import KINDS as GIVEN
 from db.errors import StoreUnavailable, UnknownArtefact, UnknownJob
 from db.jobs import Job, State
+from generator.output.licence import licence_in
 from generator.params import BadParams
 from studio import given
 from studio.context import Studio, Submitter
@@ -100,6 +101,15 @@ def file(studio: Studio, submitter: Submitter, artefact: Artefact) -> bytes:
     if artefact.job_id is not None:
         job(studio, submitter, artefact.job_id)
     return studio.store.get(artefact.key)
+
+
+def licence(studio: Studio, found: Artefact) -> str | None:
+    """What a job's picture is under, as its settings have it; None where they tell none or cannot be read now."""
+    settings = None if found.job_id is None else artefacts.of_job(studio.db, found.job_id).get("json")
+    try:
+        return None if settings is None else licence_in(studio.store.get(settings.key))
+    except (UnknownArtefact, StoreUnavailable):
+        return None
 
 
 def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact:

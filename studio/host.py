@@ -22,6 +22,7 @@ from db.jobs import check_text
 from db.rules import host_rules
 from db.rules.host_rules import Rules
 from generator import registry
+from studio import made_with_ai
 from studio.access import check_host, shows_what_was_given
 from studio.context import Studio, Submitter
 from studio.engines import engine_title, engines_making
@@ -217,7 +218,7 @@ def export(studio: Studio, submitter: Submitter, title: str, hours: float | None
     since = None if hours is None else time.time() - hours * 3600
     target = studio.settings.exports_dir / time.strftime("evening-%Y%m%d-%H%M%S.zip", time.gmtime())
     shown = as_seen(title).strip()[:MAX_TITLE_LENGTH] or "Pictures"
-    wanted = Wanted(shown, titles, tuple(engines_making("result")), since)
+    wanted = Wanted(shown, titles, tuple(engines_making("result")), since, made_with_ai.note(studio.settings))
     return target, write_evening(studio.db, studio.store, target, wanted)
 
 

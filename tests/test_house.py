@@ -76,6 +76,7 @@ SHOWN: set[str] = {
     "generator.output.infotext",
     "generator.output.infotext_read",
     "generator.output.learning",
+    "generator.output.licence",
     "generator.output.metadata",
     "generator.output.sources",
     "generator.paddlehub.modules",

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from api.callers import Opened, Reader
 from api.content import content
-from api.native.shapes import FileShape, file_of
+from api.native.shapes import OneFileShape, file_of
 from studio import access
+from studio.context import Studio
 
 router = APIRouter(tags=["artefacts"])
 
@@ -15,9 +16,14 @@ _BINARY = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get("/artefacts/{artefact_id}")
-async def get_artefact(api: Opened, who: Reader, artefact_id: str) -> FileShape:
+async def get_artefact(api: Opened, who: Reader, artefact_id: str) -> OneFileShape:
     """What is known of a file."""
-    return file_of(await api.ask(access.artefact, who.submitter, artefact_id))
+
+    def find(studio: Studio) -> OneFileShape:
+        found = access.artefact(studio, who.submitter, artefact_id)
+        return OneFileShape(**file_of(found).model_dump(), licence=access.licence(studio, found))
+
+    return await api.ask(find)
 
 
 @router.head("/artefacts/{artefact_id}/content", include_in_schema=False)

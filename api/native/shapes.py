@@ -38,6 +38,14 @@ class FileShape(BaseModel):
     height: int | None
 
 
+class OneFileShape(FileShape):
+    """A file that was asked for by itself."""
+
+    licence: str | None = Field(
+        description="Of a finished picture and what is made of it: as its metadata has it; null: none is told."
+    )
+
+
 class ErrorShape(BaseModel):
     """Why a job failed."""
 

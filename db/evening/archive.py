@@ -52,12 +52,13 @@ class Exported:
 @dataclass(frozen=True)
 class Wanted:
     """What to export. since: made at this time in UTC s or later, None: all. without: engines that make no picture.
-    engine_titles: what to call the engines."""
+    engine_titles: what to call the engines. note: what the gallery says of all pictures, empty: nothing."""
 
     title: str
     engine_titles: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     since: float | None = None
+    note: str = ""
 
 
 def write_evening(db: sa.Engine, store: Store, target: Path, wanted: Wanted) -> Exported:
@@ -99,7 +100,9 @@ class _Writer:
         while True:
             following = next(pages, [])
             entries = self._entries(jobs_here)
-            html = gallery_html.page(self.wanted.title, entries, number=page, last=not following, at=self.now)
+            html = gallery_html.page(
+                self.wanted.title, entries, number=page, last=not following, at=self.now, note=self.wanted.note
+            )
             with self._open(gallery_html.file_name(page), self.now) as file:
                 file.write(html.encode())
             count += len(entries)

@@ -25,7 +25,10 @@ body { margin: 0 auto; max-width: 84rem; padding: 1.5rem 1rem 3rem; background: 
 h1 { margin: 0; font-size: 1.6rem; letter-spacing: -0.01em; overflow-wrap: anywhere; }
 a { color: var(--accent); }
 header p, .meta, summary, nav { color: var(--quiet); font-size: 0.875rem; }
-header p { margin: 0.25rem 0 1.5rem; }
+header p { margin: 0.25rem 0 0; }
+header .note { display: inline-block; margin-top: 0.6rem; padding: 0.15rem 0.6rem; color: var(--ink);
+  border: 1px solid var(--line); border-radius: 0.5rem; }
+header { margin-bottom: 1.5rem; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); gap: 1.25rem; }
 figure { margin: 0; min-width: 0; }
 figure img, .gone { display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
@@ -62,10 +65,11 @@ def file_name(number: int) -> str:
     return "index.html" if number == 1 else f"page-{number}.html"
 
 
-def page(title: str, entries: Sequence[Entry], *, number: int, last: bool, at: float) -> str:
-    """One page of the gallery, from 1. at: when it was written, UTC s."""
+def page(title: str, entries: Sequence[Entry], *, number: int, last: bool, at: float, note: str = "") -> str:
+    """One page of the gallery, from 1. at: when it was written, UTC s. note: what is said of all pictures."""
     day = time.strftime("%d %B %Y", time.gmtime(at))
     name = html.escape(title)
+    said = f'\n<p class="note">{html.escape(note)}</p>' if note else ""
     more = [] if number == 1 else [f'<a href="{file_name(number - 1)}" rel="prev">Newer</a>']
     more += [] if last else [f'<a href="{file_name(number + 1)}" rel="next">Older</a>']
     figures = "\n".join(map(_figure, entries)) or "<p>There are no finished pictures.</p>"
@@ -82,7 +86,7 @@ def page(title: str, entries: Sequence[Entry], *, number: int, last: bool, at: f
 <header>
 <h1><bdi>{name}</bdi></h1>
 <p>Page {number} · exported on {day} · all settings: <a href="pictures.json">pictures.json</a> ·
-votes: <a href="votes.csv">votes.csv</a></p>
+votes: <a href="votes.csv">votes.csv</a></p>{said}
 </header>
 <main>
 {figures}

@@ -28,11 +28,11 @@ def encode_preview(picture: ArrayLike, side: int = 512) -> bytes:
     return encode(fitted(to_image(picture), 0, side), "WEBP", quality=85, method=2)
 
 
-def encode_thumbnail(image: Image.Image, side: int = 256) -> bytes:
-    """A WebP whose longer side is `side` px."""
+def encode_thumbnail(image: Image.Image, side: int = 256, **options: Any) -> bytes:
+    """A WebP whose longer side is `side` px, written with further options of Pillow's."""
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return encode(image.resize(size, Image.Resampling.LANCZOS), "WEBP", quality=85, method=4)
+    return encode(image.resize(size, Image.Resampling.LANCZOS), "WEBP", quality=85, method=4, **options)
 
 
 def fitted(image: Image.Image, min_side: int, max_side: int) -> Image.Image:

@@ -16,6 +16,7 @@ from PIL import Image
 from generator.images.encode import encode, encode_thumbnail, to_image, write_whole
 from generator.images.sprite_sheet import sprite_sheet
 from generator.output.animation import Film, Frame, Without, made_of
+from generator.output.licence import xmp
 from generator.output.metadata import encode_png, settings_of
 from generator.output.sources import NONE, Sources
 from generator.params import Params
@@ -40,9 +41,11 @@ class Recorder:
         engine: str = "vqgan-clip",
         max_frames: int = MAX_FRAMES,
         sources: Sources = NONE,
+        licence: str = "",
     ) -> None:
         self.folder, self.params, self.engine, self.max_frames = folder, params, engine, max_frames
         self.sources = sources  # what the picture is made from, for its settings
+        self.licence = licence  # what it is under, likewise
         self.trouble: OSError | None = None
         self._newest: Image.Image | None = None
         self._index: int | None = None  # its step
@@ -127,7 +130,7 @@ class Recorder:
             drawn = self.last()
             if drawn is None:
                 raise ValueError("There is no picture yet.")
-            made = still(final or drawn, self.engine, self.params, score, self.sources)
+            made = still(final or drawn, self.engine, self.params, score, self.sources, licence=self.licence)
             frames, steps = self._film(drawn)
             if getattr(self.params, "sprite_sheet", False):
                 made |= _sheet(frames, without)
@@ -179,15 +182,26 @@ def _is_whole(path: Path) -> bool:
 
 
 def still(
-    picture: Image.Image, engine: str, params: Params, score: float | None = None, sources: Sources = NONE
+    picture: Image.Image,
+    engine: str,
+    params: Params,
+    score: float | None = None,
+    sources: Sources = NONE,
+    *,
+    licence: str = "",
 ) -> dict[str, bytes]:
     """The files of a finished picture that need no frames: png, thumbnail and json."""
-    settings = settings_of(engine, params, picture.size, score, sources)
+    settings = settings_of(engine, params, picture.size, score, sources, licence=licence)
     return {
-        "png": encode_png(picture, engine, params, score, sources),
-        "thumbnail": encode_thumbnail(picture),
+        "png": encode_png(picture, engine, params, score, sources, licence=licence),
+        "thumbnail": licensed_thumbnail(picture, licence),
         "json": (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
     }
+
+
+def licensed_thumbnail(picture: Image.Image, licence: str) -> bytes:
+    """The thumbnail of a picture that is under this licence; empty: under none that is told."""
+    return encode_thumbnail(picture, xmp=xmp(licence)) if licence else encode_thumbnail(picture)
 
 
 def kept_steps(save_every: int, total: int, max_frames: int = MAX_FRAMES) -> range:

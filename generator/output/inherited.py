@@ -16,10 +16,11 @@ from generator.params import BadParams
 from generator.registry import UnknownName
 
 
-def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
+def with_settings(image: Image.Image, source: bytes, embedded: bool, licence: str = "") -> bytes:
     """A PNG of the upscaled picture with the settings of the picture it was made from, if that had any.
 
-    embedded: the embedded upscaler made it, so `upscale` among the settings makes it again.
+    embedded: the embedded upscaler made it, so `upscale` among the settings makes it again. licence: of a picture of
+    this project that is under none yet; what somebody else made stays under theirs.
     """
     try:
         engine, params = metadata.read_metadata(source)
@@ -30,7 +31,14 @@ def with_settings(image: Image.Image, source: bytes, embedded: bool) -> bytes:
         params = params.model_copy(update={"upscale": 4})
     score = settings_in(source).get("score")
     score = score if isinstance(score, int | float) else None
-    return metadata.encode_png(image, engine, params, score, metadata.read_sources(source))
+    return metadata.encode_png(
+        image,
+        engine,
+        params,
+        score,
+        metadata.read_sources(source),
+        licence=metadata.read_licence(source) or licence,
+    )
 
 
 def settings_in(source: bytes) -> dict[str, Any]:

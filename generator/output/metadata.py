@@ -16,6 +16,7 @@ from generator import params as parameters
 from generator.images.decode import MAX_BYTES
 from generator.images.encode import png_with
 from generator.output.infotext import infotext
+from generator.output.licence import is_one, png_texts
 from generator.output.sources import NONE, Sources
 from generator.params import Params
 from generator.version import VERSION
@@ -28,24 +29,37 @@ class NoMetadata(Brief, ValueError):
 
 
 def encode_png(
-    image: Image.Image, engine: str, params: Params, score: float | None = None, sources: Sources = NONE
+    image: Image.Image,
+    engine: str,
+    params: Params,
+    score: float | None = None,
+    sources: Sources = NONE,
+    *,
+    licence: str = "",
 ) -> bytes:
     """A PNG that carries its settings: ours in the chunk `text2image`, and `parameters` as other tools read it.
 
     No time of day goes in, so the same picture is the same bytes.
     """
-    ours = json.dumps(settings_of(engine, params, image.size, score, sources), sort_keys=True)
+    ours = json.dumps(settings_of(engine, params, image.size, score, sources, licence=licence), sort_keys=True)
     factor = upscale_factor(params, image.size)
     drawn = image.width // factor, image.height // factor
     theirs = infotext(engine, params, drawn, factor=factor, sources=sources)
-    return png_with(image, {METADATA_KEY: ours, "parameters": theirs})
+    return png_with(image, {METADATA_KEY: ours, "parameters": theirs, **png_texts(licence)})
 
 
 def settings_of(
-    engine: str, params: Params, size: tuple[int, int], score: float | None = None, sources: Sources = NONE
+    engine: str,
+    params: Params,
+    size: tuple[int, int],
+    score: float | None = None,
+    sources: Sources = NONE,
+    *,
+    licence: str = "",
 ) -> dict[str, Any]:
-    """Everything a picture was made with, as plain values: what the JSON file and the PNG hold."""
+    """Everything a picture was made with, as plain values: what the JSON file and the PNG hold. No licence: empty."""
     return {
+        **({"licence": licence} if licence else {}),
         **({"sources": sources.plain()} if sources else {}),
         "engine": engine,
         "params": params.model_dump(mode="json"),
@@ -73,6 +87,12 @@ def read_metadata(data: bytes) -> tuple[str, Params]:
 def read_sources(data: bytes) -> Sources:
     """What such a picture was made from; empty where it does not say. Raises NoMetadata."""
     return Sources.of(_read(data))
+
+
+def read_licence(data: bytes) -> str:
+    """The licence such a picture is under; empty where it does not say. Raises NoMetadata."""
+    told = _read(data).get("licence")
+    return told if is_one(told) else ""
 
 
 def _read(data: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from db.artefacts import Artefact
 from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
+from generator.output.licence import licence_in
 from generator.params import BadParams, JobParams, Params, validate_job
 from pages.components import acts, deleting, form, job_card, lineage, results, sharing, stage
 from pages.components.facts import facts
@@ -248,6 +249,7 @@ def _facts(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None:
     made[_("Submitted")] = moment(job.created_at)
     if job.finished_at and job.started_at:
         made[_("Took")] = duration(taken(job))
+        made[_("Licence")] = licence_in(load(files.get("json")))
     if job.state == State.SUCCEEDED:
         tally = votes.tallies(the_studio().db, [job.id])[job.id]
         if tally.wins + tally.losses + tally.ties:

@@ -172,6 +172,14 @@ def test_files_have_an_etag_and_come_in_parts(api: Served, visits: Studio) -> No
     assert api.get(file["url"], headers={"range": "bytes=0-1", "if-range": '"other"'}).content == whole.content
 
 
+def test_a_file_tells_what_its_picture_is_under(api: Served, visits: Studio) -> None:
+    job, plain = visits.draw("a red heart"), visits.draw("a penguin")
+    visits.under(job, "CC BY 4.0")
+    for one, licence in ((job, "CC BY 4.0"), (plain, None)):
+        for file in api.get(f"/api/v1/jobs/{one.id}").json()["files"]:
+            assert api.get(f"/api/v1/artefacts/{file['id']}").json() == {**file, "licence": licence}
+
+
 def test_a_picture_is_sent_along_or_kept_before(api: Served, visits: Studio) -> None:
     data = picture_bytes("PNG")
     body = {**HEART, "uploads": {"init_image": ["data:image/png;base64," + base64.b64encode(data).decode()]}}

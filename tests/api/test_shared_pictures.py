@@ -36,6 +36,15 @@ def test_a_link_shows_the_picture_where_it_is_sent_and_leads_on_to_its_page(stud
     assert f'url=../previous_inferences?job={job.id}"' in sent.text and "<b>" not in sent.text
 
 
+def test_a_link_says_made_with_ai_where_the_host_wants_it(studio: Studio, client: TestClient) -> None:
+    job, settings = studio.draw("a red heart"), Settings(made_with_ai_note=True)
+    routes = shared_pictures(Api(settings, studio.opened()))
+    with TestClient(Starlette(routes=routes), follow_redirects=False) as saying:
+        sent = saying.get(f"/p/{job.id}").text
+    assert 'property="og:description" content="VQGAN + CLIP · Made with AI"' in sent and "<p>Made with AI</p>" in sent
+    assert "with AI" not in client.get(f"/p/{job.id}").text
+
+
 def test_its_files_have_names_people_can_read_and_come_whole_or_in_parts(studio: Studio, client: TestClient) -> None:
     job = studio.draw("a red heart", seed=7)
     picture = client.get(f"/p/{job.id}/picture")

@@ -25,6 +25,8 @@ from db.rules import host_rules, keys, visitors
 from db.schema import host_settings, metadata
 from db.sheets import refinements, submissions
 from db.sheets.submissions import NewSheet
+from settings import Settings
+from studio.made_with_ai import note
 from tests.contract.queue_steps import add, take
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"' &lt; [a](javascript:1) \u202egnp.exe \u200b"
@@ -102,6 +104,22 @@ def test_the_evening_is_one_zip_with_a_gallery_of_what_may_be_seen(
     (vote,) = csv.DictReader(io.StringIO(inside["votes.csv"].decode()))
     assert (vote["left"], vote["right"], vote["winner"]) == (two.id, one.id, one.id)
     assert vote["visitor"] == str(settings[two.id]["visitor"]) != str(settings[one.id]["visitor"])
+
+
+def test_every_page_of_the_gallery_says_made_with_ai_where_the_host_wants_it(
+    database: sa.Engine, store: Store, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        picture(database, store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("db.evening.archive.PAGE", 1)
+        for name, wanted in (("said.zip", True), ("unsaid.zip", False)):
+            told = note(Settings(made_with_ai_note=wanted))
+            write_evening(database, store, tmp_path / name, Wanted(title="x", note=told))
+    for name, said in (("said.zip", True), ("unsaid.zip", False)):
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            pages = [archive.read(page).decode() for page in ("index.html", "page-2.html")]
+        assert [("Made with AI" in Shown(page).text) for page in pages] == [said, said]
 
 
 def test_many_pictures_are_many_pages_and_an_evening_has_a_beginning(

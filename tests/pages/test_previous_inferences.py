@@ -48,6 +48,13 @@ def test_pictures_of_everybody_newest_first(studio: Studio, open_page: OpenPage)
     assert [image.proto.imgs[0].alt for image in app.get("image")] == ["a rocket", "a penguin", "a red heart"]
 
 
+def test_a_picture_tells_what_it_is_under(studio: Studio, open_page: OpenPage) -> None:
+    job, plain = studio.draw("a red heart"), studio.draw("a penguin")
+    studio.under(job, "CC BY 4.0")
+    assert "CC BY 4.0" in everything_shown(open_page(PAGE, job=job.id))
+    assert "Licence" not in everything_shown(open_page(PAGE, job=plain.id))
+
+
 def test_search_and_filters_narrow_the_gallery(studio: Studio, open_page: OpenPage) -> None:
     studio.draw("a red heart", SOMEBODY)
     studio.draw("a RED car")

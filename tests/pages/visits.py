@@ -87,6 +87,12 @@ class Studio:
         )
         return queue.succeed(self.db, worker_id=EXECUTOR, job_id=job.id, score=0.42)
 
+    def under(self, job: Job, licence: str) -> None:
+        """Its settings tell a licence, as an executor writes it."""
+        file: dict[str, Any] = {"kind": "json", "media_type": "application/json", "ext": "json"}
+        data = json.dumps({"licence": licence}).encode()
+        artefacts.save(self.db, self.store, job_id=job.id, data=data, **file)
+
     def upscale(self, job: Job) -> Job:
         """An upscale job, claimed where it still waits, to its picture."""
         self._claim(job)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from generator import registry
 from generator.__main__ import main
-from generator.output.metadata import encode_png, read_metadata
+from generator.output.metadata import encode_png, read_licence, read_metadata
 from generator.params import VqganClipParams, validate
 from tests import small_engine
 
@@ -56,6 +56,15 @@ def test_mp4_webp_and_frames_are_written_when_asked_for(tmp_path: Path) -> None:
     assert draw(tmp_path, "--steps", "3", "--mp4", "--webp", "--frames") == 0
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.is_file()) == [".gif", ".mp4", ".png", ".webp"]
     assert len(list(only(tmp_path, "*-frames").glob("*.png"))) == 4
+
+
+def test_a_picture_says_what_it_is_under(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert draw(tmp_path, "--steps", "1", "--seed", "1", "--licence", "CC BY 4.0") == 0
+    assert read_licence(only(tmp_path, "*.png").read_bytes()) == "CC BY 4.0"
+    again = ["--from-png", str(only(tmp_path, "*.png")), "--output-dir", str(tmp_path / "again"), "--device", "cpu"]
+    assert main(again) == 0, "a licence is no setting to draw with"
+    capsys.readouterr()
+    assert draw(tmp_path, "--licence", "two\nlines") == 2 and "one line" in capsys.readouterr().err
 
 
 def test_the_same_seed_is_the_same_bytes_and_another_seed_another_file(tmp_path: Path) -> None:
