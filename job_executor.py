@@ -30,6 +30,7 @@ from db.artefacts import Store
 from db.artefacts.free_space import WORK_DIR
 from db.engine import connect
 from db.errors import DatabaseReplaced, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress, StoreUnavailable
+from executor import provenance
 from executor.context import Context
 from executor.loop import Executor
 from executor.tracing import JobTraces
@@ -141,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     context.traces = JobTraces(traces, context.db) if traces else None
+    context.provenance = provenance.set_up(settings, log)
     executor = Executor(context, device, args.batch, args.engines, args.once)
     heed_signals(executor)
     try:

@@ -75,6 +75,17 @@ class Settings(BaseSettings):
         description="Whether exported galleries and the pages of shared links say that pictures are made with AI.",
     )
 
+    c2pa: bool = Field(
+        False,
+        description="Whether executors sign finished pictures (C2PA: made with AI, by this studio); needs "
+        "requirements-c2pa.txt.",
+    )
+    c2pa_key: Path = Field(
+        Path("data/c2pa.pem"),
+        description="The key to sign with and, after it, its certificates, as PEM; made by the first executor where "
+        "there is none.",
+    )
+
     public_url: str | None = Field(
         None,
         description="The address that visitors type, for the wall's QR code; unset: where the wall itself was opened.",

@@ -22,6 +22,7 @@ from db.evening import retention
 from db.jobs import ENDED, Job
 from db.queue import workers
 from executor.attempt import kept
+from executor.provenance import Provenance
 from executor.tracing import JobTraces
 from settings import Settings
 
@@ -53,6 +54,7 @@ class Context:
     store_trouble: str | None = None  # what visitors read of the store's last error, until it can be written again
     probe_bytes: int = 1 << 20  # as much as the files of the largest job so far, or 1 MiB
     traces: JobTraces | None = None
+    provenance: Provenance | None = None  # None: pictures are not signed
     stop: threading.Event = field(default_factory=threading.Event)  # the executor was told to stop
     began: float = field(default_factory=awake)  # as `awake` has it
     erased: int | None = None  # the newest erasure that was carried out here

@@ -91,6 +91,7 @@ class Files:
         self._last: torch.Tensor | None = None
         self._draft: torch.Tensor | None = None  # how the draft it began with came to be
         self._result: dict[str, Any] | None = None
+        self.keeps_given = bool(getattr(params, "mask_image", None))  # parts of its picture are not a model's
 
     def shows(self, step: Step) -> bool:
         """Whether the picture of this step is kept for others to see: not the first one of a drawing that starts from
@@ -209,6 +210,8 @@ class Files:
         source = self._read(self.params.sources[0])
         checkpoint = self.params.loads[0]
         embedded = checkpoint in registry.CHECKPOINTS and registry.CHECKPOINTS[checkpoint].embedded
+        drawn = settings_in(source).get("params")
+        self.keeps_given = not isinstance(drawn, dict) or bool(drawn.get("mask_image"))
         settings = {**self._settings(), "size": list(picture.size), "made_from": settings_in(source)}
         png = with_settings(picture, source, embedded, self._licence)
         told = settings_in(png).get("licence")

@@ -11,6 +11,7 @@ import queue as fifo
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from db import artefacts, queue
@@ -19,6 +20,7 @@ from executor.attempt import Finished
 from executor.context import DATABASE_DOWN, awake
 from executor.erasing import forsake
 from executor.outputs import TYPES, File
+from executor.provenance import MADE_BY_MODEL, MADE_WITH_MODEL
 from generator.images.encode import encode_preview
 
 if TYPE_CHECKING:
@@ -113,8 +115,11 @@ class Writer:
         if work.cancel:
             return self.cancelled()
         made: list[File] = []
-        # What it was made from may lie in a store that is away.
-        if self._patiently(lambda: made.extend(list(work.files.finished(work.score, final, work.tell)))):
+
+        def finish() -> None:  # what it was made from may lie in a store that is away
+            made.extend([self._signed(one) for one in work.files.finished(work.score, final, work.tell)])
+
+        if self._patiently(finish):
             self.store_kept(Finished(made, work.score), new=True)
 
     def store_kept(self, finished: Finished, *, new: bool = False) -> None:
@@ -138,7 +143,7 @@ class Writer:
     def fail(self, kind: str, message: str) -> None:
         """Mark the job failed; its last good picture is stored."""
         self._hold()
-        if not all(self._store(file) for file in self._work.unfinished()):
+        if not all(self._store(self._signed(file)) for file in self._work.unfinished()):
             return
         self._work.announce()
         self._context.retry(lambda: queue.fail(self._context.db, **self._mine, kind=kind, message=message))
@@ -156,6 +161,18 @@ class Writer:
         step, spent_s, db = self._work.step, self._work.turn.spent_s, self._context.db
         self._context.retry(lambda: queue.release(db, **self._mine, step=step, spent_s=spent_s, slice_over=slice_over))
         self._work.say("given_back", reason=reason)
+
+    def _signed(self, file: File) -> File:
+        """A picture with where it comes from, where the studio signs. What cannot be signed is better than none."""
+        provenance, work = self._context.provenance, self._work
+        if provenance is None or file.kind != "picture":
+            return file
+        try:
+            kind = MADE_WITH_MODEL if work.files.keeps_given else MADE_BY_MODEL
+            return replace(file, data=provenance.signed(file.data, kind))
+        except Exception as error:  # whatever a package of others raises
+            work.tell("picture_not_signed", error)
+            return file
 
     def _run(self) -> None:
         work = self._work

@@ -46,6 +46,7 @@ FOREIGN: dict[str, set[str]] = {
     "starlette": {"api", "webapp"},
     "prometheus_client": {"api"},
     "opentelemetry": {"telemetry"},
+    "c2pa": {"executor"},
 }
 # What pages, studio and api may know of the generator: all of it without torch.
 SHOWN: set[str] = {
