@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.middleware import Middleware
 from streamlit.navigation.page import StreamlitPage
 
-from pages.components import event_code, thumb_bar, viewer
+from pages.components import event_code, picture_in, thumb_bar, viewer
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
@@ -49,7 +49,8 @@ def main() -> None:
         if page.url_path not in (KIOSK, HOST_PAGE):
             event_code.ask()
         page.run()
-        viewer.show(page.url_path)
+        if not picture_in.is_asking(page_is_drawn=page.url_path == ""):  # there is one dialog at a time
+            viewer.show(page.url_path)
     if page.url_path != KIOSK:
         thumb_bar.show()
     if not recalled:

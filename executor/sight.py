@@ -22,7 +22,7 @@ from executor.stall import Watch
 from generator import registry
 from generator.checkpoints.clip_space import clip_space
 from generator.device import Host
-from generator.images.decode import BadImage, decode_image
+from generator.images.decode import BadImage, ReadersBusy, decode_image
 from generator.tiling import MAX_PX
 from generator.tokens import PromptTooLong
 
@@ -75,7 +75,7 @@ class Sight(threading.Thread):
         try:
             self._finished.put_nowait((job_id, picture))
         except fifo.Full:
-            self._walk_at = -math.inf  # the walk comes by
+            self._before, self._walk_at = None, -math.inf  # the walk comes by
 
     def load(self, watch: Watch) -> None:
         """Load the model where it is wanted by now. Called by the main loop, between two steps."""
@@ -106,7 +106,7 @@ class Sight(threading.Thread):
                 self._look(first)
             except DatabaseReplaced:
                 return
-            except (StoreUnavailable, *DATABASE_DOWN):
+            except (StoreUnavailable, ReadersBusy, *DATABASE_DOWN):
                 self._down_until = awake() + RETRY_S / 10  # the heartbeat says so
             except Exception as error:
                 self._context.log.error("sight_failed", exc_info=error)
@@ -146,6 +146,8 @@ class Sight(threading.Thread):
                 vector = _of_picture(clip, asked.picture)
             else:
                 vector = _of_words(clip, asked.words or "")
+        except ReadersBusy:
+            raise  # it is read at the next look
         except (PromptTooLong, BadImage) as error:
             problem = str(error)
         if vector is None and problem is None:
@@ -185,6 +187,8 @@ class Sight(threading.Thread):
         """What is seen in a picture; None where it cannot be read."""
         try:
             return _of_picture(clip, picture)
+        except ReadersBusy:
+            raise  # it is seen when the walk comes by
         except BadImage as error:
             self._context.event("not_seen", logging.WARNING, job=job_id, error=str(error))
             return None

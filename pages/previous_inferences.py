@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from db.jobs import ENDED, Job, State
+from db.queue import workers
 from pages.components import choosing, deleting, job_detail, looking
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
@@ -47,7 +48,7 @@ def _gallery() -> None:
         for notice in found.notices:
             st.caption(label(_(notice.sentence, **notice.values)))
         if found.reading:
-            st.fragment(_again, run_every=1.5)(time.monotonic())
+            st.fragment(_again, run_every=1.5 if workers.live(the_studio().db) else 10.0)(time.monotonic())
             return
         if not jobs:
             _nothing(look.page)

@@ -94,7 +94,10 @@ def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] 
     else:
         narrowed = replace(narrowed, by_score=look.order == "score", skip=skip)
         found = access.jobs(studio, submitter, limit=PAGE + 1, mine=look.mine, **only, narrowed=narrowed)
-    return Page(found[:PAGE], len(found) > PAGE, found[0].id if found else None)
+    begins = look.from_id
+    if begins is None and found:  # what is asked for from now on is newer than this
+        begins = found[0].id if look.order == "newest" else access.jobs(studio, submitter, limit=1)[0].id
+    return Page(found[:PAGE], len(found) > PAGE, begins)
 
 
 def keep(studio: Studio, submitter: Submitter, job_ids: Sequence[str], board: str = boards.FAVOURITES) -> None:

@@ -157,7 +157,7 @@ def _vector(
         digest = _digest(words)
     else:
         digest = query.digest
-    until = time.monotonic() + wait_s
+    until = time.monotonic() + (wait_s if workers.live(studio.db) else 0.0)
     while True:
         known = searches.find(studio.db, space, digest)
         if known is None:

@@ -21,7 +21,8 @@ MAX_AT_ONCE = 100
 
 def may_hang(rules: Rules, job: Job) -> bool:
     """Whether the job and its files may be shown on the wall: to everybody in the room."""
-    return job.deleted_at is None and not job.hidden and (not rules.wall_approval or bool(job.on_wall))
+    let_in = bool(job.on_wall) if rules.wall_approval else job.on_wall is not False
+    return job.deleted_at is None and not job.hidden and let_in
 
 
 def file(studio: Studio, artefact_id: str) -> Artefact:

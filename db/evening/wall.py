@@ -117,7 +117,8 @@ def line(db: sa.Engine) -> tuple[int, float | None]:
 def _shown(engines: Collection[str], approved: bool) -> list[sa.ColumnElement[bool]]:
     # As an expression, so that no index of engines is chosen, which would have to be sorted.
     made = sa.func.coalesce(jobs.c.engine, "").in_(sorted(engines))
-    only = [jobs.c.on_wall == sa.true()] if approved else []
+    undecided = jobs.c.on_wall.is_(None)
+    only = [jobs.c.on_wall == sa.true() if approved else sa.or_(undecided, jobs.c.on_wall == sa.true())]
     return [jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false(), made, *only]
 
 

@@ -198,10 +198,9 @@ def _narrower(narrowed: Narrowed) -> list[sa.ColumnElement[bool]]:
 
 def _is_set(name: str, typed: str) -> sa.ColumnElement[bool]:
     """Whether a setting has this value as people write it; of a list, whether it is in it."""
-    value = jobs.c.params[name]
+    text = sa.cast(jobs.c.params[name].as_string(), sa.Text)
     if typed in ("on", "off"):
-        return sa.cast(value.as_boolean() == (typed == "on"), sa.Boolean)
-    text = sa.cast(value.as_string(), sa.Text)
+        return text.in_(("true", "1") if typed == "on" else ("false", "0"))  # as each database has it
     spelt = {typed}
     with suppress(ValueError):
         spelt |= {f"{float(typed):g}", str(float(typed))}
@@ -249,6 +248,21 @@ def _newest_of_each(page: sa.Select[Any], states: Sequence[State], limit: int | 
 def _plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """The column's value as an expression that no index is chosen for."""
     return sa.func.coalesce(column, "")
+
+
+def prompts_of(db: sa.Engine, submitter: str, engines: Collection[str], *, limit: int) -> list[str]:
+    """The prompts of a submitter's newest jobs as they were typed, each once, the newest first.
+
+    engines: whose jobs count. limit: how many jobs are looked at; of those nothing else is read.
+    """
+    with reading(db) as conn:
+        found = list(conn.scalars(page_query(limit=limit, submitter=submitter)))
+        typed = jobs.c.params[("wording", "prompt", "typed")].as_string()
+        rows = conn.execute(
+            sa.select(jobs.c.id, jobs.c.prompt, typed).where(jobs.c.id.in_(found), jobs.c.engine.in_(sorted(engines)))
+        ).all()
+    by_age = sorted(rows, key=lambda row: str(row[0]), reverse=True)
+    return [prompt for prompt in dict.fromkeys(row[2] or row[1] for row in by_age) if prompt]
 
 
 def children(db: sa.Engine, job_id: str, *, limit: int = 24) -> list[Job]:

@@ -95,7 +95,13 @@ def answer(db: sa.Engine, space: str, digest: str, *, vector: bytes | None, prob
 
 
 def tidy(db: sa.Engine) -> int:
-    """Forget the oldest where there are more than MAX_KEPT; how many those were."""
+    """Forget what nobody has read for LAPSES_S, and the oldest beyond MAX_KEPT; how many of those."""
+    with reading(db) as conn:
+        lapsed = searches.c.asked_at < clock(conn) - LAPSES_S
+        any_lapsed = conn.scalar(sa.select(sa.func.count()).where(lapsed))
+    if any_lapsed:
+        with writing(db, lasting=False) as conn:
+            conn.execute(sa.delete(searches).where(lapsed))
     oldest = sa.select(searches.c.made_at).order_by(searches.c.made_at.desc()).offset(MAX_KEPT).limit(1)
     with reading(db) as conn:
         before = conn.scalar(oldest)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import streamlit as st
 
-from db import queue
 from db.artefacts import Artefact
 from db.boards import FAVOURITES, MAX_NAME
 from db.errors import UnknownJob
@@ -18,13 +18,14 @@ from pages.shared.files import files_of
 from pages.shared.language import _, ngettext
 from pages.shared.studio import the_studio
 from pages.shared.text import label, short
+from studio import access, gallery
 from studio import deleting as deletion
-from studio import gallery
 from studio.context import Submitter
 from studio.refine import packed
 
 _ON, _CHOSEN = "gallery_choosing", "gallery_chosen"
 MAX_CHOSEN = 200  # pictures that are taken home in one file
+MAX_BYTES = 200 << 20  # of that file: it is made in memory
 
 
 def is_on() -> bool:
@@ -42,12 +43,14 @@ def begin() -> None:
 
 def bar(shown: Sequence[Job], files: Mapping[str, Mapping[str, Artefact]], visitor: Submitter) -> None:
     """How many are chosen, on this page and others, and what becomes of them."""
+    jobs = _jobs(visitor)
     chosen = _chosen()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="choosing_bar"):
         st.text(ngettext("{n} chosen", "{n} chosen", len(chosen)))
         there = [job.id for job in shown if "picture" in files[job.id]]
         st.button(_("All on this page"), icon=":material/select_all:", key="choose_all", on_click=_add, args=(there,))
         none = not chosen
+        size = sum(one["picture"].size for one in files_of(chosen).values() if "picture" in one)
         st.download_button(
             _("Download"),
             partial(_packed, tuple(chosen), visitor),  # read when it is asked for
@@ -55,7 +58,8 @@ def bar(shown: Sequence[Job], files: Mapping[str, Mapping[str, Artefact]], visit
             mime="application/zip",
             key="download_chosen",
             icon=":material/download:",
-            disabled=none,
+            disabled=none or size > MAX_BYTES,
+            help=_("At most {most} MB at once.", most=MAX_BYTES >> 20) if size > MAX_BYTES else None,
             on_click="ignore",
         )
         st.button(
@@ -84,7 +88,7 @@ def bar(shown: Sequence[Job], files: Mapping[str, Mapping[str, Artefact]], visit
                 on_click=_take,
                 args=(visitor, board),
             )
-        own = [job.id for job in _jobs(chosen) if deletion.may_delete(visitor, job)]
+        own = [job.id for job in jobs if deletion.may_delete(visitor, job)]
         with st.popover(_("Delete"), icon=":material/delete:", disabled=not own):
             st.text(ngettext("{n} of them is yours and goes.", "{n} of them are yours and go.", len(own)))
             st.caption(deleting.what_goes())
@@ -134,24 +138,31 @@ def _add(job_ids: Sequence[str]) -> None:
     _chosen().extend(new[: MAX_CHOSEN - len(_chosen())])
 
 
-def _jobs(job_ids: Sequence[str]) -> list[Job]:
+def _jobs(visitor: Submitter) -> list[Job]:
+    """The chosen ones; what was removed, hidden or deleted since is no longer among them."""
+    found = _there(_chosen(), visitor)
+    st.session_state[_CHOSEN] = [job.id for job in found]
+    return found
+
+
+def _there(job_ids: Sequence[str], visitor: Submitter) -> list[Job]:
     found = []
     for job_id in job_ids:
-        try:
-            found.append(queue.get(the_studio().db, job_id))
-        except UnknownJob:  # removed since it was chosen
-            _chosen().remove(job_id)
+        with suppress(UnknownJob):
+            found.append(access.job(the_studio(), visitor, job_id))
     return found
 
 
 def _packed(job_ids: tuple[str, ...], visitor: Submitter) -> bytes:
     files = files_of(list(job_ids))
-    jobs = [job for job in _jobs(job_ids) if job.state == State.SUCCEEDED and "picture" in files[job.id]]
+    there = _there(job_ids, visitor)
+    jobs = [job for job in there if job.state == State.SUCCEEDED and "picture" in files[job.id]]
     return packed(the_studio(), visitor, [(job, files[job.id]["picture"]) for job in jobs])
 
 
 def _put(visitor: Submitter, board: str) -> None:
     with plain_errors():
+        _jobs(visitor)
         gallery.keep(the_studio(), visitor, _chosen(), board)
         _said(board)
 

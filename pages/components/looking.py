@@ -41,6 +41,7 @@ _ORDER = {"newest": N_("Newest"), "best": N_("Best voted"), "score": N_("CLIP sc
 _WHOSE = {"all": N_("Everybody's"), "mine": N_("Mine"), "favourites": N_("Favourites")}
 _NARROWING = ("engine", "style", "status", "from", "to", "setting", "value")  # that are folded away
 _PAGE = ("page", "since")  # where in it one is
+_PICTURES = "gallery_pictures"  # how many pictures were given to be searched for
 _IN = {"prompt": N_("Prompts"), "meaning": N_("What they show")}
 _SEARCHED = {"prompt": N_("Words of a prompt"), "meaning": N_("What the picture shows: a round red thing")}
 
@@ -82,9 +83,20 @@ def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
     return look, beside
 
 
+def _picture_key() -> str:
+    return f"gallery_picture_{st.session_state.get(_PICTURES, 0)}"
+
+
+def _look_anew() -> None:
+    turn_to(1, None)
+    st.query_params.pop("like", None)
+
+
 def is_narrowed() -> bool:
-    """Whether the address asks for anything but all finished pictures, newest first."""
-    return any(name in st.query_params for name in (*_NARROWING, *_PAGE, "search", "whose", "board", "order", "like"))
+    """Whether anything but all finished pictures, newest first, is asked for."""
+    return st.session_state.get(_picture_key()) is not None or any(
+        name in st.query_params for name in (*_NARROWING, *_PAGE, "search", "whose", "board", "order", "like")
+    )
 
 
 def turn_to(page: int, begins: str | None, *, anew: bool = False) -> None:
@@ -105,15 +117,17 @@ def _meant(words: str, visitor: Submitter) -> Query | None:
     shown = _chosen_of_few("in", _("Search in"), _IN)
     with st.popover(_("Like a picture"), icon=":material/image_search:"):
         st.caption(_("Finds pictures that look like it. It is read and not kept."))
-        picture = st.file_uploader(_("Picture"), TYPES, key="gallery_picture", label_visibility="collapsed")
+        picture = st.file_uploader(
+            _("Picture"), TYPES, key=_picture_key(), label_visibility="collapsed", on_change=_look_anew
+        )
     like = st.query_params.get("like")
-    if picture is not None:
-        return Query(picture=picture.getvalue())
     if like:
         with suppress(UnknownJob):
             job = access.job(the_studio(), visitor, like)
             st.caption(label(_("Like “{prompt}”", prompt=quoted(short(job.prompt, 40)))), width="content")
         return Query(like=like)
+    if picture is not None:
+        return Query(picture=picture.getvalue())
     return Query(words=words) if shown == "meaning" and words else None
 
 
@@ -142,7 +156,7 @@ def _filters() -> dict[str, Any]:
         "states": STATUSES[status],
         "settings": tuple(settings),
         "since": None if since is None else _midnight(since),
-        "until": None if until is None else _midnight(until + timedelta(days=1)),
+        "until": None if until is None or until == date.max else _midnight(until + timedelta(days=1)),
     }
 
 
@@ -169,7 +183,9 @@ def _midnight(day: date) -> float:
     zone: tzinfo = UTC
     with suppress(KeyError, ValueError, OSError):  # a name that nobody here knows
         zone = ZoneInfo(st.context.timezone) if st.context.timezone else UTC
-    return datetime.combine(day, time(), zone).timestamp()
+    with suppress(OverflowError):
+        return datetime.combine(day, time(), zone).timestamp()
+    return 0.0  # there was nothing in the year 1, wherever
 
 
 def _typed(name: str, title: str, **more: Any) -> str:
@@ -245,4 +261,4 @@ def _write(name: str, default: Any) -> None:
 def _clear() -> None:
     for name in (*_NARROWING, *_PAGE, "search", "board", "like"):
         st.query_params.pop(name, None)
-    st.session_state.pop("gallery_picture", None)
+    st.session_state[_PICTURES] = st.session_state.get(_PICTURES, 0) + 1  # the browser would send the old one again

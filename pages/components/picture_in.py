@@ -76,6 +76,13 @@ def _open(kind: str) -> None:
     st.session_state[_OPEN] = kind
 
 
+def is_asking(page_is_drawn: bool) -> bool:
+    """Whether a dialog is open for a picture; where its page is not drawn any more, it is over."""
+    if not page_is_drawn:
+        _finish()
+    return any(name in st.session_state for name in (_CAME, _OPEN))
+
+
 def _finish() -> None:
     for name in (_CAME, _OPEN):
         st.session_state.pop(name, None)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from db import queue
+from generator import registry
 from pages.shared import form_memory
 from pages.shared.language import _
 from pages.shared.studio import the_studio
 from pages.shared.text import label, short
-from studio import access
 from studio.context import Submitter
 
 _SCRIPT = Path(__file__).with_name("prompt_history.js")
@@ -42,6 +43,5 @@ def chooser(prompts: list[str]) -> None:
 
 def earlier(visitor: Submitter) -> list[str]:
     """Different prompts of theirs, as they were typed, the newest first."""
-    jobs = access.jobs(the_studio(), visitor, mine=True, limit=LOOKED_AT)
-    typed = [(job.params.get("wording") or {}).get("prompt", {}).get("typed") or job.prompt for job in jobs]
-    return [prompt for prompt in dict.fromkeys(typed) if prompt][:SHOWN]
+    engines = registry.drawing_engines()
+    return queue.prompts_of(the_studio().db, visitor.id, engines, limit=LOOKED_AT)[:SHOWN]

@@ -59,6 +59,11 @@ class Stage {
       if (this.at !== data.at) this.mode = "still";
       this.at = data.at;
     }
+    if (this.place() < 0) { // it was hidden or deleted meanwhile
+      this.at = data.at;
+      this.awaited = null;
+    }
+    if (this.mode !== "still" && data[this.mode] === null) this.mode = "still";
     document.addEventListener("keydown", this.key);
     for (const name of Object.keys(ICONS)) {
       const button = this.box.querySelector(`.${name}`);
@@ -91,7 +96,7 @@ class Stage {
     shown("film", known && film !== null);
     shown("before", known && before !== null);
     shown("download", known);
-    shown("share", known);
+    shown("share", known && this.data.link !== null);
     this.count.textContent = items.length > 1 ? `${here + 1} / ${items.length}` : "";
     const saved = this.box.querySelector(".download");
     saved.href = item.src;

@@ -39,11 +39,13 @@ def show(job: Job, files: dict[str, Artefact], visitor: Submitter, among: Sequen
         "at": job.id,
         "size": [files["picture"].width or 1, files["picture"].height or 1],
         # Browsers play an MP4 as a video, and what moves by itself as a picture.
-        "film": None if moving is None else {"src": _address(link_to(job.id, "film")), "plays": moving == "mp4"},
+        "film": None
+        if moving is None or job.hidden
+        else {"src": _address(link_to(job.id, "film")), "plays": moving == "mp4"},
         "before": _before(parent),
         "name": file_name(job, files["picture"]),
         "title": job.prompt,
-        "link": _address(link_to(job.id)),
+        "link": None if job.hidden else _address(link_to(job.id)),  # nobody else is shown it
         "words": _words(),
     }
     went = _component()(data=data, key=key, on_went_change=lambda: None).went

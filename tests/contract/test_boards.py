@@ -116,10 +116,11 @@ def test_the_gallery_is_narrowed_by_any_setting_and_by_time(studio: Studio, show
 def test_pages_follow_each_other_while_new_pictures_come(
     studio: Studio, shown: Callable[..., list[str]], order: str
 ) -> None:
-    made = [finished(studio.db, n / 100).id for n in range(gallery.PAGE + 3)]
+    made = [finished(studio.db, n / 100 if order == "newest" else -n / 100).id for n in range(gallery.PAGE + 3)]
+    made = made if order == "newest" else made[::-1]  # else the oldest is the best
     rated = tuple(reversed(made))
     first = gallery.page(studio, ADA, Look(order=order), rated)  # type: ignore[arg-type]
     assert first.more and len(first.jobs) == gallery.PAGE
-    finished(studio.db, 0.0)
+    finished(studio.db, 1.0)
     second = gallery.page(studio, ADA, Look(order=order, page=2, from_id=first.next), rated)  # type: ignore[arg-type]
     assert [job.id for job in [*first.jobs, *second.jobs]] == list(reversed(made)) and not second.more
