@@ -21,8 +21,8 @@ from generator.output.pace import HOLD_S, changes, moment_of, moving_s, position
 
 MAX_BYTES = 2_000_000  # of each film
 FPS = 24  # of MP4
-MS = 80  # between two pictures of a GIF or WebP: browsers slow faster ones down, and there is room for larger ones
-SIDE, SMALL_SIDE = 512, 320  # px, the shorter side: of an MP4; of the others, which are many times larger files
+MS = 100  # between two pictures of a GIF or WebP: browsers slow faster ones down, and there is room for larger ones
+SIDE, SMALL_SIDE = 512, 256  # px, the shorter side: of an MP4; of the others, which are many times larger files
 MIN_GIF_SIDE, PALETTE_SIDE = 96, 96
 LONG_SIDE, MP4_LONG_SIDE = 1024, 2048  # px: WebP and GIF encoders keep all frames in memory, ffmpeg one
 QUALITIES = (85, 65, 45, 30)  # of a WebP: the best that is small enough

@@ -65,7 +65,9 @@ PAGES = (
 )
 READ = """() => ({
     text: document.body.innerText.replaceAll("\\u2060", ""),
-    alts: [...document.images].map(image => image.alt),
+    alts: [document, ...[...document.querySelectorAll("*")].map(one => one.shadowRoot).filter(Boolean)]
+        .flatMap(root => [...root.querySelectorAll("img")])
+        .filter(image => image.checkVisibility()).map(image => image.alt),
     lang: document.documentElement.lang,
     title: document.title,
     made: [

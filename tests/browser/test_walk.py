@@ -108,9 +108,12 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     page.get_by_role("textbox", name="Search").press("Enter")
     tile = page.locator("[class*='st-key-tile_']").first
     tile.get_by_role("button", name="a red heart").click()
+    viewer = page.get_by_role("dialog")
+    viewer.get_by_role("button", name="How it formed").click()
+    viewer.get_by_role("button", name="More").click()
+    page.get_by_role("button", name="Details").click()
     expect(page.get_by_text("All inferences")).to_be_visible()
     assert "job=" in page.url
-    page.get_by_role("radio", name="Animation").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="GIF", exact=True).click()
     assert download.value.path().read_bytes().startswith(b"GIF89a")

@@ -184,7 +184,7 @@ def test_a_full_disk_costs_no_picture(studio: Studio, where: str) -> None:
         fill(disk)
         studio.until(lambda: waiting(studio, job))
         late = studio.add("a tree", steps=2)
-        fill(disk, leave=500_000)  # a few bytes fit, and the files of a large picture do not
+        fill(disk, leave=1_500_000)  # the files of a small picture fit, and those of a large one do not
         studio.until(lambda: studio.job(job.id).state == "succeeded")
         time.sleep(1.5)
         assert studio.job(late.id).state == "queued" and studio.said("store_back") == 0

@@ -20,10 +20,10 @@ from tests import schema_bounds, tiny_engines
 from tests.tiny_diffusers import SCHEDULER
 
 
-def _grey(params: Any, *_: Any) -> torch.Tensor:
+def _grey(params: Any, *_: Any) -> tuple[torch.Tensor, None]:
     """In place of the embedded prior's drafts."""
     width, height = params.actual_size
-    return torch.full((3, height, width), 0.5)
+    return torch.full((3, height, width), 0.5), None
 
 
 # The engine of each kind, the tiny one, and the settings in which it draws a picture in milliseconds.

@@ -78,7 +78,7 @@ def away(shown: Image.Image, image: Image.Image) -> float:
     return float(np.abs(small[0] - small[1]).mean())
 
 
-@pytest.mark.parametrize(("kind", "side", "fps"), [("gif", 320, 12.5), ("webp", 320, 12.5)])
+@pytest.mark.parametrize(("kind", "side", "fps"), [("gif", 256, 10), ("webp", 256, 10)])
 def test_an_animation_is_large_smooth_endless_and_holds_its_last_picture(
     tmp_path: Path, kind: str, side: int, fps: float
 ) -> None:

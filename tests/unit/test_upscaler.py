@@ -253,7 +253,7 @@ def test_the_picture_of_a_job_is_upscaled_and_never_lost(tmp_path: Path) -> None
         assert job.state == "succeeded" and studio.image(job).shape == (64, 64, 3)
         files = artefacts.of_job(studio.db, job.id)
         assert (files["picture"].width, files["thumbnail"].height) == (64, 64)
-        assert (files["gif"].width, files["webp"].width, files["preview"].width) == (320, 512, 16)
+        assert (files["gif"].width, files["webp"].width, files["preview"].width) == (256, 256, 16)
         shown = json.loads(studio.store.get(files["json"].key))
         assert (shown["params"]["width"], shown["params"]["upscale"], shown["upscale"]) == (16, 4, 4)
         thumbnail = np.asarray(Image.open(io.BytesIO(studio.store.get(files["thumbnail"].key))))
