@@ -106,6 +106,8 @@ def _draw_form(visitor: Submitter) -> None:
             disk_note()
     if go and not asked:
         scroll_to("set_prompt", secrets.token_hex(4))
+    elif given_pictures.is_one_new() and not go:
+        scroll_to("given", secrets.token_hex(4))
     with answer, plain_errors():
         _what_it_takes(visitor, engine, values, pictures, reading)
     prompt_history.arrows(earlier)

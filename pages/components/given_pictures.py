@@ -47,6 +47,7 @@ LABELS = {
     "mask_image": N_("Mask: its white part is drawn anew"),
     _MANY: N_("Pictures to resemble"),
 }
+_SHOWN = "given_shown"
 _ONE = {"init_image": N_("Starts from"), "mask_image": N_("Mask"), _MANY: N_("Is to resemble")}
 _NOT_TAKEN = {
     "init_image": N_("{name} does not start from a picture; it is kept for engines that do."),
@@ -246,6 +247,13 @@ def _taken(setting: str) -> int:
 
 def _uploader_key(setting: str) -> str:
     return f"upload_{setting}_{_taken(setting)}" if _taken(setting) else f"upload_{setting}"
+
+
+def is_one_new() -> bool:
+    """Whether a picture is there that was not when this session drew the form before."""
+    now, before = {one.text for one in given()}, st.session_state.get(_SHOWN)
+    st.session_state[_SHOWN] = now
+    return before is not None and bool(now - before)
 
 
 def kept_bytes(setting: str, upload: Upload, visitor: Submitter) -> Given:

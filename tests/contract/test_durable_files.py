@@ -88,7 +88,7 @@ def test_finished_pictures_wait_for_a_store_that_cannot_be_written_and_no_job_is
     for job in studio.ended(*done, late):
         assert (job.state, job.attempt, job.waits_for) == ("succeeded", 1, None)
         assert studio.kinds(job) >= MAKES
-    assert studio.said("store_back") == 1 and executor.poll() is None
+    assert studio.said("store_back") >= 1 and executor.poll() is None
     assert not kept(studio.folder / "data/work", "any") and not list((studio.folder / "data/work").glob("*/*/finished"))
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_costs_no_picture(studio: Studio, where: str) -> None:
         fill(disk)
         studio.until(lambda: waiting(studio, job))
         late = studio.add("a tree", steps=2)
-        fill(disk, leave=1_500_000)  # the files of a small picture fit, and those of a large one do not
+        fill(disk, leave=900_000)  # the files of a small picture fit, and those of a large one do not
         studio.until(lambda: studio.job(job.id).state == "succeeded")
         time.sleep(1.5)
         assert studio.job(late.id).state == "queued" and studio.said("store_back") == 0
