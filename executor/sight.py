@@ -150,6 +150,9 @@ class Sight(threading.Thread):
             raise  # it is read at the next look
         except (PromptTooLong, BadImage) as error:
             problem = str(error)
+        except Exception as error:  # one that cannot be read holds up no other
+            self._context.log.error("not_read", exc_info=error)
+            problem = "It cannot be read here; the executor's log says why."
         if vector is None and problem is None:
             problem = "This CLIP makes nothing of it."
         searches.answer(self._context.db, self._space, asked.digest, vector=vector, problem=problem)
@@ -191,7 +194,9 @@ class Sight(threading.Thread):
             raise  # it is seen when the walk comes by
         except BadImage as error:
             self._context.event("not_seen", logging.WARNING, job=job_id, error=str(error))
-            return None
+        except Exception as error:
+            self._context.log.error("not_seen", exc_info=error, extra={"fields": {"job": job_id}})
+        return None
 
 
 def _of_words(clip: ClipModel, words: str) -> bytes | None:

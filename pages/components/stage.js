@@ -1,5 +1,6 @@
 // One picture, large: moved between with arrows and swipes, zoomed, beside what it was made from, and as its film.
-// data: {items: [{id, alt, src}], at, film: {src, plays} or null, before: {src, alt} or null, name, title, link, words}.
+// data: {items: [{id, alt, src}], of: [place of the first, how many there are], at, size, film: {src, plays} or null,
+// before: {src, alt} or null, name, title, link or null, words}.
 // Trigger: went, the id of what was moved to.
 
 const LARGEST = 8; // times
@@ -97,7 +98,8 @@ class Stage {
     shown("before", known && before !== null);
     shown("download", known);
     shown("share", known && this.data.link !== null);
-    this.count.textContent = items.length > 1 ? `${here + 1} / ${items.length}` : "";
+    const [first, total] = this.data.of;
+    this.count.textContent = total > 1 ? `${first + here + 1} / ${total}` : "";
     const saved = this.box.querySelector(".download");
     saved.href = item.src;
     saved.download = this.data.name;

@@ -15,6 +15,7 @@ from db.jobs import Job, State
 from pages.shared.files import files_of, load
 from pages.shared.language import _
 from pages.shared.studio import the_studio
+from pages.shared.text import short
 from studio import access
 from studio.context import Submitter
 from studio.file_names import file_name
@@ -30,12 +31,22 @@ def _component() -> Callable[..., Any]:
     return st.components.v2.component("stage", html=html, css=css, js=js)
 
 
-def show(job: Job, files: dict[str, Artefact], visitor: Submitter, among: Sequence[Job], *, key: str) -> str | None:
-    """The job's picture, which has to be there; among: what can be moved to. Returns the id of what was moved to."""
+def show(
+    job: Job,
+    files: dict[str, Artefact],
+    visitor: Submitter,
+    among: Sequence[Job],
+    *,
+    key: str,
+    of: tuple[int, int] = (0, 1),
+) -> str | None:
+    """The job's picture, which has to be there; among: what can be moved to at once, of so many pictures from the first
+    of these on. Returns the id of what was moved to."""
     moving = next((kind for kind in FILMS if kind in files), None)
     parent = access.made_from(the_studio(), visitor, job)
     data = {
-        "items": [{"id": one.id, "alt": one.prompt, "src": _source(one)} for one in among],
+        "items": [{"id": one.id, "alt": short(one.prompt, 300), "src": _source(one)} for one in among],
+        "of": of,
         "at": job.id,
         "size": [files["picture"].width or 1, files["picture"].height or 1],
         # Browsers play an MP4 as a video, and what moves by itself as a picture.

@@ -25,6 +25,8 @@ from studio import access, gallery
 from studio.context import Submitter
 from studio.engines import engine_title
 
+NEAR = 12  # pictures on either side that can be moved to at once
+
 
 def show(page: str) -> None:
     """At the end of a page: the viewer, where a picture was opened on it."""
@@ -48,7 +50,9 @@ def _viewer() -> None:
             st.switch_page(GENERATION)
         visitor = the_visitor()
         job_id, ids = st.session_state[VIEWED]
-        among = _with_pictures(ids, visitor)
+        here = ids.index(job_id) if job_id in ids else 0
+        first = max(0, here - NEAR)
+        among = _with_pictures(ids[first : here + NEAR + 1], visitor)
         job = next((one for one in among if one.id == job_id), None)
         if job is None:  # deleted, or taken out by the host
             _close()
@@ -57,7 +61,8 @@ def _viewer() -> None:
             look, told = st.columns([8, 5], gap="medium")
             files = files_of([job.id])[job.id]
             with look:
-                went = stage.show(job, files, visitor, among, key="viewer_stage")
+                of = (first, len(ids))
+                went = stage.show(job, files, visitor, among, key="viewer_stage", of=of)
             if went is not None and went != job.id:
                 st.session_state[VIEWED] = (went, ids)
                 st.rerun(scope="fragment")

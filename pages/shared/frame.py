@@ -10,13 +10,15 @@ from pages.shared.language import _
 from pages.shared.visitor import is_kept, the_visitor
 
 _HERE = Path(__file__).resolve().parent
+_SHEETS = ("theme.css", "drawing.css", "sheets.css")  # a later one may say more of what an earlier one has
 _DAY_S = 24 * 3600
 
 
 def frame() -> None:
-    """The style sheet, and what finds a page again that lost its connection."""
+    """The style sheets, and what finds a page again that lost its connection."""
     st.session_state["framed"] = True
-    st.html(_HERE / "theme.css")
+    for sheet in _SHEETS:
+        st.html(_HERE / sheet)
     st.fragment(_reconnect, run_every=_DAY_S)()
 
 
