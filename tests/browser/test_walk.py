@@ -114,6 +114,7 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     page.get_by_role("button", name="Details").click()
     expect(page.get_by_text("All inferences")).to_be_visible()
     assert "job=" in page.url
+    settled(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="GIF", exact=True).click()
     assert download.value.path().read_bytes().startswith(b"GIF89a")
