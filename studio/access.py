@@ -51,6 +51,13 @@ def job(studio: Studio, submitter: Submitter, job_id: str) -> Job:
     return found
 
 
+def those_seen(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> list[Job]:
+    """These jobs in their order, but for those that are gone or that they may not see."""
+    found = queue.list_jobs(studio.db, among=job_ids, limit=len(job_ids), include_hidden=True) if job_ids else []
+    there = {one.id: one for one in found if may_see(submitter, one)}
+    return [there[job_id] for job_id in job_ids if job_id in there]
+
+
 def finished(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> list[tuple[Job, Artefact]]:
     """These jobs and their pictures. Raises UnknownJob, and BadParams for one that has no finished picture."""
     found = queue.get_each(studio.db, job_ids)

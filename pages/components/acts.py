@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -36,12 +36,14 @@ def draw(
     data: bytes | None,
     visitor: Submitter,
     *,
-    kept: bool = False,
+    on: Collection[str] = (),
+    boards: Iterable[str] = (),
     place: str = "",
 ) -> None:
     """A row of buttons, each a sign with its words for those who point at it or listen.
 
-    data: of the picture. kept: whether it is a favourite of theirs. place: what tells two rows for one job apart.
+    data: of the picture. on: which of their boards it is on; boards: all of them. place: what tells two rows for a job
+    apart.
     """
     act = partial(_act, job, place)
     kind = "acts" if job.state == State.SUCCEEDED else "few"
@@ -49,7 +51,7 @@ def draw(
         if job.state in (State.QUEUED, State.RUNNING):
             act("cancel", _("Cancel"), "close", partial(cancel, job.id, visitor), disabled=job.cancel_requested)
         elif job.state == State.SUCCEEDED:
-            _of_a_finished_one(job, picture, data, visitor, kept, place)
+            _of_a_finished_one(job, picture, data, visitor, on, boards, place)
         else:
             drawn = makes(job.engine) == "drawing"
             if drawn and picture is not None:
@@ -60,9 +62,15 @@ def draw(
 
 
 def _of_a_finished_one(
-    job: Job, picture: Artefact | None, data: bytes | None, visitor: Submitter, kept: bool, place: str
+    job: Job,
+    picture: Artefact | None,
+    data: bytes | None,
+    visitor: Submitter,
+    on: Collection[str],
+    boards: Iterable[str],
+    place: str,
 ) -> None:
-    act, drawn = partial(_act, job, place), makes(job.engine) == "drawing"
+    act, drawn, kept = partial(_act, job, place), makes(job.engine) == "drawing", FAVOURITES in on
     if picture is not None and not job.hidden:
         words = _("Take from the favourites") if kept else _("Favourite")
         sign = "favorite" if kept else "favorite_border"
@@ -94,7 +102,7 @@ def _of_a_finished_one(
             act("alike", _("Find pictures like this"), "image_search", partial(go_to, INFERENCES, like=job.id))
         act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
         if picture is not None and not job.hidden:
-            collecting.boards_of(job, visitor, place)
+            collecting.boards_of(job, visitor, place, on, boards)
             sharing.link(job)
         deleting.own(job, visitor, place)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
 import streamlit as st
 
 from db.artefacts import Artefact
 from db.boards import FAVOURITES, MAX_NAME
-from db.errors import UnknownJob
 from db.jobs import Job, State
 from pages.components import deleting
 from pages.shared.errors import plain_errors
@@ -140,22 +138,14 @@ def _add(job_ids: Sequence[str]) -> None:
 
 def _jobs(visitor: Submitter) -> list[Job]:
     """The chosen ones; what was removed, hidden or deleted since is no longer among them."""
-    found = _there(_chosen(), visitor)
+    found = access.those_seen(the_studio(), visitor, _chosen())
     st.session_state[_CHOSEN] = [job.id for job in found]
-    return found
-
-
-def _there(job_ids: Sequence[str], visitor: Submitter) -> list[Job]:
-    found = []
-    for job_id in job_ids:
-        with suppress(UnknownJob):
-            found.append(access.job(the_studio(), visitor, job_id))
     return found
 
 
 def _packed(job_ids: tuple[str, ...], visitor: Submitter) -> bytes:
     files = files_of(list(job_ids))
-    there = _there(job_ids, visitor)
+    there = access.those_seen(the_studio(), visitor, job_ids)
     jobs = [job for job in there if job.state == State.SUCCEEDED and "picture" in files[job.id]]
     return packed(the_studio(), visitor, [(job, files[job.id]["picture"]) for job in jobs])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import streamlit as st
 
 from db.boards import FAVOURITES, MAX_NAME
@@ -23,10 +25,9 @@ def put(job_id: str, visitor: Submitter, board: str, kept: bool) -> None:
             gallery.take_away(the_studio(), visitor, [job_id], board)
 
 
-def boards_of(job: Job, visitor: Submitter, place: str) -> None:
-    """Their boards, those with the picture ticked, and a field for a new one."""
-    on = gallery.on_boards(the_studio(), visitor, [job.id])[job.id]
-    for name in gallery.boards_of(the_studio(), visitor):
+def boards_of(job: Job, visitor: Submitter, place: str, on: Collection[str], boards: Iterable[str]) -> None:
+    """Their boards, those that the picture is on ticked, and a field for a new one."""
+    for name in boards:
         if name != FAVOURITES:
             st.checkbox(
                 label(name),

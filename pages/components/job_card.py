@@ -9,7 +9,6 @@ import streamlit as st
 
 from db import queue
 from db.artefacts import Artefact
-from db.boards import FAVOURITES
 from db.jobs import ENDED, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
@@ -113,13 +112,14 @@ def _cards(visitor: Submitter, pace: float | None, some: bool) -> None:
             landing.show(visitor)
             return
         ids = [job.id for job in jobs]
-        files, boards = files_of(ids), gallery.on_boards(the_studio(), visitor, ids)
+        files, on = files_of(ids), gallery.on_boards(the_studio(), visitor, ids)
+        boards = list(gallery.boards_of(the_studio(), visitor))
         _newest_sheet(jobs)
         telling.wish(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
-                    _card(job, files[job.id], visitor, FAVOURITES in boards[job.id], ids)
+                    _card(job, files[job.id], visitor, on[job.id], boards, ids)
         telling.tab(jobs)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
@@ -144,7 +144,9 @@ def _newest_sheet(jobs: list[Job]) -> None:
         )
 
 
-def _card(job: Job, files: dict[str, Artefact], visitor: Submitter, kept: bool, beside: list[str]) -> None:
+def _card(
+    job: Job, files: dict[str, Artefact], visitor: Submitter, on: set[str], boards: list[str], beside: list[str]
+) -> None:
     data = load(files.get("picture") or files.get("preview"))
     with st.container(key=f"look_{job.id}"):
         draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
@@ -157,7 +159,7 @@ def _card(job: Job, files: dict[str, Artefact], visitor: Submitter, kept: bool, 
     )
     heard(job)
     curve(job, height=56)
-    acts.draw(job, files.get("picture"), data, visitor, kept=kept)
+    acts.draw(job, files.get("picture"), data, visitor, on=on, boards=boards)
 
 
 def _instead(job: Job) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -19,11 +20,16 @@ _SCRIPT = Path(__file__).with_name("prompt_history.js")
 LOOKED_AT, SHOWN = 100, 20  # jobs, prompts
 
 
+@cache
+def _script() -> str:
+    return _SCRIPT.read_text()
+
+
 def arrows(prompts: list[str]) -> None:
     """Has the field of the prompt go through these."""
     text = json.dumps(prompts).replace("<", "\\u003c")  # nothing in it ends the script
     with st.container(key="history_script"):
-        st.html(f"<script>{_SCRIPT.read_text().replace('PROMPTS', text, 1)}</script>", unsafe_allow_javascript=True)
+        st.html(f"<script>{_script().replace('PROMPTS', text, 1)}</script>", unsafe_allow_javascript=True)
 
 
 def chooser(prompts: list[str]) -> None:

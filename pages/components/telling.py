@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -13,6 +14,11 @@ from pages.shared.language import _
 
 _SCRIPT = Path(__file__).with_name("telling.js")
 _WISH = "tell_when_done"
+
+
+@cache
+def _script() -> str:
+    return _SCRIPT.read_text()
 
 
 def wish(jobs: list[Job]) -> None:
@@ -38,4 +44,4 @@ def tab(jobs: list[Job]) -> None:
     }
     text = json.dumps(told).replace("<", "\\u003c")  # nothing in it ends the script
     with st.container(key="title_script"):
-        st.html(f"<script>{_SCRIPT.read_text().replace('TOLD', text, 1)}</script>", unsafe_allow_javascript=True)
+        st.html(f"<script>{_script().replace('TOLD', text, 1)}</script>", unsafe_allow_javascript=True)

@@ -7,9 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-from db import queue
-from db.boards import FAVOURITES
-from db.errors import UnknownJob
 from db.jobs import Job, State
 from generator import registry
 from pages.components import acts, job_card, stage
@@ -72,32 +69,18 @@ def _viewer() -> None:
 
 def _with_pictures(ids: Sequence[str], visitor: Submitter) -> list[Job]:
     """Those that this visitor may see and that have a picture; the others are passed over."""
-    studio = the_studio()
-    try:
-        found = queue.get_each(studio.db, ids)
-    except UnknownJob:  # one has been removed since
-        found = [one for job_id in ids for one in _known(job_id)]
+    found = access.those_seen(the_studio(), visitor, ids)
     files = files_of([one.id for one in found])
-    return [
-        one
-        for one in found
-        if access.may_see(visitor, one) and one.state == State.SUCCEEDED and "picture" in files[one.id]
-    ]
-
-
-def _known(job_id: str) -> list[Job]:
-    try:
-        return [queue.get(the_studio().db, job_id)]
-    except UnknownJob:
-        return []
+    return [one for one in found if one.state == State.SUCCEEDED and "picture" in files[one.id]]
 
 
 def _told(job: Job, files: dict[str, Any], visitor: Submitter) -> None:
     st.html(f'<div class="t2i-prompt whole">{esc(job.prompt)}</div>')
     st.html(f'<div class="t2i-meta">{esc(job_card.status_line(job))}</div>')
     picture = files["picture"]
-    kept = FAVOURITES in gallery.on_boards(the_studio(), visitor, [job.id])[job.id]
-    acts.draw(job, picture, None, visitor, kept=kept, place="viewer_")  # below the picture it is downloaded
+    on = gallery.on_boards(the_studio(), visitor, [job.id])[job.id]
+    boards = gallery.boards_of(the_studio(), visitor)
+    acts.draw(job, picture, None, visitor, on=on, boards=boards, place="viewer_")  # below the picture it is downloaded
     checkpoint = registry.CHECKPOINTS.get(job.checkpoint)
     made = {
         _("By"): names_of([job]).get(job.submitter),

@@ -58,7 +58,7 @@ def with_code(address: str, code: str | None) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)  # a few kB each: cards that are drawn anew all the time show theirs
 def qr_code(address: str) -> str:
     """The QR code as the address of an SVG picture, dark on light with its quiet zone."""
     code: str = segno.make(address, error="m").svg_data_uri(border=3, dark="#101413", light="#ffffff", omitsize=True)
