@@ -26,8 +26,3 @@ def decoded(name: str, text: str) -> Upload:
     if not data:
         raise BadParams(f"{name} is empty: base64 of a picture file is needed, or a data URI of it.")
     return Upload(name, data)
-
-
-def data_uri(data: bytes, media_type: str) -> str:
-    """The bytes as a data URI."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

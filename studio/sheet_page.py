@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from generator.images.encode import data_uri
 from studio.contact_sheet import Cell
 from studio.grid import Grid
 
@@ -81,4 +81,4 @@ def _embedded(picture: bytes) -> str:
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=88, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_uri(out.getvalue(), "image/webp")

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import Request
 
-from api import pictures
 from api.callers import Caller
 from api.dalle_flow.wire import document
 from api.dalle_flow.wishes import Asked
@@ -18,6 +17,7 @@ from api.problems import NotAnswered
 from api.sizes import handed_over
 from db.sheets import submissions
 from generator import registry
+from generator.images.encode import data_uri
 from studio.context import Studio
 from studio.errors import SENTENCES
 from studio.rank import rank
@@ -90,7 +90,7 @@ def _match(
     return document(
         id=drawn.files["picture"].id,
         adjacency=1,
-        uri=pictures.data_uri(png, "image/png"),
+        uri=data_uri(png, "image/png"),
         mime_type="image/png",
         text=asked.text,
         tags={**tags, **asked.tags},

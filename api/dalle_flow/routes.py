@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import pictures
 from api.callers import Asker, Caller, Opened
 from api.dalle_flow import wishes
 from api.dalle_flow.matches import matches
@@ -22,6 +21,7 @@ from api.problems import NotAnswered
 from api.several import submit_all
 from db.jobs import Job
 from generator import registry
+from generator.images.encode import data_uri
 from generator.params import BadParams
 from studio.context import Studio, Submitter
 from studio.room import check_given
@@ -92,7 +92,7 @@ async def _upscale(asking: Asking) -> dict[str, Any]:
     large = await _larger(asking, "/upscale", None)
     png = await asking.api.ask(large.bytes, asking.who)
     tags = {**(asking.sent.tags or {}), "upscaled": True}
-    return as_sent(asking.sent, uri=pictures.data_uri(png, "image/png"), mime_type="image/png", tags=tags)
+    return as_sent(asking.sent, uri=data_uri(png, "image/png"), mime_type="image/png", tags=tags)
 
 
 async def _real_esrgan(asking: Asking) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Imports no torch: a picture here is anything numpy can read as (3, H, W) in [0, 
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import os
@@ -15,6 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, PngImagePlugin
+
+
+def data_uri(data: bytes, media_type: str) -> str:
+    """The bytes as an address that holds them itself (RFC 2397)."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def to_image(picture: ArrayLike) -> Image.Image:

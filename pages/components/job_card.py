@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 
 import streamlit as st
@@ -13,6 +12,7 @@ from db.jobs import ENDED, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
 from db.sheets import submissions
+from generator.images.encode import data_uri
 from pages.components import acts, landing, telling
 from pages.components.notices import executor_missing
 from pages.components.picture import draw_picture
@@ -283,7 +283,7 @@ def _line(job: Job, height: int) -> str:
         f'<polyline points="{points}" fill="none" stroke="#000" stroke-width="2" stroke-linejoin="round" '
         'vector-effect="non-scaling-stroke"/></svg>'
     )
-    mask = f"url(data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()})"
+    mask = f"url({data_uri(drawing.encode(), 'image/svg+xml')})"
     return (
         f'<div class="t2i-curve" role="img" aria-label="{esc(said)}" '
         f'style="height: {height}px; -webkit-mask-image: {mask}; mask-image: {mask}"></div>'

@@ -6,7 +6,6 @@ read and kept in one way, wherever it is from.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import streamlit as st
 from PIL import Image
 
+from generator.images.encode import data_uri
 from pages.shared.language import _
 from pages.shared.text import esc
 
@@ -83,4 +83,4 @@ def _fitted(image: Image.Image) -> Image.Image:
 def _url(image: Image.Image, form: str) -> str:
     out = io.BytesIO()
     image.save(out, form, quality=88)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_uri(out.getvalue(), f"image/{form.lower()}")

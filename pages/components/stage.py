@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import streamlit as st
 
 from db.artefacts import Artefact
 from db.jobs import Job, State
+from generator.images.encode import data_uri
 from pages.shared.files import files_of, load
 from pages.shared.language import _
 from pages.shared.studio import the_studio
@@ -73,7 +73,7 @@ def _source(job: Job) -> str:
     found = files_of([job.id])[job.id].get("picture") if job.hidden else None
     data = load(found)
     if found is not None and data is not None:
-        return f"data:{found.media_type};base64,{base64.b64encode(data).decode()}"
+        return data_uri(data, found.media_type)
     return _address(link_to(job.id, "picture"))
 
 
