@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -25,6 +25,9 @@ from executor.attempt import kept
 from executor.provenance import Provenance
 from executor.tracing import JobTraces
 from settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DATABASE_DOWN = (DatabaseUnavailable, sa.exc.OperationalError, sa.exc.InterfaceError)
 SWEPT_AT_ONCE = 200
@@ -59,6 +62,7 @@ class Context:
     began: float = field(default_factory=awake)  # as `awake` has it
     erased: int | None = None  # the newest erasure that was carried out here
     seen: Callable[[str, bytes | None], None] = lambda job_id, picture: None  # told of what succeeds; executor/sight.py
+    show_early: Callable[[Tensor], None] | None = None  # of the job that is being opened
 
     @property
     def studio_id(self) -> str:

@@ -19,6 +19,7 @@ from generator.tiling import MAX_PX
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
 MAX_BYTES = 512 << 20  # of a picture in the store: what the studio upscaled itself may be larger than an upload
 _DATASET = re.compile(r"dataset:([A-Za-z0-9_-]{1,64})")
@@ -28,7 +29,12 @@ def host_of(context: Context, device: str) -> Host:
     """What this executor gives its engines."""
     settings = context.settings
     reading = partial(read_image, context), settings.exactly, partial(open_data, context)
-    return Host(device, settings.checkpoints_dir, *reading)
+
+    def show(image: Tensor) -> None:
+        if context.show_early is not None:  # models that warm up draw for nobody
+            context.show_early(image)
+
+    return Host(device, settings.checkpoints_dir, *reading, show)
 
 
 def read_image(context: Context, reference: str) -> Image.Image:

@@ -82,7 +82,8 @@ class Engines:
 
 
 def warm_up(engines: Engines, names: Collection[str], context: Context) -> None:
-    """Load the default engine's embedded models, if it is one of these, so that the first visitor need not wait."""
+    """Load the default engine's embedded models, if it is one of these, and draw with them once, so that the first
+    visitor need not wait."""
     engines.warm = True
     settings = context.settings
     if settings.default_engine not in {*names} & {*registry.drawing_engines()}:
@@ -92,7 +93,8 @@ def warm_up(engines: Engines, names: Collection[str], context: Context) -> None:
         return
     try:
         params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
-        engines.get(EngineKey.of(settings.default_engine, params), set())
+        engine = engines.get(EngineKey.of(settings.default_engine, params), set())
+        engine.advance([engine.open(params)])
     except Exception as error:  # the first job will fail with the same, in its own name
         context.event("not_loaded", logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
     else:

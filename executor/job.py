@@ -167,9 +167,17 @@ class Work:
             except (KeyError, ValueError, TypeError, AttributeError) as error:
                 self._forget_state(error)  # of another version of the engine
         if self.slot is None or self.slot.done:
-            self.slot, self.history = self.engine.open(self.params), []
+            self.context.show_early = self._show_early
+            try:
+                self.slot, self.history = self.engine.open(self.params), []
+            finally:
+                self.context.show_early = None
         self.step = self.slot.index
         self._step_times.clear()
+
+    def _show_early(self, image: torch.Tensor) -> None:
+        self._preview_at = time.monotonic()
+        self._writer.preview(image)
 
     def _forget_state(self, error: Exception) -> None:
         self.state, self.history = None, []

@@ -13,6 +13,7 @@ from characters.brief import Brief
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
 
 def _as_named(reference: str) -> Path | str:
@@ -27,7 +28,8 @@ class Host:
 
     read_image turns a reference found in the parameters (an artefact key on a server, a path on the command line) into
     a decoded picture; an engine never opens files itself. open_data does the same for data to learn from: a path on
-    this machine, or the address of a server.
+    this machine, or the address of a server. show is given a picture (3, H, W) in [0, 1] on the CPU that can be seen
+    before a job's first step, while the job is being opened.
     """
 
     device: str
@@ -35,6 +37,7 @@ class Host:
     read_image: Callable[[str], Image.Image]
     exact: bool | None = None
     open_data: Callable[[str], Path | str] = _as_named
+    show: Callable[[Tensor], None] | None = None
 
 
 class DeviceUnavailable(Brief, ValueError):

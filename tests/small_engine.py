@@ -4,7 +4,8 @@ What a prompt says, the engine does: "slow" takes 50 ms a step; "long at 4" take
 stops being finite at step 5; "broken at 3" raises there; "kills at 5" ends the process there with SIGKILL, and "kills
 on opening" before; "hangs at 4" sleeps there with Python's lock held, as an endless loop in native code does; "memory
 for 2" holds two pictures at once and "memory for 4 cutouts" four cutouts, as a small device would; "pauses in put",
-"pauses before record" and "pauses in a frame" wait there until there is a file `go_on`.
+"pauses before record" and "pauses in a frame" wait there until there is a file `go_on`, and "shows early" while it is
+being opened, with a picture to be seen.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class SmallEngine:
 
     def __init__(self, checkpoint: Checkpoint, clips: Sequence[Checkpoint], host: Host) -> None:
         self.micro_batch: int | None = None
-        self._read_image = host.read_image
+        self._read_image, self._show = host.read_image, host.show
         if weights := os.environ.get("SMALL_ENGINE_WEIGHTS"):
             upscaler.WEIGHTS = Path(weights)
 
@@ -88,6 +89,10 @@ class SmallEngine:
         target = torch.tensor([byte / 255 for byte in digest[:3]]).view(3, 1, 1).expand(3, 4, 4)
         if "kills on opening" in params.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "shows early" in params.prompt and self._show is not None:
+            self._show(target)
+            while not Path("go_on").exists():
+                time.sleep(0.01)
         if params.init_image:
             self._read_image(params.init_image)
         if found := re.search(r"pauses (in put|before record|in a frame)", params.prompt):

@@ -105,7 +105,9 @@ class RandomDrafts:
     def __init__(self) -> None:
         self.layout = seeded(layout)
 
-    def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Any) -> torch.Tensor:
+    def __call__(
+        self, text: Prompt, style: str | None, seeds: list[int], distance: Any, show: Any = None
+    ) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed % 2**32) for seed in seeds]
         return torch.stack([torch.randint(512, (16, 16), generator=generator) for generator in generators])
 

@@ -37,6 +37,7 @@ from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable
 from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.starts.drafts import showing
 from generator.starts.forming import forming
 from generator.starts.masks import Kept, read_kept
 
@@ -121,9 +122,11 @@ class LatentDiffusion:
         style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
+        show_early: Callable[[Tensor], None] | None = None,
         precision: torch.dtype | None = None,
     ) -> None:
-        """On models already built. precision: of the matrix products; None for the device's best."""
+        """On models already built. show_early: as `Host.show`. precision: of the matrix products; None for the best
+        that the device has."""
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
@@ -131,7 +134,7 @@ class LatentDiffusion:
         self.clips: list[Any] = list(clips)
         self.model, self.drafter, self.vqgan = model, drafter, vqgan
         self.text_encoder, self._read_image = text_encoder, read_image
-        self._style_guide = style_guide
+        self._style_guide, self._show_early = style_guide, show_early
         for part in (model, drafter, vqgan, text_encoder, *self.clips):
             part.requires_grad_(False).eval().to(self.device)
         squared = alphas().double()
@@ -146,7 +149,7 @@ class LatentDiffusion:
         styles = load_style_guide(guides, host)
         return cls(
             model, drafter, vqgan, text_encoder, guides, style_guide=styles, device=host.device,
-            read_image=host.read_image,
+            read_image=host.read_image, show_early=host.show,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -167,7 +170,8 @@ class LatentDiffusion:
                 images = self._decode(z) if kept is None else kept.placed(self._decode(z))
                 return compare(images, self.clips, targets, "spherical", self.precision)[0]
 
-            drafts = self.drafter(wanted, seeds, params.style, params.variety, distance)
+            show = showing(self._show_early, self.vqgan, self.precision, params.actual_size, kept)
+            drafts = self.drafter(wanted, seeds, params.style, params.variety, distance, show)
             blank = self.drafter.layout(torch.zeros_like(drafts.text), drafts.style)
             z = torch.randn(drafts.z.shape, generator=generator).to(self.device)
             negative_text = self._encode_prompt(negative).expand(len(seeds), -1) if negative else None

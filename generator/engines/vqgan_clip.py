@@ -61,15 +61,18 @@ class VqganClip:
         style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
+        show_early: Callable[[Tensor], None] | None = None,
         precision: torch.dtype | None = None,
     ) -> None:
-        """On models already built. precision: of the matrix products; None for the device's best."""
+        """On models already built. show_early: as `Host.show`. precision: of the matrix products; None for the best
+        that the device has."""
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.exact: bool | None = None
         self.vqgan, self.clips = vqgan, clips
         self._draft_codes, self._style_guide, self._read_image = draft_codes, style_guide, read_image
+        self._show_early = show_early
         self.precision.freeze(vqgan, *clips)
         self.precision.narrow(vqgan.decoder, *(clip.network.visual for clip in clips))
         codebook = vqgan.codebook.detach().float()
@@ -86,7 +89,13 @@ class VqganClip:
         drafts = MiniDrafts(Precision.best(torch.device(host.device)), guides, host)
         styles = load_style_guide(guides, host)
         return cls(
-            vqgan, guides, draft_codes=drafts, style_guide=styles, device=host.device, read_image=host.read_image
+            vqgan,
+            guides,
+            draft_codes=drafts,
+            style_guide=styles,
+            device=host.device,
+            read_image=host.read_image,
+            show_early=host.show,
         )
 
     def open(self, params: VqganClipParams) -> LatentSlot[VqganClipParams]:
@@ -108,6 +117,7 @@ class VqganClip:
                 read_image=self._read_image,
                 precision=self.precision,
                 kept=kept,
+                show=self._show_early,
             )
         start = start.contiguous()
         slot = LatentSlot.begin(params, targets, generator, start.clone(), start, draft)

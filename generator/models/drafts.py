@@ -39,12 +39,19 @@ class Drafter(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, text: Tensor, seeds: list[int], style: str | None, variety: float, distance: Callable[[Tensor], Tensor]
+        self,
+        text: Tensor,
+        seeds: list[int],
+        style: str | None,
+        variety: float,
+        distance: Callable[[Tensor], Tensor],
+        show: Callable[[Tensor], None] | None = None,
     ) -> Drafts:
         """The draft of each seed that comes nearest to the prompts.
 
         text: (W,) as `ClipModel.text_features` gives it; the first seed's draft takes it as it is, each other turns it
-        by `variety`. distance: z (N, C, g, g) -> spherical distances (N,). Without a style any will do.
+        by `variety`. distance: z (N, C, g, g) -> spherical distances (N,). Without a style any will do. show is given
+        the first draft, z (1, C, g, g), before the others are drawn.
         Raises UnknownStyle.
         """
         styles, device = len(self.layout.styles), text.device
@@ -54,7 +61,11 @@ class Drafter(nn.Module):
         vectors = text.float() + variety * turns
         # One text at a time: products of more rows round otherwise, and a draft must not depend on how many there are.
         number = None if style is None else self.layout.style_index(style)
-        drawn = [self._nearest(one.expand(styles, -1), number, distance) for one in vectors]
+        drawn = list[tuple[Tensor, int]]()
+        for one in vectors:
+            drawn.append(self._nearest(one.expand(styles, -1), number, distance))
+            if show is not None and len(drawn) == 1:
+                show(drawn[0][0][None])
         z, chosen = torch.stack([z for z, _ in drawn]), [style for _, style in drawn]
         return Drafts(z, vectors, torch.tensor(chosen, device=device))
 

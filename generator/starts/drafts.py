@@ -30,6 +30,8 @@ VARIETY = 0.35  # how far a seed may turn the text that the layout reads
 
 # z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)
 Distance = Callable[[Tensor], Tensor]
+# What is done with a first picture or its z, before there is a first step.
+Show = Callable[[Tensor], None]
 
 
 class DraftCodes(Protocol):
@@ -38,8 +40,10 @@ class DraftCodes(Protocol):
     @property
     def layout(self) -> Layout: ...
 
-    def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
-        """One seed per draft -> codes (drafts, h, w)."""
+    def __call__(
+        self, text: Prompt, style: str | None, seeds: list[int], distance: Distance, show: Show | None = None
+    ) -> Tensor:
+        """One seed per draft -> codes (drafts, h, w). show is given z of the first before the others are drawn."""
         ...
 
 
@@ -67,14 +71,16 @@ class MiniDrafts:
         return self._drawing[0].layout
 
     @torch.no_grad()
-    def __call__(self, text: Prompt, style: str | None, seeds: list[int], distance: Distance) -> Tensor:
+    def __call__(
+        self, text: Prompt, style: str | None, seeds: list[int], distance: Distance, show: Show | None = None
+    ) -> Tensor:
         """As DraftCodes. Raises UnknownStyle, CheckpointDamaged."""
         if self._text_encoder is None:
             self._text_encoder = text_encoder_of(self._clips, self._host)
         drafter, prior = self._drawing
         with self._precision.autocast():
             (features,) = read_prompts(self._text_encoder.text_features, [text]).float()
-            return prior.sample(drafter(features, seeds, style, VARIETY, distance), seeds)
+            return prior.sample(drafter(features, seeds, style, VARIETY, distance, show), seeds)
 
 
 class MiniPictures:
@@ -111,6 +117,7 @@ class MiniPictures:
             params.candidates,
             generator,
             lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision, kept),
+            showing(self._host.show, vqgan, self._precision, params.actual_size, kept),
         )
         with self._precision.autocast():
             drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
@@ -131,11 +138,29 @@ def best_draft(
     candidates: int,
     generator: torch.Generator,
     distance: Distance,
+    show: Show | None = None,
 ) -> Tensor:
-    """Of so many drafts the one that comes nearest to the prompts: z (1, e_dim, h, w)."""
+    """Of so many drafts the one that comes nearest to the prompts: z (1, e_dim, h, w). show is given the first."""
     seeds = torch.randint(2**62, (candidates,), generator=generator).tolist()
-    z = vqgan.codes_to_z(draft_codes(text, style, seeds, distance).to(vqgan.codebook.device))
+    z = vqgan.codes_to_z(draft_codes(text, style, seeds, distance, show).to(vqgan.codebook.device))
     return z[distance(z).argmin()][None] if len(z) > 1 else z
+
+
+def showing(
+    show: Show | None, vqgan: Quantised, precision: Precision, size: tuple[int, int], kept: Kept | None = None
+) -> Show | None:
+    """Shows the picture (3, height, width) in [0, 1] of a draft's z (1, e_dim, h, w), put into what is kept. None where
+    nobody looks. size: (width, height) in px."""
+    if show is None:
+        return None
+
+    def decode(z: Tensor) -> None:
+        with precision.autocast():
+            drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
+        drawn = contain(drawn, *size) if kept is None else kept.placed(drawn)
+        show(drawn[0].clamp(0, 1).cpu())
+
+    return decode
 
 
 def distances(

@@ -14,7 +14,7 @@ from generator.models.contracts import Clip, Quantised
 from generator.params import VqganClipParams
 from generator.precision import Precision
 from generator.prompts import main_prompt
-from generator.starts.drafts import DraftCodes, best_draft, distances
+from generator.starts.drafts import DraftCodes, Show, best_draft, distances, showing
 from generator.starts.masks import Kept
 from generator.starts.pictures import contain, gradient_picture
 
@@ -33,10 +33,12 @@ def start_z(
     read_image: Callable[[str], Image.Image],
     precision: Precision,
     kept: Kept | None = None,
+    show: Show | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each in as many starts as
     are tried, (candidates, components). And z of the draft that the prior drew, in its own size, where it drew one.
 
+    show is given a first picture (3, height, width) in [0, 1] as soon as there is a draft.
     kept: of a picture, whose codes stand where nothing is drawn anew; what is drawn there begins as `init` says.
 
     All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
@@ -66,6 +68,7 @@ def start_z(
             params.candidates,
             generator,
             lambda z: distances(z, vqgan, clips, targets, params.loss, precision, kept),
+            showing(show, vqgan, precision, (width, height), kept),
         )
         if kept is not None:
             with precision.autocast():

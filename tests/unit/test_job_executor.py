@@ -135,6 +135,16 @@ def test_a_picture_is_shown_while_it_forms(studio: Studio) -> None:
     studio.ended(job)
 
 
+def test_a_picture_can_be_seen_before_the_first_step(studio: Studio) -> None:
+    job = studio.add("shows early", seed=402)
+    studio.until(lambda: "preview" in studio.kinds(job))
+    assert studio.job(job.id).state == "running" and not studio.job(job.id).history
+    assert studio.image(job, "preview").shape == (4, 4, 3)
+    (studio.folder / "go_on").touch()
+    (job,) = studio.ended(job)
+    assert job.state == "succeeded" and studio.image(job).shape == (16, 16, 3)
+
+
 def test_numbers_that_stop_being_finite_fail_that_job_and_keep_its_last_good_picture(studio: Studio) -> None:
     bad = studio.add("slow nan at 5", seed=501)
     fine = studio.add("slow meadow", seed=502)
