@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from taming.modules.diffusionmodules.model import AttnBlock, ResnetBlock
+from taming.modules.diffusionmodules.model import AttnBlock, Decoder, ResnetBlock
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
+
+from generator.fused import kernels
+from generator.fused.modules import fuse_decoder, fuse_tower, tower_class
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Precision:
             model.requires_grad_(False).eval().to(self.device, memory_format=self.memory_format)
 
     def narrow(self, *models: nn.Module) -> None:
-        """Keeps the weights that `autocast` would convert before every product in `dtype` for good."""
+        """Keeps the weights that `autocast` would convert before every product in `dtype` for good. On a CPU, VQGAN's
+        decoders and CLIP's vision transformers become fused ones."""
         if self.dtype == torch.float32:
             return
         for part in itertools.chain.from_iterable(model.modules() for model in models):
@@ -63,6 +67,13 @@ class Precision:
             elif isinstance(part, nn.MultiheadAttention):
                 for weight in part.parameters(recurse=False):
                     weight.data = weight.data.to(self.dtype)
+        if self.device.type != "cpu" or not kernels.available():
+            return
+        for part in itertools.chain.from_iterable(list(model.modules()) for model in models):
+            if type(part) is Decoder:
+                fuse_decoder(part)
+            elif type(part) is tower_class():
+                fuse_tower(part)
 
 
 @contextlib.contextmanager

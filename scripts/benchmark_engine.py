@@ -2,6 +2,8 @@
 
 Each loop lives in a process of its own with the same weights, cutouts and size; the processes take turns within one
 run, so that a busy machine slows all of them alike. Peak memory is that of the process (of the device on a GPU).
+Beside our iterations stand their products and convolutions a second, and how many of the former the chip makes of two
+large matrices in the same turns.
 Weights are random unless --checkpoint names real ones; then --judge may name a CLIP that did not guide, by which the
 final pictures are scored. Needs requirements-dev.txt for kornia.
 """
@@ -23,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:
@@ -37,6 +40,7 @@ from generator.images.convert import no_picture  # noqa: E402
 from generator.models.clip import ClipModel  # noqa: E402
 from generator.models.vqgan import VQModel  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
+from generator.precision import Precision  # noqa: E402
 from generator.tokens import openai_clip  # noqa: E402
 
 LOOPS = ("ours", "z+quantize notebook", "nerdyrodent style")
@@ -169,7 +173,8 @@ def start(
 
 
 def worker(loop: str, arguments: argparse.Namespace, pipe: Connection) -> None:
-    """Answers ("run", iterations, watched) with seconds, ("memory",) with bytes, ("draw", prompt, n) with a picture."""
+    """Answers ("run", iterations, watched) with seconds, ("memory",) with bytes, ("draw", prompt, n) with a picture,
+    ("flop",) with those of an iteration, ("product",) with the FLOP/s of a product of matrices."""
     torch.set_num_threads(arguments.threads)
     cuda = arguments.device.startswith("cuda")
     watch = [True]
@@ -183,6 +188,12 @@ def worker(loop: str, arguments: argparse.Namespace, pipe: Connection) -> None:
             unit = 1 if sys.platform == "darwin" else 1024
             own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
             pipe.send(torch.cuda.max_memory_allocated() if cuda else own)
+        elif order == "flop":
+            with FlopCounterMode(display=False) as counter:
+                next(steps)
+            pipe.send(counter.get_total_flops())
+        elif order == "product":
+            pipe.send(product(arguments.device))
         elif order == "run":
             iterations, watch[0] = rest
             before = time.perf_counter()
@@ -200,6 +211,18 @@ def worker(loop: str, arguments: argparse.Namespace, pipe: Connection) -> None:
                 image = next(drawn)
             assert image is not None
             pipe.send(image.float().clamp(0, 1).numpy())
+
+
+def product(device: str) -> float:
+    """FLOP/s of a product of two large matrices, of the kind of numbers our loop multiplies."""
+    side, times = 4096, 2 if device == "cpu" else 50
+    a = torch.ones(side, side, device=device, dtype=Precision.best(torch.device(device)).dtype)
+    before = time.perf_counter()
+    for _ in range(times):
+        a @ a
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return times * 2 * side**3 / (time.perf_counter() - before)
 
 
 def ask(pipe: Connection, *order: Any) -> Any:
@@ -259,12 +282,14 @@ def main() -> None:
         processes[-1].start()
     for pipe in pipes.values():
         ask(pipe, "run", 1, True)  # weights loaded, kernels chosen
+    flop, rates = ask(pipes["ours"], "flop"), list[float]()
     times: dict[tuple[str, bool], list[float]] = {(loop, watched): [] for loop in LOOPS for watched in (True, False)}
     for number in range(arguments.rounds):
         for watched in (True, False):
             for loop in LOOPS if number % 2 == 0 else LOOPS[::-1]:
                 seconds = ask(pipes[loop], "run", arguments.iterations, watched)
                 times[loop, watched].append(seconds / arguments.iterations)
+        rates.append(ask(pipes["ours"], "product"))
         gc.collect()
     memory = {loop: ask(pipe, "memory") for loop, pipe in pipes.items()}
     scores = judged(pipes, arguments) if arguments.judge else {}
@@ -285,6 +310,11 @@ def main() -> None:
         if scores:
             cells.append(f"judged by {arguments.judge}: {scores[loop]:.4f}")
         print(" | ".join(cells))
+    own, chip = flop / statistics.median(times["ours", True]), statistics.median(rates)
+    print(
+        f"Ours: {flop / 1e9:.0f} GFLOP an iteration, {own / 1e9:.0f} GFLOP/s; a product of matrices {chip / 1e9:.0f}: "
+        f"{own / chip:.0%}."
+    )
     if not scores:
         print(
             "Final score by a CLIP that did not guide: left out, it needs --checkpoint and --judge with real weights."

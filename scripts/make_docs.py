@@ -40,13 +40,20 @@ the library, alone or among others, and after an interruption or a restart of th
 - **On a GPU** jobs of one batch share their passes, since that is what a GPU is good at; a picture may then differ
   from the one drawn alone, by rounding at first. `T2I_EXACT=always`, or `job_executor.py --batch 1`, makes it
   exact.
-- **Not promised**: the same bytes on another kind of processor or with another number of threads
+- **Not promised**: the same bytes on another kind of processor, with or without a C compiler (below), or with another
+  number of threads
   (`scripts/start.sh` gives each executor its share of the cores; `python -m generator` takes all of them unless
   `OMP_NUM_THREADS` is set), with another `memory` or `checkpoint_activations`, or after memory ran out: from then
   on the executor shows CLIP fewer cutouts at a time until it is started again.
 
 Every setting works to the ends of what its schema permits, or is refused before anything is drawn: `python
 scripts/check_bounds.py` tries the embedded models, `--pairs` the ends of every two numbers at once."""
+FUSED = """Where the processor multiplies bfloat16 (AVX-512 BF16 or AMX) and there is a C compiler (`apt install
+gcc`), VQGAN's decoder and CLIP's vision transformers run on kernels of our own: group norm and swish in one pass
+forwards and two back, channels last, and the whole tower in bfloat16 ([generator/fused](../generator/fused)). They
+are built in half a second when they are first needed, kept in `~/.cache/text-to-image-studio`, and left out where
+they do not compute what torch does. `python scripts/benchmark_engine.py --real --threads 2` compares with plain
+loops, and with the rate at which the chip multiplies two large matrices."""
 MEASURED = ROOT / "docs" / "engines.json"  # written by scripts/measure_engines.py
 
 
@@ -140,6 +147,8 @@ def engines_page() -> str:
                 *parts,
                 "## Same seed, same bytes",
                 SAME_BYTES,
+                "## Faster on a CPU",
+                FUSED,
                 "## Agreement with the originals",
                 AGREEMENT,
                 "## Measured",

@@ -1,0 +1,1 @@
+"""bfloat16 models on CPUs, with what torch does in many passes over memory made in one."""

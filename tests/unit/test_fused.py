@@ -1,0 +1,124 @@
+"""Fused models compute what the models they are made of compute, faster; where they cannot be built nothing changes."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from generator.fused import kernels
+from generator.fused.modules import fuse_tower
+from generator.models.vqgan import VQModel
+from generator.precision import Precision
+from generator.tokens import openai_clip
+
+DETAILS = {
+    "double_z": False, "z_channels": 8, "resolution": 16, "in_channels": 3, "out_ch": 3, "ch": 32, "ch_mult": [1, 2],
+    "num_res_blocks": 1, "attn_resolutions": [8], "dropout": 0.0,
+}  # fmt: skip
+NARROW = Precision(torch.device("cpu"), torch.bfloat16)
+
+needs_kernels = pytest.mark.skipif(not kernels.available(), reason="There is no C compiler here.")
+
+
+@functools.cache
+def vqgan() -> VQModel:
+    torch.manual_seed(0)
+    return VQModel({"embed_dim": 8, "n_embed": 16, "ddconfig": DETAILS}).eval().requires_grad_(False)
+
+
+@functools.cache
+def tower() -> nn.Module:
+    torch.manual_seed(1)
+    made: nn.Module = openai_clip("model").CLIP(32, 64, 2, 64, 16, 77, 100, 32, 1, 1).visual
+    return made.eval().requires_grad_(False)
+
+
+def with_gradient(function: Callable[[Tensor], Tensor], given: Tensor) -> tuple[Tensor, Tensor]:
+    given = given.clone().requires_grad_()
+    made = function(given).float()
+    made.square().sum().backward()
+    assert given.grad is not None
+    return made.detach(), given.grad
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    return float((a.float() - b.float()).norm() / b.float().norm())
+
+
+@needs_kernels
+@pytest.mark.parametrize("batch, sides", [(1, (8, 8)), (2, (5, 9))])
+def test_a_fused_decoder_draws_what_it_drew_and_leads_back_where_it_led(batch: int, sides: tuple[int, int]) -> None:
+    fused = copy.deepcopy(vqgan())
+    NARROW.narrow(fused.decoder)
+    assert type(fused.decoder) is not type(vqgan().decoder)
+    z = torch.randn(batch, 8, *sides, generator=torch.Generator().manual_seed(2))
+    exact, its_gradient = with_gradient(vqgan().decode, z)
+    with NARROW.autocast():
+        plain, _ = with_gradient(vqgan().decode, z)
+        picture, gradient = with_gradient(fused.decode, z)
+    assert apart(picture, exact) < 1.5 * apart(plain, exact) < 0.05
+    assert apart(gradient, its_gradient) < 0.1
+
+
+@needs_kernels
+def test_a_fused_tower_sees_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = copy.deepcopy(tower())
+    fuse_tower(fused)
+    pictures = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    exact, its_gradient = with_gradient(tower(), pictures)
+    seen, gradient = with_gradient(fused, pictures)
+    assert apart(seen, exact) < 0.03 and apart(gradient, its_gradient) < 0.06
+    alone, _ = with_gradient(fused, pictures[:1])
+    assert torch.equal(alone, seen[:1]), "whoever else is seen"
+
+
+@needs_kernels
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_stay_so(wrong: float) -> None:
+    x = torch.ones(1, 8, 2, 2, dtype=torch.bfloat16)
+    x[0, 3, 1, 1] = wrong
+    assert not kernels.group_norm(x, nn.GroupNorm(2, 8), swish=True).isfinite().all()
+    assert not kernels.quick_gelu(x).isfinite().all()
+
+
+@pytest.mark.parametrize("trouble", ["no compiler", "another result", "no program"])
+def test_where_kernels_cannot_be_built_or_err_models_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trouble: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = kernels.SOURCE.read_text()
+    if trouble == "no compiler":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    elif trouble == "another result":
+        monkeypatch.setattr(kernels, "SOURCE", tmp_path / "kernels.c")
+        (tmp_path / "kernels.c").write_text(source.replace("1.44269504f", "1.5f"))
+    else:
+        monkeypatch.setattr(kernels, "SOURCE", tmp_path / "kernels.c")
+        (tmp_path / "kernels.c").write_text(source[: len(source) // 2])
+    for one in (kernels.available, kernels._library):
+        one.cache_clear()
+    try:
+        kept = copy.deepcopy(vqgan())
+        NARROW.narrow(kept.decoder)
+        assert type(kept.decoder) is type(vqgan().decoder)
+    finally:
+        for one in (kernels.available, kernels._library):
+            one.cache_clear()
+
+
+@needs_kernels
+def test_they_are_built_once_and_kept_in_the_cache_of_who_runs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernels._library.cache_clear()
+    first, (kept,) = kernels._library(), tmp_path.glob("*/*")
+    written = kept.stat().st_mtime_ns
+    kernels._library.cache_clear()
+    assert first is not None and kernels._library() is not None and kept.stat().st_mtime_ns == written
