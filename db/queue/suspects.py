@@ -39,7 +39,7 @@ class Take(Enum):
 
 
 # Made once: making a statement takes longer than running it.
-_OF_WORKER = sa.select(jobs.c.suspect_step).where(
+_OF_WORKER = sa.select(sa.func.count(), sa.func.count(jobs.c.suspect_step)).where(
     jobs.c.state == State.RUNNING, jobs.c.worker_id == sa.bindparam("worker_id")
 )
 _ANY_WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.suspect_step >= 0).limit(1)
@@ -55,18 +55,18 @@ _LOAD = sa.select(jobs.c.worker_id).where(jobs.c.state == State.RUNNING)
 
 def holds_suspect(conn: sa.Connection, worker_id: str) -> bool:
     """Whether the executor works on a suspect: it claims nothing beside it."""
-    return any(step is not None for step in conn.scalars(_OF_WORKER, {"worker_id": worker_id}))
+    return _held(conn, worker_id)[1] > 0
 
 
 def may_take(conn: sa.Connection, worker_id: str, engines: Collection[str] | None) -> Take:
     """What the executor, which serves these engines, may claim, as far as suspects matter."""
-    held = conn.scalars(_OF_WORKER, {"worker_id": worker_id}).all()
-    if any(step is not None for step in held):
+    held, suspects = _held(conn, worker_id)
+    if suspects:
         return Take.NOTHING
     if conn.scalar(_ANY_WAITING) is None:
         return Take.ANY
     if held:
-        return Take.NOTHING if _makes_way(conn, worker_id, engines, len(held)) else Take.SHARING
+        return Take.NOTHING if _makes_way(conn, worker_id, engines, held) else Take.SHARING
     place = conn.execute(_PLACE, {"worker_id": worker_id}).one_or_none()
     return Take.SHARING if place is not None and tuple(place) in _taken_places(conn) else Take.ANY
 
@@ -76,10 +76,14 @@ def makes_way(db: sa.Engine, worker_id: str, engines: Collection[str] | None = N
     with reading(db) as conn:
         if conn.scalar(_ANY_WAITING) is None or host_rules.paused(conn):
             return False
-        held = conn.scalars(_OF_WORKER, {"worker_id": worker_id}).all()
-        if not held or any(step is not None for step in held):
-            return False
-        return _makes_way(conn, worker_id, engines, len(held))
+        held, suspects = _held(conn, worker_id)
+        return held > 0 and not suspects and _makes_way(conn, worker_id, engines, held)
+
+
+def _held(conn: sa.Connection, worker_id: str) -> tuple[int, int]:
+    """How many jobs the executor works on, and how many of them are suspects."""
+    held, suspects = conn.execute(_OF_WORKER, {"worker_id": worker_id}).one()
+    return held, suspects
 
 
 def _makes_way(conn: sa.Connection, worker_id: str, engines: Collection[str] | None, held: int) -> bool:
