@@ -1,7 +1,7 @@
 """A studio full of pictures in a folder, and the web app as a process on it: what the measurements of pages start from.
 
-Not a command. Used by benchmark_visitors.py, benchmark_api.py, benchmark_paint.py, measure_wall.py and
-stress_executor.py.
+Not a command. Used by benchmark_visitors.py, benchmark_api.py, benchmark_paint.py, measure_wall.py,
+measure_long_life.py and stress_executor.py.
 """
 
 from __future__ import annotations
@@ -229,10 +229,10 @@ class Server:
 
 
 @contextmanager
-def executor(folder: Path) -> Iterator[None]:
-    """A real executor of the latent diffusion on the CPU, from when it is heard of to the end of the block."""
-    command = [sys.executable, "job_executor.py", "--device", "cpu", "--engines", "latent-diffusion"]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "T2I_DATABASE_URL": f"sqlite:///{folder}/jobs.db"}
+def executor(folder: Path, engine: str = "latent-diffusion", **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A real executor of one engine on the CPU, from when it is heard of to the end of the block."""
+    command = [sys.executable, "job_executor.py", "--device", "cpu", "--engines", engine]
+    variables = {**os.environ, **settings, "OMP_NUM_THREADS": "1", "T2I_DATABASE_URL": f"sqlite:///{folder}/jobs.db"}
     variables["T2I_STORE_URL"] = f"file://{folder}/artefacts"
     db = connect(variables["T2I_DATABASE_URL"])
     before = {worker.id for worker in workers.live(db)}
@@ -242,7 +242,7 @@ def executor(folder: Path) -> Iterator[None]:
         while not any(worker.id not in before for worker in workers.live(db)):
             assert process.poll() is None, (folder / "executor.log").read_text()[-500:]
             time.sleep(0.2)
-        yield
+        yield process
     finally:
         db.dispose()
         process.terminate()
