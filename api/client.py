@@ -349,7 +349,7 @@ class AsyncStudio:
         return self._job(self._wire, await self._wire.get(f"/jobs/{job_id}"))
 
     async def jobs(self, **filters: Any) -> AsyncGenerator[Any, None]:
-        """All jobs, the newest first, page by page. filters: mine, state, engine, search (a part of the prompt)."""
+        """All jobs, the newest first, page by page. filters: mine, state, engine, search, favourite, board."""
         cursor = None
         while True:
             page = await self._wire.get("/jobs", cursor=cursor, **filters)

@@ -26,13 +26,14 @@ from studio.search import SearchOff
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     ((db.UnknownJob, db.UnknownArtefact, db.UnknownSubmission, db.UnknownRefinement), 404),
     ((db.UnknownVisitor, db.UnknownAction, db.UnknownKey, db.UnknownExport, db.UnknownDataset, UnknownName), 404),
+    (db.UnknownBoard, 404),
     ((db.TooManyQueued, db.TooManyThisHour, db.TooFast, TooManyCodes), 429),
     ((db.Banned, db.CodeNeeded, WrongCode, db.NotYours, db.EngineWithheld, NotHost, DownloadsOff, TrainingOff), 403),
     (SearchOff, 403),
     ((db.AlreadyVoted, db.PairGone, db.SourceHidden, db.StillRunning, db.IllegalTransition, db.AlreadyOrdered), 409),
     ((db.StoreFull, db.TooManyBytesGiven), 507),
     (Busy, 503),
-    ((db.NotFailed, db.NameTaken, db.NothingLearnt), 409),
+    ((db.NotFailed, db.NameTaken, db.BoardTaken, db.NothingLearnt), 409),
     ((db.DatabaseUnavailable, db.DatabaseTooNew, db.StoreUnavailable), 503),
     ((BadParams, db.BadValue, db.WordRefused, db.OrderReused, Refused), 422),
 )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
-from db.errors import BadValue, UnknownJob
+from db.errors import BadValue, BoardTaken, UnknownBoard, UnknownJob
 from db.jobs import check_text, is_id
 from db.schema import boards, jobs
 
@@ -58,11 +58,31 @@ def take(db: sa.Engine, submitter: str, job_ids: Collection[str], name: str = FA
         conn.execute(sa.delete(boards).where(*_board(submitter, name), boards.c.job_id.in_(gone)))
 
 
-def take_all(db: sa.Engine, submitter: str, name: str) -> None:
-    """Take a board away; its pictures stay in the gallery. Raises BadValue."""
+def take_all(db: sa.Engine, submitter: str, name: str) -> int:
+    """Take a board away; its pictures stay in the gallery. How many there were on it. Raises BadValue."""
     _check(submitter, name)
     with writing(db) as conn:
-        conn.execute(sa.delete(boards).where(*_board(submitter, name)))
+        return conn.execute(sa.delete(boards).where(*_board(submitter, name))).rowcount
+
+
+def rename(db: sa.Engine, submitter: str, name: str, new: str) -> None:
+    """Give a board of this visitor another name. Raises UnknownBoard, BoardTaken, and BadValue for a senseless one."""
+    _check(submitter, name)
+    _check(submitter, new)
+    if FAVOURITES in (name, new):
+        raise BadValue("Favourites have no name, and a board needs one.")
+    with writing(db) as conn:
+        # As `put` and deletions do: jobs first, so that none of the pictures is put on the new board meanwhile.
+        on_it = sa.select(jobs.c.id).where(jobs.c.id.in_(on_board(submitter, name))).order_by(jobs.c.id)
+        conn.execute(on_it.with_for_update())
+        there = set(conn.scalars(sa.select(boards.c.name).where(boards.c.submitter == submitter).distinct()))
+        if name not in there:
+            raise UnknownBoard(name)
+        if new == name:
+            return
+        if new in there:
+            raise BoardTaken(new)
+        conn.execute(sa.update(boards).where(*_board(submitter, name)).values(name=new))
 
 
 def of_submitter(db: sa.Engine, submitter: str) -> dict[str, int]:

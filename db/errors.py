@@ -206,6 +206,20 @@ class UnknownRefinement(DbError):
         super().__init__(f"There is no refinement with the id {refinement_id!r}.")
 
 
+class UnknownBoard(DbError):
+    """The visitor has no board of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no board {name!r} of yours; one is there as long as a picture is on it.")
+
+
+class BoardTaken(DbError):
+    """The visitor has a board of this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a board {name!r} of yours already; choose another name.")
+
+
 class UnknownKey(DbError):
     """There is no key with this id."""
 

@@ -68,7 +68,7 @@ def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] 
     Raises as studio.search.search where pictures are looked for by what they show.
     """
     skip = (max(look.page, 1) - 1) * PAGE
-    board = None if look.board is None else (submitter.id, _name(look.board))
+    board = None if look.board is None else (submitter.id, board_name(look.board))
     narrowed = Narrowed(look.from_id, look.until, board, look.settings)
     only: dict[str, Any] = {"search": look.search.strip() or None, "engine": look.engine, "without": look.without}
     only |= {"states": look.states, "since": look.since}
@@ -102,17 +102,22 @@ def page(studio: Studio, submitter: Submitter, look: Look, rated: Sequence[str] 
 
 def keep(studio: Studio, submitter: Submitter, job_ids: Sequence[str], board: str = boards.FAVOURITES) -> None:
     """Keep pictures on a board of theirs. Raises UnknownJob, BadValue."""
-    boards.put(studio.db, submitter.id, job_ids, _name(board))
+    boards.put(studio.db, submitter.id, job_ids, board_name(board))
 
 
 def take_away(studio: Studio, submitter: Submitter, job_ids: Collection[str], board: str = boards.FAVOURITES) -> None:
     """Take pictures off a board of theirs; they stay in the gallery. Raises BadValue."""
-    boards.take(studio.db, submitter.id, job_ids, _name(board))
+    boards.take(studio.db, submitter.id, job_ids, board_name(board))
 
 
-def take_board(studio: Studio, submitter: Submitter, board: str) -> None:
-    """Take a board of theirs away; its pictures stay in the gallery. Raises BadValue."""
-    boards.take_all(studio.db, submitter.id, _name(board))
+def take_board(studio: Studio, submitter: Submitter, board: str) -> int:
+    """Take a board of theirs away; its pictures stay in the gallery. How many there were on it. Raises BadValue."""
+    return boards.take_all(studio.db, submitter.id, board_name(board))
+
+
+def rename_board(studio: Studio, submitter: Submitter, board: str, new: str) -> None:
+    """Give a board of theirs another name. Raises UnknownBoard, BoardTaken, BadValue."""
+    boards.rename(studio.db, submitter.id, board_name(board), board_name(new))
 
 
 def boards_of(studio: Studio, submitter: Submitter) -> dict[str, int]:
@@ -126,5 +131,6 @@ def on_boards(studio: Studio, submitter: Submitter, job_ids: Collection[str]) ->
     return boards.of_jobs(studio.db, submitter.id, job_ids)
 
 
-def _name(typed: str) -> str:
+def board_name(typed: str) -> str:
+    """A board's name as it is kept: without blanks too many."""
     return " ".join(typed.split())

@@ -121,6 +121,17 @@ class Search(Arguments):
     limit: int = Field(8, ge=1, le=24, description="How many pictures.")
 
 
+class Keep(Arguments):
+    job_ids: JobIds
+    board: str | None = Field(None, min_length=1, max_length=200, description="Its name; none: the favourites.")
+    off: bool = Field(False, description="Take them off it instead.")
+
+
+class OfBoard(Arguments):
+    board: str | None = Field(None, min_length=1, max_length=200, description="Its name; none: the favourites.")
+    limit: int = Field(8, ge=1, le=24, description="How many pictures, the newest first.")
+
+
 class OfEngine(Arguments):
     engine: str = Field(max_length=64, description="One of `engines`.")
     checkpoint: str | None = Field(None, max_length=128, description="Whose defaults to tell; none: its first.")

@@ -20,7 +20,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel, ValidationError
 
-from api.mcp import arguments, looks, wishes
+from api.mcp import arguments, keeping, looks, wishes
 from api.mcp.calls import Call
 from api.mcp.ratings import RatingsTold
 from api.mcp.results import Answer, JobsTold
@@ -51,6 +51,8 @@ TOOLS: dict[str, _Tool] = {
     "compare": _Tool("Compare settings", wishes.compare, arguments.Compare, JobsTold),
     "rank": _Tool("Rank pictures", wishes.rank, arguments.Rank, JobsTold),
     "search": _Tool("Search pictures", looks.search_pictures, arguments.Search, looks.FoundTold, looks=True),
+    "keep": _Tool("Keep pictures", keeping.keep, arguments.Keep, keeping.BoardsTold),
+    "kept": _Tool("Pictures kept", keeping.kept, arguments.OfBoard, keeping.KeptTold, looks=True),
     "engines": _Tool("Engines", looks.engines, arguments.Nothing, looks.EnginesTold, looks=True),
     "parameters": _Tool(
         "Settings of an engine", looks.parameters, arguments.OfEngine, looks.ParametersTold, looks=True

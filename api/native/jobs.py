@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import pictures
-from api.callers import Asker, Caller, Opened, Reader
+from api.callers import Asker, Caller, Opened, Reader, is_told_apart
+from api.native.boards import OnlyKept
 from api.native.ordering import Orders, Told
 from api.native.shapes import FileShape, JobShape, JobsShape, file_of, job_of, jobs_of, told, told_one, with_links
 from api.opened import Api
@@ -126,6 +127,7 @@ def _check_references(params: dict[str, Any]) -> None:
 async def list_jobs(
     api: Opened,
     who: Reader,
+    kept: OnlyKept,
     cursor: Annotated[str | None, Query(max_length=32, description="next_cursor of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=access.MAX_PAGE)] = 24,
     state: Annotated[list[State] | None, Query()] = None,
@@ -146,6 +148,7 @@ async def list_jobs(
             states=state,
             engine=plain(engine),
             search=plain(search),
+            narrowed=kept,
             without=engines_making("result") if what == "pictures" else (),
         )
 
@@ -225,7 +228,7 @@ async def delete_job(
 
 def _check_told_apart(api: Api, who: Caller) -> None:
     """Raises NotAnswered (403) for a program without a key where others at its address could be somebody else."""
-    if who.name is None and api.settings.api != "local":
+    if not is_told_apart(api, who):
         raise NotAnswered(
             403,
             "Without a key you are not told from others at your address: delete with the job's delete_url, which is in "

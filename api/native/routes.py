@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from api.native import (
     ROOT,
     artefacts,
+    boards,
     catalogue,
     chains,
     comparisons,
@@ -29,6 +30,7 @@ from api.native import (
 MATTERS = (
     jobs,
     search,
+    boards,
     chains,
     events,
     sheets,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from api.callers import Opened, Reader
+from api.native.boards import OnlyKept
 from api.native.jobs import plain
 from api.native.shapes import JobsShape, told
 from api.opened import Api
 from db.jobs import State
-from db.queue import NOT_NARROWED, Narrowed
 from studio import access, search
 from studio.context import Submitter
 from studio.engines import engines_making
@@ -43,6 +43,7 @@ class FoundShape(JobsShape):
 class Page:
     """Which of what is found is wanted, as for a list of jobs, and how long to wait for an executor."""
 
+    kept: OnlyKept
     cursor: Annotated[str | None, Query(max_length=32, description="next_cursor of the page before.")] = None
     limit: Annotated[int, Query(ge=1, le=access.MAX_PAGE)] = 24
     state: Annotated[list[State] | None, Query()] = None
@@ -57,12 +58,13 @@ class Page:
     @property
     def filters(self) -> dict[str, Any]:
         """As studio.search.search takes them."""
+        style = plain(self.style)
         return {
             "after": plain(self.cursor),
             "limit": self.limit,
             "states": self.state,
             "engine": plain(self.engine),
-            "narrowed": Narrowed(settings=(("style", style),)) if (style := plain(self.style)) else NOT_NARROWED,
+            "narrowed": replace(self.kept, settings=(("style", style),)) if style else self.kept,
             "search": plain(self.search),
             "mine": self.mine,
             "without": engines_making("result"),

@@ -33,6 +33,7 @@ Keys = Callable[..., dict[str, str]]
 ROOT = Path(__file__).resolve().parents[2]
 ERAS = ["auto", "legacy"]  # without sessions, and with them
 TOOLS = {"draw", "wait", "vary", "upscale", "compare", "rank", "engines", "parameters", "ratings", "queue", "search"}
+TOOLS |= {"keep", "kept"}
 
 
 def pictures(result: Any) -> list[Image.Image]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from db import boards, queue
 from db.artefacts import Store
-from db.errors import BadValue, UnknownJob
+from db.errors import BadValue, BoardTaken, UnknownBoard, UnknownJob
 from db.evening.deleting import delete_job
 from db.jobs import Job, State
 from settings import Settings
@@ -59,6 +59,28 @@ def test_favourites_and_boards_are_ones_own(studio: Studio, shown: Callable[...,
     assert shown(board="") == [first.id] and shown(board="for the poster") == [third.id]
     gallery.take_board(studio, ADA, "for the poster")
     assert gallery.boards_of(studio, ADA) == {"": 1} and len(shown()) == 3
+
+
+def test_a_board_gets_another_name_unless_it_is_taken(studio: Studio, shown: Callable[..., list[str]]) -> None:
+    job, other = finished(studio.db), finished(studio.db)
+    gallery.keep(studio, ADA, [job.id, other.id], "one")
+    gallery.keep(studio, ADA, [job.id], "two")
+    gallery.keep(studio, BOB, [job.id], "three")
+    gallery.rename_board(studio, ADA, "one", "three")
+    assert gallery.boards_of(studio, ADA) == {"": 0, "three": 2, "two": 1} and shown(board="three") == [
+        other.id,
+        job.id,
+    ]
+    assert gallery.boards_of(studio, BOB) == {"": 0, "three": 1}
+    gallery.rename_board(studio, ADA, "two", " two ")
+    with pytest.raises(BoardTaken):
+        gallery.rename_board(studio, ADA, "two", "three")
+    with pytest.raises(UnknownBoard):
+        gallery.rename_board(studio, ADA, "one", "four")
+    for name, new in (("", "four"), ("two", ""), ("two", "x" * 41)):
+        with pytest.raises(BadValue):
+            gallery.rename_board(studio, ADA, name, new)
+    assert gallery.boards_of(studio, ADA) == {"": 0, "three": 2, "two": 1}
 
 
 def test_what_is_hidden_or_deleted_is_on_no_board(studio: Studio, shown: Callable[..., list[str]]) -> None:
