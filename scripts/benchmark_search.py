@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from db.artefacts import Store
 from db.backup.snapshot import copy_rows
 from db.engine import connect, reading, writing
-from db.queue import list_jobs
+from db.queue import Narrowed, list_jobs
 from db.schema import embeddings, jobs
 from db.search import searches
 from generator.checkpoints.clip_space import clip_space
@@ -66,7 +66,9 @@ def look(db: sa.Engine, space: str, width: int) -> None:
             conn.execute(sa.insert(embeddings), rows)
         conn.execute(sa.update(jobs).where(jobs.c.id.in_(ids[:: max(1, len(ids) // 20)])).values(submitter=RARE))
         for job_id, params in conn.execute(sa.select(jobs.c.id, jobs.c.params).where(jobs.c.id.in_(ids[::997]))).all():
-            conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(params={**params, "style": "blob"}))
+            conn.execute(
+                sa.update(jobs).where(jobs.c.id == job_id).values(style="blob", params={**params, "style": "blob"})
+            )
 
 
 def row_by_row(db: sa.Engine, wanted: np.ndarray) -> list[int]:
@@ -124,7 +126,7 @@ def main() -> int:
             "nearest, finished ones": nearest(states=["succeeded"]),
             "nearest, one engine": nearest(engine="biggan-clip"),
             "nearest, own: 20": nearest(RARE, mine=True),
-            "nearest, a style: 0.1 %": nearest(style="blob"),
+            "nearest, a style: 0.1 %": nearest(narrowed=Narrowed(settings=(("style", "blob"),))),
             "text search": lambda n: list_jobs(db, search=f"no prompt says this {n}", limit=PAGE),
         }
         slow: dict[str, Callable[[int], object]] = {

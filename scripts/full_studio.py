@@ -86,6 +86,7 @@ def fill(folder: Path, pictures: int, votes_cast: int) -> None:
             **dict.fromkeys(column.name for column in jobs.columns),
             **{"id": ids[n], "engine": engine, "checkpoint": used.checkpoint, "batch_key": used.batch_key},
             **{"prompt": prompt, "prompt_search": normalise(prompt), "params": values, "state": State.SUCCEEDED},
+            "style": values.get("style"),
             **{"priority": 0, "submitter": f"visitor-{n // SHEET % VISITORS:04d}-of-the-evening", "attempt": 1},
             **{"max_attempts": 3, "step": used.total_steps, "total_steps": used.total_steps, "score": rng.random()},
             **{"steps_per_s": 20.0, "worker_id": "drawn-before", "cancel_requested": False, "hidden": False},

@@ -38,7 +38,7 @@ SOURCE_DELETED = "A picture this is made from was deleted by whoever gave it; gi
 
 _BLANK = {
     **{"prompt": "", "prompt_search": "", "params": {}, "history": [], "hidden": True},
-    **{"score": None, "error_kind": None, "error": None, "source_artefact_id": None, "on_wall": None},
+    **{"score": None, "error_kind": None, "error": None, "source_artefact_id": None, "on_wall": None, "style": None},
 }
 
 

@@ -29,6 +29,7 @@ from db.queue.transitions import note
 from db.rules import host_rules
 from db.rules.visitors import check_address, check_welcome, lock, lock_address
 from db.schema import artefacts, jobs
+from db.schema.queue import STYLE
 
 HOUR_S = 3600.0
 
@@ -206,11 +207,18 @@ def add(
     # Whoever works on the job finds the trace in the event that says where it came from.
     traced = None if order.traceparent is None else f"{TRACED}{order.traceparent}"
     for job in made:
-        conn.execute(_ADD, vars(job) | {"prompt_search": normalise(job.prompt), "address": order.address})
+        conn.execute(_ADD, vars(job) | _beside(job) | {"address": order.address})
         note(conn, job.id, State.QUEUED, at=job.created_at, detail=traced)
     _keep_sources(conn, [reference for new in wanted for reference in new.sources])
     remember(conn, submitter, order, made)
     return made
+
+
+def _beside(job: Job) -> dict[str, Any]:
+    """What it is found by, and is told by its other columns."""
+    style = job.params.get("style")
+    known = isinstance(style, str) and len(style) <= STYLE
+    return {"prompt_search": normalise(job.prompt), "style": style if known else None}
 
 
 class _Undone(Exception):

@@ -18,6 +18,7 @@ from db.jobs import LIVE, Job, State, from_row, is_id, normalise, storable
 from db.queue.fair_order import service_order
 from db.schema import events as events_table
 from db.schema import jobs
+from db.schema.queue import STYLE
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def list_jobs(
     search: a part of the prompt, whatever its case and spacing. among: the ids to choose from. without: engines whose
     jobs are left out. since: those asked for at this time in UTC s or later.
     A page costs the same at the end of 100,000 jobs as at the start; a search that finds nothing reads one narrow
-    index to its end, and what is narrowed by a setting the jobs themselves.
+    index to its end, and what is narrowed by a setting other than style the jobs themselves.
     """
     with reading(db) as conn:
         page = page_query(
@@ -161,7 +162,7 @@ def page_query(
         page = page.where(jobs.c.id.in_(among))
     of = [
         (column, value)
-        for column, value in ((jobs.c.submitter, submitter), (jobs.c.engine, engine))
+        for column, value in ((jobs.c.submitter, submitter), (jobs.c.style, _style(narrowed)), (jobs.c.engine, engine))
         if value is not None
     ]
     if term:
@@ -175,7 +176,7 @@ def page_query(
     # There is an index of each of these, with state and id behind it; one of them is read.
     page = page.where(
         *(
-            (_plain(column) if n or (narrowed.by_score and column is jobs.c.engine) else column) == value
+            (_plain(column) if n or (narrowed.by_score and column is not jobs.c.submitter) else column) == value
             for n, (column, value) in enumerate(of)
         )
     )
@@ -187,13 +188,19 @@ def page_query(
 
 def _narrower(narrowed: Narrowed) -> list[sa.ColumnElement[bool]]:
     parts: list[sa.ColumnElement[bool]] = [jobs.c.score.is_not(None)] if narrowed.by_score else []
+    style = _style(narrowed)
     if narrowed.from_id is not None:
         parts.append(jobs.c.id <= narrowed.from_id)
     if narrowed.until is not None:
         parts.append(jobs.c.created_at < narrowed.until)
     if narrowed.board is not None:
         parts.append(jobs.c.id.in_(on_board(*narrowed.board)))
-    return parts + [_is_set(name, typed) for name, typed in narrowed.settings]
+    return parts + [_is_set(name, typed) for name, typed in narrowed.settings if (name, typed) != ("style", style)]
+
+
+def _style(narrowed: Narrowed) -> str | None:
+    """The style that it is narrowed to, where a column has it."""
+    return next((typed for name, typed in narrowed.settings if name == "style" and len(typed) <= STYLE), None)
 
 
 def _is_set(name: str, typed: str) -> sa.ColumnElement[bool]:

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 
 from db.schema.base import metadata
 
+STYLE = 64  # characters
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -72,10 +74,13 @@ jobs = sa.Table(
     # Whether the host lets its picture onto the wall, where that is asked for (host_rules.wall_approval); NULL: not
     # decided. See db/evening/wall.py.
     sa.Column("on_wall", sa.Boolean),
+    # Its setting of that name, where it is no longer than STYLE characters: what the gallery is often narrowed to.
+    sa.Column("style", sa.String(STYLE)),
     # Newest-first pages under each filter; with the state in front, a page is read off the end of the index.
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
     sa.Index("ix_jobs_submitter", "submitter", "state", "id"),
+    sa.Index("ix_jobs_style", "style", "state", "id"),
     # Holds all that a search looks at, so that 100,000 wide rows need not be read.
     sa.Index("ix_jobs_search", "id", "hidden", "state", "engine", "submitter", "prompt_search"),
     # The head of each submitter's line, and when each was last served.

@@ -130,6 +130,14 @@ def test_the_gallery_is_narrowed_by_any_setting_and_by_time(studio: Studio, show
         assert shown(settings=(setting,)) == [one.id], setting
     assert shown(settings=(("gif", "off"),)) == [other.id]
     assert shown(settings=(("steps", "24"), ("style", "photo"))) == [] and shown(settings=(("nothing", "1"),)) == []
+    long = finished(studio.db, params={"style": "x" * 200})
+    assert shown(settings=(("style", "x" * 200),)) == [long.id]
+    delete_job(studio.db, studio.store, long.id)
+    with studio.db.connect() as conn:
+        assert "emoji" in conn.scalars(sa.text("SELECT style FROM jobs")).all()
+    delete_job(studio.db, studio.store, finished(studio.db, params={"style": "secret"}).id)
+    with studio.db.connect() as conn:
+        assert "secret" not in conn.scalars(sa.text("SELECT style FROM jobs")).all(), "it may be words of a visitor"
     assert shown(since=one.created_at - 1, until=other.created_at + 1) == [other.id, one.id]
     assert shown(until=one.created_at) == []
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from db import queue
 from db.errors import BadValue
 from db.jobs import State, new_id, normalise
-from db.queue.listing import page_query
+from db.queue.listing import Narrowed, page_query
 from db.schema import jobs
 from tests.contract.queue_steps import add, in_state, take
 
@@ -147,6 +147,19 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Any:
             )
     yield db
     db.dispose()
+
+
+@pytest.mark.parametrize("limit", [24, None])
+def test_pictures_of_a_style_are_read_off_an_index(large: sa.Engine, limit: int | None) -> None:
+    narrowed = Narrowed(settings=(("style", "noto"),))
+    for filters in ({}, {"states": ["succeeded"]}, {"engine": "vqgan-clip"}):
+        page = page_query(narrowed=narrowed, limit=limit, **filters)  # type: ignore[arg-type]
+        statement = page.compile(large, compile_kwargs={"literal_binds": True})
+        with large.connect() as conn:
+            plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
+        assert {line for line in plan if " jobs" in line} == {
+            "SEARCH jobs USING INDEX ix_jobs_style (style=? AND state=?)"
+        }, plan
 
 
 @pytest.mark.parametrize("filters", COMBINATIONS, ids=lambda f: "-".join(k for k, v in f.items() if v) or "all")
