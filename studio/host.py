@@ -198,10 +198,17 @@ def usage(studio: Studio, submitter: Submitter) -> Usage:
     return usage_of(studio.db, studio.store)
 
 
-def set_retention(studio: Studio, submitter: Submitter, keep_days: int | None, keep_gb: int | None) -> None:
-    """How long pictures are kept, and how much of them; None: for good, all. Raises BadValue."""
+def set_retention(
+    studio: Studio,
+    submitter: Submitter,
+    keep_days: int | None,
+    keep_gb: int | None,
+    keep_favourites: int | None = None,
+) -> None:
+    """How long pictures are kept, and how much of them; None: for good, all. keep_favourites: how many of each visitor
+    are spared; None: host_rules.KEEP_FAVOURITES. Raises BadValue."""
     check_host(submitter)
-    host_rules.change(studio.db, keep_days=keep_days, keep_gb=keep_gb)
+    host_rules.change(studio.db, keep_days=keep_days, keep_gb=keep_gb, keep_favourites=keep_favourites)
 
 
 def due(studio: Studio, submitter: Submitter) -> Due:

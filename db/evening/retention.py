@@ -1,4 +1,5 @@
-"""Old pictures make room for new ones where the host has set so: by age, by bytes; favourites are kept.
+"""Old pictures make room for new ones where the host has set so: by age, by bytes; favourites are kept, so many of each
+visitor.
 
 A job is removed whole: its row, its files, and what names it. First it is hidden, in one transaction with the last look
 at whether it may go, so that nobody votes on it or makes something of it meanwhile; then it is deleted as whoever asked
@@ -43,11 +44,13 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True)
 class Due:
-    """What goes at the next sweep: jobs and bytes of their files; kept: old ones that are favourites or in use."""
+    """What goes at the next sweep: jobs and bytes of their files; kept: old ones that are favourites or in use.
+    beyond: of those that go, how many somebody keeps beyond what each visitor may have spared."""
 
     jobs: int
     size: int
     kept: int
+    beyond: int = 0
 
 
 def due(db: sa.Engine) -> Due:
@@ -55,7 +58,8 @@ def due(db: sa.Engine) -> Due:
     with reading(db) as conn:
         old = _too_old_or_large(conn)
         free = _may_go(conn, list(old))
-    return Due(len(free), sum(old[job_id] for job_id in free), len(old) - len(free))
+        beyond = set(conn.scalars(sa.select(_chosen().c.job_id))) if free else set[str]()
+    return Due(len(free), sum(old[job_id] for job_id in free), len(old) - len(free), len(beyond.intersection(free)))
 
 
 def remove_due(db: sa.Engine, store: Store) -> int:
@@ -173,8 +177,19 @@ def _may_go(conn: sa.Connection, job_ids: Sequence[str]) -> list[str]:
     return [job_id for job_id in job_ids if job_id in ended and job_id not in kept]
 
 
+def _chosen() -> sa.Subquery:
+    """What each visitor marked in refinements or keeps on boards, and the how manieth it is, from the newest on."""
+    marked = sa.select(refinements.c.submitter, marks.c.job_id, marks.c.at).join(refinements)
+    every = sa.union_all(marked, sa.select(boards.c.submitter, boards.c.job_id, boards.c.at)).subquery()
+    once = sa.select(every.c.submitter, every.c.job_id, sa.func.max(every.c.at).label("at"))
+    each = once.group_by(every.c.submitter, every.c.job_id).subquery()
+    newest = sa.func.row_number().over(partition_by=each.c.submitter, order_by=[each.c.at.desc(), each.c.job_id.desc()])
+    return sa.select(each.c.job_id, newest.label("n")).subquery()
+
+
 def _favourites(conn: sa.Connection) -> set[str]:
-    """What somebody marked in a refinement or keeps on a board, what did best in votes, and runs whose models draw."""
+    """What somebody marked in a refinement or keeps on a board, as much of it as the host spares; what did best in
+    votes; and runs whose models draw."""
     wins = sa.select(votes.c.winner_id.label("id"), sa.literal(1).label("won")).where(votes.c.winner_id.is_not(None))
     losses = [
         sa.select(mine.label("id"), sa.literal(-1)).where(votes.c.winner_id == other)
@@ -184,5 +199,7 @@ def _favourites(conn: sa.Connection) -> set[str]:
     margin = sa.func.sum(every.c.won)
     best = sa.select(every.c.id).group_by(every.c.id).having(margin > 0).order_by(margin.desc(), every.c.id)
     trained = sa.select(trained_models.c.job_id).where(trained_models.c.job_id.is_not(None))
-    chosen = sa.union(sa.select(marks.c.job_id), sa.select(boards.c.job_id))
-    return {*conn.scalars(chosen), *conn.scalars(best.limit(KEEP_BEST)), *conn.scalars(trained)}
+    most = host_rules.read(conn).keep_favourites or host_rules.KEEP_FAVOURITES
+    chosen = _chosen()
+    spared = sa.select(chosen.c.job_id).where(chosen.c.n <= most)
+    return {*conn.scalars(spared), *conn.scalars(best.limit(KEEP_BEST)), *conn.scalars(trained)}

@@ -25,6 +25,7 @@ MAX_QUEUED, MAX_PER_HOUR = 10_000, 100_000
 MAX_IN_ALL = 1_000_000  # of all who share an address, and of everybody
 MAX_JOB_S = 7 * 86400.0
 MAX_KEEP_DAYS, MAX_KEEP_GB = 3650, 100_000
+KEEP_FAVOURITES, MAX_KEEP_FAVOURITES = 200, 5000  # of each visitor
 COUNTS = {
     "max_queued": MAX_QUEUED,
     "max_per_hour": MAX_PER_HOUR,
@@ -33,7 +34,7 @@ COUNTS = {
     "max_queued_in_all": MAX_IN_ALL,
 }
 LIMITS: dict[str, float] = {**COUNTS, "max_job_s": MAX_JOB_S}
-_WHOLE = COUNTS | {"keep_days": MAX_KEEP_DAYS, "keep_gb": MAX_KEEP_GB}
+_WHOLE = COUNTS | {"keep_days": MAX_KEEP_DAYS, "keep_gb": MAX_KEEP_GB, "keep_favourites": MAX_KEEP_FAVOURITES}
 MAX_WORDS, MAX_WORD_LENGTH = 2_000, 80
 MIN_CODE_LENGTH, MAX_CODE_LENGTH = 4, 40
 
@@ -47,6 +48,7 @@ class Rules:
     visitors neither see nor may ask for.
 
     keep_days, keep_gb: how long jobs are kept, and how much of their files; None: for good, all. See evening/retention.
+    keep_favourites: how many favourites of each visitor stay all the same; None: KEEP_FAVOURITES.
     train: whether visitors may have models trained. wall_approval: the wall shows only what the host has let onto it.
     """
 
@@ -64,6 +66,7 @@ class Rules:
     event_code: str | None = None
     keep_days: int | None = None
     keep_gb: int | None = None
+    keep_favourites: int | None = None
     train: bool | None = None
     wall_approval: bool = False
 

@@ -8,8 +8,8 @@ from db.datasets.records import Dataset
 from db.errors import UnknownArtefact
 from db.evening import erasures
 from db.evening.erasing import Forgotten
-from db.evening.retention import KEEP_BEST
-from db.rules.host_rules import MAX_KEEP_DAYS, MAX_KEEP_GB
+from db.evening.retention import KEEP_BEST, Due
+from db.rules.host_rules import KEEP_FAVOURITES, MAX_KEEP_DAYS, MAX_KEEP_FAVOURITES, MAX_KEEP_GB, Rules
 from pages.components.deleting import for_good
 from pages.components.facts import facts
 from pages.components.notices import disk_note
@@ -84,12 +84,13 @@ def _dataset(one: Dataset) -> None:
 
 def _keep() -> None:
     st.caption(
-        "Where a limit is set, older pictures are removed whole, with their files: those marked in a refinement and "
-        f"the {KEEP_BEST} best voted stay. Without limits everything is kept."
+        "Where a limit is set, older pictures are removed whole, with their files. What visitors keep as favourites, "
+        "on boards or marked in a refinement stays, as many of each visitor as you set, those kept last; so do the "
+        f"{KEEP_BEST} best voted. Without limits everything is kept."
     )
     rules = house_rules()
     with st.form("host_keep", border=False):
-        days_cell, bytes_cell = st.columns(2)
+        days_cell, bytes_cell, favourites_cell = st.columns(3)
         with days_cell:
             days = st.number_input(
                 "Days", 1, MAX_KEEP_DAYS, rules.keep_days, key="host_keep_days", placeholder="for good"
@@ -98,10 +99,19 @@ def _keep() -> None:
             gb = st.number_input(
                 "GB of files", 1, MAX_KEEP_GB, rules.keep_gb, key="host_keep_gb", placeholder="as many as there are"
             )
+        with favourites_cell:
+            favourites = st.number_input(
+                "Favourites of each visitor",
+                1,
+                MAX_KEEP_FAVOURITES,
+                rules.keep_favourites,
+                key="host_keep_favourites",
+                placeholder=str(KEEP_FAVOURITES),
+            )
         pressed = st.form_submit_button("Save", icon=":material/auto_delete:")
     if pressed:
         with plain_errors(for_host=True):
-            host.set_retention(the_studio(), the_host(), days, gb)
+            host.set_retention(the_studio(), the_host(), days, gb, favourites)
     rules = house_rules()
     if rules.keep_days is None and rules.keep_gb is None:
         return
@@ -110,10 +120,18 @@ def _keep() -> None:
     if due.jobs:
         st.caption(
             f"{due.jobs} {'job' if due.jobs == 1 else 'jobs'} with {size(due.size)} of files will be removed within "
-            f"some 20 minutes, by the executors.{kept}"
+            f"some 20 minutes, by the executors.{kept}{_beyond(due, rules)}"
         )
     else:
         st.caption(f"Nothing is to be removed now.{kept}")
+
+
+def _beyond(due: Due, rules: Rules) -> str:
+    """What goes although somebody keeps it."""
+    if not due.beyond:
+        return ""
+    most = rules.keep_favourites or KEEP_FAVOURITES
+    return f" Among them: {due.beyond} that visitors keep beyond the {most} newest of each."
 
 
 def _export() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts, clock_steps, queue, votes
+from db import artefacts, boards, clock_steps, queue, votes
 from db.artefacts import Store
 from db.clock_steps import Since
 from db.engine import writing
@@ -97,6 +97,24 @@ def test_favourites_and_what_is_in_use_stay(database: sa.Engine, store: Store) -
             assert not conn.execute(sa.select(table)).all(), "an empty sheet goes with its last picture"
 
 
+def test_so_many_favourites_of_each_visitor_stay_as_the_host_allows(database: sa.Engine, store: Store) -> None:
+    made = [picture(database, store).id for _ in range(5)]
+    for job_id in made[:3]:
+        boards.put(database, "ada", [job_id])
+    boards.put(database, "ada", made[:1], "twice kept is one picture")  # and it was kept last
+    boards.put(database, "bob", made[3:4])
+    aged(database, 8, *made)
+    host_rules.change(database, keep_days=7)
+    told = due(database)
+    assert (told.jobs, told.kept, told.beyond) == (1, 4, 0), "a few of each are no matter"
+    host_rules.change(database, keep_favourites=2)
+    told = due(database)
+    assert (told.jobs, told.kept, told.beyond) == (2, 3, 1)
+    assert remove_due(database, store) == 2
+    assert there(database) == {made[0], made[2], made[3]}, "those that were kept last, whoever else keeps how much"
+    assert due(database).jobs == 0
+
+
 def test_the_oldest_go_until_the_rest_fits(database: sa.Engine, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     made = [picture(database, store) for _ in range(6)]
     votes.cast(database, voter="eve-eve-eve-eve-1", left_id=made[0].id, right_id=made[5].id, choice="left")
@@ -144,6 +162,6 @@ def test_a_job_that_is_at_work_by_then_stays(database: sa.Engine, store: Store) 
 
 
 def test_a_rule_out_of_range_is_refused(database: sa.Engine) -> None:
-    for wrong in ({"keep_days": 0}, {"keep_days": 4000}, {"keep_gb": 1.5}, {"keep_gb": -1}):
+    for wrong in ({"keep_days": 0}, {"keep_days": 4000}, {"keep_gb": 1.5}, {"keep_gb": -1}, {"keep_favourites": 0}):
         with pytest.raises(BadValue, match="whole number"):
             host_rules.change(database, **wrong)
