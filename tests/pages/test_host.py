@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from db import queue, votes
+from db import boards, queue, votes
 from db.datasets import records
+from db.engine import writing
 from db.evening import bulk
 from db.evening.tables import alias
 from db.jobs import State
@@ -381,3 +383,19 @@ def test_more_failures_than_a_page_shows_are_tried_again_with_one_press(
     assert "The newest 2 of 3" in everything_shown(app)
     app.button(key="failed_all").click().run()
     assert queue.counts(hosted.db)[State.QUEUED] == 3
+
+
+def test_before_old_favourites_go_the_host_reads_how_many(hosted: Studio, open_page: OpenPage) -> None:
+    hosted.start_executor()
+    made = [hosted.draw(f"heart {n}", SOMEBODY).id for n in range(2)]
+    boards.put(hosted.db, ME, made)
+    with writing(hosted.db) as conn:
+        conn.execute(sa.text("UPDATE jobs SET finished_at = 1.0"))
+    app = sign_in(open_page, "Data")
+    app.number_input(key="host_keep_days").set_value(7)
+    next(button for button in app.button if button.label == "Save").click().run()
+    assert "Nothing is to be removed now. 2 older ones stay." in everything_shown(app)
+    app.number_input(key="host_keep_favourites").set_value(1)
+    next(button for button in app.button if button.label == "Save").click().run()
+    assert "Among them: 1 that visitors keep beyond the 1 newest of each" in everything_shown(app)
+    assert host_rules.get(hosted.db).keep_favourites == 1 and len(queue.list_jobs(hosted.db)) == 2
