@@ -120,7 +120,7 @@ def _keep() -> None:
     if due.jobs:
         st.caption(
             f"{due.jobs} {'job' if due.jobs == 1 else 'jobs'} with {size(due.size)} of files will be removed within "
-            f"some 20 minutes, by the executors.{kept}{_beyond(due, rules)}"
+            f"some 20 minutes, by the executors{_beyond(due, rules)}.{kept}"
         )
     else:
         st.caption(f"Nothing is to be removed now.{kept}")
@@ -131,7 +131,8 @@ def _beyond(due: Due, rules: Rules) -> str:
     if not due.beyond:
         return ""
     most = rules.keep_favourites or KEEP_FAVOURITES
-    return f" Among them: {due.beyond} that visitors keep beyond the {most} newest of each."
+    are = "is" if due.beyond == 1 else "are"
+    return f"; {due.beyond} of them {are} kept by visitors, beyond the {most} newest of each"
 
 
 def _export() -> None:

@@ -387,8 +387,7 @@ def test_more_failures_than_a_page_shows_are_tried_again_with_one_press(
 
 def test_before_old_favourites_go_the_host_reads_how_many(hosted: Studio, open_page: OpenPage) -> None:
     hosted.start_executor()
-    made = [hosted.draw(f"heart {n}", SOMEBODY).id for n in range(2)]
-    boards.put(hosted.db, ME, made)
+    boards.put(hosted.db, ME, [hosted.draw(f"heart {n}", SOMEBODY).id for n in range(2)])
     with writing(hosted.db) as conn:
         conn.execute(sa.text("UPDATE jobs SET finished_at = 1.0"))
     app = sign_in(open_page, "Data")
@@ -397,5 +396,5 @@ def test_before_old_favourites_go_the_host_reads_how_many(hosted: Studio, open_p
     assert "Nothing is to be removed now. 2 older ones stay." in everything_shown(app)
     app.number_input(key="host_keep_favourites").set_value(1)
     next(button for button in app.button if button.label == "Save").click().run()
-    assert "Among them: 1 that visitors keep beyond the 1 newest of each" in everything_shown(app)
+    assert "1 of them is kept by visitors, beyond the 1 newest of each. 1 older ones stay." in everything_shown(app)
     assert host_rules.get(hosted.db).keep_favourites == 1 and len(queue.list_jobs(hosted.db)) == 2
