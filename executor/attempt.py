@@ -8,6 +8,7 @@ Who goes on with a job takes the frames of those before over, and their folders 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -127,7 +128,9 @@ class Attempt:
 def kept(work_dir: Path, studio_id: str) -> list[str]:
     """The ids of this studio's jobs whose finished files wait in this folder."""
     found = []
-    for manifest in sorted(work_dir.glob(f"*/*/{MANIFEST}")):
+    # Not Path.glob, which raises where a folder goes while it looks: other executors may share this one.
+    for name in sorted(glob.glob(f"*/*/{MANIFEST}", root_dir=work_dir)):
+        manifest = work_dir / name
         with suppress(OSError, ValueError, KeyError, TypeError):
             if json.loads(manifest.read_bytes())["studio"] == studio_id:
                 found.append(manifest.parent.parent.name)

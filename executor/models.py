@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 import zipfile
@@ -101,7 +102,8 @@ def forget_deleted(context: Context) -> None:
     """Remove installed models whose runs were deleted from this studio, or that were brought as a file and removed.
     Raises where the database is down, OSError."""
     folder = context.settings.checkpoints_dir
-    for marker in sorted(folder.glob(f"*/**/*{MARK}")):
+    for name in sorted(glob.glob(f"*/**/*{MARK}", root_dir=folder, recursive=True)):
+        marker = folder / name
         try:
             studio, _, whose = marker.read_text(encoding="utf-8", errors="replace").strip().partition(" ")
         except FileNotFoundError:

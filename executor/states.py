@@ -9,6 +9,7 @@ newest is damaged the one before is read.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -120,9 +121,10 @@ class RunStates:
     def _local(self) -> list[tuple[int, Path]]:
         """(step, file) of the states that attempts at this job have left here."""
         found = []
-        for path in self._attempt.folder.parent.glob("*/run/state-*.pt"):
+        place = self._attempt.folder.parent
+        for path in map(Path, glob.glob("*/run/state-*.pt", root_dir=place)):
             if match := _LOCAL.fullmatch(path.name):
-                found.append((int(match[1]), path))
+                found.append((int(match[1]), place / path))
         return sorted(found)
 
     def _found(self) -> list[_Found]:
