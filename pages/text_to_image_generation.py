@@ -65,7 +65,7 @@ def _draw_form(visitor: Submitter) -> None:
         for example in EXAMPLES:
             preset = ({"set_prompt": example},)
             st.button(example, key=f"example_{example}", on_click=form_memory.preset, args=preset)
-    style, bar, changed = st.container(), st.container(key="go_bar"), st.container()
+    style, bar, changed = st.container(key="go_style"), st.container(key="go_bar"), st.container()
     answer = st.container(gap="xxsmall")
     with st.expander(_("Settings"), icon=":material/tune:"):  # first, since the others follow from the engine
         engine = settings_panel.engine()

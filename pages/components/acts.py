@@ -74,7 +74,7 @@ def _of_a_finished_one(
     if picture is not None and not job.hidden:
         words = _("Take from the favourites") if kept else _("Favourite")
         sign = "favorite" if kept else "favorite_border"
-        act("keep", words, sign, partial(collecting.put, job.id, visitor, FAVOURITES, not kept))
+        act("kept" if kept else "keep", words, sign, partial(collecting.put, job.id, visitor, FAVOURITES, not kept))
     if drawn:
         act("again", _("Again, with a new seed"), "refresh", partial(_again, job, visitor))
     if picture is not None and engines_that_vary(the_studio()):

@@ -58,12 +58,19 @@ def in_order(jobs: list[Job]) -> list[Job]:
     """
     groups: list[list[Job]] = []
     for job in sorted(jobs, key=lambda job: job.id):
-        last = groups[-1][-1] if groups else None
-        if last and last.prompt == job.prompt and abs(job.created_at - last.created_at) < TOGETHER_S:
+        if groups and _together([groups[-1][-1], job]):
             groups[-1].append(job)
         else:
             groups.append([job])
     return [job for group in reversed(groups) for job in group]
+
+
+def _together(two: list[Job]) -> bool:
+    """Whether they are two, and were asked for together."""
+    if len(two) < 2:
+        return False
+    one, other = two
+    return one.prompt == other.prompt and abs(one.created_at - other.created_at) < TOGETHER_S
 
 
 def live(visitor: Submitter, jobs: list[Job]) -> None:
@@ -119,7 +126,8 @@ def _cards(visitor: Submitter, pace: float | None, some: bool) -> None:
         with st.grid("auto", min_column_width=260, key="live_cards"):
             for job in jobs:
                 with st.container(border=True, key=f"job_{job.id}", height="stretch"):
-                    _card(job, files[job.id], visitor, on[job.id], boards, ids)
+                    alone = job is jobs[0] and not _together(jobs[:2])
+                    _card(job, files[job.id], visitor, on[job.id], boards, ids, alone=alone)
         telling.tab(jobs)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
@@ -145,8 +153,16 @@ def _newest_sheet(jobs: list[Job]) -> None:
 
 
 def _card(
-    job: Job, files: dict[str, Artefact], visitor: Submitter, on: set[str], boards: list[str], beside: list[str]
+    job: Job,
+    files: dict[str, Artefact],
+    visitor: Submitter,
+    on: set[str],
+    boards: list[str],
+    beside: list[str],
+    *,
+    alone: bool,
 ) -> None:
+    """alone: the newest, asked for by itself; large on a phone too."""
     data = load(files.get("picture") or files.get("preview"))
     with st.container(key=f"look_{job.id}"):
         draw_picture(data, key=job.id, alt=job.prompt, instead=_instead(job))
@@ -154,7 +170,7 @@ def _card(
             st.button(_("Look at it"), key=f"view_{job.id}", on_click=look_at, args=(job.id, beside))
     share = job.step / job.total_steps if job.state in (State.QUEUED, State.RUNNING, State.SUCCEEDED) else 0
     st.html(
-        f'<div class="t2i-prompt">{esc(short(job.prompt, 120))}</div>'
+        f'<div class="t2i-prompt{" t2i-alone" if alone else ""}">{esc(short(job.prompt, 120))}</div>'
         f'<div class="t2i-meta">{esc(status_line(job))}</div>{bar(share, job)}'
     )
     heard(job)

@@ -14,7 +14,7 @@ from pages.shared.language import _
 from pages.shared.text import label, short
 from studio.context import Submitter
 
-SHOWN, BEST = 8, 4
+SHOWN, BEST, LOOKED_AT = 8, 4, 32
 
 
 def show(visitor: Submitter) -> None:
@@ -41,8 +41,12 @@ def show(visitor: Submitter) -> None:
 
 
 def _pictures(visitor: Submitter) -> list[Job]:
-    best, newest = standings.best_and_newest(visitor, best=BEST, newest=SHOWN)
-    return list({job.id: job for job in [*(job for job, _ in best), *newest]}.values())[:SHOWN]
+    """One of each prompt: of those asked for together one is enough to begin from."""
+    best, newest = standings.best_and_newest(visitor, best=BEST, newest=LOOKED_AT)
+    prompts: dict[str, Job] = {}
+    for job in [*(liked for liked, _votes in best), *newest]:
+        prompts.setdefault(job.prompt, job)
+    return list(prompts.values())[:SHOWN]
 
 
 def _begin(job: Job, visitor: Submitter) -> None:

@@ -48,25 +48,23 @@ _SEARCHED = {"prompt": N_("Words of a prompt"), "meaning": N_("What the picture 
 
 def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
     """Draws search, order and filters as the address has them; returns what they ask for, and a place beside them."""
-    search, whose, order = st.columns([5, 4, 3], vertical_alignment="bottom")
+    search, folds = st.columns([5, 7], vertical_alignment="bottom")
     with search:
         shown = _SEARCHED["meaning" if st.query_params.get("in") == "meaning" else "prompt"]
         words = _typed("search", _("Search"), placeholder=_(shown), icon=":material/search:")
-    with whose:
-        kept = _chosen_of_few("whose", _("Whose"), _WHOSE)
-    with order:
-        by = _one_of("order", _("Order"), ORDERS, lambda name: _(_ORDER[name]))
-    boards = [name for name in gallery.boards_of(the_studio(), visitor) if name != FAVOURITES]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery_bar"):
-        narrowed = sum(name in st.query_params for name in _NARROWING)
-        said = _("Filters") + (f" · {narrowed}" if narrowed else "")
-        meant = _meant(words, visitor)
-        with st.popover(said, icon=":material/filter_list:"):
+    with folds, st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery_folds"):
+        if the_settings().search_clip:
+            _chosen_of_few("in", _("Search in"), _IN)
+        with st.popover(_("Filter and order"), icon=":material/tune:"):
+            by = _one_of("order", _("Order"), ORDERS, lambda name: _(_ORDER[name]))
+            board = _board([name for name in gallery.boards_of(the_studio(), visitor) if name != FAVOURITES])
             filters = _filters()
-        board = _board(boards)
-        beside = st.container()
-        if narrowed or words or board or meant:
-            st.button(_("Show all again"), icon=":material/close:", type="tertiary", on_click=_clear)
+            _picture_to_be_like()
+    meant = _meant(words)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="gallery_bar"):
+        kept = _chosen_of_few("whose", _("Whose"), _WHOSE)
+        beside = st.container(width="content")
+        _changed(visitor, bool(words) or meant is not None)
     if board is None and kept == "favourites":
         board = FAVOURITES
     page = st.query_params.get("page", "1")
@@ -110,25 +108,73 @@ def turn_to(page: int, begins: str | None, *, anew: bool = False) -> None:
     st.query_params["page"] = str(page)
 
 
-def _meant(words: str, visitor: Submitter) -> Query | None:
+def _meant(words: str) -> Query | None:
     """What pictures are to show or to be like, where they are not looked for by the words of their prompts."""
     if not the_settings().search_clip:
         return None
-    shown = _chosen_of_few("in", _("Search in"), _IN)
-    with st.popover(_("Like a picture"), icon=":material/image_search:"):
-        st.caption(_("Finds pictures that look like it. It is read and not kept."))
-        picture = st.file_uploader(
-            _("Picture"), TYPES, key=_picture_key(), label_visibility="collapsed", on_change=_look_anew
-        )
-    like = st.query_params.get("like")
-    if like:
-        with suppress(UnknownJob):
-            job = access.job(the_studio(), visitor, like)
-            st.caption(label(_("Like “{prompt}”", prompt=quoted(short(job.prompt, 40)))), width="content")
+    if like := st.query_params.get("like"):
         return Query(like=like)
-    if picture is not None:
+    if (picture := st.session_state.get(_picture_key())) is not None:
         return Query(picture=picture.getvalue())
-    return Query(words=words) if shown == "meaning" and words else None
+    return Query(words=words) if st.query_params.get("in") == "meaning" and words else None
+
+
+def _picture_to_be_like() -> None:
+    if the_settings().search_clip:
+        about = _("Finds pictures that look like it. It is read and not kept.")
+        st.file_uploader(_("Like a picture"), TYPES, key=_picture_key(), on_change=_look_anew, help=about)
+
+
+def _changed(visitor: Submitter, searched: bool) -> None:
+    """What is folded away and not as it usually is, each with a way back."""
+    chips: list[tuple[str, str]] = []
+    if (order := st.query_params.get("order")) in ORDERS[1:]:
+        chips.append(("order", _(_ORDER[order])))
+    said: dict[str, Callable[[str], str]] = {
+        "board": label,
+        "engine": engine_title,
+        "style": lambda name: registry.STYLES.get(name) or name,
+        "status": lambda name: _(_STATUS.get(name, name)),
+        "from": lambda day: f"{_('From')} {day}",
+        "to": lambda day: f"{_('To')} {day}",
+    }
+    chips += [(name, words(st.query_params[name])) for name, words in said.items() if st.query_params.get(name)]
+    if st.query_params.get("value"):
+        chips.append(("setting", f"{st.query_params.get('setting', '')} {st.query_params['value']}"))
+    if like := st.query_params.get("like"):
+        with suppress(UnknownJob):
+            prompt = quoted(short(access.job(the_studio(), visitor, like).prompt, 40))
+            chips.append(("like", _("Like “{prompt}”", prompt=prompt)))
+    elif st.session_state.get(_picture_key()) is not None:
+        chips.append((_PICTURES, _("Like a picture")))
+    if not chips and not searched:
+        return
+    with st.container(
+        horizontal=True, gap="xsmall", vertical_alignment="center", width="content", key="gallery_changed"
+    ):
+        for name, text in chips:
+            st.button(
+                label(short(text, 60)),
+                key=f"without_{name}",
+                icon=":material/close:",
+                icon_position="right",
+                help=_("As it usually is"),
+                on_click=_without,
+                args=(name,),
+            )
+        st.button(_("Show all again"), icon=":material/close:", type="tertiary", on_click=_clear)
+
+
+def _without(name: str) -> None:
+    turn_to(1, None)
+    for one in (name, "value") if name == "setting" else (name,):
+        st.query_params.pop(one, None)
+    if name == _PICTURES:
+        _forget_the_picture()
+
+
+def _forget_the_picture() -> None:
+    st.session_state[_PICTURES] = st.session_state.get(_PICTURES, 0) + 1  # the browser would send the old one again
 
 
 def _filters() -> dict[str, Any]:
@@ -136,7 +182,7 @@ def _filters() -> dict[str, Any]:
     styles = ["", *registry.STYLES]
     style = _one_of("style", _("Style"), styles, lambda name: registry.STYLES.get(name) or _("Any"))
     status = _one_of("status", _("Status"), list(STATUSES), lambda name: _(_STATUS[name]))
-    first, last = st.columns(2)
+    first, last = st.columns(2, wrap=False)
     with first:
         since = _day("from", _("From"))
     with last:
@@ -259,6 +305,6 @@ def _write(name: str, default: Any) -> None:
 
 
 def _clear() -> None:
-    for name in (*_NARROWING, *_PAGE, "search", "board", "like"):
+    for name in (*_NARROWING, *_PAGE, "search", "board", "like", "order"):
         st.query_params.pop(name, None)
-    st.session_state[_PICTURES] = st.session_state.get(_PICTURES, 0) + 1  # the browser would send the old one again
+    _forget_the_picture()

@@ -76,8 +76,8 @@ def _head(shown: list[str], count: int) -> None:
         waits = "waits" if count == 1 else "wait"
         st.html(
             f'<div class="t2i-prompt">{esc(wall.counted(count))} {waits} for the wall</div>'
-            '<div class="t2i-meta" role="status">New ones come in at the end. Keys: A approves the first one, N keeps '
-            "it off the wall, Shift+A approves all that are shown.</div>",
+            '<div class="t2i-meta" role="status">New ones come in at the end. <span class="t2i-keys">Keys: A approves '
+            "the first one, N keeps it off the wall, Shift+A approves all that are shown.</span></div>",
         )
         with st.container(horizontal=True, width="content"):
             st.button(

@@ -59,10 +59,16 @@ def offer_installing() -> None:
 
 
 def scroll_to(key: str, occasion: str) -> None:
-    """On a phone, bring the container with this key into view, once per occasion."""
+    """On a phone, bring the container with this key into view, once per occasion: again while what is above it still
+    comes and goes, until a finger moves the page."""
     with st.container(key="scroll_script"):
         st.html(
-            f"""<script>/* {occasion} */ if (matchMedia("(max-width: 640px)").matches)
-            document.querySelector(".st-key-{key}")?.scrollIntoView({{behavior: "smooth"}});</script>""",
+            f"""<script>/* {occasion} */ if (matchMedia("(max-width: 640px)").matches) {{
+            let times = 0;
+            const there = () => document.querySelector(".st-key-{key}")?.scrollIntoView({{behavior: "smooth"}});
+            const again = setInterval(() => ++times < 4 ? there() : clearInterval(again), 500);
+            addEventListener("touchstart", () => clearInterval(again), {{once: true, capture: true}});
+            there();
+            }}</script>""",
             unsafe_allow_javascript=True,
         )
