@@ -12,11 +12,15 @@ from pages.shared.visitor import is_kept, the_visitor
 _HERE = Path(__file__).resolve().parent
 _SHEETS = ("theme.css", "drawing.css", "sheets.css")  # a later one may say more of what an earlier one has
 _DAY_S = 24 * 3600
+# Styles are kept among the toasts, and a fragment's toast takes the place of the first: these lie before the sheets.
+_TOASTS = 2
 
 
 def frame() -> None:
     """The style sheets, and what finds a page again that lost its connection."""
     st.session_state["framed"] = True
+    for _place in range(_TOASTS):
+        st.html("<style>/* A toast comes here. */</style>")
     for sheet in _SHEETS:
         st.html(_HERE / sheet)
     st.fragment(_reconnect, run_every=_DAY_S)()

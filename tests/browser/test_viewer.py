@@ -40,6 +40,9 @@ def test_a_picture_is_opened_moved_on_from_and_saved(
     with page.expect_download() as saved:
         viewer.get_by_role("link", name="Download").click()
     assert saved.value.suggested_filename.startswith("a-red-heart_vqgan-clip_seed")
+    viewer.get_by_role("button", name="Upscale").click()
+    expect(page.get_by_text("In the queue.").first).to_be_visible()
+    expect(viewer.locator(".t2i-facts")).to_have_css("display", "grid")  # a notice takes nothing from the page's styles
     page.keyboard.press("Escape")
     expect(viewer).to_have_count(0)
     expect(page.locator(".st-key-gallery img")).to_have_count(3)
