@@ -34,6 +34,7 @@ class Walker:
         """Touch the middle of this, where nothing else may lie over it but the button that it belongs to."""
         what.wait_for()
         self.rest()
+        self.page.get_by_test_id("stToast").first.wait_for(state="detached")  # one waits until a notice is gone
         if scroll:
             what.scroll_into_view_if_needed()
         box = what.bounding_box()
