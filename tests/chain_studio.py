@@ -13,7 +13,6 @@ from PIL import Image
 
 from db import artefacts, queue
 from db.artefacts import Artefact, Store
-from db.engine import connect
 from db.jobs import Job
 from db.queue import NewJob
 from db.sheets import submissions
@@ -23,6 +22,7 @@ from executor.loop import Executor
 from generator import registry
 from generator.params import validate_job
 from settings import Settings
+from tests.new_database import open_new
 
 DRAFT = {"steps": 2, "candidates": 1, "style": "noto", "upscale": 1}  # of the latent diffusion: a second a picture
 
@@ -32,7 +32,7 @@ class ChainStudio:
 
     def __init__(self, folder: Path) -> None:
         torch.set_num_threads(1)
-        self.db = connect(f"sqlite:///{folder}/jobs.db")
+        self.db = open_new(folder / "jobs.db")
         self.store = Store(f"file://{folder}/artefacts")
         settings = Settings(database_url="", default_engine="rank", search_clip="")
         log = logging.getLogger("chain")

@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from db import artefacts, queue
-from db.engine import connect
 from db.jobs import ENDED, Job
 from generator.params import validate
 from tests import small_engine, small_run
+from tests.new_database import open_new
 
 TIMEOUT_S = 90.0
 
@@ -84,7 +84,7 @@ class Studio:
             "search_clip": "",
             **settings,
         }
-        self.db = connect(f"sqlite:///{folder}/data/jobs.db")
+        self.db = open_new(folder / "data" / "jobs.db")
         self.store = artefacts.Store(f"file://{folder}/data/artefacts")
         self.log = folder / "executor.log"
         self.steps_log = folder / "steps.log"

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from db import artefacts, engine, queue
+from db import artefacts, queue
 from db.artefacts import Store
 from db.engine import writing
 from db.jobs import Job, State
@@ -21,6 +21,7 @@ from db.schema import metadata
 from scripts.full_studio import ask
 from settings import Settings
 from studio import context
+from tests.new_database import open_new
 
 ME = "me-me-me-me-me-me-me"
 SOMEBODY = "somebody-else-else-else"
@@ -31,7 +32,7 @@ class Studio:
     """The database and store the pages look at, and what visitors and executors do to them."""
 
     def __init__(self, folder: Path) -> None:
-        self.db: sa.Engine = engine.connect(f"sqlite:///{folder}/jobs.db")
+        self.db: sa.Engine = open_new(folder / "jobs.db")
         self.store = Store(f"file://{folder}/artefacts")
 
     def opened(self, **settings: Any) -> context.Studio:
