@@ -1,8 +1,6 @@
 """What strangers rely on agrees with the code: one version, locks that cover the requirements, containers, licences."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from generator.output.metadata import settings_of
 from generator.params.vqgan_clip import VqganClipParams
 from generator.version import NAME, VERSION
 from settings import Settings
+from tests.commands import run_all
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -49,10 +48,9 @@ def test_there_is_one_version() -> None:
     assert f"## [{VERSION}] - " in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("command", [["-m", "generator"], ["job_executor.py"]], ids=" ".join)
-def test_a_command_says_its_version(command: list[str]) -> None:
-    answer = subprocess.run([sys.executable, *command, "--version"], cwd=ROOT, capture_output=True, text=True)
-    assert (answer.returncode, answer.stdout) == (0, f"{NAME} {VERSION}\n")
+def test_a_command_says_its_version() -> None:
+    for answer in run_all([["-m", "generator", "--version"], ["job_executor.py", "--version"]]):
+        assert (answer.returncode, answer.stdout) == (0, f"{NAME} {VERSION}\n")
 
 
 def test_the_lock_has_every_requirement_in_a_version_it_permits_with_hashes() -> None:

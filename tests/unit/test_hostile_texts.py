@@ -19,7 +19,6 @@ import sqlalchemy as sa
 import db
 import studio as studio_package
 from db.artefacts import Store
-from db.engine import connect
 from db.queue import NewJob, Order
 from db.sheets.submissions import NewSheet
 from settings import Settings
@@ -27,6 +26,7 @@ from studio.context import Studio, Submitter
 from studio.errors import SENTENCES
 from studio.submit import Wish
 from studio.uploads import Upload
+from tests.new_database import open_new
 
 HOSTILE = {
     "nothing": "",
@@ -71,7 +71,10 @@ def functions() -> list[Any]:
                     called = f"{module.__name__}.{name}"
                     if called not in LEFT_OUT and _takes_text(function):
                         found[called] = function
-    return [pytest.param(found[called], id=called) for called in sorted(found)]
+    once = [pytest.param("sqlite", found[called], id=called) for called in sorted(found)]
+    # What studio/ adds to db/ does not depend on the database, nor does what is given none.
+    asked = [called for called in sorted(found) if called.startswith("db.") and _takes_a_database(found[called])]
+    return once + [pytest.param("postgresql", found[called], id=f"postgresql-{called}") for called in asked]
 
 
 def _takes_text(function: Any) -> bool:
@@ -81,6 +84,10 @@ def _takes_text(function: Any) -> bool:
         return False  # names something that only type checkers know
     hints.pop("return", None)
     return any("str" in str(hint) or hint in (NewJob, NewSheet, Wish, Upload, Submitter) for hint in hints.values())
+
+
+def _takes_a_database(function: Any) -> bool:
+    return not {sa.Engine, sa.Connection}.isdisjoint(typing.get_type_hints(function).values())
 
 
 def made(hint: Any, text: str, studio: Studio) -> Any:
@@ -127,23 +134,21 @@ def made(hint: Any, text: str, studio: Studio) -> Any:
     return SKIPPED
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """One for all: whatever was done to it before, it answers."""
     folder = tmp_path_factory.mktemp("studio")
     settings = Settings(exports_dir=folder / "exports", checkpoints_dir=folder / "checkpoints")
     if request.param == "sqlite":
-        db_ = connect(f"sqlite:///{folder}/jobs.db")
+        db_ = open_new(folder / "jobs.db")
         yield Studio(settings, db_, Store(f"file://{folder}/artefacts"))
         db_.dispose()
     else:
         yield Studio(settings, request.getfixturevalue("migrated_postgresql"), Store(f"file://{folder}/artefacts"))
 
 
-@pytest.mark.parametrize("function", functions())
+@pytest.mark.parametrize(("studio", "function"), functions(), indirect=["studio"])
 def test_a_function_answers_with_a_sentence(function: Any, studio: Studio) -> None:
-    if studio.db.dialect.name == "postgresql" and not function.__module__.startswith("db."):
-        pytest.skip("What studio/ adds to db/ does not depend on the database.")
     hints = typing.get_type_hints(function)
     for text in HOSTILE.values():
         given = {}
