@@ -15,4 +15,7 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
+
+# Compiled tests are kept: to compile them anew, in each process, takes half of the time until the first test.
+unset PYTHONDONTWRITEBYTECODE
 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
