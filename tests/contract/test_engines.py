@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], E
 
 
 Made = Callable[[str], Any]
+Alone = Callable[[str], dict[int, Step]]
+
+
+@pytest.fixture(scope="module")
+def alone(made: Callable[[str], Engine]) -> Alone:
+    """The last Step of each picture of an engine's crowd, drawn by itself, by its seed."""
+
+    @cache
+    def get(name: str) -> dict[int, Step]:
+        crowd = [ENGINES[name].settings(**values) for values in ENGINES[name].crowd]
+        return {params.seed: last(made(name), params) for params in crowd}
+
+    return get
+
+
 every_engine = pytest.mark.parametrize("name", ENGINES)
 
 
@@ -217,22 +233,26 @@ def test_a_seed_gives_the_same_bytes_whatever_else_was_drawn_and_another_another
 
 
 @every_engine
-def test_a_picture_is_the_same_bytes_alone_and_among_others_that_join_and_leave(made: Made, name: str) -> None:
+def test_a_picture_is_the_same_bytes_alone_and_among_others_that_join_and_leave(
+    made: Made, alone: Alone, name: str
+) -> None:
     engine, crowd = made(name), [ENGINES[name].settings(**values) for values in ENGINES[name].crowd]
-    alone = {params.seed: last(engine, params) for params in crowd}
+    expected = alone(name)
     for together in (finished(engine, crowd), finished(engine, crowd[:0:-1])):
         for seed, step in together.items():
-            assert torch.equal(step.image, alone[seed].image) and step.score == alone[seed].score
-            assert step.losses == alone[seed].losses
+            assert torch.equal(step.image, expected[seed].image) and step.score == expected[seed].score
+            assert step.losses == expected[seed].losses
 
 
 @every_engine
-def test_where_passes_are_shared_a_picture_differs_by_no_more_than_their_rounding(made: Made, name: str) -> None:
+def test_where_passes_are_shared_a_picture_differs_by_no_more_than_their_rounding(
+    made: Made, alone: Alone, name: str
+) -> None:
     engine, crowd = made(name), [ENGINES[name].settings(**values) for values in ENGINES[name].crowd]
-    alone = {params.seed: last(engine, params) for params in crowd}
+    expected = alone(name)
     engine.exact = False
     for seed, step in finished(engine, crowd).items():
-        assert_close(step, alone[seed], ENGINES[name].within)
+        assert_close(step, expected[seed], ENGINES[name].within)
 
 
 @pytest.mark.parametrize(("name", "micro_batch"), each("parts"))
