@@ -48,6 +48,7 @@ static inline float sigmoid(float x) {  // within 2e-7
 // Returns 0, or 1 where there was no memory.
 int group_norm_forward(const bf16 *x, const float *gamma, const float *beta, bf16 *y, float *mean, float *rstd,
                        int64_t n, int64_t rows, int64_t c, int64_t groups, float eps, int swish) {
+    if (n == 0 || rows == 0) return 0;
     int64_t pieces = (rows + ROWS - 1) / ROWS, per = c / groups;
     float *sums = malloc(sizeof(float) * n * pieces * 2 * c);
     float *scales = malloc(sizeof(float) * n * 2 * c);
@@ -114,6 +115,7 @@ int group_norm_forward(const bf16 *x, const float *gamma, const float *beta, bf1
 // The gradient dx of x, of the same shape, from that of y. Returns 0, or 1 where there was no memory.
 int group_norm_backward(const bf16 *x, const bf16 *dy, const float *gamma, const float *beta, const float *mean,
                         const float *rstd, bf16 *dx, int64_t n, int64_t rows, int64_t c, int64_t groups, int swish) {
+    if (n == 0 || rows == 0) return 0;
     int64_t pieces = (rows + ROWS - 1) / ROWS, per = c / groups;
     float *sums = malloc(sizeof(float) * n * pieces * 2 * c);
     float *scales = malloc(sizeof(float) * n * 4 * c);
@@ -181,19 +183,21 @@ int group_norm_backward(const bf16 *x, const bf16 *dy, const float *gamma, const
     return 0;
 }
 
-// y = x * sigmoid(1.702 x), CLIP's GELU, of `count` numbers.
-void quick_gelu_forward(const bf16 *x, bf16 *y, int64_t count) {
+// y = x * sigmoid(1.702 x), CLIP's GELU, of `count` numbers. Returns 0.
+int quick_gelu_forward(const bf16 *x, bf16 *y, int64_t count) {
 #pragma omp parallel for simd schedule(static)
     for (int64_t k = 0; k < count; k++) {
         float v = wide(x[k]);
         y[k] = narrow(v * sigmoid(1.702f * v));
     }
+    return 0;
 }
 
-void quick_gelu_backward(const bf16 *x, const bf16 *dy, bf16 *dx, int64_t count) {
+int quick_gelu_backward(const bf16 *x, const bf16 *dy, bf16 *dx, int64_t count) {
 #pragma omp parallel for simd schedule(static)
     for (int64_t k = 0; k < count; k++) {
         float v = wide(x[k]), s = sigmoid(1.702f * v);
         dx[k] = narrow(wide(dy[k]) * s * (1.0f + 1.702f * v * (1.0f - s)));
     }
+    return 0;
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,30 @@ DETAILS = {
     "num_res_blocks": 1, "attn_resolutions": [8], "dropout": 0.0,
 }  # fmt: skip
 NARROW = Precision(torch.device("cpu"), torch.bfloat16)
+QUICK = ("-fopenmp", "-shared", "-fPIC")  # built in a moment, where it does not matter how fast they are
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="There is no C compiler here.")
+
+
+@pytest.fixture(autouse=True)
+def as_built() -> Iterator[None]:
+    """What one test has built or found missing is not what the next one finds."""
+    library, there = kernels._library(), kernels.available()
+    yield
+    if kernels._library() is not library or kernels.available() != there:
+        kernels._library.cache_clear()
+        kernels.available.cache_clear()
 
 
 @functools.cache
 def vqgan() -> VQModel:
     torch.manual_seed(0)
-    return VQModel({"embed_dim": 8, "n_embed": 16, "ddconfig": DETAILS}).eval().requires_grad_(False)
+    made = VQModel({"embed_dim": 8, "n_embed": 16, "ddconfig": DETAILS}).eval().requires_grad_(False)
+    for part in made.modules():
+        if isinstance(part, nn.GroupNorm):  # as they are taught: not what a norm begins with
+            part.weight += 0.3 * torch.randn(part.num_channels)
+            part.bias += 0.3 * torch.randn(part.num_channels)
+    return made
 
 
 @functools.cache
@@ -45,6 +62,10 @@ def with_gradient(function: Callable[[Tensor], Tensor], given: Tensor) -> tuple[
     made.square().sum().backward()
     assert given.grad is not None
     return made.detach(), given.grad
+
+
+def frozen(norm: nn.GroupNorm) -> nn.GroupNorm:
+    return norm.requires_grad_(False)
 
 
 def apart(a: Tensor, b: Tensor) -> float:
@@ -83,8 +104,33 @@ def test_a_fused_tower_sees_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None
 def test_numbers_that_are_not_finite_stay_so(wrong: float) -> None:
     x = torch.ones(1, 8, 2, 2, dtype=torch.bfloat16)
     x[0, 3, 1, 1] = wrong
-    assert not kernels.group_norm(x, nn.GroupNorm(2, 8), swish=True).isfinite().all()
+    assert not kernels.group_norm(x, frozen(nn.GroupNorm(2, 8)), swish=True).isfinite().all()
     assert not kernels.quick_gelu(x).isfinite().all()
+
+
+@needs_kernels
+def test_what_the_kernels_cannot_compute_is_refused_and_not_computed_wrongly() -> None:
+    x, norm = torch.randn(1, 8, 2, 2), nn.GroupNorm(2, 8)
+    for refused in (x, x.half(), x.bfloat16()[:, :4], x.bfloat16()[0]):
+        with pytest.raises(ValueError, match="used"):
+            kernels.group_norm(refused, frozen(nn.GroupNorm(2, 8)), swish=True)
+    with pytest.raises(ValueError, match="bfloat16"):
+        kernels.quick_gelu(x)
+    with pytest.raises(ValueError, match="freeze"):
+        kernels.group_norm(x.bfloat16(), norm, swish=True)
+    assert kernels.group_norm(x.bfloat16()[:0], frozen(norm), swish=True).shape == (0, 8, 2, 2)
+    given = x.bfloat16().requires_grad_()
+    for made in (kernels.group_norm(given, norm, swish=True), kernels.quick_gelu(given)):
+        (gradient,) = torch.autograd.grad(made.float().square().sum(), given, create_graph=True)
+        with pytest.raises(RuntimeError):  # rather than a second gradient that lacks the first one's part
+            gradient.float().sum().backward()
+
+
+@needs_kernels
+def test_whether_they_are_right_can_also_be_found_out_where_no_gradient_is_taken() -> None:
+    with torch.inference_mode():
+        kernels.available.cache_clear()
+        assert kernels.available()
 
 
 @pytest.mark.parametrize("trouble", ["no compiler", "another result", "no program"])
@@ -103,22 +149,57 @@ def test_where_kernels_cannot_be_built_or_err_models_stay_as_they_are(
         (tmp_path / "kernels.c").write_text(source[: len(source) // 2])
     for one in (kernels.available, kernels._library):
         one.cache_clear()
-    try:
-        kept = copy.deepcopy(vqgan())
-        NARROW.narrow(kept.decoder)
-        assert type(kept.decoder) is type(vqgan().decoder)
-    finally:
-        for one in (kernels.available, kernels._library):
-            one.cache_clear()
+    kept = copy.deepcopy(vqgan())
+    NARROW.narrow(kept.decoder)
+    assert type(kept.decoder) is type(vqgan().decoder)
 
 
 @needs_kernels
 def test_they_are_built_once_and_kept_in_the_cache_of_who_runs_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(kernels, "FLAGS", QUICK)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     kernels._library.cache_clear()
     first, (kept,) = kernels._library(), tmp_path.glob("*/*")
     written = kept.stat().st_mtime_ns
     kernels._library.cache_clear()
     assert first is not None and kernels._library() is not None and kept.stat().st_mtime_ns == written
+
+
+@needs_kernels
+def test_what_lies_in_the_cache_is_run_only_where_it_is_whole_and_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kernels, "FLAGS", QUICK)
+
+    def built(name: str) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        kernels._library.cache_clear()
+        assert kernels._library() is not None
+        return tmp_path / name / "text-to-image-studio"
+
+    (kept,) = built("whole").iterdir()
+    for trouble in ("damaged", "others may write it", "others may write there"):
+        folder = tmp_path / trouble / "text-to-image-studio"
+        folder.mkdir(parents=True)
+        other = folder / kept.name
+        other.write_bytes(kept.read_bytes()[: 1000 if trouble == "damaged" else None])
+        os.utime(other, (1, 1))
+        if trouble != "damaged":
+            (other if trouble == "others may write it" else folder).chmod(0o777)
+        built(trouble)
+        assert (other.stat().st_mtime == 1) == (trouble == "others may write there"), "it is built anew"
+        assert [one.name for one in folder.iterdir()] == [kept.name]
+
+
+@needs_kernels
+def test_who_has_no_home_has_kernels_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(kernels, "FLAGS", QUICK)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    kernels._library.cache_clear()
+    assert kernels._library() is not None
