@@ -31,7 +31,10 @@ class Provenance:
 
     def __init__(self, path: Path) -> None:
         """path: of the key, which is made where there is none. Raises ImportError, KeyUnusable, OSError."""
-        import c2pa
+        try:
+            import c2pa
+        except (RuntimeError, ValueError, OSError) as error:  # its library is missing, or for another machine
+            raise ImportError(f"c2pa cannot be loaded: {error}") from None
 
         self._c2pa, self._lock = c2pa, threading.Lock()
         key = key_of(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.version import NAME
-from lasting import make_folder, sync
+from lasting import make_folder, sync, sync_folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -53,10 +53,15 @@ def key_of(path: Path) -> SigningKey:
             file.write(made())
             file.flush()
             sync(file.fileno())
-        with suppress(FileExistsError):  # another executor has made one meanwhile: that is it for both
+        try:
             os.link(part, path)
+        except FileExistsError:  # another executor has made one meanwhile: that is it for both
+            pass
+        except OSError:  # a disk without hard links
+            os.replace(part, path)
+        sync_folder(path.parent)
     finally:
-        os.unlink(part)
+        Path(part).unlink(missing_ok=True)
     return _read(path.read_bytes(), path)
 
 
@@ -103,13 +108,15 @@ def _for(uses: Iterable[str]) -> KeyUsage:
 
 def _read(data: bytes, path: Path) -> SigningKey:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     try:
         key = serialization.load_pem_private_key(data, None)
         certificates = x509.load_pem_x509_certificates(data)
-    except (ValueError, TypeError):  # TypeError: a key with a password
+        certified = certificates[0].public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: a key with a password
         wanted = "a private key without a password and, after it, its certificates, as PEM"
         raise KeyUnusable(f"{path} cannot be read; it is to hold {wanted}.") from None
     algorithm = None
@@ -121,7 +128,7 @@ def _read(data: bytes, path: Path) -> SigningKey:
         algorithm = b"ed25519"
     if algorithm is None:
         raise KeyUnusable(f"C2PA does not sign with the kind of key in {path}; P-256, RSA and Ed25519 are permitted.")
-    if certificates[0].public_key() != key.public_key():
+    if certified != key.public_key():
         raise KeyUnusable(f"The first certificate in {path} is not that of its key.")
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

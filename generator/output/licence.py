@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from PIL import PngImagePlugin
 
 MAX_LENGTH = 200
-_ADDRESS = re.compile(r"https?://\S+")
+_ADDRESS = re.compile(r"https?://\S*[^\s.,;:!?'\"()\[\]{}<>]")  # not the bracket or the full stop behind it
 
 
 def checked(text: str) -> str:

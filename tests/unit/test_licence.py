@@ -17,7 +17,7 @@ from generator.engines.base import Step
 from generator.images.encode import png_with, texts_in
 from generator.output.film import still
 from generator.output.inherited import with_settings
-from generator.output.licence import licence_in
+from generator.output.licence import licence_in, xmp
 from generator.output.metadata import encode_png, read_licence, read_metadata
 from generator.output.sources import NONE
 from generator.params import Params, validate
@@ -53,6 +53,12 @@ def test_every_file_of_a_picture_says_it_where_other_programs_look(licence: str)
     assert png.info["Copyright"] == licence == read_licence(files["png"]) == licence_in(files["json"])
     for packet in (png.info["xmp"], opened(files["thumbnail"]).info["xmp"]):
         assert rights(packet) == (licence, "https://example.org/?a=1&b=2" if licence == HOSTILE else None)
+
+
+@pytest.mark.parametrize("text", ["CC BY 4.0 (%s)", "See %s.", "%s", "<%s>, or ask"])
+def test_the_address_ends_where_a_reader_would_end_it(text: str) -> None:
+    for address in ("https://creativecommons.org/licenses/by/4.0/", "https://example.org/l?a=1&b=2"):
+        assert rights(xmp(text % address)) == (text % address, address)
 
 
 def test_it_stands_in_the_way_of_nothing_that_reads_the_settings(visits: Studio) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import json
@@ -72,7 +73,13 @@ def test_a_key_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     )
     unknown = ec.generate_private_key(ec.SECP256K1()).private_bytes(pem, kind, serialization.NoEncryption())
     chain = mine[mine.index(b"-----BEGIN CERT") :]
+    der = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.DER, kind, serialization.NoEncryption()
+    )
+    curve = bytes.fromhex("06082a8648ce3d0301")  # prime256v1 is the 7th of these, prime239v1 the 4th
+    strange = base64.encodebytes(der.replace(curve + b"\7", curve + b"\4"))
     for data, says in (
+        (b"-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n" % strange + chain, "cannot be read"),
         (b"no key", "private key without a password"),
         (locked + chain, "private key without a password"),
         (unknown + chain, "P-256, RSA and Ed25519"),
@@ -81,6 +88,26 @@ def test_a_key_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(KeyUnusable, match=says):
             key_of(path)
+
+
+def test_the_key_is_also_made_on_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", none)
+    path = tmp_path / "c2pa.pem"
+    assert key_of(path) == key_of(path) and [one.name for one in tmp_path.iterdir()] == ["c2pa.pem"]
+
+
+def test_a_package_whose_library_is_for_another_machine_ends_no_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "c2pa.py").write_text("raise RuntimeError('Could not find libc2pa_c.so')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "c2pa", raising=False)
+    settings = Settings(c2pa=True, c2pa_key=tmp_path / "c2pa.pem")
+    assert set_up(settings, logging.getLogger("test_provenance")) is None
+    assert "libc2pa_c.so" in str(caplog.records[0].__dict__["fields"])
 
 
 def test_without_the_package_the_log_says_what_to_install(
