@@ -32,7 +32,7 @@ def put(db: sa.Engine, submitter: str, job_ids: Sequence[str], name: str = FAVOU
             raise UnknownJob(job_id)
     with writing(db) as conn:
         found = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.hidden == sa.false())
-        there = set(conn.scalars(found.with_for_update()))
+        there = set(conn.scalars(found.order_by(jobs.c.id).with_for_update()))
         for job_id in job_ids:
             if job_id not in there:
                 raise UnknownJob(job_id)

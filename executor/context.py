@@ -21,6 +21,7 @@ from db.errors import DatabaseReplaced, DatabaseUnavailable, StoreUnavailable, U
 from db.evening import retention
 from db.jobs import ENDED, Job
 from db.queue import workers
+from db.search import searches
 from executor.attempt import kept
 from executor.provenance import Provenance
 from executor.tracing import JobTraces
@@ -133,7 +134,7 @@ def sweep(context: Context) -> None:
     """Remove what jobs that have ended left behind: frames on this machine, and states nobody will go on from.
 
     An executor that is killed just after its job succeeded leaves them, and so does a job cancelled while it waits.
-    What was given and that no job names goes as well.
+    What was given and that no job names goes as well, and what was searched for and nobody has read.
     """
     ours = kept(context.work_dir, context.studio_id)
     for folder in context.work_dir.glob("*"):
@@ -147,6 +148,7 @@ def sweep(context: Context) -> None:
     swept = sweeping.sweep(context.db, context.store)
     if swept.due or swept.strays:
         context.event("swept", due=swept.due, strays=swept.strays)
+    searches.tidy(context.db)
     for job_id in artefacts.left_by_ended_jobs(context.db, "state", limit=SWEPT_AT_ONCE):
         artefacts.discard(context.db, context.store, job_id=job_id, kind="state")
     # A clock that is wrong after the machine's start has been set by then: nothing is taken for old before.

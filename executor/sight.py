@@ -176,7 +176,6 @@ class Sight(threading.Thread):
         elif further is not None:
             self._before = further
         else:
-            searches.tidy(context.db)
             self._before, self._walk_at = None, awake() + AGAIN_S
 
     def _read(self, key: str) -> bytes:

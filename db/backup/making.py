@@ -32,7 +32,7 @@ from db.artefacts.store import hash_of
 from db.backup import snapshot
 from db.engine import connect, reading, writing
 from db.errors import BadValue, StoreFull, StoreUnavailable, UnknownArtefact
-from db.schema import REVISION, artefacts, host_sessions, jobs
+from db.schema import REVISION, artefacts, host_sessions, jobs, searches
 from lasting import make_folder, sync, sync_file, sync_folder
 
 DATABASE, FILES, SUMS, ABOUT = "database.sqlite", "files", "SHA256SUMS", "backup.json"
@@ -75,8 +75,11 @@ def back_up(db: sa.Engine, store: Store, target: Path, *, keep: int, version: st
         copy = connect(f"sqlite:///{part / DATABASE}")
         try:
             with writing(copy) as conn:
-                # What lets somebody in is not in a backup that others may get hold of.
-                conn.execute(sa.delete(host_sessions))
+                # What lets somebody in is not in a backup that others may get hold of, nor what somebody searches for,
+                # which is there only until it is read; neither is what the file would still hold of it.
+                conn.exec_driver_sql("PRAGMA secure_delete=ON")
+                for table in (host_sessions, searches):
+                    conn.execute(sa.delete(table))
             sums = _files(db, store, copy, part, before, made)
             counts = snapshot.counts(copy)
         finally:

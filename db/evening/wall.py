@@ -102,6 +102,7 @@ def decide(db: sa.Engine, job_ids: Sequence[str], on_wall: bool | None) -> int:
     wanted = [job_id for job_id in job_ids if is_id(job_id)]
     with writing(db) as conn:
         there = jobs.c.id.in_(wanted), jobs.c.state == State.SUCCEEDED, jobs.c.deleted_at.is_(None)
+        conn.execute(sa.select(jobs.c.id).where(*there).order_by(jobs.c.id).with_for_update())
         return conn.execute(sa.update(jobs).where(*there).values(on_wall=on_wall)).rowcount
 
 

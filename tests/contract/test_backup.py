@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from db import artefacts, queue, votes
+from db import artefacts, boards, queue, votes
 from db.artefacts import Store
 from db.backup import making, snapshot
-from db.backup.making import back_up, backups
+from db.backup.making import DATABASE, back_up, backups
 from db.backup.restoring import check, restore
 from db.backup.snapshot import TABLES, counts
 from db.engine import connect, reading, writing
@@ -30,6 +30,7 @@ from db.rules import host_rules, host_sessions, keys, visitors
 from db.rules.salt import salt
 from db.schema import artefacts as files_table
 from db.schema import jobs
+from db.search import embeddings, searches
 from studio.left import sentences
 from tests.contract.queue_steps import add, take
 from tests.contract.test_evening import picture
@@ -61,13 +62,16 @@ def full(database: sa.Engine, store: Store) -> sa.Engine:
     visitors.set_name(database, "ada-ada-ada-ada-1", "Ada")
     keys.make(database, "a program")
     host_sessions.begin(database, credential="c", label="Firefox", lasts_s=100)
+    boards.put(database, "ada-ada-ada-ada-1", [one.id], "for the poster")
+    embeddings.save(database, "mini@1", {one.id: bytes(8), two.id: None})
+    searches.ask(database, "mini@1", "digest", words="something private")
     assert queue.get(database, child.id).parent_id == one.id
     return database
 
 
 def everything(db: sa.Engine) -> dict[str, list[tuple[object, ...]]]:
     with db.connect() as conn:
-        tables = [table for table in TABLES if table.name != "host_sessions"]
+        tables = [table for table in TABLES if table.name not in ("host_sessions", "searches")]
         return {t.name: sorted(map(tuple, conn.execute(sa.select(t)).all()), key=repr) for t in tables}
 
 
@@ -105,11 +109,13 @@ def test_a_backup_brings_everything_back(full: sa.Engine, store: Store, tmp_path
     again = connect(url(full))
     assert everything(again) == before and all_there(again, store) == 8 and salt(again) == secret
     assert counts(again)["host_sessions"] == 0, "nobody is the host by a backup"
-    # Numbers count on: the next vote and event are new rows.
+    assert counts(again)["searches"] == 0 and b"something private" not in (made.folder / DATABASE).read_bytes()
+    # Numbers count on: the next vote, event and embedding are new rows.
     votes.cast(
         again, voter="bob-bob-bob-bob-1", left_id=before["votes"][0][2], right_id=before["votes"][0][3], choice="tie"
     )
     add(again)
+    assert embeddings.save(again, "mini@2", {before["votes"][0][2]: bytes(8)}) == 1
     again.dispose()
 
 

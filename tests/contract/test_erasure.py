@@ -22,7 +22,9 @@ from db.jobs import ENDED, new_id
 from db.queue import workers
 from db.rules import host_rules
 from db.schema import metadata
+from db.schema import searches as searches_table
 from db.schema import workers as workers_table
+from db.search import searches
 from tests.contract.queue_steps import add, take
 from tests.contract.test_executor_kill import pause
 from tests.executor_studio import Studio
@@ -54,6 +56,14 @@ def silent(db: sa.Engine, *names: str) -> None:
 
 def names_in(store: Store) -> list[str]:
     return [name for folder in store.folders() for name in store.names(folder)]
+
+
+def test_what_was_searched_for_and_nobody_reads_does_not_stay_where_nobody_searches(studio: Studio) -> None:
+    assert searches.ask(studio.db, "mini@1", "digest", words=SECRET)
+    with writing(studio.db) as conn:
+        conn.execute(sa.update(searches_table).values(asked_at=searches_table.c.asked_at - searches.LAPSES_S - 1))
+    studio.executor()  # one that reads no searches
+    studio.until(lambda: searches.find(studio.db, "mini@1", "digest") is None)
 
 
 def test_every_table_is_of_the_event_or_kept_on_purpose() -> None:
