@@ -49,6 +49,11 @@ LAYOUTS: dict[str, Layout] = {
     "caption-diffusion": Layout(
         (), (".safetensors",), "the .safetensors that a training here wrote (python -m generator.training)"
     ),
+    "flow": Layout(
+        (".json",),
+        (".safetensors",),
+        "model.json and model.safetensors as python -m generator.training.family writes them",
+    ),
 }
 _USUAL = re.compile(r"model|config|pytorch_model|last")
 _LAST = re.compile(r"last-v(\d+)")  # Lightning's, where there was a last one already

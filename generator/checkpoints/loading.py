@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from generator.models.clip import ClipModel
     from generator.models.contracts import Clip, Denoiser
     from generator.models.drafts import Drafter
+    from generator.models.flow import FlowModels
     from generator.models.latent_unet import LatentDiffusionModel
     from generator.models.layout import Layout
     from generator.models.lpips import LPIPS
@@ -318,6 +320,28 @@ def load_caption_diffusion(
     return CaptionModels(texts, networks[0], Pixels(), schedule, architecture.size, len(architecture.channels) - 1)
 
 
+def load_flow(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> FlowModels:
+    """A flow, its VQGAN and the embedded CLIP that reads its texts, in fp32, in eval mode, on the CPU.
+
+    Raises CheckpointMissing, CheckpointDamaged.
+    """
+    from generator.checkpoints.fitting import load_strictly
+    from generator.checkpoints.flow_weights import build
+    from generator.models.flow import flow_models
+
+    paths = require(checkpoint, host.checkpoints_dir, say)
+    try:
+        parts = build(paths[".json"], weights_of(paths))
+        for part, tensors in parts:
+            load_strictly(part, tensors)
+            part.eval().requires_grad_(False)
+    except UNFIT as error:
+        raise damaged(checkpoint, weights_of(paths), sentence(error)) from None
+    networks: list[Any] = [part for part, _ in parts]
+    reader = load_clip(registry.TEXT_ENCODER, replace(host, device="cpu"))
+    return flow_models(networks[0], networks[1], reader)
+
+
 LOADERS: dict[str, Callable[..., Any]] = {
     "vqgan": load_vqgan,
     "clip": load_clip,
@@ -328,6 +352,7 @@ LOADERS: dict[str, Callable[..., Any]] = {
     "lpips": load_lpips,
     "upscaler": upscaler_weights,
     "caption-diffusion": load_caption_diffusion,
+    "flow": load_flow,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from generator.checkpoints.errors import CheckpointMissing
 from generator.checkpoints.lora_weights import load_lora
 from generator.checkpoints.loras import lora_file
 from generator.models.caption_unet import CaptionModels
+from generator.models.flow import FlowModels
 from generator.models.low_rank import Lora, LowRank, added
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params import LatentDiffusionParams
@@ -28,9 +30,13 @@ class Loras:
     """Those of one model. directory: the checkpoints' folder, None where there is none."""
 
     def __init__(
-        self, models: StableDiffusionModels | CaptionModels, directory: Path | None, device: torch.device
+        self,
+        models: StableDiffusionModels | CaptionModels | FlowModels,
+        directory: Path | None,
+        device: torch.device,
     ) -> None:
-        self._models, self._directory, self._device = models, directory, device
+        self._models: Any = models
+        self._directory, self._device = directory, device
         self._kept: OrderedDict[tuple[str, int, int], Lora] = OrderedDict()
 
     def of(self, params: LatentDiffusionParams) -> Weighed:

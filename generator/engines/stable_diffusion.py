@@ -32,6 +32,7 @@ from generator.guidance.targets import prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.caption_unet import CaptionModels
 from generator.models.contracts import Clip
+from generator.models.flow import FlowModels
 from generator.models.stable_diffusion import StableDiffusionModels
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable, repeatable_forward
@@ -68,7 +69,7 @@ class StableDiffusion:
 
     def __init__(
         self,
-        models: StableDiffusionModels | CaptionModels,
+        models: StableDiffusionModels | CaptionModels | FlowModels,
         clips: Sequence[Clip],
         *,
         device: str = "cpu",
@@ -141,8 +142,8 @@ class StableDiffusion:
     def open(self, params: LatentDiffusionParams) -> StableDiffusionSlot:
         """Reads the prompt and makes the noise.
 
-        Raises PromptTooLong, CheckpointMissing and CheckpointDamaged of a LoRA, ValueError for a mask without white,
-        and what `read_image` raises.
+        Raises PromptTooLong, UnknownStyle, CheckpointMissing and CheckpointDamaged of a LoRA, ValueError for a mask
+        without white, and what `read_image` raises.
         """
         generator = torch.Generator().manual_seed(params.seed)
         width, height = params.actual_size
@@ -172,7 +173,10 @@ class StableDiffusion:
         """The texts to be drawn (1) or kept away from (-1), as the text encoders read them."""
         prompts = [prompt for prompt in params.prompts if prompt.weight * sign > 0]
         with self._loras.reading(loras, len(prompts)):
-            return self.models.texts.encode_prompt(prompts)
+            hidden, pooled = self.models.texts.encode_prompt(prompts)
+        if isinstance(self.models, FlowModels):
+            hidden = self.models.in_style(hidden, params.style if sign > 0 else None)
+        return hidden, pooled
 
     def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> StableDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind,

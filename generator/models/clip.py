@@ -52,12 +52,15 @@ class ClipModel(nn.Module):
         self.styles: tuple[str, ...] = ()
         self.style_head: nn.Module | None = None
 
-    def token_features(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    def token_features(self, texts: Sequence[str | Sequence[str]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Last hidden states (N, 77, width) and which are tokens (N, 77) bool; the last true one is the end token.
 
         That is the one with the greatest number, as the package takes it: number 0 is no mark of an end, but "!".
         """
-        tokens = tokenize(texts, self.network.context_length).to(self.mean.device)
+        return self.states(tokenize(texts, self.network.context_length).to(self.mean.device))
+
+    def states(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of rows of tokens (N, 77)."""
         network = self.network
         x = network.token_embedding(tokens) + network.positional_embedding
         x = network.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)

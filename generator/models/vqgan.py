@@ -36,7 +36,8 @@ class VQModel(nn.Module):
     """Pictures to codes and back; `config` is `model.params` of a taming yaml plus `gumbel: bool`.
 
     `attention: False` leaves attention out, as latent-diffusion's attn_type "none". `norm_groups` replaces taming's 32
-    groups: with 32 channels each would be a group of its own, and lose its mean.
+    groups: with 32 channels each would be a group of its own, and lose its mean. `unit: True` looks codes up by their
+    direction alone, as ViT-VQGAN does (Yu et al. 2022, arXiv:2110.04627): z and the codes have unit length.
     Holds the keys of a real checkpoint without its `loss.*`: encoder, decoder, quantize, quant_conv, post_quant_conv.
     """
 
@@ -46,7 +47,7 @@ class VQModel(nn.Module):
 
         details = dict(config["ddconfig"])
         self.config = config
-        self.gumbel = bool(config.get("gumbel", False))
+        self.gumbel, self.unit = bool(config.get("gumbel", False)), bool(config.get("unit", False))
         self.n_embed: int = config["n_embed"]
         self.e_dim: int = config["embed_dim"]
         self.factor: int = 2 ** (len(details["ch_mult"]) - 1)
@@ -79,6 +80,8 @@ class VQModel(nn.Module):
     def encode(self, image: torch.Tensor) -> torch.Tensor:
         """image (B, 3, H, W) in [0, 1], sides divisible by `factor` -> z (B, e_dim, H / factor, W / factor)."""
         z: torch.Tensor = self.quant_conv(self.encoder(image * 2 - 1))
+        if self.unit:
+            return F.normalize(z, dim=1)
         if not self.gumbel:
             return z
         logits = self.quantize.proj(z)  # type: ignore[operator]

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from generator.registry.embedded import EMBEDDED, EMBEDDED_CLIPS
-from generator.registry.generators import CAPTIONED, GENERATORS, STABLE, VQModel
+from generator.registry.generators import CAPTIONED, FLOW, GENERATORS, STABLE, VQModel
 from generator.registry.guides import NETWORKS, PUBLISHED_CLIPS
 from generator.registry.names import lookup
 from generator.registry.rows import Checkpoint
@@ -56,6 +56,7 @@ OWN: dict[str, Own] = {
         "latent-diffusion",
         _own("caption-diffusion", Checkpoint(name="", title="Trained from captions", **CAPTIONED)),
     ),
+    "flow": Own("latent-diffusion", _own("flow", Checkpoint(name="", title="Flow of the second family", **FLOW))),
 }
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
 _OWN_FOLDER = re.compile(rf"({'|'.join(OWN)})/{_NAME}(/{_NAME})?")

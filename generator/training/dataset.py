@@ -59,12 +59,12 @@ def composite(
     alpha = picture[:, 3:]
     picture = torch.cat([picture[:, :3] * alpha, alpha], dim=1)
     if generator is not None:
-        count = len(rgba)
-        uniform = torch.rand(5, count, generator=generator)
+        count, device = len(rgba), generator.device
+        uniform = torch.rand(5, count, generator=generator, device=device)
         size = scale[0] + (scale[1] - scale[0]) * uniform[0]
         angle = (uniform[1] * 2 - 1) * rotate
-        mirror = torch.where(uniform[2] < 0.5, -1.0, 1.0) if flip else torch.ones(count)
-        matrix = torch.zeros(count, 2, 3)
+        mirror = torch.where(uniform[2] < 0.5, -1.0, 1.0) if flip else torch.ones(count, device=device)
+        matrix = torch.zeros(count, 2, 3, device=device)
         matrix[:, 0, 0], matrix[:, 0, 1] = angle.cos() / size * mirror, -angle.sin() / size
         matrix[:, 1, 0], matrix[:, 1, 1] = angle.sin() / size * mirror, angle.cos() / size
         matrix[:, :, 2] = (uniform[3:5].T * 2 - 1) * 2 * shift
@@ -74,7 +74,7 @@ def composite(
 
 
 def backgrounds(count: int, generator: torch.Generator, white: float = 0.7) -> torch.Tensor:
-    """Plain colours (count, 3): white with probability `white`, else any light colour."""
-    colour = 1 - 0.45 * torch.rand(count, 3, generator=generator) * torch.rand(count, 1, generator=generator)
-    keep = torch.rand(count, 1, generator=generator) < white
-    return torch.where(keep, torch.ones(count, 3), colour)
+    """Plain colours (count, 3) on the generator's device: white with probability `white`, else any light colour."""
+    device = generator.device
+    shade, strength, kept = (torch.rand(count, n, generator=generator, device=device) for n in (3, 1, 1))
+    return torch.where(kept < white, torch.ones(count, 3, device=device), 1 - 0.45 * shade * strength)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
-from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import VQModel, load_mini
 from generator.training import dataset, perception
 from generator.training.command_line import command_line
+from generator.training.critic import hinge_loss, patch_gan, weighed
 from generator.training.degradation import disturb, neighbours_of
 from generator.training.patches import PatchCoder, load_or_fit
 from generator.training.reconstruction import batch_of, export, score, shape_loss
@@ -52,7 +51,7 @@ def run(
 ) -> VQModel:
     """Train, or go on with, the decoder of a finished VQGAN; `output` is where exports go."""
     torch.manual_seed(recipe.seed)
-    critic = NLayerDiscriminator(3, ndf=32, n_layers=2).apply(weights_init)
+    critic = patch_gan()
     model.requires_grad_(False)
     parts = (model.decoder, model.post_quant_conv)
     for part in parts:
@@ -79,20 +78,14 @@ def run(
         with torch.autocast("cpu", torch.bfloat16):
             pair = [(side * 2 - 1).contiguous(memory_format=torch.channels_last) for side in (made, wanted)]
             perceptual = lpips(*pair).float().mean()
-            real, fake = critic(wanted * 2 - 1).float(), critic(made.detach() * 2 - 1).float()
-        critic_loss = (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+        critic_loss = hinge_loss(critic, made, wanted)
         critic_optimiser.zero_grad(set_to_none=True)
         critic_loss.backward()
         critic_optimiser.step()
         near = shape_loss(made, wanted) + recipe.perceptual * perceptual
         weight, adversarial = made.new_zeros(()), made.new_zeros(())
         if number >= recipe.warmup_steps:
-            critic.requires_grad_(False)
-            with torch.autocast("cpu", torch.bfloat16):
-                adversarial = -critic(made * 2 - 1).float().mean()
-            critic.requires_grad_(True)
-            norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (near, adversarial)]
-            weight = recipe.adversarial * (norms[0] / (norms[1] + 1e-4)).clamp(max=1e4).detach()
+            adversarial, weight = weighed(critic, made, near, last, recipe.adversarial)
         optimiser.zero_grad(set_to_none=True)
         (near + weight * adversarial).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -76,7 +76,7 @@ class Average:
 
 
 def train(
-    step: Callable[[int, float, torch.Generator], dict[str, float]],
+    step: Callable[[int, float, torch.Generator], Mapping[str, float | torch.Tensor]],
     parts: Mapping[str, Stateful],
     *,
     name: str,
@@ -101,7 +101,7 @@ def train(
         number, before = saved["number"], saved["elapsed"]
         print(f"{name}: going on from step {number}", flush=True)
     start = last_report = last_line = time.monotonic()
-    sums: dict[str, float] = {}
+    sums: dict[str, float | torch.Tensor] = {}  # of tensors the sum stays on their device until a line is written
     counted = done_here = 0
 
     def save() -> None:
@@ -119,7 +119,7 @@ def train(
             sums[key] = sums.get(key, 0.0) + value
         now = time.monotonic()
         if now - last_line > 15:
-            means = {key: round(value / counted, 4) for key, value in sums.items()}
+            means = {key: round(float(value) / counted, 4) for key, value in sums.items()}
             line = {
                 "step": number,
                 "minutes": round((before + now - start) / 60, 2),
