@@ -1,8 +1,8 @@
 """Train the second family in one call, by a budget of seconds: `python -m generator.training.family --seconds 440`.
 
-VQGAN, flow and CLIP one after the other, all data on the device; what there is of each is written at every report, so
-that a call that is cut off leaves what draws. A recipe that runs out of memory goes on with half the batch, one that
-fails is noted and passed over. At the deadline the process ends, whatever it is at.
+VQGAN, flow, what the judge sees in its pictures, and CLIP, all data on the device; what there is of each is written at
+every report, so that a call that is cut off leaves what draws. A recipe that runs out of memory goes on with half the
+batch, one that fails is noted and passed over. At the deadline the process ends, whatever it is at.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from generator.training import dataset, flow, pairs, perception, relations, scor
 from generator.training.parts import read_parts, write_parts
 from generator.training.run import Budget, sheet
 
-SHARES = {"vqgan": 0.36, "flow": 0.46, "clip": 0.18}  # of the time left when training begins
-SCORING, LEAST_SCORING = 0.08, 35  # at the end: of all, and at least so many s
+SHARES = {"vqgan": 0.36, "flow": 0.72}  # of the time that is left to train when a recipe begins; the rest is the CLIP's
+SCORING, LEAST_SCORING = 0.08, 30  # of all, and at least so many s
+LAST_REPORT = 6  # s
 OVERHEAD = 0.9  # of a share is stepped in; the rest is reports
 SEEDS, PER_SHEET, JUDGING = 2, 60, 8  # s that the judge needs
 Recipe = unit_vqgan.Recipe | flow.Recipe | relations.Recipe
@@ -95,7 +96,7 @@ def guarded(name: str, recipe: Recipe, go: Callable[[Any], Any], notes: Notes) -
 
 def timed(recipe: Recipe, seconds: float) -> Any:
     """The recipe with so much time, and reports some times in it."""
-    minutes = OVERHEAD * seconds / 60
+    minutes = OVERHEAD * max(1.0, seconds) / 60
     more: dict[str, Any] = {"report_minutes": max(0.25, minutes / 6)}
     if isinstance(recipe, flow.Recipe):
         more["bank_minutes"] = minutes / 8
@@ -109,29 +110,30 @@ def train(data: Path, output: Path, work: Path, deadline: float, scale: str, not
     recipes = SCALES[scale]
     shown = pairs.load(data, device)
     notes.add(device=str(device), scale=scale, pictures=len(shown.rgba), texts=len(shown.tokens))
-    left = deadline - time.time() - max(SCORING * whole, LEAST_SCORING)
+    scoring = max(SCORING * whole, LEAST_SCORING)
 
     def keep(name: str, weights: dict[str, Tensor], told: dict[str, Any]) -> None:
         write_parts(output, name, weights, told)
         notes.add(**{name: told["notes"]})
 
-    def phase(name: str, go: Callable[[Any], Any]) -> Any:
-        return guarded(name, timed(recipes[name], SHARES[name] * left), go, notes)
+    def phase(name: str, end: float, go: Callable[[Any], Any]) -> Any:
+        return guarded(name, timed(recipes[name], SHARES.get(name, 1.0) * (end - time.time())), go, notes)
 
     reader, lpips = load_clip(), perception.load(next((data / "packages").glob("lpips-vgg16.*")))
     place: dict[str, Any] = {"folder": work, "keep": keep}
-    vqgan = phase("vqgan", lambda recipe: unit_vqgan.run(recipe, shown, lpips, **place))
+    vqgan = phase("vqgan", deadline - scoring, lambda recipe: unit_vqgan.run(recipe, shown, lpips, **place))
     models = None
     if vqgan is not None:
-        models = phase("flow", lambda recipe: flow.run(recipe, shown, vqgan, reader, **place, sheets=output))
-    phase("clip", lambda recipe: relations.run(recipe, shown, reader, **place))
+        models = phase(
+            "flow", deadline - scoring, lambda recipe: flow.run(recipe, shown, vqgan, reader, **place, sheets=output)
+        )
     if models is not None:
-        measure = partial(measured, data=data, deadline=deadline, sheet_file=output / "sheet.png")
-        found = guarded("scores", recipes["flow"], lambda _: measure(models), notes)
-        notes.add(scores=found)
+        measure = partial(measured, data=data, end=time.time() + scoring, sheet_file=output / "sheet.png")
+        notes.add(scores=guarded("scores", recipes["flow"], lambda _: measure(models), notes))
+    phase("clip", deadline - LAST_REPORT, lambda recipe: relations.run(recipe, shown, reader, **place))
 
 
-def measured(models: FlowModels, data: Path, deadline: float, sheet_file: Path) -> dict[str, float]:
+def measured(models: FlowModels, data: Path, end: float, sheet_file: Path) -> dict[str, float]:
     """The prompts of docs/mini.md drawn with two seeds, as many as there is time for, and what the judge sees."""
     pictures = dataset.load(data)
     everything, judge = scores.prompts_of(pictures), load_judge()
@@ -142,7 +144,7 @@ def measured(models: FlowModels, data: Path, deadline: float, sheet_file: Path) 
         some = everything[first : first + size]
         texts, styles = [prompt.text for prompt in some], [prompt.style for prompt in some]
         drawn.append(torch.stack([flow.sample(models, texts, styles, seed, steps).cpu() for seed in range(SEEDS)]))
-        if time.time() + 2 * (time.time() - start) / len(drawn) + JUDGING > deadline:
+        if time.time() + 2 * (time.time() - start) / len(drawn) + JUDGING > end:
             break
     images = torch.cat(drawn, dim=1)
     prompts = everything[: images.shape[1]]

@@ -85,7 +85,7 @@ def pair_loss(seen: Tensor, read: Tensor, wrong: Tensor, batch: Batch, scale: Te
 
 
 @torch.no_grad()
-def score(clip: ClipModel, pairs: Pairs, count: int = 512) -> dict[str, float]:
+def score(clip: ClipModel, pairs: Pairs, count: int = 256) -> dict[str, float]:
     """Of pictures placed anew: how often their own text is nearer than its opposite, and how often it is the nearest of
     all drawn."""
     generator = torch.Generator(pairs.device).manual_seed(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tarfile
 from dataclasses import replace
@@ -138,3 +139,20 @@ def test_the_bundle_holds_all_that_training_needs(
     assert {"lasting.py", "generator/training/family.py"} <= names
     assert "data/packages/iconify-json-noto/package/icons.json" in names
     assert not any("mini-layout" in name or name.endswith(".pyc") for name in names)
+
+
+def test_a_recipe_out_of_memory_goes_on_with_half_the_batch_and_one_that_fails_is_passed_over(tmp_path: Path) -> None:
+    notes = family.Notes(tmp_path / "scores.json")
+
+    def large(recipe: relations.Recipe) -> int:
+        if recipe.batch > 3:
+            raise torch.OutOfMemoryError("no room")
+        return recipe.batch
+
+    def broken(recipe: relations.Recipe) -> int:
+        raise ValueError("it does not fit")
+
+    assert family.guarded("clip", TINY_CLIP, large, notes) == 3
+    assert family.guarded("flow", TINY_CLIP, broken, notes) is None
+    said = json.loads((tmp_path / "scores.json").read_text())
+    assert said["clip_batch"] == 3 and "it does not fit" in said["flow_failed"]
