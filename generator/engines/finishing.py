@@ -3,7 +3,8 @@
 What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
 arXiv:1505.04597), conditioned on the style, has learnt what pictures spoilt in that way were before: it makes edges
 sharp and areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened. Paper is
-white. What a mask keeps of a picture is not redrawn.
+white, specks on it are taken away, and a silhouette has no trace of colour. What a mask keeps of a picture is not
+redrawn.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import torch
 
 from generator.engines.base import Engine, Slot, Step
+from generator.images.debris import without_debris
 from generator.images.flatten import ANY, FLATNESS, flattened
-from generator.models.finisher import Finisher, load_finisher
+from generator.models.finisher import COLOURLESS, Finisher, load_finisher
 from generator.params import JobParams
 
 PAPER, SHADE = 0.95, 0.01  # least of every channel at the edge that is meant to be white, and what is still white there
@@ -64,7 +66,9 @@ class Finished:
         style = self.finisher.style_of(step.image, params.style)
         number = torch.tensor([self.finisher.style_index(style)], device=device)
         made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
-        made = on_white_paper(flattened(made, FLATNESS.get(style, ANY)))
+        made = without_debris(on_white_paper(flattened(made, FLATNESS.get(style, ANY))))
+        if style in COLOURLESS:
+            made = made.mean(dim=0, keepdim=True).expand_as(made)
         made = step.image.lerp(made, params.finish)
         kept = getattr(slot, "kept", None)  # of an engine that starts from pictures
         if kept is not None:

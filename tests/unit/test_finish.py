@@ -8,6 +8,7 @@ import torch
 from generator import registry
 from generator.engines.base import generate
 from generator.engines.finishing import Finished, on_white_paper
+from generator.images.debris import debris, without_debris
 from generator.images.flatten import FLATNESS, flattened
 from generator.models.finisher import Finisher
 from generator.params import BadParams, validate
@@ -119,3 +120,39 @@ def test_only_the_mini_models_are_finished() -> None:
         validate("vqgan-clip", {"prompt": "a heart", "checkpoint": "imagenet-f16-1024", "finish": 0.5})
     with pytest.raises(BadParams, match=r"finish = .2.: input should be less"):
         validate("vqgan-clip", {"prompt": "a heart", "finish": 2})
+
+
+def dotted(*dots: tuple[int, int, int, tuple[float, float, float]]) -> torch.Tensor:
+    """A red square on white, and squares of that top, left, side and colour."""
+    image = torch.ones(3, 64, 64)
+    for top, left, side, colour in ((20, 20, 24, (0.9, 0.1, 0.1)), *dots):
+        image[:, top : top + side, left : left + side] = torch.tensor(colour).view(3, 1, 1)
+    return image
+
+
+PALE, STRONG = (0.7, 0.8, 1.0), (0.1, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("dots", "gone"),
+    [
+        ([(4, 4, 2, PALE)], 1),
+        ([(4, 4, 2, PALE), (50, 55, 3, (0.8, 1.0, 0.8))], 2),
+        ([(4, 4, 2, STRONG)], 0),  # as dark as what is drawn: an eye, a full stop
+        ([(4, 4, 9, PALE)], 0),  # a cloud
+        ([(30, 45, 2, PALE)], 0),  # beside the figure: a highlight on its edge
+        ([(4, left, 2, PALE) for left in (4, 12, 20, 28, 36)], 0),  # rain
+        ([(28, 28, 2, PALE)], 0),  # on the figure
+    ],
+)
+def test_specks_on_the_paper_are_taken_away_and_what_belongs_there_is_not(
+    dots: list[tuple[int, int, int, tuple[float, float, float]]], gone: int
+) -> None:
+    image = dotted(*dots)
+    assert debris(image)[1] == gone
+    assert torch.equal(without_debris(image), dotted() if gone else image)
+
+
+def test_an_empty_picture_has_no_debris() -> None:
+    for image in (torch.ones(3, 16, 16), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))):
+        assert torch.equal(without_debris(image), image)
