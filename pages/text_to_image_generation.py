@@ -128,7 +128,8 @@ def _style() -> dict[str, str | None]:
         required=True,
         format_func=lambda name: registry.STYLES.get(name) or own[name],
         help=_(
-            "Auto: the style that the prompt names, as in “a silhouette of an eagle”, otherwise {style}.",
+            "Auto: the style that the prompt names, as in “a silhouette of an eagle”, otherwise {style}. Several "
+            "pictures have another style each, as with Any.",
             style=registry.STYLES[registry.DEFAULT_STYLE],
         ),
         wrap=True,

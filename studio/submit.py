@@ -15,6 +15,7 @@ from db.queue import NewJob
 from db.sheets import submissions
 from db.sheets.submissions import NewSheet, Submission
 from generator.params import BadParams, DownloadParams, JobParams, Params, validate, validate_job
+from generator.params.sheet import on_sheet
 from generator.wording import Notice
 from studio import model_names
 from studio.context import Studio, Submitter
@@ -163,14 +164,22 @@ def drawings(
     count: int = 1,
     read: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> list[Params]:
-    """So many drawings of one wish: the given seed and those that follow it, or a random seed each.
+    """So many drawings of one wish: the given seed, or a random one, and those that follow it. Several are a sheet: its
+    pictures differ as `on_sheet` says.
 
     read: what the settings of one picture, as they were typed, are understood as. Raises BadParams, UnknownName.
     """
-    given = {name: value for name, value in values.items() if name != "seed" or value is not None}
-    first = validate(engine, read(given))
-    seeds = [(first.seed + n) % 2**32 if "seed" in given else secrets.randbelow(2**32) for n in range(1, count)]
-    return [first, *(validate(engine, read({**given, "seed": seed})) for seed in seeds)]
+    seed = values.get("seed")
+    if seed is None and count > 1:
+        seed = secrets.randbelow(2**32)
+    given = {name: value for name, value in values.items() if name != "seed"}
+    made: list[Params] = []
+    for number in range(count):
+        if number:
+            seed = (made[0].seed + number) % 2**32
+        told = read(given if seed is None else {**given, "seed": seed})
+        made.append(validate(engine, told | (on_sheet(engine, told, number) if count > 1 else {})))
+    return made
 
 
 def ask(studio: Studio, submitter: Submitter, engine: str, values: Mapping[str, Any]) -> Job:

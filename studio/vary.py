@@ -8,6 +8,7 @@ from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job
 from db.sheets.submissions import NewSheet, Submission
+from generator import registry
 from generator.params.vary import kept, takes_pictures, varied
 from studio.context import Studio, Submitter
 from studio.engines import makes
@@ -59,7 +60,20 @@ def drawing_of(studio: Studio, job: Job) -> Job:
 
 
 def engine_for(studio: Studio, job: Job) -> str:
-    """What varies a job's picture: the engine that drew it, where the host offers it and it can, else the first."""
+    """What varies a job's picture, where the host offers it: latent diffusion those of the embedded models that it can
+    draw as large, whoever drew them, since guidance from a finished picture on leaves specks; others the engine that
+    drew it. Else the first.
+    """
     engines = engines_that_vary(studio) or takes_pictures()  # where there is none, the queue says so
-    drawn_by = drawing_of(studio, job).engine
-    return drawn_by if drawn_by in engines else engines[0]
+    drawing = drawing_of(studio, job)
+    wanted = registry.VARYING if _as_embedded(drawing) else drawing.engine
+    return next(name for name in (wanted, drawing.engine, engines[0]) if name in engines)
+
+
+def _as_embedded(drawing: Job) -> bool:
+    """Whether embedded latent diffusion can go on from what was drawn, with all that was asked for."""
+    drawn_by = registry.CHECKPOINTS.get(drawing.checkpoint or "")
+    varies = registry.checkpoint(registry.first_checkpoint(registry.VARYING, ""))
+    sides = {drawing.params.get("width"), drawing.params.get("height")}
+    asked = drawing.prompt and not drawing.params.get("image_prompts")
+    return bool(drawn_by is not None and drawn_by.styled and sides == {varies.only_side} and asked)

@@ -51,6 +51,7 @@ SHOWN: set[str] = {
     "generator.registry",
     "generator.params",
     "generator.params.learning",
+    "generator.params.sheet",
     "generator.params.vary",
     "generator.prompts",
     "generator.checkpoints.clip_space",

@@ -40,6 +40,7 @@ from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.drafts import showing
 from generator.starts.forming import forming
 from generator.starts.masks import Kept, read_kept
+from generator.starts.variants import Variant
 
 STATE_VERSION = 1
 TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style", "known", "noise")  # of a slot
@@ -171,7 +172,12 @@ class LatentDiffusion:
                 return compare(images, self.clips, targets, "spherical", self.precision)[0]
 
             show = showing(self._show_early, self.vqgan, self.precision, params.actual_size, kept)
-            drafts = self.drafter(wanted, seeds, params.style, params.variety, distance, show)
+            variant = None if kept is not None else Variant.of(params, self.vqgan, self.clips, self.precision)
+            drawn = variant.seeds if variant else seeds
+            drafts = self.drafter(wanted, drawn, params.style, params.variety, distance, show)
+            if variant is not None:
+                row, posed = variant.chosen(drafts.z, distance(drafts.z))
+                drafts = drafts.repeated(row, len(seeds), posed)
             blank = self.drafter.layout(torch.zeros_like(drafts.text), drafts.style)
             z = torch.randn(drafts.z.shape, generator=generator).to(self.device)
             negative_text = self._encode_prompt(negative).expand(len(seeds), -1) if negative else None

@@ -84,9 +84,14 @@ def compare(
     """Shows pictures (N, 3, H, W) in [0, 1] whole to every CLIP: losses (N,) and scores (N,), means over the CLIPs."""
     losses, scores = torch.zeros(2, len(images), device=images.device)
     for which, clip in enumerate(clips):
-        seen = F.interpolate(images, (clip.resolution, clip.resolution), mode="bilinear", antialias=True)
-        with precision.autocast():
-            embeddings = clip.encode_image(seen).float()
-        far, near = guide(embeddings, targets, which, loss)
+        far, near = guide(embedded(images, clip, precision), targets, which, loss)
         losses, scores = losses + far / len(clips), scores + near / len(clips)
     return losses, scores
+
+
+@torch.no_grad()
+def embedded(images: Tensor, clip: Clip, precision: Precision) -> Tensor:
+    """Pictures (N, 3, H, W) in [0, 1], seen whole by a CLIP: (N, D) unit vectors."""
+    seen = F.interpolate(images, (clip.resolution, clip.resolution), mode="bilinear", antialias=True)
+    with precision.autocast():
+        return clip.encode_image(seen).float()

@@ -29,6 +29,11 @@ class Drafts:
     text: Tensor
     style: Tensor
 
+    def repeated(self, row: int, times: int, z: Tensor) -> Drafts:
+        """One of them so many times, with that z (1, C, g, g)."""
+        again = torch.full((times,), row, device=self.z.device)
+        return Drafts(z.expand(times, -1, -1, -1).clone(), self.text[again], self.style[again])
+
 
 class Drafter(nn.Module):
     """Text to drafts."""

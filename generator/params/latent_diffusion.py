@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from generator import registry
-from generator.params.base import Params, Setting, check_mask, clean_prompt
+from generator.params.base import RECORD, Params, Setting, check_mask, clean_prompt
 from generator.params.lora import MAX_LORAS, LoraWeight, in_list, parse_loras
 from generator.prompts import Prompt, parse_prompts, parse_text
 
@@ -43,6 +43,15 @@ class LatentDiffusionParams(Params):
         max_length=MAX_LORAS,
         exclude_if=lambda lora: not lora,
         description="Stable Diffusion: LoRAs, files lora/NAME.safetensors of the checkpoints folder, each NAME:WEIGHT.",
+    )
+    variant: int = Setting(
+        0,
+        group=RECORD,
+        ge=0,
+        le=63,
+        exclude_if=lambda variant: not variant,
+        description="Mini models, from drafts: which picture of a sheet this is, its seed counted on from the first's. "
+        "Above 0 its draft differs from those before it and is posed otherwise.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(

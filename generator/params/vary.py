@@ -50,7 +50,7 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
 
 def kept(engine: str, values: Mapping[str, Any], other: str) -> dict[str, Any]:
     """What a variation by `other` takes over from a picture that `engine` drew with these settings: all of them where
-    that is the same engine, else prompt and style: the other one's texts are still to be understood, which leaves what
+    that is the same engine, else prompt, style and how much it is upscaled: the other one's texts are still to be understood, which leaves what
     is understood already. Raises UnknownName."""
     if engine == other:
         return dict(values)
@@ -59,6 +59,7 @@ def kept(engine: str, values: Mapping[str, Any], other: str) -> dict[str, Any]:
         taken["wording"] = {"prompt": values["wording"]["prompt"]}
     if values.get("as_typed"):
         taken["as_typed"] = True
+    taken |= {name: values[name] for name in ("upscale", "upscaler") if name in values}
     style = values.get("style")
     if style in registry.STYLES and registry.checkpoint(registry.first_checkpoint(other, "")).styled:
         taken["style"] = style  # elsewhere a style may be any words

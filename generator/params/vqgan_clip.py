@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.params.base import NOTHING_YET, Params, Setting, check_mask, check_pictures
+from generator.params.base import NOTHING_YET, RECORD, Params, Setting, check_mask, check_pictures
 from generator.params.optimised import Optimised
 
 TRIAL = 20  # steps after which the best of several random starts goes on alone
@@ -23,6 +23,15 @@ class VqganClipParams(Optimised, Params):
         group="start",
         description="Start from codes drawn from the text, random amounts of what pictures are composed of (mini: "
         "these are optimised, not the codes), random codes, a picture or a gradient.",
+    )
+    variant: int = Setting(
+        0,
+        group=RECORD,
+        ge=0,
+        le=63,
+        exclude_if=lambda variant: not variant,
+        description="Mini models, from drafts: which picture of a sheet this is, its seed counted on from the first's. "
+        "Above 0 its draft differs from those before it and is posed otherwise.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(

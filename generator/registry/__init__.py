@@ -17,6 +17,7 @@ from generator.registry.embedded import (
     STYLE_CLASSIFIER,
     STYLES,
     TEXT_ENCODER,
+    VARYING,
 )
 from generator.registry.engines import (
     ENGINES,
@@ -54,6 +55,7 @@ __all__ = [
     "STYLES",
     "STYLE_CLASSIFIER",
     "TEXT_ENCODER",
+    "VARYING",
     "Checkpoint",
     "EngineSpec",
     "File",

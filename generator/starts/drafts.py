@@ -25,6 +25,7 @@ from generator.prompts import Prompt, main_prompt
 from generator.starts.forming import forming
 from generator.starts.masks import Kept
 from generator.starts.pictures import contain
+from generator.starts.variants import Variant
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
 
@@ -118,6 +119,7 @@ class MiniPictures:
             generator,
             lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision, kept),
             showing(self._host.show, vqgan, self._precision, params.actual_size, kept),
+            None if kept is not None else Variant.of(params, vqgan, self._clips, self._precision),
         )
         with self._precision.autocast():
             drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
@@ -139,10 +141,16 @@ def best_draft(
     generator: torch.Generator,
     distance: Distance,
     show: Show | None = None,
+    variant: Variant | None = None,
 ) -> Tensor:
-    """Of so many drafts the one that comes nearest to the prompts: z (1, e_dim, h, w). show is given the first."""
-    seeds = torch.randint(2**62, (candidates,), generator=generator).tolist()
+    """Of so many drafts the one that comes nearest to the prompts: z (1, e_dim, h, w).
+
+    show is given the first. variant: of a further picture of a sheet, which chooses among drafts of its own.
+    """
+    seeds = torch.randint(2**62, (candidates,), generator=generator).tolist() if variant is None else variant.seeds
     z = vqgan.codes_to_z(draft_codes(text, style, seeds, distance, show).to(vqgan.codebook.device))
+    if variant is not None:
+        return variant.chosen(z, distance(z))[1]
     return z[distance(z).argmin()][None] if len(z) > 1 else z
 
 

@@ -17,6 +17,7 @@ from generator.prompts import main_prompt
 from generator.starts.drafts import DraftCodes, Show, best_draft, distances, showing
 from generator.starts.masks import Kept
 from generator.starts.pictures import contain, gradient_picture
+from generator.starts.variants import Variant
 
 SPREAD = 0.2  # deviation of the random amounts of the components, in theirs
 
@@ -69,6 +70,7 @@ def start_z(
             generator,
             lambda z: distances(z, vqgan, clips, targets, params.loss, precision, kept),
             showing(show, vqgan, precision, (width, height), kept),
+            None if kept is not None else Variant.of(params, vqgan, clips, precision),
         )
         if kept is not None:
             with precision.autocast():

@@ -48,9 +48,9 @@ def test_variations_of_a_picture_are_a_sheet_of_its_children(api: Served, visits
     sheet = ok(api.post(f"{V1}/jobs/{job.id}/variations", {"count": 3, "skip_rate": 0.9}), 201)
     assert sheet["kind"] == "variations" and len(sheet["jobs"]) == 3 and sheet["layout"]["skip_rate"] == 0.9
     assert {one["parent_id"] for one in sheet["jobs"]} == {job.id}
-    assert all(one["engine"] == "vqgan-clip" and one["params"]["init"] == "image" for one in sheet["jobs"])
-    other = ok(api.post(f"{V1}/jobs/{job.id}/variations", {"engine": "latent-diffusion", "count": 1}), 201)
-    assert other["jobs"][0]["engine"] == "latent-diffusion"
+    assert all(one["engine"] == "latent-diffusion" and one["params"]["strength"] == 0.1 for one in sheet["jobs"])
+    other = ok(api.post(f"{V1}/jobs/{job.id}/variations", {"engine": "vqgan-clip", "count": 1}), 201)
+    assert other["jobs"][0]["engine"] == "vqgan-clip" and other["jobs"][0]["params"]["init"] == "image"
     waiting = ok(api.get(f"{V1}/jobs/{sheet['jobs'][0]['id']}"))
     refused = api.post(f"{V1}/jobs/{waiting['id']}/variations")
     assert refused.status_code == 422 and "no finished picture: it is queued" in refused.json()["detail"]

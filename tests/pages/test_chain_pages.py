@@ -74,7 +74,7 @@ def test_a_picture_is_upscaled_as_a_child_and_each_shows_the_other(studio: Studi
 
 
 def test_an_upscaled_picture_is_varied_with_the_settings_it_was_drawn_with(studio: Studio, open_page: OpenPage) -> None:
-    parent = studio.draw("a red heart", cutn=5)
+    parent = studio.draw("a red heart", cutn=5, width=96)
     press(open_page(INFERENCES, job=parent.id), "Upscale", f"upscale_{parent.id}")
     studio.start_executor()
     (child,) = (job for job in jobs(studio) if job.engine == "upscale")

@@ -90,7 +90,7 @@ def test_what_is_marked_is_varied_by_the_rate_and_number_that_are_set(studio: St
     assert sorted(job.parent_id for job in made) == sorted([jobs[1].id] * 3 + [jobs[2].id] * 3)
     pictures = {artefacts.of_job(studio.db, job.id)["picture"].id for job in jobs[1:3]}
     assert {job.params["init_image"] for job in made} == pictures
-    assert {job.params["init_weight"] for job in made} == {1.8}, "near: skip rate 0.9"
+    assert {(job.engine, job.params["strength"]) for job in made} == {("latent-diffusion", 0.1)}, "near: skip rate 0.9"
     assert row.submission.layout == {"from": 1, "parents": [jobs[1].id, jobs[2].id], "skip_rate": 0.9}
     assert "from 2 marked in row 1, very near" in everything_shown(app)
 
@@ -225,7 +225,7 @@ def test_what_was_hidden_since_the_page_was_drawn_is_in_no_download(studio: Stud
 def test_a_row_goes_on_with_what_the_host_still_offers(studio: Studio, open_page: OpenPage) -> None:
     address, stage, jobs = drawn(studio, open_page)
     vary, upscale = (f"{step}_{stage.submission.id}" for step in ("vary", "upscale"))
-    host_rules.change(studio.db, withheld=["vqgan-clip", "upscale"])
+    host_rules.change(studio.db, withheld=["vqgan-clip", "latent-diffusion", "upscale"])
     app = open_page(REFINE, refinement=address).button(key=f"mark_{jobs[1].id}").click().run()
     assert upscale not in {button.key for button in app.button}
     app = app.button(key=vary).click().run()

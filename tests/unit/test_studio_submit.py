@@ -38,14 +38,28 @@ def test_a_visitor_beyond_the_limit_is_refused_whole_and_told_the_limit(visits: 
     assert submit(studio, BEN, Wish("vqgan-clip", HEART)), "everybody has their own limit"
 
 
-def test_pictures_of_one_wish_follow_its_seed_and_differ_in_nothing_else(visits: Studio) -> None:
+def test_pictures_of_one_wish_follow_its_seed_and_differ_in_draft_and_pose(visits: Studio) -> None:
     studio = visits.opened()
-    jobs = submit(studio, ANNA, Wish("vqgan-clip", {**HEART, "seed": 2**32 - 1}, pictures=3))
+    jobs = submit(studio, ANNA, Wish("vqgan-clip", {**HEART, "style": "blob", "seed": 2**32 - 1}, pictures=3))
     assert [job.params.pop("seed") for job in jobs] == [2**32 - 1, 0, 1]
+    assert [job.params.pop("variant", 0) for job in jobs] == [0, 1, 2]
     assert jobs[0].params == jobs[1].params == jobs[2].params
     assert len({job.params["seed"] for job in submit(studio, ANNA, Wish("vqgan-clip", HEART, pictures=3))}) == 3
     with pytest.raises(BadParams, match="seed = '-1'"):
         submit(studio, ANNA, Wish("vqgan-clip", {**HEART, "seed": -1}, pictures=3))
+
+
+@pytest.mark.parametrize("engine", ["vqgan-clip", "latent-diffusion", "guided-diffusion"])
+def test_pictures_of_one_wish_have_a_style_each_where_none_was_asked_for(visits: Studio, engine: str) -> None:
+    studio = visits.opened()
+    for style in ({}, {"style": None}):
+        jobs = submit(studio, ANNA, Wish(engine, {**HEART, **style}, pictures=4))
+        assert len({job.params["style"] for job in jobs}) == 4 and jobs[0].params["style"] == "noto"
+    named = {"prompt": "a silhouette of a red heart", "seed": None}
+    jobs = submit(studio, ANNA, Wish(engine, named, pictures=2))
+    assert {job.params["style"] for job in jobs} == {"silhouette"}
+    (alone,) = submit(studio, ANNA, Wish(engine, HEART))
+    assert alone.params["style"] == "noto" and "variant" not in alone.params
 
 
 @pytest.mark.parametrize("pictures", [-3, 0, 9, 10**9])
