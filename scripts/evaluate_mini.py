@@ -2,8 +2,9 @@
 
 Needs the training data (`python -m generator.training.data`). Every engine draws 100 held-out prompts, 70 pictures of a
 concept in a style that training did not show it in and 30 phrases that are no caption, from two seeds. A second CLIP,
-which guides nothing, says which of the 100 prompts each picture shows (R-precision) and in which style. What an engine
-drew is kept in data/evaluation, so that a run that was stopped goes on; --fresh draws again.
+which guides nothing, says which of the 100 prompts each picture shows (R-precision) and in which style. Sheets are
+asked for without a style, as people do, and variations are of what VQGAN + CLIP drew. What an engine drew is kept in
+data/evaluation, so that a run that was stopped goes on; --fresh draws again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,14 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from generator import registry  # noqa: E402
 from generator.device import Host  # noqa: E402
 from generator.engines import loading  # noqa: E402
 from generator.engines.base import generate, generate_all  # noqa: E402
 from generator.models.clip import load_judge, load_mini, load_robust  # noqa: E402
 from generator.params import validate  # noqa: E402
+from generator.params.sheet import SHEET_STYLES, on_sheet  # noqa: E402
+from generator.params.vary import SKIP_RATE, varied  # noqa: E402
 from generator.training import dataset, perception  # noqa: E402
 from generator.training.scores import (  # noqa: E402
     FREE,
@@ -40,6 +44,7 @@ from generator.training.scores import (  # noqa: E402
     Ruler,
     on_white,
     prompts_of,
+    ranked_first,
     reconstruction,
     retrieval,
 )
@@ -56,6 +61,8 @@ class Entry:
     engine: str
     settings: dict[str, Any]
     target: float | None = None  # R-precision@1 it is to reach
+    sheet: int = 0  # pictures that are asked for together, without a style; else one alone from each seed
+    of: str | None = None  # the entry whose pictures these are variations of
 
 
 ENTRIES = (
@@ -74,37 +81,53 @@ ENTRIES = (
         {"init": "components", "candidates": 1, "steps": 0},
     ),
     Entry("vqgan-random", "VQGAN + CLIP, from random codes", "vqgan-clip", {"init": "random", "steps": 60}),
+    Entry("vqgan-sheet", "VQGAN + CLIP, a sheet of six", "vqgan-clip", {}, sheet=6),
+    Entry("latent-diffusion-sheet", "Latent diffusion, a sheet of six", "latent-diffusion", {}, sheet=6),
+    Entry("vqgan-varied", "Variations, VQGAN + CLIP", "vqgan-clip", {}, of="vqgan-prior"),
+    Entry("latent-diffusion-varied", "Variations, latent diffusion", "latent-diffusion", {}, of="vqgan-prior"),
 )
+RANKINGS: dict[str, dict[str, Any]] = {
+    "the CLIP that guided": {"clip": ("mini",), "aesthetic_weight": 0.0},
+    "both CLIPs": {"clip": registry.RANKING, "aesthetic_weight": 0.0},
+    "both CLIPs and how well it is made (what ranks for people)": {"clip": registry.RANKING},
+}
 
 
 def values_of(entry: Entry, prompts: list[Prompt], seed: int) -> list[Any]:
-    """The parameters of every prompt from one seed."""
-    return [
-        validate(
-            entry.engine,
-            {
-                "prompt": prompt.text,
-                "seed": seed * 1000 + number,
-                "style": prompt.style,
-                "save_every": 1000,
-                **entry.settings,
-            },
-        )
-        for number, prompt in enumerate(prompts)
-    ]
+    """The parameters of every prompt from one seed, or of one picture of its sheet."""
+    made = []
+    for number, prompt in enumerate(prompts):
+        values = {"prompt": prompt.text, "seed": seed * 1000 + number, "save_every": 1000, **entry.settings}
+        if entry.sheet:
+            values |= {"seed": number * 1000 + seed, **on_sheet(entry.engine, values, seed)}
+        else:
+            values["style"] = prompt.style
+        if entry.of:
+            values = varied(entry.engine, values, f"{seed} {number}", SKIP_RATE)
+        made.append(validate(entry.engine, values))
+    return made
 
 
-def loaded(entry: Entry, params: Any) -> Any:
-    """The engine of an entry, on the CPU."""
-    host = Host("cpu", Path("data/checkpoints"), _none)
+def loaded(entry: Entry, params: Any, kept: Path) -> Any:
+    """The engine of an entry, on the CPU. kept: the folder of what was drawn."""
+    drawn = np.load(kept / f"{entry.of}.npz")["pictures"] if entry.of else None
+
+    def read_image(reference: str) -> Image.Image:
+        if drawn is None:
+            raise FileNotFoundError(reference)
+        seed, number = map(int, reference.split())
+        return Image.fromarray(drawn[seed, number].transpose(1, 2, 0))
+
+    host = Host("cpu", Path("data/checkpoints"), read_image)
     return loading.load(entry.engine, params.checkpoint, params.clip, host)
 
 
 def draw_all(entry: Entry, prompts: list[Prompt], seeds: int, threads: int, output: Path) -> None:
     """Draw every prompt from every seed and save the pictures (seeds, P, 3, H, W) uint8."""
     torch.set_num_threads(threads)
+    seeds = entry.sheet or seeds
     waiting = [params for seed in range(seeds) for params in values_of(entry, prompts, seed)]
-    drawn = generate_all(loaded(entry, waiting[0]), waiting, BATCH)
+    drawn = generate_all(loaded(entry, waiting[0], output.parent), waiting, BATCH)
     done = dict(tqdm(drawn, desc=entry.title, total=len(waiting), unit="picture"))
     made = torch.stack([done[number] for number in range(len(waiting))])
     pictures = (made * 255).round().byte().numpy().reshape(seeds, len(prompts), *made.shape[1:])
@@ -115,7 +138,7 @@ def time_one(entry: Entry, prompts: list[Prompt], output: Path) -> None:
     """Draw a few pictures one at a time and save the median of their seconds, and this process's peak memory."""
     torch.set_num_threads(2)
     params = values_of(entry, prompts[:4], 0)
-    engine = loaded(entry, params[0])
+    engine = loaded(entry, params[0], output.parent)
     seconds = []
     for one in params:
         begun = time.monotonic()
@@ -124,10 +147,6 @@ def time_one(entry: Entry, prompts: list[Prompt], output: Path) -> None:
         seconds.append(time.monotonic() - begun)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     output.write_text(json.dumps({"seconds": round(float(np.median(seconds[1:])), 1), "memory_mb": round(peak)}))
-
-
-def _none(reference: str) -> Image.Image:
-    raise FileNotFoundError(reference)
 
 
 def contact_sheet(pictures: np.ndarray, prompts: list[Prompt], output: Path, side: int = 112, across: int = 10) -> None:
@@ -151,13 +170,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs")
     parser.add_argument("--kept", type=Path, default=Path("data/evaluation"), help="where pictures drawn are kept")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--prompts", type=int, help="only so many of them, evenly chosen, for a first look")
     parser.add_argument("--threads", type=int, default=2, help="to draw with; timing always takes two")
     parser.add_argument("--only", nargs="*", help=f"engines to draw with: {', '.join(e.name for e in ENTRIES)}")
     parser.add_argument("--untimed", action="store_true", help="do not time, on a busy machine")
     parser.add_argument("--fresh", action="store_true", help="draw and time again what is kept")
     arguments = parser.parse_args()
     pictures = dataset.load(arguments.data)
-    prompts = prompts_of(pictures)
+    prompts = spread(prompts_of(pictures), arguments.prompts)
     arguments.kept.mkdir(parents=True, exist_ok=True)
     (arguments.output / "mini").mkdir(parents=True, exist_ok=True)
     for entry in ENTRIES:
@@ -169,6 +189,12 @@ def main() -> None:
         if not arguments.untimed and (arguments.fresh or not timed.exists()):
             apart(time_one, entry, prompts, timed)
     write(pictures, prompts, arguments.kept, arguments.output, perception.fetch(arguments.data / "packages"))
+
+
+def spread(prompts: list[Prompt], count: int | None) -> list[Prompt]:
+    """So many of the prompts, evenly chosen; None: all."""
+    step = 1 if count is None else len(prompts) / count
+    return prompts if step <= 1 else [prompts[int(number * step)] for number in range(count or 0)]
 
 
 def apart(work: Callable[..., None], *arguments: Any) -> None:
@@ -191,8 +217,8 @@ def write(pictures: dataset.Pictures, prompts: list[Prompt], kept: Path, output:
     real = (on_white(pictures, rows) * 255).round().byte().numpy()[None]
     noise = np.random.default_rng(0).integers(0, 256, (1, len(prompts), 3, 64, 64), np.uint8)
     art = truth.measure(real)
-    lines = [_line("the held-out art itself", None, art, {})]
-    sheets = []
+    lines = [_line("the held-out art itself", None, art, {}, art["sharpness"])]
+    sheets, rankings = [], []
     for entry in ENTRIES:
         path = kept / f"{entry.name}.npz"
         if not path.exists():
@@ -201,11 +227,21 @@ def write(pictures: dataset.Pictures, prompts: list[Prompt], kept: Path, output:
         figures = json.loads(timed.read_text()) if timed.exists() else {}
         drawn = np.load(path)["pictures"]
         title = entry.title if len(drawn) > 1 else f"{entry.title} (one seed)"
-        lines.append(_line(title, entry.target, ruler.measure(drawn), figures))
+        styles = [SHEET_STYLES[number % len(SHEET_STYLES)] for number in range(entry.sheet)] or None
+        lines.append(_line(title, entry.target, ruler.measure(drawn, styles), figures, art["sharpness"]))
+        if entry.sheet:
+            rankings += _rankings(entry, drawn, ruler)
+            contact_sheet(
+                drawn.swapaxes(0, 1)[:10].reshape(-1, *drawn.shape[2:]),
+                _each(prompts[:10], entry.sheet),
+                output / "mini" / f"{entry.name}.png",
+                across=entry.sheet,
+            )
+            sheets.append(f"### {entry.title}\n\n![{entry.title}](mini/{entry.name}.png)\n")
         if entry.target is not None or entry.name.endswith("prior-0"):
             contact_sheet(drawn[0], prompts, output / "mini" / f"{entry.name}.png")
             sheets.append(f"### {entry.title}\n\n![{entry.title}](mini/{entry.name}.png)\n")
-    lines.append(_line("noise", None, ruler.measure(noise), {}))
+    lines.append(_line("noise", None, ruler.measure(noise), {}, art["sharpness"]))
     clips = {"guide": load_mini(), "robust": load_robust(), "judge": judge}
     known = [line for name, clip in clips.items() for line in retrieval(clip, pictures, name)]
     psnr, looks, used, codes = reconstruction(pictures, perception.load(lpips))
@@ -220,7 +256,9 @@ Written by `python scripts/evaluate_mini.py` on {platform.processor() or platfor
 {len(prompts)} prompts: {len(rows)} name a concept in a style that training did not show it in, {len(FREE)} are phrases
 that are no caption. The judge, a CLIP that guides nothing, picks among all {len(prompts)} prompts the one a picture
 shows: *R@1* is how often that is the right one, *R@5* how often the right one is among its first five. *Style*: how
-often the judge sees the style that was asked for. *Diversity*: mean cosine distance between two seeds' pictures.
+often the judge sees the style that was asked for. *Diversity*: mean cosine distance between two seeds' pictures, or any
+two of a sheet. *Islands*: of debris, a picture; small faint specks that lie apart from the figure
+(`generator/images/debris.py`). *Sharp*: how steep the steepest 2 % of a picture are, as a share of that in the art.
 *Nearest*: median PSNR to the training picture that is nearest pixel by pixel; *copies*: share above 30 dB. Seconds are
 of one picture alone, models loaded. *Random z* are amounts of the training pictures' principal components
 (`init=components`; of four starts CLIP keeps one after 20 steps); *random codes* are what VQGAN + CLIP started from in
@@ -232,9 +270,19 @@ engines are pulled towards the style by another network that tells styles apart 
 or noise), and flattened where its artists draw flat (`finish`), so that a picture may look more like its style than
 much of the art.
 
-| | R@1 | (known concepts, new style) | (free phrases) | R@5 | style | diversity | nearest | copies | s | MB |
-|---|---|---|---|---|---|---|---|---|---|---|
+| | R@1 | (known concepts, new style) | (free phrases) | R@5 | style | diversity | islands | sharp | nearest | copies \
+| s | MB |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 {chr(10).join(lines)}
+
+## Which picture of a sheet is put first?
+
+How often the judge, which ranks nothing, names the prompt of the one picture of six that is put first, and the
+islands of debris on it.
+
+| sheet | put first | R@1 | islands |
+|---|---|---|---|
+{chr(10).join(rankings)}
 
 ## Do the CLIPs know what they see?
 
@@ -258,12 +306,33 @@ The first seed of every prompt, nothing picked.
     print(text)
 
 
-def _line(title: str, target: float | None, found: dict[str, float], figures: dict[str, Any]) -> str:
+def _rankings(entry: Entry, drawn: np.ndarray, ruler: Ruler) -> list[str]:
+    """Rows of the table of rankings, for the pictures of a sheet (seeds, P, 3, H, W)."""
+    texts, every = [prompt.text for prompt in ruler.prompts], np.arange(len(ruler.prompts))
+    chosen = {"the first": drawn[:1], "any": drawn}
+    for name, settings in RANKINGS.items():
+        chosen[name] = drawn[ranked_first(drawn, texts, **settings), every][None]
+    found = {name: ruler.measure(pictures) for name, pictures in chosen.items()}
+    return [f"| {entry.title} | {name} | {one['r1']:.0%} | {one['debris']:.2f} |" for name, one in found.items()]
+
+
+def _each(prompts: list[Prompt], times: int) -> list[Prompt]:
+    """Every prompt so many times, in the styles of a sheet."""
+    return [replace(one, style=SHEET_STYLES[n % len(SHEET_STYLES)]) for one in prompts for n in range(times)]
+
+
+def _line(title: str, target: float | None, found: dict[str, float], figures: dict[str, Any], sharp: float) -> str:
     goal = "" if target is None else f" (target {target:.0%})"
     diversity = "" if np.isnan(found["diversity"]) else f"{found['diversity']:.2f}"
     cells = [title, f"{found['r1']:.0%}{goal}"]
     cells += ["" if np.isnan(found[key]) else f"{found[key]:.0%}" for key in ("r1_held_out", "r1_free", "r5", "style")]
-    cells += [diversity, f"{found['nearest_db']:.1f} dB", f"{found['copies']:.0%}"]
+    cells += [
+        diversity,
+        f"{found['debris']:.2f}",
+        f"{found['sharpness'] / sharp:.0%}",
+        f"{found['nearest_db']:.1f} dB",
+        f"{found['copies']:.0%}",
+    ]
     cells += [str(figures.get("seconds", "")), str(figures.get("memory_mb", ""))]
     return f"| {' | '.join(cells)} |"
 

@@ -110,7 +110,7 @@ def row_of(studio: Studio, found: Refinement, stage: Stage) -> list[Member]:
     files = artefacts.of_jobs(studio.db, done)
     pictures = [one["picture"].id for one in files.values() if "picture" in one]
     try:
-        clip = [registry.TEXT_ENCODER.name]
+        clip = registry.RANKING
         rank(studio, owner, stage.submission, pictures, prompt=found.prompt, clip=clip, once=True)
     except DatabaseUnavailable:
         raise

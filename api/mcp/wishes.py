@@ -22,7 +22,7 @@ from studio.upscale import upscale as upscale_picture
 from studio.vary import engine_for
 from studio.vary import vary as vary_picture
 
-CLIP = (registry.TEXT_ENCODER.name,)
+CLIP = registry.RANKING
 
 
 async def draw(call: Call, args: Draw) -> Answer:

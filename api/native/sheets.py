@@ -212,7 +212,7 @@ def _pictures(studio: Studio, members: list[Member], wanted: list[str] | None) -
 
 
 def _clip(names: list[str] | None) -> list[str]:
-    return [registry.TEXT_ENCODER.name] if names is None else names
+    return list(registry.RANKING) if names is None else names
 
 
 def _lines(studio: Studio, submitter: Submitter, sheet_id: str) -> tuple[dict[str, str], str | None]:

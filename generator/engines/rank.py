@@ -1,4 +1,8 @@
-"""Ranking as a job: CLIP scores finished pictures for a prompt, one picture of each job in a step."""
+"""Ranking as a job: finished pictures are scored for a prompt, one picture of each job in a step.
+
+CLIP says how well they show it; where mini-robust is among the CLIPs, a head on it says how well they are made, so that
+specks and mottle that win a guiding CLIP over do not win a ranking.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from generator.engines.base import NotFinite, Step
 from generator.engines.batching import is_exact
 from generator.guidance.targets import Targets, guide, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
+from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
 from generator.params import RankParams
 from generator.precision import Precision, repeatable
@@ -49,7 +54,9 @@ class RankSlot:
 
 class Rank:
     """The engine: CLIP models on a device. The score of a picture is the cosine similarity of the whole picture, cut to
-    a square as CLIP's own preparation does, to the prompts, averaged over the models. Only the last Step has a result.
+    a square as CLIP's own preparation does, to the prompts, averaged over the models; where one of them was taught what
+    is well made, less aesthetic_weight times how far the picture is below 1, an artist's. Only the last Step has a
+    result.
     """
 
     name = "rank"
@@ -117,6 +124,12 @@ class Rank:
                 for row, slot in enumerate(slots):
                     near = guide(embeddings[row : row + 1], slot.targets, which, "cosine")[1]
                     scores[row] += float(near) / len(self.clips)
+                if isinstance(clip, ClipModel) and clip.aesthetic_head is not None:
+                    made = torch.cat(
+                        [clip.aesthetic_scores(part) for part in seen.to(self.precision.device).split(rows)]
+                    )
+                    for row, slot in enumerate(slots):
+                        scores[row] += slot.params.aesthetic_weight * float((made[row] - 1).clamp(-1, 0))
         return [float(score) for score in scores]
 
     def _step(self, slot: RankSlot, score: float) -> Step:

@@ -51,6 +51,7 @@ class ClipModel(nn.Module):
         self.register_buffer("source_projection", None)
         self.styles: tuple[str, ...] = ()
         self.style_head: nn.Module | None = None
+        self.aesthetic_head: nn.Module | None = None
 
     def token_features(self, texts: Sequence[str | Sequence[str]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Last hidden states (N, 77, width) and which are tokens (N, 77) bool; the last true one is the end token.
@@ -94,7 +95,25 @@ class ClipModel(nn.Module):
         """images as for `encode_image` -> scores of `styles` (N, styles); for the embedded CLIPs only."""
         if self.style_head is None:
             raise ValueError(f"the CLIP {self.name!r} was not taught to tell styles apart.")
-        scores: torch.Tensor = self.style_head(self.network.visual.textures((images - self.mean) / self.std))
+        scores: torch.Tensor = self.style_head(self.textures(images))
+        return scores
+
+    def textures(self, images: torch.Tensor) -> torch.Tensor:
+        """images (N, 3, H, W) in [0, 1] -> how they are drawn rather than what they show (N, C); for the embedded CLIPs
+        only."""
+        side = (self.resolution, self.resolution)
+        if images.shape[2:] != side:
+            images = F.interpolate(images, side, mode="bilinear", antialias=True)
+        textures: torch.Tensor = self.network.visual.textures((images - self.mean) / self.std)
+        return textures
+
+    @torch.no_grad()
+    def aesthetic_scores(self, images: torch.Tensor) -> torch.Tensor:
+        """images (N, 3, H, W) in [0, 1] -> how well they are made (N,): about 1 as by an artist, about 0 where mottle
+        and specks are all over; for a CLIP that was taught it."""
+        if self.aesthetic_head is None:
+            raise ValueError(f"the CLIP {self.name!r} was not taught what is well made.")
+        scores: torch.Tensor = self.aesthetic_head(self.textures(images))[:, 0]
         return scores
 
 
@@ -142,9 +161,9 @@ def scatter_tokens(rows: torch.Tensor, index: torch.Tensor, vocabulary: int) -> 
     return table
 
 
-def style_head(textures: int, width: int, styles: int) -> nn.Module:
-    """From EfficientNet.textures to scores of styles."""
-    return nn.Sequential(nn.Linear(textures, width), nn.GELU(), nn.Linear(width, styles))
+def texture_head(textures: int, width: int, scores: int) -> nn.Module:
+    """From EfficientNet.textures to scores, of styles or of how well a picture is made."""
+    return nn.Sequential(nn.Linear(textures, width), nn.GELU(), nn.Linear(width, scores))
 
 
 def load_mini(device: torch.device | str = "cpu", folder: Path = WEIGHTS) -> ClipModel:
@@ -177,7 +196,10 @@ def _embedded(weights: dict[str, torch.Tensor], config: dict[str, Any], name: st
     rows, index = weights.pop("token_rows"), weights.pop("token_index")
     weights["token_embedding.weight"] = scatter_tokens(rows, index, config["vocab_size"])
     source = weights.pop("source_projection")
-    head = {key: weights.pop(key) for key in list(weights) if key.startswith("style_head.")}
+    styles, aesthetic = (
+        {key.removeprefix(f"{head}."): weights.pop(key) for key in list(weights) if key.startswith(f"{head}.")}
+        for head in ("style_head", "aesthetic_head")
+    )
     width, dim = config["transformer_width"], config["embed_dim"]
     network = openai_clip("model").CLIP(
         embed_dim=dim,
@@ -195,9 +217,17 @@ def _embedded(weights: dict[str, torch.Tensor], config: dict[str, Any], name: st
     network.load_state_dict(weights, strict=True)
     model = ClipModel(network.float(), name)
     model.source_projection = source
-    if head:
-        first = head["style_head.0.weight"]
-        model.style_head = style_head(first.shape[1], first.shape[0], len(config["styles"]))
-        model.style_head.load_state_dict({key.removeprefix("style_head."): value for key, value in head.items()})
+    if styles:
+        model.style_head = _head(styles)
         model.styles = tuple(config["styles"])
+    if aesthetic:
+        model.aesthetic_head = _head(aesthetic)
     return model.eval().requires_grad_(False)
+
+
+def _head(weights: dict[str, torch.Tensor]) -> nn.Module:
+    """A texture_head with these weights."""
+    (width, textures), scores = weights["0.weight"].shape, len(weights["2.bias"])
+    head = texture_head(textures, width, scores)
+    head.load_state_dict(weights)
+    return head

@@ -13,7 +13,8 @@ MAX_PICTURES = 64
 
 
 class RankParams(JobParams):
-    """Finished pictures in the order in which CLIP (Radford et al. 2021, arXiv:2103.00020) sees a prompt in them."""
+    """Finished pictures, those first in which CLIP (Radford et al. 2021, arXiv:2103.00020) sees a prompt best, and
+    which are well made."""
 
     prompt: str = Setting(
         group="main", description="What the pictures should show. Several prompts with |, each text:weight."
@@ -22,7 +23,15 @@ class RankParams(JobParams):
         group="main", min_length=2, max_length=MAX_PICTURES, description="The pictures to rank."
     )
     clip: tuple[str, ...] = Setting(
-        ("mini",), group="guidance", min_length=1, max_length=4, description="CLIP models that judge, averaged."
+        registry.RANKING, group="guidance", min_length=1, max_length=4, description="CLIP models that judge, averaged."
+    )
+    aesthetic_weight: float = Setting(
+        0.1,
+        group="guidance",
+        ge=0,
+        le=10,
+        description="Weight of how well a picture is made, without specks and mottle, as mini-robust sees it; without "
+        "that CLIP nothing.",
     )
 
     @field_validator("prompt")

@@ -50,8 +50,8 @@ def varied(engine: str, values: Mapping[str, Any], picture: str, skip_rate: floa
 
 def kept(engine: str, values: Mapping[str, Any], other: str) -> dict[str, Any]:
     """What a variation by `other` takes over from a picture that `engine` drew with these settings: all of them where
-    that is the same engine, else prompt, style and how much it is upscaled: the other one's texts are still to be understood, which leaves what
-    is understood already. Raises UnknownName."""
+    that is the same engine, else prompt, style and how it is upscaled: the other one's texts are still to be
+    understood, which leaves what is understood already. Raises UnknownName."""
     if engine == other:
         return dict(values)
     taken: dict[str, Any] = {"prompt": values.get("prompt")}

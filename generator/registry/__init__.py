@@ -14,6 +14,7 @@ from generator.registry.checkpoints import (
 from generator.registry.embedded import (
     DEFAULT_STYLE,
     EMBEDDED_VQGAN,
+    RANKING,
     STYLE_CLASSIFIER,
     STYLES,
     TEXT_ENCODER,
@@ -51,6 +52,7 @@ __all__ = [
     "OWN",
     "OWN_UPSCALER",
     "PUBLISHED",
+    "RANKING",
     "STYLED_ONLY",
     "STYLES",
     "STYLE_CLASSIFIER",

@@ -107,5 +107,6 @@ EMBEDDED_CLIPS = table(
 )
 EMBEDDED_VQGAN = EMBEDDED["mini"]  # what every embedded model that works on codes decodes them by
 TEXT_ENCODER = EMBEDDED_CLIPS["mini"]  # reads texts for the embedded models, whatever guides
+RANKING = ("mini", "mini-robust")  # rank pictures for people: more than what guided them, so that none is won over
 VARYING = "latent-diffusion"  # the engine that varies pictures of the embedded models
 STYLE_CLASSIFIER = EMBEDDED_CLIPS["mini-robust"]  # has a head that tells the styles apart

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from generator import registry
-from generator.models.clip import ClipModel
+from generator.engines.base import generate
+from generator.engines.rank import Rank
+from generator.images.debris import debris
+from generator.models.clip import ClipModel, load_mini, load_robust
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import load_mini as load_vqgan
+from generator.params import RankParams
 from generator.training import dataset
 from generator.training.captions import plain, with_article
 from generator.training.codes import concept_weight
@@ -101,27 +108,34 @@ class Ruler:
     texts: torch.Tensor  # (P, D)
     training: torch.Tensor  # (N, 3, 64, 64) what was trained on, on white
 
-    def measure(self, pictures: np.ndarray) -> dict[str, float]:
-        """pictures (seeds, P, 3, H, W) uint8 -> figures."""
+    def measure(self, pictures: np.ndarray, styles: Sequence[str] | None = None) -> dict[str, float]:
+        """pictures (seeds, P, 3, H, W) uint8 -> figures. styles: asked for, of each seed, where that is not the
+        prompts' own."""
         seeds = len(pictures)
         images = torch.from_numpy(pictures).flatten(0, 1).float() / 255
         images = F.interpolate(images, (64, 64), mode="area")
-        vectors, styles = seen_by(self.judge, images)
+        vectors, seen = seen_by(self.judge, images)
         ranks = (vectors @ self.texts.T).argsort(dim=1, descending=True)
         own = torch.arange(len(self.prompts)).repeat(seeds)[:, None]
-        wanted = torch.tensor([self.judge.styles.index(prompt.style) for prompt in self.prompts]).repeat(seeds)
+        asked = [prompt.style for prompt in self.prompts] * seeds
+        if styles is not None:
+            asked = [style for style in styles for _ in self.prompts]
+        wanted = torch.tensor([self.judge.styles.index(style) for style in asked])
         known = torch.tensor([prompt.row is not None for prompt in self.prompts]).repeat(seeds)
         right = ranks[:, 0] == own[:, 0]
         nearest = [self._nearest(part) for part in images.split(20)]
         gap = torch.cat([gap for gap, _ in nearest])
         by_seed = vectors.view(seeds, len(self.prompts), -1)
+        apart = 1 - torch.einsum("spd,tpd->stp", by_seed, by_seed).mean(dim=2)
         return {
             "r1": float(right.float().mean()),
             "r1_held_out": float(right[known].float().mean()),
             "r1_free": float(right[~known].float().mean()),
             "r5": float((ranks[:, :5] == own).any(dim=1).float().mean()),
-            "style": float((styles == wanted).float().mean()),
-            "diversity": float((1 - (by_seed[0] * by_seed[-1]).sum(dim=1)).mean()) if seeds > 1 else float("nan"),
+            "style": float((seen == wanted).float().mean()),
+            "diversity": float(apart.sum() / (seeds * (seeds - 1))) if seeds > 1 else float("nan"),
+            "debris": float(np.mean([debris(image)[1] for image in images])),
+            "sharpness": float(np.mean([sharpness(image) for image in images])),
             "nearest_db": float((-10 * gap.clamp(min=1e-6).log10()).median()),
             "copies": float((gap < 10**-3.0).float().mean()),
         }
@@ -132,6 +146,32 @@ class Ruler:
         gaps = (flat.square().sum(1)[:, None] - 2 * flat @ known.T + known.square().sum(1)[None]) / flat.shape[1]
         found = gaps.min(dim=1)
         return found.values.clamp(min=0), found.indices
+
+
+def sharpness(image: torch.Tensor) -> float:
+    """How steep the steepest 2 % of image (3, H, W) in [0, 1] are, change per px."""
+    grey = image.mean(dim=0)
+    steep = ((grey[1:, :-1] - grey[:-1, :-1]).square() + (grey[:-1, 1:] - grey[:-1, :-1]).square()).sqrt().flatten()
+    return float(steep.topk(max(len(steep) // 50, 1)).values.mean())
+
+
+def ranked_first(pictures: np.ndarray, prompts: Sequence[str], **settings: Any) -> np.ndarray:
+    """Which of the pictures (seeds, P, 3, H, W) uint8 of each prompt a ranking with these settings puts first, (P,)."""
+
+    def read_image(name: str) -> Image.Image:
+        seed, number = map(int, name.split())
+        return Image.fromarray(pictures[seed, number].transpose(1, 2, 0))
+
+    clips = {"mini": load_mini, "mini-robust": load_robust}
+    engine: Any = Rank([clips[name]() for name in settings["clip"]], read_image=read_image)
+    first = []
+    for number, prompt in enumerate(prompts):
+        names = [f"{seed} {number}" for seed in range(len(pictures))]
+        params = RankParams(prompt=prompt, pictures=tuple(names), **settings)
+        result = list(generate(engine, params))[-1].result
+        assert result is not None
+        first.append(int(result["ranking"][0]["picture"].split()[0]))
+    return np.array(first)
 
 
 def on_white(pictures: dataset.Pictures, rows: np.ndarray) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from generator.models.clip import style_head
+from generator.models.clip import texture_head
 from generator.models.vqgan import VQModel
 from generator.training import dataset
 from generator.training.image_tower import ImageTower
@@ -61,7 +61,7 @@ def fit_style_head(
     known = (known - centre) / spread
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head: Any = style_head(known.shape[1], width, len(pictures.styles))
+        head: Any = texture_head(known.shape[1], width, len(pictures.styles))
     optimiser = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.5)
     for step in range(steps):
         for group in optimiser.param_groups:

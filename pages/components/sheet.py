@@ -118,7 +118,7 @@ def _actions(
             clip = st.multiselect(
                 _("CLIP models that judge"),
                 list(registry.CLIP_MODELS),
-                default=[registry.TEXT_ENCODER.name],
+                default=list(registry.RANKING),
                 max_selections=4,
                 key=f"rank_clip_{sheet.id}",
             )

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from generator import tokens
+from generator.engines import rank
+from generator.images.encode import to_image
 from generator.models import clip, contracts, prior, vqgan
 from generator.models.drafts import Drafter, Drafts, load_drafter
+from generator.params import RankParams
 from generator.training import dataset, emoji_sets, robust
 
 WEIGHTS = Path(vqgan.__file__).parent.parent / "weights"
@@ -267,3 +270,33 @@ def test_an_unknown_style_is_answered_with_those_there_are(mini_prior: prior.Pri
     assert mini_prior.layout.style_index("any") == mini_prior.layout.style_index(None) == len(mini_prior.layout.styles)
     with pytest.raises(contracts.UnknownStyle, match=r"crayon.*noto"):
         mini_prior.layout.style_index("crayon")
+
+
+def mottled(images: torch.Tensor) -> torch.Tensor:
+    coarse = torch.randn(len(images), 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return (images + 0.25 * torch.nn.functional.interpolate(coarse, 64, mode="bicubic")).clamp(0, 1)
+
+
+def test_what_is_mottled_and_specked_is_seen_to_be_made_worse() -> None:
+    robust, clean = clip.load_robust(), drawn(HEART, FACE)
+    assert (robust.aesthetic_scores(clean) > robust.aesthetic_scores(mottled(clean)) + 0.3).all()
+    with pytest.raises(ValueError, match="was not taught"):
+        clip.load_mini().aesthetic_scores(clean)
+
+
+def test_a_ranking_weighs_how_well_a_picture_is_made_where_a_clip_was_taught_it() -> None:
+    clean = drawn(HEART)
+    pictures = {"clean": to_image(clean[0]), "mottled": to_image(mottled(clean)[0])}
+
+    def scores(names: tuple[str, ...], weight: float) -> dict[str, float]:
+        clips = {"mini": clip.load_mini, "mini-robust": clip.load_robust}
+        engine = rank.Rank([clips[name]() for name in names], read_image=pictures.__getitem__)
+        params = RankParams(prompt="a red heart", pictures=tuple(pictures), clip=names, aesthetic_weight=weight)
+        slot = engine.open(params)
+        steps = [engine.advance([slot])[0] for _ in pictures]
+        assert steps[-1].result is not None
+        return {entry["picture"]: entry["score"] for entry in steps[-1].result["ranking"]}
+
+    without, with_it = scores(("mini", "mini-robust"), 0.0), scores(("mini", "mini-robust"), 0.5)
+    assert without["clean"] - with_it["clean"] < 0.1 < without["mottled"] - with_it["mottled"]
+    assert scores(("mini",), 0.0) == scores(("mini",), 0.5)

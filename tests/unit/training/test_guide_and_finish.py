@@ -11,9 +11,19 @@ import pytest
 import torch
 
 from generator.models import clip
-from generator.models.finisher import Finisher
+from generator.models.finisher import Finisher, load_finisher
 from generator.models.vqgan import load_mini as load_vqgan
-from generator.training import dataset, degradation, finish, finish_examples, patches, robust, style_head, zero_shot
+from generator.training import (
+    aesthetic,
+    dataset,
+    degradation,
+    finish,
+    finish_examples,
+    patches,
+    robust,
+    style_head,
+    zero_shot,
+)
 from generator.training.codes import STYLE_WEIGHTS
 from generator.training.image_tower import ImageTower
 from generator.training.run import Budget
@@ -88,6 +98,22 @@ def test_the_guide_learns_to_tell_styles_apart_and_is_otherwise_as_it_was(
     images = torch.nn.functional.interpolate(whites(both), (after.resolution,) * 2, mode="bilinear", antialias=True)
     assert torch.equal(after.encode_image(images), before.encode_image(images))
     assert (after.style_scores(images).argmax(dim=1).numpy() == both.style).mean() > 0.9
+
+
+def test_the_guide_learns_what_is_better_made_and_is_otherwise_as_it_was(
+    pictures: dataset.Pictures, tmp_path: Path
+) -> None:
+    before, vqgan, finisher = clip.load_robust(), load_vqgan(), load_finisher()
+    for ending in ("safetensors", "json"):
+        shutil.copy(clip.WEIGHTS / f"mini-clip.{ending}", tmp_path)
+    recipe = aesthetic.Recipe(pictures=8, steps=60)
+    aesthetic.run(recipe, pictures, before, vqgan=vqgan, finisher=finisher, output=tmp_path)
+    after, art = clip.load_robust(folder=tmp_path), whites(pictures)[:8]
+    assert torch.equal(after.encode_image(art), before.encode_image(art)) and after.styles == before.styles
+    styles = [pictures.styles[style] for style in pictures.style[:8]]
+    levels = aesthetic.worsened(art, styles, vqgan, finisher, torch.Generator().manual_seed(1))
+    scores = torch.stack([after.aesthetic_scores(level).mean() for level in levels])
+    assert torch.equal(levels[0], art) and scores[0] > scores[2] > scores[4]
 
 
 def test_what_clip_leaves_of_the_art_is_kept_and_gone_on_with_as_if_it_had_not_stopped(
