@@ -8,8 +8,8 @@ from typing import Any
 from generator import registry
 from generator.params.validation import drawing_class
 
-# In this order, where no style was asked for: those that show most things well come early.
-SHEET_STYLES = ("noto", "3d", "blob", "fluent", "twemoji", "fx", "silhouette")
+# In this order, where no style was asked for: of those that show most things well, what differs most comes early.
+SHEET_STYLES = ("noto", "3d", "blob", "twemoji", "silhouette", "fluent", "fx")
 
 
 def on_sheet(engine: str, values: Mapping[str, Any], number: int) -> dict[str, Any]:
