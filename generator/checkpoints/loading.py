@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from generator.models.clip import ClipModel
     from generator.models.contracts import Clip, Denoiser
     from generator.models.drafts import Drafter
+    from generator.models.finisher import Finisher
     from generator.models.flow import FlowModels
     from generator.models.latent_unet import LatentDiffusionModel
     from generator.models.layout import Layout
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from generator.models.stable_diffusion import StableDiffusionModels
     from generator.models.vqgan import VQModel
 
-    Model = TypeVar("Model", VQModel, ClipModel, Prior, Drafter, LatentDiffusionModel, PixelDiffusion, MiniBigGAN)
+    Model = TypeVar(
+        "Model", VQModel, ClipModel, Prior, Drafter, Finisher, LatentDiffusionModel, PixelDiffusion, MiniBigGAN
+    )
 
 
 def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQModel:
@@ -229,6 +232,13 @@ def load_drafter(device: str) -> Drafter:
     from generator.models import drafts
 
     return _embedded(drafts.load_drafter).to(device)
+
+
+def load_finisher(device: str) -> Finisher:
+    """The embedded finisher (a drawn picture redrawn in the hand of a style) on `device`. Raises CheckpointDamaged."""
+    from generator.models import finisher
+
+    return _embedded(finisher.load_finisher).to(device)
 
 
 def load_latent_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LatentDiffusionModel:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from generator import registry
 from generator.checkpoints.errors import CheckpointMissing
-from generator.checkpoints.loading import load_clip, load_diffusion, load_lpips
+from generator.checkpoints.loading import load_clip, load_diffusion, load_finisher, load_lpips
 from generator.checkpoints.store import require_all
 from generator.device import Host
 from generator.engines.base import Step, not_finite
@@ -37,6 +37,7 @@ from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.drafts import MiniPictures
 from generator.starts.masks import read_kept
 from generator.starts.perlin import perlin_picture
+from generator.starts.scenes import Composer
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 FARTHEST = 1e4  # that x0 may be moved; a network that sees noise only is off by 100, great scales would overflow
@@ -75,7 +76,7 @@ class GuidedDiffusion:
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.exact: bool | None = None
-        self.model, self.clips, self._drafts, self._read_image = model, clips, drafts, read_image
+        self.model, self.clips, self.drafts, self._read_image = model, clips, drafts, read_image
         self._style_guide = style_guide
         self._lpips, self._checkpoints_dir = lpips, checkpoints_dir
         self.precision.freeze(model, *clips)
@@ -96,7 +97,8 @@ class GuidedDiffusion:
         }  # fmt: skip
         if not checkpoint.embedded:
             return cls(model, guides, **common)
-        drafts = MiniPictures(Precision.best(torch.device(host.device)), guides, host)
+        precision = Precision.best(torch.device(host.device))
+        drafts = MiniPictures(precision, guides, host, Composer(load_finisher(host.device), guides, precision))
         return cls(model, guides, drafts=drafts, style_guide=load_style_guide(guides, host), **common)
 
     def open(self, params: GuidedDiffusionParams) -> GuidedDiffusionSlot:
@@ -122,12 +124,14 @@ class GuidedDiffusion:
             if params.init == "perlin":
                 picture = perlin_picture(width, height, params.perlin_mode, generator)
             elif params.init == "prior":
-                if self._drafts is None:
+                if self.drafts is None:
                     raise ValueError("init=prior needs a prior for this checkpoint; use noise, image or perlin.")
                 begun = sum(step <= params.skipped for step, _ in stages)
                 prompts, targets = params.stages[begun - 1].prompts, stages[begun - 1][1]
                 with repeatable():
-                    picture, draft = self._drafts(params, prompts, targets, generator, kept)
+                    begun_with = self.drafts(params, prompts, targets, generator, kept)
+                picture, draft, kept = begun_with.picture, begun_with.z, begun_with.kept
+                stages[begun - 1] = stages[begun - 1][0], begun_with.targets
             else:
                 assert params.init_image is not None
                 picture = to_tensor(cover(self._read_image(params.init_image), width, height))
@@ -185,9 +189,9 @@ class GuidedDiffusion:
         return steps
 
     def _forming(self, slot: GuidedDiffusionSlot) -> Tensor | None:
-        if slot.draft is None or self._drafts is None:
+        if slot.draft is None or self.drafts is None:
             return None
-        return self._drafts.forming(slot.draft, slot.params.actual_size)
+        return self.drafts.forming(slot.draft, slot.params.actual_size)
 
     def _model(self, x: Tensor, times: Sequence[int], slots: Sequence[GuidedDiffusionSlot]) -> Tensor:
         """The denoiser: x (B, 3, H, W), a slot and its timestep for each -> x0 as the network sees it, float32.

@@ -18,7 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator import registry
-from generator.checkpoints.loading import load_clip, load_drafter, load_latent_diffusion, load_vqgan, text_encoder_of
+from generator.checkpoints.loading import (
+    load_clip,
+    load_drafter,
+    load_finisher,
+    load_latent_diffusion,
+    load_vqgan,
+    text_encoder_of,
+)
 from generator.device import Host
 from generator.engines.base import Step, not_finite, saved_generator
 from generator.engines.batching import is_exact
@@ -29,17 +36,19 @@ from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import cover, no_picture, to_tensor
 from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
-from generator.models.drafts import Drafter
+from generator.models.drafts import Drafter, Drafts
 from generator.models.emphasis import read_prompts
 from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
 from generator.models.vqgan import VQModel
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable
+from generator.prompts import Prompt, main_prompt
 from generator.registry.rows import Checkpoint
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.drafts import showing
 from generator.starts.forming import forming
 from generator.starts.masks import Kept, read_kept
+from generator.starts.scenes import Composer, Composition, scene_of
 from generator.starts.variants import Variant
 
 STATE_VERSION = 1
@@ -47,7 +56,8 @@ TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style", "know
 SAVED_AS = {"denoised": "clean", "negative": "avoided"}  # in a saved state, where that is another name
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 GUIDED_FROM = 0.5  # share of the steps after which there is something for CLIP to see
-CUTOUTS = 2  # of each candidate that CLIP guides
+HELD = 0.6  # share of its draft that stays in a scene: the network has learnt single things, and would draw one
+CUTOUTS = 2  # of each candidate that CLIP guides; of a scene as many of each thing
 
 
 @dataclass
@@ -120,14 +130,15 @@ class LatentDiffusion:
         text_encoder: ClipModel,
         clips: Sequence[Clip],
         *,
+        composer: Composer | None = None,
         style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         show_early: Callable[[Tensor], None] | None = None,
         precision: torch.dtype | None = None,
     ) -> None:
-        """On models already built. show_early: as `Host.show`. precision: of the matrix products; None for the best
-        that the device has."""
+        """On models already built. composer: draws the things of a scene one by one; None to draw every prompt as one
+        thing. show_early: as `Host.show`. precision: of the matrix products; None for the best that the device has."""
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
@@ -135,7 +146,7 @@ class LatentDiffusion:
         self.clips: list[Any] = list(clips)
         self.model, self.drafter, self.vqgan = model, drafter, vqgan
         self.text_encoder, self._read_image = text_encoder, read_image
-        self._style_guide, self._show_early = style_guide, show_early
+        self._style_guide, self.composer, self._show_early = style_guide, composer, show_early
         for part in (model, drafter, vqgan, text_encoder, *self.clips):
             part.requires_grad_(False).eval().to(self.device)
         squared = alphas().double()
@@ -147,10 +158,10 @@ class LatentDiffusion:
         guides = [load_clip(clip, host) for clip in clips]
         model, drafter = load_latent_diffusion(checkpoint, host), load_drafter(host.device)
         vqgan, text_encoder = load_vqgan(registry.EMBEDDED_VQGAN, host), text_encoder_of(guides, host)
-        styles = load_style_guide(guides, host)
+        composer = Composer(load_finisher(host.device), guides, Precision.best(torch.device(host.device)))
         return cls(
-            model, drafter, vqgan, text_encoder, guides, style_guide=styles, device=host.device,
-            read_image=host.read_image, show_early=host.show,
+            model, drafter, vqgan, text_encoder, guides, composer=composer, style_guide=load_style_guide(guides, host),
+            device=host.device, read_image=host.read_image, show_early=host.show,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -172,12 +183,16 @@ class LatentDiffusion:
                 return compare(images, self.clips, targets, "spherical", self.precision)[0]
 
             show = showing(self._show_early, self.vqgan, self.precision, params.actual_size, kept)
+            composition, targets = self._composition(params, targets, seeds, generator, kept)
             variant = None if kept is not None else Variant.of(params, self.vqgan, self.clips, self.precision)
-            drawn = variant.seeds if variant else seeds
-            drafts = self.drafter(wanted, drawn, params.style, params.variety, distance, show)
-            if variant is not None:
-                row, posed = variant.chosen(drafts.z, distance(drafts.z))
-                drafts = drafts.repeated(row, len(seeds), posed)
+            if composition is not None:
+                drafts = self._composed(composition, wanted)
+            else:
+                drawn = variant.seeds if variant else seeds
+                drafts = self.drafter(wanted, drawn, params.style, params.variety, distance, show)
+                if variant is not None:
+                    row, posed = variant.chosen(drafts.z, distance(drafts.z))
+                    drafts = drafts.repeated(row, len(seeds), posed)
             blank = self.drafter.layout(torch.zeros_like(drafts.text), drafts.style)
             z = torch.randn(drafts.z.shape, generator=generator).to(self.device)
             negative_text = self._encode_prompt(negative).expand(len(seeds), -1) if negative else None
@@ -193,6 +208,8 @@ class LatentDiffusion:
                 negative_text,
                 drafts.style,
             )
+            if composition is not None:
+                slot.kept, slot.known, slot.noise = composition.kept, drafts.z.mean(dim=0, keepdim=True), z
             if params.init_image:
                 picture = to_tensor(cover(self._read_image(params.init_image), *params.actual_size))
                 start = self.vqgan.encode(picture[None].to(self.device)).float()
@@ -201,6 +218,35 @@ class LatentDiffusion:
                 if kept is not None:
                     slot.kept, slot.known, slot.noise = kept, start, z
         return slot
+
+    def _composition(
+        self,
+        params: LatentDiffusionParams,
+        targets: Targets,
+        seeds: list[int],
+        generator: torch.Generator,
+        kept: Kept | None,
+    ) -> tuple[Composition | None, Targets]:
+        """The scene to begin with, one for each seed, if the prompt tells one, and the targets with its things looked
+        at one by one: where they stand in the first."""
+        scene = scene_of(main_prompt(params.prompt), kept) if self.composer is not None else None
+        if self.composer is None or scene is None or params.init_image:
+            return None, targets
+
+        def draw_thing(text: Prompt, style: str, own: Targets) -> Tensor:
+            def distance(z: Tensor) -> Tensor:
+                return compare(self._decode(z), self.clips, own, "spherical", self.precision)[0]
+
+            return self._decode(self.drafter(self._encode_prompt([text]), seeds, style, params.variety, distance).z)
+
+        made = self.composer.compose(scene, draw_thing, params.actual_size, params.style, generator)
+        return made, self.composer.aimed(targets, scene, made)
+
+    def _composed(self, composition: Composition, text: Tensor) -> Drafts:
+        """Compositions as the drafts of a text (W,)."""
+        count = len(composition.pictures)
+        style = torch.full((count,), self.drafter.layout.style_index(composition.style), device=self.device)
+        return Drafts(self.vqgan.encode(composition.pictures).float(), text.float().expand(count, -1), style)
 
     def _encode_prompt(self, prompts: Sequence[Any]) -> Tensor:
         """The weighted mean of the prompts' vectors, of unit length: (W,)."""
@@ -276,6 +322,8 @@ class LatentDiffusion:
         """What each candidate is becoming: z (n, C, g, g), the pictures (n, 3, H, W), CLIP's losses and scores (n,)."""
         alpha, sigma = self._levels[slot.times[slot.index]]
         denoised = alpha * slot.z - sigma * v
+        if slot.targets.aims:
+            denoised = torch.lerp(denoised, slot.draft, HELD)
         if slot.params.clip_guidance_scale and slot.index >= GUIDED_FROM * slot.total:
             denoised = denoised - self._clip_grad(slot, denoised)
         images = self._shown(slot, denoised)
@@ -295,7 +343,7 @@ class LatentDiffusion:
             self.precision,
             generator,
             scale=slot.params.clip_guidance_scale,
-            cutn=CUTOUTS,
+            cutn=CUTOUTS * max(1, len(slot.targets.looked_at)),
             micro_batch=self.micro_batch,
             style_guide=self._style_guide,
             style=slot.params.style,

@@ -19,24 +19,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from generator.checkpoints.loading import load_clip, load_vqgan
+from generator.checkpoints.loading import load_clip, load_finisher, load_vqgan
 from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape, is_exact
 from generator.engines.latent_slot import LatentSlot, resume, settled, show
 from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
-from generator.guidance.targets import prompt_targets, total_variation
+from generator.guidance.targets import Targets, prompt_targets, total_variation
 from generator.images.convert import no_picture
 from generator.models.contracts import Clip, Quantised
 from generator.params import VqganClipParams
 from generator.params.vqgan_clip import TRIAL
 from generator.precision import Precision, recomputed, repeatable
+from generator.prompts import main_prompt
 from generator.registry.rows import Checkpoint
-from generator.starts.drafts import DraftCodes, MiniDrafts
+from generator.starts.drafts import DraftCodes, MiniDrafts, thing_drawer
 from generator.starts.forming import forming
 from generator.starts.latents import start_z
-from generator.starts.masks import read_kept
+from generator.starts.masks import Kept, read_kept
+from generator.starts.scenes import Composer, Composition, scene_of
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 
@@ -58,18 +60,20 @@ class VqganClip:
         clips: Sequence[Clip],
         *,
         draft_codes: DraftCodes | None = None,
+        composer: Composer | None = None,
         style_guide: StyleGuide | None = None,
         device: str = "cpu",
         read_image: Callable[[str], Image.Image] = no_picture,
         show_early: Callable[[Tensor], None] | None = None,
         precision: torch.dtype | None = None,
     ) -> None:
-        """On models already built. show_early: as `Host.show`. precision: of the matrix products; None for the best
-        that the device has."""
+        """On models already built. composer: draws the things of a scene one by one; None to draw every prompt as one
+        thing. show_early: as `Host.show`. precision: of the matrix products; None for the best that the device has."""
         self.device = torch.device(device)
         self.precision = Precision.best(self.device, precision)
         self.micro_batch: int | None = None
         self.exact: bool | None = None
+        self.composer = composer
         self.vqgan, self.clips = vqgan, clips
         self._draft_codes, self._style_guide, self._read_image = draft_codes, style_guide, read_image
         self._show_early = show_early
@@ -86,13 +90,13 @@ class VqganClip:
         guides = [load_clip(clip, host) for clip in clips]
         if not checkpoint.embedded:
             return cls(vqgan, guides, device=host.device, read_image=host.read_image)
-        drafts = MiniDrafts(Precision.best(torch.device(host.device)), guides, host)
-        styles = load_style_guide(guides, host)
+        precision = Precision.best(torch.device(host.device))
         return cls(
             vqgan,
             guides,
-            draft_codes=drafts,
-            style_guide=styles,
+            draft_codes=MiniDrafts(precision, guides, host),
+            composer=Composer(load_finisher(host.device), guides, precision),
+            style_guide=load_style_guide(guides, host),
             device=host.device,
             read_image=host.read_image,
             show_early=host.show,
@@ -107,6 +111,7 @@ class VqganClip:
         kept = read_kept(params, self._read_image, self.device)
         with repeatable():
             targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
+            composition, targets = self._composition(params, targets, generator, kept)
             start, draft = start_z(
                 params,
                 self.vqgan,
@@ -118,11 +123,27 @@ class VqganClip:
                 precision=self.precision,
                 kept=kept,
                 show=self._show_early,
+                composition=composition,
             )
         start = start.contiguous()
         slot = LatentSlot.begin(params, targets, generator, start.clone(), start, draft)
-        slot.kept = kept
+        slot.kept = kept if composition is None else composition.kept
         return slot
+
+    def _composition(
+        self, params: VqganClipParams, targets: Targets, generator: torch.Generator, kept: Kept | None
+    ) -> tuple[Composition | None, Targets]:
+        """The scene to begin with, if the prompt tells one, and the targets with its things looked at one by one."""
+        if self.composer is None or self._draft_codes is None or params.init != "prior":
+            return None, targets
+        scene = scene_of(main_prompt(params.prompt), kept)
+        if scene is None:
+            return None, targets
+        draw_thing = thing_drawer(
+            self._draft_codes, self.vqgan, self.clips, params.candidates, params.loss, self.precision, generator
+        )
+        made = self.composer.compose(scene, draw_thing, params.actual_size, params.style, generator)
+        return made, self.composer.aimed(targets, scene, made)
 
     def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
@@ -214,6 +235,7 @@ class VqganClip:
     def _init_loss(self, slot: LatentSlot[VqganClipParams]) -> Tensor:
         """Adds the gradient of init_weight * mean((z - start)^2) / 2 to z where it moves; the term of each start."""
         weight = slot.params.init_weight * (1 - slot.params.init_weight_decay) ** slot.index
+        weight *= 1 + len(slot.targets.aims)  # the fewer codes a thing has, the harder CLIP pulls at each of them
         if not weight:
             return torch.zeros(len(slot.z), device=self.device)
         away = slot.z.detach() - slot.start

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator.guidance.cutouts import Plan, cut, draw
-from generator.guidance.targets import Targets, guide
+from generator.guidance.targets import Targets, guide_aimed
 from generator.models.contracts import Clip
 from generator.precision import Precision
 
@@ -26,8 +26,8 @@ class Watched(Protocol):
 
 
 def draw_plain(slot: Watched, width: int, height: int, side: int) -> Plan:
-    """`cutn` cutouts of all sizes."""
-    return draw(slot.params, width, height, side, slot.generator)
+    """`cutn` cutouts of all sizes, or of each thing of a scene in turns."""
+    return draw(slot.params, width, height, side, slot.generator, slot.targets.looked_at)
 
 
 def clip_loss(
@@ -66,7 +66,9 @@ def clip_loss(
                 part = embeddings[share]
                 if share.start >= share.stop:
                     continue
-                loss, score = guide(part, slot.targets, which, slot.params.loss)
+                first = start + share.start - ends[b] + len(plans[b])
+                aim = plans[b].aim[first : first + len(part)].to(device)
+                loss, score = guide_aimed(part, aim, slot.targets, which, slot.params.loss)
                 loss, score = (v.sum() / (len(plans[b]) * len(clips)) for v in (loss, score))
                 losses[b] += loss.detach()
                 scores[b] += score
@@ -81,17 +83,31 @@ def clip_loss(
 def compare(
     images: Tensor, clips: Sequence[Clip], targets: Targets, loss: str, precision: Precision
 ) -> tuple[Tensor, Tensor]:
-    """Shows pictures (N, 3, H, W) in [0, 1] whole to every CLIP: losses (N,) and scores (N,), means over the CLIPs."""
+    """Shows pictures (N, 3, H, W) in [0, 1] whole to every CLIP, or each thing of a scene by itself: losses (N,) and
+    scores (N,), means over what is shown and the CLIPs."""
     losses, scores = torch.zeros(2, len(images), device=images.device)
+    shown = [(number, _square(images, box) if number else images) for number, box in targets.looked_at]
+    shown = shown or [(0, images)]
     for which, clip in enumerate(clips):
-        far, near = guide(embedded(images, clip, precision), targets, which, loss)
-        losses, scores = losses + far / len(clips), scores + near / len(clips)
+        for number, part in shown:
+            aim = torch.full((len(images),), number, device=images.device)
+            far, near = guide_aimed(embedded(part, clip, precision), aim, targets, which, loss)
+            losses, scores = (total + one / (len(clips) * len(shown)) for total, one in ((losses, far), (scores, near)))
     return losses, scores
+
+
+def _square(images: Tensor, box: tuple[float, float, float, float]) -> Tensor:
+    """The square part of pictures (N, 3, H, W) around a box in shares of them, as far as it lies in the picture."""
+    height, width = images.shape[2:]
+    side = max(2, round(1.1 * max(box[2] * width, box[3] * height)))
+    left, top = round((box[0] + box[2] / 2) * width - side / 2), round((box[1] + box[3] / 2) * height - side / 2)
+    left, top = max(0, min(left, width - side)), max(0, min(top, height - side))
+    return images[:, :, top : top + side, left : left + side]
 
 
 @torch.no_grad()
 def embedded(images: Tensor, clip: Clip, precision: Precision) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1], seen whole by a CLIP: (N, D) unit vectors."""
+    """Pictures (N, 3, H, W) in [0, 1] as a CLIP sees them: (N, D) unit vectors."""
     seen = F.interpolate(images, (clip.resolution, clip.resolution), mode="bilinear", antialias=True)
     with precision.autocast():
         return clip.encode_image(seen).float()

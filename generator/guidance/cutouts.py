@@ -27,6 +27,7 @@ PERSPECTIVE = 0.15
 COLOUR = 0.1
 HUE = math.radians(18)
 CHANCE_AFFINE, CHANCE_PERSPECTIVE, CHANCE_COLOUR, CHANCE_SHARPNESS = 0.7, 0.5, 0.7, 0.4
+AROUND = (1.0, 1.3)  # side of a cutout of one thing, in that thing's longer side
 CHANCE_GREY = 0.1  # of scheduled cutouts
 LUMA = (0.299, 0.587, 0.114)
 DRAWS = 24  # uniform numbers per cutout; a fixed count keeps the stream the same whatever is switched on
@@ -38,7 +39,8 @@ class Plan:
 
     geometry: (cutn, 3, 3) from cutout coordinates [-1, 1] to px of the picture; level: (cutn,) of the mip pyramid;
     colour: (cutn, 3, 4); sharpness: (cutn,) -1 blurred, 0 as is; noise: (cutn,) standard deviation;
-    field: (3, R, R) normal noise; shifts: (cutn, 2) where each cutout starts in it.
+    field: (3, R, R) normal noise; shifts: (cutn, 2) where each cutout starts in it; aim: (cutn,) the number from 1 on
+    of the thing that a cutout shows by itself, 0 for one of the whole picture.
     """
 
     geometry: Tensor
@@ -48,13 +50,25 @@ class Plan:
     noise: Tensor
     field: Tensor
     shifts: Tensor
+    aim: Tensor
 
     def __len__(self) -> int:
         return len(self.level)
 
 
-def draw(params: Cutouts, width: int, height: int, side: int, generator: torch.Generator) -> Plan:
-    """Random cutouts of a width x height px picture for a CLIP that sees side x side px."""
+def draw(
+    params: Cutouts,
+    width: int,
+    height: int,
+    side: int,
+    generator: torch.Generator,
+    looked_at: Sequence[tuple[int, tuple[float, float, float, float]]] = (),
+) -> Plan:
+    """Random cutouts of a width x height px picture for a CLIP that sees side x side px.
+
+    looked_at: what the cutouts of a scene show in turns: a thing's number from 1 on, or 0 for the whole, and its left,
+    top, width and height in shares of the picture.
+    """
     cutn = params.cutn
     u = torch.rand(cutn, DRAWS, generator=generator, dtype=torch.float64)
     field = torch.randn(3, side, side, generator=generator)
@@ -67,7 +81,20 @@ def draw(params: Cutouts, width: int, height: int, side: int, generator: torch.G
     else:
         crop = (u[:, 0] ** params.cut_pow * (largest - smallest) + smallest).floor()
     left, top = ((width - crop + 1) * u[:, 1]).floor(), ((height - crop + 1) * u[:, 2]).floor()
-    return _plan(params, u, crop, left, top, side, field, shifts)
+    plan = _plan(params, u, crop, left, top, side, field, shifts)
+    if not looked_at:
+        return plan
+    turns = torch.arange(cutn) % len(looked_at)
+    aim = torch.tensor([number for number, _ in looked_at])[turns]
+    box = torch.tensor([box for _, box in looked_at], dtype=torch.float64)[turns] * torch.tensor([width, height] * 2)
+    # A thing with some room around it, not quite in the middle; the whole as wide as it is.
+    room = torch.where(aim > 0, AROUND[0] + (AROUND[1] - AROUND[0]) * u[:, 0], 1.0)
+    crop = box[:, 2:].amax(dim=1) * room
+    left, top = (
+        box[:, n] + box[:, 2 + n] / 2 - crop / 2 + (u[:, 1 + n] - 0.5) * (room - 0.9).clamp(min=0) * crop
+        for n in range(2)
+    )
+    return replace(_plan(params, u, crop, left, top, side, field, shifts), aim=aim)
 
 
 def draw_scheduled(params: Cutouts, cuts: Cuts, width: int, height: int, side: int, generator: torch.Generator) -> Plan:
@@ -119,6 +146,7 @@ def _plan(
         (u[:, 22] * params.noise).float(),
         field,
         shifts,
+        torch.zeros(cutn, dtype=torch.int64),
     )
 
 

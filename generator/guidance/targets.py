@@ -18,17 +18,37 @@ from generator.precision import Precision
 from generator.prompts import parse_pictures, parse_prompts
 
 
+@dataclass(frozen=True)
+class Aim:
+    """One thing of a scene that CLIP looks at by itself. box: left, top, width and height in shares of the picture;
+    embeddings: per CLIP of the ensemble (D,), unit length, fp32."""
+
+    box: tuple[float, float, float, float]
+    embeddings: list[Tensor]
+
+
 @dataclass
 class Targets:
     """The prompts of one picture.
 
     embeddings: per CLIP of the ensemble (P, D), unit length, fp32; weights: (P,), negative avoids;
-    stops: (P,) signed spherical distance at which a prompt lets go, -inf for never.
+    stops: (P,) signed spherical distance at which a prompt lets go, -inf for never. aims: the things of a scene, that
+    are looked at one by one; the whole then only for prompts beside the one that tells of them.
     """
 
     embeddings: list[Tensor]
     weights: Tensor
     stops: Tensor
+    aims: tuple[Aim, ...] = ()
+
+    @property
+    def looked_at(self) -> list[tuple[int, tuple[float, float, float, float]]]:
+        """Of a scene, what is looked at in turns: 0 and the whole, or a thing's number from 1 on, and its box.
+
+        CLIP has learnt pictures of single things: shown the whole of several, it would make one of them.
+        """
+        things = [(number, aim.box) for number, aim in enumerate(self.aims, 1)]
+        return [(0, (0.0, 0.0, 1.0, 1.0)), *things] if things and len(self.weights) > 1 else things
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors on the CPU."""
@@ -36,11 +56,14 @@ class Targets:
             "embeddings": [e.cpu() for e in self.embeddings],
             "weights": self.weights.cpu(),
             "stops": self.stops.cpu(),
+            "aims": [(list(aim.box), [e.cpu() for e in aim.embeddings]) for aim in self.aims],
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: torch.device) -> Targets:
-        return cls([e.to(device) for e in state["embeddings"]], state["weights"].to(device), state["stops"].to(device))
+        aims = [Aim(tuple(box), [e.to(device) for e in own]) for box, own in state.get("aims", ())]
+        embeddings = [e.to(device) for e in state["embeddings"]]
+        return cls(embeddings, state["weights"].to(device), state["stops"].to(device), tuple(aims))
 
 
 @torch.no_grad()
@@ -94,6 +117,23 @@ def guide(images: Tensor, targets: Targets, which: int, loss: str) -> tuple[Tens
     held = distance.detach()
     terms = weights * (held + active * (distance - held))
     return terms.sum(1), (cosine.detach() * weights).sum(1) / weights.abs().sum().clamp(min=1e-12)
+
+
+def guide_aimed(images: Tensor, aim: Tensor, targets: Targets, which: int, loss: str) -> tuple[Tensor, Tensor]:
+    """As `guide`, for cutouts of which some show one thing of a scene: aim (N,) is its number from 1; 0 the whole."""
+    losses, scores = guide(images, targets, which, loss)
+    if not targets.aims or not bool(aim.any()):
+        return losses, scores
+    wanted = torch.stack([one.embeddings[which] for one in targets.aims])
+    cosine = images @ wanted.T
+    distance = spherical_distance(images, wanted) if loss == "spherical" else 1 - cosine
+    strength = targets.weights.clamp(min=0).amax()
+    own = (aim.clamp(min=1) - 1)[:, None]
+    whole = aim == 0
+    return (
+        torch.where(whole, losses, strength * distance.gather(1, own)[:, 0]),
+        torch.where(whole, scores, cosine.detach().gather(1, own)[:, 0]),
+    )
 
 
 def total_variation(image: Tensor) -> Tensor:

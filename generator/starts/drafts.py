@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -25,6 +26,7 @@ from generator.prompts import Prompt, main_prompt
 from generator.starts.forming import forming
 from generator.starts.masks import Kept
 from generator.starts.pictures import contain
+from generator.starts.scenes import Composer, Composition, DrawThing, scene_of
 from generator.starts.variants import Variant
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
@@ -84,11 +86,27 @@ class MiniDrafts:
             return prior.sample(drafter(features, seeds, style, VARIETY, distance, show), seeds)
 
 
-class MiniPictures:
-    """Pictures drawn by the embedded prior, for an engine that works on pixels; loaded when it is first asked."""
+@dataclass(frozen=True)
+class Begun:
+    """picture: (3, height, width) in [0, 1]; z: (1, e_dim, h, w) of the draft that formed it, None where what is kept
+    stands in it too; targets: with what is looked at by itself; kept: of which nothing is drawn anew."""
 
-    def __init__(self, precision: Precision, clips: Sequence[Clip], host: Host) -> None:
-        self._precision, self._clips, self._host = precision, clips, host
+    picture: Tensor
+    z: Tensor | None
+    targets: Targets
+    kept: Kept | None = None
+
+
+class MiniPictures:
+    """Pictures drawn by the embedded prior, for an engine that works on pixels; loaded when it is first asked.
+
+    composer: draws the things of a scene one by one; None to draw every prompt as one thing.
+    """
+
+    def __init__(
+        self, precision: Precision, clips: Sequence[Clip], host: Host, composer: Composer | None = None
+    ) -> None:
+        self._precision, self._clips, self._host, self.composer = precision, clips, host, composer
         self._draft_codes = MiniDrafts(precision, clips, host)
         self._vqgan: Quantised | None = None
 
@@ -106,14 +124,23 @@ class MiniPictures:
         targets: Targets,
         generator: torch.Generator,
         kept: Kept | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The best of `candidates` drafts as CLIP sees them, (3, height, width) in [0, 1], and its z (1, e_dim, h, w);
-        put into what is kept, where there is that, it is no draft that formed. Raises as MiniDrafts."""
-        vqgan = self._decoding
+    ) -> Begun:
+        """The best of `candidates` drafts as CLIP sees them, put into what is kept, where there is that; or a scene
+        composed of such drafts. Raises as MiniDrafts."""
+        vqgan, text = self._decoding, main_prompt(prompts)
+        scene = scene_of(text, kept) if self.composer is not None else None
+        if self.composer is not None and scene is not None:
+            draw_thing = thing_drawer(
+                self._draft_codes, vqgan, self._clips, params.candidates, params.loss, self._precision, generator
+            )
+            made = self.composer.compose(scene, draw_thing, params.actual_size, params.known_style, generator)
+            aimed = self.composer.aimed(targets, scene, made)
+            z = composed_z(made, vqgan, self._draft_codes.layout)
+            return Begun(made.pictures[0], z, aimed, made.kept)
         z = best_draft(
             self._draft_codes,
             vqgan,
-            main_prompt(prompts),
+            text,
             params.known_style,
             params.candidates,
             generator,
@@ -124,12 +151,41 @@ class MiniPictures:
         with self._precision.autocast():
             drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
         if kept is not None:
-            return kept.placed(drawn)[0].clamp(0, 1), None
-        return contain(drawn, *params.actual_size)[0].clamp(0, 1), z
+            return Begun(kept.placed(drawn)[0].clamp(0, 1), None, targets, kept)
+        return Begun(contain(drawn, *params.actual_size)[0].clamp(0, 1), z, targets)
 
     def forming(self, z: Tensor, size: tuple[int, int]) -> Tensor:
         """How a draft came to be, as generator.starts.forming says."""
         return forming(z, self._draft_codes.layout, self._decoding, self._precision, size)
+
+
+def thing_drawer(
+    draft_codes: DraftCodes,
+    vqgan: Quantised,
+    clips: Sequence[Clip],
+    candidates: int,
+    loss: str,
+    precision: Precision,
+    generator: torch.Generator,
+) -> DrawThing:
+    """What draws a thing of a scene as the best of so many drafts."""
+
+    @torch.no_grad()
+    def draw(text: Prompt, style: str, targets: Targets) -> Tensor:
+        def distance(z: Tensor) -> Tensor:
+            return distances(z, vqgan, clips, targets, loss, precision)
+
+        z = best_draft(draft_codes, vqgan, text, style, candidates, generator, distance)
+        with precision.autocast():
+            return vqgan.decode(vqgan.quantise(z)[0]).float().clamp(0, 1)
+
+    return draw
+
+
+def composed_z(made: Composition, vqgan: Quantised, layout: Layout) -> Tensor:
+    """z (1, e_dim, g, g) of a composition in the layout's own size, as the draft of one thing has it."""
+    side = layout.grid * vqgan.factor
+    return vqgan.encode(contain(made.pictures[:1], side, side)).float()
 
 
 def best_draft(

@@ -14,9 +14,10 @@ from generator.models.contracts import Clip, Quantised
 from generator.params import VqganClipParams
 from generator.precision import Precision
 from generator.prompts import main_prompt
-from generator.starts.drafts import DraftCodes, Show, best_draft, distances, showing
+from generator.starts.drafts import DraftCodes, Show, best_draft, composed_z, distances, showing
 from generator.starts.masks import Kept
 from generator.starts.pictures import contain, gradient_picture
+from generator.starts.scenes import Composition
 from generator.starts.variants import Variant
 
 SPREAD = 0.2  # deviation of the random amounts of the components, in theirs
@@ -34,12 +35,14 @@ def start_z(
     read_image: Callable[[str], Image.Image],
     precision: Precision,
     kept: Kept | None = None,
+    composition: Composition | None = None,
     show: Show | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The z (1, e_dim, h, w) a picture starts from, float32; with init=components how much of each in as many starts as
     are tried, (candidates, components). And z of the draft that the prior drew, in its own size, where it drew one.
 
-    show is given a first picture (3, height, width) in [0, 1] as soon as there is a draft.
+    show is given a first picture (3, height, width) in [0, 1] as soon as there is a draft. composition: the scene that
+    init=prior begins with, in place of one draft.
     kept: of a picture, whose codes stand where nothing is drawn anew; what is drawn there begins as `init` says.
 
     All draws come from the CPU `generator`. init_strength below 1 puts random codes in that share of places.
@@ -61,6 +64,12 @@ def start_z(
     elif params.init == "prior":
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
+        if composition is not None:
+            if show is not None:
+                show(composition.pictures[0].clamp(0, 1).cpu())
+            z = vqgan.encode(composition.pictures[:1])
+            draft = composed_z(composition, vqgan, draft_codes.layout)
+            return torch.where(stays[:, None], z.float(), noise), draft
         z = draft = best_draft(
             draft_codes,
             vqgan,
