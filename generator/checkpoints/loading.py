@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from generator import registry
 from generator.checkpoints import single_file
 from generator.checkpoints.diffusers_folder import json_text, read_folder
 from generator.checkpoints.download import Say
+from generator.checkpoints.embedded import embedded
 from generator.checkpoints.errors import UNFIT, CheckpointDamaged, CheckpointMissing, sentence
 from generator.checkpoints.resolve import resolve, resolve_files
 from generator.checkpoints.store import damaged, log, require, weights_of
@@ -22,24 +23,15 @@ from generator.registry.rows import Checkpoint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from generator.models.biggan import BigGAN, MiniBigGAN
+    from generator.models.biggan import BigGAN
     from generator.models.caption_unet import CaptionModels
     from generator.models.clip import ClipModel
     from generator.models.contracts import Clip, Denoiser
-    from generator.models.drafts import Drafter
-    from generator.models.finisher import Finisher
     from generator.models.flow import FlowModels
     from generator.models.latent_unet import LatentDiffusionModel
-    from generator.models.layout import Layout
     from generator.models.lpips import LPIPS
-    from generator.models.pixel_diffusion import PixelDiffusion
-    from generator.models.prior import Prior
     from generator.models.stable_diffusion import StableDiffusionModels
     from generator.models.vqgan import VQModel
-
-    Model = TypeVar(
-        "Model", VQModel, ClipModel, Prior, Drafter, Finisher, LatentDiffusionModel, PixelDiffusion, MiniBigGAN
-    )
 
 
 def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQModel:
@@ -55,7 +47,7 @@ def load_vqgan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> VQ
     from generator.models import vqgan
 
     if checkpoint.embedded:
-        return _embedded(vqgan.load_mini).to(host.device)
+        return embedded(vqgan.load_mini).to(host.device)
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights, at = weights_of(paths), next(path for suffix, path in paths.items() if suffix in (".yaml", ".yml"))
     try:
@@ -94,7 +86,7 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
 
     if checkpoint.embedded:
         load = clip.load_robust if checkpoint is registry.STYLE_CLASSIFIER else clip.load_mini
-        return _embedded(load).to(host.device)
+        return embedded(load).to(host.device)
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights = weights_of(paths)
     tensors: dict[str, Tensor] = {}
@@ -183,7 +175,7 @@ def load_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -
     from generator.models import openai_unet, pixel_diffusion
 
     if checkpoint.embedded:
-        return _embedded(pixel_diffusion.load_mini).to(host.device)
+        return embedded(pixel_diffusion.load_mini).to(host.device)
     (weights,) = require(checkpoint, host.checkpoints_dir, say).values()
     tensors: dict[str, Tensor] = {}
     try:
@@ -220,32 +212,11 @@ def load_lpips(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LP
     return model.eval().requires_grad_(False).to(host.device)
 
 
-def load_prior(device: str, layout: Layout) -> Prior:
-    """The embedded prior (drafts to codes of the mini VQGAN) on `device`. Raises CheckpointDamaged."""
-    from generator.models import prior
-
-    return _embedded(lambda: prior.load_prior(layout)).to(device)
-
-
-def load_drafter(device: str) -> Drafter:
-    """The embedded layout and restyler (texts to drafts) on `device`. Raises CheckpointDamaged."""
-    from generator.models import drafts
-
-    return _embedded(drafts.load_drafter).to(device)
-
-
-def load_finisher(device: str) -> Finisher:
-    """The embedded finisher (a drawn picture redrawn in the hand of a style) on `device`. Raises CheckpointDamaged."""
-    from generator.models import finisher
-
-    return _embedded(finisher.load_finisher).to(device)
-
-
 def load_latent_diffusion(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> LatentDiffusionModel:
     """The embedded latent diffusion on the host's device. Raises CheckpointDamaged."""
     from generator.models import latent_unet
 
-    return _embedded(latent_unet.load_mini).to(host.device)
+    return embedded(latent_unet.load_mini).to(host.device)
 
 
 def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> BigGAN:
@@ -259,7 +230,7 @@ def load_biggan(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> B
     from generator.registry.class_names import imagenet_classes
 
     if checkpoint.embedded:
-        return _embedded(biggan.load_mini).to(host.device)
+        return embedded(biggan.load_mini).to(host.device)
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights, classes = weights_of(paths), list(imagenet_classes())
     try:
@@ -392,15 +363,3 @@ def _one_of(clips: Iterable[Clip], wanted: Checkpoint, host: Host) -> ClipModel:
 
     found = next((clip for clip in clips if isinstance(clip, ClipModel) and clip.name == wanted.name), None)
     return found or load_clip(wanted, host)
-
-
-def _embedded(load: Callable[[], Model]) -> Model:
-    from safetensors import SafetensorError
-
-    try:
-        return load()
-    except FileNotFoundError as error:
-        what = f"{Path(str(error.filename)).name} is missing"
-    except (*UNFIT, SafetensorError) as error:
-        what = sentence(error)
-    raise CheckpointDamaged(f"The embedded weights in generator/weights/ are not whole: {what}. Restore that folder.")

@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from generator import registry
+from generator.checkpoints.embedded import load_finisher
 from generator.checkpoints.errors import CheckpointMissing
-from generator.checkpoints.loading import load_clip, load_diffusion, load_finisher, load_lpips
+from generator.checkpoints.loading import load_clip, load_diffusion, load_lpips
 from generator.checkpoints.store import require_all
 from generator.device import Host
 from generator.engines.base import Step, not_finite

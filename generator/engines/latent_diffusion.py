@@ -18,14 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generator import registry
-from generator.checkpoints.loading import (
-    load_clip,
-    load_drafter,
-    load_finisher,
-    load_latent_diffusion,
-    load_vqgan,
-    text_encoder_of,
-)
+from generator.checkpoints.embedded import load_drafter, load_finisher
+from generator.checkpoints.loading import load_clip, load_latent_diffusion, load_vqgan, text_encoder_of
 from generator.device import Host
 from generator.engines.base import Step, not_finite, saved_generator
 from generator.engines.batching import is_exact

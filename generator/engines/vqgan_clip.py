@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from generator.checkpoints.loading import load_clip, load_finisher, load_vqgan
+from generator.checkpoints.embedded import load_finisher
+from generator.checkpoints.loading import load_clip, load_vqgan
 from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape, is_exact

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from generator import registry
-from generator.checkpoints.loading import load_drafter, load_prior, load_vqgan, text_encoder_of
+from generator.checkpoints.embedded import load_drafter, load_prior
+from generator.checkpoints.loading import load_vqgan, text_encoder_of
 from generator.device import Host
 from generator.guidance.clip_loss import compare
 from generator.guidance.targets import Targets
