@@ -3,8 +3,8 @@
 What comes of codes and of CLIP is blurred and mottled. A small U-Net over pixels (Ronneberger et al. 2015,
 arXiv:1505.04597), conditioned on the style, has learnt what pictures spoilt in that way were before: it makes edges
 sharp and areas clean as that style's artists do; where they draw flat, what mottle it leaves is flattened. Paper is
-white, specks on it are taken away, and a silhouette has no trace of colour. What a mask keeps of a picture is not
-redrawn.
+white, specks on it are taken away, and a silhouette has no trace of colour. What is kept of a picture, or stands
+behind a scene, is not redrawn.
 """
 
 from __future__ import annotations
@@ -66,11 +66,13 @@ class Finished:
         style = self.finisher.style_of(step.image, params.style)
         number = torch.tensor([self.finisher.style_index(style)], device=device)
         made = self.finisher(step.image[None].to(device), number)[0].cpu().clamp(0, 1)
-        made = without_debris(on_white_paper(flattened(made, FLATNESS.get(style, ANY))))
+        made = on_white_paper(flattened(made, FLATNESS.get(style, ANY)))
+        kept = getattr(slot, "kept", None)  # of an engine that starts from pictures
+        if kept is None:  # what lies apart in a scene, or in part of a picture, is meant to be there
+            made = without_debris(made)
         if style in COLOURLESS:
             made = made.mean(dim=0, keepdim=True).expand_as(made)
         made = step.image.lerp(made, params.finish)
-        kept = getattr(slot, "kept", None)  # of an engine that starts from pictures
         if kept is not None:
             made = kept.over(made.to(kept.mask.device)).cpu()
         return replace(step, image=made.clamp(0, 1))

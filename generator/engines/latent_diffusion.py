@@ -181,6 +181,8 @@ class LatentDiffusion:
             variant = None if kept is not None else Variant.of(params, self.vqgan, self.clips, self.precision)
             if composition is not None:
                 drafts = self._composed(composition, wanted)
+                if self._show_early is not None:
+                    self._show_early(composition.pictures[0].clamp(0, 1).cpu())
             else:
                 drawn = variant.seeds if variant else seeds
                 drafts = self.drafter(wanted, drawn, params.style, params.variety, distance, show)

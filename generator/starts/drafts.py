@@ -136,6 +136,8 @@ class MiniPictures:
             )
             made = self.composer.compose(scene, draw_thing, params.actual_size, params.known_style, generator)
             aimed = self.composer.aimed(targets, scene, made)
+            if self._host.show is not None:
+                self._host.show(made.pictures[0].clamp(0, 1).cpu())
             z = composed_z(made, vqgan, self._draft_codes.layout)
             return Begun(made.pictures[0], z, aimed, made.kept)
         z = best_draft(

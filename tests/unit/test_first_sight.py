@@ -21,9 +21,10 @@ FEW = {
 }
 
 
+@pytest.mark.parametrize("prompt", ["a red heart", "an owl wearing a hat"])
 @pytest.mark.parametrize("name", FEW)
-def test_a_draft_is_seen_before_the_first_step_and_changes_nothing(name: str) -> None:
-    params = validate(name, {"prompt": "a red heart", "height": 64, "seed": 3, "finish": 0, **FEW[name]})
+def test_a_draft_is_seen_before_the_first_step_and_changes_nothing(name: str, prompt: str) -> None:
+    params = validate(name, {"prompt": prompt, "height": 64, "seed": 3, "finish": 0, **FEW[name]})
     quiet = Host("cpu", Path(), no_picture)
     seen: list[torch.Tensor] = []
     hosts = quiet, replace(quiet, show=seen.append)
