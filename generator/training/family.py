@@ -34,7 +34,7 @@ from generator.training.run import Budget, sheet
 
 SHARES = {"vqgan": 0.36, "flow": 0.72}  # of the time that is left to train when a recipe begins; the rest is the CLIP's
 SCORING, LEAST_SCORING = 0.08, 30  # of all, and at least so many s
-LAST_REPORT = 6  # s
+LAST_REPORT = 12  # s
 OVERHEAD = 0.9  # of a share is stepped in; the rest is reports
 SEEDS, PER_SHEET, JUDGING = 2, 60, 8  # s that the judge needs
 Recipe = unit_vqgan.Recipe | flow.Recipe | relations.Recipe
@@ -143,7 +143,8 @@ def measured(models: FlowModels, data: Path, end: float, sheet_file: Path) -> di
     for first in range(0, len(everything), size):
         some = everything[first : first + size]
         texts, styles = [prompt.text for prompt in some], [prompt.style for prompt in some]
-        drawn.append(torch.stack([flow.sample(models, texts, styles, seed, steps).cpu() for seed in range(SEEDS)]))
+        seeds = range(SEEDS * first, SEEDS * (first + 1))  # its own for every prompt and picture
+        drawn.append(torch.stack([flow.sample(models, texts, styles, seed, steps).cpu() for seed in seeds]))
         if time.time() + 2 * (time.time() - start) / len(drawn) + JUDGING > end:
             break
     images = torch.cat(drawn, dim=1)
