@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from generator.engines.base import Engine
     from generator.params import JobParams
 
+WARM_UP = "warm-up"  # the prompt of what is drawn for nobody
+
 
 @dataclass(frozen=True)
 class EngineKey:
@@ -92,7 +94,7 @@ def warm_up(engines: Engines, names: Collection[str], context: Context) -> None:
     if not registry.checkpoint(name).embedded:
         return
     try:
-        params = parameters.validate_job(settings.default_engine, {"prompt": "warm-up", "checkpoint": name})
+        params = parameters.validate_job(settings.default_engine, {"prompt": WARM_UP, "checkpoint": name})
         engine = engines.get(EngineKey.of(settings.default_engine, params), set())
         engine.advance([engine.open(params)])
     except Exception as error:  # the first job will fail with the same, in its own name

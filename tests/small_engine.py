@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from executor.engines import WARM_UP
 from generator import registry
 from generator.device import Host
 from generator.engines.base import NotFinite, Step
@@ -109,7 +110,8 @@ class SmallEngine:
         return slot
 
     def advance(self, slots: Sequence[SmallSlot]) -> list[Step]:
-        if log := os.environ.get("SMALL_ENGINE_LOG"):
+        log, for_nobody = os.environ.get("SMALL_ENGINE_LOG"), slots[0].params.prompt == WARM_UP
+        if log and not for_nobody:
             with open(log, "a") as file:
                 file.write(" ".join(f"{slot.params.seed}:{slot.index}" for slot in slots) + "\n")
         if any("slow" in slot.params.prompt for slot in slots):

@@ -173,11 +173,12 @@ def jobs(studio: Studio) -> list[Job]:
 
 
 def everything_shown(app: AppTest) -> str:
-    """All text a visitor can read on the page, in one string."""
+    """All text a visitor can read on the page, in one string; style sheets are none."""
     parts: list[str] = []
     for kind in ("title", "header", "subheader", "markdown", "text", "caption", "error", "warning", "info", "html"):
         for element in app.get(kind):
-            parts.append(str(getattr(element, "value", None) or getattr(element.proto, "body", "")))
+            said = str(getattr(element, "value", None) or getattr(element.proto, "body", ""))
+            parts.append("" if said.lstrip().startswith("<style") else said)
     parts += [button.label for button in app.button]
     return "\n".join(parts)
 
