@@ -23,13 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generator.checkpoints import flow_weights
 from generator.device import pick_device
 from generator.models.clip import load_judge
 from generator.models.clip import load_mini as load_clip
 from generator.models.flow import FlowModels
 from generator.training import dataset, flow, pairs, perception, relations, scores, unit_vqgan
-from generator.training.parts import read_parts, write_parts
+from generator.training.parts import write_parts
 from generator.training.run import Budget, sheet
 
 SHARES = {"vqgan": 0.36, "flow": 0.72}  # of the time that is left to train when a recipe begins; the rest is the CLIP's
@@ -158,14 +157,6 @@ def measured(models: FlowModels, data: Path, end: float, sheet_file: Path) -> di
     ruler = scores.Ruler(judge, prompts, texts_seen, known)
     found = ruler.measure((images * 255).round().byte().numpy())
     return {"prompts": float(len(prompts)), **{name: round(value, 3) for name, value in found.items()}}
-
-
-def join(folder: Path, output: Path) -> list[Path]:
-    """Makes a checkpoint `flow/NAME` of the parts in a folder, and a CLIP's file where there is one: the files written.
-    Raises FileNotFoundError."""
-    networks = {name: read_parts(folder, name) for name in ("flow", "vqgan")}
-    made = [flow_weights.write(output, {name: (told["config"], kept) for name, (kept, told) in networks.items()})]
-    return made + sorted(folder.glob("clip.*.safetensors"))
 
 
 def main() -> None:

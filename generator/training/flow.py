@@ -29,9 +29,8 @@ from generator.sampling.samplers import dpm_solver_2m
 from generator.training import pairs as pairs_module
 from generator.training.command_line import command_line, flag
 from generator.training.pairs import Pairs, on_device
-from generator.training.parts import read_parts, write_parts
+from generator.training.parts import Keep, read_parts, write_parts
 from generator.training.run import Average, Budget, schedule, sheet, train
-from generator.training.unit_vqgan import Keep
 
 NAME = "flow"
 DROP_TEXT, DROP_STYLE = 0.1, 0.3

@@ -22,7 +22,7 @@ from PIL import Image
 
 from generator.training import perception
 from generator.training.emoji_sets import LABELS, SKIN_TONES, SOURCES, fetch, unpacked
-from generator.training.family import join
+from generator.training.parts import join
 
 ROOT = Path(__file__).parent.parent.parent
 MAX_BYTES = 55_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from generator.checkpoints import flow_weights
 from lasting import make_folder, put_in_place
 
 MAX_BYTES = 15_500_000  # of a file
+# What is done with a network on the way: its name, its weights, what is told of them.
+Keep = Callable[[str, dict[str, Tensor], dict[str, Any]], None]
 
 
 def write_parts(folder: Path, name: str, weights: Mapping[str, Tensor], told: Mapping[str, Any]) -> None:
@@ -51,3 +54,11 @@ def read_parts(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, An
     if len(files) < wanted:
         raise FileNotFoundError(f"{folder} has {len(files)} of {wanted} parts of {name}")
     return {key: value.float() if value.dtype == torch.float16 else value for key, value in weights.items()}, told
+
+
+def join(folder: Path, output: Path) -> list[Path]:
+    """Makes a checkpoint `flow/NAME` of the parts in a folder, and a CLIP's file where there is one: the files written.
+    Raises FileNotFoundError."""
+    networks = {name: read_parts(folder, name) for name in ("flow", "vqgan")}
+    made = [flow_weights.write(output, {name: (told["config"], kept) for name, (kept, told) in networks.items()})]
+    return made + sorted(folder.glob("clip.*.safetensors"))

@@ -26,9 +26,8 @@ from generator.tokens import openai_clip
 from generator.training import pairs as pairs_module
 from generator.training.command_line import command_line, flag
 from generator.training.pairs import Batch, Pairs, on_device
-from generator.training.parts import read_parts, write_parts
+from generator.training.parts import Keep, read_parts, write_parts
 from generator.training.run import Average, Budget, schedule, train
-from generator.training.unit_vqgan import Keep
 
 NAME = "clip"
 PATCH = 16  # px

@@ -8,7 +8,6 @@ pictures are drawn from z itself, some from z with noise: so neighbours in z loo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from generator.training import perception
 from generator.training.command_line import command_line, flag
 from generator.training.critic import hinge_loss, patch_gan, weighed
 from generator.training.pairs import Pairs, on_device
-from generator.training.parts import write_parts
+from generator.training.parts import Keep, write_parts
 from generator.training.reconstruction import psnr, shape_loss
 from generator.training.run import Average, Budget, schedule, sheet, train
 
@@ -34,8 +33,6 @@ NAME = "vqgan"
 DIRECT, NOISED, NOISE = 0.2, 0.3, 0.35  # shares drawn from z itself and from z with noise of up to so much
 FORGETS, FEWEST, ANEW_EVERY = 0.98, 0.02, 20  # of the codes' means; hits a step below which a code begins anew
 COMMITMENT = 0.25
-
-Keep = Callable[[str, dict[str, Tensor], dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,21 @@ import pytest
 import torch
 
 from generator.engines.base import generate
+from generator.guidance.targets import Targets
 from generator.models.latent_unet import alphas
 from generator.models.pixel_diffusion import alphas_cumprod
 from generator.params import BadParams, JobParams, params_class, validate_job
 from generator.sampling.noise_schedule import SPACINGS, Schedule, TooManySteps
 from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.starts.drafts import Begun
 from tests import schema_bounds, tiny_engines
 from tests.tiny_diffusers import SCHEDULER
 
 
-def _grey(params: Any, *_: Any) -> tuple[torch.Tensor, None]:
+def _grey(params: Any, _prompts: str, targets: Targets, *_: Any) -> Begun:
     """In place of the embedded prior's drafts."""
     width, height = params.actual_size
-    return torch.full((3, height, width), 0.5), None
+    return Begun(torch.full((3, height, width), 0.5), None, targets)
 
 
 # The engine of each kind, the tiny one, and the settings in which it draws a picture in milliseconds.

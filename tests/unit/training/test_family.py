@@ -79,7 +79,7 @@ def test_the_flow_learns_goes_on_exactly_and_is_drawn_with_once_its_parts_are_jo
     assert same(go(8, None, tmp_path / "parts").unet, whole.unet)
     assert (tmp_path / "whole" / "flow-sheet.png").is_file()
 
-    family.join(work, tmp_path / "checkpoints" / "flow" / "tiny")
+    parts.join(work, tmp_path / "checkpoints" / "flow" / "tiny")
     wanted: dict[str, Any] = {"checkpoint": "flow/tiny", "steps": 2, "candidates": 1, "upscale": 1, "seed": 1}
     machine = Machine("cpu", tmp_path / "checkpoints")
     with pytest.raises(BadParams, match="noto"):

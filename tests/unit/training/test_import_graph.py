@@ -28,7 +28,10 @@ def test_no_program_imports_a_program() -> None:
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
     }
     assert {"biggan", "clip", "data", "style_head", "vqgan"} <= programs
-    assert {name: found for name, tree in TREES.items() if (found := imported(tree) & programs)} == {}
+    found = {name: imported(tree) & programs for name, tree in TREES.items()}
+    # The one that trains three networks after another in one process, with the data on the device once.
+    assert found.pop("family") == {"unit_vqgan", "flow", "relations"}
+    assert not any(found.values()), found
 
 
 def test_imports_run_in_no_circle() -> None:
