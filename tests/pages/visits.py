@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def everything_shown(app: AppTest) -> str:
     for kind in ("title", "header", "subheader", "markdown", "text", "caption", "error", "warning", "info", "html"):
         for element in app.get(kind):
             said = str(getattr(element, "value", None) or getattr(element.proto, "body", ""))
-            parts.append("" if said.lstrip().startswith("<style") else said)
+            parts.append(re.sub(r"<style>.*?</style>", "", said, flags=re.DOTALL))
     parts += [button.label for button in app.button]
     return "\n".join(parts)
 
