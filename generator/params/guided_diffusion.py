@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import field_validator, model_validator
 
 from generator import registry
-from generator.params.base import NOTHING_YET, RECORD, Params, Setting, check_mask, check_pictures, clean_prompt
+from generator.params.base import NOTHING_YET, Params, Setting, check_mask, check_pictures, clean_prompt
 from generator.params.cutouts import Cutouts
+from generator.params.drafted import Drafted
 from generator.params.scheduled_cuts import ScheduledCuts
 from generator.prompts import Prompt, PromptError, Stage, append_words, parse_prompts, parse_stages
 
 
-class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
+class GuidedDiffusionParams(Drafted, ScheduledCuts, Cutouts, Params):
     """CLIP-guided diffusion (Crowson 2021; Dhariwal and Nichol 2021, arXiv:2105.05233, algorithm 2).
 
     The names are those of the notebooks and of Disco Diffusion. `0: a castle | 100: a ruin` draws another prompt from
@@ -48,15 +49,6 @@ class GuidedDiffusionParams(ScheduledCuts, Cutouts, Params):
     )
     candidates: int = Setting(
         4, group="start", ge=1, le=16, description="Drafts drawn by the prior; CLIP picks the best to go on with."
-    )
-    variant: int = Setting(
-        0,
-        group=RECORD,
-        ge=0,
-        le=63,
-        exclude_if=lambda variant: not variant,
-        description="Mini models, from drafts: which picture of a sheet this is, its seed counted on from the first's. "
-        "Above 0 its draft differs from those before it and is posed otherwise.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(

@@ -8,14 +8,15 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from generator import registry
-from generator.params.base import RECORD, Params, Setting, check_mask, clean_prompt
+from generator.params.base import Params, Setting, check_mask, clean_prompt
+from generator.params.drafted import Drafted
 from generator.params.lora import MAX_LORAS, LoraWeight, in_list, parse_loras
 from generator.prompts import Prompt, parse_prompts, parse_text
 
 Sampler = Literal["dpm-solver-2m", "ddim", "euler", "euler-ancestral", "pndm"]
 
 
-class LatentDiffusionParams(Params):
+class LatentDiffusionParams(Drafted, Params):
     """Latent diffusion (Rombach et al. 2022, arXiv:2112.10752): the embedded one, and Stable Diffusion."""
 
     checkpoint: str = Setting("mini-latent-diffusion", group="main", description="The generator's weights.")
@@ -43,15 +44,6 @@ class LatentDiffusionParams(Params):
         max_length=MAX_LORAS,
         exclude_if=lambda lora: not lora,
         description="Stable Diffusion: LoRAs, files lora/NAME.safetensors of the checkpoints folder, each NAME:WEIGHT.",
-    )
-    variant: int = Setting(
-        0,
-        group=RECORD,
-        ge=0,
-        le=63,
-        exclude_if=lambda variant: not variant,
-        description="Mini models, from drafts: which picture of a sheet this is, its seed counted on from the first's. "
-        "Above 0 its draft differs from those before it and is posed otherwise.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from generator import registry
-from generator.params.base import NOTHING_YET, RECORD, Params, Setting, check_mask, check_pictures
+from generator.params.base import NOTHING_YET, Params, Setting, check_mask, check_pictures
+from generator.params.drafted import Drafted
 from generator.params.optimised import Optimised
 
 TRIAL = 20  # steps after which the best of several random starts goes on alone
@@ -15,7 +16,7 @@ TRIAL = 20  # steps after which the best of several random starts goes on alone
 COMPONENTS = {"clip": ("mini-robust", "mini"), "steps": 120, "learning_rate": 0.1, "cutn": 2, "init_weight": 0.6}
 
 
-class VqganClipParams(Optimised, Params):
+class VqganClipParams(Drafted, Optimised, Params):
     """VQGAN + CLIP (Crowson et al. 2022, arXiv:2204.08583)."""
 
     init: Literal["prior", "components", "random", "image", "gradient"] = Setting(
@@ -23,15 +24,6 @@ class VqganClipParams(Optimised, Params):
         group="start",
         description="Start from codes drawn from the text, random amounts of what pictures are composed of (mini: "
         "these are optimised, not the codes), random codes, a picture or a gradient.",
-    )
-    variant: int = Setting(
-        0,
-        group=RECORD,
-        ge=0,
-        le=63,
-        exclude_if=lambda variant: not variant,
-        description="Mini models, from drafts: which picture of a sheet this is, its seed counted on from the first's. "
-        "Above 0 its draft differs from those before it and is posed otherwise.",
     )
     init_image: str | None = Setting(None, group="start", description="The picture to start from.")
     mask_image: str | None = Setting(

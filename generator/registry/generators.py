@@ -158,28 +158,14 @@ CAPTIONED: dict[str, Any] = {
 }
 # The second family, which the recipes in generator/training make: a flow on the z of a VQGAN, at one size.
 FLOW: dict[str, Any] = {
+    **CAPTIONED,
     "kind": "flow",
-    "factor": 8,
     "max_side": 128,
     "only_side": 128,
-    "max_steps": 500,
-    "activation_bytes_per_px": 12_000,
     "weight_bytes": 150 * MIB,
-    "guided_bytes_per_px": 12_000,
     "engine": "generator.engines.flow:load",
-    "unused": ("variety", "memory", "lora"),
     "styled": True,
-    "defaults": {
-        "clip": ("mini",),
-        "width": 128,
-        "height": 128,
-        "steps": 24,
-        "cfg_scale": 3.0,
-        "candidates": 4,
-        "variety": 0.0,
-        "save_every": 1,
-        "upscale": 4,
-    },
+    "defaults": {**CAPTIONED["defaults"], "upscale": 4},
 }
 _STABLE_MB = {"text_encoder": 492, "unet": 3438, "vae": 335}
 _STABLE_XL_MB = {"text_encoder": 246, "text_encoder_2": 1390, "unet": 5135, "vae": 167}
