@@ -42,7 +42,7 @@ from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
 from generator.starts.drafts import showing
 from generator.starts.forming import forming
 from generator.starts.masks import Kept, read_kept
-from generator.starts.scenes import Composer, Composition, scene_of
+from generator.starts.scenes import Composer, Composition
 from generator.starts.variants import Variant
 
 STATE_VERSION = 1
@@ -181,8 +181,6 @@ class LatentDiffusion:
             variant = None if kept is not None else Variant.of(params, self.vqgan, self.clips, self.precision)
             if composition is not None:
                 drafts = self._composed(composition, wanted)
-                if self._show_early is not None:
-                    self._show_early(composition.pictures[0].clamp(0, 1).cpu())
             else:
                 drawn = variant.seeds if variant else seeds
                 drafts = self.drafter(wanted, drawn, params.style, params.variety, distance, show)
@@ -225,8 +223,7 @@ class LatentDiffusion:
     ) -> tuple[Composition | None, Targets]:
         """The scene to begin with, one for each seed, if the prompt tells one, and the targets with its things looked
         at one by one: where they stand in the first."""
-        scene = scene_of(main_prompt(params.prompt), kept) if self.composer is not None else None
-        if self.composer is None or scene is None or params.init_image:
+        if self.composer is None or kept is not None or params.init_image:
             return None, targets
 
         def draw_thing(text: Prompt, style: str, own: Targets) -> Tensor:
@@ -235,8 +232,8 @@ class LatentDiffusion:
 
             return self._decode(self.drafter(self._encode_prompt([text]), seeds, style, params.variety, distance).z)
 
-        made = self.composer.compose(scene, draw_thing, params.actual_size, params.style, generator)
-        return made, self.composer.aimed(targets, scene, made)
+        how = params.actual_size, params.style, generator, self._show_early
+        return self.composer.begin(main_prompt(params.prompt), targets, draw_thing, *how) or (None, targets)
 
     def _composed(self, composition: Composition, text: Tensor) -> Drafts:
         """Compositions as the drafts of a text (W,)."""

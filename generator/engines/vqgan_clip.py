@@ -39,7 +39,7 @@ from generator.starts.drafts import DraftCodes, MiniDrafts, thing_drawer
 from generator.starts.forming import forming
 from generator.starts.latents import start_z
 from generator.starts.masks import Kept, read_kept
-from generator.starts.scenes import Composer, Composition, scene_of
+from generator.starts.scenes import Composer, Composition
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 
@@ -135,16 +135,13 @@ class VqganClip:
         self, params: VqganClipParams, targets: Targets, generator: torch.Generator, kept: Kept | None
     ) -> tuple[Composition | None, Targets]:
         """The scene to begin with, if the prompt tells one, and the targets with its things looked at one by one."""
-        if self.composer is None or self._draft_codes is None or params.init != "prior":
-            return None, targets
-        scene = scene_of(main_prompt(params.prompt), kept)
-        if scene is None:
+        if self.composer is None or self._draft_codes is None or params.init != "prior" or kept is not None:
             return None, targets
         draw_thing = thing_drawer(
             self._draft_codes, self.vqgan, self.clips, params.candidates, params.loss, self.precision, generator
         )
-        made = self.composer.compose(scene, draw_thing, params.actual_size, params.style, generator)
-        return made, self.composer.aimed(targets, scene, made)
+        how = params.actual_size, params.style, generator, self._show_early
+        return self.composer.begin(main_prompt(params.prompt), targets, draw_thing, *how) or (None, targets)
 
     def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""

@@ -26,8 +26,8 @@ from generator.precision import Precision
 from generator.prompts import Prompt, main_prompt
 from generator.starts.forming import forming
 from generator.starts.masks import Kept
-from generator.starts.pictures import contain
-from generator.starts.scenes import Composer, Composition, DrawThing, scene_of
+from generator.starts.pictures import contain, decoded
+from generator.starts.scenes import Composer, Composition, DrawThing
 from generator.starts.variants import Variant
 
 VARIETY = 0.35  # how far a seed may turn the text that the layout reads
@@ -129,17 +129,15 @@ class MiniPictures:
         """The best of `candidates` drafts as CLIP sees them, put into what is kept, where there is that; or a scene
         composed of such drafts. Raises as MiniDrafts."""
         vqgan, text = self._decoding, main_prompt(prompts)
-        scene = scene_of(text, kept) if self.composer is not None else None
-        if self.composer is not None and scene is not None:
+        if self.composer is not None and kept is None:  # what is drawn anew in a kept picture is one thing
             draw_thing = thing_drawer(
                 self._draft_codes, vqgan, self._clips, params.candidates, params.loss, self._precision, generator
             )
-            made = self.composer.compose(scene, draw_thing, params.actual_size, params.known_style, generator)
-            aimed = self.composer.aimed(targets, scene, made)
-            if self._host.show is not None:
-                self._host.show(made.pictures[0].clamp(0, 1).cpu())
-            z = composed_z(made, vqgan, self._draft_codes.layout)
-            return Begun(made.pictures[0], z, aimed, made.kept)
+            how = params.actual_size, params.known_style, generator, self._host.show
+            if begun := self.composer.begin(text, targets, draw_thing, *how):
+                made, aimed = begun
+                z = composed_z(made, vqgan, self._draft_codes.layout)
+                return Begun(made.pictures[0], z, aimed, made.kept)
         z = best_draft(
             self._draft_codes,
             vqgan,
@@ -151,8 +149,7 @@ class MiniPictures:
             showing(self._host.show, vqgan, self._precision, params.actual_size, kept),
             None if kept is not None else Variant.of(params, vqgan, self._clips, self._precision),
         )
-        with self._precision.autocast():
-            drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
+        drawn = decoded(z, vqgan, self._precision)
         if kept is not None:
             return Begun(kept.placed(drawn)[0].clamp(0, 1), None, targets, kept)
         return Begun(contain(drawn, *params.actual_size)[0].clamp(0, 1), z, targets)
@@ -179,8 +176,7 @@ def thing_drawer(
             return distances(z, vqgan, clips, targets, loss, precision)
 
         z = best_draft(draft_codes, vqgan, text, style, candidates, generator, distance)
-        with precision.autocast():
-            return vqgan.decode(vqgan.quantise(z)[0]).float().clamp(0, 1)
+        return decoded(z, vqgan, precision).clamp(0, 1)
 
     return draw
 
@@ -222,8 +218,7 @@ def showing(
         return None
 
     def decode(z: Tensor) -> None:
-        with precision.autocast():
-            drawn = vqgan.decode(vqgan.quantise(z)[0]).float()
+        drawn = decoded(z, vqgan, precision)
         drawn = contain(drawn, *size) if kept is None else kept.placed(drawn)
         show(drawn[0].clamp(0, 1).cpu())
 
@@ -240,6 +235,5 @@ def distances(
     kept: Kept | None = None,
 ) -> Tensor:
     """z (N, e_dim, h, w) -> how far its pictures, put into what is kept, are from the prompts, (N,)."""
-    with precision.autocast():
-        images = vqgan.decode(vqgan.quantise(z)[0]).float()
+    images = decoded(z, vqgan, precision)
     return compare(images if kept is None else kept.placed(images), clips, targets, loss, precision)[0]

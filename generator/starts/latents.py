@@ -65,8 +65,6 @@ def start_z(
         if draft_codes is None:
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
         if composition is not None:
-            if show is not None:
-                show(composition.pictures[0].clamp(0, 1).cpu())
             z = vqgan.encode(composition.pictures[:1])
             draft = composed_z(composition, vqgan, draft_codes.layout)
             return torch.where(stays[:, None], z.float(), noise), draft

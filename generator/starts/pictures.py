@@ -1,10 +1,13 @@
-"""Pictures to start from that nobody drew, and drafts made as large as the picture is to be."""
+"""Pictures to start from that nobody drew, and drafts as pictures, made as large as the picture is to be."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from generator.models.contracts import Quantised
+from generator.precision import Precision
 
 
 def contain(image: Tensor, width: int, height: int) -> Tensor:
@@ -14,6 +17,12 @@ def contain(image: Tensor, width: int, height: int) -> Tensor:
     image = F.interpolate(image.float(), inner, mode="bicubic", antialias=True).clamp(0, 1)
     down, across = height - inner[0], width - inner[1]
     return F.pad(image, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate")
+
+
+def decoded(z: Tensor, vqgan: Quantised, precision: Precision) -> Tensor:
+    """Pictures (N, 3, h, w) float32 of z (N, e_dim, h, w), by its nearest codes."""
+    with precision.autocast():
+        return vqgan.decode(vqgan.quantise(z)[0]).float()
 
 
 def gradient_picture(width: int, height: int, generator: torch.Generator) -> Tensor:

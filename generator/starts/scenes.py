@@ -53,6 +53,26 @@ class Composer:
     clips: Sequence[Clip]
     precision: Precision
 
+    def begin(
+        self,
+        prompt: Prompt,
+        targets: Targets,
+        draw_thing: DrawThing,
+        size: tuple[int, int],
+        style: str | None,
+        generator: torch.Generator,
+        show: Callable[[Tensor], None] | None = None,
+    ) -> tuple[Composition, Targets] | None:
+        """The scene that a prompt tells, composed, and the targets with its things looked at one by one; None where it
+        tells none. show is given its first picture (3, H, W) in [0, 1] on the CPU; the others as `compose` has them."""
+        scene = read_scene(prompt)
+        if scene is None:
+            return None
+        made = self.compose(scene, draw_thing, size, style, generator)
+        if show is not None:
+            show(made.pictures[0].clamp(0, 1).cpu())
+        return made, self.aimed(targets, scene, made)
+
     def compose(
         self,
         scene: Scene,
@@ -119,12 +139,6 @@ class Composer:
 def _mean(boxes: list[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
     left, top, width, height = (sum(side) / len(boxes) for side in zip(*boxes, strict=True))
     return left, top, width, height
-
-
-def scene_of(prompt: Prompt, kept: object) -> Scene | None:
-    """The scene to be composed for a prompt; None where there is none, or where a mask keeps part of a picture: what is
-    drawn anew in it is one thing."""
-    return None if kept is not None else read_scene(prompt)
 
 
 def _copies(figure: Tensor, count: int) -> list[Tensor]:

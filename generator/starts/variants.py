@@ -22,6 +22,7 @@ from generator.guidance.clip_loss import embedded
 from generator.images.debris import paper_of
 from generator.models.contracts import Clip, Quantised
 from generator.precision import Precision
+from generator.starts.pictures import decoded
 
 POOL = 6  # drafts to choose from
 SLACK = 0.12  # spherical distance to the text by which a draft may be worse than the best
@@ -66,8 +67,7 @@ class Variant:
 
         far: (N,) their distances to the text.
         """
-        with self.precision.autocast():
-            images = self.vqgan.decode(self.vqgan.quantise(z)[0]).float()
+        images = decoded(z, self.vqgan, self.precision)
         row = self.choose(far.cpu(), embedded(images, self.clip, self.precision).cpu())
         return row, self.vqgan.encode(self.posed(images[row : row + 1]).clamp(0, 1)).float()
 
