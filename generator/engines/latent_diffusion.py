@@ -176,7 +176,8 @@ class LatentDiffusion:
                 images = self._decode(z) if kept is None else kept.placed(self._decode(z))
                 return compare(images, self.clips, targets, "spherical", self.precision)[0]
 
-            show = showing(self._show_early, self.vqgan, self.precision, params.actual_size, kept)
+            early = None if params.init_image else self._show_early  # the picture itself comes before any draft
+            show = showing(early, self.vqgan, self.precision, params.actual_size, kept)
             composition, targets = self._composition(params, targets, seeds, generator, kept)
             variant = None if kept is not None else Variant.of(params, self.vqgan, self.clips, self.precision)
             if composition is not None:

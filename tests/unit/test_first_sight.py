@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from generator.device import Host
 from generator.engines import loading
@@ -34,3 +35,11 @@ def test_a_draft_is_seen_before_the_first_step_and_changes_nothing(name: str, pr
     assert 0 <= seen[0].min() < seen[0].max() <= 1 and slot.index == 0
     last = [list(generate(engine, params))[-1].image for engine in engines]
     assert torch.equal(*last)
+
+
+def test_a_picture_that_starts_from_a_given_one_shows_no_draft_of_its_words() -> None:
+    seen: list[torch.Tensor] = []
+    host = Host("cpu", Path(), lambda _: Image.new("RGB", (64, 64), "red"), show=seen.append)
+    params = validate("latent-diffusion", {"prompt": "a red heart", "init_image": "given", "seed": 3, "steps": 4})
+    loading.load("latent-diffusion", params.checkpoint, ("mini",), host).open(params)
+    assert not seen
