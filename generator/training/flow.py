@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generator.device import pick_device
 from generator.models.clip import ClipModel
 from generator.models.clip import load_mini as load_clip
 from generator.models.flow import FlowModels, FlowTransformer, flow_models
@@ -251,9 +250,7 @@ def load_vqgan(folder: Path) -> VQModel:
 
 def main() -> None:
     recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, own_folder=True, exports=False)
-    pairs = pairs_module.load(folders.data, pick_device())
-    if pairs.side != recipe.side:
-        raise SystemExit(f"the data is of {pairs.side} px, not {recipe.side}: make it with --side {recipe.side}")
+    pairs = pairs_module.load_of(recipe.side, folders.data)
     vqgan = load_vqgan(folders.run)
     run(
         recipe,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from generator.device import pick_device
 from generator.models.clip import tokenize
 from generator.training import dataset
 from generator.training.captions import captions_of, plain, styled, with_article
@@ -143,6 +144,14 @@ def load(folder: Path, device: torch.device | str, *, seed: int = 0) -> Pairs:
         opposite=wrong.to(device),
         styles=tuple(pictures.styles),
     )
+
+
+def load_of(side: int, folder: Path) -> Pairs:
+    """As `load`, for a recipe that is of so many px, on the best device. Ends the program for data of another side."""
+    pairs = load(folder, pick_device())
+    if pairs.side != side:
+        raise SystemExit(f"the data is of {pairs.side} px, not {side}: make it with --side {side}")
+    return pairs
 
 
 def recoloured(

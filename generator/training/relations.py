@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from generator.device import pick_device
 from generator.models.clip import WEIGHTS, ClipModel, from_state_dict, scatter_tokens
 from generator.models.clip import load_mini as load_clip
 from generator.models.packing import pack, unpack
@@ -175,9 +174,7 @@ def load(folder: Path) -> ClipModel:
 
 def main() -> None:
     recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, own_folder=True, exports=False)
-    pairs = pairs_module.load(folders.data, pick_device())
-    if pairs.side != recipe.side:
-        raise SystemExit(f"the data is of {pairs.side} px, not {recipe.side}: make it with --side {recipe.side}")
+    pairs = pairs_module.load_of(recipe.side, folders.data)
     run(
         recipe,
         pairs,

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generator.device import pick_device
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import VQModel
 from generator.training import pairs as pairs_module
@@ -215,10 +214,7 @@ def run(recipe: Recipe, pairs: Pairs, lpips: LPIPS, *, folder: Path, keep: Keep 
 
 def main() -> None:
     recipe, folders = command_line(__doc__, Recipe(), gpu=GPU, own_folder=True, exports=False)
-    device = pick_device()
-    pairs = pairs_module.load(folders.data, device)
-    if pairs.side != recipe.side:
-        raise SystemExit(f"the data is of {pairs.side} px, not {recipe.side}: make it with --side {recipe.side}")
+    pairs = pairs_module.load_of(recipe.side, folders.data)
     lpips = perception.load(perception.fetch(folders.data / "packages"))
     run(
         recipe,
