@@ -67,7 +67,7 @@ def clip_loss(
                 if share.start >= share.stop:
                     continue
                 first = start + share.start - ends[b] + len(plans[b])
-                aim = plans[b].aim[first : first + len(part)].to(device)
+                aim = plans[b].aim[first : first + len(part)]
                 loss, score = guide_aimed(part, aim, slot.targets, which, slot.params.loss)
                 loss, score = (v.sum() / (len(plans[b]) * len(clips)) for v in (loss, score))
                 losses[b] += loss.detach()

@@ -81,9 +81,8 @@ def draw(
     else:
         crop = (u[:, 0] ** params.cut_pow * (largest - smallest) + smallest).floor()
     left, top = ((width - crop + 1) * u[:, 1]).floor(), ((height - crop + 1) * u[:, 2]).floor()
-    plan = _plan(params, u, crop, left, top, side, field, shifts)
     if not looked_at:
-        return plan
+        return _plan(params, u, crop, left, top, side, field, shifts)
     turns = torch.arange(cutn) % len(looked_at)
     aim = torch.tensor([number for number, _ in looked_at])[turns]
     box = torch.tensor([box for _, box in looked_at], dtype=torch.float64)[turns] * torch.tensor([width, height] * 2)

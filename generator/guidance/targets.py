@@ -124,6 +124,7 @@ def guide_aimed(images: Tensor, aim: Tensor, targets: Targets, which: int, loss:
     losses, scores = guide(images, targets, which, loss)
     if not targets.aims or not bool(aim.any()):
         return losses, scores
+    aim = aim.to(images.device)
     wanted = torch.stack([one.embeddings[which] for one in targets.aims])
     cosine = images @ wanted.T
     distance = spherical_distance(images, wanted) if loss == "spherical" else 1 - cosine
