@@ -217,8 +217,7 @@ def evening(me: Walker, studio: Studio) -> None:
     wall = opened.value
     wall.set_viewport_size(dict(zip(("width", "height"), PROJECTOR, strict=True)))
     wall.locator(".t2i-wall.t2i-drawn").wait_for()
-    for prompt in ("a tree", "a fish"):
-        submit(studio, OTHERS, Wish("vqgan-clip", {"prompt": prompt}))
+    (declined,), _ = [submit(studio, OTHERS, Wish("vqgan-clip", {"prompt": prompt})) for prompt in ("a tree", "a fish")]
     projector = Walker(wall, me.folder, me.address)
     projector.shots = me.shots
     projector.shot("wall-while-one-forms", 3000)
@@ -238,7 +237,9 @@ def evening(me: Walker, studio: Studio) -> None:
     wall.get_by_text("a fish").first.wait_for(timeout=DRAWN_MS)
     projector.shots = me.shots
     projector.shot("on-the-wall", 4000)
-    if wall.get_by_text("a tree").count():
+    if not wall.locator("img[src*='/wall/files/']").count():
+        raise LookupError("no picture is on the wall")
+    if wall.locator(f"img[src*='{declined.id}']").count():
         raise LookupError("what was declined is on the wall")
 
 
