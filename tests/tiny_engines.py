@@ -18,13 +18,16 @@ from generator.engines.vqgan_clip import VqganClip
 from generator.models.biggan import MiniBigGAN
 from generator.models.biggan_deep import BigGANBatchNorm
 from generator.models.drafts import Drafter
+from generator.models.finisher import load_finisher
 from generator.models.latent_unet import LatentDiffusionModel
 from generator.models.layout import Layout
 from generator.models.pixel_diffusion import PixelDiffusion
 from generator.models.restyle import Restyler
 from generator.models.vqgan import VQModel
 from generator.params import BigganClipParams, GuidedDiffusionParams, LatentDiffusionParams, VqganClipParams
+from generator.precision import Precision
 from generator.prompts import Prompt
+from generator.starts.scenes import Composer
 from tests.real_formats import load_named
 from tests.small_diffusion import SMALL, SmallClip
 from tests.tiny_diffusers import save_stable_diffusion
@@ -112,10 +115,16 @@ class RandomDrafts:
         return torch.stack([torch.randint(512, (16, 16), generator=generator) for generator in generators])
 
 
+def composer(clips: list[Any]) -> Composer:
+    """Cuts things out of what is drawn and puts them together, with the embedded finisher."""
+    return Composer(load_finisher(), clips, Precision.best(torch.device("cpu"), torch.float32))
+
+
 def vqgan_clip(*parts: Any, **options: Any) -> VqganClip:
     """Its prior draws codes at random. parts: a VQGAN and its CLIPs, else new ones."""
     whole = parts or seeded(lambda: (vqgan(4, 512, [4]), [SmallClip()]))
-    return VqganClip(*whole, draft_codes=RandomDrafts(), read_image=read_image, **{**EXACT, **options})
+    own = {"draft_codes": RandomDrafts(), "composer": composer(whole[1]), "read_image": read_image}
+    return VqganClip(*whole, **{**own, **EXACT, **options})
 
 
 def vqgan_settings(**changed: Any) -> VqganClipParams:
@@ -165,9 +174,8 @@ def latent_diffusion() -> LatentDiffusion:
         unet = {"z_channels": 4, "grid": 16, "text_width": 16, "styles": 7}
         model = LatentDiffusionModel({**unet, "block_out_channels": [16, 32], "cross_width": 16})
         clip = SmallClip(32, 16, "mini", reads=True)
-        return LatentDiffusion(
-            model, Drafter(layout(), restyler), vqgan(32, 64, []), clip, [clip], read_image=read_image, **EXACT
-        )
+        models = model, Drafter(layout(), restyler), vqgan(32, 64, []), clip, [clip]
+        return LatentDiffusion(*models, composer=composer([clip]), read_image=read_image, **EXACT)
 
     return seeded(build)
 

@@ -173,13 +173,14 @@ class LatentDiffusion:
             negative = [p for p in params.prompts if p.weight < 0]
 
             def distance(z: Tensor) -> Tensor:
-                images = self._decode(z) if kept is None else kept.placed(self._decode(z))
-                return compare(images, self.clips, targets, "spherical", self.precision)[0]
+                return compare(self._decode(z), self.clips, targets, "spherical", self.precision)[0]
 
             early = None if params.init_image else self._show_early  # the picture itself comes before any draft
-            show = showing(early, self.vqgan, self.precision, params.actual_size, kept)
+            show = showing(early, self.vqgan, self.precision, params.actual_size)
             composition, targets = self._composition(params, targets, seeds, generator, kept)
-            variant = None if kept is not None else Variant.of(params, self.vqgan, self.clips, self.precision)
+            if kept is not None and composition is None:
+                raise ValueError("A mask needs what composes pictures; draw without one.")
+            variant = Variant.of(params, self.vqgan, self.clips, self.precision)
             if composition is not None:
                 drafts = self._composed(composition, wanted)
             else:
@@ -197,7 +198,7 @@ class LatentDiffusion:
                 generator,
                 z,
                 torch.zeros_like(z),
-                drafts.z if kept is None else self.vqgan.encode(kept.placed(self._decode(drafts.z))).float(),
+                drafts.z,
                 blank,
                 drafts.text,
                 negative_text,
@@ -207,11 +208,9 @@ class LatentDiffusion:
                 slot.kept, slot.known, slot.noise = composition.kept, drafts.z.mean(dim=0, keepdim=True), z
             if params.init_image:
                 picture = to_tensor(cover(self._read_image(params.init_image), *params.actual_size))
-                start = self.vqgan.encode(picture[None].to(self.device)).float()
+                start = drafts.z if kept else self.vqgan.encode(picture[None].to(self.device)).float()
                 alpha, sigma = self._levels[slot.times[0]]
                 slot.z = alpha * start + sigma * z
-                if kept is not None:
-                    slot.kept, slot.known, slot.noise = kept, start, z
         return slot
 
     def _composition(
@@ -222,9 +221,9 @@ class LatentDiffusion:
         generator: torch.Generator,
         kept: Kept | None,
     ) -> tuple[Composition | None, Targets]:
-        """The scene to begin with, one for each seed, if the prompt tells one, and the targets with its things looked
-        at one by one: where they stand in the first."""
-        if self.composer is None or kept is not None or params.init_image:
+        """The scene to begin with, one for each seed, if the prompt tells one or what it tells is put into a picture
+        that is kept, and the targets with its things looked at one by one."""
+        if self.composer is None or (params.init_image and kept is None):
             return None, targets
 
         def draw_thing(text: Prompt, style: str, own: Targets) -> Tensor:
@@ -233,7 +232,7 @@ class LatentDiffusion:
 
             return self._decode(self.drafter(self._encode_prompt([text]), seeds, style, params.variety, distance).z)
 
-        how = params.actual_size, params.style, generator, self._show_early
+        how = params.actual_size, params.style, generator, self._show_early, kept
         return self.composer.begin(main_prompt(params.prompt), targets, draw_thing, *how) or (None, targets)
 
     def _composed(self, composition: Composition, text: Tensor) -> Drafts:

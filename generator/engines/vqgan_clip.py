@@ -134,13 +134,14 @@ class VqganClip:
     def _composition(
         self, params: VqganClipParams, targets: Targets, generator: torch.Generator, kept: Kept | None
     ) -> tuple[Composition | None, Targets]:
-        """The scene to begin with, if the prompt tells one, and the targets with its things looked at one by one."""
-        if self.composer is None or self._draft_codes is None or params.init != "prior" or kept is not None:
+        """The scene to begin with, if the prompt tells one or what it tells is put into a picture that is kept, and the
+        targets with its things looked at one by one."""
+        if self.composer is None or self._draft_codes is None or params.init != "prior":
             return None, targets
         draw_thing = thing_drawer(
             self._draft_codes, self.vqgan, self.clips, params.candidates, params.loss, self.precision, generator
         )
-        how = params.actual_size, params.style, generator, self._show_early
+        how = params.actual_size, params.style, generator, self._show_early, kept
         return self.composer.begin(main_prompt(params.prompt), targets, draw_thing, *how) or (None, targets)
 
     def resume(self, params: VqganClipParams, state: dict[str, Any]) -> LatentSlot[VqganClipParams]:

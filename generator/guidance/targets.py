@@ -50,6 +50,11 @@ class Targets:
         things = [(number, aim.box) for number, aim in enumerate(self.aims, 1)]
         return [(0, (0.0, 0.0, 1.0, 1.0)), *things] if things and len(self.weights) > 1 else things
 
+    def only(self, row: int) -> Targets:
+        """One of the prompts alone."""
+        own = slice(row, row + 1)
+        return Targets([e[own] for e in self.embeddings], self.weights[own], self.stops[own])
+
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors on the CPU."""
         return {

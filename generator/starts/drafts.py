@@ -126,18 +126,20 @@ class MiniPictures:
         generator: torch.Generator,
         kept: Kept | None = None,
     ) -> Begun:
-        """The best of `candidates` drafts as CLIP sees them, put into what is kept, where there is that; or a scene
-        composed of such drafts. Raises as MiniDrafts."""
+        """The best of `candidates` drafts as CLIP sees them; or a scene composed of such drafts, and what is put into a
+        picture that is kept. Raises as MiniDrafts, and ValueError for a kept picture without a composer."""
         vqgan, text = self._decoding, main_prompt(prompts)
-        if self.composer is not None and kept is None:  # what is drawn anew in a kept picture is one thing
+        if self.composer is not None:
             draw_thing = thing_drawer(
                 self._draft_codes, vqgan, self._clips, params.candidates, params.loss, self._precision, generator
             )
-            how = params.actual_size, params.known_style, generator, self._host.show
+            how = params.actual_size, params.known_style, generator, self._host.show, kept
             if begun := self.composer.begin(text, targets, draw_thing, *how):
                 made, aimed = begun
-                z = composed_z(made, vqgan, self._draft_codes.layout)
+                z = composed_z(made, vqgan, self._draft_codes.layout) if kept is None else None
                 return Begun(made.pictures[0], z, aimed, made.kept)
+        if kept is not None:
+            raise ValueError("init=prior with a mask needs what composes pictures; use noise, perlin or image.")
         z = best_draft(
             self._draft_codes,
             vqgan,
@@ -145,13 +147,11 @@ class MiniPictures:
             params.known_style,
             params.candidates,
             generator,
-            lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision, kept),
-            showing(self._host.show, vqgan, self._precision, params.actual_size, kept),
-            None if kept is not None else Variant.of(params, vqgan, self._clips, self._precision),
+            lambda z: distances(z, vqgan, self._clips, targets, params.loss, self._precision),
+            showing(self._host.show, vqgan, self._precision, params.actual_size),
+            Variant.of(params, vqgan, self._clips, self._precision),
         )
         drawn = decoded(z, vqgan, self._precision)
-        if kept is not None:
-            return Begun(kept.placed(drawn)[0].clamp(0, 1), None, targets, kept)
         return Begun(contain(drawn, *params.actual_size)[0].clamp(0, 1), z, targets)
 
     def forming(self, z: Tensor, size: tuple[int, int]) -> Tensor:
@@ -209,18 +209,16 @@ def best_draft(
     return z[distance(z).argmin()][None] if len(z) > 1 else z
 
 
-def showing(
-    show: Show | None, vqgan: Quantised, precision: Precision, size: tuple[int, int], kept: Kept | None = None
-) -> Show | None:
-    """Shows the picture (3, height, width) in [0, 1] of a draft's z (1, e_dim, h, w), put into what is kept. None where
-    nobody looks. size: (width, height) in px."""
+def showing(show: Show | None, vqgan: Quantised, precision: Precision, size: tuple[int, int]) -> Show | None:
+    """Shows the picture (3, height, width) in [0, 1] of a draft's z (1, e_dim, h, w). None where nobody looks.
+
+    size: (width, height) in px.
+    """
     if show is None:
         return None
 
     def decode(z: Tensor) -> None:
-        drawn = decoded(z, vqgan, precision)
-        drawn = contain(drawn, *size) if kept is None else kept.placed(drawn)
-        show(drawn[0].clamp(0, 1).cpu())
+        show(contain(decoded(z, vqgan, precision), *size)[0].clamp(0, 1).cpu())
 
     return decode
 
@@ -232,8 +230,6 @@ def distances(
     targets: Targets,
     loss: str,
     precision: Precision,
-    kept: Kept | None = None,
 ) -> Tensor:
-    """z (N, e_dim, h, w) -> how far its pictures, put into what is kept, are from the prompts, (N,)."""
-    images = decoded(z, vqgan, precision)
-    return compare(images if kept is None else kept.placed(images), clips, targets, loss, precision)[0]
+    """z (N, e_dim, h, w) -> how far its pictures are from the prompts, (N,)."""
+    return compare(decoded(z, vqgan, precision), clips, targets, loss, precision)[0]

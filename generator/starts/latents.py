@@ -66,8 +66,10 @@ def start_z(
             raise ValueError("init=prior needs a prior for this checkpoint; use random, gradient or image.")
         if composition is not None:
             z = vqgan.encode(composition.pictures[:1])
-            draft = composed_z(composition, vqgan, draft_codes.layout)
+            draft = composed_z(composition, vqgan, draft_codes.layout) if kept is None else None
             return torch.where(stays[:, None], z.float(), noise), draft
+        if kept is not None:
+            raise ValueError("init=prior with a mask needs what composes pictures; use random, gradient or image.")
         z = draft = best_draft(
             draft_codes,
             vqgan,
@@ -75,15 +77,11 @@ def start_z(
             params.style,
             params.candidates,
             generator,
-            lambda z: distances(z, vqgan, clips, targets, params.loss, precision, kept),
-            showing(show, vqgan, precision, (width, height), kept),
-            None if kept is not None else Variant.of(params, vqgan, clips, precision),
+            lambda z: distances(z, vqgan, clips, targets, params.loss, precision),
+            showing(show, vqgan, precision, (width, height)),
+            Variant.of(params, vqgan, clips, precision),
         )
-        if kept is not None:
-            with precision.autocast():
-                small = vqgan.decode(z).float()
-            z = vqgan.encode(kept.placed(small))
-        elif z.shape[2:] != noise.shape[2:]:
+        if z.shape[2:] != noise.shape[2:]:
             # The prior draws one size; a larger picture starts from that draft scaled up, on its own edge colours.
             with precision.autocast():
                 small = vqgan.decode(z)

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from generator.images.convert import cover, to_tensor
 from generator.images.encode import to_image
 from generator.params import Params
-from generator.starts.pictures import contain
 
+RELAXED = 8  # steps at each size, in which every place becomes the mean of those around it
 FILLED = 0.7  # of the rectangle around it, that what is drawn anew has to fill for a draft to be put there
 
 
@@ -53,18 +53,23 @@ class Kept:
         """x (B, C, h, w) where it is free, `known` where it is held."""
         return torch.where(self.free(*x.shape[2:]) > 0, x, known)
 
-    def placed(self, drafts: Tensor) -> Tensor:
-        """Drafts (N, 3, h, w) in [0, 1] made to fit the part that is drawn anew, the picture around them: (N, 3, H, W).
-
-        What is asked for then stands in that part, whole, instead of behind the picture that hides most of it. What is
-        left of the part has the colour of the draft's edge.
+    @cached_property
+    def filled(self) -> Tensor:
+        """The picture, (3, H, W) float32 in [0, 1], as if there were nothing where it is drawn anew: the colours around
+        go on there, from the coarse to the fine (a membrane, solved by multigrid). White where nothing stays.
         """
-        top, left, height, width = self.room
-        edges = torch.cat([drafts[..., 0], drafts[..., -1], drafts[..., 0, :], drafts[..., -1, :]], dim=2)
-        paper = edges.float().median(dim=2).values[:, :, None, None]
-        canvas = paper.expand(-1, -1, *self.mask.shape[1:]).clone()
-        canvas[..., top : top + height, left : left + width] = contain(drafts, width, height)
-        return self.over(canvas)
+        known = (self.mask == 0).float()
+        levels = [(self.image * known, known)]
+        while max(levels[-1][1].shape[1:]) > 1:
+            colour, share = (F.avg_pool2d(part, 2, ceil_mode=True) for part in levels[-1])
+            levels.append((colour, share))
+        made = torch.ones_like(levels[-1][0])
+        for colour, share in reversed(levels):
+            made = F.interpolate(made[None], share.shape[1:], mode="bilinear", align_corners=False)[0]
+            for _ in range(RELAXED):
+                around = F.avg_pool2d(F.pad(made[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
+                made = torch.where(share > 0, colour / share.clamp(min=1e-6), around)
+        return self.over(made)
 
     @cached_property
     def room(self) -> tuple[int, int, int, int]:

@@ -1,4 +1,5 @@
 """A scene that the embedded models are to draw: drafts of its things, cut out and put together before a background.
+In a picture of which a part is drawn anew, one thing or a scene is put into that part in the same way.
 
 The layout draws one thing at a time. So each thing is drawn by itself, coloured if it has another colour than asked
 for, and placed by the relation; the picture that comes of it is what an engine begins with. CLIP, which knows
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isclose
 
 import torch
 from torch import Tensor
@@ -46,6 +48,17 @@ class Composition:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """One thing that is to be drawn. drawn: what the prior is told; ranked: what picks among its drafts; aim: what CLIP
+    is told of it where it stands, per CLIP (D,)."""
+
+    thing: Thing
+    drawn: Prompt
+    ranked: Targets
+    aim: list[Tensor]
+
+
+@dataclass(frozen=True)
 class Composer:
     """Draws scenes thing by thing, with what is needed for it on one device."""
 
@@ -62,57 +75,81 @@ class Composer:
         style: str | None,
         generator: torch.Generator,
         show: Callable[[Tensor], None] | None = None,
+        kept: Kept | None = None,
     ) -> tuple[Composition, Targets] | None:
         """The scene that a prompt tells, composed, and the targets with its things looked at one by one; None where it
-        tells none. show is given its first picture (3, H, W) in [0, 1] on the CPU; the others as `compose` has them."""
+        tells none. show is given its first picture (3, H, W) in [0, 1] on the CPU; the others as `compose` has them.
+
+        kept: a picture of that size; what a prompt tells, be it one thing, is put where that is drawn anew.
+        """
         scene = read_scene(prompt)
-        if scene is None:
+        if scene is not None:
+            wanted = self.wanted(scene)
+        elif kept is not None:
+            scene = Scene((Thing("", ""),))
+            row = next(row for row, weight in enumerate(targets.weights.tolist()) if isclose(weight, prompt.weight))
+            wanted = [Wanted(scene.things[0], prompt, targets.only(row), [own[row] for own in targets.embeddings])]
+        else:
             return None
-        made = self.compose(scene, draw_thing, size, style, generator)
+        made = self.compose(scene, wanted, draw_thing, size, style, generator, kept)
         if show is not None:
             show(made.pictures[0].clamp(0, 1).cpu())
-        return made, self.aimed(targets, scene, made)
+        return made, _aimed(targets, wanted, made)
+
+    def wanted(self, scene: Scene) -> list[Wanted]:
+        """The things of a scene, each told by itself."""
+        found = []
+        for thing in scene.things:
+            ranked, aim = (
+                prompt_targets(as_text(text), "", self.clips, no_picture, self.precision)
+                for text in (thing.drawn_from, thing.caption)
+            )
+            found.append(
+                Wanted(thing, parse_text(as_text(thing.drawn_from)), ranked, [own[0] for own in aim.embeddings])
+            )
+        return found
 
     def compose(
         self,
         scene: Scene,
+        wanted: Sequence[Wanted],
         draw_thing: DrawThing,
         size: tuple[int, int],
         style: str | None,
         generator: torch.Generator,
+        kept: Kept | None = None,
     ) -> Composition:
-        """size: (width, height) in px. All draws come from the CPU `generator`."""
+        """size: (width, height) in px. All draws come from the CPU `generator`. kept: as `begin`."""
         seed, pick = torch.randint(2**31, (2,), generator=generator).tolist()
         style = style or COHERENT[pick % len(COHERENT)]
-        drawn = [self._figures(thing, draw_thing, style) for thing in scene.things]
-        count = min(len(figures) for figures in drawn)
-        plain = style in COLOURLESS
-        behind = backdrop(None if plain else scene.place, None if plain else scene.weather, *size, seed)
+        drawn = [self._figures(one, draw_thing, style) for one in wanted]
+        if kept is not None or style in COLOURLESS:
+            scene = replace(scene, place=None, weather=None)
+        behind = backdrop(scene.place, scene.weather, *size, seed) if kept is None else kept.filled
         behind = behind.to(self.precision.device)
+        top, left, height, width = (0, 0, size[1], size[0]) if kept is None else kept.room
         blank, taken = torch.zeros_like(behind), torch.zeros_like(behind[:1])
         pictures, boxes = [], []
-        for number in range(count):
+        for number in range(min(len(figures) for figures in drawn)):
             figures = [_copies(own[number], thing.count) for own, thing in zip(drawn, scene.things, strict=True)]
-            group = placed(scene, figures, *size, seed)
-            pictures.append(composed(group, behind))
+            group = [one.moved(1.0, left, top) for one in placed(scene, figures, width, height, seed)]
+            picture = composed(group, behind)
+            pictures.append(picture if kept is None else kept.over(picture))
             shapes = [replace(one, figure=one.figure[3:].expand(4, -1, -1)) for one in group]
             taken = taken.maximum(composed(shapes, blank)[:1])
-            shares = [
-                (left / size[0], top / size[1], wide / size[0], high / size[1])
-                for left, top, wide, high in boxes_of(group, len(scene.things))
-            ]
-            boxes.append(shares)
-        if plain or (scene.place is None and scene.weather is None):
+            stands = boxes_of(group, len(scene.things))
+            boxes.append([(x / size[0], y / size[1], w / size[0], h / size[1]) for x, y, w, h in stands])
+        if kept is not None:
+            taken = taken.minimum(kept.mask / 255)
+        elif scene.place is None and scene.weather is None:
             reach = 2 * round(ROOM * min(size)) + 1
             taken = F.max_pool2d((taken > 0.1).float(), reach, 1, reach // 2)
-        kept = Kept((behind * 255).round().byte(), (taken * 255).round().byte())
-        return Composition(torch.stack(pictures), boxes, style, kept)
+        background = Kept((behind * 255).round().byte(), (taken * 255).round().byte())
+        return Composition(torch.stack(pictures), boxes, style, background)
 
-    def _figures(self, thing: Thing, draw_thing: DrawThing, style: str) -> list[Tensor]:
+    def _figures(self, wanted: Wanted, draw_thing: DrawThing, style: str) -> list[Tensor]:
         """The thing cut out of every picture drawn of it."""
-        prompt = parse_text(as_text(thing.drawn_from))
-        targets = prompt_targets(as_text(thing.drawn_from), "", self.clips, no_picture, self.precision)
-        pictures = draw_thing(prompt, style, targets)
+        pictures, thing = draw_thing(wanted.drawn, style, wanted.ranked), wanted.thing
         number = torch.tensor([self.finisher.style_index(style)], device=pictures.device)
         figures = []
         for picture in pictures:  # one at a time, so that none depends on how many there are
@@ -124,16 +161,12 @@ class Composer:
             figures.append(figure)
         return figures
 
-    def aimed(self, targets: Targets, scene: Scene, made: Composition) -> Targets:
-        """The targets of a scene's pictures, in which each thing is looked at by itself: where it stands in the
-        mean of them, that are composed alike."""
-        captions = [as_text(thing.caption) for thing in scene.things]
-        own = [prompt_targets(text, "", self.clips, no_picture, self.precision) for text in captions]
-        aims = tuple(
-            Aim(_mean([boxes[number] for boxes in made.boxes]), [embedding[0] for embedding in one.embeddings])
-            for number, one in enumerate(own)
-        )
-        return replace(targets, aims=aims)
+
+def _aimed(targets: Targets, wanted: Sequence[Wanted], made: Composition) -> Targets:
+    """The targets of a scene's pictures, in which each thing is looked at by itself: where it stands in the mean of
+    them, that are composed alike."""
+    boxes = [_mean([own[number] for own in made.boxes]) for number in range(len(wanted))]
+    return replace(targets, aims=tuple(Aim(box, one.aim) for box, one in zip(boxes, wanted, strict=True)))
 
 
 def _mean(boxes: list[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:

@@ -73,18 +73,20 @@ def test_the_finishing_touch_leaves_what_is_kept_alone() -> None:
     assert torch.allclose(image[:, :, :8], RED.expand(3, 16, 8), atol=1e-6)
 
 
-def test_grey_mixes_and_a_draft_is_put_whole_into_the_part_that_is_drawn_anew() -> None:
+def test_grey_mixes_and_what_is_around_goes_on_behind_what_is_drawn_anew() -> None:
     mask = torch.zeros(1, 8, 8, dtype=torch.uint8)
-    mask[:, 2:6, 4:8] = 255
-    kept = Kept(torch.zeros(3, 8, 8, dtype=torch.uint8), mask)
-    draft = torch.tensor([1.0, 0.5]).repeat_interleave(4).expand(1, 3, 8, 8)  # light left, grey right
-    placed = kept.placed(draft)[0, 0]
-    assert (placed[:, :4] == 0).all() and (placed[:2] == 0).all(), "around it is the picture"
-    assert placed[3, 4] > 0.9 and placed[3, 7] < 0.6, "both halves of the draft stand in the part"
+    mask[:, 2:6, 2:6] = 255
+    bands = torch.tensor([250, 10]).repeat_interleave(4)[:, None].expand(8, 8).clone()  # light above, dark below
+    bands[3:5, 3:5] = 100  # and something that is to go
+    kept = Kept(bands.expand(3, 8, 8).byte(), mask)
+    filled = kept.filled[0] * 255
+    assert torch.equal(filled[mask[0] == 0].round(), bands[mask[0] == 0].float()), "around it is the picture"
+    assert (filled[2, 2:6] > 150).all() and (filled[5, 2:6] < 110).all() and (filled[2:6, 2:6].diff(dim=0) < 0).all()
+    assert (Kept(kept.picture, torch.full_like(mask, 255)).filled == 1).all(), "white where nothing stays"
     mask[:] = 255
     mask[:, 1:7, 3:8] = 0  # drawn anew is what goes around a corner: its left part has most room
     assert Kept(kept.picture, mask).room == (0, 0, 8, 3)
-    grey = Kept(kept.picture, torch.full_like(mask, 51))
+    grey = Kept(torch.zeros_like(kept.picture), torch.full_like(mask, 51))
     assert torch.allclose(grey.over(torch.ones(3, 8, 8)), torch.full((3, 8, 8), 0.2))
 
 

@@ -10,10 +10,7 @@ from torch import Tensor
 
 from generator.guidance.cutouts import draw
 from generator.guidance.targets import Aim, Targets, guide, guide_aimed
-from generator.models.finisher import load_finisher
 from generator.params import Cutouts
-from generator.precision import Precision
-from generator.starts.scenes import Composer
 from generator.wording.scenes import Scene, read_scene
 from tests import tiny_engines
 
@@ -33,10 +30,10 @@ def drawn_red(text: Any, style: str, targets: Targets) -> Tensor:
 def compose(prompt: str, seed: int = 5, style: str | None = "noto", size: tuple[int, int] = (64, 64)) -> Any:
     scene = read_scene(prompt)
     assert scene is not None
-    clip = tiny_engines.seeded(tiny_engines.SmallClip)
-    composer = Composer(load_finisher(), [clip], Precision.best(torch.device("cpu"), torch.float32))
+    composer = tiny_engines.composer([tiny_engines.seeded(tiny_engines.SmallClip)])
     with torch.no_grad():
-        return composer.compose(scene, drawn_red, size, style, torch.Generator().manual_seed(seed))
+        wanted = composer.wanted(scene)
+        return composer.compose(scene, wanted, drawn_red, size, style, torch.Generator().manual_seed(seed))
 
 
 def test_a_scene_is_composed_alike_from_one_seed_at_any_size() -> None:
@@ -81,7 +78,6 @@ def test_each_thing_is_looked_at_by_itself_and_towards_its_own_caption() -> None
 
 def test_an_engine_begins_with_the_scene_and_goes_on_with_it_after_an_interruption() -> None:
     engine = tiny_engines.vqgan_clip()
-    engine.composer = Composer(load_finisher(), engine.clips, engine.precision)
     settings = {"init": "prior", "width": 64, "height": 64, "steps": 2, "candidates": 1}
     assert not engine.open(tiny_engines.vqgan_settings(prompt="a cat", **settings)).targets.aims
     params = tiny_engines.vqgan_settings(prompt="a cat and a dog", **settings)
@@ -97,16 +93,20 @@ def test_an_engine_begins_with_the_scene_and_goes_on_with_it_after_an_interrupti
     assert step.image is not None and whole.image is not None and torch.equal(step.image, whole.image)
 
 
-def test_a_scene_that_a_mask_is_painted_for_is_drawn_as_one_thing() -> None:
+def test_what_a_mask_is_painted_for_stands_in_it_whole_and_clip_looks_there() -> None:
     engine = tiny_engines.vqgan_clip()
-    engine.composer = Composer(load_finisher(), engine.clips, engine.precision)
     settings = {"init": "prior", "width": 64, "height": 64, "init_image": "red.png", "mask_image": "mask.png"}
-    assert not engine.open(tiny_engines.vqgan_settings(prompt="a cat and a dog", **settings)).targets.aims
+    for prompt, things in (("a cat", 1), ("a cat and a dog", 2), ("fireworks:3|a cat:-1", 1)):
+        slot = engine.open(tiny_engines.vqgan_settings(prompt=prompt, **settings))
+        assert len(slot.targets.aims) == things and slot.draft is None
+        assert all(aim.box[0] >= 0.5 and aim.box[0] + aim.box[2] <= 1 for aim in slot.targets.aims)
+        assert (slot.kept.mask[..., :32] == 0).all() and slot.kept.mask.any()
+    told = slot.targets.embeddings[0]
+    assert torch.equal(slot.targets.aims[0].embeddings[0], told[0]), "what weighs most is aimed at"
 
 
 def test_latent_diffusion_redraws_a_scene() -> None:
     engine = tiny_engines.latent_diffusion()
-    engine.composer = Composer(load_finisher(), engine.clips, engine.precision)
     slot = engine.open(tiny_engines.latent_settings(prompt="two cats under a tree"))
     assert len(slot.targets.aims) == 2 and slot.kept is not None and len(slot.z) == 2
     assert isinstance(read_scene("two cats under a tree"), Scene)
