@@ -67,7 +67,8 @@ def _draw_form(visitor: Submitter) -> None:
             st.button(example, key=f"example_{example}", on_click=form_memory.preset, args=preset)
     style, bar, changed = st.container(key="go_style"), st.container(key="go_bar"), st.container()
     answer = st.container(gap="xxsmall")
-    with st.expander(_("Settings"), icon=":material/tune:"):  # first, since the others follow from the engine
+    settings = st.expander(_("Settings"), icon=":material/tune:", key="settings", on_change="rerun")
+    with settings:  # first, since the others follow from the engine
         engine = settings_panel.engine()
         checkpoints = settings_form.checkpoints(the_studio(), engine)
         checkpoint = settings_panel.checkpoint_of(engine, checkpoints)
@@ -89,7 +90,7 @@ def _draw_form(visitor: Submitter) -> None:
         settings_panel.draw_main(groups["main"], engine, checkpoint, defaults, values)
     with more:
         others = {name: fields for name, fields in groups.items() if name != "main"}
-        settings_panel.draw_more(others, engine, checkpoint, defaults, values)
+        settings_panel.draw_more(others, engine, checkpoint, defaults, values, unfolded=bool(settings.open))
     with bar:
         pictures, go = _how_many()
     with changed:

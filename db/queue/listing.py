@@ -266,7 +266,9 @@ def prompts_of(db: sa.Engine, submitter: str, engines: Collection[str], *, limit
         found = list(conn.scalars(page_query(limit=limit, submitter=submitter)))
         typed = jobs.c.params[("wording", "prompt", "typed")].as_string()
         rows = conn.execute(
-            sa.select(jobs.c.id, jobs.c.prompt, typed).where(jobs.c.id.in_(found), jobs.c.engine.in_(sorted(engines)))
+            sa.select(jobs.c.id, jobs.c.prompt, typed).where(
+                jobs.c.id.in_(found), _plain(jobs.c.engine).in_(sorted(engines))
+            )
         ).all()
     by_age = sorted(rows, key=lambda row: str(row[0]), reverse=True)
     return [prompt for prompt in dict.fromkeys(row[2] or row[1] for row in by_age) if prompt]

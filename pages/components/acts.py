@@ -95,16 +95,31 @@ def _of_a_finished_one(
             help=_("Download"),
             on_click="ignore",
         )
-    with st.popover(_("More"), icon=":material/more_horiz:", type="tertiary", help=_("More")):
-        if drawn:
-            act("edit", _("Edit the settings"), "edit", partial(_fill, job, visitor))
-        if picture is not None and the_settings().search_clip:
-            act("alike", _("Find pictures like this"), "image_search", partial(go_to, INFERENCES, like=job.id))
-        act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
-        if picture is not None and not job.hidden:
-            collecting.boards_of(job, visitor, place, on, boards)
-            sharing.link(job)
-        deleting.own(job, visitor, place)
+    key, sign = f"more_{place}{job.id}", ":material/more_horiz:"
+    more = st.popover(_("More"), icon=sign, type="tertiary", help=_("More"), key=key, on_change="rerun")
+    if more.open:  # a dozen cards are drawn at every look, and one of them at most is looked into
+        with more:
+            _more(job, picture, visitor, on, boards, place)
+
+
+def _more(
+    job: Job,
+    picture: Artefact | None,
+    visitor: Submitter,
+    on: Collection[str],
+    boards: Iterable[str],
+    place: str,
+) -> None:
+    act = partial(_act, job, place)
+    if makes(job.engine) == "drawing":
+        act("edit", _("Edit the settings"), "edit", partial(_fill, job, visitor))
+    if picture is not None and the_settings().search_clip:
+        act("alike", _("Find pictures like this"), "image_search", partial(go_to, INFERENCES, like=job.id))
+    act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
+    if picture is not None and not job.hidden:
+        collecting.boards_of(job, visitor, place, on, boards)
+        sharing.link(job)
+    deleting.own(job, visitor, place)
 
 
 def dismissed() -> list[str]:

@@ -15,7 +15,7 @@ from generator import registry
 from generator.checkpoints.inventory import missing
 from generator.params import BadParams, Params, params_class, validate
 from pages.components import given_pictures
-from pages.shared.form_memory import given_defaults, kept, preset, remembered
+from pages.shared.form_memory import given_defaults, kept, preset, remembered, undrawn
 from pages.shared.language import N_, _
 from pages.shared.studio import the_settings, the_studio
 from studio import given
@@ -101,15 +101,27 @@ def draw(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
     key = key_of(engine, checkpoint, field.name)
     default = as_written(field, default)
     value = kept(key, default)
-    if field.kind in ("whole", "number") and value is not None:  # a job may be of a time when the range was another
-        minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
-        within = (int if field.kind == "whole" else float)(min(max(value, minimum), maximum))
-        value = within if within == value else replaced(key, within)
-    if field.kind == "choice" and field.name != "upscaler" and value not in field.choices:
-        value = replaced(key, default)  # of another engine, or the host has withdrawn it since
-    value = _widget(field, key, value, default)
+    fitting = _fitting(field, value, default)
+    value = _widget(field, key, fitting if fitting == value else replaced(key, fitting), default)
     remembered()[key] = value
     return read(field, value)
+
+
+def value_of(field: Field, engine: str, checkpoint: str, default: Any) -> Any:
+    """What the widget of a field would return, which is not drawn."""
+    key = key_of(engine, checkpoint, field.name)
+    default = as_written(field, default)
+    remembered()[key] = value = _fitting(field, undrawn(key, default), default)
+    return read(field, value)
+
+
+def _fitting(field: Field, value: Any, default: Any) -> Any:
+    """The value as the field permits it now: a job may be of a time when the range was another, a choice of another
+    engine, or withdrawn by the host since."""
+    if field.kind in ("whole", "number") and value is not None:
+        minimum, maximum = (bound if bound is not None else value for bound in (field.minimum, field.maximum))
+        return (int if field.kind == "whole" else float)(min(max(value, minimum), maximum))
+    return default if field.kind == "choice" and field.name != "upscaler" and value not in field.choices else value
 
 
 def as_written(field: Field, default: Any) -> Any:

@@ -98,12 +98,17 @@ def draw_more(
     checkpoint: str,
     defaults: dict[str, Any],
     values: dict[str, Any],
+    *,
+    unfolded: bool,
 ) -> None:
-    """Draws the other groups, and reads them into the values."""
+    """Draws the other groups where they are unfolded, and reads them into the values."""
     for group, fields in groups.items():
         drawn = [field for field in fields if field.name not in OWN_WIDGET]
         if begins_from_picture(values):  # it is shown beside the prompt that the picture starts from it
             drawn = [field for field in drawn if field.name != "init"]
+        if not unfolded:
+            values |= {one.name: form.value_of(one, engine, checkpoint, defaults[one.name]) for one in drawn}
+            continue
         if drawn:
             st.markdown(f"**{_(group.capitalize())}**")
         for at in range(0, len(drawn), 2):

@@ -5,14 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 import streamlit as st
 
-from db.evening import wall
-from db.jobs import Job, State
-from db.votes import Tally
-from generator import registry
-from pages.shared.studio import the_studio
 from ratings.bradley_terry import MIDDLE
-from studio import access
-from studio.context import Submitter
 from studio.standings import NEWER_WAIT_S, Keeper
 
 
@@ -32,11 +25,3 @@ def best_first(db: sa.Engine) -> list[str]:
     except Exception:  # said in the log already; who asks has other things to show
         return []
     return [] if found is None else [rated.name for rated in found.best if rated.rating > MIDDLE]
-
-
-def best_and_newest(visitor: Submitter, *, best: int, newest: int) -> tuple[list[tuple[Job, Tally]], list[Job]]:
-    """So many finished drawings that did best, with their votes, and so many of the newest that the visitor may see."""
-    db, engines = the_studio().db, registry.drawing_engines()
-    others = [name for name in registry.ENGINES if name not in engines]
-    liked = wall.best_voted(db, best_first(db), engines, limit=best)
-    return liked, access.jobs(the_studio(), visitor, states=[State.SUCCEEDED], without=others, limit=newest)

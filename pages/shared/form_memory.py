@@ -52,6 +52,12 @@ def kept(key: str, default: Any) -> Any:
     return value if _alike(value, default) else default
 
 
+def undrawn(key: str, default: Any) -> Any:
+    """What a widget would be drawn with, where it is not drawn."""
+    value = st.session_state.get(key, remembered().get(key, default))
+    return value if _alike(value, default) else default
+
+
 def preset(values: dict[str, Any]) -> None:
     """Fill the form with these widget values by key, when it is drawn next."""
     remembered().update(values)

@@ -51,6 +51,7 @@ def open_page(tmp_path: Path) -> OpenPage:
         app = AppTest.from_file(str(start), default_timeout=60)
         if visitor is not None:
             app.session_state["visitor"] = visitor
+        app.session_state["settings"] = True  # unfolded
         app.run()
         if path is not None:
             app.switch_page(path)

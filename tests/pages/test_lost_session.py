@@ -24,6 +24,7 @@ def reconnected(app: AppTest) -> AppTest:
     states = app._tree.get_widget_states()
     fresh = AppTest.from_file(str(app._script_path), default_timeout=60)
     fresh.session_state["visitor"] = ME
+    fresh.session_state["settings"] = True  # a browser says so of what is unfolded; the test harness does not
     fresh._finished_page_script_hash = app._finished_page_script_hash
     for name in app.query_params:
         fresh.query_params[name] = app.query_params[name]
