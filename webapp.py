@@ -79,6 +79,7 @@ else:
     from api.shared_pictures import shared_pictures
     from api.visitor_cookie import VisitorCookie
     from api.wall_files import wall_files
+    from pages.ratings import standings
     from pages.shared.unsent import UnsentBounded
     from settings import Settings
 
@@ -94,8 +95,10 @@ else:
 
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[None]:
-        """The API's own."""
+        """The API's own; and ratings of before are there when the first visitor is."""
         async with api.router.lifespan_context(api):
+            if readable:
+                standings.work_out(lambda: api.state.api.studio.db)
             yield
 
     believe_no_others()

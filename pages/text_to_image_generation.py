@@ -9,7 +9,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from characters.seen import as_seen
-from db.queue import workers
+from db.queue import estimate, workers
+from db.queue.enqueueing import NewJob
+from db.queue.paces import Cost
 from generator import registry
 from generator.checkpoints.inventory import missing
 from generator.checkpoints.memory import estimate_memory
@@ -38,6 +40,7 @@ EXAMPLES = (
     "a smiling face with sunglasses",
     "a rocket",
 )
+COSTS_S = 3.0  # what jobs cost here is looked up again after so long
 AUTO_STYLE, ANY_STYLE = "auto", "any"  # what the words say, else the default; and none in particular
 
 
@@ -222,13 +225,28 @@ def _what_it_takes(
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
-    _how_long(costs.of(the_studio(), visitor, engine, params, pictures))
+    _how_long(costs.of(the_studio(), visitor, engine, params, pictures, _costing))
     folder, upscalers = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *upscalers)]
     absent = [name for name in absent if missing(name, folder)]
     if absent:
         st.caption(_("Not installed on this machine yet:"))
         st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)
+
+
+def _costing(new: NewJob, jobs: int) -> tuple[Cost, float] | None:
+    """As `estimate.cost`, found once in a while for all who ask for such jobs."""
+    return _cost(str(the_studio().db.url), new.engine, new.batch_key, new.pixels, new.total_steps, jobs)
+
+
+@st.cache_data(ttl=COSTS_S, max_entries=500, show_spinner=False)
+def _cost(
+    database: str, engine: str, batch_key: str, pixels: int | None, steps: int, n: int
+) -> tuple[Cost, float] | None:
+    alike = NewJob(
+        engine=engine, checkpoint="", batch_key=batch_key, prompt="", params={}, total_steps=steps, pixels=pixels
+    )
+    return estimate.cost(the_studio().db, alike, n)
 
 
 def _how_long(told: costs.Told) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from db.errors import OverBudget
-from db.queue import budget, estimate
+from db.queue import NewJob, budget, estimate
+from db.queue.paces import Cost
 from generator.params import JobParams
 from studio.context import Studio, Submitter
 from studio.limits import in_force
@@ -28,11 +29,21 @@ class Told:
     refused: str | None
 
 
-def of(studio: Studio, submitter: Submitter, engine: str, params: JobParams, pictures: int = 1) -> Told:
-    """What so many jobs with these parameters take."""
+Costing = Callable[[NewJob, int], tuple[Cost, float] | None]  # as db.queue.estimate.cost, of one database
+
+
+def of(
+    studio: Studio,
+    submitter: Submitter,
+    engine: str,
+    params: JobParams,
+    pictures: int = 1,
+    costing: Costing | None = None,
+) -> Told:
+    """What so many jobs with these parameters take. costing: where it is known from a moment ago; None: from now."""
     new = new_job(studio, engine, params, read=False)
     budget_s = (in_force(studio, submitter).max_job_s or None) if new.budgeted else None
-    found = estimate.cost(studio.db, new, pictures)
+    found = estimate.cost(studio.db, new, pictures) if costing is None else costing(new, pictures)
     if found is None:
         return Told(None, None, False, budget_s, None)
     cost, takes_s = found

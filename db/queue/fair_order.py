@@ -265,8 +265,8 @@ def ready_since(turns: Mapping[str, T], always: T) -> T:
     return next(iter(turns.values())) if len(turns) == ADDRESS_TURNS else always
 
 
-def last_turns(conn: sa.Connection) -> dict[str, dict[str, int]]:
-    """The last ADDRESS_TURNS turns of each address that waits, by job, as `microseconds` of them, the oldest first."""
+def _last_turns() -> sa.Select[Any]:
+    """Of each address that waits the ids of the jobs that took its last ADDRESS_TURNS turns."""
     here = sa.select(jobs.c.address).where(jobs.c.state == State.QUEUED, jobs.c.address.is_not(None)).distinct()
     waiting = here.subquery("waiting")
     turns = []
@@ -280,12 +280,22 @@ def last_turns(conn: sa.Connection) -> dict[str, dict[str, int]]:
             .offset(n)
             .scalar_subquery()
         )
-    of = {job_id: address for address, *ids in conn.execute(sa.select(waiting.c.address, *turns)) for job_id in ids}
+    return sa.select(waiting.c.address, *turns)
+
+
+# Made once, since making a statement takes longer than running it.
+_LAST_TURNS = _last_turns()
+_STAMPS = sa.select(jobs.c.id, jobs.c.turn).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+def last_turns(conn: sa.Connection) -> dict[str, dict[str, int]]:
+    """The last ADDRESS_TURNS turns of each address that waits, by job, as `microseconds` of them, the oldest first."""
+    of = {job_id: address for address, *ids in conn.execute(_LAST_TURNS) for job_id in ids}
     found: dict[str, dict[str, int]] = defaultdict(dict)
     ids = [job_id for job_id in of if job_id is not None]
     stamps: dict[str, str] = {}
     for i in range(0, len(ids), 500):
-        rows = conn.execute(sa.select(jobs.c.id, jobs.c.turn).where(jobs.c.id.in_(ids[i : i + 500])))
+        rows = conn.execute(_STAMPS, {"ids": ids[i : i + 500]})
         stamps.update({row.id: row.turn for row in rows if row.turn is not None})
     for job_id, stamp in sorted(stamps.items(), key=lambda one: one[1]):
         found[of[job_id]][job_id] = microseconds(stamp)

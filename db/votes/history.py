@@ -85,6 +85,17 @@ def visible(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Job]:
     return {row.id: from_row(row) for row in rows}
 
 
+def seen(db: sa.Engine, job_ids: Sequence[str]) -> set[str]:
+    """The ids of those finished jobs that may be seen now."""
+    with reading(db) as conn:
+        return set(conn.scalars(_SEEN, {"ids": list(job_ids)}))
+
+
+_SEEN = sa.select(jobs.c.id).where(
+    jobs.c.id.in_(sa.bindparam("ids", expanding=True)), jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false()
+)
+
+
 def in_pages(db: sa.Engine, limit: int) -> Iterator[list[Vote]]:
     """The newest votes but for those on hidden pictures, newest first, some at a time: nothing is held open between."""
     before, left = None, limit

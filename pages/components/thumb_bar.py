@@ -28,7 +28,10 @@ def show() -> None:
         st.page_link(REFINE, label=_("Refine"), icon=":material/auto_awesome:")
         st.page_link(INFERENCES, label=_("Gallery"), icon=":material/photo_library:")
         st.page_link(VOTES, label=_("Vote"), icon=":material/how_to_vote:")
-        with st.popover(_("More"), icon=":material/more_horiz:", type="tertiary"):
+        more = st.popover(_("More"), icon=":material/more_horiz:", type="tertiary", key="thumb_more", on_change="rerun")
+        if not more.open:  # every page has this bar, and few are left by it
+            return
+        with more:
             st.page_link(COMPARE, label=_("Compare"), icon=":material/compare:")
             st.page_link(SHEETS, label=_("Sheets"), icon=":material/grid_view:")
             st.page_link(LEADERBOARD, label=_("Leaderboard"), icon=":material/leaderboard:")

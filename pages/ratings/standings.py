@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
 import sqlalchemy as sa
 import streamlit as st
 
@@ -13,6 +17,16 @@ from studio.standings import NEWER_WAIT_S, Keeper
 def keeper() -> Keeper:
     """The one of this process."""
     return Keeper()
+
+
+def work_out(opened: Callable[[], sa.Engine]) -> None:
+    """In a thread, as the server starts: the first ratings take seconds, in which pages would be slow."""
+
+    def work() -> None:
+        with suppress(Exception):  # no database yet, or none that can be read: pages say so
+            keeper().current(opened(), 0.0)
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def best_first(db: sa.Engine) -> list[str]:
