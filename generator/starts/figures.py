@@ -171,7 +171,7 @@ def scaled(figure: Tensor, width: int, height: int) -> Tensor:
 
 
 def laid(canvas: Tensor, figure: Tensor, left: int, top: int) -> Tensor:
-    """A figure laid over the canvas (3, H, W), which it may reach beyond."""
+    """A figure laid over the canvas, a picture (3, H, W) or a figure (4, H, W), which it may reach beyond."""
     height, width = canvas.shape[1:]
     x, y = max(left, 0), max(top, 0)
     right, bottom = min(left + figure.shape[2], width), min(top + figure.shape[1], height)
@@ -179,5 +179,5 @@ def laid(canvas: Tensor, figure: Tensor, left: int, top: int) -> Tensor:
         return canvas
     seen = figure[:, y - top : bottom - top, x - left : right - left]
     made = canvas.clone()
-    made[:, y:bottom, x:right] = seen[:3] + (1 - seen[3:]) * made[:, y:bottom, x:right]
+    made[:, y:bottom, x:right] = seen[: len(made)] + (1 - seen[3:]) * made[:, y:bottom, x:right]
     return made

@@ -206,7 +206,7 @@ def _worn(first: Group, second: Group, thing: Thing) -> Group:
 
 
 def composed(group: Group, backdrop: Tensor) -> Tensor:
-    """The figures on a background (3, H, W) in [0, 1]: the picture."""
+    """The figures on a background (3, H, W) in [0, 1]: the picture; on an empty figure (4, H, W): one figure of all."""
     made = backdrop
     for one in group:
         figure = scaled(one.figure, round(one.width), round(one.height))

@@ -1,4 +1,4 @@
-"""Scenes composed from the licensed art, each with a caption that is true; generator.training.scene_sheet shows some.
+"""Scenes composed from the licensed art, each with captions that are true; generator.training.scene_sheet shows some.
 
 Two or three things in a relation, several of a kind, other colours and materials, places and weather, at any side and
 without end: number n is always the same scene. The grammar is the one that prompts are read by and the placing the one
@@ -8,6 +8,7 @@ that drafts are put together by. The 200 compositions of held_out_scenes.txt are
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,8 @@ from generator.starts.backdrops import backdrop
 from generator.starts.figures import dark_part, has_colour, recoloured, trimmed
 from generator.starts.placing import composed, mirrored, placed
 from generator.training import dataset
-from generator.training.captions import names_of
+from generator.training.captions import STYLE_WORDS, names_of
 from generator.wording.scene_words import (
-    ACTS,
     COLOURLESS,
     DRAWN_AS,
     HAVE_FACES,
@@ -121,10 +121,19 @@ PAIRS: dict[str, tuple[list[str], list[str]]] = {
 # Things of one hue, that a child would colour.
 _COLOURABLE = frozenset([*_FOOD[:10], *_VEHICLES[:2], "truck", "rose", "tulip", "balloon", "gift", "book", "umbrella",
                          "hat", "crown", "house", "frog", "dragon", "pig", "cat", "bear", "chair"])  # fmt: skip
-_COLOURS = ["red", "orange", "yellow", "green", "blue", "purple", "pink"]
+HUES = ["red", "orange", "yellow", "green", "blue", "purple", "pink"]
+COUNTS = (2, 3, 4, 5)
 _MATERIALS = ["golden", "silver", "wooden", "icy", "white", "black", "brown"]
 _ALIASES = {"pumpkin": "jack o lantern", "house": "house", "truck": "delivery truck", "cake": "birthday cake",
             "clock": "mantelpiece clock", "orange": "tangerine"}  # fmt: skip
+# All words that are true of a relation as it is composed, the first the one in which a caption tells it.
+WORDINGS: dict[str, tuple[str, ...]] = {
+    **RELATIONS,
+    "next to": (*RELATIONS["next to"], "and"),
+    "wearing": ("wearing", "with"),
+    "holding": ("holding", "carrying", "with"),
+    "riding": ("riding on", "riding"),
+}
 _STANDS = ("grass", "city", "forest", "desert", "beach", "snow", "mountains", "table", "moon", "sunset")
 
 
@@ -182,12 +191,17 @@ def _held_out_keys() -> frozenset[tuple[object, ...]]:
     return frozenset(key_of(scene) for scene in read if scene is not None)
 
 
+def is_held_out(of: Scene) -> bool:
+    """Whether it is one of the compositions that training never shows."""
+    return key_of(of) in _held_out_keys()
+
+
 def scene(number: int, held_out_too: bool = False) -> Scene:
     """Scene number n; never one that is held out, unless that is asked for."""
     draw = random.Random(number)
     while True:
         made = _any_scene(draw)
-        if held_out_too or key_of(made) not in _held_out_keys():
+        if held_out_too or not is_held_out(made):
             return made
 
 
@@ -217,14 +231,14 @@ def _any_scene(draw: random.Random) -> Scene:
     thing = _thing(noun, draw)
     if kind < 0.8:
         return Scene((_counted(thing, draw),), (), draw.choice(_STANDS) if draw.random() < 0.2 else None)
-    place = draw.choice([*PLACES, *(colour for colour in _COLOURS if colour != thing.colour)])
+    place = draw.choice([*PLACES, *(colour for colour in HUES if colour != thing.colour)])
     return Scene((thing,), (), place, _weather(draw, place))
 
 
 def _thing(noun: str, draw: random.Random) -> Thing:
     colour = None
     if noun in _COLOURABLE and draw.random() < 0.5:
-        colour = draw.choice(_COLOURS if draw.random() < 0.75 else _MATERIALS)
+        colour = draw.choice(HUES if draw.random() < 0.75 else _MATERIALS)
         colour = None if colour == noun else colour
     size = draw.choice(("small", "big", "tiny", "huge")) if draw.random() < 0.08 else None
     return Thing(noun, DRAWN_AS.get(noun, noun), 1, colour, SIZES[size] if size else 1.0)
@@ -239,19 +253,25 @@ def _weather(draw: random.Random, place: str | None) -> str | None:
     return draw.choice(list(WEATHER)) if fits and draw.random() < 0.1 else None
 
 
-def caption(of: Scene) -> str:
-    """What the scene shows, in words that `read_scene` reads as this scene."""
-    words = {
-        **{name: verbs[0] for name, verbs in RELATIONS.items()},
-        **{name: verbs[0] for name, verbs in ACTS.items()},
-    }
-    words["next to"] = "next to"
+def caption(of: Scene, words: Mapping[str, str] | None = None) -> str:
+    """What the scene shows, in words that `read_scene` reads as this scene; words: by which relations are told, where
+    not by the first of WORDINGS."""
+    chosen = {relation: wordings[0] for relation, wordings in WORDINGS.items()} | dict(words or {})
     said = _named(of.things[0])
     for relation, thing in zip(of.relations, of.things[1:], strict=True):
-        said += f" {words[relation]} {_named(thing)}"
+        said += f" {chosen[relation]} {_named(thing)}"
     for what in (of.weather and WEATHER[of.weather][0], of.place and _place(of.place)):
         said += f" {what}" if what else ""
     return said
+
+
+def captions(of: Scene, style: str, draw: random.Random) -> list[str]:
+    """Several that are true of it drawn in a style: the plain one first, one in other words for the relation where
+    there are any that `read_scene` reads alike, and one that names the style."""
+    plain = caption(of)
+    others = {caption(of, {relation: word}) for relation in of.relations[:1] for word in WORDINGS[relation]} - {plain}
+    alike = sorted(said for said in others if read_scene(said) == of)
+    return [plain, *([draw.choice(alike)] if alike else []), f"{plain}, {STYLE_WORDS[style]}"]
 
 
 def _place(place: str) -> str:
@@ -277,9 +297,10 @@ def plural(words: str) -> str:
     return f"{head} {made}".strip()
 
 
-def picture(of: Scene, art: Art, style: str, side: int, seed: int) -> torch.Tensor | None:
-    """A scene as a picture (3, side, side) in [0, 1] in one style; None where that style has no art of a thing, or no
-    colours for what is said of it."""
+def figure(of: Scene, art: Art, style: str, side: int, seed: int) -> torch.Tensor | None:
+    """A scene as one figure (4, side, side) in [0, 1], its colours multiplied by its alpha: 1 all over where there is a
+    place or weather, else that of the things. None where the style has no art of a thing, or no colours for what is
+    said of it."""
     if style in COLOURLESS and (of.place or of.weather or any(thing.colour for thing in of.things)):
         return None
     figures = []
@@ -288,22 +309,42 @@ def picture(of: Scene, art: Art, style: str, side: int, seed: int) -> torch.Tens
         if row is None:
             return None
         rgba = torch.from_numpy(art.pictures.rgba[row]).permute(2, 0, 1).float() / 255
-        figure = trimmed(torch.cat([rgba[:3] * rgba[3:], rgba[3:]]))
+        one = trimmed(torch.cat([rgba[:3] * rgba[3:], rgba[3:]]))
         if thing.worn_on == "eyes":
-            figure = dark_part(figure)
-        if thing.colour and not has_colour(figure, thing.colour):
-            figure = recoloured(figure, thing.colour)
-        figures.append([mirrored(figure) if number % 2 else figure for number in range(thing.count)])
-    return composed(placed(of, figures, side, side, seed), backdrop(of.place, of.weather, side, side, seed))
+            one = dark_part(one)
+        if thing.colour and not has_colour(one, thing.colour):
+            one = recoloured(one, thing.colour)
+        figures.append([mirrored(one) if number % 2 else one for number in range(thing.count)])
+    behind = torch.zeros(4, side, side)
+    if of.place or of.weather:
+        behind = torch.cat([backdrop(of.place, of.weather, side, side, seed), torch.ones(1, side, side)])
+    return composed(placed(of, figures, side, side, seed), behind)
 
 
-def example(number: int, art: Art, side: int) -> tuple[torch.Tensor, str, str]:
-    """Picture number n of as many as there are whole numbers, with its caption and its style."""
+def picture(of: Scene, art: Art, style: str, side: int, seed: int) -> torch.Tensor | None:
+    """The same as a picture (3, side, side) in [0, 1], on white paper where it has no background."""
+    made = figure(of, art, style, side, seed)
+    return None if made is None else on_paper(made)
+
+
+def on_paper(made: torch.Tensor) -> torch.Tensor:
+    """A figure (4, H, W) on white: (3, H, W)."""
+    return (made[:3] + 1 - made[3:]).clamp(0, 1)
+
+
+def composition(number: int, art: Art, side: int) -> tuple[torch.Tensor, Scene, str]:
+    """Figure number n of as many as there are whole numbers, as `figure` makes it, with its scene and its style."""
     draw = random.Random(f"style {number}")
     for attempt in range(1000):
         made = scene(number * 1000 + attempt)
         style = draw.choice(art.pictures.styles)
-        drawn = picture(made, art, style, side, number)
+        drawn = figure(made, art, style, side, number)
         if drawn is not None:
-            return drawn, caption(made), style
+            return drawn, made, style
     raise ValueError(f"no scene can be made of this art: {len(art.pictures.concepts)} concepts are too few.")
+
+
+def example(number: int, art: Art, side: int) -> tuple[torch.Tensor, str, str]:
+    """Picture number n with its caption and its style."""
+    made, of, style = composition(number, art, side)
+    return on_paper(made), caption(of), style
