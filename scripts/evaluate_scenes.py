@@ -30,11 +30,11 @@ from generator.images.convert import no_picture  # noqa: E402
 from generator.models.clip import load_judge  # noqa: E402
 from generator.params import validate  # noqa: E402
 from generator.training import dataset  # noqa: E402
-from generator.training.scene_scores import COUNT, FIRST, SceneJudge, Seen  # noqa: E402
-from generator.training.scenes import Art, held_out, picture  # noqa: E402
-from generator.wording.scenes import Scene, read_scene  # noqa: E402
+from generator.training.scene_scores import COUNT, FIRST, STYLES, SceneJudge, Seen, figures  # noqa: E402
+from generator.training.scene_scores import told as scenes_told  # noqa: E402
+from generator.training.scenes import Art, picture  # noqa: E402
+from generator.wording.scenes import Scene  # noqa: E402
 
-STYLES = ("noto", "twemoji", "fluent", "3d")
 BATCH = 4
 
 
@@ -61,10 +61,12 @@ ENTRIES = tuple(
 )
 
 
-def scenes(count: int = COUNT) -> list[tuple[str, Scene]]:
-    """The captions that are drawn, with what they tell."""
-    read = [(caption, read_scene(caption)) for caption in held_out()[:count]]
-    return [(caption, scene) for caption, scene in read if scene is not None]
+def second_family(checkpoint: str | None) -> tuple[Entry, ...]:
+    """The line of a flow, which draws a scene from its caption in one go."""
+    if checkpoint is None:
+        return ()
+    title = f"Second family, {checkpoint}"
+    return (Entry(checkpoint.replace("/", "-"), title, "latent-diffusion", False, {"checkpoint": checkpoint}),)
 
 
 def draw(entry: Entry, captions: list[str], seed: int, folder: Path) -> None:
@@ -96,23 +98,16 @@ def draw(entry: Entry, captions: list[str], seed: int, folder: Path) -> None:
         Image.fromarray(array).save(folder / f"{seed}-{left[at]}.png")
 
 
-def kept(folder: Path, seed: int, number: int) -> torch.Tensor:
+def kept(file: Path) -> torch.Tensor:
     """A picture that was drawn, (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(Image.open(folder / f"{seed}-{number}.png"))).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).float() / 255
 
 
 def line(title: str, seen: Iterable[Seen]) -> str:
     """A row of the table."""
-    every = list(seen)
-    coloured = [one.colours for one in every if one.colours is not None]
-
-    def share(values: list[bool]) -> str:
-        return f"{sum(values) / len(values):.0%}" if values else ""
-
-    each = [rank < FIRST for one in every for rank in one.ranks]
-    both, relation = [one.both for one in every], [one.relation for one in every]
-    cells = [title, share(each), share(both), share(relation), share([bool(one) for one in coloured])]
-    return f"| {' | '.join(cells)} | {len(every)} |"
+    found = figures(list(seen))
+    shares = [f"{found[name]:.0%}" if name in found else "" for name in ("each", "both", "relation", "colours")]
+    return f"| {' | '.join([title, *shares])} | {found['pictures']:.0f} |"
 
 
 def sheet(rows: list[list[torch.Tensor]], captions: list[str], output: Path, side: int = 96) -> None:
@@ -139,12 +134,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", help=f"lines to draw: {', '.join(entry.name for entry in ENTRIES)}")
+    parser.add_argument("--flow", help="a checkpoint of the second family that is drawn as well: flow/NAME")
     parser.add_argument("--fresh", action="store_true", help="draw again what is kept")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    told = scenes(arguments.count)
+    told = scenes_told(arguments.count)
     captions = [caption for caption, _ in told]
-    for entry in ENTRIES:
+    for entry in (*ENTRIES, *second_family(arguments.flow)):
         if arguments.only is not None and entry.name not in arguments.only:
             continue
         folder = arguments.kept / entry.name
@@ -182,7 +178,7 @@ def write(told: list[tuple[str, Scene]], arguments: argparse.Namespace) -> None:
         shown = [number for seed, number in both if seed == both[0][0]]
         columns = []
         for entry, folder in zip(pair, folders, strict=True):
-            drawn = {at: kept(folder, *at) for at in both}
+            drawn = {(seed, number): kept(folder / f"{seed}-{number}.png") for seed, number in both}
             seen = [judge.look(told[number][1], one) for (_, number), one in drawn.items()]
             lines.append(line(f"{entry.title}, {'thing by thing' if entry.composed else 'as one thing'}", seen))
             columns.append([drawn[both[0][0], number] for number in shown])
@@ -190,10 +186,15 @@ def write(told: list[tuple[str, Scene]], arguments: argparse.Namespace) -> None:
         name = pair[0].name.removesuffix("-one")
         sheet(columns, [captions[number] for number in shown], arguments.output / "mini" / f"scenes-{name}.png")
         sheets.append(f"### {pair[0].title}\n\n![{pair[0].title}](mini/scenes-{name}.png)\n")
+    for entry in second_family(arguments.flow):
+        files = [arguments.kept / entry.name / f"{s}-{n}.png" for s in range(arguments.seeds) for n in range(len(told))]
+        seen = [judge.look(told[int(file.stem.split("-")[1])][1], kept(file)) for file in files if file.exists()]
+        lines.append(line(f"{entry.title}, in one go", seen))
+    flow = f" --flow {arguments.flow}" if arguments.flow else ""
     text = f"""# Scenes, measured
 
-Written by `python scripts/evaluate_scenes.py --count {arguments.count} --seeds {arguments.seeds}`. How scenes are told
-in a prompt, and how they are drawn: [words.md](words.md#scenes).
+Written by `python scripts/evaluate_scenes.py --count {arguments.count} --seeds {arguments.seeds}{flow}`. How scenes are
+told in a prompt, and how they are drawn: [words.md](words.md#scenes).
 
 Compositions of two things in a relation, the first of those that training never shows as such
 ([held_out_scenes.txt](../generator/training/held_out_scenes.txt)), in four styles; of one engine the same ones in both

@@ -51,6 +51,8 @@ def make(
             found += 1
         print(f"{style:12} {found} pictures", flush=True)
     np.save(output / "pictures.npy", np.stack(rendered))
+    for composed in ("scenes.npy", "scenes.json"):  # of the pictures that were here before
+        (output / composed).unlink(missing_ok=True)
     index = {"styles": list(STYLES), "concepts": concepts, "pictures": pictures, "resolution": resolution}
     (output / "index.json").write_text(json.dumps(index))
     print(f"{len(pictures)} pictures of {len(concepts)} concepts", flush=True)

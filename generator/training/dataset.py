@@ -32,13 +32,14 @@ class Pictures:
     unseen_style: np.ndarray  # (N,) bool: the concept is trained on in other styles only
 
 
-def load(folder: Path) -> Pictures:
-    """Read what `python -m generator.training.data` wrote. Raises DataMissing."""
+def load(folder: Path, *, mapped: bool = False) -> Pictures:
+    """Read what `python -m generator.training.data` wrote. mapped: pictures are read where they are looked at, for
+    processes that share the memory. Raises DataMissing."""
     if not (folder / "index.json").is_file():
         raise DataMissing(f"no index.json in {folder}: run `python -m generator.training.data --output {folder}`")
     index = json.loads((folder / "index.json").read_text())
     concept, style, split = (np.array(column) for column in zip(*index["pictures"], strict=True))
-    rgba = np.load(folder / "pictures.npy")
+    rgba = np.load(folder / "pictures.npy", mmap_mode="c" if mapped else None)
     return Pictures(rgba, concept, style, index["concepts"], index["styles"], split == 0, split == 1, split == 2)
 
 

@@ -27,12 +27,13 @@ from generator.device import pick_device
 from generator.models.clip import load_judge
 from generator.models.clip import load_mini as load_clip
 from generator.models.flow import FlowModels
-from generator.training import dataset, flow, pairs, perception, relations, scores, unit_vqgan
+from generator.training import dataset, flow, pairs, perception, relations, scene_scores, scores, unit_vqgan
 from generator.training.parts import write_parts
 from generator.training.run import Budget, sheet
 
 SHARES = {"vqgan": 0.36, "flow": 0.72}  # of the time that is left to train when a recipe begins; the rest is the CLIP's
-SCORING, LEAST_SCORING = 0.08, 30  # of all, and at least so many s
+SCORING, LEAST_SCORING = 0.08, 40  # of all, and at least so many s
+PROMPTS = 0.6  # of the scoring; the rest is of scenes
 LAST_REPORT = 12  # s
 OVERHEAD = 0.9  # of a share is stepped in; the rest is reports
 SEEDS, PER_SHEET, JUDGING = 2, 60, 8  # s that the judge needs
@@ -127,8 +128,11 @@ def train(data: Path, output: Path, work: Path, deadline: float, scale: str, not
             "flow", deadline - scoring, lambda recipe: flow.run(recipe, shown, vqgan, reader, **place, sheets=output)
         )
     if models is not None:
-        measure = partial(measured, data=data, end=time.time() + scoring, sheet_file=output / "sheet.png")
+        start = time.time()
+        measure = partial(measured, data=data, end=start + PROMPTS * scoring, sheet_file=output / "sheet.png")
         notes.add(scores=guarded("scores", recipes["flow"], lambda _: measure(models), notes))
+        look = partial(scenes_seen, end=start + scoring)
+        notes.add(scenes=guarded("scenes", recipes["flow"], lambda _: look(models), notes))
     phase("clip", deadline - LAST_REPORT, lambda recipe: relations.run(recipe, shown, reader, **place))
 
 
@@ -157,6 +161,23 @@ def measured(models: FlowModels, data: Path, end: float, sheet_file: Path) -> di
     ruler = scores.Ruler(judge, prompts, texts_seen, known)
     found = ruler.measure((images * 255).round().byte().numpy())
     return {"prompts": float(len(prompts)), **{name: round(value, 3) for name, value in found.items()}}
+
+
+def scenes_seen(models: FlowModels, end: float) -> dict[str, float]:
+    """Compositions that training never shows, each drawn from its caption in one go, as many as there is time for, and
+    what the judge sees of their things: as docs/scenes.md has it of the first family."""
+    judge, told, start = scene_scores.SceneJudge(load_judge()), scene_scores.told(), time.time()
+    size, steps = (len(told), 20) if models.unet.network.place.is_cuda else (2, 8)
+    seen: list[scene_scores.Seen] = []
+    for first in range(0, len(told), size):
+        some = told[first : first + size]
+        styles = [scene_scores.STYLES[number % len(scene_scores.STYLES)] for number in range(first, first + len(some))]
+        drawn = flow.sample(models, [caption for caption, _ in some], styles, first, steps).cpu()
+        for (_, scene), image in zip(some, drawn, strict=True):
+            seen.append(judge.look(scene, image))
+            if time.time() + (time.time() - start) / len(seen) > end:
+                return {name: round(value, 3) for name, value in scene_scores.figures(seen).items()}
+    return {name: round(value, 3) for name, value in scene_scores.figures(seen).items()}
 
 
 def main() -> None:

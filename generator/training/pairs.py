@@ -1,8 +1,8 @@
 """Pictures and what is true of them, from which every recipe of the second family draws, all on one device.
 
-This is the place where scenes come in: whoever composes pictures of several things leaves `scenes.npy` (M, R, R, 4)
-uint8 and `scenes.json` ({"captions": [[text, ...], ...], "styles": [name or null, ...]}) in the data's folder, and a
-share SCENES of all that is drawn is theirs.
+This is the place where scenes come in: `generator.training.compositions` leaves `scenes.npy` (M, R, R, 4) uint8,
+straight alpha, and `scenes.json` ({"captions": [[text, ...], ...], "styles": [name or null, ...]}, the first caption
+the plain one) in the data's folder, and a share SCENES of all that is drawn is theirs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor
 
 from generator.device import pick_device
-from generator.models.clip import tokenize
+from generator.tokens import CONTEXT, encode
+from generator.tokens import row as token_row
 from generator.training import dataset
 from generator.training.captions import captions_of, plain, styled, with_article
 from generator.training.codes import HUES, STYLE_WEIGHTS, concept_weight, own_hue, rotate_hue
@@ -77,13 +79,14 @@ class Pairs:
         return self.texts[rows].gather(1, drawn)[:, 0]
 
     def placed(self, rows: Tensor, generator: torch.Generator, white: float = 0.9) -> Tensor:
-        """Pictures (B, 3, R, R) somewhat moved, scaled, turned and mirrored; those that are `still` as they are."""
+        """Pictures (B, 3, R, R) on grounds that vary; those that are not `still` somewhat moved, scaled, turned and
+        mirrored."""
         rgba, still = self.rgba[rows], self.still[rows]
         ground = dataset.backgrounds(len(rows), generator, white)
         moved = dataset.composite(rgba, ground, generator, scale=(0.8, 1.05), shift=0.05, flip=True, rotate=0.1)
         if not bool(still.any()):
             return moved
-        return torch.where(still[:, None, None, None], dataset.composite(rgba, torch.ones_like(ground)), moved)
+        return torch.where(still[:, None, None, None], dataset.composite(rgba, ground), moved)
 
 
 def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
@@ -119,13 +122,14 @@ def load(folder: Path, device: torch.device | str, *, seed: int = 0) -> Pairs:
         still += [False] * len(made)
     if (folder / "scenes.json").is_file():
         said = json.loads((folder / "scenes.json").read_text())
-        scenes = np.load(folder / "scenes.npy")
+        scenes = np.load(folder / "scenes.npy", mmap_mode="r")[: len(said["captions"])]
         known = {style: place for place, style in enumerate(pictures.styles)}
         shares = [part / sum(s.sum() for s in shares) * (1 - SCENES) for part in shares]
         shares.append(np.full(len(scenes), SCENES / len(scenes)))
         captions += [[(text, 1 / len(texts)) for text in texts] for texts in said["captions"]]
         first = 1 + max(int(part.max()) for part in labels)
-        labels.append(np.arange(first, first + len(scenes)))
+        alike = {text: number for number, text in enumerate(dict.fromkeys(texts[0] for texts in said["captions"]))}
+        labels.append(np.array([first + alike[texts[0]] for texts in said["captions"]]))
         rgba.append(scenes)
         styles.append(np.array([known.get(style, len(known)) for style in said["styles"]]))
         still += [True] * len(scenes)
@@ -192,4 +196,15 @@ def _table(captions: list[list[tuple[str, float]]], seed: int) -> tuple[Tensor, 
     rows = [numbers.setdefault(wrong[text], len(numbers)) if text in wrong else -1 for text in list(numbers)]
     opposites = torch.full((len(numbers),), -1)
     opposites[: len(rows)] = torch.tensor(rows)
-    return tokenize(list(numbers)), texts, weights, opposites
+    return _tokens(list(numbers)), texts, weights, opposites
+
+
+def _tokens(texts: list[str]) -> Tensor:
+    """As `tokenize` has them, (T, 77); each word is read once, since so many texts have few."""
+    read = cache(encode)
+    start, end = token_row([""])
+    tokens = torch.zeros(len(texts), CONTEXT, dtype=torch.long)
+    for place, text in zip(tokens, texts, strict=True):
+        numbers = [start, *(number for word in text.split() for number in read(word)), end]
+        place[: len(numbers)] = torch.tensor(numbers)
+    return tokens

@@ -21,6 +21,7 @@ from generator.wording.scenes import Scene, read_scene, with_article
 
 FIRST = 5
 COUNT = 60  # compositions of two things, the first of the list, that engines are measured by
+STYLES = ("noto", "twemoji", "fluent", "3d")  # in which they are drawn, in turn
 WINDOWS = ((1.0, 1), (0.75, 3), (0.55, 4), (0.42, 5))  # side in that of the picture, and how many across and down
 SHARPNESS = 30.0  # of the shares that a crop's likenesses become: one over the temperature
 PRESENT = 0.15  # share of what is around a thing's place, from which on a colour is to be seen there
@@ -40,6 +41,25 @@ class Seen:
     @property
     def both(self) -> bool:
         return all(rank < FIRST for rank in self.ranks)
+
+
+def told(count: int = COUNT) -> list[tuple[str, Scene]]:
+    """The first so many captions that training never shows, with what they tell."""
+    read = [(caption, read_scene(caption)) for caption in held_out()[:count]]
+    return [(caption, scene) for caption, scene in read if scene is not None]
+
+
+def figures(seen: Sequence[Seen]) -> dict[str, float]:
+    """Shares in [0, 1] of what was seen: `each` thing, `both`, their `relation`, and the `colours` where any were asked
+    for, which is left out where none were; and how many `pictures` were looked at."""
+    coloured = [one.colours for one in seen if one.colours is not None]
+    shares = {
+        "each": [rank < FIRST for one in seen for rank in one.ranks],
+        "both": [one.both for one in seen],
+        "relation": [one.relation for one in seen],
+        "colours": coloured,
+    }
+    return {name: sum(values) / len(values) for name, values in shares.items() if values} | {"pictures": len(seen)}
 
 
 class SceneJudge:

@@ -15,6 +15,7 @@ import torch
 
 from generator.drawing import Machine, generate
 from generator.models.clip import load_mini
+from generator.models.flow import FlowTransformer, flow_models
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import VQModel
 from generator.params import BadParams
@@ -88,6 +89,15 @@ def test_the_flow_learns_goes_on_exactly_and_is_drawn_with_once_its_parts_are_jo
         generate("a cat", "latent-diffusion", machine=machine, **wanted, style=style) for style in (None, "twemoji")
     )
     assert plain.image.size == (64, 64) and plain.score != styled.score
+
+
+def test_compositions_that_were_never_shown_are_scored_however_little_time_there_is(
+    shown: pairs.Pairs, trained: tuple[VQModel, Path]
+) -> None:
+    vqgan, clip = trained[0], load_mini()
+    config = flow.configuration(TINY_FLOW, flow.fill(TINY_FLOW, shown, vqgan), shown.styles, clip)
+    found = family.scenes_seen(flow_models(FlowTransformer(config).eval(), vqgan, clip), end=0.0)
+    assert found["pictures"] == 1 and 0 <= found["relation"] <= found["each"] <= 1
 
 
 def test_the_clip_learns_and_reads_what_it_has_left(shown: pairs.Pairs, tmp_path: Path) -> None:
