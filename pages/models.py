@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from generator import registry
-from generator.checkpoints.inventory import Item, inventory, misplaced, own_folders, own_loras, own_upscalers
+from generator.checkpoints.inventory import Item, inventory, misplaced, own_clips, own_folders, own_loras, own_upscalers
 from pages.components import acts, job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.hosting.sign_in import is_host
@@ -127,6 +127,8 @@ def _own(folder: Path) -> None:
     for name in own_folders(folder):
         engine = registry.ENGINES[registry.OWN[registry.own_kind(name) or ""].engine].title
         _file(f"row_own_{name.replace('/', '-')}", name, _("for {engines}", engines=engine))
+    for name in own_clips(folder):
+        _file(f"row_clip_{name.replace('/', '-')}", name, "CLIP")
     for name in own_loras(folder):
         _file(f"row_lora_{name}", f"lora/{name}", "LoRA")
     for name, why in misplaced(folder).items():

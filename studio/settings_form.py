@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from db.models import trained
 from generator import registry
-from generator.checkpoints.inventory import own_folders, own_loras
+from generator.checkpoints.inventory import own_clips, own_folders, own_loras
 from generator.params import RECORD, BadParams, params_class, validate
 from studio.context import Studio
 
@@ -93,6 +93,11 @@ def loras(studio: Studio) -> list[str]:
     """The names of the LoRAs in the folder of checkpoints, and of those trained here or brought along."""
     known = [model.name.removeprefix("lora/") for model in trained.listed(studio.db, "lora")]
     return list(dict.fromkeys([*own_loras(studio.settings.checkpoints_dir), *known]))
+
+
+def clips(studio: Studio) -> list[str]:
+    """The CLIP models of the table, and the host's own that are there."""
+    return [*registry.CLIP_MODELS, *own_clips(studio.settings.checkpoints_dir)]
 
 
 def _is_offered(engine: str, name: str) -> bool:

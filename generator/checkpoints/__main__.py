@@ -20,7 +20,7 @@ from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loading import verify
 from generator.checkpoints.resolve import resolve_files
 from generator.checkpoints.store import download, remove
-from generator.registry import PUBLISHED, UnknownName, own_kind
+from generator.registry import PUBLISHED, UnknownName, is_own_clip, own_kind
 
 
 class _Bar:
@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = _Bar()
     try:
         for name in args.names:
-            own_kind(name) or resolve_files(name, args.checkpoints_dir)
+            if not (own_kind(name) or (args.action == "verify" and is_own_clip(name))):
+                resolve_files(name, args.checkpoints_dir)
         for name in args.names:
             if args.action == "download":
                 download(name, args.checkpoints_dir, progress=bar, say=tqdm.write, mirror=args.mirror)

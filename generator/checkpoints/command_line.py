@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from generator.checkpoints.inventory import inventory, misplaced, own_loras, own_upscalers
+from generator.checkpoints.inventory import inventory, misplaced, own_clips, own_loras, own_upscalers
 from generator.checkpoints.own import own_folders
 from generator.registry import OWN, own_kind
 
@@ -52,6 +52,7 @@ def listing(directory: Path) -> str:
     for name in own_folders(directory):
         what = "your own folder" if (directory / name).is_dir() else "your own file"
         lines.append(f"{name:<24} {OWN[own_kind(name) or ''].engine:<18} {'':>8} {'':>8}  {what}")
+    lines += [f"{name:<24} {'clip':<18} {'':>8} {'':>8}  your own file" for name in own_clips(directory)]
     for name in own_loras(directory):
         lines.append(f"{f'lora/{name}':<24} {'latent-diffusion':<18} {'':>8} {'':>8}  your own LoRA")
     lines += [f"{name}: {why}" for name, why in misplaced(directory).items()]

@@ -7,6 +7,7 @@ folder of one's own may hold something else tomorrow, as training leaves it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from generator import registry
 from generator.checkpoints.download import sha256_of
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
 from generator.checkpoints.loras import lora_file
+from generator.checkpoints.own_clips import clip_file
 from generator.checkpoints.resolve import resolve, resolve_upscaler
 from generator.checkpoints.store import present
 from generator.params import JobParams, LatentDiffusionParams, Params
@@ -26,17 +28,20 @@ def own_weights(params: JobParams, directory: Path) -> dict[str, str]:
     once in this process.
     """
     checkpoint, clip = params.loads
-    found = {name: _files_of(name, directory) for name in (checkpoint, *clip) if registry.own_kind(name)}
+    found = {checkpoint: _files_of(checkpoint, directory)} if registry.own_kind(checkpoint) else {}
+    own_clips = [name for name in clip if registry.is_own_clip(name)]
+    found |= {name: [path] for name in own_clips if (path := _found(clip_file, name, directory))}
     if isinstance(params, Params) and params.upscale > 1 and resolve_upscaler(params.upscaler) is None:
         found[params.upscaler] = [directory / params.upscaler]
     if isinstance(params, LatentDiffusionParams):
-        found |= {f"lora/{one.name}": [path] for one in params.loras if (path := _lora(one.name, directory))}
+        loras = [one.name for one in params.loras]
+        found |= {f"lora/{name}": [path] for name in loras if (path := _found(lora_file, name, directory))}
     return {name: digest for name, files in found.items() if (digest := _of_all(files))}
 
 
-def _lora(name: str, directory: Path) -> Path | None:
+def _found(file_of: Callable[[str, Path], Path], name: str, directory: Path) -> Path | None:
     try:
-        return lora_file(name, directory)
+        return file_of(name, directory)
     except CheckpointMissing:
         return None  # said when it is loaded
 

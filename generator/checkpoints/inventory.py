@@ -18,6 +18,7 @@ from generator.checkpoints.kinds import kind_of
 from generator.checkpoints.loras import own_loras, unusable_loras
 from generator.checkpoints.memory import estimate_memory
 from generator.checkpoints.own import own_folders, unusable
+from generator.checkpoints.own_clips import own_clips, unusable_clips
 from generator.checkpoints.store import installed
 from generator.checkpoints.torch_save import shapes_in
 from generator.params import params_class, validate_job
@@ -29,6 +30,7 @@ __all__ = [
     "inventory",
     "misplaced",
     "missing",
+    "own_clips",
     "own_folders",
     "own_loras",
     "own_upscalers",
@@ -127,6 +129,7 @@ def misplaced(directory: Path) -> dict[str, str]:
     return (
         unusable(directory)
         | unusable_loras(directory)
+        | unusable_clips(directory)
         | {name: f"It cannot be used: {what}." for name, what in found.items() if what}
     )
 

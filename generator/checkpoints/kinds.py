@@ -198,7 +198,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "it is CLIP: the published ones are fetched by name (python -m generator.checkpoints download ViT-B/32), and "
-        "others are not read",
+        "of others that of the second family alone is read, as clip/NAME.safetensors",
         r"^visual\.(transformer|conv1|proj|layer1|trunk|attnpool)\b|^(text_model|vision_model|text_projection)\b|"
         r"^transformer\.resblocks\.",
         of="clip",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator import registry
-from generator.checkpoints import single_file
+from generator.checkpoints import own_clips, single_file
 from generator.checkpoints.diffusers_folder import json_text, read_folder
 from generator.checkpoints.download import Say
 from generator.checkpoints.embedded import embedded
@@ -87,6 +87,8 @@ def load_clip(checkpoint: Checkpoint, host: Host, *, say: Say = log.info) -> Cli
     if checkpoint.embedded:
         load = clip.load_robust if checkpoint is registry.STYLE_CLASSIFIER else clip.load_mini
         return embedded(load).to(host.device)
+    if checkpoint.own:
+        return own_clips.load(checkpoint.name, host.checkpoints_dir).to(host.device)
     paths = require(checkpoint, host.checkpoints_dir, say)
     weights = weights_of(paths)
     tensors: dict[str, Tensor] = {}
@@ -344,7 +346,7 @@ def verify(name: str, directory: Path, say: Say = log.info) -> None:
     """
     from generator.images.convert import no_picture
 
-    checkpoint = resolve_files(name, directory)
+    checkpoint = registry.clip_model(name) if registry.is_own_clip(name) else resolve_files(name, directory)
     LOADERS[checkpoint.kind](checkpoint, Host("cpu", directory, no_picture), say=say)
 
 

@@ -19,7 +19,7 @@ def weight_bytes(params: JobParams, checkpoints_dir: str | Path | None = None) -
     own = 0
     if checkpoint != registry.NO_CHECKPOINT:
         own = checkpoint_bytes(checkpoint, checkpoints_dir, low=getattr(params, "memory", None) == "low")
-    beside = [registry.CLIP_MODELS[name] for name in clip]
+    beside = [registry.clip_model(name) for name in clip]
     beside += [registry.LOSS_NETWORKS[name] for name in params.loss_networks]
     return own + sum(row.weight_bytes for row in beside)
 
@@ -56,5 +56,5 @@ def estimate_memory(params: JobParams, checkpoints_dir: str | Path | None = None
         losses = sum(registry.LOSS_NETWORKS[name].activation_bytes_per_px for name in params.loss_networks)
         activations = int(params.pixels_at_once * params.activation_share * (row.activation_bytes_per_px + guided))
         activations += params.pixels_at_once * losses
-    cutouts = sum(registry.CLIP_MODELS[name].activation_bytes_per_cutout for name in clip) * params.cutouts_per_step
+    cutouts = sum(registry.clip_model(name).activation_bytes_per_cutout for name in clip) * params.cutouts_per_step
     return 300 * MIB + weight_bytes(params, checkpoints_dir) + activations + cutouts

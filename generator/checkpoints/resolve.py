@@ -46,8 +46,8 @@ def resolve_files(name: str, directory: Path) -> Checkpoint:
 
 
 def resolve_clip(name: str) -> Checkpoint:
-    """A CLIP model by its name, published or embedded. Raises UnknownName."""
-    return registry.lookup("CLIP model", registry.CLIP_MODELS, name)
+    """A CLIP model by its name, published, embedded or one's own. Raises UnknownName."""
+    return registry.clip_model(name)
 
 
 def _own(row: Checkpoint, directory: Path) -> Checkpoint:

@@ -139,7 +139,7 @@ class Params(JobParams):
 
     def _check_names(self, row: registry.Checkpoint) -> None:
         for name in self.clip:
-            registry.lookup("CLIP model", registry.CLIP_MODELS, name)
+            registry.clip_model(name)
         upscalers = registry.ENGINES["upscale"].checkpoints
         if self.upscaler not in upscalers and not re.fullmatch(registry.OWN_UPSCALER, self.upscaler):
             raise ValueError(

@@ -42,7 +42,7 @@ class RankParams(JobParams):
     @model_validator(mode="after")
     def _known_names(self) -> RankParams:
         for name in self.clip:
-            registry.lookup("CLIP model", registry.CLIP_MODELS, name)
+            registry.clip_model(name)
         try:
             for prompt in parse_prompts(self.prompt):
                 check_text_length("prompt", prompt)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from generator.registry.embedded import EMBEDDED, EMBEDDED_CLIPS
 from generator.registry.generators import CAPTIONED, FLOW, GENERATORS, STABLE, VQModel
-from generator.registry.guides import NETWORKS, PUBLISHED_CLIPS
+from generator.registry.guides import NETWORKS, OWN_CLIP, PUBLISHED_CLIPS
 from generator.registry.names import lookup
 from generator.registry.rows import Checkpoint
 
@@ -66,6 +66,17 @@ def own_kind(name: str) -> str | None:
     """The kind, a key of OWN, of a checkpoint of one's own (KIND/NAME or KIND/OWNER/MODEL); None for other names."""
     match = _OWN_FOLDER.fullmatch(name)
     return match[1] if match else None
+
+
+def is_own_clip(name: str) -> bool:
+    """Whether it is the name of a CLIP of one's own: clip/NAME."""
+    return re.fullmatch(f"clip/{_NAME}", name) is not None
+
+
+def clip_model(name: str) -> Checkpoint:
+    """The row of a CLIP that guides or ranks; one of one's own has that of all, under its own name. Raises
+    UnknownName."""
+    return replace(OWN_CLIP, name=name) if is_own_clip(name) else lookup("CLIP model", CLIP_MODELS, name)
 
 
 def has_latents(name: str) -> bool:

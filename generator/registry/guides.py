@@ -98,6 +98,17 @@ PUBLISHED_CLIPS = table(
     ),
 )
 
+# One's own: the second family's, which a recipe in generator/training makes; see generator.checkpoints.own_clips.
+OWN_CLIP = Checkpoint(
+    name="clip",
+    kind="clip",
+    title="CLIP of the second family",
+    licence="as its publisher says",
+    own=True,
+    weight_bytes=80 * MIB,
+    activation_bytes_per_cutout=16 * MIB,
+)
+
 NETWORKS = table(
     Checkpoint(
         name="lpips-vgg",

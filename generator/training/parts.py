@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from generator.checkpoints import flow_weights
+from generator.checkpoints import flow_weights, own_clips
 from lasting import make_folder, put_in_place
 
 MAX_BYTES = 15_500_000  # of a file
@@ -57,8 +57,11 @@ def read_parts(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def join(folder: Path, output: Path) -> list[Path]:
-    """Makes a checkpoint `flow/NAME` of the parts in a folder, and a CLIP's file where there is one: the files written.
-    Raises FileNotFoundError."""
+    """Makes a checkpoint of the parts in a folder: `output` is flow/NAME below the folder of the checkpoints, and where
+    there are parts of a CLIP it is clip/NAME there. The files written. Raises FileNotFoundError."""
     networks = {name: read_parts(folder, name) for name in ("flow", "vqgan")}
     made = [flow_weights.write(output, {name: (told["config"], kept) for name, (kept, told) in networks.items()})]
-    return made + sorted(folder.glob("clip.*.safetensors"))
+    if any(folder.glob("clip.*.safetensors")):
+        packed, _ = read_parts(folder, "clip")
+        made.append(own_clips.write(f"{own_clips.FOLDER}/{output.name}", output.parent.parent, packed))
+    return made

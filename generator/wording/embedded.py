@@ -53,7 +53,12 @@ def _read_by_embedded(reading: Reading) -> bool:
     default = drawing_class(reading.engine).model_fields["clip"].default
     clips: Any = reading.values.get("clip", row.defaults.get("clip", default))
     names = clips if isinstance(clips, list | tuple) else ()
-    return row.embedded or any(name in EMBEDDED_CLIPS for name in names)
+    return row.embedded or any(map(_reads_as_embedded, names))
+
+
+def _reads_as_embedded(clip: Any) -> bool:
+    """Whether it is an embedded CLIP, or one of one's own, whose text tower has learnt from the embedded one's."""
+    return isinstance(clip, str) and (clip in EMBEDDED_CLIPS or registry.is_own_clip(clip))
 
 
 def _checkpoint(reading: Reading) -> registry.Checkpoint | None:
@@ -113,7 +118,7 @@ def _not_understood(text: str) -> tuple[Notice, ...]:
 
 def as_ranked(prompt: str, clip: Sequence[str]) -> str:
     """What pictures are ranked by, for these CLIPs: in the words that the embedded ones know, if there is one."""
-    if len(prompt) > MAX_PROMPT_CHARACTERS or not EMBEDDED_CLIPS.intersection(clip):
+    if len(prompt) > MAX_PROMPT_CHARACTERS or not any(map(_reads_as_embedded, clip)):
         return prompt
     return name_emoji(translate(as_seen(prompt) or prompt).text).text
 

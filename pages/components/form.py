@@ -21,7 +21,7 @@ from pages.shared.studio import the_settings, the_studio
 from studio import given
 from studio.context import Submitter
 from studio.limits import engines_that_vary, first_choice
-from studio.settings_form import OWN_WIDGET, Field, defaults, follows, loras
+from studio.settings_form import OWN_WIDGET, Field, clips, defaults, follows, loras
 
 # The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
 _TRANSLATED = (
@@ -160,8 +160,8 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
     if field.kind == "choices":
         maximum = None if field.maximum is None else int(field.maximum)
         free = field.name == "lora"  # the host's, as they are or with a weight that is written: flat:0.8
-        known = loras(the_studio()) if free else field.choices
-        named = list(dict.fromkeys([*known, *(value if free else ())]))
+        known = loras(the_studio()) if free else clips(the_studio()) if field.name == "clip" else field.choices
+        named = list(dict.fromkeys([*known, *value]))
         return st.multiselect(
             _label(field),
             named,

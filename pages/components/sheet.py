@@ -30,6 +30,7 @@ from studio.context import Studio, Submitter
 from studio.grid import Grid, grid_of
 from studio.limits import is_offered
 from studio.rank import rank
+from studio.settings_form import clips
 from studio.sheet_page import Words
 from studio.standing import TIMES, Files, Places, Score, Seconds, best_of, ranked_places, rankings_of
 from studio.standing import standing as standing_of
@@ -117,7 +118,7 @@ def _actions(
             prompt = st.text_input(_("Prompt"), value=sheet.prompt, key=f"rank_prompt_{sheet.id}")
             clip = st.multiselect(
                 _("CLIP models that judge"),
-                list(registry.CLIP_MODELS),
+                clips(the_studio()),
                 default=list(registry.RANKING),
                 max_selections=4,
                 key=f"rank_clip_{sheet.id}",

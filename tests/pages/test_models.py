@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from db import queue
 from generator.checkpoints import inventory
+from generator.checkpoints.own_clips import OURS
 from pages.shared.navigation import GENERATION, MODELS
 from tests.pages.conftest import OpenPage
+from tests.pages.test_generation import generate, jobs, write
 from tests.pages.visits import Studio, everything_shown
 
 
@@ -40,6 +44,21 @@ def test_every_model_is_there_with_size_licence_memory_and_the_command(
     assert "python -m generator.checkpoints download biggan-deep-512" in codes(app)
     assert "python -m generator.checkpoints download ViT-B/32" not in codes(app)
     assert "my-upscaler.pth" in shown and "ViT-B-32.pt" not in shown
+
+
+def test_a_clip_of_ones_own_is_listed_and_offered_in_the_form(
+    studio: Studio, open_page: OpenPage, folder: Path
+) -> None:
+    (folder / "clip").mkdir()
+    save_file({name: torch.zeros(1, 1) for name in OURS}, folder / "clip" / "family.safetensors")
+    save_file({"other": torch.zeros(1)}, folder / "clip" / "wrong.safetensors")
+    shown = everything_shown(open_page(MODELS))
+    assert "clip/family" in shown and "It is no CLIP of the second family" in shown
+    app = write(open_page(GENERATION), "a red heart")
+    app = app.multiselect(key="set_vqgan-clip_mini_clip").set_value(["mini-robust", "clip/family"]).run()
+    assert "clip/wrong" not in app.multiselect(key="set_vqgan-clip_mini_clip").options
+    app = generate(app)
+    assert not app.exception and jobs(studio)[0].params["clip"] == ["mini-robust", "clip/family"]
 
 
 def test_what_cannot_be_used_says_what_it_is_and_what_to_do(studio: Studio, open_page: OpenPage, folder: Path) -> None:

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from generator.drawing import Machine, generate
+from generator.checkpoints import own_clips
+from generator.checkpoints.__main__ import main as checkpoints
+from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
+from generator.drawing import Machine, generate, rank
 from generator.models.clip import load_mini
 from generator.models.flow import FlowTransformer, flow_models
 from generator.models.lpips import LPIPS
@@ -105,6 +109,46 @@ def test_the_clip_learns_and_reads_what_it_has_left(shown: pairs.Pairs, tmp_path
     clip = relations.run(recipe, shown, load_mini(), folder=tmp_path, keep=partial(parts.write_parts, tmp_path))
     read = relations.load(tmp_path).encode_text(["a red square", "a blue circle"])
     assert (read - clip.encode_text(["a red square", "a blue circle"])).abs().max() < 0.05
+
+
+def test_the_clip_of_a_family_guides_and_ranks_once_its_parts_are_joined(
+    shown: pairs.Pairs, trained: tuple[VQModel, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vqgan, clip, parted = trained[0], load_mini(), tmp_path / "parts"
+    made = relations.network_of(TINY_CLIP, clip)
+    parts.write_parts(parted, "clip", relations.packed(made.state_dict(), shown), {})
+    config = flow.configuration(TINY_FLOW, flow.fill(TINY_FLOW, shown, vqgan), shown.styles, clip)
+    parts.write_parts(parted, "flow", FlowTransformer(config).state_dict(), {"config": config})
+    parts.write_parts(parted, "vqgan", vqgan.state_dict(), {"config": vqgan.config})
+    folder = tmp_path / "checkpoints"
+    parts.join(parted, folder / "flow" / "tiny")
+
+    machine = Machine("cpu", folder)
+    draw = partial(generate, "a red square", "latent-diffusion", machine=machine, checkpoint="flow/tiny")
+    wanted: dict[str, Any] = {"steps": 2, "candidates": 1, "upscale": 1, "seed": 1, "clip": ("clip/tiny",)}
+    plain, guided = draw(**wanted), draw(clip_guidance_scale=2000.0, **wanted)
+    assert plain.image.tobytes() != guided.image.tobytes()
+    assert '"clip/tiny":' in str(guided.image.info), "which weights it was, by their hash"
+    assert len(rank([plain, guided], "a red square", ["clip/tiny", "mini"], machine=machine)) == 2
+    assert checkpoints(["verify", "clip/tiny", "--checkpoints-dir", str(folder)]) == 0
+    checkpoints(["list", "--checkpoints-dir", str(folder)])
+    assert "clip/tiny                clip" in capsys.readouterr().out
+
+    file = folder / "clip" / "tiny.safetensors"
+    held = load_file(file)
+    for wrong, what in (
+        ({"token_index": held["token_index"] + 49_408}, "tokens that there are not"),
+        ({"token_rows": torch.zeros(1, 10**6, dtype=torch.float16)}, "does not fit"),
+        ({"positional_embedding": torch.zeros(70, 256)}, "reads 70 tokens"),
+    ):
+        save_file(held | wrong, file)
+        with pytest.raises(CheckpointDamaged, match=what):
+            own_clips.load("clip/tiny", folder)
+    file.unlink()
+    with pytest.raises(CheckpointMissing, match=r"put its tiny\.safetensors"):
+        draw(**wanted)
+    with pytest.raises(BadParams, match="Unknown CLIP model"):
+        draw(**wanted | {"clip": ("clip/../tiny",)})
 
 
 @pytest.mark.parametrize(
