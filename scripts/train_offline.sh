@@ -22,8 +22,8 @@ for wheel in wheels/*.whl; do "$python" -m zipfile -e "$wheel" site; done
 export PYTHONPATH="$work:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 "$python" -m generator.training.data --output data --side 128 --workers "$(nproc)" --seconds $((budget / 6)) \
     ${LIMIT:+--limit "$LIMIT"}
-"$python" -m generator.training.compositions data --count "${SCENES:-20000}" --workers "$(nproc)" \
-    --seconds $((budget / 10)) || echo "Pictures of one thing alone are trained on."
+timeout --kill-after=5 $((budget / 5)) "$python" -m generator.training.compositions data --count "${SCENES:-20000}" \
+    --workers "$(nproc)" --seconds $((budget / 10)) || echo "Pictures of one thing alone are trained on."
 exec timeout --kill-after=5 $((start + budget - $(date +%s) + 5)) \
     "$python" -m generator.training.family --data data --output "$out" --work runs --scale "${SCALE:-auto}" \
     --deadline $((start + budget - 3))
