@@ -3,7 +3,8 @@
 Each loop lives in a process of its own with the same weights, cutouts and size; the processes take turns within one
 run, so that a busy machine slows all of them alike. Peak memory is that of the process (of the device on a GPU).
 Beside our iterations stand their products and convolutions a second, and how many of the former the chip makes of two
-large matrices in the same turns.
+large matrices in the same turns. With --jobs 1 8 ours draws one picture, and eight together; an iteration is one of one
+picture, and the plain loops draw one after the other.
 Weights are random unless --checkpoint names real ones; then --judge may name a CLIP that did not guide, by which the
 final pictures are scored. Needs requirements-dev.txt for kornia.
 """
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import multiprocessing
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -42,13 +45,27 @@ from generator.models.vqgan import VQModel  # noqa: E402
 from generator.params import VqganClipParams  # noqa: E402
 from generator.precision import Precision  # noqa: E402
 from generator.tokens import openai_clip  # noqa: E402
+from scripts.device_turn import turn  # noqa: E402
+from scripts.measure_device import product_rate  # noqa: E402
 
-LOOPS = ("ours", "z+quantize notebook", "nerdyrodent style")
+PLAIN = ("z+quantize notebook", "nerdyrodent style")
 REAL_DETAILS = {"z_channels": 256, "resolution": 256, "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16]}
 SMALL_DETAILS = {"z_channels": 64, "resolution": 64, "ch": 32, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [4]}
 # (embed_dim, codes, details of the VQGAN), arguments of openai-clip's CLIP, px, cutouts
 REAL = ((256, 1024, REAL_DETAILS), (512, 224, 12, 768, 32, 77, 49408, 512, 8, 12), 304, 32)
 SMALL = ((64, 1024, SMALL_DETAILS), (128, 96, 6, 256, 16, 77, 49408, 64, 1, 1), 128, 16)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One that is timed: a plain one by its name, or ours with so many jobs together."""
+
+    name: str
+    jobs: int = 1
+
+    @property
+    def ours(self) -> bool:
+        return self.name not in PLAIN
 
 
 def models(arguments: argparse.Namespace) -> tuple[VQModel, ClipModel]:
@@ -80,15 +97,19 @@ def settings(arguments: argparse.Namespace, prompt: str) -> VqganClipParams:
     )
 
 
-def our_loop(arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool]) -> Iterator[Tensor | None]:
+def our_loop(
+    arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool], jobs: int
+) -> Iterator[Tensor | None]:
+    """Yields the first job's picture."""
     vqgan, clip = models(arguments)
     params = settings(arguments, prompt)
     engine = VqganClip(vqgan, [clip], device=arguments.device)
-    seen, unseen = params, params.model_copy(update={"save_every": 1000})
-    slot = engine.open(params)
+    slots = [engine.open(params.model_copy(update={"seed": params.seed + job})) for job in range(jobs)]
+    seen, unseen = ([s.params.model_copy(update={"save_every": n}) for s in slots] for n in (params.save_every, 1000))
     while True:
-        slot.params = seen if watched() else unseen
-        yield engine.advance([slot])[0].image
+        for slot, now in zip(slots, seen if watched() else unseen, strict=True):
+            slot.params = now
+        yield engine.advance(slots)[0].image
 
 
 class NotebookCutouts(nn.Module):
@@ -165,14 +186,14 @@ def reference_loop(
 
 
 def start(
-    loop: str, arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool]
+    loop: Loop, arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool]
 ) -> Iterator[Tensor | None]:
-    if loop == "ours":
-        return our_loop(arguments, prompt, watched)
-    return reference_loop(arguments, prompt, watched, pooled=loop == "nerdyrodent style")
+    if loop.ours:
+        return our_loop(arguments, prompt, watched, loop.jobs)
+    return reference_loop(arguments, prompt, watched, pooled=loop.name == "nerdyrodent style")
 
 
-def worker(loop: str, arguments: argparse.Namespace, pipe: Connection) -> None:
+def worker(loop: Loop, arguments: argparse.Namespace, pipe: Connection) -> None:
     """Answers ("run", iterations, watched) with seconds, ("memory",) with bytes, ("draw", prompt, n) with a picture,
     ("flop",) with those of an iteration, ("product",) with the FLOP/s of a product of matrices."""
     torch.set_num_threads(arguments.threads)
@@ -193,7 +214,7 @@ def worker(loop: str, arguments: argparse.Namespace, pipe: Connection) -> None:
                 next(steps)
             pipe.send(counter.get_total_flops())
         elif order == "product":
-            pipe.send(product(arguments.device))
+            pipe.send(product_rate(arguments.device, Precision.best(torch.device(arguments.device)).dtype))
         elif order == "run":
             iterations, watch[0] = rest
             before = time.perf_counter()
@@ -213,24 +234,12 @@ def worker(loop: str, arguments: argparse.Namespace, pipe: Connection) -> None:
             pipe.send(image.float().clamp(0, 1).numpy())
 
 
-def product(device: str) -> float:
-    """FLOP/s of a product of two large matrices, of the kind of numbers our loop multiplies."""
-    side, times = 4096, 2 if device == "cpu" else 50
-    a = torch.ones(side, side, device=device, dtype=Precision.best(torch.device(device)).dtype)
-    before = time.perf_counter()
-    for _ in range(times):
-        a @ a
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return times * 2 * side**3 / (time.perf_counter() - before)
-
-
 def ask(pipe: Connection, *order: Any) -> Any:
     pipe.send(order)
     return pipe.recv()
 
 
-def judged(pipes: dict[str, Connection], arguments: argparse.Namespace) -> dict[str, float]:
+def judged(pipes: dict[Loop, Connection], arguments: argparse.Namespace) -> dict[Loop, float]:
     """Mean cosine similarity of each loop's final pictures to their prompts under the CLIP that did not guide."""
     host = Host(arguments.device, Path(arguments.checkpoints_dir), no_picture)
     judge = load_clip(resolve_clip(arguments.judge), host)
@@ -249,6 +258,8 @@ def judged(pipes: dict[str, Connection], arguments: argparse.Namespace) -> dict[
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", action="store_true", help="VQGAN f16 1024 and ViT-B/32, 304 px, 32 cutouts")
+    parser.add_argument("--jobs", type=int, nargs="+", default=[1], help="pictures ours draws together; several: each")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written to as well")
     parser.add_argument("--rounds", type=int, default=5, help="turns each loop takes")
     parser.add_argument("--iterations", type=int, default=None, help="iterations per turn; 8, or 1 with --real")
     parser.add_argument("--size", type=int, default=None, help="px a side")
@@ -271,54 +282,82 @@ def read_arguments() -> argparse.Namespace:
     return arguments
 
 
+def timed(
+    loops: list[Loop], pipes: dict[Loop, Connection], arguments: argparse.Namespace
+) -> tuple[dict[tuple[Loop, bool], list[float]], float]:
+    """Seconds of an iteration of one picture in every round, watched and not; FLOP/s of a product of matrices."""
+    rates = list[float]()
+    times: dict[tuple[Loop, bool], list[float]] = {(loop, watched): [] for loop in loops for watched in (True, False)}
+    for number in range(arguments.rounds):
+        for watched in (True, False):
+            for loop in loops if number % 2 == 0 else loops[::-1]:
+                seconds = ask(pipes[loop], "run", arguments.iterations, watched)
+                times[loop, watched].append(seconds / arguments.iterations / loop.jobs)
+        rates.append(ask(pipes[loops[0]], "product"))
+        gc.collect()
+    return times, statistics.median(rates)
+
+
 def main() -> None:
     arguments = read_arguments()
     context = multiprocessing.get_context("spawn")
-    pipes: dict[str, Connection] = {}
+    loops = [Loop("ours" if jobs == 1 else f"ours, {jobs} jobs", jobs) for jobs in arguments.jobs]
+    loops += [Loop(name) for name in PLAIN]
+    pipes: dict[Loop, Connection] = {}
     processes = []
-    for loop in LOOPS:
+    for loop in loops:
         pipes[loop], far = context.Pipe()
         processes.append(context.Process(target=worker, args=(loop, arguments, far), daemon=True))
         processes[-1].start()
-    for pipe in pipes.values():
-        ask(pipe, "run", 1, True)  # weights loaded, kernels chosen
-    flop, rates = ask(pipes["ours"], "flop"), list[float]()
-    times: dict[tuple[str, bool], list[float]] = {(loop, watched): [] for loop in LOOPS for watched in (True, False)}
-    for number in range(arguments.rounds):
-        for watched in (True, False):
-            for loop in LOOPS if number % 2 == 0 else LOOPS[::-1]:
-                seconds = ask(pipes[loop], "run", arguments.iterations, watched)
-                times[loop, watched].append(seconds / arguments.iterations)
-        rates.append(ask(pipes["ours"], "product"))
-        gc.collect()
-    memory = {loop: ask(pipe, "memory") for loop, pipe in pipes.items()}
+    with turn():
+        for pipe in pipes.values():
+            ask(pipe, "run", 1, True)  # weights loaded, kernels chosen
+        flop = {loop: ask(pipes[loop], "flop") / loop.jobs for loop in loops if loop.ours}
+        times, chip = timed(loops, pipes, arguments)
+        memory = {loop: ask(pipe, "memory") for loop, pipe in pipes.items()}
     scores = judged(pipes, arguments) if arguments.judge else {}
     for pipe in pipes.values():
         pipe.send(("stop",))
     for process in processes:
         process.join()
+
+    def faster(mine: Loop, other: Loop, watched: bool) -> float:
+        """How many times as fast as another loop ours is."""
+        return statistics.median(o / m for o, m in zip(times[other, watched], times[mine, watched], strict=True))
+
     what = arguments.checkpoint or ("random weights, real size" if arguments.real else "random weights, small")
     print(f"{what}; {arguments.size} px, {arguments.cutn} cutouts, {arguments.device}, {arguments.threads} thread(s)")
-    print("every frame shown | it/s | ours is   || no frame shown | it/s | ours is   || peak memory | of ours")
-    for loop in LOOPS:
-        cells = [f"{loop:19}"]
-        for watched in (True, False):
-            mine, own = times["ours", watched], times[loop, watched]
-            ratio = statistics.median(o / m for o, m in zip(own, mine, strict=True))
-            cells.append(f"{1 / statistics.median(own):7.3f} it/s, ours {ratio:5.2f} x")
-        cells.append(f"{memory[loop] / 2**20:7.0f} MiB, {memory[loop] / memory['ours']:5.2f} x ours")
+    print("every frame shown | ours is   || no frame shown | ours is   || peak memory | of ours")
+    found: dict[str, Any] = {"size": arguments.size, "cutn": arguments.cutn, "what": what, "product": chip, "loops": {}}
+    ours = [loop for loop in loops if loop.ours]
+    for loop in loops:
+        cells = [f"{loop.name:19}"]
+        own: dict[str, Any] = {"jobs": loop.jobs, "bytes": memory[loop]}
+        for watched, name in ((True, "seen"), (False, "unseen")):
+            own[name] = 1 / statistics.median(times[loop, watched])
+            against = {mine.name: faster(mine, loop, watched) for mine in ours}
+            ratios = ", ".join(f"{name} {ratio:5.2f} x" for name, ratio in against.items())
+            cells.append(f"{own[name]:7.3f} it/s" + ("" if loop.ours else f", {ratios}"))
+            own |= {} if loop.ours else {f"ours_{name}": against}
+        cells.append(f"{memory[loop] / 2**20:7.0f} MiB, {memory[loop] / memory[loops[0]]:5.2f} x ours")
         if scores:
             cells.append(f"judged by {arguments.judge}: {scores[loop]:.4f}")
         print(" | ".join(cells))
-    own, chip = flop / statistics.median(times["ours", True]), statistics.median(rates)
-    print(
-        f"Ours: {flop / 1e9:.0f} GFLOP an iteration, {own / 1e9:.0f} GFLOP/s; a product of matrices {chip / 1e9:.0f}: "
-        f"{own / chip:.0%}."
-    )
+        if loop.ours:
+            own |= {"flop": flop[loop], "share": flop[loop] * own["seen"] / chip}
+        found["loops"][loop.name] = own
+    for loop in ours:
+        rate = flop[loop] * found["loops"][loop.name]["seen"]
+        print(
+            f"{loop.name}: {flop[loop] / 1e9:.0f} GFLOP an iteration, {rate / 1e9:.0f} GFLOP/s; "
+            f"a product of matrices {chip / 1e9:.0f}: {rate / chip:.0%}."
+        )
     if not scores:
         print(
             "Final score by a CLIP that did not guide: left out, it needs --checkpoint and --judge with real weights."
         )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from generator import registry  # noqa: E402
 from generator.checkpoints.inventory import Item, inventory  # noqa: E402
 from generator.checkpoints.memory import estimate_memory  # noqa: E402
 from generator.params import RECORD, params_class, validate_job  # noqa: E402
+from scripts.gpu_report import described, tables  # noqa: E402
 from settings import Settings  # noqa: E402
 
 PARAMETERS, ENGINES = ROOT / "docs" / "parameters.md", ROOT / "docs" / "engines.md"
@@ -37,9 +38,9 @@ the library, alone or among others, and after an interruption or a restart of th
   last bit shows in the end. Sharing would save little: with the embedded models four pictures' steps take 1.0 to 1.5
   times the CPU time of a shared one (one thread, a busy machine; less of a whole job, which is also begun, upscaled
   and written). `T2I_EXACT=never` shares them.
-- **On a GPU** jobs of one batch share their passes, since that is what a GPU is good at; a picture may then differ
-  from the one drawn alone, by rounding at first. `T2I_EXACT=always`, or `job_executor.py --batch 1`, makes it
-  exact.
+- **On a GPU** jobs of one batch share their passes; a picture may then differ from the one drawn alone, by rounding
+  at first. `T2I_EXACT=always`, or `job_executor.py --batch 1`, makes it exact. That the same seed gives the same bytes
+  there has not been measured yet ([how](#on-a-gpu)).
 - **Not promised**: the same bytes on another kind of processor, with or without a C compiler (below), or with another
   number of threads
   (`scripts/start.sh` gives each executor its share of the cores; `python -m generator` takes all of them unless
@@ -55,6 +56,24 @@ are built in half a second when they are first needed, kept in `~/.cache/text-to
 they do not compute what torch does. `python scripts/benchmark_engine.py --real --threads 2` compares with plain
 loops, and with the rate at which the chip multiplies two large matrices."""
 MEASURED = ROOT / "docs" / "engines.json"  # written by scripts/measure_engines.py
+GPU = ROOT / "docs" / "gpu.json"  # results.json of scripts/measure_gpu.sh
+GPU_MEASURED = """One call measures everything on a machine with PyTorch, a GPU and no internet:
+
+```
+python scripts/pack_measuring.py measuring.tar
+BUDGET_S=350 OUT=out scripts/measure_gpu.sh measuring.tar
+cp out/results.json docs/gpu.json
+python scripts/make_docs.py
+```
+
+The first line is for this machine: code and the packages that such a machine lacks beside PyTorch, at most 50 MB,
+without the embedded weights (`--python` says for which versions of Python). The second is for that one, and ends in
+time. Weights are random there. It compares the loop of VQGAN + CLIP at real size with plain ones, for one, four and
+eight jobs, and with the rate of a product of matrices; looks whether every engine keeps its promises there, tiny and
+at real size (the same seed, the same batch, among others, resumed, not finite, out of memory); measures a step of
+each alone and eight together, how often it waits for the device, and a training step of each preset. Each measurement
+is a process of its own with a time limit, and `results.json` is written after every one. `SCALE=trial DEVICE=cpu
+BUDGET_S=600` goes through it on a CPU. The last two lines put the tables into this page."""
 
 
 def allowed(schema: dict[str, Any]) -> str:
@@ -207,14 +226,9 @@ def measured() -> list[str]:
         "optimiser, with the cutouts CLIP looks at, forward and backward; of an upscaler, a tile. The middle one of "
         "several counts."
     ]
-    if "cuda" not in saved:
-        said.append(
-            "**No GPU figures are in this page yet: there was no GPU where it was written.** This one command measures "
-            "every engine at its default settings on yours, and adds the table: "
-            "`python scripts/measure_engines.py --device cuda`"
-        )
-    else:
-        said += ["### GPU", "Default settings, one job at a time.", measured_table(saved["cuda"], "it/s")]
+    said += ["### On a GPU", *on_a_gpu()]
+    if "cuda" in saved:
+        said += ["### On a GPU, one job at a time", "Default settings.", measured_table(saved["cuda"], "it/s")]
     if "cpu" in saved:
         note = (
             "Embedded models with their default settings; the others with small pictures and few cutouts, since theirs "
@@ -223,6 +237,15 @@ def measured() -> list[str]:
         )
         said += ["### CPU", note, measured_table(saved["cpu"], "s a step")]
     return said
+
+
+def on_a_gpu() -> list[str]:
+    """How it is measured there, and what was found."""
+    if not GPU.is_file():
+        return [GPU_MEASURED, "**Not measured yet: there was no GPU where this page was written.**"]
+    found = json.loads(GPU.read_text())
+    parts = [part for heading, text in tables(found) for part in (f"#### {heading}", text)]
+    return [GPU_MEASURED, described(found), *parts]
 
 
 def measured_table(found: dict[str, dict[str, Any]], unit: str) -> str:

@@ -2,7 +2,8 @@
 
 python scripts/measure_engines.py [NAME ...] [--device cuda]. Real architectures have random weights, which take as long
 as the published ones. On a GPU every job has its default settings; on a CPU, where those would take minutes a step, a
-small picture and few cutouts. Each row is measured in a process of its own.
+small picture and few cutouts. Each row is measured in a process of its own. With --json FILE the rows go there alone;
+--together N has so many jobs of each take their steps together as well, --promises looks into what engines promise.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import itertools
 import json
 import multiprocessing
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from generator import registry
 from generator.checkpoints.diffusers_folder import DiffusersFolder, Network
 from generator.checkpoints.stable_diffusion import build
-from generator.device import Host
+from generator.device import Host, peak_memory
 from generator.engines import loading
 from generator.engines.biggan_clip import BigganClip
 from generator.engines.guided_diffusion import GuidedDiffusion
@@ -42,6 +44,8 @@ from generator.models.clip import ClipModel
 from generator.models.openai_unet import ARCHITECTURES
 from generator.params import validate
 from generator.upscaler.model import load_upscaler
+from scripts.check_promises import Case, kept, waits
+from scripts.device_turn import turn
 from tests import real_formats as real
 from tests import tiny_diffusers as folders
 
@@ -121,8 +125,18 @@ def drawn(shaped: torch.Tensor, key: str, noise: torch.Tensor) -> torch.Tensor:
     return filled
 
 
-def stepper(name: str, changes: dict[str, Any], device: str) -> tuple[Callable[[], Any], dict[str, Any]]:
-    """A function that takes one step, and what to know of the job."""
+@dataclass(frozen=True)
+class Job:
+    """What is measured: about it, and a function that has so many jobs take one step together. case: of an engine that
+    draws."""
+
+    about: dict[str, Any]
+    stepping: Callable[[int], Callable[[], Any]]
+    case: Case | None = None
+
+
+def prepared(name: str, changes: dict[str, Any], device: str) -> Job:
+    """The job of a checkpoint, its engine loaded."""
     engine = engine_of(name)
     if engine == "upscale":
         side = changes.get("side", 128)
@@ -131,21 +145,30 @@ def stepper(name: str, changes: dict[str, Any], device: str) -> tuple[Callable[[
                 network: nn.Module = real.save_swinir(Path(folder) / real_file(name))
                 del network
             upscaler = load_upscaler(name, device, Path(folder))
-        picture = torch.rand(1, 3, side, side)
-        return lambda: upscaler.upscale(picture), {"job": f"a tile of {side} px", "steps": 1}
-    params = validate(engine, {"prompt": "a castle in the clouds", "checkpoint": name, "seed": 0, **changes})
-    loaded = load(name, params.clip, device)
-    slot = loaded.open(params)
-    slots = itertools.chain([slot], (loaded.open(params) for _ in itertools.count()))
-    now = next(slots)
 
-    def step() -> None:
-        nonlocal now
-        if now.done:
-            now = next(slots)
-        (made,) = loaded.advance([now])
-        if made.error:
-            raise made.error
+        def upscaling(count: int) -> Callable[[], Any]:
+            pictures = torch.rand(count, 3, side, side)
+            return lambda: upscaler.upscale(pictures)
+
+        return Job({"job": f"a tile of {side} px", "steps": 1}, upscaling)
+
+    def settings(**changed: Any) -> Any:
+        return validate(engine, {"prompt": "a castle in the clouds", "checkpoint": name, **changes, **changed})
+
+    params = settings(seed=0)
+    loaded = load(name, params.clip, device)
+
+    def stepping(count: int) -> Callable[[], None]:
+        seeds = itertools.count()
+        slots = [loaded.open(settings(seed=next(seeds))) for _ in range(count)]
+
+        def step() -> None:
+            slots[:] = [loaded.open(settings(seed=next(seeds))) if slot.done else slot for slot in slots]
+            for made in loaded.advance(slots):
+                if made.error:
+                    raise made.error
+
+        return step
 
     job = "{} x {} px".format(*params.actual_size)
     if getattr(params, "cuts_scheduled", False):
@@ -154,7 +177,10 @@ def stepper(name: str, changes: dict[str, Any], device: str) -> tuple[Callable[[
         job += f", {params.cutouts_per_step} cutouts"
     elif "candidates" in type(params).model_fields:
         job += f", candidates {params.cutouts_per_step}"
-    return step, {"job": f"{job}, {'+'.join(params.clip)}", "steps": params.total_steps}
+    whole = {"memory": "full"} if hasattr(params, "memory") else {}  # it would be sparing by itself
+    many = (loaded.models.unet, "forward") if hasattr(loaded, "models") else (loaded.clips[0], "encode_image")
+    case = Case(loaded, device, lambda seed: settings(seed=seed, save_every=1, **whole), many)
+    return Job({"job": f"{job}, {'+'.join(params.clip)}", "steps": params.total_steps}, stepping, case)
 
 
 def real_file(name: str) -> str:
@@ -164,12 +190,31 @@ def real_file(name: str) -> str:
     return PUBLISHED[name].files[-1].name
 
 
-def measure(name: str, device: str, pipe: Connection) -> None:
-    """Sends what was measured. On a CPU the seconds are those of one core, whatever else the machine does."""
+def measure(name: str, asked: argparse.Namespace, pipe: Connection) -> None:
+    """Sends what was measured, again with every part. On a CPU the seconds are those of one core, whatever else the
+    machine does."""
     torch.set_num_threads(1)
+    device = asked.device
+    cuda = device.startswith("cuda")
+    job = prepared(name, rows("cuda" if cuda else "cpu")[name], device)
+    with turn():
+        found: dict[str, Any] = {**job.about, "seconds_per_step": seconds_of(job.stepping(1), device)}
+        found["bytes"] = peak_memory(device)
+        pipe.send(found)
+        if asked.together:
+            found["together"] = [asked.together, seconds_of(job.stepping(asked.together), device)]
+            found["bytes_together"] = peak_memory(device)
+            pipe.send(found)
+        if asked.promises and job.case is not None:
+            found["promises"] = kept(job.case)
+            found["waits"] = waits(job.case)
+            pipe.send(found)
+
+
+def seconds_of(step: Callable[[], Any], device: str) -> float:
+    """Of one step, the middle one of several, once the first has chosen its kernels."""
     cuda = device.startswith("cuda")
     clock = time.perf_counter if cuda else time.process_time
-    step, about = stepper(name, rows("cuda" if cuda else "cpu")[name], device)
     seconds = []
     for number in range(WARM_UP + (GPU_STEPS if cuda else STEPS)):
         began = clock()
@@ -178,11 +223,7 @@ def measure(name: str, device: str, pipe: Connection) -> None:
             torch.cuda.synchronize(device)
         if number >= WARM_UP:
             seconds.append(clock() - began)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
-    held = (
-        torch.cuda.max_memory_allocated(device) if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    )
-    pipe.send({**about, "seconds_per_step": round(sorted(seconds)[len(seconds) // 2], 4), "bytes": held})
+    return round(sorted(seconds)[len(seconds) // 2], 4)
 
 
 def machine(device: str) -> str:
@@ -205,32 +246,41 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="checkpoints; all that the device can hold")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--together", type=int, default=0, metavar="N", help="so many jobs of each in one step, too")
+    parser.add_argument("--promises", action="store_true", help="whether engines keep what they promise, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go, instead of the docs")
     arguments = parser.parse_args()
     kind = "cuda" if arguments.device.startswith("cuda") else "cpu"
     wanted = arguments.names or list(rows(kind))
     for name in wanted:
         registry.lookup("checkpoint that is measured there", rows(kind), name)
-    saved = json.loads(TARGET.read_text()) if TARGET.is_file() else {}
+    saved = json.loads(TARGET.read_text()) if TARGET.is_file() and not arguments.json else {}
     failed = 0
     for name in wanted:
         here, there = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
-        process = context.Process(target=measure, args=(name, arguments.device, there))
+        process = context.Process(target=measure, args=(name, arguments, there))
         process.start()
         there.close()
-        try:
-            made = here.recv()
-        except EOFError:
-            failed += 1
+        made = None
+        with suppress(EOFError):
+            while True:
+                made = here.recv()
+                saved.setdefault(kind, {})[name] = {**made, "machine": machine(arguments.device)}
+                if arguments.json:
+                    arguments.json.write_text(json.dumps(saved[kind], indent=1))
+        process.join()
+        failed += process.exitcode != 0
+        if made is None:
             print(f"{name}: could not be measured", file=sys.stderr)
             continue
-        finally:
-            process.join()
         print(
             f"{name}: {made['job']}: {made['seconds_per_step']:.3f} s a step, {made['bytes'] / 1e9:.2f} GB", flush=True
         )
-        saved.setdefault(kind, {})[name] = {**made, "machine": machine(arguments.device)}
-        TARGET.write_text(json.dumps(saved, indent=1, sort_keys=True) + "\n")
+        if not arguments.json:
+            TARGET.write_text(json.dumps(saved, indent=1, sort_keys=True) + "\n")
+    if arguments.json:
+        return int(failed > 0)
     subprocess.run([sys.executable, str(ROOT / "scripts" / "make_docs.py")], check=True)
     return int(failed > 0)
 

@@ -15,11 +15,9 @@ python=${PYTHON:-python3}
 mkdir -p "${OUT:-out}"
 out=$(realpath "${OUT:-out}")
 work=${WORK:-$(mktemp -d)}
-mkdir -p "$work/site"
 cd "$work"
 "$python" -m tarfile -e "$bundle" .
-for wheel in wheels/*.whl; do "$python" -m zipfile -e "$wheel" site; done
-export PYTHONPATH="$work:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+. scripts/unpack_bundle.sh
 "$python" -m generator.training.data --output data --side 128 --workers "$(nproc)" --seconds $((budget / 6)) \
     ${LIMIT:+--limit "$LIMIT"}
 timeout --kill-after=5 $((budget / 5)) "$python" -m generator.training.compositions data --count "${SCENES:-20000}" \

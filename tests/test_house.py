@@ -89,6 +89,7 @@ SHOWN: set[str] = {
 # builds them from files; sampling is arithmetic between noise levels, which no network is needed for.
 LAYERS: tuple[str, ...] = (
     "version",
+    "bundles",
     "registry",
     "prompts",
     "tokens",

@@ -123,8 +123,9 @@ def composer(clips: list[Any]) -> Composer:
 def vqgan_clip(*parts: Any, **options: Any) -> VqganClip:
     """Its prior draws codes at random. parts: a VQGAN and its CLIPs, else new ones."""
     whole = parts or seeded(lambda: (vqgan(4, 512, [4]), [SmallClip()]))
-    own = {"draft_codes": RandomDrafts(), "composer": composer(whole[1]), "read_image": read_image}
-    return VqganClip(*whole, **{**own, **EXACT, **options})
+    composing = {} if "composer" in options else {"composer": composer(whole[1])}
+    own = {"draft_codes": RandomDrafts(), "read_image": read_image}
+    return VqganClip(*whole, **{**own, **EXACT, **composing, **options})
 
 
 def vqgan_settings(**changed: Any) -> VqganClipParams:
@@ -147,9 +148,9 @@ def mini_biggan() -> MiniBigGAN:
     return model
 
 
-def biggan_clip() -> BigganClip:
+def biggan_clip(**options: Any) -> BigganClip:
     clip, model = seeded(lambda: (SmallClip(reads=True), mini_biggan()))
-    return BigganClip(model, [clip], text_encoder=clip, read_image=read_image, **EXACT)
+    return BigganClip(model, [clip], **{"text_encoder": clip, "read_image": read_image, **EXACT, **options})
 
 
 def biggan_settings(**changed: Any) -> BigganClipParams:
@@ -168,14 +169,15 @@ def guided_settings(**changed: Any) -> GuidedDiffusionParams:
     return GuidedDiffusionParams(**{**base, **start, **changed})
 
 
-def latent_diffusion() -> LatentDiffusion:
+def latent_diffusion(**options: Any) -> LatentDiffusion:
     def build() -> LatentDiffusion:
         restyler = Restyler({"z_channels": 4, "styles": STYLES, "width": 8, "deep": 16, "blocks": 1, "told": 8})
         unet = {"z_channels": 4, "grid": 16, "text_width": 16, "styles": 7}
         model = LatentDiffusionModel({**unet, "block_out_channels": [16, 32], "cross_width": 16})
         clip = SmallClip(32, 16, "mini", reads=True)
         models = model, Drafter(layout(), restyler), vqgan(32, 64, []), clip, [clip]
-        return LatentDiffusion(*models, composer=composer([clip]), read_image=read_image, **EXACT)
+        composing = {} if "composer" in options else {"composer": composer([clip])}
+        return LatentDiffusion(*models, **{"read_image": read_image, **EXACT, **composing, **options})
 
     return seeded(build)
 
@@ -184,11 +186,12 @@ def latent_settings(**changed: Any) -> LatentDiffusionParams:
     return LatentDiffusionParams(**{"prompt": "a red heart", "seed": 3, "steps": 3, "candidates": 2, **changed})
 
 
-def stable_diffusion(root: Path) -> StableDiffusion:
+def stable_diffusion(root: Path, **options: Any) -> StableDiffusion:
     """Its checkpoint is written below `root` as diffusers/tiny."""
     save_stable_diffusion(root / "diffusers" / "tiny")
     clip = seeded(lambda: SmallClip(32, 16, "mini"))
-    return StableDiffusion(load_named("diffusers/tiny", root), [clip], read_image=read_image, **EXACT)
+    own = {"read_image": read_image, **EXACT, **options}
+    return StableDiffusion(load_named("diffusers/tiny", root), [clip], **own)
 
 
 def stable_settings(**changed: Any) -> LatentDiffusionParams:

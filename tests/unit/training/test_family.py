@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from generator import bundles
 from generator.checkpoints import own_clips
 from generator.checkpoints.__main__ import main as checkpoints
 from generator.checkpoints.errors import CheckpointDamaged, CheckpointMissing
@@ -209,12 +210,12 @@ def test_the_bundle_holds_all_that_training_needs(
     monkeypatch.setattr(perception, "fetch", lambda packages: packages)
     monkeypatch.setattr(perception, "load", lambda path: lpips)
     monkeypatch.setattr(perception, "pack_into", lambda path, model: path.touch())
-    monkeypatch.setattr(offline_bundle, "fetch_wheels", lambda wheels, pythons: wheels.mkdir())
+    monkeypatch.setattr(offline_bundle, "LACKING", bundles.Packages((), ()))
     monkeypatch.setattr(offline_bundle, "WEIGHTS", ())
     offline_bundle.pack(tmp_path / "family.tar", folder / "packages", ["3.12"])
     with tarfile.open(tmp_path / "family.tar") as tar:
         names = set(tar.getnames())
-    assert {"lasting.py", "generator/training/family.py"} <= names
+    assert {"lasting.py", "generator/training/family.py", "scripts/unpack_bundle.sh"} <= names
     assert "data/packages/iconify-json-noto/package/icons.json" in names
     assert not any("mini-layout" in name or name.endswith(".pyc") for name in names)
 
