@@ -95,6 +95,7 @@ LAYERS: tuple[str, ...] = (
     "tokens",
     "tiling",
     "device",
+    "transfer",
     "fused",
     "precision",
     "params",

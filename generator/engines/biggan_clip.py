@@ -22,7 +22,7 @@ from generator.checkpoints.loading import load_biggan, load_clip, text_encoder_o
 from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape, is_exact
-from generator.engines.latent_slot import LatentSlot, resume, settled, show
+from generator.engines.latent_slot import LatentSlot, resume, scored
 from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import Targets, prompt_targets
@@ -35,6 +35,7 @@ from generator.params import BigganClipParams
 from generator.precision import Precision, repeatable
 from generator.prompts import Prompt, main_prompt
 from generator.registry.rows import Checkpoint
+from generator.transfer import to_device
 
 MAX_SHARE, MIN_SHARE = 0.99, 0.001  # of a class at the start: a share of 0 could never rise again
 MAX_Z, MAX_LOGIT = 3.0, 10.0
@@ -206,8 +207,7 @@ class BigganClip:
             terms = [self._keep(slot, moves) for slot, moves in zip(slots, moving, strict=True)]
         init_loss, latent, classes = torch.stack(terms).unbind(dim=1)
         own = {"prompts": prompts, "style": styles, "pull": init_loss, "latent": latent, "classes": classes}
-        steps = settled(slots, images, scores, own)
-        steps = show(slots, steps, images, self._averages)
+        steps = scored(slots, images, scores, own, self._averages)
         for b, (slot, step) in enumerate(zip(slots, steps, strict=True)):
             if step.done and not step.error and slot.params.init == "text":
                 steps[b] = replace(step, draft=self._forming(slot))
@@ -228,11 +228,12 @@ class BigganClip:
         truncations = [each.truncation for each in params]
         for truncation in dict.fromkeys(truncations):
             rows = [b for b, each in enumerate(truncations) if each == truncation]
+            which = to_device(rows, latents.device)
             with self.precision.autocast():
-                made.append((rows, self.biggan.generate(z[rows], classes[rows], truncation)))
+                made.append((rows, self.biggan.generate(z[which], classes[which], truncation)))
         if len(made) == 1:
             return made[0][1]
-        order = torch.tensor([row for rows, _ in made for row in rows], device=latents.device)
+        order = to_device([row for rows, _ in made for row in rows], latents.device)
         return torch.cat([images for _, images in made])[order.argsort()]
 
     @torch.no_grad()
@@ -272,7 +273,7 @@ class BigganClip:
         """Least and greatest value of every number of a latent, (z_dim + classes,); z of the published is not bound."""
         max_z = MAX_Z * params.truncation if isinstance(self.biggan, MiniBigGAN) else math.inf
         reach = torch.full((self.biggan.z_dim,), max_z)
-        high = torch.cat([reach, torch.full((self.biggan.num_classes,), MAX_LOGIT)]).to(self.device)
+        high = to_device(torch.cat([reach, torch.full((self.biggan.num_classes,), MAX_LOGIT)]), self.device)
         return -high, high
 
 
@@ -324,4 +325,6 @@ def class_loss(shares: Tensor) -> Tensor:
 
 def _unit(at: int, like: Tensor) -> Tensor:
     """(3,) with 1 at one place."""
-    return F.one_hot(torch.tensor(at, device=like.device), 3).to(like.dtype)
+    unit = like.new_zeros(3)
+    unit[at] = 1
+    return unit

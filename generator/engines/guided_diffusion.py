@@ -39,6 +39,7 @@ from generator.starts.drafts import MiniPictures
 from generator.starts.masks import read_kept
 from generator.starts.perlin import perlin_picture
 from generator.starts.scenes import Composer
+from generator.transfer import begin_to_cpu, to_device
 
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 FARTHEST = 1e4  # that x0 may be moved; a network that sees noise only is off by 100, great scales would overflow
@@ -168,8 +169,13 @@ class GuidedDiffusion:
     def _advance(self, slots: list[GuidedDiffusionSlot]) -> list[Step]:
         """As `advance`, for slots of one size."""
         denoised, guided, terms, scores = self._guided(torch.cat([slot.x for slot in slots]), slots)
+        frames = {
+            b: begin_to_cpu(((denoised[b] + 1) / 2).clamp(0, 1))
+            for b, slot in enumerate(slots)
+            if not slot.moves or slot.index % slot.params.save_every == 0
+        }
         finite = (denoised.isfinite() & guided.isfinite()).flatten(1).all(1)
-        table = torch.cat([terms, scores[:, None], finite[:, None].float()], 1).tolist()
+        table = torch.cat([terms, scores[:, None], finite[:, None].float()], 1).tolist()  # one wait for the device
         steps = []
         for b, (slot, row) in enumerate(zip(slots, table, strict=True)):
             if not row[-1] or not all(abs(value) < float("inf") for value in row):
@@ -178,8 +184,7 @@ class GuidedDiffusion:
                 steps.append(not_finite(slot, settings, "clip_guidance_scale"))
                 continue
             slot.done = not slot.moves
-            due = slot.done or slot.index % slot.params.save_every == 0
-            image = ((denoised[b] + 1) / 2).clamp(0, 1).cpu().contiguous() if due else None
+            image = frames[b].clone() if b in frames else None
             losses = dict(zip(TERMS, row, strict=False))
             draft = self._forming(slot) if slot.done else None
             steps.append(
@@ -199,8 +204,8 @@ class GuidedDiffusion:
 
         The level is a timestep, not a sigma: the last timesteps of a clamped schedule share one sigma.
         """
-        t = torch.tensor(times, device=self.device)
-        style = torch.tensor([self.model.style_index(slot.params.known_style) for slot in slots], device=self.device)
+        t = to_device(times, self.device)
+        style = to_device([self.model.style_index(slot.params.known_style) for slot in slots], self.device)
         if hasattr(self.model, "recompute"):
             self.model.recompute = any(slot.params.checkpoint_activations for slot in slots)
         with self.precision.autocast():
@@ -220,16 +225,17 @@ class GuidedDiffusion:
         noisy_slots = [slots[b] for b in moving]
         times = [self._times(slot.params)[slot.index] for slot in noisy_slots]
         through = [slot.params.through_unet for slot in noisy_slots]
-        noisy = x[moving].requires_grad_(any(through))
+        at = to_device(moving, self.device)
+        noisy = x[at].requires_grad_(any(through))
         with torch.set_grad_enabled(any(through)):
             x0 = self._model(noisy, times, noisy_slots)
         denoised, seen, guided = x.clone(), x.clone(), x.clone()
-        denoised[moving] = x0.detach()
+        denoised[at] = x0.detach()
         # x_in = f x0 + (1 - f) x with f = sigma: what the network leaves open, CLIP sees as it is.
         mixing = zip(times, noisy_slots, strict=True)
         shares = [self._levels[t][1] if slot.params.mixes_noise else 1.0 for t, slot in mixing]
-        share, of_x = (torch.tensor(values, device=self.device).view(-1, 1, 1, 1) for values in (shares, through))
-        seen[moving] = torch.where(share < 1, share * x0.detach() + (1 - share) * noisy.detach(), x0.detach())
+        share, of_x = (to_device(values, self.device).view(-1, 1, 1, 1) for values in (shares, through))
+        seen[at] = torch.where(share < 1, share * x0.detach() + (1 - share) * noisy.detach(), x0.detach())
         composed = _composed(denoised, slots)
         terms, scores, gradient = self._cond_fn(_composed(seen, slots), slots)
         for b, slot in enumerate(slots):
@@ -237,10 +243,10 @@ class GuidedDiffusion:
                 gradient[b] *= slot.kept.mask / 255
                 denoised[b] = slot.kept.hold(denoised[b : b + 1], slot.kept.image[None] * 2 - 1)[0]
         if any(through):
-            x0.backward(share * gradient[moving])
+            x0.backward(share * gradient[at])
             assert noisy.grad is not None
-            at_x = noisy.grad + (1 - share) * gradient[moving]
-            gradient[moving] = torch.where(of_x, at_x, gradient[moving])
+            at_x = noisy.grad + (1 - share) * gradient[at]
+            gradient[at] = torch.where(of_x, at_x, gradient[at])
         for b, t in zip(moving, times, strict=True):
             guided[b] = self._moved_against(gradient[b], denoised[b], t, slots[b].params)
         return composed, guided, terms, scores
@@ -257,19 +263,21 @@ class GuidedDiffusion:
         scores = torch.zeros(len(slots), device=self.device)
         guided = [slot.moves and slot.params.clip_guidance_scale > 0 for slot in slots]
         clip_grad = torch.zeros_like(denoised)
-        rounds = torch.tensor([slot.params.cutn_batches for slot in slots], device=self.device)
-        for turn in range(int(rounds.max())):
+        turns = [slot.params.cutn_batches for slot in slots]
+        rounds = to_device(turns, self.device)
+        for turn in range(max(turns)):
             # A slot that is content with fewer rounds leaves the later ones out.
             rows = [b for b, slot in enumerate(slots) if turn < slot.params.cutn_batches]
             guided_rows = [guided[b] for b in rows]
-            seen = ((denoised[rows] + 1) / 2).requires_grad_(any(guided_rows))
+            at = to_device(rows, self.device)
+            seen = ((denoised[at] + 1) / 2).requires_grad_(any(guided_rows))
             losses, score = clip_loss(
                 seen, [slots[b] for b in rows], guided_rows, self.clips, self.precision, self.micro_batch, self._cuts
             )
-            terms[rows, 0] += losses
-            scores[rows] += score
+            terms[at, 0] += losses
+            scores[at] += score
             if seen.grad is not None:
-                clip_grad[rows] += seen.grad
+                clip_grad[at] += seen.grad
         terms[:, 0] /= rounds
         if self._style_guide:  # it draws nothing at random: once stands for all rounds
             seen = ((denoised + 1) / 2).requires_grad_(any(guided))
@@ -289,7 +297,8 @@ class GuidedDiffusion:
             extreme = (x0.abs() - 1).clamp(min=0).mean()
             away = self._away(x0, slot)
             own = torch.stack([total_variation(x0), beyond, extreme, away])
-            scales = own.new_tensor([params.tv_scale, params.range_scale, params.sat_scale, params.init_scale])
+            wanted = [params.tv_scale, params.range_scale, params.sat_scale, params.init_scale]
+            scales = to_device(torch.tensor(wanted, dtype=own.dtype), self.device)
             gradient[b] += torch.autograd.grad((own * scales).sum(), x0)[0]
             terms[b, 2:] = own.detach()
         return terms, scores / rounds, gradient
@@ -345,7 +354,7 @@ class GuidedDiffusion:
         if slot.params.sampler == "ddim":
             noise = None
             if slot.params.eta:
-                noise = torch.randn(slot.x.shape, generator=slot.generator).to(self.device)
+                noise = to_device(torch.randn(slot.x.shape, generator=slot.generator), self.device)
             slot.x = ddim(slot.x, x0, level, following, slot.params.eta, noise)
         else:
             before = None if slot.last is None else (slot.last, path[slot.index - 1])

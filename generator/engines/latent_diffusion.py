@@ -21,8 +21,9 @@ from generator import registry
 from generator.checkpoints.embedded import load_drafter, load_finisher
 from generator.checkpoints.loading import load_clip, load_latent_diffusion, load_vqgan, text_encoder_of
 from generator.device import Host
-from generator.engines.base import Step, not_finite, saved_generator
+from generator.engines.base import Step, not_finite
 from generator.engines.batching import is_exact
+from generator.engines.latent_diffusion_slot import LatentDiffusionSlot
 from generator.guidance.clip_loss import compare
 from generator.guidance.cond_fn import cond_fn
 from generator.guidance.style import StyleGuide, load_style_guide
@@ -32,79 +33,36 @@ from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
 from generator.models.drafts import Drafter, Drafts
 from generator.models.emphasis import read_prompts
-from generator.models.latent_unet import TRAIN_STEPS, LatentDiffusionModel, alphas
+from generator.models.latent_unet import LatentDiffusionModel, alphas
 from generator.models.vqgan import VQModel
 from generator.params import LatentDiffusionParams
 from generator.precision import Precision, repeatable
 from generator.prompts import Prompt, main_prompt
 from generator.registry.rows import Checkpoint
-from generator.sampling.samplers import ddim, dpm_solver_2m, timesteps_between
+from generator.sampling.samplers import ddim, dpm_solver_2m
 from generator.starts.drafts import showing
 from generator.starts.forming import forming
 from generator.starts.masks import Kept, read_kept
 from generator.starts.scenes import Composer, Composition
 from generator.starts.variants import Variant
+from generator.transfer import begin_to_cpu, to_device
 
-STATE_VERSION = 1
-TENSORS = ("z", "denoised", "draft", "blank", "text", "negative", "style", "known", "noise")  # of a slot
-SAVED_AS = {"denoised": "clean", "negative": "avoided"}  # in a saved state, where that is another name
 END = (1.0, 0.0)  # alpha and sigma where no noise is left
 GUIDED_FROM = 0.5  # share of the steps after which there is something for CLIP to see
 HELD = 0.6  # share of its draft that stays in a scene: the network has learnt single things, and would draw one
 CUTOUTS = 2  # of each candidate that CLIP guides; of a scene as many of each thing
 
 
-@dataclass
-class LatentDiffusionSlot:
-    """One picture in progress, with all its candidates (n).
+@dataclass(frozen=True)
+class _Moved:
+    """What a step makes of a slot: z and x0 (n, C, g, g), the level it comes to, the best candidate's picture on its
+    way to the CPU, and whether z is finite, which candidate is best, its loss and its score, (4,)."""
 
-    z, denoised, draft, blank: (n, C, g, g) float32, denoised the last step's x0; text: (n, W) unit vectors turned a
-    little by the seed; negative: (n, W) or None; style: (n,) their numbers; index: steps made.
-    kept, known, (1, C, g, g), and noise, (n, C, g, g): what stays of a picture, its z and the first noise.
-    """
-
-    params: LatentDiffusionParams
-    targets: Targets
-    generator: torch.Generator
     z: Tensor
     denoised: Tensor
-    draft: Tensor
-    blank: Tensor
-    text: Tensor
-    negative: Tensor | None
-    style: Tensor
-    index: int = 0
-    done: bool = False
-    kept: Kept | None = None
-    known: Tensor | None = None
-    noise: Tensor | None = None
-
-    def hold(self, level: tuple[float, float]) -> None:
-        """Puts what is kept back into z, noised to that level: (alpha, sigma)."""
-        if self.kept is not None and self.known is not None and self.noise is not None:
-            self.z = self.kept.hold(self.z, level[0] * self.known + level[1] * self.noise)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
-        tensors = {SAVED_AS.get(name, name): getattr(self, name) for name in TENSORS}
-        return {
-            "version": STATE_VERSION,
-            "index": self.index,
-            "done": self.done,
-            "rng": self.generator.get_state(),
-            "targets": self.targets.state_dict(),
-            "kept": self.kept and self.kept.state_dict(),
-            **{key: None if value is None else value.detach().cpu().clone() for key, value in tensors.items()},
-        }
-
-    @property
-    def times(self) -> list[int]:
-        """The timesteps (999 .. 0) at which the steps are made."""
-        return timesteps_between(TRAIN_STEPS - 1, self.params.steps)[-self.total :]
-
-    @property
-    def total(self) -> int:
-        return self.params.total_steps
+    level: tuple[float, float]
+    frame: Tensor | None
+    table: Tensor
 
 
 class LatentDiffusion:
@@ -250,13 +208,7 @@ class LatentDiffusion:
 
     def resume(self, params: LatentDiffusionParams, state: dict[str, Any]) -> LatentDiffusionSlot:
         """A slot that goes on from `state_dict()`, on this device. Raises ValueError for a state of another kind."""
-        generator = saved_generator(state, STATE_VERSION)
-        targets = Targets.from_state(state["targets"], self.device)
-        saved = {name: state.get(SAVED_AS.get(name, name)) for name in TENSORS}
-        tensors: Any = {name: None if value is None else value.to(self.device) for name, value in saved.items()}
-        place = {name: state[name] for name in ("index", "done")}
-        kept = Kept.from_state(state.get("kept"), self.device)
-        return LatentDiffusionSlot(params, targets, generator, **tensors, **place, kept=kept)
+        return LatentDiffusionSlot.from_state(params, state, self.device)
 
     @torch.no_grad()
     def advance(self, slots: Sequence[LatentDiffusionSlot]) -> list[Step]:
@@ -271,13 +223,21 @@ class LatentDiffusion:
     def _advance(self, slots: Sequence[LatentDiffusionSlot]) -> list[Step]:
         """As `advance`, in shared passes."""
         counts = [len(slot.z) for slot in slots]
+        before = [slot.generator.get_state() for slot in slots]
+        try:
+            with repeatable():
+                chunk = self.micro_batch or sum(counts)
+                parts = zip(*(values.split(chunk) for values in self._rows(slots)), strict=True)
+                v = torch.cat([self._v(*part) for part in parts]).split(counts)
+                moved = [self._move(slot, *self._denoise(slot, part)) for slot, part in zip(slots, v, strict=True)]
+                table = torch.stack([one.table for one in moved]).tolist()  # one wait for the device
+        except BaseException:
+            # Out of memory, say: no slot has moved, and the step can be taken again in smaller parts.
+            for slot, state in zip(slots, before, strict=True):
+                slot.generator.set_state(state)
+            raise
         with repeatable():
-            chunk = self.micro_batch or sum(counts)
-            parts = zip(*(values.split(chunk) for values in self._rows(slots)), strict=True)
-            v = torch.cat([self._v(*part) for part in parts]).split(counts)
-            predictions = [self._denoise(slot, part) for slot, part in zip(slots, v, strict=True)]
-            # Only now does a slot move: whoever runs out of memory before may take the step again in smaller parts.
-            return [self._step(slot, *prediction) for slot, prediction in zip(slots, predictions, strict=True)]
+            return [self._step(slot, one, *row) for slot, one, row in zip(slots, moved, table, strict=True)]
 
     def _rows(self, slots: Sequence[LatentDiffusionSlot]) -> list[Tensor]:
         """What `_v` takes, with a row for every candidate of every slot."""
@@ -289,7 +249,7 @@ class LatentDiffusion:
         per_row = [
             (slot.times[slot.index], slot.params.cfg_scale, slot.negative is None) for slot in slots for _ in slot.z
         ]
-        return [*own, negative, *(torch.tensor(values, device=self.device) for values in zip(*per_row, strict=True))]
+        return [*own, negative, *(to_device(values, self.device) for values in zip(*per_row, strict=True))]
 
     def _v(
         self,
@@ -343,31 +303,39 @@ class LatentDiffusion:
             style_weight=slot.params.style_weight,
         )
 
-    def _step(
+    def _move(
         self, slot: LatentDiffusionSlot, denoised: Tensor, images: Tensor, losses: Tensor, scores: Tensor
-    ) -> Step:
-        """Moves the slot to its next level; its Step shows the candidate that CLIP likes best."""
+    ) -> _Moved:
+        """Where the sampler takes a slot, and its frame on its way to the CPU, if one is due."""
         levels = [*(self._levels[time] for time in slot.times), END]
         level, following = levels[slot.index], levels[slot.index + 1]
         if slot.params.sampler != "dpm-solver-2m":
             eta = slot.params.fresh_noise
-            fresh = torch.randn(slot.z.shape, generator=slot.generator).to(self.device) if eta else None
+            fresh = to_device(torch.randn(slot.z.shape, generator=slot.generator), self.device) if eta else None
             z = ddim(slot.z, denoised, level, following, eta, fresh)
         else:
             before = (slot.denoised, levels[slot.index - 1]) if slot.index else None
             z = dpm_solver_2m(slot.z, denoised, level, following, before)
-        slot.z, slot.denoised, slot.index = z, denoised, slot.index + 1
-        slot.hold(following)
+        best, number = losses.argmin()[None], slot.index + 1
+        due = number >= slot.total or number % slot.params.save_every == 0
+        frame = begin_to_cpu(images.index_select(0, best)[0]) if due else None
+        told = (z.isfinite().all()[None].float(), best.float(), losses.gather(0, best), scores.gather(0, best))
+        return _Moved(z, denoised, following, frame, torch.cat(told))
+
+    def _step(
+        self, slot: LatentDiffusionSlot, moved: _Moved, finite: float, best: float, loss: float, score: float
+    ) -> Step:
+        """The slot at its next level; its Step shows the candidate that CLIP likes best."""
+        slot.z, slot.denoised, slot.index = moved.z, moved.denoised, slot.index + 1
+        slot.hold(moved.level)
         slot.done = slot.index >= slot.total
-        if not bool(z.isfinite().all()):
+        if not finite:
             return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
-        best = int(losses.argmin())
-        due = slot.done or slot.index % slot.params.save_every == 0
-        picture = images[best].cpu().contiguous() if due else None
-        made = Step(slot.index, slot.total, picture, float(scores[best]), {"prompts": float(losses[best])}, slot.done)
+        picture = None if moved.frame is None else moved.frame.clone()
+        made = Step(slot.index, slot.total, picture, score, {"prompts": loss}, slot.done)
         if not slot.done or slot.params.init_image:
             return made
-        layout, draft = self.drafter.layout, slot.draft[best : best + 1]
+        layout, draft = self.drafter.layout, slot.draft[int(best) : int(best) + 1]
         return replace(made, draft=forming(draft, layout, self.vqgan, self.precision, slot.params.actual_size))
 
     def _shown(self, slot: LatentDiffusionSlot, denoised: Tensor) -> Tensor:

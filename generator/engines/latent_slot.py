@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from generator.engines.base import Step, not_finite, saved_generator
 from generator.guidance.targets import Targets
 from generator.params import BigganClipParams, VqganClipParams
 from generator.starts.masks import Kept
+from generator.transfer import begin_to_cpu, to_device
 
 STATE_VERSION = 1
 P = TypeVar("P", VqganClipParams, BigganClipParams)
@@ -166,26 +167,47 @@ def settled(slots: list[LatentSlot[P]], images: Tensor, scores: Tensor, terms: d
     return steps
 
 
-@torch.no_grad()
-def show(
-    slots: list[LatentSlot[P]], steps: list[Step], images: Tensor, decode: Callable[[list[LatentSlot[P]]], Tensor]
+def scored(
+    slots: list[LatentSlot[P]],
+    images: Tensor,
+    scores: Tensor,
+    terms: dict[str, Tensor],
+    decode: Callable[[list[LatentSlot[P]]], Tensor],
 ) -> list[Step]:
-    """The steps with the pictures that are due, on the CPU; `decode` makes those of the moving averages."""
-    due = [
-        b
-        for b, (slot, step) in enumerate(zip(slots, steps, strict=True))
-        if not step.error and (step.done or step.index % slot.params.save_every == 0)
-    ]
+    """As `settled`, with the pictures that are due, on the CPU; `decode` makes those of the moving averages.
+
+    The pictures are on their way before the scores are waited for, so that the device is waited for once.
+    """
+    due = [b for b, s in enumerate(slots) if s.index % s.params.save_every == 0 or s.index >= s.params.total_steps]
+    shown = _pictures(slots, images, decode, due, begin_to_cpu)
+    steps = settled(slots, images, scores, terms)
+    out_of_patience = [b for b, step in enumerate(steps) if step.done and not step.error and b not in shown]
+    shown |= _pictures(slots, images, decode, out_of_patience, Tensor.cpu)
+    for b, picture in shown.items():
+        if not steps[b].error:
+            steps[b] = replace(steps[b], image=picture.clamp(0, 1).contiguous())
+    return steps
+
+
+@torch.no_grad()
+def _pictures(
+    slots: list[LatentSlot[P]],
+    images: Tensor,
+    decode: Callable[[list[LatentSlot[P]]], Tensor],
+    due: list[int],
+    fetch: Callable[[Tensor], Tensor],
+) -> dict[int, Tensor]:
+    """Those of the slots that are due, by their numbers, as `fetch` brings them from the device."""
     if not due:
-        return steps
+        return {}
     shown = images.detach()
     averages = [b for b in due if slots[b].average is not None]
     if averages:
         shown = shown.clone()
-        shown[averages] = decode([slots[b] for b in averages])
-    for b, picture in zip(due, shown[due].cpu(), strict=True):
-        steps[b] = Step(**{**vars(steps[b]), "image": picture.clamp(0, 1).contiguous()})
-    return steps
+        shown[to_device(averages, images.device)] = decode([slots[b] for b in averages])
+    if len(due) < len(slots):
+        shown = shown[to_device(due, images.device)]
+    return dict(zip(due, fetch(shown), strict=True))
 
 
 def _finite(*tensors: Tensor | None) -> Tensor:

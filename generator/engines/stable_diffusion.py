@@ -40,14 +40,15 @@ from generator.registry.rows import Checkpoint
 from generator.sampling import noise_schedule
 from generator.sampling.samplers import ddim, dpm_solver_2m, linear_multistep
 from generator.starts.masks import read_kept
+from generator.transfer import begin_to_cpu, to_device
 
 CUTOUTS = 8  # of each candidate that CLIP guides
 
 
 @dataclass(frozen=True)
 class _Moved:
-    """What a step makes of a slot: z, denoised, held (n, C, h, w), history, and where a frame is due the pictures
-    (n, 3, H, W) and CLIP's losses and scores (n,)."""
+    """What a step makes of a slot: z, denoised, held (n, C, h, w), history, and where a frame is due the picture
+    (3, H, W) that CLIP likes best, on its way to the CPU, and CLIP's losses and scores of all (n,)."""
 
     z: Tensor
     denoised: Tensor
@@ -208,6 +209,7 @@ class StableDiffusion:
         try:
             out = self._predict(slots)
             moved = [self._move(slot, part) for slot, part in zip(slots, out, strict=True)]
+            table = torch.stack([_told(one) for one in moved]).tolist()  # one wait for the device
         except BaseException as error:
             # Out of memory, say: no slot has moved, and the step can be taken again in smaller parts.
             for slot, state in zip(slots, before, strict=True):
@@ -217,7 +219,7 @@ class StableDiffusion:
                 raise
             self._ran_out = True  # it needs more than was reckoned with, and will the next time
         else:
-            return [_step(slot, one) for slot, one in zip(slots, moved, strict=True)]
+            return [_step(slot, one, *row) for slot, one, row in zip(slots, moved, table, strict=True)]
         return self._advance(slots)
 
     def _predict(self, slots: Sequence[StableDiffusionSlot]) -> list[Tensor]:
@@ -230,7 +232,7 @@ class StableDiffusion:
         with repeatable_forward(), self._using(self.models.unet):
             for start in range(0, len(owner), chunk):
                 rows = owner[start : start + chunk]
-                times = torch.tensor([self._path(slot.params).times[slot.index] for slot in rows], device=self.device)
+                times = to_device([self._path(slot.params).times[slot.index] for slot in rows], self.device)
                 both = [(slot.text, slot.pooled) for slot in rows]
                 if any(slot.params.cfg_scale != 1 for slot in rows):
                     both += [(slot.negative, slot.negative_pooled) for slot in rows]
@@ -238,7 +240,7 @@ class StableDiffusion:
                 with self._loras.drawing([slot.loras for slot in rows] * twice):
                     out = self._unet(z[start : start + chunk].repeat(twice, 1, 1, 1), times.repeat(twice), both)
                 if twice == 2:
-                    scale = torch.tensor([slot.params.cfg_scale for slot in rows], device=self.device)
+                    scale = to_device([slot.params.cfg_scale for slot in rows], self.device)
                     cond, uncond = out.chunk(2)
                     out = uncond + scale.view(-1, 1, 1, 1) * (cond - uncond)
                 made.append(out)
@@ -249,7 +251,8 @@ class StableDiffusion:
         if self.models.unet.config.addition_embed_type == "text_time":
             # XL is given the size as well, and that nothing is cut off.
             height, width = z.shape[2] * 8, z.shape[3] * 8
-            sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device).repeat(len(z), 1)
+            size = torch.tensor([[height, width, 0, 0, height, width]])
+            sizes = to_device(size, self.device).repeat(len(z), 1)
             extra = {"text_embeds": torch.stack([pooled for _, pooled in texts]), "time_ids": sizes}
         hidden = torch.stack([text for text, _ in texts])
         with self.precision.autocast():
@@ -282,7 +285,9 @@ class StableDiffusion:
                 eps = linear_multistep(history)
             z = ddim(z, (z - level[1] * eps) / level[0], level, following, 0.0, None)
         else:
-            fresh = torch.randn(z.shape, generator=slot.generator).to(self.device) if params.fresh_noise else None
+            fresh = None
+            if params.fresh_noise:
+                fresh = to_device(torch.randn(z.shape, generator=slot.generator), self.device)
             z = ddim(z, denoised, level, following, params.fresh_noise, fresh)
         if slot.mask is not None and slot.known is not None and slot.noise is not None:
             redrawn = F.adaptive_max_pool2d(slot.mask[None], z.shape[2:])
@@ -296,7 +301,8 @@ class StableDiffusion:
             images = self.models.decode(z, slot.params.actual_size).clamp(0, 1)
             if slot.mask is not None and slot.picture is not None:
                 images = slot.mask * images + (1 - slot.mask) * slot.picture.float() / 255
-            return images, *compare(images, self.clips, slot.targets, "spherical", self.precision)
+            losses, scores = compare(images, self.clips, slot.targets, "spherical", self.precision)
+            return begin_to_cpu(images.index_select(0, losses.argmin()[None])[0]), losses, scores
 
     def _guided(self, slot: StableDiffusionSlot, denoised: Tensor, sigma: float) -> Tensor:
         """x0 moved against CLIP's gradient through the VAE's decoder, one candidate at a time to save memory.
@@ -322,19 +328,28 @@ class StableDiffusion:
         return denoised - sigma**2 * torch.cat(clip_grads)
 
 
-def _step(slot: StableDiffusionSlot, moved: _Moved) -> Step:
+def _told(moved: _Moved) -> Tensor:
+    """Whether z and what CLIP said are finite, the least loss and its score, (3,)."""
+    finite = moved.z.isfinite().all()[None]
+    if moved.frame is None:
+        return torch.cat([finite.float(), moved.z.new_zeros(2)])
+    _, losses, scores = moved.frame
+    best = losses.argmin()[None]
+    finite = finite & losses.isfinite().all()
+    return torch.cat([finite.float(), losses.gather(0, best), scores.gather(0, best)])
+
+
+def _step(slot: StableDiffusionSlot, moved: _Moved, finite: float, loss: float, score: float) -> Step:
     """The slot at its next level, and what is to be shown of it: the candidate that CLIP likes best."""
     total = slot.params.total_steps
     slot.z, slot.denoised, slot.history = moved.z, moved.denoised, moved.history
     slot.held = moved.held if slot.params.sampler == "pndm" else None
     slot.index += 1
     slot.done = slot.index >= total
-    if not bool(slot.z.isfinite().all()) or (moved.frame is not None and not bool(moved.frame[1].isfinite().all())):
+    if not finite:
         return not_finite(slot, f"cfg_scale {slot.params.cfg_scale:g}", "cfg_scale")
     picture = None
     if moved.frame is not None:
-        images, losses, scores = moved.frame
-        best = int(losses.argmin())
-        slot.loss, slot.score = float(losses[best]), float(scores[best])
-        picture = images[best].cpu().contiguous()
+        slot.loss, slot.score = loss, score
+        picture = moved.frame[0].clone()
     return Step(slot.index, total, picture, slot.score, {"prompts": slot.loss}, slot.done)

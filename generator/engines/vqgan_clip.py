@@ -24,7 +24,7 @@ from generator.checkpoints.loading import load_clip, load_vqgan
 from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape, is_exact
-from generator.engines.latent_slot import LatentSlot, resume, settled, show
+from generator.engines.latent_slot import LatentSlot, resume, scored
 from generator.guidance.clip_loss import clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import Targets, prompt_targets, total_variation
@@ -40,6 +40,7 @@ from generator.starts.forming import forming
 from generator.starts.latents import start_z
 from generator.starts.masks import Kept, read_kept
 from generator.starts.scenes import Composer, Composition
+from generator.transfer import to_device
 
 FARTHEST = (torch.tensor(-4.0), torch.tensor(4.0))  # that a component may get, in its deviations
 
@@ -176,11 +177,10 @@ class VqganClip:
         images, terms = images.detach(), {"prompts": prompts, "style": styles, "tv": smooth, "pull": init_losses}
         if starts > 1:
             self._lead(slots, images, prompts)
-            shown = [b * starts + slot.leading for b, slot in enumerate(slots)]
+            shown = to_device([b * starts + slot.leading for b, slot in enumerate(slots)], self.device)
             images, scores = images[shown], scores[shown]
             terms = {name: values[shown] for name, values in terms.items()}
-        steps = settled(slots, images, scores, terms)
-        steps = show(slots, steps, images, self._averages)
+        steps = scored(slots, images, scores, terms, self._averages)
         steps = [self._with_draft(step, slot) for step, slot in zip(steps, slots, strict=True)]
         for slot in slots:
             if not slot.done:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from generator.params import Cutouts
 from generator.params.scheduled_cuts import Cuts
+from generator.transfer import to_device
 
 # Strength 1, between the two reference settings: greatest angle, shift (share of the crop), shear, perspective, colour.
 TURN = math.radians(15)
@@ -208,20 +209,24 @@ def cut(images: Tensor, plans: Sequence[Plan], side: int, start: int = 0, stop: 
     counts = torch.bincount(owner - first).tolist()
 
     def every(name: str) -> Tensor:
-        return torch.cat([getattr(plan, name) for plan in plans])[start:stop].to(device)
+        return torch.cat([getattr(plan, name) for plan in plans])[start:stop]
+
+    def sent(name: str) -> Tensor:
+        return to_device(every(name), device)
 
     level = every("level")
     atlas, boxes = _atlas(images[first:last], int(level.max()))
-    cutouts = _sample(atlas, _grid(every("geometry"), level, boxes.to(device), side, atlas.shape), counts)
-    colour = every("colour")
+    grid = _grid(sent("geometry"), to_device(level, device), to_device(boxes, device), side, atlas.shape)
+    cutouts = _sample(atlas, grid, counts)
+    colour = sent("colour")
     cutouts = torch.einsum("nij,njhw->nihw", colour[:, :, :3], cutouts) + colour[:, :, 3, None, None]
     blurred = F.avg_pool2d(cutouts, 3, 1, 1, count_include_pad=False)
-    cutouts = cutouts + every("sharpness")[:, None, None, None] * (cutouts - blurred)
+    cutouts = cutouts + sent("sharpness")[:, None, None, None] * (cutouts - blurred)
     # Every cutout's noise is its own window of the picture's periodic noise field: (B, 3, 2R, 2R) seen R x R at a time.
-    fields = torch.stack([plan.field for plan in plans]).to(device).repeat(1, 1, 2, 2)
+    fields = to_device(torch.stack([plan.field for plan in plans]), device).repeat(1, 1, 2, 2)
     windows = fields.unfold(2, side, 1).unfold(3, side, 1)
-    down, right = every("shifts").unbind(1)
-    return cutouts + every("noise")[:, None, None, None] * windows[owner.to(device), :, down, right]
+    down, right = sent("shifts").unbind(1)
+    return cutouts + sent("noise")[:, None, None, None] * windows[to_device(owner, device), :, down, right]
 
 
 def _atlas(images: Tensor, levels: int) -> tuple[Tensor, Tensor]:
@@ -253,7 +258,7 @@ def _grid(geometry: Tensor, level: Tensor, boxes: Tensor, side: int, atlas: torc
     box = boxes[level.long()][:, None]
     # Outside the picture its edge goes on; inside the atlas that must be the edge of this level.
     px = torch.minimum(px.clamp(min=0.5), box[..., 2:] - 0.5) + box[..., :2]
-    size = torch.tensor([atlas[3], atlas[2]], device=px.device)
+    size = to_device([atlas[3], atlas[2]], px.device)
     return (px * 2 / size - 1).view(-1, side, side, 2)
 
 
@@ -292,7 +297,7 @@ def scatter_exactly(grad: Tensor, grid: Tensor, height: int, width: int) -> Tens
     CUDA adds floats in whatever order its threads arrive, which makes the last bits, and after some steps the
     picture, differ from run to run. Integer sums do not depend on the order. Reads must lie within the image.
     """
-    x, y = ((grid + 1) * torch.tensor([width, height], device=grid.device) / 2 - 0.5).flatten(1, 2).unbind(-1)
+    x, y = ((grid + 1) * to_device([width, height], grid.device) / 2 - 0.5).flatten(1, 2).unbind(-1)
     grad = grad.flatten(2).float()
     greatest = grad.abs().amax((1, 2), keepdim=True)
     scale = 2.0**30 / greatest.clamp(min=1e-30)

@@ -19,6 +19,7 @@ from generator.guidance.clip_loss import Watched
 from generator.models.clip import ClipModel
 from generator.models.contracts import Clip
 from generator.precision import Precision
+from generator.transfer import to_device
 
 
 class StyleGuide:
@@ -42,16 +43,17 @@ class StyleGuide:
         rows = [b for b, slot in enumerate(slots) if slot.params.style_weight and slot.params.style in self.clip.styles]
         if not rows:
             return terms
-        wanted = torch.tensor([self.clip.styles.index(slots[b].params.style) for b in rows], device=seen.device)
-        weight = torch.tensor([slots[b].params.style_weight for b in rows], device=seen.device)
-        learning = torch.tensor([moving[b] for b in rows], device=seen.device)
-        whole = _resized(seen[rows], self.clip.resolution)
+        device, learns = seen.device, [moving[b] for b in rows]
+        wanted = to_device([self.clip.styles.index(slots[b].params.style) for b in rows], device)
+        weight = to_device([slots[b].params.style_weight for b in rows], device)
+        learning, which = to_device(learns, device), to_device(rows, device)
+        whole = _resized(seen[which], self.clip.resolution)
         with self.precision.autocast():
             scores = self.clip.style_scores(whole).float()
         losses = weight * F.cross_entropy(scores, wanted, reduction="none")
-        if losses.requires_grad and learning.any():
+        if losses.requires_grad and any(learns):
             (losses * learning).sum().backward()
-        terms[rows] = losses.detach()
+        terms[which] = losses.detach()
         return terms
 
 

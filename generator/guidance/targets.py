@@ -16,6 +16,7 @@ from generator.models.contracts import Clip
 from generator.models.emphasis import read_prompts
 from generator.precision import Precision
 from generator.prompts import parse_pictures, parse_prompts
+from generator.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def guide_aimed(images: Tensor, aim: Tensor, targets: Targets, which: int, loss:
     losses, scores = guide(images, targets, which, loss)
     if not targets.aims or not bool(aim.any()):
         return losses, scores
-    aim = aim.to(images.device)
+    aim = to_device(aim, images.device)
     wanted = torch.stack([one.embeddings[which] for one in targets.aims])
     cosine = images @ wanted.T
     distance = spherical_distance(images, wanted) if loss == "spherical" else 1 - cosine
