@@ -46,6 +46,20 @@ class Packages:
             subprocess.run([*pip, "wheel", *quiet, "--wheel-dir", str(folder), *pure], check=True)
 
 
+GENERATOR = Packages(  # what the generator itself imports
+    compiled=("pydantic_core",),
+    pure=(
+        "taming-transformers-rom1504",
+        "openai-clip",
+        "ftfy",
+        "wcwidth",
+        "pydantic",
+        "annotated-types",
+        "typing-inspection",
+    ),
+)
+
+
 def code(names: Iterable[str], weights: Collection[str] = ()) -> Iterator[tuple[str, Path]]:
     """Name and place of this project's files below these folders, or of these files; what unpacks them is with them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -10,7 +11,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from characters.seen import as_seen
 from db.queue import estimate, workers
-from db.queue.enqueueing import NewJob
 from db.queue.paces import Cost
 from generator import registry
 from generator.checkpoints.inventory import missing
@@ -225,7 +225,8 @@ def _what_it_takes(
     else:
         sizes = f"{width} × {height} px"
     st.caption(f"{sizes}, {memory_text}")
-    _how_long(costs.of(the_studio(), visitor, engine, params, pictures, _costing))
+    costing = partial(_cost, the_settings().database_url)
+    _how_long(costs.of(the_studio(), visitor, engine, params, pictures, costing))
     folder, upscalers = the_settings().checkpoints_dir, (params.upscaler,) if params.upscale > 1 else ()
     absent = [name for name in (params.checkpoint, *params.clip, *params.loss_networks, *upscalers)]
     absent = [name for name in absent if missing(name, folder)]
@@ -234,19 +235,12 @@ def _what_it_takes(
         st.code(f"python -m generator.checkpoints download {' '.join(absent)}", language="bash", wrap_lines=True)
 
 
-def _costing(new: NewJob, jobs: int) -> tuple[Cost, float] | None:
-    """As `estimate.cost`, found once in a while for all who ask for such jobs."""
-    return _cost(str(the_studio().db.url), new.engine, new.batch_key, new.pixels, new.total_steps, jobs)
-
-
 @st.cache_data(ttl=COSTS_S, max_entries=500, show_spinner=False)
 def _cost(
-    database: str, engine: str, batch_key: str, pixels: int | None, steps: int, n: int
+    database_url: str, engine: str, batch_key: str, pixels: int | None, total_steps: int, jobs: int
 ) -> tuple[Cost, float] | None:
-    alike = NewJob(
-        engine=engine, checkpoint="", batch_key=batch_key, prompt="", params={}, total_steps=steps, pixels=pixels
-    )
-    return estimate.cost(the_studio().db, alike, n)
+    # Shared by all visitors who ask for such jobs.
+    return estimate.cost(the_studio().db, engine, batch_key, pixels, total_steps, jobs)
 
 
 def _how_long(told: costs.Told) -> None:

@@ -38,15 +38,9 @@ CODE = (
     "tests/tiny_engines.py",
 )
 LACKING = bundles.Packages(
-    compiled=("pydantic_core", "kornia_rs"),
+    compiled=(*bundles.GENERATOR.compiled, "kornia_rs"),
     pure=(
-        "taming-transformers-rom1504",
-        "openai-clip",
-        "ftfy",
-        "wcwidth",
-        "pydantic",
-        "annotated-types",
-        "typing-inspection",
+        *bundles.GENERATOR.pure,
         "typing-extensions",
         "diffusers",
         "importlib-metadata",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from db.errors import OverBudget
-from db.queue import NewJob, budget, estimate
+from db.queue import budget, estimate
 from db.queue.paces import Cost
 from generator.params import JobParams
 from studio.context import Studio, Submitter
@@ -29,7 +30,7 @@ class Told:
     refused: str | None
 
 
-Costing = Callable[[NewJob, int], tuple[Cost, float] | None]  # as db.queue.estimate.cost, of one database
+Costing = Callable[[str, str, int | None, int, int], tuple[Cost, float] | None]  # db.queue.estimate.cost of a database
 
 
 def of(
@@ -43,7 +44,8 @@ def of(
     """What so many jobs with these parameters take. costing: where it is known from a moment ago; None: from now."""
     new = new_job(studio, engine, params, read=False)
     budget_s = (in_force(studio, submitter).max_job_s or None) if new.budgeted else None
-    found = estimate.cost(studio.db, new, pictures) if costing is None else costing(new, pictures)
+    costing = costing or partial(estimate.cost, studio.db)
+    found = costing(new.engine, new.batch_key, new.pixels, new.total_steps, pictures)
     if found is None:
         return Told(None, None, False, budget_s, None)
     cost, takes_s = found

@@ -20,7 +20,6 @@ from db.engine import AHEAD_S, clock, reading
 from db.errors import UnknownJob
 from db.jobs import State, from_row, microseconds, oldest_id
 from db.queue import shares
-from db.queue.enqueueing import NewJob
 from db.queue.fair_order import last_served, last_turns, line_in_order, newest_stamp
 from db.queue.paces import Cost, measure
 from db.queue.simulation import LIKELY_SHARE, Lane, Pace, Waiting, play
@@ -110,17 +109,26 @@ def newcomer_waits(conn: sa.Connection, *, within_s: float = 30.0) -> dict[str, 
     return {name: max(wait, 0.0) for name, wait in waits.items()}
 
 
-def cost(db: sa.Engine, new: NewJob, jobs: int = 1, *, within_s: float = 30.0) -> tuple[Cost, float] | None:
+def cost(
+    db: sa.Engine,
+    engine: str,
+    batch_key: str,
+    pixels: int | None,
+    total_steps: int,
+    jobs: int = 1,
+    *,
+    within_s: float = 30.0,
+) -> tuple[Cost, float] | None:
     """What a job that is not yet asked for would cost, and how many s so many of them take where no others are.
 
-    None where nothing is known of such jobs. See `Measured.cost`.
+    None where nothing is known of such jobs. See `Measured.cost`, and `NewJob` for what it is told of them.
     """
     with reading(db) as conn:
-        look = _Look(conn, within_s, {new.engine})
-        found = look.measured[new.engine].cost(new.batch_key, new.pixels, new.total_steps)
+        look = _Look(conn, within_s, {engine})
+        found = look.measured[engine].cost(batch_key, pixels, total_steps)
         if found is None:
             return None
-        return found, found.together(jobs, [one.places for one in look.workers if new.engine in one.engines])
+        return found, found.together(jobs, [one.places for one in look.workers if engine in one.engines])
 
 
 def _waiting(row: Any) -> Waiting:

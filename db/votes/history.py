@@ -74,26 +74,22 @@ def state(db: sa.Engine) -> tuple[int, int, int]:
     return int(last or 0), int(count), int(hidden or 0)
 
 
+_FOUND = jobs.c.id.in_(sa.bindparam("ids", expanding=True))
+_SHOWN = jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false()
+_VISIBLE = sa.select(*jobs.c).where(_FOUND, *_SHOWN)
+_SEEN = sa.select(jobs.c.id).where(_FOUND, *_SHOWN)
+
+
 def visible(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Job]:
     """Those of some finished jobs that may be seen now."""
     with reading(db) as conn:
-        rows = conn.execute(
-            sa.select(*jobs.c)
-            .where(jobs.c.id.in_(list(job_ids)))
-            .where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false())
-        ).all()
-    return {row.id: from_row(row) for row in rows}
+        return {row.id: from_row(row) for row in conn.execute(_VISIBLE, {"ids": list(job_ids)})}
 
 
 def seen(db: sa.Engine, job_ids: Sequence[str]) -> set[str]:
-    """The ids of those finished jobs that may be seen now."""
+    """As `visible`, their ids alone."""
     with reading(db) as conn:
         return set(conn.scalars(_SEEN, {"ids": list(job_ids)}))
-
-
-_SEEN = sa.select(jobs.c.id).where(
-    jobs.c.id.in_(sa.bindparam("ids", expanding=True)), jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false()
-)
 
 
 def in_pages(db: sa.Engine, limit: int) -> Iterator[list[Vote]]:

@@ -25,18 +25,7 @@ PIXELS = 128  # px of the one set that is not drawn in vectors
 CODE = ("lasting.py", "generator", "characters")
 WEIGHTS = ("mini-clip", "mini-judge")  # what reads texts, and what scores
 KEPT = ("package.json", "icons.json", "chars.json", "en/data.json", "en/shortcodes/github.json")  # of a package
-LACKING = bundles.Packages(
-    compiled=("resvg_py", "pydantic_core"),
-    pure=(
-        "taming-transformers-rom1504",
-        "openai-clip",
-        "ftfy",
-        "wcwidth",
-        "pydantic",
-        "annotated-types",
-        "typing-inspection",
-    ),
-)
+LACKING = bundles.Packages(compiled=("resvg_py", *bundles.GENERATOR.compiled), pure=bundles.GENERATOR.pure)
 
 
 def pack(target: Path, packages: Path, pythons: Sequence[str]) -> int:

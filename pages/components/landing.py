@@ -19,7 +19,7 @@ from pages.ratings import standings
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _
-from pages.shared.studio import the_studio
+from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import label, short
 from studio import access
 from studio.context import Submitter
@@ -39,7 +39,7 @@ class Shown:
 
 def show(visitor: Submitter) -> None:
     """The best-voted and newest pictures; a tap fills the form with the words and settings of one."""
-    found = _found(str(the_studio().db.url))
+    found = _found(the_settings().database_url)
     visible = history.seen(the_studio().db, [one.id for one in found])
     shown = [one for one in found if one.id in visible][:SHOWN]
     if not shown:
@@ -61,10 +61,10 @@ def show(visitor: Submitter) -> None:
 
 
 @st.cache_data(ttl=FOUND_S, show_spinner=False)
-def _found(database: str) -> list[Shown]:
+def _found(database_url: str) -> list[Shown]:
     """Drawings that did best and the newest ones, one of each prompt: of those asked for together one is enough.
 
-    Looked for once for all who come within FOUND_S. database: its address.
+    Looked for once for all who come within FOUND_S.
     """
     db, engines = the_studio().db, registry.drawing_engines()
     others = [name for name in registry.ENGINES if name not in engines]
