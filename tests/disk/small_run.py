@@ -36,6 +36,8 @@ from db.engine import connect, reading  # noqa: E402
 from db.errors import DbError  # noqa: E402
 from db.evening.archive import Wanted, write_evening  # noqa: E402
 from db.jobs import ENDED, State  # noqa: E402
+from db.schema import artefacts as artefact_rows  # noqa: E402
+from db.schema import jobs  # noqa: E402
 from executor import context as executor_context  # noqa: E402
 from executor.context import Context  # noqa: E402
 from executor.loop import Executor  # noqa: E402
@@ -125,9 +127,7 @@ class Run:
         """One executor until the queue is empty, or until a job has made so many steps."""
         if db is None:
             return
-        log = logging.getLogger("small run")
-        log.handlers, log.propagate = [logging.StreamHandler()], False
-        context = Context(f"w-{os.getpid()}-{until_step}", db, self.store, self.settings, self.folder / "work", log)
+        context = self.context(db, f"w-{os.getpid()}-{until_step}")
         executor = Executor(context, "cpu", 2, [small_engine.NAME], once=True)
         if until_step is not None:
             advance = executor._advance
@@ -139,6 +139,11 @@ class Run:
 
             executor._advance = stopping  # type: ignore[method-assign]
         self.attempt(executor.run)
+
+    def context(self, db: sa.Engine, worker_id: str) -> Context:
+        log = logging.getLogger("small run")
+        log.handlers, log.propagate = [logging.StreamHandler()], False
+        return Context(worker_id, db, self.store, self.settings, self.folder / "work", log)
 
     def mark_ends(self, db: sa.Engine | None, asked: list[str | None]) -> None:
         for job_id in filter(None, asked):
@@ -200,12 +205,13 @@ def check(folder: Path, promises: list[str], go_on: bool) -> list[str]:
             conn.exec_driver_sql("UPDATE jobs SET lease_expires_at = 1.0 WHERE state = 'running'")
         queue.requeue_expired(db)
         run.draw(db)
+        executor_context.sweep(run.context(db, "sweeping"))
         wrong += [f"On the way on: {line}" for line in run.said]
         for job_id in deadline_jobs:
             job = queue.get(db, job_id)
             if job.state not in ENDED:
                 wrong.append(f"Job {job_id} is {job.state} and does not end.")
-        wrong += _files_of(db, run.store) + _promises_of(db, folder, promises)
+        wrong += _files_of(db, run.store, swept=True) + _promises_of(db, folder, promises)
     db.dispose()
     return wrong
 
@@ -225,13 +231,18 @@ def _whole_files(folder: Path) -> list[str]:
     return wrong
 
 
-def _files_of(db: sa.Engine, store: artefacts.Store) -> list[str]:
-    """Rows whose file is missing or torn."""
+def _files_of(db: sa.Engine, store: artefacts.Store, swept: bool = False) -> list[str]:
+    """Rows whose file is missing or torn.
+
+    swept: the studio has looked for what jobs that have ended left. The row of such a job's state may outlast its file
+    until then: the file goes first, so that a store that deletes nothing just now is asked again.
+    """
     wrong = []
     with reading(db) as conn:
-        rows = conn.execute(sa.text("SELECT key, kind, sha256 FROM artefacts")).all()
+        rows = conn.execute(sa.select(artefact_rows.c.key, artefact_rows.c.kind, artefact_rows.c.sha256)).all()
+        ended = {*conn.scalars(sa.select(artefact_rows.c.key).join(jobs).where(jobs.c.state.in_(ENDED)))}
     for key, kind, sha256 in rows:
-        if kind in PASSING:
+        if kind in PASSING or (kind == "state" and key in ended and not swept):
             continue
         try:
             data = store.get(key)
