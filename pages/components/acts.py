@@ -97,8 +97,9 @@ def _of_a_finished_one(
         )
     key, sign = f"more_{place}{job.id}", ":material/more_horiz:"
     more = st.popover(_("More"), icon=sign, type="tertiary", help=_("More"), key=key, on_change="rerun")
-    if more.open:  # a dozen cards are drawn at every look, and one of them at most is looked into
-        with more:
+    with more, st.container(key=f"room_{place}{job.id}"):  # as high as what comes, so that it opens where that fits
+        act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
+        if more.open:  # a dozen cards are drawn at every look, and one of them at most is looked into
             _more(job, picture, visitor, on, boards, place)
 
 
@@ -115,7 +116,6 @@ def _more(
         act("edit", _("Edit the settings"), "edit", partial(_fill, job, visitor))
     if picture is not None and the_settings().search_clip:
         act("alike", _("Find pictures like this"), "image_search", partial(go_to, INFERENCES, like=job.id))
-    act("details", _("Details"), "list_alt", partial(go_to, INFERENCES, job=job.id))
     if picture is not None and not job.hidden:
         collecting.boards_of(job, visitor, place, on, boards)
         sharing.link(job)
