@@ -29,7 +29,7 @@ from db.schema import jobs, votes
 from db.votes import history, pairs
 from generator.params import validate
 from ratings.standings import standings
-from studio.standings import Keeper, collected
+from studio.standings import Keeper, collected, voted_on
 
 SMALL = (500, 1000)
 ENGINES = ("vqgan-clip", "latent-diffusion", "guided-diffusion", "biggan-clip")
@@ -130,7 +130,7 @@ def measure(folder: str, pictures: int, cast: int) -> dict[str, float]:
         "deal a pair": median_ms(lambda: pairs.next_pair(db, "eve", among=pool), 15),
         "leaderboard: view": median_ms(view, 25),
         "leaderboard: rated anew": median_ms(
-            lambda: standings(collected(*history.newest(db))), 1 if cast > 10_000 else 3
+            lambda: standings(collected(*voted_on(db, {}))), 1 if cast > 10_000 else 3
         ),
     }
     db.dispose()

@@ -40,6 +40,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._found: Standings | None = None
+        self._pictures: dict[str, Picture] = {}  # those voted on, by job: read once
         self._state: tuple[int, int, int] | None = None
         self._due = 0.0
         self._error: Exception | None = None
@@ -70,7 +71,8 @@ class Keeper:
         try:
             state = history.state(db)
             if state != self._state:
-                found = standings(collected(*history.newest(db)))
+                votes, self._pictures = voted_on(db, self._pictures)
+                found = standings(collected(votes, self._pictures))
                 with self._lock:
                     self._found, self._state, self._error = found, state, None
         except Exception as error:
@@ -90,14 +92,24 @@ def best_rated(db: sa.Engine, found: Standings, limit: int) -> list[tuple[Rated,
     return [(rated, shown[rated.name]) for rated in found.best if rated.name in shown][:limit]
 
 
-def collected(votes: list[Vote], shown: Mapping[str, Shown]) -> Ballots:
+def voted_on(db: sa.Engine, known: Mapping[str, Picture]) -> tuple[list[Vote], dict[str, Picture]]:
+    """The newest votes, oldest first, and the pictures they are about, by job; known: those read before."""
+    votes, there = history.newest(db)
+    new = history.shown(db, there - known.keys())
+    pictures = {job_id: picture for job_id, picture in known.items() if job_id in there}
+    pictures |= {job_id: _picture(job) for job_id, job in new.items()}
+    # What was hidden in between is not among the new ones.
+    return [vote for vote in votes if vote.first_id in pictures and vote.second_id in pictures], pictures
+
+
+def collected(votes: list[Vote], pictures: Mapping[str, Picture]) -> Ballots:
     """Votes and pictures in numbers, as the ratings take them."""
     voted = sorted({job_id for vote in votes for job_id in (vote.first_id, vote.second_id)})
     place = {job_id: n for n, job_id in enumerate(voted)}
     voters: dict[str, int] = {}
     addresses: dict[str, int] = {}
     return Ballots(
-        pictures=[_picture(shown[job_id]) for job_id in voted],
+        pictures=[pictures[job_id] for job_id in voted],
         first=np.array([place[vote.first_id] for vote in votes], np.int64),
         second=np.array([place[vote.second_id] for vote in votes], np.int64),
         share=np.array([_share(vote) for vote in votes], np.float64),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -104,21 +105,27 @@ def list_jobs(
     index to its end, and what is narrowed by a setting other than style the jobs themselves.
     """
     with reading(db) as conn:
-        page = page_query(
+        page = _page(
             before_id=before_id,
             limit=limit,
-            states=states,
+            states=None if states is None else tuple(_each(states)),
             engine=engine,
             submitter=submitter,
             search=search,
-            among=among,
-            without=without,
+            among=None if among is None else tuple(among),
+            without=tuple(sorted(without)),
             since=since,
             narrowed=narrowed,
             include_hidden=include_hidden,
             only_hidden=only_hidden,
         )
         return _in_order(conn, conn.scalars(page).all())
+
+
+@lru_cache(maxsize=256)
+def _page(**filters: Any) -> sa.Select[Any]:
+    """`page_query`, made once for a page that is looked at again and again: that takes longer than reading it."""
+    return page_query(**filters)
 
 
 def page_query(
@@ -263,7 +270,7 @@ def prompts_of(db: sa.Engine, submitter: str, engines: Collection[str], *, limit
     engines: whose jobs count. limit: how many jobs are looked at; of those nothing else is read.
     """
     with reading(db) as conn:
-        found = list(conn.scalars(page_query(limit=limit, submitter=submitter)))
+        found = list(conn.scalars(_page(limit=limit, submitter=submitter)))
         typed = jobs.c.params[("wording", "prompt", "typed")].as_string()
         rows = conn.execute(
             sa.select(jobs.c.id, jobs.c.prompt, typed).where(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +58,21 @@ class Shown:
     params: dict[str, Any]
 
 
-def newest(db: sa.Engine, limit: int = MAX_VOTES) -> tuple[list[Vote], dict[str, Shown]]:
-    """The newest votes, oldest first, and the pictures they are about. Votes on what the host hid are left out."""
+def newest(db: sa.Engine, limit: int = MAX_VOTES) -> tuple[list[Vote], set[str]]:
+    """The newest votes, oldest first, and the jobs whose pictures they are about. Votes on what the host hid are left
+    out."""
     with reading(db) as conn:
         rows = [Vote(*row) for row in conn.execute(sa.select(*_VOTES).order_by(votes.c.id.desc()).limit(limit))]
-        pictures = _pictures(conn, sorted({job_id for vote in rows for job_id in (vote.first_id, vote.second_id)}))
-    return [vote for vote in reversed(rows) if vote.first_id in pictures and vote.second_id in pictures], pictures
+        about = sorted({job_id for vote in rows for job_id in (vote.first_id, vote.second_id)})
+        there = {job_id for some in _some(about) for job_id in conn.scalars(_SEEN, {"ids": some})}
+    return [vote for vote in reversed(rows) if vote.first_id in there and vote.second_id in there], there
+
+
+def shown(db: sa.Engine, job_ids: Collection[str]) -> dict[str, Shown]:
+    """Those of these jobs whose pictures may be seen: what never changes of them."""
+    with reading(db) as conn:
+        rows = (row for some in _some(sorted(job_ids)) for row in conn.execute(_RATED, {"ids": some}))
+        return {row.id: Shown(*row) for row in rows}
 
 
 def state(db: sa.Engine) -> tuple[int, int, int]:
@@ -78,6 +87,8 @@ _FOUND = jobs.c.id.in_(sa.bindparam("ids", expanding=True))
 _SHOWN = jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false()
 _VISIBLE = sa.select(*jobs.c).where(_FOUND, *_SHOWN)
 _SEEN = sa.select(jobs.c.id).where(_FOUND, *_SHOWN)
+_OF_RATED = jobs.c.id, jobs.c.engine, jobs.c.checkpoint, jobs.c.prompt_search, jobs.c.score, jobs.c.params
+_RATED = sa.select(*_OF_RATED).where(_FOUND, *_SHOWN)
 
 
 def visible(db: sa.Engine, job_ids: Sequence[str]) -> dict[str, Job]:
@@ -113,13 +124,5 @@ def in_pages(db: sa.Engine, limit: int) -> Iterator[list[Vote]]:
         before, left = rows[-1].id, left - len(rows)
 
 
-def _pictures(conn: sa.Connection, ids: Sequence[str]) -> dict[str, Shown]:
-    found = {}
-    for i in range(0, len(ids), 500):
-        rows = conn.execute(
-            sa.select(jobs.c.id, jobs.c.engine, jobs.c.checkpoint, jobs.c.prompt_search, jobs.c.score, jobs.c.params)
-            .where(jobs.c.id.in_(ids[i : i + 500]))
-            .where(jobs.c.state == State.SUCCEEDED, jobs.c.hidden == sa.false())
-        )
-        found.update({row.id: Shown(*row) for row in rows})
-    return found
+def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[i : i + 500] for i in range(0, len(ids), 500))

@@ -38,7 +38,8 @@ def test_which_picture_was_on_the_left_is_kept(database: sa.Engine) -> None:
     cast(database, two, one, "left", "ann")
     cast(database, one, two, "right", "bob")
     cast(database, one, two, "tie", "kim")
-    found, shown = history.newest(database)
+    found, about = history.newest(database)
+    shown = history.shown(database, about)
     assert [(v.voter, v.left_id, v.winner_id) for v in found] == [
         ("ann", two.id, two.id),
         ("bob", one.id, two.id),
@@ -55,8 +56,9 @@ def test_what_the_host_hides_is_gone_from_ratings_pairs_and_downloads(database: 
     pool = pairs.pool(database)
     queue.set_hidden(database, one.id)
     assert history.state(database) != before
-    found, shown = history.newest(database)
-    assert [v.first_id for v in found] == [two.id] and one.id not in shown
+    found, about = history.newest(database)
+    assert [v.first_id for v in found] == [two.id] and about == {two.id, three.id}
+    assert set(history.shown(database, [one.id, two.id])) == {two.id}
     assert len(list(tables.votes(database))) == 1 and len(list(tables.jobs(database))) == 2
     assert set(history.visible(database, [one.id, two.id])) == {two.id}
     for _ in range(20):

@@ -12,9 +12,9 @@ from db import queue, votes
 from db.engine import connect, writing
 from db.errors import AlreadyVoted, TooFast
 from db.schema import votes as votes_table
-from db.votes import casting, history, pairs
+from db.votes import casting, pairs
 from ratings.standings import Standings, standings
-from studio.standings import collected
+from studio.standings import collected, voted_on
 from tests.contract.queue_steps import add, take
 
 PICTURES = 8
@@ -43,7 +43,7 @@ def votes_of(db: sa.Engine, number: dict[str, int], voter: str, rng: np.random.G
 
 
 def places(db: sa.Engine, number: dict[str, int]) -> tuple[Standings, list[int]]:
-    found = standings(collected(*history.newest(db)))
+    found = standings(collected(*voted_on(db, {})))
     return found, [number[rated.name] for rated in sorted(found.best, key=lambda rated: -rated.rating)]
 
 
