@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db import clock_steps, identity
 from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress
+from db.prepared import Prepared
 from db.schema import REVISION
 from lasting import make_folder
 from masking import masked, masked_address, without
@@ -101,7 +102,11 @@ def clock(conn: sa.Connection) -> float:
     """Now, in UTC s: the server's clock where machines share a database, so that leases agree."""
     if conn.dialect.name == "sqlite":
         return time.time()
-    return float(conn.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
+    now: float = _SERVERS_CLOCK.all(conn)[0][0]
+    return now
+
+
+_SERVERS_CLOCK = Prepared(sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)))
 
 
 # Clocks of one studio agree within so many s; what is further ahead was written before somebody set the clock back.
@@ -187,12 +192,16 @@ def _sqlite(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
 
     @sa.event.listens_for(db, "begin")
     def begin(conn: sa.Connection) -> None:
-        options = conn.get_execution_options()
-        if options.get("t2i_write", False):
-            # Not within a transaction: SQLite would not heed it. In WAL mode what is NORMAL is safe from the death of
-            # any process, and is on the disk with the next that is FULL.
-            conn.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('t2i_lasting', True) else 'NORMAL'}")
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get("t2i_write", False) else "BEGIN")
+        # Given to the driver as it is: SQLAlchemy takes longer to pass these on than SQLite to do them.
+        options, driver = conn.get_execution_options(), conn.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        if not options.get("t2i_write", False):
+            driver.execute("BEGIN")
+            return
+        # Not within a transaction: SQLite would not heed it. In WAL mode what is NORMAL is safe from the death of any
+        # process, and is on the disk with the next that is FULL.
+        driver.execute(f"PRAGMA synchronous={'FULL' if options.get('t2i_lasting', True) else 'NORMAL'}")
+        driver.execute("BEGIN IMMEDIATE")
 
     _use_wal(db, busy_timeout_s)
     return db

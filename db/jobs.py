@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from db.errors import BadValue, IllegalTransition
@@ -101,12 +102,12 @@ class Job:
 
 
 _COLUMNS = tuple(Job.__dataclass_fields__)
+_columns_of = attrgetter(*_COLUMNS)
 
 
 def from_row(row: Any) -> Job:
     """Turn a result row that holds all columns of `jobs` into a Job."""
-    found = row._mapping
-    values = {name: found[name] for name in _COLUMNS}
+    values = dict(zip(_COLUMNS, _columns_of(row), strict=True))
     values["state"] = State(values["state"])
     return Job(**values)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from db import queue
-from db.errors import DatabaseReplaced, LeaseLost, StoreUnavailable
+from db.errors import DatabaseReplaced, StoreUnavailable
 from db.queue import workers
 from executor import data, models
 from executor.context import DATABASE_DOWN, Context, awake, sweep
@@ -68,10 +68,7 @@ class Heartbeat(threading.Thread):
     def _beat(self) -> None:
         context, settings, now = self._context, self._context.settings, awake()
         silent_s = min(settings.heartbeat_s, settings.lease_s / 4)
-        for work in self._held():
-            step, at = work.reported
-            if not work.ended.is_set() and (step != work.step or now - at >= silent_s):
-                self._report(work, now)
+        self._report([work for work in self._held() if self._is_due(work, now, silent_s)], now)
         status = self._status()
         if status != self._said or now - self._said_at >= settings.heartbeat_s:
             workers.beat(context.db, context.worker_id, status)
@@ -97,26 +94,39 @@ class Heartbeat(threading.Thread):
         """How often it is looked for executors that fell silent."""
         return min(5.0, self._context.settings.lease_s / 4)
 
-    def _report(self, work: Work, now: float) -> None:
-        step = work.step
-        try:
-            cancel = queue.heartbeat(
-                self._context.db,
-                worker_id=self._context.worker_id,
-                job_id=work.job.id,
-                step=step,
-                score=work.score,
-                steps_per_s=work.steps_per_s,
-                history=list(work.history),
-                ran_s=work.turn.ran_s,
-                spent_s=work.turn.spent_s,
-                waits_for=work.waits_for,
-                lease_s=self._context.settings.lease_s,
-            )
-        except LeaseLost:
-            # A job whose files are stored has ended just now; any other is somebody else's.
-            if not work.ended.is_set():
-                work.lost = True
+    @staticmethod
+    def _is_due(work: Work, now: float, silent_s: float) -> bool:
+        step, at = work.reported
+        return not work.ended.is_set() and (step != work.step or now - at >= silent_s)
+
+    def _report(self, due: list[Work], now: float) -> None:
+        """The progress of these jobs, in one transaction."""
+        if not due:
             return
-        work.reported = (step, now)
-        work.cancel = work.cancel or cancel
+        said = {work.job.id: self._progress(work) for work in due}
+        to_be_cancelled = queue.heartbeats(
+            self._context.db,
+            worker_id=self._context.worker_id,
+            progress=list(said.values()),
+            lease_s=self._context.settings.lease_s,
+        )
+        for work in due:
+            if work.job.id not in to_be_cancelled:
+                # A job whose files are stored has ended just now; any other is somebody else's.
+                work.lost = work.lost or not work.ended.is_set()
+                continue
+            work.reported = (said[work.job.id].step, now)
+            work.cancel = work.cancel or to_be_cancelled[work.job.id]
+
+    @staticmethod
+    def _progress(work: Work) -> queue.Progress:
+        return queue.Progress(
+            job_id=work.job.id,
+            step=work.step,
+            score=work.score,
+            steps_per_s=work.steps_per_s,
+            history=list(work.history),
+            ran_s=work.turn.ran_s,
+            spent_s=work.turn.spent_s,
+            waits_for=work.waits_for,
+        )

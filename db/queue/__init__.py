@@ -33,9 +33,11 @@ from db.queue.slices import to_make_room, waits
 from db.queue.suspects import makes_way
 from db.queue.transitions import (
     PAUSED,
+    Progress,
     cancel_now,
     fail,
     heartbeat,
+    heartbeats,
     release,
     request_cancel,
     succeed,
@@ -55,6 +57,7 @@ __all__ = [
     "Narrowed",
     "NewJob",
     "Order",
+    "Progress",
     "Webhook",
     "asked_of",
     "came_back",
@@ -72,6 +75,7 @@ __all__ = [
     "get_each",
     "go_on",
     "heartbeat",
+    "heartbeats",
     "keep",
     "list_jobs",
     "live_of",

@@ -11,16 +11,28 @@ import sqlalchemy as sa
 
 from db.engine import clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
+from db.prepared import Prepared
 from db.queue import shares
-from db.queue.fair_order import claimable, heads, newest_stamp
-from db.queue.suspects import Take, holds_suspect, may_take
-from db.queue.transitions import earlier, note
+from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, heads, newest_stamp, padded
+from db.queue.suspects import SUSPECT_WAITING, SUSPECTS_HELD, Take, may_take
+from db.queue.transitions import earlier, note, note_each
 from db.rules import host_rules
-from db.schema import events as events_table
 from db.schema import jobs
 
-# Statements are made once: making one takes longer than running it.
-_WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1)
+# What an executor has to know before it looks whose turn it is, in one statement: each takes a way to the server.
+_LOOK = Prepared(
+    sa.select(
+        sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1).scalar_subquery().label("waits"),
+        host_rules.PAUSED.scalar_subquery().label("paused"),
+        SUSPECTS_HELD.scalar_subquery().label("suspects_held"),
+        SUSPECT_WAITING.scalar_subquery().label("suspect_waiting"),
+        NEWEST_ID.scalar_subquery().label("newest_id"),
+        NEWEST_TURN.scalar_subquery().label("newest_turn"),
+    )
+)
+# So many more jobs are looked at than are wanted where several executors can claim at a time: what another one is
+# taking just now is passed over, at no look more.
+SPARE = 12
 
 
 def claim(
@@ -43,65 +55,69 @@ def claim(
     has paused the queue there is none.
     """
     taken: list[Job] = []
-    with reading(db) as conn:
-        # Idle executors ask often; this look does not take the write lock.
-        if conn.scalar(_WAITING) is None or host_rules.paused(conn) or holds_suspect(conn, worker_id):
-            return taken
+    if db.dialect.name == "sqlite":
+        with reading(db) as conn:
+            # Idle executors ask often; this look does not take the write lock, which is all of the file.
+            look = _LOOK.all(conn, {"worker_id": worker_id})[0]
+            if look.waits is None or look.paused or look.suspects_held:
+                return taken
     with writing(db) as conn:
-        if host_rules.paused(conn):
+        look = _LOOK.all(conn, {"worker_id": worker_id})[0]
+        if look.waits is None or look.paused:
             return taken
-        take = may_take(conn, worker_id, engines)
+        take = Take.NOTHING
+        if not look.suspects_held:
+            take = Take.ANY if look.suspect_waiting is None else may_take(conn, worker_id, engines)
         if take == Take.NOTHING or (alone and take == Take.SHARING):
             return taken
         suspects = True if alone else False if take == Take.SHARING else None
-        now, newest = clock(conn), newest_stamp(conn)
+        now, newest = clock(conn), max(filter(None, (look.newest_id, look.newest_turn)), default=None)
         most = shares.limit(conn, share)
         held = Counter[str]() if most is None else shares.held(conn)
         passed: set[str] = set()
         while len(taken) < limit:
             full = set() if most is None else {who for who, places in held.items() if places >= most}
-            line = _line(conn, limit - len(taken), engines, batch_key, passed, full, suspects)
+            # A suspect comes by itself, and the first of a batch says which that is.
+            most_now = limit - len(taken) if batch_key is not None and suspects is False else 1
+            line = _line(conn, most_now, engines, batch_key, passed, full, suspects)
             if not line:
                 break
-            for head in line:
-                if head.priority < line[0].priority:
-                    break
+            ready = [head.id for head in line if head.priority == line[0].priority]
+            for _ in range(min(most_now, len(ready))):
                 # Stamps count up, so that turns taken in one claim keep their order.
                 values = {"turn": new_stamp(newest), "started_at": now, "lease_s": lease_s}
-                job = _claim_one(conn, head.id, values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
+                job = _claim_one(conn, ready, values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
                 if job is None:
-                    passed.add(head.id)
-                else:
-                    taken.append(job)
-                    held[job.submitter] += 1
-                    batch_key, suspects = job.batch_key, False
+                    passed.update(ready)
+                    break
+                ready.remove(job.id)
+                taken.append(job)
+                held[job.submitter] += 1
+                batch_key, suspects = job.batch_key, False
             if taken and taken[0].suspect_step is not None:
                 break
         if taken:
-            conn.execute(
-                sa.insert(events_table),
-                [{"job_id": j.id, "at": j.started_at, "kind": "claimed", "worker_id": worker_id} for j in taken],
-            )
+            note_each(conn, [job.id for job in taken], "claimed", at=now, worker_id=worker_id)
     return taken
 
 
 def _line(
     conn: sa.Connection,
-    free: int,
+    wanted: int,
     engines: Collection[str] | None,
     batch_key: str | None,
     passed: set[str],
     full: set[str],
     suspects: bool | None,
 ) -> Sequence[Any]:
-    """Whose turn it is for these free places. full: submitters who have their share, and get more only where nobody
-    else waits. suspects: as for `heads`; where one may come, it comes by itself."""
+    """Whose turn it is for so many places, and some who come next. full: submitters who have their share, and get more
+    only where nobody else waits. suspects: as for `heads`."""
+    most = wanted if conn.dialect.name == "sqlite" else wanted + SPARE
     if batch_key is None:
-        return heads(conn, limit=1, engines=engines, without=passed, behind=full, suspects=suspects)
+        return heads(conn, limit=most, engines=engines, without=passed, behind=full, suspects=suspects)
     if full:
         first = heads(conn, limit=1, engines=engines, without=passed, behind=full, suspects=suspects)
         full = full if first and first[0].submitter not in full else set()
-    most = free if suspects is False else 1
     return heads(conn, limit=most, engines=engines, batch_key=batch_key, without=passed, not_of=full, suspects=suspects)
 
 
@@ -113,31 +129,33 @@ def claim_this(db: sa.Engine, *, worker_id: str, job_id: str, lease_s: float) ->
             return None
         now = clock(conn)
         values = {"turn": new_stamp(newest_stamp(conn)), "started_at": now, "lease_s": lease_s}
-        job = _claim_one(conn, job_id, values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
+        job = _claim_one(conn, [job_id], values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
         if job is not None:
             note(conn, job.id, "claimed", at=now, worker_id=worker_id)
         return job
 
 
-def _claim_one(conn: sa.Connection, job_id: str, values: dict[str, Any]) -> Job | None:
+def _claim_one(conn: sa.Connection, job_ids: Sequence[str], values: dict[str, Any]) -> Job | None:
+    """The first of these jobs that waits and that nobody else is taking just now."""
     check_transition(State.QUEUED, State.RUNNING)
     bound = {f"new_{name}": value for name, value in values.items()}
-    row = conn.execute(_claim_statement(), {"wanted": job_id} | bound).one_or_none()
+    listed = padded(job_ids)
+    bound |= {f"wanted_{n}": job_id for n, job_id in enumerate(listed)}
+    row = _claim_statement(len(listed)).first(conn, bound)
     return None if row is None else from_row(row)
 
 
 @cache
-def _claim_statement() -> sa.Executable:
+def _claim_statement(length: int) -> Prepared:
+    wanted = [sa.bindparam(f"wanted_{n}", type_=sa.String) for n in range(length)]
+    free = sa.select(jobs.c.id).where(jobs.c.id.in_(wanted), jobs.c.state == State.QUEUED, claimable(jobs))
+    if length > 1:
+        free = free.order_by(sa.case(*((jobs.c.id == one, n) for n, one in enumerate(wanted)))).limit(1)
     # PostgreSQL: a row that another executor is claiming right now is skipped, not waited for.
-    free = (
-        sa.select(jobs.c.id)
-        .where(jobs.c.id == sa.bindparam("wanted"), jobs.c.state == State.QUEUED, claimable(jobs))
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
+    one = free.with_for_update(skip_locked=True).scalar_subquery()
     names = ("worker_id", "started_at", "turn", "lease_expires_at", "lease_s")
     taken: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
     taken["from_step"] = jobs.c.step
     # Where the clock was set back meanwhile the job was asked for by now at the latest: no wait is negative.
     taken["created_at"] = earlier(jobs.c.created_at, taken["started_at"])
-    return sa.update(jobs).where(jobs.c.id == free).values(state=State.RUNNING, **taken).returning(*jobs.c)
+    return Prepared(sa.update(jobs).where(jobs.c.id == one).values(state=State.RUNNING, **taken).returning(*jobs.c))

@@ -22,10 +22,11 @@ from db.errors import (
     UnknownJob,
 )
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
+from db.prepared import Prepared
 from db.queue import budget
 from db.queue.fair_order import newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
-from db.queue.transitions import note
+from db.queue.transitions import note_each
 from db.rules import host_rules
 from db.rules.visitors import check_address, check_welcome, lock, lock_address
 from db.schema import artefacts, jobs
@@ -124,11 +125,16 @@ class Limits:
 NO_LIMITS = Limits()
 NO_ORDER = Order()
 
-# Statements are made once: making one takes longer than running it.
-_ADD = sa.insert(jobs)
+_BESIDE = ("prompt_search", "style", "address")  # what is not told by a Job
+_ADD = Prepared(
+    sa.insert(jobs).values(
+        {name: sa.bindparam(name, type_=jobs.c[name].type) for name in (*Job.__dataclass_fields__, *_BESIDE)}
+    )
+)
 _WAITING = sa.select(sa.func.count()).where(jobs.c.state == State.QUEUED)
-_WAITING_OF = _WAITING.where(jobs.c.submitter == sa.bindparam("who"))
-_WAITING_FROM = _WAITING.where(jobs.c.address == sa.bindparam("who"))
+_WAITING_OF = Prepared(_WAITING.where(jobs.c.submitter == sa.bindparam("who")))
+_WAITING_FROM = Prepared(_WAITING.where(jobs.c.address == sa.bindparam("who")))
+_WAITING_IN_ALL = Prepared(_WAITING)
 # The id keeps the count to one end of an index; what was cancelled before it started took nobody's time.
 _SINCE = sa.select(sa.func.count()).where(
     jobs.c.id > sa.bindparam("first_id"),
@@ -136,8 +142,8 @@ _SINCE = sa.select(sa.func.count()).where(
     jobs.c.created_at <= sa.bindparam("until"),
     sa.or_(jobs.c.state != State.CANCELLED, jobs.c.started_at.is_not(None)),
 )
-_SINCE_OF = _SINCE.where(jobs.c.submitter == sa.bindparam("who"))
-_SINCE_FROM = _SINCE.where(jobs.c.address == sa.bindparam("who"))
+_SINCE_OF = Prepared(_SINCE.where(jobs.c.submitter == sa.bindparam("who")))
+_SINCE_FROM = Prepared(_SINCE.where(jobs.c.address == sa.bindparam("who")))
 # Who asks while the queue is nearly full is counted alone: PostgreSQL has many writers at a time.
 NEARLY_FULL = 256
 _EVERYBODY = "everybody"
@@ -206,9 +212,8 @@ def add(
     ]
     # Whoever works on the job finds the trace in the event that says where it came from.
     traced = None if order.traceparent is None else f"{TRACED}{order.traceparent}"
-    for job in made:
-        conn.execute(_ADD, vars(job) | _beside(job) | {"address": order.address})
-        note(conn, job.id, State.QUEUED, at=job.created_at, detail=traced)
+    _ADD.run(conn, [vars(job) | _beside(job) | {"address": order.address} for job in made])
+    note_each(conn, [job.id for job in made], State.QUEUED, at=now, detail=traced)
     _keep_sources(conn, [reference for new in wanted for reference in new.sources])
     remember(conn, submitter, order, made)
     return made
@@ -272,22 +277,22 @@ def _check_limits(conn: sa.Connection, submitter: str, address: str | None, limi
         _check_room(conn, TooManyFromAddress, _WAITING_FROM, address, limits.max_queued_per_address, wanted)
         _check_hour(conn, TooManyFromAddressThisHour, _SINCE_FROM, address, limits.max_per_hour_per_address, wanted)
     if limits.max_queued_in_all is not None:
-        if (conn.scalar(_WAITING) or 0) + wanted + NEARLY_FULL > limits.max_queued_in_all:
+        if (_WAITING_IN_ALL.scalar(conn) or 0) + wanted + NEARLY_FULL > limits.max_queued_in_all:
             lock(conn, _EVERYBODY)
-        _check_room(conn, QueueFull, _WAITING, "", limits.max_queued_in_all, wanted)
+        _check_room(conn, QueueFull, _WAITING_IN_ALL, "", limits.max_queued_in_all, wanted)
 
 
 def _check_room(
     conn: sa.Connection,
     error: type[TooManyQueued],
-    counting: sa.Select[Any],
+    counting: Prepared,
     who: str,
     limit: int | None,
     wanted: int,
 ) -> None:
     if limit is None:
         return
-    waiting = conn.scalar(counting, {"who": who} if who else {}) or 0
+    waiting = counting.scalar(conn, {"who": who} if who else {}) or 0
     if waiting + wanted > limit:
         raise error(limit, wanted=wanted, waiting=waiting)
 
@@ -295,7 +300,7 @@ def _check_room(
 def _check_hour(
     conn: sa.Connection,
     error: type[TooManyThisHour],
-    counting: sa.Select[Any],
+    counting: Prepared,
     who: str,
     limit: int | None,
     wanted: int,
@@ -307,6 +312,6 @@ def _check_hour(
     # Ids tell the time of the machine that made them, which may be a little off. What seems to be asked for later than
     # now was before the clock was set back: nobody is refused for as long as it was.
     values = {"who": who, "since": since, "until": now + AHEAD_S, "first_id": oldest_id(since - HOUR_S)}
-    made = conn.scalar(counting, values) or 0
+    made = counting.scalar(conn, values) or 0
     if made + wanted > limit:
         raise error(limit, wanted=wanted, made=made)

@@ -18,12 +18,13 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from db.jobs import State, microseconds
+from db.prepared import Prepared
 from db.schema import jobs
 
 # An executor fills its places with jobs of the batch that runs for so long, then with whose turn it is.
@@ -36,14 +37,15 @@ NEARLY = 0.1  # of a slice: a job that would be done in so long is let finish
 T = TypeVar("T", int, float)
 
 
-# Two looks at the ends of indexes: max() of two columns of one table would read all of it. Plain SQL, since it is asked
-# whenever a job comes, and making less of it takes half as long.
-_NEWEST = "SELECT (SELECT max(id) FROM jobs), (SELECT max(turn) FROM jobs)"
+# Two looks at the ends of indexes: max() of two columns of one table would read all of it.
+NEWEST_ID = sa.select(sa.func.max(jobs.c.id))
+NEWEST_TURN = sa.select(sa.func.max(jobs.c.turn)).where(jobs.c.turn.is_not(None))
+_NEWEST = Prepared(sa.select(NEWEST_ID.scalar_subquery(), NEWEST_TURN.scalar_subquery()))
 
 
 def newest_stamp(conn: sa.Connection) -> str | None:
     """The last stamp there is, of a job that came or of one that was claimed: the next one counts on from it."""
-    return max((stamp for stamp in conn.exec_driver_sql(_NEWEST).one() if stamp is not None), default=None)
+    return max((stamp for stamp in _NEWEST.all(conn)[0] if stamp is not None), default=None)
 
 
 def heads(
@@ -66,27 +68,33 @@ def heads(
     submitters who are not.
     The cost grows with the number of submitters who wait, not with the number of waiting jobs.
     """
+    if engines is not None and not engines:
+        return []
+    lists = {"engines": engines or (), "without": without, "behind": sorted(behind), "not_of": sorted(not_of)}
     values: dict[str, Any] = {"at_most": limit}
-    if engines is not None:
-        values["engines"] = list(engines)
+    lengths = []
+    for name, among in lists.items():
+        listed = padded(list(among))
+        lengths.append(len(listed))
+        values |= {f"{name}_{n}": one for n, one in enumerate(listed)}
     if batch_key is not None:
         values["batch_key"] = batch_key
-    if without:
-        values["without"] = list(without)
-    if behind:
-        values["behind"] = sorted(behind)
-    if not_of:
-        values["not_of"] = sorted(not_of)
-    only = set() if suspects is None else {"suspects" if suspects else "no suspects"}
-    return conn.execute(_heads(frozenset(values) | only), values).all()
+    which = None if suspects is None else "suspects" if suspects else "no suspects"
+    return _heads(tuple(lengths), batch_key is not None, which).all(conn, values)
+
+
+def padded(listed: Sequence[str]) -> list[str]:
+    """The same, its last one said again until there are 0, 1, 2, 4, 8, ... of them: few lengths are few statements."""
+    return [*listed, *[listed[-1]] * ((1 << (len(listed) - 1).bit_length()) - len(listed))] if listed else []
 
 
 _HEAD = ("id", "submitter", "priority", "batch_key", "engine", "suspect_step")
 
 
-@cache
-def _heads(given: frozenset[str]) -> sa.Select[Any]:
-    """The statement of `heads` for these parameters; made once, since that takes longer than running it."""
+@lru_cache(512)
+def _heads(lengths: tuple[int, ...], of_batch: bool, which: str | None) -> Prepared:
+    """The statement of `heads` for lists of these lengths; made once, since that takes longer than running it."""
+    engines, without, behind, not_of = lengths
     # A loose index scan: hops from one waiting submitter to the next.
     waiting = jobs.alias("waiting")
     line = (
@@ -102,62 +110,70 @@ def _heads(given: frozenset[str]) -> sa.Select[Any]:
     line = line.union_all(sa.select(following).where(line.c.submitter.is_not(None)))
 
     first = jobs.alias("first")
-    wanted = [first.c.state == State.QUEUED, first.c.submitter == line.c.submitter, claimable(first)]
-    if "engines" in given:
-        wanted.append(first.c.engine.in_(sa.bindparam("engines", expanding=True)))
-    if "batch_key" in given:
+    wanted = _in_line(first, line.c.submitter, engines, which)
+    if of_batch:
         wanted.append(first.c.batch_key == sa.bindparam("batch_key"))
-    if "without" in given:
-        wanted.append(first.c.id.not_in(sa.bindparam("without", expanding=True)))
-    wanted += _suspects(first, given)
+    if without:
+        wanted.append(first.c.id.not_in(_listed("without", without)))
     head_id = (
         sa.select(first.c.id).where(*wanted).order_by(first.c.priority.desc(), first.c.id).limit(1).scalar_subquery()
     )
     earlier = jobs.alias("earlier")
-    served = sa.select(sa.func.max(earlier.c.turn)).where(earlier.c.submitter == line.c.submitter)
-    turn = sa.select(head_id.label("id"), served.scalar_subquery().label("served")).select_from(line).subquery("turn")
+    served = sa.select(sa.func.max(earlier.c.turn)).where(
+        earlier.c.submitter == line.c.submitter, earlier.c.turn.is_not(None)
+    )
+    of_line = [head_id.label("id"), served.scalar_subquery().label("served")]
+    if of_batch:
+        of_line.append(_first_of_line(line.c.submitter, engines, which).label("paused"))
+    # PostgreSQL would ask for each of them wherever it is named, and for that of every job.
+    turn = sa.select(*of_line).select_from(line).cte("turn").prefix_with("MATERIALIZED", dialect="postgresql")
     own = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
     first_jobs = sa.select(
         *(jobs.c[name] for name in _HEAD), own.label("own"), _address_ready().label("shared")
     ).join_from(turn, jobs, jobs.c.id == turn.c.id)
-    if "batch_key" in given:
-        first_jobs = first_jobs.where(_first_of_line(given).is_(None))
-    if "not_of" in given:
-        first_jobs = first_jobs.where(jobs.c.submitter.not_in(sa.bindparam("not_of", expanding=True)))
-    ready = first_jobs.subquery("ready")
+    if of_batch:
+        first_jobs = first_jobs.where(turn.c.paused.is_(None))
+    if not_of:
+        first_jobs = first_jobs.where(jobs.c.submitter.not_in(_listed("not_of", not_of)))
+    ready = first_jobs.cte("ready").prefix_with("MATERIALIZED", dialect="postgresql")
     both = sa.case((ready.c.shared > ready.c.own, ready.c.shared), else_=ready.c.own)
     order: list[sa.ColumnElement[Any]] = [ready.c.priority.desc(), both, ready.c.own, ready.c.id]
-    if "behind" in given:
-        later = ready.c.submitter.in_(sa.bindparam("behind", expanding=True))
+    if behind:
+        later = ready.c.submitter.in_(_listed("behind", behind))
         order.insert(1, sa.case((later, 1), else_=0))
-    return (
+    return Prepared(
         sa.select(*(ready.c[name] for name in _HEAD), both.label("ready"))
         .order_by(*order)
-        .limit(sa.bindparam("at_most"))
+        .limit(sa.bindparam("at_most", type_=sa.Integer))
     )
 
 
-def _first_of_line(given: frozenset[str]) -> sa.ScalarSelect[Any]:
+def _listed(name: str, length: int) -> list[sa.BindParameter[str]]:
+    """A parameter for each of a list: one for all of it would be compiled anew whenever it is asked."""
+    return [sa.bindparam(f"{name}_{n}", type_=sa.String) for n in range(length)]
+
+
+def _in_line(of: sa.FromClause, submitter: Any, engines: int, which: str | None) -> list[sa.ColumnElement[bool]]:
+    """What waits in a submitter's line, for these engines, where any are named, and as far as suspects matter."""
+    wanted = [of.c.state == State.QUEUED, of.c.submitter == submitter, claimable(of)]
+    if engines:
+        wanted.append(of.c.engine.in_(_listed("engines", engines)))
+    if which is not None:
+        wanted.append(of.c.suspect_step >= 0 if which == "suspects" else of.c.suspect_step.is_(None))
+    return wanted
+
+
+def _first_of_line(submitter: sa.ColumnElement[str], engines: int, which: str | None) -> sa.ScalarSelect[Any]:
     """The turn of the first job in a submitter's line, of any batch: set where that job was paused."""
     any_ = jobs.alias("any")
-    wanted = [any_.c.state == State.QUEUED, any_.c.submitter == jobs.c.submitter, claimable(any_)]
-    if "engines" in given:
-        wanted.append(any_.c.engine.in_(sa.bindparam("engines", expanding=True)))
-    wanted += _suspects(any_, given)
+    wanted = _in_line(any_, submitter, engines, which)
     first = sa.select(any_.c.turn).where(*wanted).order_by(any_.c.priority.desc(), any_.c.id).limit(1)
-    return first.correlate(jobs).scalar_subquery()
+    return first.scalar_subquery()
 
 
 def claimable(of: sa.FromClause) -> sa.ColumnElement[bool]:
     """Which of these jobs are not held back by their owners, see `db.queue.asking`."""
     return sa.or_(of.c.asked.is_(None), of.c.asked != HELD_BACK)
-
-
-def _suspects(of: sa.FromClause, given: frozenset[str]) -> list[sa.ColumnElement[bool]]:
-    """Which of these jobs may be taken, as far as suspects matter."""
-    if "suspects" in given:
-        return [of.c.suspect_step >= 0]
-    return [of.c.suspect_step.is_(None)] if "no suspects" in given else []
 
 
 def _address_ready() -> sa.ScalarSelect[Any]:

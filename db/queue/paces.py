@@ -111,7 +111,12 @@ def _least(known: Sequence[tuple[int, float]], pixels: int) -> float:
 
 _WHEN = ("worker_id", "started_at", "finished_at", "from_step", "step", "total_steps")
 _WHAT = ("batch_key", "pixels", "spent_s")
-_ENDED = sa.select(*(jobs.c[name] for name in _WHEN + _WHAT)).order_by(jobs.c.finished_at.desc()).limit(RECENT_JOBS)
+_ENDED = (
+    sa.select(*(jobs.c[name] for name in _WHEN + _WHAT))
+    .where(jobs.c.finished_at.is_not(None))  # which the index of them holds alone
+    .order_by(jobs.c.finished_at.desc())
+    .limit(RECENT_JOBS)
+)
 
 
 def measure(conn: sa.Connection, engine: str, workers: Sequence[Worker], running: Sequence[Job]) -> Measured:

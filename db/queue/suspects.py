@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from db.engine import clock, reading
 from db.jobs import State
+from db.prepared import Prepared
 from db.queue.fair_order import heads
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
@@ -38,11 +39,14 @@ class Take(Enum):
     NOTHING = "nothing"
 
 
-# Made once: making a statement takes longer than running it.
-_OF_WORKER = sa.select(sa.func.count(), sa.func.count(jobs.c.suspect_step)).where(
-    jobs.c.state == State.RUNNING, jobs.c.worker_id == sa.bindparam("worker_id")
+# How many jobs an executor works on, and how many of them are suspects: beside such a one it claims nothing.
+_HELD = sa.select(sa.func.count()).where(
+    jobs.c.state == State.RUNNING, jobs.c.worker_id == sa.bindparam("worker_id", type_=sa.String)
 )
-_ANY_WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.suspect_step >= 0).limit(1)
+SUSPECTS_HELD = _HELD.where(jobs.c.suspect_step >= 0)
+_OF_WORKER = Prepared(sa.select(_HELD.scalar_subquery(), SUSPECTS_HELD.scalar_subquery()))
+SUSPECT_WAITING = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.suspect_step >= 0).limit(1)
+_ANY_WAITING = Prepared(SUSPECT_WAITING)
 # Where suspects run. An executor that never registered is a place of its own.
 _PLACES = (
     sa.select(jobs.c.worker_id, workers.c.hostname, workers.c.device)
@@ -53,18 +57,9 @@ _PLACE = sa.select(workers.c.hostname, workers.c.device).where(workers.c.id == s
 _LOAD = sa.select(jobs.c.worker_id).where(jobs.c.state == State.RUNNING)
 
 
-def holds_suspect(conn: sa.Connection, worker_id: str) -> bool:
-    """Whether the executor works on a suspect: it claims nothing beside it."""
-    return _held(conn, worker_id)[1] > 0
-
-
 def may_take(conn: sa.Connection, worker_id: str, engines: Collection[str] | None) -> Take:
-    """What the executor, which serves these engines, may claim, as far as suspects matter."""
-    held, suspects = _held(conn, worker_id)
-    if suspects:
-        return Take.NOTHING
-    if conn.scalar(_ANY_WAITING) is None:
-        return Take.ANY
+    """What the executor, which serves these engines and holds no suspect, may claim while one waits."""
+    held, _ = _held(conn, worker_id)
     if held:
         return Take.NOTHING if _makes_way(conn, worker_id, engines, held) else Take.SHARING
     place = conn.execute(_PLACE, {"worker_id": worker_id}).one_or_none()
@@ -74,7 +69,7 @@ def may_take(conn: sa.Connection, worker_id: str, engines: Collection[str] | Non
 def makes_way(db: sa.Engine, worker_id: str, engines: Collection[str] | None = None) -> bool:
     """Whether a suspect, whose turn it is, waits for this executor to hold nothing any more."""
     with reading(db) as conn:
-        if conn.scalar(_ANY_WAITING) is None or host_rules.paused(conn):
+        if _ANY_WAITING.scalar(conn) is None or host_rules.paused(conn):
             return False
         held, suspects = _held(conn, worker_id)
         return held > 0 and not suspects and _makes_way(conn, worker_id, engines, held)
@@ -82,7 +77,7 @@ def makes_way(db: sa.Engine, worker_id: str, engines: Collection[str] | None = N
 
 def _held(conn: sa.Connection, worker_id: str) -> tuple[int, int]:
     """How many jobs the executor works on, and how many of them are suspects."""
-    held, suspects = conn.execute(_OF_WORKER, {"worker_id": worker_id}).one()
+    held, suspects = _OF_WORKER.all(conn, {"worker_id": worker_id})[0]
     return held, suspects
 
 

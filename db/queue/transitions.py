@@ -7,6 +7,7 @@ Each step is one guarded UPDATE ... RETURNING and one event row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from db.engine import AHEAD_S, clock, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
 from db.jobs import Job, State, check_transition, finite, from_row, new_stamp, thin
+from db.prepared import Prepared
 from db.queue.fair_order import newest_stamp
 from db.queue.suspects import get_on
 from db.schema import events, jobs
@@ -23,48 +25,69 @@ from masking import for_visitors
 PAUSED = "paused"  # the event of a job whose slice is over
 
 
-def heartbeat(
-    db: sa.Engine,
-    *,
-    worker_id: str,
-    job_id: str,
-    step: int,
-    score: float | None = None,
-    steps_per_s: float | None = None,
-    history: Sequence[Sequence[float]] | None = None,
-    ran_s: float | None = None,
-    waits_for: str | None = None,
-    spent_s: float | None = None,
-    lease_s: float,
-) -> bool:
-    """Report progress and renew the lease; True if the job is to be cancelled.
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What an executor says of a job it runs.
 
     history: the whole score curve so far, [[step, score], ...]; kept at 200 points. ran_s: for how long the job has run
     by a clock that nobody sets: where the start does not agree, a clock was set, and the start is moved. waits_for:
     "store" where it is finished and cannot be stored. spent_s: s of the device it has cost since it was first claimed.
-    Raises LeaseLost.
     """
-    values: dict[str, Any] = {"step": step, "waits_for": waits_for}
-    if score is not None:
-        values["score"] = finite(score)
-    if steps_per_s is not None:
-        values["steps_per_s"] = finite(steps_per_s)
-    if history is not None:
-        values["history"] = thin(history)
+
+    job_id: str
+    step: int
+    score: float | None = None
+    steps_per_s: float | None = None
+    history: Sequence[Sequence[float]] | None = None
+    ran_s: float | None = None
+    waits_for: str | None = None
+    spent_s: float | None = None
+
+
+def heartbeat(db: sa.Engine, *, worker_id: str, lease_s: float, **progress: Any) -> bool:
+    """Report the progress of one job and renew its lease; True if it is to be cancelled.
+
+    progress: the fields of `Progress`. Raises LeaseLost.
+    """
+    said = Progress(**progress)
+    found = heartbeats(db, worker_id=worker_id, progress=[said], lease_s=lease_s)
+    if said.job_id not in found:
+        raise LeaseLost(said.job_id, worker_id)
+    return found[said.job_id]
+
+
+def heartbeats(db: sa.Engine, *, worker_id: str, progress: Sequence[Progress], lease_s: float) -> dict[str, bool]:
+    """Report the progress of several jobs of an executor in one transaction, and renew their leases.
+
+    Whether each of them is to be cancelled, by its id; one that the executor does not hold any more is left out.
+    """
+    to_be_cancelled = {}
     with writing(db, lasting=False) as conn:
         now = clock(conn)
-        values |= {"lease_expires_at": now + lease_s, "lease_s": lease_s}
-        if ran_s is not None:
-            values["started_at"] = now - ran_s
-        if spent_s is not None:
-            values["spent_s"] = spent_s
-        statement = _update(State.RUNNING, frozenset(values), True)
-        row = conn.execute(statement, _bound(job_id, values, worker_id)).one_or_none()
-        if row is not None and row.suspect_step is not None and ran_s is not None:
-            get_on(conn, row, step, ran_s, lease_s)
-    if row is None:
-        raise LeaseLost(job_id, worker_id)
-    return bool(row.cancel_requested)
+        for said in sorted(progress, key=lambda one: one.job_id):  # everybody who locks several jobs does so by id
+            values = _reported(said, now) | {"lease_expires_at": now + lease_s, "lease_s": lease_s}
+            row = _update(State.RUNNING, frozenset(values), True).first(conn, _bound(said.job_id, values, worker_id))
+            if row is None:
+                continue
+            if row.suspect_step is not None and said.ran_s is not None:
+                get_on(conn, row, said.step, said.ran_s, lease_s)
+            to_be_cancelled[said.job_id] = bool(row.cancel_requested)
+    return to_be_cancelled
+
+
+def _reported(said: Progress, now: float) -> dict[str, Any]:
+    values: dict[str, Any] = {"step": said.step, "waits_for": said.waits_for}
+    if said.score is not None:
+        values["score"] = finite(said.score)
+    if said.steps_per_s is not None:
+        values["steps_per_s"] = finite(said.steps_per_s)
+    if said.history is not None:
+        values["history"] = thin(said.history)
+    if said.ran_s is not None:
+        values["started_at"] = now - said.ran_s
+    if said.spent_s is not None:
+        values["spent_s"] = said.spent_s
+    return values
 
 
 def succeed(db: sa.Engine, *, worker_id: str, job_id: str, score: float | None = None, step: int | None = None) -> Job:
@@ -235,7 +258,7 @@ def move(
     if target != State.QUEUED:
         new["lease_expires_at"] = None
     statement = _update(source, frozenset(new), worker_id is not None)
-    row = conn.execute(statement, _bound(job_id, new, worker_id)).one_or_none()
+    row = statement.first(conn, _bound(job_id, new, worker_id))
     if row is None:
         raise LeaseLost(job_id, worker_id or "nobody")
     note(
@@ -250,7 +273,7 @@ def move(
 
 
 @cache
-def _update(source: State, columns: frozenset[str], by_worker: bool) -> Any:
+def _update(source: State, columns: frozenset[str], by_worker: bool) -> Prepared:
     """The guarded UPDATE that sets these columns; made once, since that takes longer than running it."""
     guard = [jobs.c.id == sa.bindparam("wanted"), jobs.c.state == source]
     if by_worker:
@@ -270,7 +293,7 @@ def _update(source: State, columns: frozenset[str], by_worker: bool) -> Any:
         set_ = sa.func.abs(jobs.c.started_at - new["started_at"]) > AHEAD_S
         new["started_at"] = sa.case((set_, new["started_at"]), else_=jobs.c.started_at)
         new["created_at"] = earlier(jobs.c.created_at, new["started_at"])
-    return sa.update(jobs).where(*guard).values(new).returning(*jobs.c)
+    return Prepared(sa.update(jobs).where(*guard).values(new).returning(*jobs.c))
 
 
 def _bound(job_id: str, values: Mapping[str, Any], worker_id: str | None) -> dict[str, Any]:
@@ -288,7 +311,10 @@ def later(one: sa.ColumnElement[float], other: sa.ColumnElement[float]) -> sa.Co
     return sa.case((one > other, one), else_=other)
 
 
-_NOTE = sa.insert(events)
+_NOTED = ("job_id", "at", "kind", "worker_id", "detail")
+_NOTE = Prepared(
+    sa.insert(events).values({name: sa.bindparam(name, type_=events.c[name].type) for name in _NOTED}).inline()
+)
 
 
 def note(
@@ -301,4 +327,18 @@ def note(
     detail: str | None = None,
 ) -> None:
     """Write down what happened to a job, in the caller's transaction. at: in UTC s."""
-    conn.execute(_NOTE, {"job_id": job_id, "at": at, "kind": kind, "worker_id": worker_id, "detail": detail})
+    note_each(conn, [job_id], kind, at=at, worker_id=worker_id, detail=detail)
+
+
+def note_each(
+    conn: sa.Connection,
+    job_ids: Sequence[str],
+    kind: str,
+    *,
+    at: float,
+    worker_id: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """As `note`, of each of several jobs."""
+    same = {"at": at, "kind": kind, "worker_id": worker_id, "detail": detail}
+    _NOTE.run(conn, [{"job_id": job_id, **same} for job_id in job_ids])

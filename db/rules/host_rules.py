@@ -17,6 +17,7 @@ from characters.seen import as_seen
 from db.engine import clock, reading, writing
 from db.errors import BadValue, EngineWithheld, WordRefused
 from db.jobs import check_text
+from db.prepared import Prepared
 from db.rules.word_filter import refused
 from db.rules.word_tokens import letters_of
 from db.schema import host_settings
@@ -84,9 +85,9 @@ class Rules:
             raise WordRefused(word, what)
 
 
-# Statements are made once: making one takes longer than running it.
-_ALL = sa.select(host_settings.c.name, host_settings.c.value)
-_PAUSED = sa.select(host_settings.c.value).where(host_settings.c.name == "paused")
+_ALL = Prepared(sa.select(host_settings.c.name, host_settings.c.value))
+PAUSED = sa.select(host_settings.c.value).where(host_settings.c.name == "paused")
+_PAUSED = Prepared(PAUSED)
 _NAMES = frozenset(field.name for field in fields(Rules))
 
 
@@ -99,7 +100,7 @@ def get(db: sa.Engine) -> Rules:
 def read(conn: sa.Connection) -> Rules:
     """As `get`, inside the caller's transaction."""
     found: dict[str, Any] = {}
-    for name, value in conn.execute(_ALL):
+    for name, value in _ALL.all(conn):
         if name in _NAMES:
             found[name] = tuple(value) if isinstance(value, list) else value
     return Rules(**found)
@@ -107,7 +108,7 @@ def read(conn: sa.Connection) -> Rules:
 
 def paused(conn: sa.Connection) -> bool:
     """Whether executors are to claim nothing."""
-    return bool(conn.scalar(_PAUSED))
+    return bool(_PAUSED.scalar(conn))
 
 
 def change(db: sa.Engine, **values: Any) -> Rules:

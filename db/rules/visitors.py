@@ -11,6 +11,7 @@ from characters.seen import as_seen, is_noncharacter
 from db.engine import clock, reading, writing
 from db.errors import BadValue, Banned
 from db.jobs import check_text
+from db.prepared import Prepared
 from db.rules import host_rules
 from db.schema import banned_addresses, jobs, visitors, votes
 
@@ -66,15 +67,20 @@ _NAMES = sa.select(visitors.c.id, visitors.c.name).where(
     visitors.c.name.is_not(None),
     visitors.c.banned_at.is_(None),
 )
-_BANNED = sa.select(visitors.c.id).where(visitors.c.id == sa.bindparam("visitor"), visitors.c.banned_at.is_not(None))
-
-
-_BANNED_FROM = sa.select(banned_addresses.c.until).where(banned_addresses.c.address == sa.bindparam("address"))
+_BANNED = Prepared(
+    sa.select(visitors.c.id).where(visitors.c.id == sa.bindparam("visitor"), visitors.c.banned_at.is_not(None))
+)
+_BANNED_FROM = Prepared(
+    sa.select(banned_addresses.c.until).where(banned_addresses.c.address == sa.bindparam("address"))
+)
+_LOCK = Prepared(
+    sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("whose", type_=sa.String), 0)))
+)
 
 
 def check_welcome(conn: sa.Connection, visitor: str, address: str | None = None) -> None:
     """Raises Banned where the visitor or the address they come from is, inside the caller's transaction."""
-    if conn.scalar(_BANNED, {"visitor": visitor}) is not None:
+    if _BANNED.scalar(conn, {"visitor": visitor}) is not None:
         raise Banned
     if address is not None:
         check_address(conn, address)
@@ -82,7 +88,7 @@ def check_welcome(conn: sa.Connection, visitor: str, address: str | None = None)
 
 def check_address(conn: sa.Connection, address: str) -> None:
     """Raises Banned where an address is, inside the caller's transaction."""
-    found = conn.execute(_BANNED_FROM, {"address": address}).one_or_none()
+    found = _BANNED_FROM.first(conn, {"address": address})
     if found is not None and (found.until is None or found.until > clock(conn)):
         raise Banned
 
@@ -111,7 +117,7 @@ def lock_address(conn: sa.Connection, address: str) -> None:
 def lock(conn: sa.Connection, visitor: str) -> None:
     """One visitor's requests, and a ban, one after the other. SQLite has one writer at a time anyway."""
     if conn.dialect.name == "postgresql":
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(visitor, 0))))
+        _LOCK.scalar(conn, {"whose": visitor})
 
 
 def put(conn: sa.Connection, visitor: str, values: dict[str, str | float | None]) -> None:

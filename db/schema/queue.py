@@ -8,6 +8,13 @@ from db.schema.base import metadata
 
 STYLE = 64  # characters
 
+
+def _index(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of those rows alone in which that column is set: whoever writes another one does not touch it."""
+    is_set = sa.text(f"{where} IS NOT NULL")
+    return sa.Index(name, *columns, sqlite_where=is_set, postgresql_where=is_set)
+
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -80,29 +87,29 @@ jobs = sa.Table(
     sa.Index("ix_jobs_state", "state", "id"),
     sa.Index("ix_jobs_engine", "engine", "state", "id"),
     sa.Index("ix_jobs_submitter", "submitter", "state", "id"),
-    sa.Index("ix_jobs_style", "style", "state", "id"),
+    _index("ix_jobs_style", "style", "state", "id", where="style"),
     # Holds all that a search looks at, so that 100,000 wide rows need not be read.
     sa.Index("ix_jobs_search", "id", "hidden", "state", "engine", "submitter", "prompt_search"),
     # The head of each submitter's line, and when each was last served.
     sa.Index("ix_jobs_line", "state", "submitter", sa.desc("priority"), "id"),
-    sa.Index("ix_jobs_served", "submitter", "turn"),
+    _index("ix_jobs_served", "submitter", "turn", where="turn"),
     # The newest turn of all.
-    sa.Index("ix_jobs_turn", "turn"),
+    _index("ix_jobs_turn", "turn", where="turn"),
     # What recent jobs of an engine have taken.
-    sa.Index("ix_jobs_finished", "engine", "state", "finished_at"),
+    _index("ix_jobs_finished", "engine", "state", "finished_at", where="finished_at"),
     # What was made from a job.
-    sa.Index("ix_jobs_parent", "parent_id", "id"),
+    _index("ix_jobs_parent", "parent_id", "id", where="parent_id"),
     # What one address has asked for.
-    sa.Index("ix_jobs_address", "address", "state", "id"),
+    _index("ix_jobs_address", "address", "state", "id", where="address"),
     # When one address was last served, and what it has asked for lately.
-    sa.Index("ix_jobs_address_turn", "address", "turn"),
-    sa.Index("ix_jobs_address_id", "address", "id"),
-    # The suspects that wait or run.
-    sa.Index("ix_jobs_suspect", "state", "suspect_step"),
+    _index("ix_jobs_address_turn", "address", "turn", where="turn"),
+    _index("ix_jobs_address_id", "address", "id", where="address"),
+    # The suspects that wait or run. Of all that wait it would look like the best one to PostgreSQL.
+    _index("ix_jobs_suspect", "state", "suspect_step", where="suspect_step"),
     # What the host has let onto the wall, and what waits for that.
     sa.Index("ix_jobs_wall", "on_wall", "state", "id"),
     # The gallery in the order of the scores.
-    sa.Index("ix_jobs_score", "state", "score", "id"),
+    _index("ix_jobs_score", "state", "score", "id", where="score"),
 )
 
 events = sa.Table(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from db import engine, queue
@@ -72,6 +74,36 @@ def test_a_database_of_an_older_version_is_migrated_and_keeps_its_jobs(
     monkeypatch.undo()
     with pytest.raises(DatabaseTooNew, match=r"is at version '9999'.*update the studio"):
         connect(database_url)
+
+
+def test_indexes_of_what_few_jobs_have_leave_the_others_out_after_the_update_and_hold_all_after_the_way_back(
+    database_url: str,
+) -> None:
+    def limited(db: sa.Engine) -> set[str | None]:
+        with reading(db) as conn:
+            found = sa.inspect(conn).get_indexes("jobs")
+        return {one["name"] for one in found if one["dialect_options"].get(f"{db.dialect.name}_where") is not None}
+
+    of_few = {
+        *("ix_jobs_address", "ix_jobs_address_id", "ix_jobs_address_turn", "ix_jobs_finished", "ix_jobs_parent"),
+        *("ix_jobs_score", "ix_jobs_served", "ix_jobs_style", "ix_jobs_suspect", "ix_jobs_turn"),
+    }
+    db = connect(database_url)
+    job = add(db)
+    assert limited(db) == of_few
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "db/migrations"))
+    config.set_main_option("path_separator", "os")
+    with writing(db) as conn:
+        config.attributes["connection"] = conn
+        command.downgrade(config, "0020")
+        assert revision(conn) == "0020"
+    assert limited(db) == set()
+    db.dispose()
+    db = connect(database_url)
+    assert limited(db) == of_few
+    assert [one.id for one in take(db)] == [job.id]
+    db.dispose()
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(

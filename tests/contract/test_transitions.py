@@ -206,6 +206,21 @@ def test_a_heartbeat_renews_the_lease(database: sa.Engine) -> None:
     assert queue.requeue_expired(database) == 0
 
 
+def test_an_executor_reports_all_its_jobs_at_once_and_hears_which_are_to_stop_and_which_it_has_lost(
+    database: sa.Engine,
+) -> None:
+    going, stopping, lost = (in_state(database, State.RUNNING) for _ in range(3))
+    queue.request_cancel(database, stopping.id)
+    queue.release(database, worker_id="w1", job_id=lost.id)
+    said = [queue.Progress(job_id=job.id, step=n, score=0.25) for n, job in enumerate((lost, stopping, going), 3)]
+    heard = queue.heartbeats(database, worker_id="w1", progress=said, lease_s=600.0)
+    assert heard == {going.id: False, stopping.id: True}
+    now = queue.get(database, going.id)
+    assert (now.step, now.score) == (5, 0.25)
+    assert (now.lease_expires_at or 0.0) > (going.lease_expires_at or 0.0) + 500.0
+    assert queue.get(database, lost.id).step == 0
+
+
 def test_a_long_score_curve_is_thinned_and_nan_left_out(database: sa.Engine) -> None:
     job = in_state(database, State.RUNNING)
     curve = [[i, i / 1000] for i in range(1000)] + [[1000, float("nan")]]
