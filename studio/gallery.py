@@ -115,9 +115,11 @@ def take_board(studio: Studio, submitter: Submitter, board: str) -> int:
     return boards.take_all(studio.db, submitter.id, board_name(board))
 
 
-def rename_board(studio: Studio, submitter: Submitter, board: str, new: str) -> None:
-    """Give a board of theirs another name. Raises UnknownBoard, BoardTaken, BadValue."""
-    boards.rename(studio.db, submitter.id, board_name(board), board_name(new))
+def rename_board(studio: Studio, submitter: Submitter, board: str, new: str) -> str:
+    """Give a board of theirs another name; that name as it is kept. Raises UnknownBoard, BoardTaken, BadValue."""
+    kept = board_name(new)
+    boards.rename(studio.db, submitter.id, board_name(board), kept)
+    return kept
 
 
 def boards_of(studio: Studio, submitter: Submitter) -> dict[str, int]:

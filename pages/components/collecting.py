@@ -47,6 +47,36 @@ def boards_of(job: Job, visitor: Submitter, place: str, on: Collection[str], boa
     )
 
 
+def manage(visitor: Submitter, board: str) -> None:
+    """Beside a board's pictures: another name for it, or no board any more."""
+    with st.popover(_("Board"), icon=":material/edit:", key="manage_board"):
+        key = f"rename_board_{board}"
+        st.text_input(
+            _("Another name"),
+            key=key,
+            max_chars=MAX_NAME,
+            placeholder=board,
+            on_change=_rename,
+            args=(visitor, board, key),
+        )
+        st.caption(_("Its pictures stay in the gallery when the board goes."))
+        sign = ":material/delete:"
+        st.button(_("Take the board away"), key="take_board", icon=sign, on_click=_take_board, args=(visitor, board))
+
+
+def _rename(visitor: Submitter, board: str, key: str) -> None:
+    typed = (st.session_state.get(key) or "").strip()
+    if typed:
+        with plain_errors():
+            st.query_params["board"] = gallery.rename_board(the_studio(), visitor, board, typed)
+
+
+def _take_board(visitor: Submitter, board: str) -> None:
+    with plain_errors():
+        gallery.take_board(the_studio(), visitor, board)
+        st.query_params.pop("board", None)
+
+
 def _begin(job_id: str, visitor: Submitter, key: str) -> None:
     typed = st.session_state.get(key) or ""
     if typed.strip():

@@ -16,6 +16,7 @@ from db.errors import UnknownJob
 from db.jobs import LIVE, State
 from generator import registry
 from generator.params import params_class
+from pages.components import collecting
 from pages.shared.language import N_, _
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import label, quoted, short
@@ -65,6 +66,8 @@ def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
         kept = _chosen_of_few("whose", _("Whose"), _WHOSE)
         beside = st.container(width="content")
         _changed(visitor, bool(words) or meant is not None)
+        if board is not None:
+            collecting.manage(visitor, board)
     if board is None and kept == "favourites":
         board = FAVOURITES
     page = st.query_params.get("page", "1")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from db import queue
+from db import boards, queue
 from db.jobs import Job, State, new_id, normalise
 from db.schema import jobs as jobs_table
 from db.search import embeddings, searches
@@ -144,6 +144,21 @@ def test_a_job_has_an_address_that_can_be_shared(studio: Studio, open_page: Open
     assert "a red heart" in everything_shown(app)
     app.button[0].click().run()
     assert tiles(app) == ["a red heart"]
+
+
+def test_a_board_gets_another_name_and_goes_and_its_pictures_stay(studio: Studio, open_page: OpenPage) -> None:
+    job = studio.draw("a red heart")
+    for name in ("Sea", "Sky"):
+        boards.put(studio.db, ME, [job.id], name)
+    app = open_page(PAGE, board="Sea")
+    next(field for field in app.text_input if field.label == "Another name").set_value("Sky").run()
+    assert "a board 'Sky' of yours already" in everything_shown(app)
+    next(field for field in app.text_input if field.label == "Another name").set_value(" Deep  sea ").run()
+    assert app.query_params["board"] == "Deep sea" and tiles(app) == ["a red heart"]
+    assert boards.of_submitter(studio.db, ME) == {"Deep sea": 1, "Sky": 1}
+    app.button(key="take_board").click().run()
+    assert "board" not in app.query_params and tiles(app) == ["a red heart"]
+    assert boards.of_submitter(studio.db, ME) == {"Sky": 1}
 
 
 def test_an_unknown_or_hidden_job_is_a_sentence(studio: Studio, open_page: OpenPage) -> None:
