@@ -103,7 +103,7 @@ class Heartbeat(threading.Thread):
         """The progress of these jobs, in one transaction."""
         if not due:
             return
-        said = {work.job.id: self._progress(work) for work in due}
+        said = {work.job.id: work.progress() for work in due}
         to_be_cancelled = queue.heartbeats(
             self._context.db,
             worker_id=self._context.worker_id,
@@ -117,16 +117,3 @@ class Heartbeat(threading.Thread):
                 continue
             work.reported = (said[work.job.id].step, now)
             work.cancel = work.cancel or to_be_cancelled[work.job.id]
-
-    @staticmethod
-    def _progress(work: Work) -> queue.Progress:
-        return queue.Progress(
-            job_id=work.job.id,
-            step=work.step,
-            score=work.score,
-            steps_per_s=work.steps_per_s,
-            history=list(work.history),
-            ran_s=work.turn.ran_s,
-            spent_s=work.turn.spent_s,
-            waits_for=work.waits_for,
-        )

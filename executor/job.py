@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from db import artefacts
+from db import artefacts, queue
 from db.artefacts import sources
 from db.errors import StoreUnavailable, UnknownArtefact
 from db.jobs import HISTORY_POINTS, Job, thin
@@ -89,6 +89,19 @@ class Work:
     def steps_per_s(self) -> float | None:
         times = self._step_times
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
+
+    def progress(self) -> queue.Progress:
+        """What the queue is told of it now. For any thread."""
+        return queue.Progress(
+            job_id=self.job.id,
+            step=self.step,
+            score=self.score,
+            steps_per_s=self.steps_per_s,
+            history=list(self.history),
+            ran_s=self.turn.ran_s,
+            spent_s=self.turn.spent_s,
+            waits_for=self.waits_for,
+        )
 
     # Called by the main loop
 

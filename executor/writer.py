@@ -299,19 +299,10 @@ class Writer:
         work, settings = self._work, self._context.settings
         if work.lost:
             raise LeaseLost(work.job.id, self._context.worker_id)
-        now = awake()
+        now, db, worker_id = awake(), self._context.db, self._context.worker_id
+        # What is told is how it stands at each try: the database may be away for long.
         self._context.retry(
-            lambda: queue.heartbeat(
-                self._context.db,
-                **self._mine,
-                step=work.step,
-                score=work.score,
-                history=list(work.history),
-                ran_s=work.turn.ran_s,
-                spent_s=work.turn.spent_s,
-                waits_for=work.waits_for,
-                lease_s=settings.lease_s,
-            )
+            lambda: queue.heartbeat(db, worker_id=worker_id, lease_s=settings.lease_s, **vars(work.progress()))
         )
         work.reported = (work.step, now)
 
