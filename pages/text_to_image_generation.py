@@ -52,10 +52,10 @@ def page() -> None:
         _draw_form(visitor)
     with pictures, st.container(key="your_pictures"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            jobs, _more = job_card.jobs_of(visitor)
+            jobs, more = job_card.jobs_of(visitor)
             st.header(_("Your pictures") if jobs else _("Made here lately"), anchor=False, width="content")
             visitor_name.popover(visitor)
-        job_card.live(visitor, jobs)
+        job_card.live(visitor, jobs, more)
 
 
 def _draw_form(visitor: Submitter) -> None:

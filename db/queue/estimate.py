@@ -68,13 +68,28 @@ def places(
         wanted = {job_id for job_id, state in states.items() if state == State.QUEUED}
         if not wanted:
             return found
-        rows = list(line_in_order(conn))
-        look = _Look(conn, within_s, {row.engine for row in rows})
-        positions = {row.id: n for n, row in enumerate(rows, start=1) if row.id in wanted}
-        costs = {row.id: look.measured[row.engine].cost(row.batch_key, row.pixels, row.total_steps) for row in rows}
-        line = [_waiting(row) for row in rows]
-        waits = {} if host_rules.paused(conn) else look.waits(line, {i: line[n - 1] for i, n in positions.items()})
-    return found | {i: Place(position, waits.get(i), costs[i]) for i, position in positions.items()}
+        return found | _in_line(conn, wanted, within_s)
+
+
+def first_places(db: sa.Engine, most: int, *, within_s: float = 30.0) -> dict[str, Place]:
+    """As `places`, of so many jobs that wait, those that come first."""
+    with reading(db) as conn:
+        return _in_line(conn, most, within_s)
+
+
+def _in_line(conn: sa.Connection, wanted: set[str] | int, within_s: float) -> dict[str, Place]:
+    """Places of these jobs that wait, or of the first so many."""
+    rows = list(line_in_order(conn))
+    look = _Look(conn, within_s, {row.engine for row in rows})
+    told = [(n, row) for n, row in enumerate(rows) if (n < wanted if isinstance(wanted, int) else row.id in wanted)]
+    line = [_waiting(row) for row in rows]
+    waits = {} if host_rules.paused(conn) else look.waits(line, {row.id: line[n] for n, row in told})
+    alike = {(row.engine, row.batch_key, row.pixels, row.total_steps) for _n, row in told}
+    costs = {(engine, *what): look.measured[engine].cost(*what) for engine, *what in alike}
+    return {
+        row.id: Place(n + 1, waits.get(row.id), costs[row.engine, row.batch_key, row.pixels, row.total_steps])
+        for n, row in told
+    }
 
 
 def time_left(db: sa.Engine, *, within_s: float = 30.0) -> dict[str, float]:
@@ -148,6 +163,12 @@ def _now(conn: sa.Connection) -> float:
 
 # Made once: making a statement takes longer than running it.
 _STATES = sa.select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+_RUNNING = sa.select(*jobs.c).where(jobs.c.state == State.RUNNING)
+_NEWCOMERS = sa.select(sa.func.count(), sa.func.count(sa.distinct(jobs.c.submitter))).where(
+    jobs.c.id > sa.bindparam("oldest"),
+    # Ids are ahead of a clock that was set back: of those that are, only the ones of this time.
+    jobs.c.created_at.between(sa.bindparam("since"), sa.bindparam("until")),
+)
 
 
 def _states(conn: sa.Connection, job_ids: Sequence[str], skip_unknown: bool) -> dict[str, str]:
@@ -171,8 +192,7 @@ class _Look:
         self.conn, self.now = conn, clock(conn)
         self.workers = alive(conn, within_s)
         self.served = sorted({engine for worker in self.workers for engine in worker.engines})
-        running = sa.select(*jobs.c).where(jobs.c.state == State.RUNNING)
-        rows = conn.execute(running).all()
+        rows = conn.execute(_RUNNING).all()
         self.running, self.addresses = [from_row(row) for row in rows], {row.id: row.address for row in rows}
         self.lease_s = max((row.lease_s for row in rows if row.lease_s), default=math.inf)
         wanted = {*engines, *(job.engine for job in self.running), *(self.served if served else ())}
@@ -248,11 +268,6 @@ def _ahead_of_own(line: list[Waiting]) -> dict[str, int]:
 
 def _newcomers(conn: sa.Connection, now: float) -> tuple[float, float]:
     """Visitors a second who ask for something, and how many jobs each asks for."""
-    row = conn.execute(
-        sa.select(sa.func.count(), sa.func.count(sa.distinct(jobs.c.submitter))).where(
-            jobs.c.id > oldest_id(now - NEWCOMERS_S),
-            # Ids are ahead of a clock that was set back: of those that are, only the ones of this time.
-            jobs.c.created_at.between(now - NEWCOMERS_S, now + AHEAD_S),
-        )
-    ).one()
+    since = now - NEWCOMERS_S
+    row = conn.execute(_NEWCOMERS, {"oldest": oldest_id(since), "since": since, "until": now + AHEAD_S}).one()
     return row[1] / NEWCOMERS_S, row[0] / max(row[1], 1)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import streamlit as st
 
 from db import queue
 from db.artefacts import Artefact
-from db.jobs import ENDED, Job, State
+from db.jobs import ENDED, LIVE, Job, State
 from db.queue import estimate
 from db.queue.estimate import Place
 from db.sheets import submissions
 from generator.images.encode import data_uri
 from pages.components import acts, landing, telling
-from pages.components.notices import executor_missing
+from pages.components.notices import executor_missing, standstill
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
@@ -73,10 +76,9 @@ def _together(two: list[Job]) -> bool:
     return one.prompt == other.prompt and abs(one.created_at - other.created_at) < TOGETHER_S
 
 
-def live(visitor: Submitter, jobs: list[Job]) -> None:
-    """Cards of the visitor's jobs. They refresh while one of them waits, and often while one is drawn."""
-    pace = _pace(jobs)
-    st.fragment(_cards, run_every=pace)(visitor, pace, bool(jobs))
+def live(visitor: Submitter, jobs: list[Job], more: int) -> None:
+    """Cards of the visitor's jobs, as `jobs_of` found them: those that wait or form refresh, the others stay."""
+    st.fragment(_cards)(visitor, [(jobs, more)])
 
 
 def _pace(jobs: list[Job]) -> float | None:
@@ -105,33 +107,86 @@ def _is_new(since: float | None) -> bool:
     return since is not None and abs(time.time() - since) < NEW_S
 
 
-def _cards(visitor: Submitter, pace: float | None, some: bool) -> None:
+def _cards(visitor: Submitter, found: list[tuple[list[Job], int]]) -> None:
+    """found: what is there at the first run, taken out of the list; later runs look for themselves."""
     with plain_errors():
-        go()
-        if st.session_state.pop("form_changed", False):
-            st.rerun()
-        jobs, more = jobs_of(visitor)
-        if _pace(jobs) != pace or bool(jobs) != some:
-            st.rerun()
-        if pace is not None:
+        _go_on()
+        jobs, more = found.pop() if found else jobs_of(visitor)
+        shown = _shown(jobs, more)
+        if shown.forming:
             executor_missing()
         if not jobs:
             landing.show(visitor)
             return
-        ids = [job.id for job in jobs]
-        files, on = files_of(ids), gallery.on_boards(the_studio(), visitor, ids)
-        boards = list(gallery.boards_of(the_studio(), visitor))
         _newest_sheet(jobs)
         telling.wish(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
-            for job in jobs:
-                with st.container(border=True, key=f"job_{job.id}", height="stretch"):
-                    alone = job is jobs[0] and not _together(jobs[:2])
-                    _card(job, files[job.id], visitor, on[job.id], boards, ids, alone=alone)
-        telling.tab(jobs)
+            _draw(jobs[: shown.forming.start], visitor, jobs)
+            if shown.forming:
+                with st.container(key="forming"):  # without a box of its own: the grid's cells are the cards
+                    st.fragment(_look_again, run_every=shown.pace)(visitor, shown, [jobs])
+            _draw(jobs[shown.forming.stop :], visitor, jobs)
+        if not shown.forming:
+            telling.tab(jobs)
         if more:
             st.caption(ngettext("{n} more of yours waits behind these.", "{n} more of yours wait behind these.", more))
             st.page_link(QUEUE, label=_("See the whole queue"), icon=":material/hourglass:")
+
+
+def _go_on() -> None:
+    """Follow what was asked for in a callback: another page, or all of this one anew."""
+    go()
+    if st.session_state.pop("form_changed", False):
+        st.rerun()
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What stands on the page. forming: those of the jobs that are drawn again every `pace` s, from the first that
+    waits or runs to the last; they are a few too many once some have ended. more: wait behind these. standstill: what is said above them."""
+
+    ids: list[str]
+    forming: range = field(compare=False)
+    pace: float | None
+    more: int
+    standstill: tuple[bool, bool] | None
+
+
+def _shown(jobs: list[Job], more: int) -> _Shown:
+    live = [n for n, job in enumerate(jobs) if job.state in LIVE]
+    forming = range(live[0], live[-1] + 1) if live else range(0)
+    return _Shown([job.id for job in jobs], forming, _pace(jobs), more, standstill() if forming else None)
+
+
+def _look_again(visitor: Submitter, shown: _Shown, found: list[list[Job]]) -> None:
+    """The cards of what waits or forms; the whole page anew where jobs have come, gone or ended. found: as above."""
+    with plain_errors():
+        _go_on()
+        if found:
+            jobs = found.pop()
+        else:
+            jobs, more = jobs_of(visitor)
+            now = _shown(jobs, more)
+            if now != shown or not set(now.forming) <= set(shown.forming):
+                st.rerun()
+        with _draw(jobs[shown.forming.start : shown.forming.stop], visitor, jobs):
+            telling.tab(jobs)  # in the last of them: beside them it would take the place of a card
+
+
+def _draw(some: list[Job], visitor: Submitter, jobs: list[Job]) -> AbstractContextManager[Any]:
+    """Cards of some of the jobs, in the container that is open; returns the last card."""
+    card: AbstractContextManager[Any] = nullcontext()
+    if not some:
+        return card
+    beside = [job.id for job in jobs]
+    files, on = files_of([job.id for job in some]), gallery.on_boards(the_studio(), visitor, [job.id for job in some])
+    boards = list(gallery.boards_of(the_studio(), visitor))
+    for job in some:
+        alone = job is jobs[0] and not _together(jobs[:2])
+        card = st.container(border=True, key=f"job_{job.id}", height="stretch")
+        with card:
+            _card(job, files[job.id], visitor, on[job.id], boards, beside, alone=alone)
+    return card
 
 
 def _newest_sheet(jobs: list[Job]) -> None:
@@ -250,18 +305,22 @@ def heard(job: Job) -> None:
 
 def place_of(job: Job) -> Place:
     """Place and estimated wait of a waiting job. Raises UnknownJob."""
-    known = _places(the_settings().database_url).get(job.id)
-    return known or queue.places(the_studio().db, [job.id])[job.id]
+    url = the_settings().database_url
+    looked, known = _places(url)
+    if job.id not in known and job.created_at >= looked:
+        _places.clear(url)  # it came after that look, and the next one serves all visitors
+        looked, known = _places(url)
+    return known.get(job.id) or queue.places(the_studio().db, [job.id])[job.id]
 
 
-@st.cache_data(ttl=2.0, max_entries=4, show_spinner=False)
-def _places(database_url: str) -> dict[str, Place]:
-    # Shared by all visitors: an estimate plays the whole queue forward.
-    db = the_studio().db
-    return queue.places(db, [job.id for job in queue.queued_jobs(db, limit=MAX_WAITING)])
+# Not cache_data, which would copy a thousand places at every call; nobody changes them.
+@st.cache_resource(ttl=2.0, max_entries=4, show_spinner=False)
+def _places(database_url: str) -> tuple[float, dict[str, Place]]:
+    """When the queue was looked at, and the places in it. Shared by all visitors: an estimate plays it forward."""
+    return time.time(), estimate.first_places(the_studio().db, MAX_WAITING)
 
 
-@st.cache_data(ttl=1.0, max_entries=4, show_spinner=False)
+@st.cache_resource(ttl=1.0, max_entries=4, show_spinner=False)
 def _left(database_url: str) -> dict[str, float]:
     # Shared by all visitors, as the places are.
     return estimate.time_left(the_studio().db)

@@ -40,6 +40,11 @@ def executor_missing() -> bool:
     return missing
 
 
+def standstill() -> tuple[bool, bool]:
+    """Whether the host has paused the queue, and whether no executor runs."""
+    return house_rules().paused, not workers.live(the_studio().db)
+
+
 def empty_state(title: str, text: str, *, page: str | None = None, link: str = "") -> None:
     """What to do where there is nothing to show."""
     with st.container(key="empty_state", horizontal_alignment="center"):

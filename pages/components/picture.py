@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import streamlit as st
 
@@ -11,6 +12,9 @@ from pages.shared import kept_files
 from pages.shared.files import load
 from pages.shared.language import _
 from pages.shared.text import esc, short
+
+# By their first bytes; without being told, st.image opens each picture once more at every run to find out.
+_FORMATS: dict[bytes, Literal["JPEG", "PNG"]] = {b"\xff\xd8": "JPEG", b"\x89P": "PNG"}
 
 
 def draw_picture(data: bytes | None, *, key: str, alt: str, instead: str = "", side: int | None = None) -> None:
@@ -22,7 +26,8 @@ def draw_picture(data: bytes | None, *, key: str, alt: str, instead: str = "", s
         if data is None:
             st.html(f'<div class="t2i-mat"><span>{esc(instead)}</span></div>')
         else:
-            st.image(kept_files.as_sent(data), alt=alt or _("Picture"), width="stretch")
+            sent = kept_files.as_sent(data)
+            st.image(sent, alt=alt or _("Picture"), width="stretch", output_format=_FORMATS.get(sent[:2], "auto"))
 
 
 def beside(

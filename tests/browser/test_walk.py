@@ -20,6 +20,12 @@ expect = playwright_api.expect
 pytestmark = pytest.mark.browser
 
 
+def side_by_side(two: playwright_api.Locator) -> bool:
+    """Whether both are there at the same height, neither on the other; measured at once, since a page may scroll."""
+    one, other = two.evaluate_all("found => found.map((one) => one.getBoundingClientRect().toJSON())")
+    return bool(one["y"] == other["y"] and one["right"] < other["x"])
+
+
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Address of the web app and of its database; both processes end with the tests of this file."""
@@ -84,9 +90,10 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     settled(page)
     page.get_by_role("button", name="Generate").click()
 
-    # Watch: both cards are there, and they end with a picture each.
+    # Watch: both cards are there side by side, and they end with a picture each.
     cards = page.locator("[class*='st-key-job_']")
     expect(cards).to_have_count(2)
+    assert side_by_side(cards)
     me = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == COOKIE).split(".")[0]
 
     # Closing the tab loses nothing.
@@ -125,10 +132,9 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
 
     # Vote: the two pictures stand side by side, also on the phone.
     page.goto(f"{address}/vote_images")
-    left, right = page.locator(".st-key-vote_left img"), page.locator(".st-key-vote_right img")
-    expect(left).to_be_visible()
-    one, other = left.bounding_box(), right.bounding_box()
-    assert one and other and one["y"] == other["y"] and one["x"] + one["width"] < other["x"]
+    pair = page.locator(".st-key-vote_left img, .st-key-vote_right img")
+    expect(pair).to_have_count(2)
+    assert side_by_side(pair)
     page.get_by_role("button", name="Left one").click()
     expect(page.get_by_text("1 vote")).to_be_visible()
     assert votes.cast_by(db, me) == 1
