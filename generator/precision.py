@@ -58,9 +58,15 @@ class Precision:
 
     def narrow(self, *models: nn.Module) -> None:
         """Keeps the weights that `autocast` would convert before every product in `dtype` for good. On a CPU, VQGAN's
-        decoders and CLIP's vision transformers become fused ones."""
+        decoders and CLIP's vision transformers become fused ones, and what has no group norm gets the layout that
+        convolutions like (see `memory_format`)."""
         if self.dtype == torch.float32:
             return
+        of_convolutions: list[Any] = [
+            model for model in models if not any(isinstance(part, nn.GroupNorm) for part in model.modules())
+        ]
+        for model in of_convolutions:
+            model.to(memory_format=torch.channels_last)
         for part in itertools.chain.from_iterable(model.modules() for model in models):
             if isinstance(part, nn.Conv2d | nn.Linear):
                 part.to(self.dtype)

@@ -45,8 +45,11 @@ def embedded(load: Callable[[], Model]) -> Model:
     """What `load` reads from generator/weights/. Raises CheckpointDamaged."""
     from safetensors import SafetensorError
 
+    from generator.models.unfilled import Unfilled
+
     try:
-        return load()
+        with Unfilled():
+            return load()
     except FileNotFoundError as error:
         what = f"{Path(str(error.filename)).name} is missing"
     except (*UNFIT, SafetensorError) as error:

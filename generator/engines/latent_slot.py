@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from generator.engines.base import Step, not_finite, saved_generator
+from generator.engines.optimisers import optimiser
 from generator.guidance.targets import Targets
 from generator.params import BigganClipParams, VqganClipParams
 from generator.starts.masks import Kept
@@ -58,9 +59,9 @@ class LatentSlot(Generic[P]):
     ) -> LatentSlot[P]:
         """A slot at step 0, with the optimiser its parameters ask for."""
         z = z.clone().requires_grad_()
-        optimiser = getattr(torch.optim, params.optimiser)([z], lr=params.learning_rate)
+        moves = optimiser(params.optimiser, z, params.learning_rate)
         average = z.detach().clone() if params.ema > 0 else None
-        return cls(params, targets, generator, z, start, average, optimiser, draft=draft)
+        return cls(params, targets, generator, z, start, average, moves, draft=draft)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on elsewhere; torch.load(weights_only=True) reads it back."""
@@ -109,13 +110,13 @@ class LatentSlot(Generic[P]):
         """Goes on with one of several starts alone, and with the moments its optimiser has of it."""
         row, state = [self.leading], self.optimiser.state_dict()
         z = self.z[row].requires_grad_()
-        optimiser = getattr(torch.optim, self.params.optimiser)([z], lr=self.params.learning_rate)
+        moves = optimiser(self.params.optimiser, z, self.params.learning_rate)
         moments = {
             name: value[row] if isinstance(value, Tensor) and value.shape == self.z.shape else value
             for name, value in state["state"].get(0, {}).items()
         }
-        optimiser.load_state_dict({**state, "state": {0: moments} if moments else {}})
-        self.z, self.optimiser, self.leading = z, optimiser, 0
+        moves.load_state_dict({**state, "state": {0: moments} if moments else {}})
+        self.z, self.optimiser, self.leading = z, moves, 0
         self.start, self.average = self.start[row], None if self.average is None else self.average[row]
 
     @torch.no_grad()

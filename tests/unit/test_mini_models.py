@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from generator import tokens
+from generator.checkpoints.embedded import embedded
 from generator.engines import rank
 from generator.images.encode import to_image
 from generator.models import clip, contracts, prior, vqgan
@@ -65,6 +67,13 @@ def drawn(*bodies: str) -> torch.Tensor:
     assert all(picture is not None for picture in rgba)
     stacked = torch.stack([torch.from_numpy(picture.copy()) for picture in rgba if picture is not None])
     return dataset.composite(stacked, torch.ones(len(bodies), 3))
+
+
+@pytest.mark.parametrize("load", [vqgan.load_mini, clip.load_mini, clip.load_robust, load_drafter])
+def test_no_weight_of_an_embedded_model_is_left_as_it_was_made(load: Callable[[], torch.nn.Module]) -> None:
+    whole, quickly = load().state_dict(), embedded(load).state_dict()
+    assert whole.keys() == quickly.keys()
+    assert all(torch.equal(value, quickly[name]) for name, value in whole.items())
 
 
 def test_the_weights_are_small_enough_to_live_in_the_repository() -> None:

@@ -88,7 +88,7 @@ def test_a_step_that_breaks_off_at_the_choice_can_be_taken_again(engine, monkeyp
     for _ in range(TRIAL):
         engine.advance([slot])
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(torch.optim.Adam, "step", _out_of_memory)
+        patch.setattr(type(slot.optimiser), "step", _out_of_memory)
         engine.advance([slot])
     while not slot.done:
         (step,) = engine.advance([slot])
