@@ -47,7 +47,7 @@ class Sight(threading.Thread):
         super().__init__(name="sight", daemon=True)
         self._context, self._idle = context, idle
         self._clip: ClipModel | None = None
-        self._wanted, self._ending = threading.Event(), threading.Event()
+        self._wanted, self._ending, self._alone = threading.Event(), threading.Event(), threading.Event()
         self._finished: fifo.Queue[tuple[str, bytes | None]] = fifo.Queue(WAITING)
         self._space = ""
         self._load_at = self._walk_at = self._down_until = -math.inf
@@ -59,9 +59,15 @@ class Sight(threading.Thread):
 
     def start(self) -> None:
         """Begin to look, where there is a search by meaning here."""
-        if self._space:
-            self._context.seen = self.finished
-            super().start()
+        if not self._space:
+            return
+        import torch
+
+        self._context.seen = self.finished
+        all_of_them = torch.get_num_threads()
+        super().start()
+        self._alone.wait()
+        torch.set_num_threads(all_of_them)  # also what threads to come begin with, which `run` has changed
 
     def end(self) -> None:
         """Look at what was finished, and no more; waits for it, two seconds at most."""
@@ -95,6 +101,11 @@ class Sight(threading.Thread):
             self._load_at = awake() + RETRY_S
 
     def run(self) -> None:
+        import torch
+
+        torch.get_num_threads()  # a thread's first look at the number would set it again
+        torch.set_num_threads(1)  # of this thread alone: those that draw would wait for each of several here
+        self._alone.set()
         while True:
             first = self._next()
             if first is None and self._ending.is_set():
