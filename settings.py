@@ -213,6 +213,11 @@ class Settings(BaseSettings):
         description="Whether a picture is the same bytes whatever else an executor draws: auto, on CPUs; always, on "
         "GPUs too, where no passes are shared then; never, passes are shared on CPUs too, for speed.",
     )
+    compile: bool = Field(
+        False,
+        description="Whether executors on CUDA compile VQGAN's decoder and CLIP's image towers for the sizes they "
+        "draw, and keep that in the user's cache; not measured yet.",
+    )
     json_log: bool = Field(False, description="Whether executors and the API log a JSON object a line.")
 
     @field_validator("host_password")

@@ -34,7 +34,7 @@ def host_of(context: Context, device: str) -> Host:
         if context.show_early is not None:  # models that warm up draw for nobody
             context.show_early(image)
 
-    return Host(device, settings.checkpoints_dir, *reading, show)
+    return Host(device, settings.checkpoints_dir, *reading, show, settings.compile)
 
 
 def read_image(context: Context, reference: str) -> Image.Image:

@@ -26,6 +26,8 @@ class Host:
     """Where an engine runs. device: a name for torch.device; checkpoints_dir: where downloaded weights lie; exact: as
     generator.engines.base.Engine.
 
+    compiled: whether networks are compiled for CUDA, see generator/compiled.py.
+
     read_image turns a reference found in the parameters (an artefact key on a server, a path on the command line) into
     a decoded picture; an engine never opens files itself. open_data does the same for data to learn from: a path on
     this machine, or the address of a server. show is given a picture (3, H, W) in [0, 1] on the CPU that can be seen
@@ -38,6 +40,7 @@ class Host:
     exact: bool | None = None
     open_data: Callable[[str], Path | str] = _as_named
     show: Callable[[Tensor], None] | None = None
+    compiled: bool = False
 
 
 class DeviceUnavailable(Brief, ValueError):

@@ -100,6 +100,7 @@ def repeatable_forward() -> Iterator[None]:
 @contextlib.contextmanager
 def recomputed(decoder: nn.Module) -> Iterator[None]:
     """While open, the decoder's blocks keep their input only and are computed again backwards."""
+    compiled = vars(decoder).pop("forward", None)  # as a whole, nothing of it could be computed again
     blocks = [block for block in decoder.modules() if isinstance(block, ResnetBlock | AttnBlock)]
     for block in blocks:
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
@@ -108,3 +109,5 @@ def recomputed(decoder: nn.Module) -> Iterator[None]:
     finally:
         for block in blocks:
             del block.forward
+        if compiled is not None:
+            decoder.forward = compiled

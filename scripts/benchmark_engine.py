@@ -19,9 +19,10 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ if ROOT not in sys.path:
 
 from generator.checkpoints.loading import load_clip, load_vqgan  # noqa: E402
 from generator.checkpoints.resolve import resolve, resolve_clip  # noqa: E402
+from generator.compiled import compile_networks  # noqa: E402
 from generator.device import Host  # noqa: E402
 from generator.engines.vqgan_clip import VqganClip  # noqa: E402
 from generator.guidance.targets import spherical_distance  # noqa: E402
@@ -62,6 +64,7 @@ class Loop:
 
     name: str
     jobs: int = 1
+    compiled: bool = False
 
     @property
     def ours(self) -> bool:
@@ -98,13 +101,15 @@ def settings(arguments: argparse.Namespace, prompt: str) -> VqganClipParams:
 
 
 def our_loop(
-    arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool], jobs: int
+    loop: Loop, arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool]
 ) -> Iterator[Tensor | None]:
     """Yields the first job's picture."""
     vqgan, clip = models(arguments)
     params = settings(arguments, prompt)
     engine = VqganClip(vqgan, [clip], device=arguments.device)
-    slots = [engine.open(params.model_copy(update={"seed": params.seed + job})) for job in range(jobs)]
+    if loop.compiled:
+        compile_networks(engine)
+    slots = [engine.open(params.model_copy(update={"seed": params.seed + job})) for job in range(loop.jobs)]
     seen, unseen = ([s.params.model_copy(update={"save_every": n}) for s in slots] for n in (params.save_every, 1000))
     while True:
         for slot, now in zip(slots, seen if watched() else unseen, strict=True):
@@ -189,7 +194,7 @@ def start(
     loop: Loop, arguments: argparse.Namespace, prompt: str, watched: Callable[[], bool]
 ) -> Iterator[Tensor | None]:
     if loop.ours:
-        return our_loop(arguments, prompt, watched, loop.jobs)
+        return our_loop(loop, arguments, prompt, watched)
     return reference_loop(arguments, prompt, watched, pooled=loop.name == "nerdyrodent style")
 
 
@@ -259,6 +264,8 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", action="store_true", help="VQGAN f16 1024 and ViT-B/32, 304 px, 32 cutouts")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1], help="pictures ours draws together; several: each")
+    parser.add_argument("--compiled", action="store_true", help="ours compiled (T2I_COMPILE) as well")
+    parser.add_argument("--warm", action="store_true", help="with --compiled: compile, so that the next call need not")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are written to as well")
     parser.add_argument("--rounds", type=int, default=5, help="turns each loop takes")
     parser.add_argument("--iterations", type=int, default=None, help="iterations per turn; 8, or 1 with --real")
@@ -276,6 +283,8 @@ def read_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.judge and (not arguments.checkpoint or arguments.judge == arguments.clip):
         parser.error("--judge needs --checkpoint, and a CLIP other than the one that guides.")
+    if arguments.warm and not (arguments.compiled and arguments.json):
+        parser.error("--warm needs --compiled and --json.")
     _, _, size, cutn = REAL if arguments.real else SMALL
     arguments.size, arguments.cutn = arguments.size or size, arguments.cutn or cutn
     arguments.iterations = arguments.iterations or (1 if arguments.real else 8)
@@ -286,8 +295,7 @@ def timed(
     loops: list[Loop], pipes: dict[Loop, Connection], arguments: argparse.Namespace
 ) -> tuple[dict[tuple[Loop, bool], list[float]], float]:
     """Seconds of an iteration of one picture in every round, watched and not; FLOP/s of a product of matrices."""
-    rates = list[float]()
-    times: dict[tuple[Loop, bool], list[float]] = {(loop, watched): [] for loop in loops for watched in (True, False)}
+    rates, times = list[float](), {(loop, watched): list[float]() for loop in loops for watched in (True, False)}
     for number in range(arguments.rounds):
         for watched in (True, False):
             for loop in loops if number % 2 == 0 else loops[::-1]:
@@ -298,66 +306,94 @@ def timed(
     return times, statistics.median(rates)
 
 
+def end(pipes: dict[Loop, Connection], processes: Sequence[BaseProcess]) -> None:
+    for pipe in pipes.values():
+        pipe.send(("stop",))
+    for process in processes:
+        process.join()
+
+
 def main() -> None:
     arguments = read_arguments()
     context = multiprocessing.get_context("spawn")
     loops = [Loop("ours" if jobs == 1 else f"ours, {jobs} jobs", jobs) for jobs in arguments.jobs]
+    if arguments.compiled:
+        loops += [Loop(f"{loop.name}, compiled", loop.jobs, True) for loop in loops]
     loops += [Loop(name) for name in PLAIN]
+    if arguments.warm:
+        loops = [loop for loop in loops if loop.compiled]
     pipes: dict[Loop, Connection] = {}
     processes = []
     for loop in loops:
         pipes[loop], far = context.Pipe()
         processes.append(context.Process(target=worker, args=(loop, arguments, far), daemon=True))
         processes[-1].start()
+    began = time.perf_counter()
+    for pipe in pipes.values():
+        pipe.send(("run", 1, True))
+    _ = [pipe.recv() for pipe in pipes.values()]  # weights loaded, kernels chosen or compiled
+    if arguments.warm:
+        arguments.json.write_text(json.dumps({"seconds": time.perf_counter() - began, "jobs": arguments.jobs}))
+        return end(pipes, processes)
     with turn():
-        for pipe in pipes.values():
-            ask(pipe, "run", 1, True)  # weights loaded, kernels chosen
-        flop = {loop: ask(pipes[loop], "flop") / loop.jobs for loop in loops if loop.ours}
+        # What is compiled makes as many, which are not counted in it.
+        flop = {loop.jobs: ask(pipes[loop], "flop") / loop.jobs for loop in loops if loop.ours and not loop.compiled}
         times, chip = timed(loops, pipes, arguments)
         memory = {loop: ask(pipe, "memory") for loop, pipe in pipes.items()}
     scores = judged(pipes, arguments) if arguments.judge else {}
-    for pipe in pipes.values():
-        pipe.send(("stop",))
-    for process in processes:
-        process.join()
-
-    def faster(mine: Loop, other: Loop, watched: bool) -> float:
-        """How many times as fast as another loop ours is."""
-        return statistics.median(o / m for o, m in zip(times[other, watched], times[mine, watched], strict=True))
+    end(pipes, processes)
 
     what = arguments.checkpoint or ("random weights, real size" if arguments.real else "random weights, small")
-    print(f"{what}; {arguments.size} px, {arguments.cutn} cutouts, {arguments.device}, {arguments.threads} thread(s)")
-    print("every frame shown | ours is   || no frame shown | ours is   || peak memory | of ours")
-    found: dict[str, Any] = {"size": arguments.size, "cutn": arguments.cutn, "what": what, "product": chip, "loops": {}}
-    ours = [loop for loop in loops if loop.ours]
-    for loop in loops:
-        cells = [f"{loop.name:19}"]
-        own: dict[str, Any] = {"jobs": loop.jobs, "bytes": memory[loop]}
+    found = {"what": what, "size": arguments.size, "cutn": arguments.cutn, "product": chip}
+    found["loops"] = figures(times, flop, memory, chip)
+    tell(found, arguments, {loop.name: score for loop, score in scores.items()})
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1))
+
+
+def figures(
+    times: dict[tuple[Loop, bool], list[float]], flop: dict[int, float], memory: dict[Loop, int], chip: float
+) -> dict[str, dict[str, Any]]:
+    """Of each loop: iterations of one picture a second, and of a plain one how many times as fast each of ours is."""
+
+    def faster(mine: Loop, other: Loop, watched: bool) -> float:
+        return statistics.median(o / m for o, m in zip(times[other, watched], times[mine, watched], strict=True))
+
+    found: dict[str, dict[str, Any]] = {}
+    for loop, held in memory.items():
+        own: dict[str, Any] = {"jobs": loop.jobs, "bytes": held}
         for watched, name in ((True, "seen"), (False, "unseen")):
             own[name] = 1 / statistics.median(times[loop, watched])
-            against = {mine.name: faster(mine, loop, watched) for mine in ours}
-            ratios = ", ".join(f"{name} {ratio:5.2f} x" for name, ratio in against.items())
-            cells.append(f"{own[name]:7.3f} it/s" + ("" if loop.ours else f", {ratios}"))
-            own |= {} if loop.ours else {f"ours_{name}": against}
-        cells.append(f"{memory[loop] / 2**20:7.0f} MiB, {memory[loop] / memory[loops[0]]:5.2f} x ours")
+            if not loop.ours:
+                own[f"ours_{name}"] = {mine.name: faster(mine, loop, watched) for mine in memory if mine.ours}
+        if loop.ours:
+            own |= {"flop": flop[loop.jobs], "share": flop[loop.jobs] * own["seen"] / chip}
+        found[loop.name] = own
+    return found
+
+
+def tell(found: dict[str, Any], arguments: argparse.Namespace, scores: dict[str, float]) -> None:
+    """The figures as a table."""
+    print("{what}; {size} px, {cutn} cutouts".format(**found), f"on {arguments.device}, {arguments.threads} thread(s)")
+    print("every frame shown | ours is   || no frame shown | ours is   || peak memory | of ours")
+    ours = next(iter(found["loops"].values()))["bytes"]
+    for loop, own in found["loops"].items():
+        cells = [f"{loop:19}"]
+        for name in ("seen", "unseen"):
+            ratios = [f", {mine} {ratio:5.2f} x" for mine, ratio in own.get(f"ours_{name}", {}).items()]
+            cells.append(f"{own[name]:7.3f} it/s{''.join(ratios)}")
+        cells.append(f"{own['bytes'] / 2**20:7.0f} MiB, {own['bytes'] / ours:5.2f} x ours")
         if scores:
             cells.append(f"judged by {arguments.judge}: {scores[loop]:.4f}")
         print(" | ".join(cells))
-        if loop.ours:
-            own |= {"flop": flop[loop], "share": flop[loop] * own["seen"] / chip}
-        found["loops"][loop.name] = own
-    for loop in ours:
-        rate = flop[loop] * found["loops"][loop.name]["seen"]
-        print(
-            f"{loop.name}: {flop[loop] / 1e9:.0f} GFLOP an iteration, {rate / 1e9:.0f} GFLOP/s; "
-            f"a product of matrices {chip / 1e9:.0f}: {rate / chip:.0%}."
-        )
+    for loop, own in found["loops"].items():
+        if "flop" in own:
+            print(
+                f"{loop}: {own['flop'] / 1e9:.0f} GFLOP an iteration, {own['flop'] * own['seen'] / 1e9:.0f} GFLOP/s; "
+                f"a product of matrices {found['product'] / 1e9:.0f}: {own['share']:.0%}."
+            )
     if not scores:
-        print(
-            "Final score by a CLIP that did not guide: left out, it needs --checkpoint and --judge with real weights."
-        )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+        print("Final score by a CLIP that did not guide: left out, it needs --checkpoint and --judge, real weights.")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def tables(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Goals", goals(found)),
         ("The loop of VQGAN + CLIP", loops(found)),
+        ("Compiled", compiled(found)),
         ("Engines on it", engines(found)),
         ("Promises", promises(found)),
         ("A training step", training(found)),
@@ -69,9 +70,18 @@ def _reached(value: float | None, goal: float, shape: str) -> tuple[str, str]:
     return (NONE, NONE) if value is None else (shape.format(value), "yes" if value >= goal else "no")
 
 
-def loops(found: Mapping[str, Any]) -> str:
+def compiled(found: Mapping[str, Any]) -> str:
+    """With and without T2I_COMPILE."""
+    kernels = found.get("loops", {}).get("kernels")
+    if kernels is None:
+        return NONE.capitalize() + "."
+    took = f"Loading and compiling took {kernels['seconds']:.0f} s, beside other measurements."
+    return f"{took} From the cache:\n\n{loops(found, 'compiled')}"
+
+
+def loops(found: Mapping[str, Any], which: str = "loops") -> str:
     """Iterations of one picture a second, of every loop."""
-    made = found.get("loops", {}).get("loops")
+    made = found.get("loops", {}).get(which)
     if made is None:
         return NONE.capitalize() + "."
     rows = [

@@ -55,6 +55,14 @@ forwards and two back, channels last, and the whole tower in bfloat16 ([generato
 are built in half a second when they are first needed, kept in `~/.cache/text-to-image-studio`, and left out where
 they do not compute what torch does. `python scripts/benchmark_engine.py --real --threads 2` compares with plain
 loops, and with the rate at which the chip multiplies two large matrices."""
+COMPILED = """\
+With `T2I_COMPILE=1` executors on CUDA compile VQGAN's decoder and CLIP's image towers (`torch.compile`, mode
+`max-autotune-no-cudagraphs`), forwards and back, for 1, 2, 4, 8, ... pictures or cutouts; what comes between as
+jobs join and leave is computed as before. Each shape is tried first: where it cannot be compiled, or its picture or
+gradient differs by more than bfloat16 summed in another order, it is computed as before, and the log says so.
+Kernels are kept in `~/.cache/text-to-image-studio/compiled` for the next start; which of several is the fastest is
+found by trying, so that the same seed gives the same bytes only as long as they lie there. Off by default: whether
+it is faster, and how long it takes at first, has not been measured ([how](#on-a-gpu))."""
 MEASURED = ROOT / "docs" / "engines.json"  # written by scripts/measure_engines.py
 GPU = ROOT / "docs" / "gpu.json"  # results.json of scripts/measure_gpu.sh
 GPU_MEASURED = """One call measures everything on a machine with PyTorch, a GPU and no internet:
@@ -69,11 +77,12 @@ python scripts/make_docs.py
 The first line is for this machine: code and the packages that such a machine lacks beside PyTorch, at most 50 MB,
 without the embedded weights (`--python` says for which versions of Python). The second is for that one, and ends in
 time. Weights are random there. It compares the loop of VQGAN + CLIP at real size with plain ones, for one, four and
-eight jobs, and with the rate of a product of matrices; looks whether every engine keeps its promises there, tiny and
-at real size (the same seed, the same batch, among others, resumed, not finite, out of memory); measures a step of
-each alone and eight together, how often it waits for the device, and a training step of each preset. Each measurement
-is a process of its own with a time limit, and `results.json` is written after every one. `SCALE=trial DEVICE=cpu
-BUDGET_S=600` goes through it on a CPU. The last two lines put the tables into this page."""
+eight jobs, and with the rate of a product of matrices, as they are and compiled; looks whether every engine keeps
+its promises there, tiny and at real size (the same seed, the same batch, among others, resumed, not finite, out of
+memory); measures a step of each alone and eight together, how often it waits for the device, and a training step of
+each preset. Each measurement is a process of its own with a time limit, and `results.json` is written after every
+one. `SCALE=trial DEVICE=cpu BUDGET_S=1500` goes through it on a CPU. The last two lines put the tables into this
+page."""
 
 
 def allowed(schema: dict[str, Any]) -> str:
@@ -168,6 +177,8 @@ def engines_page() -> str:
                 SAME_BYTES,
                 "## Faster on a CPU",
                 FUSED,
+                "## Compiled on CUDA",
+                COMPILED,
                 "## Agreement with the originals",
                 AGREEMENT,
                 "## Measured",

@@ -67,15 +67,17 @@ class Measurement:
 
 
 def plan(scale: str, device: str) -> list[Measurement]:
-    """What is measured, the most important first."""
+    """What is measured, the most important first. Kernels are compiled beside it, and used at the end."""
     on, real = ("--device", device), scale == "real"
     patience = 1 if real else 4  # a CPU that others use as well
     how = ("--real", "--iterations", "10", "--threads", "4") if real else ("--iterations", "2")
     jobs = ("--rounds", "3", "--jobs", "1", "4", str(TOGETHER)) if real else ("--rounds", "1", "--jobs", "1", "2")
+    compiled = (*how, *jobs[:2], "--jobs", "1", *((str(TOGETHER),) if real else ()), "--compiled", *on)
     together = ("--together", str(TOGETHER if real else 2))
     return [
         Measurement("device", "device", ("measure_device.py", *on), 60 * patience, alone=True),
         Measurement("loops", "loops", ("benchmark_engine.py", *how, *jobs, *on), 120 * patience, alone=True),
+        Measurement("loops", "kernels", ("benchmark_engine.py", *compiled, "--warm"), 200 * patience),
         *(Measurement("promises", name, ("check_promises.py", name, *on), 90 * patience) for name in PROMISING),
         *(
             Measurement(ENGINES, name, ("measure_engines.py", name, *together, "--promises", *on), 150 * patience)
@@ -87,6 +89,7 @@ def plan(scale: str, device: str) -> list[Measurement]:
             )
             for name in PRESETS
         ),
+        Measurement("loops", "compiled", ("benchmark_engine.py", *compiled), 100 * patience, alone=True),
     ]
 
 

@@ -17,6 +17,7 @@ work=${WORK:-$(mktemp -d)}
 cd "$work"
 "$python" -m tarfile -e "$bundle" .
 . scripts/unpack_bundle.sh
+touch scripts/__init__.py tests/__init__.py # so that no package of that name on the machine is taken for them
 left=$((start + budget - $(date +%s)))
 exec timeout --kill-after=5 "$left" "$python" scripts/measure_gpu.py --output "$out" --seconds $((left - 3)) \
     --device "${DEVICE:-cuda}" --scale "${SCALE:-real}"

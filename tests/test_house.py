@@ -103,6 +103,7 @@ LAYERS: tuple[str, ...] = (
     "images",
     "output",
     "sampling",
+    "compiled",
     "models",
     "checkpoints",
     "guidance",

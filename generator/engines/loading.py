@@ -26,4 +26,6 @@ def load(engine: str, checkpoint: str, clip: tuple[str, ...], host: Host) -> Eng
     if weights and weights.styled:
         loaded = registry.imported("generator.engines.finishing:finished")(loaded, host.device)
     loaded.exact = host.exact
+    if host.compiled and host.device.startswith("cuda"):
+        registry.imported("generator.compiled:compile_networks")(loaded)
     return loaded

@@ -143,8 +143,8 @@ def _built(compiler: str) -> ctypes.CDLL:
     processor = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
     traits = "".join(line for line in processor.splitlines() if line.startswith(("flags", "Features", "model name")))
     digest = hashlib.sha256(SOURCE.read_bytes() + version + traits.encode() + " ".join(FLAGS).encode()).hexdigest()
-    folder, name = _cache(), f"kernels-{digest[:20]}.so"
-    if folder is not None and _is_ours(folder) and _is_ours(folder / name) and _is_whole(folder / name):
+    folder, name = cache_folder(), f"kernels-{digest[:20]}.so"
+    if folder is not None and is_ours(folder) and is_ours(folder / name) and _is_whole(folder / name):
         with suppress(OSError):  # from where nothing may be run
             return ctypes.CDLL(str(folder / name))
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,7 +157,7 @@ def _built(compiler: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(made))
 
 
-def _cache() -> Path | None:
+def cache_folder() -> Path | None:
     """The folder for it; None for who has no home."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     with suppress(RuntimeError):
@@ -165,7 +165,7 @@ def _cache() -> Path | None:
     return None
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Whether it is there and nobody else can have put it there or changed it: what lies in a cache is run."""
     try:
         found = path.stat()
@@ -186,7 +186,7 @@ def _is_whole(path: Path) -> bool:
 def _keep(made: Path, folder: Path) -> bool:
     """Put it into the cache under its name; False where others may write there. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_ours(folder):
+    if not is_ours(folder):
         return False
     data = made.read_bytes()
     handle, part = tempfile.mkstemp(dir=folder)  # of its own: two executors may build at once

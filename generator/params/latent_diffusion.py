@@ -63,8 +63,8 @@ class LatentDiffusionParams(Drafted, Params):
     memory: Literal["auto", "full", "low"] = Setting(
         "full",
         group="sampling",
-        description="Stable Diffusion: low keeps only the network at work on the GPU, which is slower; auto does so "
-        "where the GPU has too little free.",
+        description="Stable Diffusion: low keeps only the network at work on the GPU, and takes longer (not measured "
+        "how much); auto does so where the GPU has too little free.",
     )
     sprite_sheet: bool = Setting(
         False, group="output", description="Also keep the pictures on the way as one sheet of small pictures."

@@ -86,7 +86,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "sample_steps": 200,
         "eta": 0.2,
     },
-    # 256 px in the latents of another model's VAE, read by its frozen text encoder. Hours on a GPU.
+    # 256 px in the latents of another model's VAE, read by its frozen text encoder. For a GPU (not measured).
     "large": {
         "base": "stable-diffusion-1-5",
         "size": 256,

@@ -143,7 +143,8 @@ def _go_on() -> None:
 @dataclass(frozen=True)
 class _Shown:
     """What stands on the page. forming: those of the jobs that are drawn again every `pace` s, from the first that
-    waits or runs to the last; they are a few too many once some have ended. more: wait behind these. standstill: what is said above them."""
+    waits or runs to the last; they are a few too many once some have ended. more: wait behind these. standstill: what
+    is said above them."""
 
     ids: list[str]
     forming: range = field(compare=False)
