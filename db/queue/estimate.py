@@ -21,8 +21,8 @@ from db.errors import UnknownJob
 from db.jobs import State, from_row, microseconds, oldest_id
 from db.queue import shares
 from db.queue.fair_order import last_served, last_turns, line_in_order, newest_stamp
-from db.queue.paces import Cost, measure
-from db.queue.simulation import LIKELY_SHARE, Lane, Pace, Waiting, play
+from db.queue.paces import LIKELY_SHARE, Cost, Pace, measure
+from db.queue.simulation import Lane, Waiting, play
 from db.queue.workers import Worker, alive
 from db.rules import host_rules
 from db.schema import jobs

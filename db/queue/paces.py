@@ -16,14 +16,42 @@ import sqlalchemy as sa
 
 from db.engine import AHEAD_S, clock
 from db.jobs import Job, State
-from db.queue.simulation import Pace, fit
 from db.queue.workers import Worker
 from db.schema import jobs
 
 RECENT_JOBS = 20
 MAX_AROUND = 200  # others that are looked at for who shared the device
 MIN_STEPS = 10  # of a job that costs are told by: the first step of all takes longer
+LIKELY_SHARE = 0.5
+SHARES = [n / 10 for n in range(13)]
 OVER_BUDGET = "over_budget"  # the error_kind of a job that has cost all it may
+
+
+@dataclass(frozen=True)
+class Pace:
+    """s a step of one job takes alone, and which share of that each job beside it adds."""
+
+    alone: float
+    share: float
+
+    def of(self, beside: float) -> float:
+        """s a step takes where `beside` jobs share the device, itself included."""
+        return self.alone * (1 + self.share * (beside - 1))
+
+
+def fit(seen: Sequence[tuple[float, float]]) -> Pace:
+    """The pace that explains (s a step, jobs that shared the device) best; a likely share where little is known."""
+
+    def alone(share: float) -> float:
+        return statistics.median(took / (1 + share * (beside - 1)) for took, beside in seen)
+
+    def misfit(share: float) -> float:
+        model = Pace(alone(share), share)
+        error = statistics.fmean(abs(math.log(max(took, 1e-9) / max(model.of(beside), 1e-9))) for took, beside in seen)
+        return error + 0.05 * abs(share - LIKELY_SHARE)
+
+    best = min(SHARES, key=misfit)
+    return Pace(alone(best), best)
 
 
 @dataclass(frozen=True)

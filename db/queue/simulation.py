@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-import statistics
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from db.queue.fair_order import NEARLY, SAME_BATCH_S, ready_since, take_turn
+from db.queue.paces import Pace
 
-LIKELY_SHARE = 0.5
 MAX_SLICES = 1000  # ends of slices that are played; further ahead jobs are played to their end
-SHARES = [n / 10 for n in range(13)]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """s a step of one job takes alone, and which share of that each job beside it adds."""
-
-    alone: float
-    share: float
-
-    def of(self, beside: float) -> float:
-        """s a step takes where `beside` jobs share the device, itself included."""
-        return self.alone * (1 + self.share * (beside - 1))
-
-
-def fit(seen: Sequence[tuple[float, float]]) -> Pace:
-    """The pace that explains (s a step, jobs that shared the device) best; a likely share where little is known."""
-
-    def alone(share: float) -> float:
-        return statistics.median(took / (1 + share * (beside - 1)) for took, beside in seen)
-
-    def misfit(share: float) -> float:
-        model = Pace(alone(share), share)
-        error = statistics.fmean(abs(math.log(max(took, 1e-9) / max(model.of(beside), 1e-9))) for took, beside in seen)
-        return error + 0.05 * abs(share - LIKELY_SHARE)
-
-    best = min(SHARES, key=misfit)
-    return Pace(alone(best), best)
 
 
 @dataclass(frozen=True)
@@ -143,9 +115,41 @@ class Lane:
         return found
 
 
+Turn = tuple[float, bool, float, float, str]  # the least is next
+
+
+class _Order:
+    """Visitors by their turns."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Turn, str]] = []
+        self._turns: dict[str, Turn] = {}  # what else is in the heap is no longer so
+
+    def put(self, submitter: str, found: tuple[Turn, Waiting] | None) -> bool:
+        """Whether their turn, None for none, is another one than it was."""
+        if (found and found[0]) == self._turns.get(submitter):
+            return False
+        if found is None:
+            del self._turns[submitter]
+        else:
+            self._turns[submitter] = found[0]
+            heapq.heappush(self._heap, (found[0], submitter))
+        return True
+
+    def first(self) -> str | None:
+        """Who has the least turn."""
+        while self._heap and self._turns.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][1] if self._heap else None
+
+
 class _Lines:
     """Every visitor's waiting jobs, when each was last served, and how many places each holds: whose turn it is, as
-    db/queue/fair_order.py and db/queue/shares.py say. most: places that one visitor gets while others wait."""
+    db/queue/fair_order.py and db/queue/shares.py say. most: places that one visitor gets while others wait.
+
+    For each question that is asked of them the visitors are kept in order. Whose turn has come to be later is found out
+    when they are in front; whose may have come to be earlier is put in again.
+    """
 
     def __init__(
         self,
@@ -159,29 +163,49 @@ class _Lines:
         # address -> its last turns by job, the oldest in front
         self.turns = {address: dict(last) for address, last in turns.items()}
         self.suspects = sum(job.suspect for job in line)
+        self._at = -math.inf
+        # batch key, None for any -> engines and which suspects -> whose turns
+        self._orders: dict[str | None, dict[tuple[frozenset[str], bool | None], _Order]] = {}
         # visitor -> batch key -> the jobs, the first to be served in front
         self.waiting: dict[str, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
         for job in sorted(line, key=_rank):
             self.waiting[job.submitter][job.batch_key].append(job)
 
     def next(
-        self, engines: Collection[str], batch_key: str | None = None, suspects: bool | None = None
+        self, engines: frozenset[str], batch_key: str | None = None, suspects: bool | None = None
     ) -> Waiting | None:
         """The job whose turn it is, of these engines and of one batch or of any. suspects: only those, or none."""
-        best: tuple[float, bool, float, float, str] | None = None
-        chosen: Waiting | None = None
-        for submitter, keys in self.waiting.items():
-            job = _first(keys.values() if batch_key is None else [keys.get(batch_key, deque())], engines, suspects)
-            if job is None:
-                continue
-            if batch_key is not None and (first := _first(keys.values(), engines, suspects)) and first.paused:
-                continue  # it goes on when it is its turn, and the others behind it
-            own = max(job.arrived, self.served.get(submitter, -math.inf))
-            shared = ready_since(self.turns.get(job.address or "", {}), -math.inf)
-            turn = -job.priority, self.is_full(submitter), max(own, shared), own, job.id
-            if best is None or turn < best:
-                best, chosen = turn, job
-        return chosen
+        orders = self._orders.setdefault(batch_key, {})
+        order = orders.get((engines, suspects))
+        if order is None:
+            order = orders[engines, suspects] = _Order()
+            for submitter in self.waiting:
+                order.put(submitter, self._turn(submitter, engines, batch_key, suspects))
+        while (first := order.first()) is not None:
+            found = self._turn(first, engines, batch_key, suspects)
+            if not order.put(first, found) and found is not None:
+                return found[1]
+        return None
+
+    def _turn(
+        self, submitter: str, engines: frozenset[str], batch_key: str | None, suspects: bool | None
+    ) -> tuple[Turn, Waiting] | None:
+        """When it is this visitor's turn, and with which job; None where they have none such."""
+        keys = self.waiting.get(submitter, {})
+        job = _first(keys.values() if batch_key is None else [keys.get(batch_key, deque())], engines, suspects)
+        if job is None:
+            return None
+        if batch_key is not None and (first := _first(keys.values(), engines, suspects)) and first.paused:
+            return None  # it goes on when it is its turn, and the others behind it
+        own = max(job.arrived, self.served.get(submitter, -math.inf))
+        shared = ready_since(self.turns.get(job.address or "", {}), -math.inf)
+        return (-job.priority, self.is_full(submitter), max(own, shared), own, job.id), job
+
+    def _put(self, submitter: str) -> None:
+        """Something of this visitor has changed."""
+        for batch_key in (None, *self.waiting.get(submitter, {})):
+            for (engines, suspects), order in self._orders.get(batch_key, {}).items():
+                order.put(submitter, self._turn(submitter, engines, batch_key, suspects))
 
     def is_full(self, submitter: str) -> bool:
         """Whether they hold all places that they get while others wait."""
@@ -196,6 +220,7 @@ class _Lines:
         self._served(job, at)
         self.held[job.submitter] += 1
         self.suspects -= job.suspect
+        self._put(job.submitter)
 
     def put_back(self, job: Waiting, at: float | None = None) -> None:
         """A job makes room: it waits again. at: where its submitter and their address have had this turn, now."""
@@ -203,10 +228,16 @@ class _Lines:
         self.waiting[job.submitter][job.batch_key] = deque(sorted([job, *jobs], key=_rank))
         if at is not None:
             self._served(job, at)
-        self.held[job.submitter] -= 1
         self.suspects += job.suspect
+        self.ended(job)
+
+    def ended(self, job: Waiting) -> None:
+        """A job gives its place back."""
+        self.held[job.submitter] -= 1
+        self._put(job.submitter)
 
     def _served(self, job: Waiting, at: float) -> None:
+        self._at = at = max(at, self._at + 1e-6)  # turns taken at one moment keep their order, as stamps do
         self.served[job.submitter] = at
         if job.address is not None:
             take_turn(self.turns.setdefault(job.address, {}), job.id, at)
@@ -270,7 +301,7 @@ def play(
         for lane in lanes:
             for ended in lane.advance(pause):
                 if ended.job is not None:
-                    held[ended.job.submitter] -= 1
+                    waiting.ended(ended.job)
         now += pause
 
 
@@ -317,8 +348,7 @@ def _fill(
         job = waiting.next(lane.engines, None, suspects) if key is None else _like(lane, waiting, key, suspects)
         if job is None:
             break
-        # Turns taken at one moment keep their order.
-        waiting.take(job, at + now + 1e-6 * (len(taken) + 1))
+        waiting.take(job, at + now)
         key, suspects = job.batch_key, False
         lane.take(job.batch_key, float(job.steps), job.pace(paces), job)
         taken.append(job)

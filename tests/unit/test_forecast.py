@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from db.queue.fair_order import take_turn
-from db.queue.simulation import Lane, Pace, Waiting, fit, play
+from db.queue.paces import Pace, fit
+from db.queue.simulation import Lane, Waiting, play
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +55,13 @@ def test_jobs_that_fit_the_batch_go_first_when_it_is_filled() -> None:
 def test_a_place_that_no_job_of_the_batch_takes_is_for_another() -> None:
     paces = {"a": Pace(1.0, 0.0), "b": Pace(1.0, 0.0)}
     assert starts(line("a", "b", "b"), [lane(2)], **paces) == [0, 0, 10]
+
+
+def test_places_of_several_executors_that_are_free_at_one_moment_go_round_in_turn() -> None:
+    pace = {"a": Pace(1.0, 0.0)}
+    jobs = [Waiting(f"{who}{n}", "a", "a", 10, who, arrived=float(n)) for n in range(3) for who in "xyz"]
+    found = play(jobs, [lane(2), lane(2), lane(1)], pace, [job.id for job in jobs], at=100.0)
+    assert {job for job, (start, _) in found.items() if start == 0} == {"x0", "y0", "z0", "x1", "y1"}
 
 
 def long_running(places: int, *holders: str, slice_s: float = 100.0, had: float = 0.0) -> Lane:
