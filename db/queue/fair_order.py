@@ -128,9 +128,12 @@ def _heads(lengths: tuple[int, ...], of_batch: bool, which: str | None) -> Prepa
     # PostgreSQL would ask for each of them wherever it is named, and for that of every job.
     turn = sa.select(*of_line).select_from(line).cte("turn").prefix_with("MATERIALIZED", dialect="postgresql")
     own = sa.case((turn.c.served > jobs.c.id, turn.c.served), else_=jobs.c.id)
+    # The second condition is always true. PostgreSQL takes so few lines for granted then that it looks each head up; it
+    # would read a whole table that was small when it made its plan, and goes by that plan while the table grows.
+    head = sa.and_(jobs.c.id == turn.c.id, turn.c.id == sa.func.coalesce(turn.c.id, ""))
     first_jobs = sa.select(
         *(jobs.c[name] for name in _HEAD), own.label("own"), _address_ready().label("shared")
-    ).join_from(turn, jobs, jobs.c.id == turn.c.id)
+    ).join_from(turn, jobs, head)
     if of_batch:
         first_jobs = first_jobs.where(turn.c.paused.is_(None))
     if not_of:
