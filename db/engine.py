@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.compiler import compiles
 
-from db import clock_steps, identity
+from db import clock_steps, identity, postgresql
 from db.errors import BadValue, DatabaseTooNew, DatabaseUnavailable, NoDatabaseAddress
 from db.prepared import Prepared
 from db.schema import REVISION
@@ -45,7 +46,9 @@ def connect(url: str, *, busy_timeout_s: float = 15.0) -> sa.Engine:
         if parsed.get_backend_name() == "sqlite":
             db = _sqlite(parsed, url, busy_timeout_s)
         else:
-            db = _postgresql(parsed, url, busy_timeout_s)
+            db = postgresql.engine(
+                parsed, lock_timeout_s=busy_timeout_s, json_serializer=_to_json, execution_options={_ADDRESS: url}
+            )
     except (sa.exc.ArgumentError, ImportError, ValueError, TypeError):
         raise _no_address(url) from None
     try:
@@ -74,13 +77,16 @@ def _open(db: sa.Engine) -> None:
 
 
 @contextmanager
-def writing(db: sa.Engine, *, lasting: bool = True) -> Iterator[sa.Connection]:
+def writing(db: sa.Engine, *, lasting: bool = True, one_statement: bool = False) -> Iterator[sa.Connection]:
     """One transaction that may write. On SQLite it takes the write lock at once: what it reads stays true.
+
+    one_statement: no more than one of its statements writes, the last one, and none takes a lock before it: PostgreSQL
+    is asked for them alone then, since its BEGIN and its COMMIT take a way there and back each.
 
     Once it is over it survives a power cut. lasting: False for news that the next second brings again (a heartbeat, a
     preview): on SQLite a power cut may take the last of them, and nothing that was lasting before them.
     """
-    how = {"t2i_write": True, "t2i_lasting": lasting}
+    how = {"t2i_write": True, "t2i_lasting": lasting, "t2i_one_statement": one_statement}
     with _named_errors(db), db.connect().execution_options(**how) as conn, conn.begin():
         identity.check(conn)
         yield conn
@@ -92,7 +98,7 @@ def reading(db: sa.Engine, *, at_one_moment: bool = False) -> Iterator[sa.Connec
 
     at_one_moment: all of it sees the database as it was at its first look, on PostgreSQL as well.
     """
-    how = {"isolation_level": "REPEATABLE READ"} if at_one_moment and db.dialect.name == "postgresql" else {}
+    how = {"t2i_at_one_moment": at_one_moment}
     with _named_errors(db), db.connect().execution_options(**how) as conn, conn.begin():
         identity.check(conn)
         yield conn
@@ -100,10 +106,37 @@ def reading(db: sa.Engine, *, at_one_moment: bool = False) -> Iterator[sa.Connec
 
 def clock(conn: sa.Connection) -> float:
     """Now, in UTC s: the server's clock where machines share a database, so that leases agree."""
-    if conn.dialect.name == "sqlite":
-        return time.time()
-    now: float = _SERVERS_CLOCK.all(conn)[0][0]
-    return now
+    at = own_clock(conn)
+    if at is None:
+        at = _SERVERS_CLOCK.all(conn)[0][0]
+    return float(at)
+
+
+def own_clock(conn: sa.Connection) -> float | None:
+    """As `clock` where that is this machine's; None: the server's is asked for by the statement that needs it, with
+    `told_or_servers_clock`, so that this takes no way there and back."""
+    return time.time() if conn.dialect.name == "sqlite" else None
+
+
+def told_or_servers_clock(name: str) -> sa.ColumnElement[float]:
+    """In a statement: the parameter of that name, or what the server's clock says as the statement comes where the
+    parameter is None."""
+    return sa.func.coalesce(sa.bindparam(name, type_=sa.Double), _Clock(), type_=sa.Double)
+
+
+class _Clock(sa.sql.functions.FunctionElement[float]):
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(_Clock)
+def _no_clock(*_: Any, **__: Any) -> str:
+    return "NULL"
+
+
+@compiles(_Clock, "postgresql")
+def _servers_clock(*_: Any, **__: Any) -> str:
+    return "CAST(EXTRACT(epoch FROM statement_timestamp()) AS DOUBLE PRECISION)"
 
 
 _SERVERS_CLOCK = Prepared(sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)))
@@ -224,19 +257,6 @@ def _use_wal(db: sa.Engine, busy_timeout_s: float) -> None:
                 connection.close()
     if mode != "wal":
         raise DatabaseUnavailable(f"{_where(db)} does not allow a write-ahead log (mode {mode!r}); use a local disk.")
-
-
-def _postgresql(url: sa.URL, address: str, busy_timeout_s: float) -> sa.Engine:
-    settings = {"connect_timeout": "10", "options": f"-c lock_timeout={int(busy_timeout_s * 1000)}"}
-    try:
-        return sa.create_engine(
-            url.update_query_dict({k: v for k, v in settings.items() if k not in url.query}),
-            json_serializer=_to_json,
-            pool_pre_ping=True,
-            execution_options={_ADDRESS: address},
-        )
-    except (ImportError, NoSuchModuleError):
-        raise NoDatabaseAddress("PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'.") from None
 
 
 # NaN and infinity are no JSON: PostgreSQL refuses them, so SQLite must not take them either.

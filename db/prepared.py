@@ -102,11 +102,17 @@ class _Form:
         try:
             (cursor.executemany if many else cursor.execute)(self.sql, parameters)
         except conn.dialect.loaded_dbapi.Error as error:
-            if conn.dialect.is_disconnect(error, driver, cursor):
-                conn.invalidate(error)
-            raise sa.exc.DBAPIError.instance(
-                self.sql, parameters, error, conn.dialect.loaded_dbapi.Error, dialect=conn.dialect
-            ) from error
+            raise as_sqlalchemy_would(conn, error, self.sql, parameters) from error
         for hear in heard.after_cursor_execute:
             hear(conn, cursor, self.sql, parameters, None, many)
         return cursor
+
+
+def as_sqlalchemy_would(conn: sa.Connection, error: Any, sql: str, parameters: Any = None) -> sa.exc.DBAPIError:
+    """The driver's error as SQLAlchemy raises it; a connection that is lost is not used again."""
+    driver, dialect = conn.connection.dbapi_connection, conn.dialect
+    if dialect.is_disconnect(error, driver, None):
+        conn.invalidate(error)
+    wrapped = sa.exc.DBAPIError.instance(sql, parameters, error, dialect.loaded_dbapi.Error, dialect=dialect)
+    assert isinstance(wrapped, sa.exc.DBAPIError)
+    return wrapped

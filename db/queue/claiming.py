@@ -9,13 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock, reading, writing
+from db.engine import clock, own_clock, reading, told_or_servers_clock, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.prepared import Prepared
 from db.queue import shares
 from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, heads, newest_stamp, padded
 from db.queue.suspects import SUSPECT_WAITING, SUSPECTS_HELD, Take, may_take
-from db.queue.transitions import earlier, note, note_each
+from db.queue.transitions import Noted, earlier
 from db.rules import host_rules
 from db.schema import jobs
 
@@ -28,6 +28,7 @@ _LOOK = Prepared(
         SUSPECT_WAITING.scalar_subquery().label("suspect_waiting"),
         NEWEST_ID.scalar_subquery().label("newest_id"),
         NEWEST_TURN.scalar_subquery().label("newest_turn"),
+        told_or_servers_clock("at").label("at"),
     )
 )
 # So many more jobs are looked at than are wanted where several executors can claim at a time: what another one is
@@ -58,11 +59,11 @@ def claim(
     if db.dialect.name == "sqlite":
         with reading(db) as conn:
             # Idle executors ask often; this look does not take the write lock, which is all of the file.
-            look = _LOOK.all(conn, {"worker_id": worker_id})[0]
+            look = _LOOK.all(conn, {"worker_id": worker_id, "at": own_clock(conn)})[0]
             if look.waits is None or look.paused or look.suspects_held:
                 return taken
-    with writing(db) as conn:
-        look = _LOOK.all(conn, {"worker_id": worker_id})[0]
+    with writing(db, one_statement=limit == 1) as conn:
+        look = _LOOK.all(conn, {"worker_id": worker_id, "at": own_clock(conn)})[0]
         if look.waits is None or look.paused:
             return taken
         take = Take.NOTHING
@@ -71,7 +72,7 @@ def claim(
         if take == Take.NOTHING or (alone and take == Take.SHARING):
             return taken
         suspects = True if alone else False if take == Take.SHARING else None
-        now, newest = clock(conn), max(filter(None, (look.newest_id, look.newest_turn)), default=None)
+        newest = max(filter(None, (look.newest_id, look.newest_turn)), default=None)
         most = shares.limit(conn, share)
         held = Counter[str]() if most is None else shares.held(conn)
         passed: set[str] = set()
@@ -85,8 +86,7 @@ def claim(
             ready = [head.id for head in line if head.priority == line[0].priority]
             for _ in range(min(most_now, len(ready))):
                 # Stamps count up, so that turns taken in one claim keep their order.
-                values = {"turn": new_stamp(newest), "started_at": now, "lease_s": lease_s}
-                job = _claim_one(conn, ready, values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
+                job = _claim_one(conn, ready, worker_id, look.at, lease_s, new_stamp(newest))
                 if job is None:
                     passed.update(ready)
                     break
@@ -96,8 +96,6 @@ def claim(
                 batch_key, suspects = job.batch_key, False
             if taken and taken[0].suspect_step is not None:
                 break
-        if taken:
-            note_each(conn, [job.id for job in taken], "claimed", at=now, worker_id=worker_id)
     return taken
 
 
@@ -127,26 +125,26 @@ def claim_this(db: sa.Engine, *, worker_id: str, job_id: str, lease_s: float) ->
     with writing(db) as conn:
         if host_rules.paused(conn):
             return None
-        now = clock(conn)
-        values = {"turn": new_stamp(newest_stamp(conn)), "started_at": now, "lease_s": lease_s}
-        job = _claim_one(conn, [job_id], values | {"worker_id": worker_id, "lease_expires_at": now + lease_s})
-        if job is not None:
-            note(conn, job.id, "claimed", at=now, worker_id=worker_id)
-        return job
+        return _claim_one(conn, [job_id], worker_id, clock(conn), lease_s, new_stamp(newest_stamp(conn)))
 
 
-def _claim_one(conn: sa.Connection, job_ids: Sequence[str], values: dict[str, Any]) -> Job | None:
+def _claim_one(
+    conn: sa.Connection, job_ids: Sequence[str], worker_id: str, now: float, lease_s: float, turn: str
+) -> Job | None:
     """The first of these jobs that waits and that nobody else is taking just now."""
     check_transition(State.QUEUED, State.RUNNING)
+    values = {"turn": turn, "started_at": now, "worker_id": worker_id}
+    values |= {"lease_s": lease_s, "lease_expires_at": now + lease_s}
     bound = {f"new_{name}": value for name, value in values.items()}
     listed = padded(job_ids)
     bound |= {f"wanted_{n}": job_id for n, job_id in enumerate(listed)}
-    row = _claim_statement(len(listed)).first(conn, bound)
+    said = {"at": now, "kind": "claimed", "worker_id": worker_id, "detail": None}
+    row = _claim_statement(len(listed)).first(conn, bound, said)
     return None if row is None else from_row(row)
 
 
 @cache
-def _claim_statement(length: int) -> Prepared:
+def _claim_statement(length: int) -> Noted:
     wanted = [sa.bindparam(f"wanted_{n}", type_=sa.String) for n in range(length)]
     free = sa.select(jobs.c.id).where(jobs.c.id.in_(wanted), jobs.c.state == State.QUEUED, claimable(jobs))
     if length > 1:
@@ -158,4 +156,4 @@ def _claim_statement(length: int) -> Prepared:
     taken["from_step"] = jobs.c.step
     # Where the clock was set back meanwhile the job was asked for by now at the latest: no wait is negative.
     taken["created_at"] = earlier(jobs.c.created_at, taken["started_at"])
-    return Prepared(sa.update(jobs).where(jobs.c.id == one).values(state=State.RUNNING, **taken).returning(*jobs.c))
+    return Noted(sa.update(jobs).where(jobs.c.id == one).values(state=State.RUNNING, **taken), *jobs.c)

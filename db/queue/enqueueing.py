@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import AHEAD_S, clock, writing
+from db.engine import AHEAD_S, clock, own_clock, told_or_servers_clock, writing
 from db.errors import (
     BadValue,
+    Banned,
     QueueFull,
     SourceHidden,
     TooManyFromAddress,
@@ -24,12 +25,12 @@ from db.errors import (
 from db.jobs import Job, State, check_text, new_id, normalise, oldest_id
 from db.prepared import Prepared
 from db.queue import budget
-from db.queue.fair_order import newest_stamp
+from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, newest_stamp
 from db.queue.orders import TRACED, Order, check_new, remember
-from db.queue.transitions import note_each
+from db.queue.transitions import Noted
 from db.rules import host_rules
-from db.rules.visitors import check_address, check_welcome, lock, lock_address
-from db.schema import artefacts, jobs
+from db.rules.visitors import BANNED, check_address, lock, lock_address
+from db.schema import artefacts, host_settings, jobs
 from db.schema.queue import STYLE
 
 HOUR_S = 3600.0
@@ -126,15 +127,35 @@ NO_LIMITS = Limits()
 NO_ORDER = Order()
 
 _BESIDE = ("prompt_search", "style", "address")  # what is not told by a Job
-_ADD = Prepared(
+_ADD = Noted(
     sa.insert(jobs).values(
         {name: sa.bindparam(name, type_=jobs.c[name].type) for name in (*Job.__dataclass_fields__, *_BESIDE)}
-    )
+    ),
+    jobs.c.id,
 )
 _WAITING = sa.select(sa.func.count()).where(jobs.c.state == State.QUEUED)
 _WAITING_OF = Prepared(_WAITING.where(jobs.c.submitter == sa.bindparam("who")))
 _WAITING_FROM = Prepared(_WAITING.where(jobs.c.address == sa.bindparam("who")))
 _WAITING_IN_ALL = Prepared(_WAITING)
+# What has to be known of the studio and of who asks, beside each of the host's rules: each statement takes a way there
+# and back. What waits is counted where there is a limit to it.
+_LOOK = sa.select(
+    BANNED.scalar_subquery().label("banned"),
+    NEWEST_ID.scalar_subquery().label("newest_id"),
+    NEWEST_TURN.scalar_subquery().label("newest_turn"),
+    told_or_servers_clock("at").label("at"),
+    sa.case(
+        (
+            sa.bindparam("limited", type_=sa.Boolean),
+            _WAITING.where(jobs.c.submitter == sa.bindparam("visitor", type_=sa.String)).scalar_subquery(),
+        )
+    ).label("waiting"),
+).subquery("look")
+_LOOK_AND_RULES = Prepared(
+    sa.select(*_LOOK.c, host_settings.c.name, host_settings.c.value).join_from(
+        _LOOK, host_settings, sa.true(), isouter=True
+    )
+)
 # The id keeps the count to one end of an index; what was cancelled before it started took nobody's time.
 _SINCE = sa.select(sa.func.count()).where(
     jobs.c.id > sa.bindparam("first_id"),
@@ -168,12 +189,17 @@ def add(
     """
     lock(conn, submitter)
     check_new(conn, submitter, order)
-    check_welcome(conn, submitter, order.address)
-    host = host_rules.read(conn)
+    known = {"visitor": submitter, "at": own_clock(conn), "limited": limits.max_queued is not None}
+    rows = _LOOK_AND_RULES.all(conn, known)
+    look, host = rows[0], host_rules.rules_of((row.name, row.value) for row in rows)
+    if look.banned is not None:
+        raise Banned
+    if order.address is not None:
+        check_address(conn, order.address)
     for new in wanted:
         host.check_job(new.engine, [new.prompt, *_texts(new.params)])
     limits = limits.under(host)
-    _check_limits(conn, submitter, order.address, limits, len(wanted))
+    others_locked = _check_limits(conn, submitter, order.address, limits, len(wanted), look.waiting)
     if limits.max_job_s:
         budget.check(conn, wanted, limits.max_job_s)
     for parent_id in {new.parent_id for new in wanted} - {None}:
@@ -183,7 +209,9 @@ def add(
             raise UnknownJob(parent_id)
         if hidden:
             raise SourceHidden
-    now, newest = clock(conn), newest_stamp(conn)
+    now, newest = look.at, max(filter(None, (look.newest_id, look.newest_turn)), default=None)
+    if others_locked:  # others may have been waited for since that look
+        now, newest = clock(conn), newest_stamp(conn)
     made = [
         Job(
             id=new_id(after=newest),
@@ -212,8 +240,8 @@ def add(
     ]
     # Whoever works on the job finds the trace in the event that says where it came from.
     traced = None if order.traceparent is None else f"{TRACED}{order.traceparent}"
-    _ADD.run(conn, [vars(job) | _beside(job) | {"address": order.address} for job in made])
-    note_each(conn, [job.id for job in made], State.QUEUED, at=now, detail=traced)
+    said = {"at": now, "kind": State.QUEUED, "worker_id": None, "detail": traced}
+    _ADD.add(conn, [vars(job) | _beside(job) | {"address": order.address} for job in made], said)
     _keep_sources(conn, [reference for new in wanted for reference in new.sources])
     remember(conn, submitter, order, made)
     return made
@@ -266,20 +294,29 @@ def _texts(params: Mapping[str, Any]) -> list[str]:
     return texts + [said["typed"] for said in params.get("wording", {}).values()]  # what was typed is shown as well
 
 
-def _check_limits(conn: sa.Connection, submitter: str, address: str | None, limits: Limits, wanted: int) -> None:
-    """The submitter's own first: what they can do something about themselves. Held until the jobs are there."""
-    _check_room(conn, TooManyQueued, _WAITING_OF, submitter, limits.max_queued, wanted)
+def _check_limits(
+    conn: sa.Connection, submitter: str, address: str | None, limits: Limits, wanted: int, waiting: int | None
+) -> bool:
+    """The submitter's own first: what they can do something about themselves. Held until the jobs are there.
+
+    waiting: how many of the submitter's do, None: not counted yet. Whether a lock was taken that others have as well.
+    """
+    others_locked = False
+    _check_room(conn, TooManyQueued, _WAITING_OF, submitter, limits.max_queued, wanted, waiting)
     _check_hour(conn, TooManyThisHour, _SINCE_OF, submitter, limits.max_per_hour, wanted)
     if address is not None and (limits.max_queued_per_address or limits.max_per_hour_per_address):
         # Behind the submitter's own lock, and before that of everybody: all take them in this order.
         lock_address(conn, address)
+        others_locked = True
         check_address(conn, address)  # as it is by now: a ban takes the same lock
         _check_room(conn, TooManyFromAddress, _WAITING_FROM, address, limits.max_queued_per_address, wanted)
         _check_hour(conn, TooManyFromAddressThisHour, _SINCE_FROM, address, limits.max_per_hour_per_address, wanted)
     if limits.max_queued_in_all is not None:
         if (_WAITING_IN_ALL.scalar(conn) or 0) + wanted + NEARLY_FULL > limits.max_queued_in_all:
             lock(conn, _EVERYBODY)
+            others_locked = True
         _check_room(conn, QueueFull, _WAITING_IN_ALL, "", limits.max_queued_in_all, wanted)
+    return others_locked
 
 
 def _check_room(
@@ -289,10 +326,12 @@ def _check_room(
     who: str,
     limit: int | None,
     wanted: int,
+    waiting: int | None = None,
 ) -> None:
     if limit is None:
         return
-    waiting = counting.scalar(conn, {"who": who} if who else {}) or 0
+    if waiting is None:
+        waiting = counting.scalar(conn, {"who": who} if who else {}) or 0
     if waiting + wanted > limit:
         raise error(limit, wanted=wanted, waiting=waiting)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import AHEAD_S, clock, writing
+from db.engine import AHEAD_S, clock, own_clock, told_or_servers_clock, writing
 from db.errors import LeaseLost, NotYours, UnknownJob
 from db.jobs import Job, State, check_transition, finite, from_row, new_stamp, thin
 from db.prepared import Prepared
@@ -234,8 +234,8 @@ def _end(
     values: dict[str, Any],
     detail: str | None = None,
 ) -> Job:
-    with writing(db) as conn:
-        values = {**values, "finished_at": clock(conn)}
+    with writing(db, one_statement=True) as conn:
+        values = {**values, "finished_at": own_clock(conn)}
         return move(conn, job_id, State.RUNNING, target, values, worker_id=worker_id, detail=detail)
 
 
@@ -257,24 +257,27 @@ def move(
     new = {**values, "state": target, "waits_for": None}
     if target != State.QUEUED:
         new["lease_expires_at"] = None
-    statement = _update(source, frozenset(new), worker_id is not None)
-    row = statement.first(conn, _bound(job_id, new, worker_id))
+    said = {"at": values.get("finished_at", own_clock(conn)), "kind": event or target, "worker_id": worker_id}
+    moved = _move(source, frozenset(new), worker_id is not None)
+    row = moved.first(conn, _bound(job_id, new, worker_id), said | {"detail": detail})
     if row is None:
         raise LeaseLost(job_id, worker_id or "nobody")
-    note(
-        conn,
-        job_id,
-        event or target,
-        at=values.get("finished_at") or clock(conn),
-        worker_id=worker_id,
-        detail=detail,
-    )
     return from_row(row)
 
 
 @cache
+def _move(source: State, columns: frozenset[str], by_worker: bool) -> Noted:
+    return Noted(_guarded(source, columns, by_worker), *jobs.c)
+
+
+@cache
 def _update(source: State, columns: frozenset[str], by_worker: bool) -> Prepared:
-    """The guarded UPDATE that sets these columns; made once, since that takes longer than running it."""
+    return Prepared(_guarded(source, columns, by_worker).returning(*jobs.c))
+
+
+def _guarded(source: State, columns: frozenset[str], by_worker: bool) -> sa.Update:
+    """The guarded UPDATE that sets these columns; `_move` and `_update` make it once, since that takes longer than
+    running it."""
     guard = [jobs.c.id == sa.bindparam("wanted"), jobs.c.state == source]
     if by_worker:
         guard.append(jobs.c.worker_id == sa.bindparam("holder"))
@@ -288,12 +291,13 @@ def _update(source: State, columns: frozenset[str], by_worker: bool) -> Prepared
         new["ran_s"] = sa.func.coalesce(jobs.c.ran_s, 0.0) + sa.case((ran_s > 0, ran_s), else_=0.0)
     if "finished_at" in new:
         # Never before it started, whatever the clock was set to meanwhile: no job takes less than nothing.
-        new["finished_at"] = later(sa.func.coalesce(jobs.c.started_at, jobs.c.created_at), new["finished_at"])
+        ended_at = told_or_servers_clock("new_finished_at")
+        new["finished_at"] = later(sa.func.coalesce(jobs.c.started_at, jobs.c.created_at), ended_at)
     if "started_at" in new and "state" not in new:  # a heartbeat's
         set_ = sa.func.abs(jobs.c.started_at - new["started_at"]) > AHEAD_S
         new["started_at"] = sa.case((set_, new["started_at"]), else_=jobs.c.started_at)
         new["created_at"] = earlier(jobs.c.created_at, new["started_at"])
-    return Prepared(sa.update(jobs).where(*guard).values(new).returning(*jobs.c))
+    return sa.update(jobs).where(*guard).values(new)
 
 
 def _bound(job_id: str, values: Mapping[str, Any], worker_id: str | None) -> dict[str, Any]:
@@ -311,10 +315,45 @@ def later(one: sa.ColumnElement[float], other: sa.ColumnElement[float]) -> sa.Co
     return sa.case((one > other, one), else_=other)
 
 
-_NOTED = ("job_id", "at", "kind", "worker_id", "detail")
+_SAID = ("at", "kind", "worker_id", "detail")
+_NOTED = ("job_id", *_SAID)
 _NOTE = Prepared(
     sa.insert(events).values({name: sa.bindparam(name, type_=events.c[name].type) for name in _NOTED}).inline()
 )
+
+
+class Noted:
+    """A change of jobs with an event of each that it changes: on PostgreSQL one statement (a WITH may write there).
+
+    change: its parameters have names, as of `Prepared`; told: columns of the jobs that are given back.
+    """
+
+    def __init__(self, change: sa.Update | sa.Insert, *told: sa.Column[Any]) -> None:
+        self._change, self._telling = Prepared(change), Prepared(change.returning(*told))
+        changed = change.returning(*told).cte("changed")
+        said = [sa.bindparam(f"event_{name}", type_=events.c[name].type).label(name) for name in _SAID[1:]]
+        event = sa.select(changed.c.id, told_or_servers_clock("event_at").label("at"), *said)
+        noted = sa.insert(events).from_select(_NOTED, event).cte("noted")
+        self._both = Prepared(sa.select(*changed.c).add_cte(noted))
+
+    def first(self, conn: sa.Connection, values: Mapping[str, Any], said: Mapping[str, Any]) -> Any | None:
+        """The row that it changed; None: there was none, and there is no event. said: what the event holds; its time
+        may be None where `own_clock` is."""
+        if conn.dialect.name == "postgresql":
+            return self._both.first(conn, {**values, **{f"event_{name}": said[name] for name in _SAID}})
+        row = self._telling.first(conn, values)
+        if row is not None:
+            _NOTE.run(conn, {"job_id": row.id, **said})
+        return row
+
+    def add(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> None:
+        """Insert these jobs, each with such an event."""
+        if conn.dialect.name == "postgresql":
+            event = {f"event_{name}": said[name] for name in _SAID}
+            self._both.run(conn, [{**row, **event} for row in rows])
+        else:
+            self._change.run(conn, rows)
+            _NOTE.run(conn, [{"job_id": row["id"], **said} for row in rows])
 
 
 def note(
@@ -327,18 +366,4 @@ def note(
     detail: str | None = None,
 ) -> None:
     """Write down what happened to a job, in the caller's transaction. at: in UTC s."""
-    note_each(conn, [job_id], kind, at=at, worker_id=worker_id, detail=detail)
-
-
-def note_each(
-    conn: sa.Connection,
-    job_ids: Sequence[str],
-    kind: str,
-    *,
-    at: float,
-    worker_id: str | None = None,
-    detail: str | None = None,
-) -> None:
-    """As `note`, of each of several jobs."""
-    same = {"at": at, "kind": kind, "worker_id": worker_id, "detail": detail}
-    _NOTE.run(conn, [{"job_id": job_id, **same} for job_id in job_ids])
+    _NOTE.run(conn, {"job_id": job_id, "at": at, "kind": kind, "worker_id": worker_id, "detail": detail})

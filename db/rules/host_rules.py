@@ -99,8 +99,13 @@ def get(db: sa.Engine) -> Rules:
 
 def read(conn: sa.Connection) -> Rules:
     """As `get`, inside the caller's transaction."""
+    return rules_of(_ALL.all(conn))
+
+
+def rules_of(rows: Iterable[tuple[str | None, Any]]) -> Rules:
+    """The rules in rows of host_settings: (name, value)."""
     found: dict[str, Any] = {}
-    for name, value in _ALL.all(conn):
+    for name, value in rows:
         if name in _NAMES:
             found[name] = tuple(value) if isinstance(value, list) else value
     return Rules(**found)

@@ -67,9 +67,10 @@ _NAMES = sa.select(visitors.c.id, visitors.c.name).where(
     visitors.c.name.is_not(None),
     visitors.c.banned_at.is_(None),
 )
-_BANNED = Prepared(
-    sa.select(visitors.c.id).where(visitors.c.id == sa.bindparam("visitor"), visitors.c.banned_at.is_not(None))
+BANNED = sa.select(visitors.c.id).where(
+    visitors.c.id == sa.bindparam("visitor", type_=sa.String), visitors.c.banned_at.is_not(None)
 )
+_BANNED = Prepared(BANNED)
 _BANNED_FROM = Prepared(
     sa.select(banned_addresses.c.until).where(banned_addresses.c.address == sa.bindparam("address"))
 )

@@ -65,10 +65,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     settable = Clock()
     for name in ("time", "time_ns", "monotonic"):
         monkeypatch.setattr(time, name, getattr(settable, name))
-    asked = db.engine.clock
+    asked = {name: getattr(db.engine, name) for name in ("clock", "own_clock")}
     for module in [m for name, m in sys.modules.items() if name.split(".")[0] in ("db", "studio", "executor")]:
-        if getattr(module, "clock", None) is asked:
-            monkeypatch.setattr(module, "clock", lambda conn: settable.time())
+        for name, function in asked.items():
+            if getattr(module, name, None) is function:
+                monkeypatch.setattr(module, name, lambda conn: settable.time())
     yield settable
     monkeypatch.undo()
     db.jobs._last_us = 0  # what was made in the future is forgotten with it

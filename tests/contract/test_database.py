@@ -237,6 +237,18 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     db.dispose()
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_server_that_closed_its_connections_is_asked_anew_without_an_error(database: sa.Engine) -> None:
+    add(database)
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    server = sa.create_engine(database.url)
+    with server.connect() as conn:
+        conn.execute(sa.text(f"{others} AND pid != pg_backend_pid() AND backend_type = 'client backend'"))
+    server.dispose()
+    add(database)
+    assert len(queue.list_jobs(database)) == 2
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
