@@ -38,7 +38,13 @@ def page() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         section = st.segmented_control(
-            "Section", list(SECTIONS), default="Queue", required=True, key="host_section", label_visibility="collapsed"
+            "Section",
+            list(SECTIONS),
+            default="Queue",
+            required=True,
+            key="host_section",
+            label_visibility="collapsed",
+            wrap=True,  # all of them are to be seen on a phone
         )
         with st.container(horizontal=True, width="content"):
             wall.open_wall()

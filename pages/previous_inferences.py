@@ -64,6 +64,8 @@ def _gallery() -> None:
             for job in jobs:
                 with st.container(key=f"tile_{job.id}"):
                     _tile(job, files[job.id], names.get(job.submitter), ids)
+        if look.page == 1 and not found.more:
+            return
         with st.container(horizontal=True, horizontal_alignment="center", key="turn_pages"):
             by_age = look.order == "newest" and look.meant is None
             # Pages of what is like something are found one from the other.

@@ -17,7 +17,16 @@ from generator.checkpoints.inventory import missing
 from generator.checkpoints.memory import estimate_memory
 from generator.params import params_class, validate
 from generator.wording import Understood
-from pages.components import form, given_pictures, job_card, picture_in, prompt_history, settings_panel, visitor_name
+from pages.components import (
+    form,
+    given_pictures,
+    job_card,
+    picture_in,
+    prompt_history,
+    settings_panel,
+    telling,
+    visitor_name,
+)
 from pages.components.notices import NO_EXECUTOR, disk_note
 from pages.shared import form_memory
 from pages.shared.errors import plain_errors
@@ -54,7 +63,10 @@ def page() -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             jobs, more = job_card.jobs_of(visitor)
             st.header(_("Your pictures") if jobs else _("Made here lately"), anchor=False, width="content")
-            visitor_name.popover(visitor)
+            with st.container(horizontal=True, gap="xsmall", width="content"):
+                if jobs:
+                    telling.wish()
+                visitor_name.popover(visitor)
         job_card.live(visitor, jobs, more)
 
 
@@ -101,15 +113,14 @@ def _draw_form(visitor: Submitter) -> None:
         settings_panel.draw_changed(fields, engine, checkpoint, values)
     if st.session_state.get("set_as_typed", form_memory.remembered().get("set_as_typed")):
         values["as_typed"] = True
-    asked = False
+    newest = None
     with reading, plain_errors():  # what is wrong is said where it was typed
         if go:
-            _submit(visitor, engine, checkpoint, values, pictures)
-            asked = True
+            newest = _submit(visitor, engine, checkpoint, values, pictures)
         else:
             disk_note()
-    if go and not asked:
-        scroll_to("set_prompt", secrets.token_hex(4))
+    if go:  # outside of what is written above: that would not be empty then, and move all that follows
+        scroll_to("set_prompt" if newest is None else "your_pictures", newest or secrets.token_hex(4))
     elif given_pictures.is_one_new() and not go:
         scroll_to("given", secrets.token_hex(4))
     with answer, plain_errors():
@@ -178,15 +189,16 @@ def _how_many() -> tuple[int, bool]:
     return pictures, go
 
 
-def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, Any], pictures: int) -> None:
+def _submit(visitor: Submitter, engine: str, checkpoint: str, values: dict[str, Any], pictures: int) -> str:
+    """Returns the id of the newest job."""
     given_pictures.check(engine, checkpoint, visitor)
     lineage = given_pictures.lineage(engine, checkpoint)
     jobs = submit(the_studio(), visitor, Wish(engine, values, pictures, {}, *lineage))
     given_pictures.asked_for(jobs[0], given_pictures.takes(engine, checkpoint))
     st.toast(ngettext("In the queue.", "{n} pictures in the queue.", len(jobs)))
-    scroll_to("your_pictures", jobs[-1].id)
     if not workers.live(the_studio().db):
         st.toast(_(NO_EXECUTOR), duration="long")
+    return jobs[-1].id
 
 
 def _reading(read: Understood, example: bool) -> None:

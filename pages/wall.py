@@ -27,6 +27,8 @@ from studio.admission import link_code, needs_code
 from studio.limits import code_asked_for
 
 _HERE = Path(__file__).resolve().parent
+# A later one may say more of what an earlier one has.
+_SHEETS = ("wall.css", "wall_stage.css", "wall_beside.css", "wall_screens.css")
 # No sign of the server for this long, in s and in refreshes: the page is loaded again as soon as the server answers.
 SILENT_S, SILENT_REFRESHES = 4.0, 5
 FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something of every picture that was there
@@ -34,7 +36,8 @@ FRESH_S = 1800.0  # loaded again this often in any case: browsers keep something
 
 def page() -> None:
     """Refreshes by itself, and comes back by itself when the server was away."""
-    st.html(_HERE / "shared" / "wall.css")
+    for sheet in _SHEETS:
+        st.html(_HERE / "shared" / sheet)
     refresh_s = the_settings().wall_refresh_s
     with st.container(key="wall"):
         st.html('<div class="t2i-wall"></div>')
@@ -97,7 +100,7 @@ def _side(address: str | None, alone: bool, running: int) -> dict[str, Any]:
     elif not workers.live(the_studio().db):
         state = _("No executor is running; what is asked for waits.")
     elif not waiting:
-        state = _("Nothing waits: a new picture starts at once.") if running < 1 else _("Nothing waits.")
+        state = "" if running else _("A new picture starts at once.")
     elif wait is None:
         state = _("The next ones start when an executor is free.")
     else:

@@ -230,6 +230,7 @@ def asked_for(job: Job, taken: Sequence[str]) -> None:
         after.append(replace(one, text=named.pop(0).text) if named else one)
         renamed[one.text] = after[-1].text
     form_memory.remembered().update(preset([replace(one, on=renamed.get(one.on, one.on)) for one in after]))
+    st.session_state[_SHOWN] = {one.text for one in given()}  # another name makes none of them a new one
 
 
 def _uploader(place: Any, setting: str, key: str) -> list[UploadedFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -39,6 +39,7 @@ FIRST_S, RUNNING_S, WAITING_S = 0.3, 0.7, 2.0
 SOON_S = 2.0  # what starts within so long is looked for as what has started
 NEW_S = 10.0  # so long after it was asked for or began; later it is something that takes its time
 TOGETHER_S = 2.0  # jobs of one submission are made within this time
+_DRAWN_AGAIN = "drawn_again"
 
 
 def jobs_of(visitor: Submitter) -> tuple[list[Job], int]:
@@ -113,19 +114,19 @@ def _cards(visitor: Submitter, found: list[tuple[list[Job], int]]) -> None:
         _go_on()
         jobs, more = found.pop() if found else jobs_of(visitor)
         shown = _shown(jobs, more)
-        if shown.forming:
+        if shown.pace is not None:
             executor_missing()
         if not jobs:
             landing.show(visitor)
             return
         _newest_sheet(jobs)
-        telling.wish(jobs)
         with st.grid("auto", min_column_width=260, key="live_cards"):
-            _draw(jobs[: shown.forming.start], visitor, jobs)
-            if shown.forming:
-                with st.container(key="forming"):  # without a box of its own: the grid's cells are the cards
+            # Without a box of its own: the grid's cells are the cards. Always the first of it: what takes the place of
+            # something else has the insides of that until all is drawn.
+            with st.container(key="forming"):
+                if shown.forming:
                     st.fragment(_look_again, run_every=shown.pace)(visitor, shown, [jobs])
-            _draw(jobs[shown.forming.stop :], visitor, jobs)
+            _draw(jobs[shown.forming :], visitor, jobs)
         if not shown.forming:
             telling.tab(jobs)
         if more:
@@ -142,21 +143,30 @@ def _go_on() -> None:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What stands on the page. forming: those of the jobs that are drawn again every `pace` s, from the first that
-    waits or runs to the last; they are a few too many once some have ended. more: wait behind these. standstill: what
-    is said above them."""
+    """What stands on the page. forming: so many of the jobs, from the first on, are drawn again every `pace` s. more:
+    wait behind these. standstill: what is said above them."""
 
     ids: list[str]
-    forming: range = field(compare=False)
+    forming: int
     pace: float | None
     more: int
     standstill: tuple[bool, bool] | None
 
 
 def _shown(jobs: list[Job], more: int) -> _Shown:
-    live = [n for n, job in enumerate(jobs) if job.state in LIVE]
-    forming = range(live[0], live[-1] + 1) if live else range(0)
-    return _Shown([job.id for job in jobs], forming, _pace(jobs), more, standstill() if forming else None)
+    pace = _pace(jobs)
+    return _Shown([job.id for job in jobs], _drawn_again(jobs), pace, more, None if pace is None else standstill())
+
+
+def _drawn_again(jobs: list[Job]) -> int:
+    """How many of the jobs, from the first on, are drawn again at every look: up to the last that waits or runs, and,
+    until something else is asked for, as many once that has ended. A card that left the others would be drawn twice
+    for a moment, and all below it would move."""
+    before = st.session_state.get(_DRAWN_AGAIN, ())
+    if any(job.state in LIVE and job.id not in before for job in jobs):
+        last = max(n for n, job in enumerate(jobs) if job.state in LIVE)
+        before = st.session_state[_DRAWN_AGAIN] = tuple(job.id for job in jobs[: last + 1])
+    return max((n + 1 for n, job in enumerate(jobs) if job.id in before), default=0)
 
 
 def _look_again(visitor: Submitter, shown: _Shown, found: list[list[Job]]) -> None:
@@ -167,10 +177,9 @@ def _look_again(visitor: Submitter, shown: _Shown, found: list[list[Job]]) -> No
             jobs = found.pop()
         else:
             jobs, more = jobs_of(visitor)
-            now = _shown(jobs, more)
-            if now != shown or not set(now.forming) <= set(shown.forming):
+            if _shown(jobs, more) != shown:
                 st.rerun()
-        with _draw(jobs[shown.forming.start : shown.forming.stop], visitor, jobs):
+        with _draw(jobs[: shown.forming], visitor, jobs):
             telling.tab(jobs)  # in the last of them: beside them it would take the place of a card
 
 

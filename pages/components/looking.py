@@ -53,15 +53,19 @@ def asked_for(visitor: Submitter) -> tuple[Look, DeltaGenerator]:
     with search:
         shown = _SEARCHED["meaning" if st.query_params.get("in") == "meaning" else "prompt"]
         words = _typed("search", _("Search"), placeholder=_(shown), icon=":material/search:")
+    meant = _meant(words)
     with folds, st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery_folds"):
         if the_settings().search_clip:
             _chosen_of_few("in", _("Search in"), _IN)
         with st.popover(_("Filter and order"), icon=":material/tune:"):
-            by = _one_of("order", _("Order"), ORDERS, lambda name: _(_ORDER[name]))
+            if meant is None:
+                by = _one_of("order", _("Order"), ORDERS, lambda name: _(_ORDER[name]))
+            else:
+                by = ORDERS[0]
+                st.caption(_("The most alike come first."))
             board = _board([name for name in gallery.boards_of(the_studio(), visitor) if name != FAVOURITES])
             filters = _filters()
             _picture_to_be_like()
-    meant = _meant(words)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="gallery_bar"):
         kept = _chosen_of_few("whose", _("Whose"), _WHOSE)
         beside = st.container(width="content")

@@ -246,7 +246,7 @@ def _tile(
             kwargs={"finished": job.state == State.SUCCEEDED and "picture" in files},
         )
         marked = " t2i-best" if best else ""
-        st.html(f'<div class="t2i-meta{marked}">{esc("" if in_grid and data is None else told)}</div>')
+        st.html(f'<div class="t2i-meta{marked}">{esc("" if data is None else told)}</div>')
 
 
 def standing(job: Job, places: Places, *, best: bool = False, short: bool = False) -> str:

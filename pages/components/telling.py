@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from db.jobs import LIVE, Job, State
+from db.jobs import Job, State
 from pages.shared import form_memory
 from pages.shared.language import _
 
@@ -21,12 +21,24 @@ def _script() -> str:
     return _SCRIPT.read_text()
 
 
-def wish(jobs: list[Job]) -> None:
-    """While something is drawn: whether to be told when it is done."""
-    if any(job.state in LIVE for job in jobs):
-        about = _("Your browser asks once whether it may; it needs an encrypted address or this machine.")
-        kept = form_memory.kept(_WISH, False)
-        form_memory.remembered()[_WISH] = st.toggle(_("Tell me when they are done"), kept, key=_WISH, help=about)
+def wish() -> None:
+    """The bell: whether to be told when pictures are done. It is there as long as pictures are, so nothing moves."""
+    about = _("Your browser asks once whether it may; it needs an encrypted address or this machine.")
+    told = _wished()
+    words = _("Tell me no more when pictures are done") if told else _("Tell me when pictures are done")
+    st.button(
+        words,
+        key="tell_no_more" if told else "tell_me",
+        icon=":material/notifications_active:" if told else ":material/notifications:",
+        type="tertiary",
+        help=f"{words}. {about}",
+        on_click=form_memory.preset,
+        args=({_WISH: not told},),
+    )
+
+
+def _wished() -> bool:
+    return form_memory.remembered().get(_WISH) is True
 
 
 def tab(jobs: list[Job]) -> None:
@@ -37,7 +49,7 @@ def tab(jobs: list[Job]) -> None:
         title = f"{100 * sum(job.step / job.total_steps for job in running) / len(running):.0f} % · {title}"
     told = {
         "title": title,
-        "wished": bool(form_memory.remembered().get(_WISH)),
+        "wished": _wished(),
         "said": _("A picture is done"),
         "icon": "icon-192.png",
         "done": [{"id": job.id, "prompt": job.prompt[:200]} for job in jobs if job.state == State.SUCCEEDED],

@@ -51,6 +51,11 @@ def test_what_is_painted_is_what_is_drawn_anew(
     painted, elsewhere = mask.getpixel((mask.width // 10, mask.height // 2)), mask.getpixel((mask.width - 9, 9))
     assert abs(mask.width / mask.height - 1.5) < 0.01, "the shape of the picture"
     assert painted == 0 and elsewhere == 255, "inverted: all but what was painted"
+    studio.finish(job)
+    card = page.locator("[class*='st-key-job_']")
+    expect(card.get_by_text("done in")).to_be_visible()
+    page.wait_for_timeout(1000)
+    expect(card.locator("img")).to_be_in_viewport()  # the page does not go back to the form
 
 
 SENT = """([data, kind]) => {

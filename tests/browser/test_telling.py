@@ -30,11 +30,11 @@ def test_a_word_comes_when_a_picture_is_done_where_that_is_wished(
     page.goto(address)
     page.get_by_role("textbox", name="Prompt").fill("a </script> heart")
     page.get_by_role("button", name="Generate").click()
-    page.get_by_text("Tell me when they are done").click()
+    page.get_by_role("button", name="Tell me when pictures are done").click()
     page.wait_for_function("() => Notification.permission === 'granted'")
     job = studio.run()
     page.wait_for_function("() => document.title.includes('%')")
     studio.finish(job)
     page.wait_for_function("() => window.said.length > 0")
     assert page.evaluate("window.said") == ["A picture is done: a </script> heart"]
-    expect(page.get_by_text("Tell me when they are done")).to_have_count(0)
+    expect(page.get_by_role("button", name="Tell me no more when pictures are done")).to_be_visible()

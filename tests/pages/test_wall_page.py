@@ -191,7 +191,7 @@ def test_an_empty_wall_invites_and_says_that_nobody_works(studio: Studio, open_p
     assert "could be the first one" in now["stage"]["prompt"] and "No executor is running" in now["side"]["state"]
     assert not any(now["tiles"])
     studio.start_executor()
-    assert "a new picture starts at once" in everything_shown(open_page(WALL))
+    assert "A new picture starts at once" in everything_shown(open_page(WALL))
 
 
 def test_the_code_leads_to_the_address_that_the_host_set(
