@@ -89,6 +89,13 @@ def test_a_thousand_pictures_are_turned_page_by_page(studio: Studio, open_page: 
     assert tiles(app)[0] == "picture 799" and app.button(key="newer").disabled
 
 
+def test_a_gallery_of_one_page_has_nothing_to_turn(studio: Studio, open_page: OpenPage) -> None:
+    studio.draw("a red heart")
+    app = open_page(PAGE)
+    assert tiles(app) == ["a red heart"] and not {"newer", "older"} & {button.key for button in app.button}
+    assert "Order" in [one.label for one in app.selectbox]
+
+
 def test_every_page_is_reached_and_the_last_has_nothing_older(studio: Studio, open_page: OpenPage) -> None:
     many(studio, studio.draw("a red heart"), 60)
     app = open_page(PAGE)
@@ -231,6 +238,8 @@ def test_pictures_are_looked_for_by_what_they_show(studio: Studio, open_page: Op
     studio.start_executor()
     (asked,) = searches.asked(studio.db, space)
     searches.answer(studio.db, space, asked.digest, vector=np.array([1.0, 0.0], np.float16).tobytes())
-    assert tiles(open_page(PAGE, **{"in": "meaning", "search": "love"})) == ["a red heart", "a rocket", "a penguin"]
+    found = open_page(PAGE, **{"in": "meaning", "search": "love"})
+    assert tiles(found) == ["a red heart", "a rocket", "a penguin"]
+    assert "Order" not in [one.label for one in found.selectbox], "they have one: the most alike first"
     like = next(job.id for job in jobs(studio) if job.prompt == "a penguin")
     assert tiles(open_page(PAGE, like=like)) == ["a rocket", "a red heart"]
