@@ -8,7 +8,7 @@ import io
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import REST_MS, phone_or_desktop, playwright_api
+from tests.browser.conftest import REST_MS, phone_or_desktop, playwright_api, settled
 from tests.pages.visits import Studio, picture_bytes
 
 expect = playwright_api.expect
@@ -75,6 +75,7 @@ def test_a_picture_is_pasted_or_dropped_on_the_prompt(
     page = phone_or_desktop(browser, 1280)
     page.goto(address)
     page.locator(".st-key-set_prompt textarea").fill("a red heart")
+    settled(page)
     for kind, answer, shown in (("paste", "Start from it", "Starts from"), ("drop", "Resemble it", "Is to resemble")):
         page.evaluate(SENT, [base64.b64encode(picture_bytes("PNG")).decode(), kind])
         page.get_by_role("button", name=answer).click()
