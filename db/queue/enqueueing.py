@@ -191,7 +191,7 @@ def add(
     check_new(conn, submitter, order)
     known = {"visitor": submitter, "at": own_clock(conn), "limited": limits.max_queued is not None}
     rows = _LOOK_AND_RULES.all(conn, known)
-    look, host = rows[0], host_rules.rules_of((row.name, row.value) for row in rows)
+    look, host = rows[0], host_rules.rules_of(rows)
     if look.banned is not None:
         raise Banned
     if order.address is not None:

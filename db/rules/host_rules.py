@@ -102,12 +102,12 @@ def read(conn: sa.Connection) -> Rules:
     return rules_of(_ALL.all(conn))
 
 
-def rules_of(rows: Iterable[tuple[str | None, Any]]) -> Rules:
-    """The rules in rows of host_settings: (name, value)."""
+def rules_of(rows: Iterable[sa.Row[Any]]) -> Rules:
+    """The rules in rows that have a name and a value of host_settings."""
     found: dict[str, Any] = {}
-    for name, value in rows:
-        if name in _NAMES:
-            found[name] = tuple(value) if isinstance(value, list) else value
+    for row in rows:
+        if row.name in _NAMES:
+            found[row.name] = tuple(row.value) if isinstance(row.value, list) else row.value
     return Rules(**found)
 
 

@@ -55,8 +55,11 @@ def test_nothing_moves_when_pictures_are_asked_for_begin_and_end(
     expect(page.locator(CARDS).get_by_text("done in")).to_have_count(1)
     page.reload()
     expect(page.locator(CARDS)).to_have_count(1)
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a rocket")  # the form is there again
     settled(page)
     page.get_by_role("textbox", name="Prompt").fill("a penguin")
+    page.get_by_role("textbox", name="Prompt").press("Tab")
+    settled(page)
     page.get_by_role("spinbutton", name="Pictures").fill("2")
     page.get_by_role("spinbutton", name="Pictures").press("Enter")
     settled(page)
