@@ -139,7 +139,7 @@ def _servers_clock(*_: Any, **__: Any) -> str:
     return "CAST(EXTRACT(epoch FROM statement_timestamp()) AS DOUBLE PRECISION)"
 
 
-_SERVERS_CLOCK = Prepared(sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)))
+_SERVERS_CLOCK = Prepared(sa.select(_Clock()))
 
 
 # Clocks of one studio agree within so many s; what is further ahead was written before somebody set the clock back.

@@ -23,7 +23,7 @@ from generator.device import Host
 from generator.engines.base import Step
 from generator.engines.batching import advance_by_shape, is_exact
 from generator.engines.latent_slot import LatentSlot, resume, scored
-from generator.guidance.clip_loss import clip_loss, compare
+from generator.guidance.clip_loss import along, clip_loss, compare
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import Targets, prompt_targets
 from generator.images.convert import no_picture
@@ -202,8 +202,8 @@ class BigganClip:
             styles = (
                 self._style_guide.style_loss(seen, slots, moving) if self._style_guide else torch.zeros_like(scores)
             )
-            if learn and seen.grad is not None:
-                (images * seen.grad).sum().backward()  # backward(seen.grad) would import SymPy: 0.3 s once
+            if learn:
+                along(images, seen.grad).backward()
             terms = [self._keep(slot, moves) for slot, moves in zip(slots, moving, strict=True)]
         init_loss, latent, classes = torch.stack(terms).unbind(dim=1)
         own = {"prompts": prompts, "style": styles, "pull": init_loss, "latent": latent, "classes": classes}

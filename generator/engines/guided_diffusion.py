@@ -25,7 +25,7 @@ from generator.device import Host
 from generator.engines.base import Step, not_finite
 from generator.engines.batching import advance_by_shape, is_exact
 from generator.engines.guided_diffusion_slot import GuidedDiffusionSlot
-from generator.guidance.clip_loss import clip_loss, draw_plain
+from generator.guidance.clip_loss import along, clip_loss, draw_plain
 from generator.guidance.cutouts import Plan, draw_scheduled
 from generator.guidance.style import StyleGuide, load_style_guide
 from generator.guidance.targets import prompt_targets, total_variation
@@ -243,7 +243,7 @@ class GuidedDiffusion:
                 gradient[b] *= slot.kept.mask / 255
                 denoised[b] = slot.kept.hold(denoised[b : b + 1], slot.kept.image[None] * 2 - 1)[0]
         if any(through):
-            x0.backward(share * gradient[at])
+            along(x0, share * gradient[at]).backward()
             assert noisy.grad is not None
             at_x = noisy.grad + (1 - share) * gradient[at]
             gradient[at] = torch.where(of_x, at_x, gradient[at])

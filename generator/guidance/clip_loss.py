@@ -79,6 +79,15 @@ def clip_loss(
     return losses, scores
 
 
+def along(made: Tensor, gradient: Tensor | None) -> Tensor:
+    """A number whose gradient at `made` is the given one, of the same shape: to go on back through what it was made of.
+
+    backward(gradient) says the same, and imports SymPy for it: 0.3 s of a process's first picture.
+    """
+    assert gradient is not None
+    return (made * gradient).sum()
+
+
 @torch.no_grad()
 def compare(
     images: Tensor, clips: Sequence[Clip], targets: Targets, loss: str, precision: Precision

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generator.guidance.clip_loss import clip_loss
+from generator.guidance.clip_loss import along, clip_loss
 from generator.guidance.style import StyleGuide
 from generator.guidance.targets import Targets
 from generator.models.contracts import Clip
@@ -63,7 +63,6 @@ def cond_fn(
         clip_loss(seen, watched, moving, clips, precision, micro_batch)
         if style_guide is not None:
             style_guide.style_loss(seen, watched, moving)
-        assert seen.grad is not None
-        gradient = torch.autograd.grad(pictures, x0, seen.grad)[0] * scale
+        gradient = torch.autograd.grad(along(pictures, seen.grad), x0)[0] * scale
     size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
     return gradient * (size.clamp(max=MAX_GRAD) / size.clamp(min=1e-12))

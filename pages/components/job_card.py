@@ -17,7 +17,7 @@ from db.queue.estimate import Place
 from db.sheets import submissions
 from generator.images.encode import data_uri
 from pages.components import acts, landing, telling
-from pages.components.notices import executor_missing, standstill
+from pages.components.notices import say_standstill, standstill
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
@@ -114,8 +114,8 @@ def _cards(visitor: Submitter, found: list[tuple[list[Job], int]]) -> None:
         _go_on()
         jobs, more = found.pop() if found else jobs_of(visitor)
         shown = _shown(jobs, more)
-        if shown.pace is not None:
-            executor_missing()
+        if shown.standstill is not None:
+            say_standstill(*shown.standstill)
         if not jobs:
             landing.show(visitor)
             return

@@ -18,8 +18,7 @@ NO_EXECUTOR = N_("No executor is running. Start one: python job_executor.py")
 def paused_note() -> bool:
     """Say so where the host has paused the queue, and whether that is so."""
     paused = house_rules().paused
-    if paused:
-        st.info(_(PAUSED), icon=":material/pause_circle:")
+    say_standstill(paused, False)
     return paused
 
 
@@ -33,16 +32,21 @@ def disk_note(*, for_host: bool = False) -> bool:
 
 def executor_missing() -> bool:
     """Say so where nothing would run a job, or the host has paused the queue; whether nothing would."""
-    paused_note()
-    missing = not workers.live(the_studio().db)
-    if missing:
-        st.warning(_(NO_EXECUTOR), icon=":material/power_off:")
-    return missing
+    return say_standstill(*standstill())
 
 
 def standstill() -> tuple[bool, bool]:
     """Whether the host has paused the queue, and whether no executor runs."""
     return house_rules().paused, not workers.live(the_studio().db)
+
+
+def say_standstill(paused: bool, missing: bool) -> bool:
+    """What of `standstill` is so, for visitors; whether no executor runs."""
+    if paused:
+        st.info(_(PAUSED), icon=":material/pause_circle:")
+    if missing:
+        st.warning(_(NO_EXECUTOR), icon=":material/power_off:")
+    return missing
 
 
 def empty_state(title: str, text: str, *, page: str | None = None, link: str = "") -> None:
