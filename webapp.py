@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import streamlit as st
 from pydantic import ValidationError
@@ -19,18 +18,19 @@ from pages.components import event_code, picture_in, thumb_bar, viewer
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
+from pages.shared.first_paint import ICON, load_kinds
 from pages.shared.frame import frame, offer_installing, say_what_is_forgotten
 from pages.shared.navigation import KIOSK, navigation
 from pages.shared.studio import the_studio
 
-HOST_PAGE = "host"
-ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
+HOST_PAGE, FIRST_PAGE = "host", ""
 
 
 def main() -> None:
     """Draw the frame that all pages share, then the page that the address names."""
     language.settle()
     page = navigation()
+    load_kinds(wanted=page.url_path == FIRST_PAGE)
     st.set_page_config(page_title=page.title, page_icon=ICON, layout="wide")
     frame()
     language.announce()
@@ -49,7 +49,7 @@ def main() -> None:
         if page.url_path not in (KIOSK, HOST_PAGE):
             event_code.ask()
         page.run()
-        if not picture_in.is_asking(page_is_drawn=page.url_path == ""):  # there is one dialog at a time
+        if not picture_in.is_asking(page_is_drawn=page.url_path == FIRST_PAGE):  # there is one dialog at a time
             viewer.show(page.url_path)
     if page.url_path != KIOSK:
         thumb_bar.show()

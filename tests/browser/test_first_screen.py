@@ -15,6 +15,17 @@ PLACES = """(what) => [...document.querySelectorAll(what)].map((one) => {
     const { x, y, width, height } = one.getBoundingClientRect();
     return [x, y + document.querySelector(".stMain").scrollTop, width, height].map(Math.round);
 })"""
+# Streamlit loads each kind of element at its first use. What is asked for after the form was there came late.
+CODE_THAT_CAME_LATE = """
+    new MutationObserver((_, watch) => {
+        if (!document.querySelector(".st-key-set_prompt")) return;
+        window.formAt = performance.now();
+        watch.disconnect();
+    }).observe(document, { childList: true, subtree: true });
+    window.late = () => performance.getEntriesByType("resource")
+        .filter((one) => one.name.endsWith(".js") && one.startTime > window.formAt)
+        .map((one) => one.name);
+"""
 FORM = ".st-key-set_prompt, .st-key-examples, .st-key-go_style, .st-key-settings"
 CARDS = "[class*='st-key-job_']"
 
@@ -39,6 +50,24 @@ def test_the_first_screen_has_pictures_the_prompt_and_the_way_to_begin(
     assert _top(page.locator(".st-key-gallery img").first) < HEIGHT / 3 and fits(page)
     ways = page.locator(".st-key-thumb_bar :is(a, button) p")
     assert len({round(_top(ways.nth(n))) for n in range(ways.count())}) == 1, "the words of the ways are in one line"
+
+
+def test_the_browser_has_the_code_of_all_that_is_on_the_first_page_before_it_draws_it(
+    hosted: tuple[str, Studio], browser: playwright_api.Browser
+) -> None:
+    address, studio = hosted
+    page = phone_or_desktop(browser, 1280)
+    page.goto(address)
+    page.get_by_role("textbox", name="Prompt").fill("a rocket")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator(CARDS)).to_have_count(1)
+    studio.finish(studio.run())  # its card has all that can be done with it
+    expect(page.locator(CARDS).get_by_text("done in")).to_have_count(1)
+    page.add_init_script(CODE_THAT_CAME_LATE)
+    page.reload()
+    expect(page.locator(CARDS).get_by_role("button", name="Vary")).to_have_count(1)
+    settled(page)
+    assert page.evaluate("late()") == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from pages.shared import first_paint
 from pages.shared.studio import the_studio
 from tests.pages.visits import ME, Studio
 
@@ -30,6 +31,11 @@ def what_runs_stays_the_main_module() -> Iterator[None]:
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
+
+
+@pytest.fixture(autouse=True)
+def no_browser_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_paint, "HEAD_START_S", 0)
 
 
 @pytest.fixture
