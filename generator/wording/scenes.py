@@ -107,7 +107,8 @@ class Scene:
 
 
 def read_scene(prompt: Prompt | str) -> Scene | None:
-    """The scene that a prompt tells; None where it tells of one thing alone, or is not understood wholly."""
+    """The scene that a prompt tells; None where it is not understood wholly, or tells of one thing alone that pictures
+    are of as it is said: "a red apple" is, "a blue apple" is not."""
     if isinstance(prompt, Prompt):
         if prompt.fragments:
             return None  # words weighed against each other are for CLIP to weigh
@@ -125,8 +126,9 @@ def read_scene(prompt: Prompt | str) -> Scene | None:
         return None
     found = tuple(thing for thing in things if thing is not None)
     made = _understood(Scene(found, tuple(relations), place, weather), phrases)
-    one = made is not None and len(made.things) == 1 and made.things[0].count == 1
-    return None if one and place is None and weather is None else made
+    if made is None or len(made.things) > 1 or made.things[0].count > 1 or place or weather:
+        return made
+    return _of_another_colour(made.things[0])
 
 
 def _understood(scene: Scene, phrases: list[str]) -> Scene | None:
@@ -157,6 +159,14 @@ def _understood(scene: Scene, phrases: list[str]) -> Scene | None:
             if second.worn_on in ("head", "eyes", "ears") and first.noun in HAVE_FACES:
                 things[0] = replace(first, name=f"{first.name} face")
     return replace(scene, things=tuple(things), relations=tuple(relations))
+
+
+def _of_another_colour(thing: Thing) -> Scene | None:
+    """One thing alone, as large as things are, where its colour is asked for and not in its name. What something holds
+    has its own: a glass of red wine is no red glass."""
+    if thing.colour is None or not _is_thing(thing.noun) or "of" in thing.noun.split():
+        return None
+    return None if f"{thing.colour} {thing.noun}" in _names() else Scene((replace(thing, size=1.0),))
 
 
 @cache

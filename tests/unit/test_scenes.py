@@ -44,6 +44,9 @@ def disc(colour: tuple[float, float, float], hole: bool = False, radius: float =
         ("a bird flying over a castle", [("bird", 1, None), ("castle", 1, None)], ("above",), None),
         ("an old man reading a book", [("old man", 1, None), ("book", 1, None)], ("holding",), None),
         ("a red car on a plain blue background", [("car", 1, "red")], (), "blue"),
+        ("a tiny yellow bird", [("bird", 1, "yellow")], (), None),
+        ("a green strawberry", [("strawberry", 1, "green")], (), None),
+        ("a wooden chair", [("chair", 1, "wooden")], (), None),
         ("a rocket in front of the moon", [("rocket", 1, None)], (), "moonlight"),
     ],
 )
@@ -62,7 +65,10 @@ def test_things_counts_colours_relation_and_place_are_read(
 @pytest.mark.parametrize(
     "prompt",
     [
-        "a red heart",
+        "a red heart",  # one emoji, and so is a black cat
+        "a black cat",
+        "a glass of red wine",  # no red glass
+        "a very angry red face",
         "a smiling face with sunglasses",  # one emoji
         "a cat with tears of joy",
         "a bow and arrow",
