@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -123,7 +124,8 @@ class Work:
             )
         made_from = Sources(pictures, weights)
         upscaling = {"device": device, "checkpoints_dir": folder}
-        licence, read = context.settings.picture_licence, self._read_source
+        licence = context.settings.picture_licence
+        read = partial(_read_source, context)  # not of this job, which would not go before a collector comes by
         self._files = Files(self.job.engine, params, made_from, self.attempt.folder, read, licence, **upscaling)
 
     def store_kept(self) -> bool:
@@ -279,9 +281,6 @@ class Work:
         """A warning about this job and what brought it about."""
         self.say(event, logging.WARNING, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
-    def _read_source(self, reference: str) -> bytes:
-        return self.context.store.get(self.context.key_of(reference))
-
     def unfinished(self) -> Iterator[File]:
         """The last good picture, where there is one."""
         if self._files:
@@ -292,3 +291,7 @@ class Work:
         """What the job has made, once its parameters are read."""
         assert self._files is not None
         return self._files
+
+
+def _read_source(context: Context, reference: str) -> bytes:
+    return context.store.get(context.key_of(reference))

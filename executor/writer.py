@@ -188,6 +188,7 @@ class Writer:
                 pass  # a preview or state less; the heartbeat logs it
             except Exception as error:
                 work.broken = work.broken or self._describe(error)
+        del self._work  # which has this writer: it goes now, with its pictures, and not when a collector comes by
 
     def _describe(self, error: Exception) -> tuple[str, str]:
         """(kind, sentence) of what went wrong while writing; not the store, which is waited for."""
