@@ -51,6 +51,23 @@ class Brief(Exception):
         super().__init__(*(in_brief(one) if isinstance(one, str) else one for one in told))
 
 
+class Term(str):
+    """A word inside a sentence that is translated with it."""
+
+
+class Translatable(Brief):
+    """An error that is an English sentence, and what goes into its {places}.
+
+    str() of it is the whole sentence; pages translate the sentence first.
+    """
+
+    def __init__(self, sentence: str = "", **values: object) -> None:
+        super().__init__(sentence.format(**values) if values else sentence)
+        # A Term stays one: it is translated, and none is long.
+        brief = {name: in_brief(value) if type(value) is str else value for name, value in values.items()}
+        self.sentence, self.values = sentence, brief
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's own, which refuses in brief."""
 

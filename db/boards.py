@@ -41,9 +41,15 @@ def put(db: sa.Engine, submitter: str, job_ids: Sequence[str], name: str = FAVOU
         new = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in on_it]
         names = {row.name for row in kept} - {FAVOURITES}
         if name not in names and name != FAVOURITES and len(names) >= MAX_BOARDS:
-            raise BadValue(f"There are {MAX_BOARDS} boards of yours, and no more are allowed; take one away first.")
+            raise BadValue(
+                "There are {most} boards of yours, and no more are allowed; take one away first.", most=MAX_BOARDS
+            )
         if len(kept) + len(new) > MAX_PICTURES:
-            raise BadValue(f"You keep {len(kept)} pictures; at most {MAX_PICTURES} are allowed. Take some away first.")
+            raise BadValue(
+                "You keep {count} pictures; at most {most} are allowed. Take some away first.",
+                count=len(kept),
+                most=MAX_PICTURES,
+            )
         if new:
             now = clock(conn)
             rows = [{"submitter": submitter, "name": name, "job_id": job_id, "at": now} for job_id in new]
@@ -125,4 +131,4 @@ def _check(submitter: str, name: str) -> None:
     if name != FAVOURITES:
         check_text("name of the board", name, MAX_NAME)
         if name != " ".join(name.split()):
-            raise BadValue(f"{name!r} begins or ends with a blank, or has several together; take those away.")
+            raise BadValue("{name!r} begins or ends with a blank, or has several together; take those away.", name=name)

@@ -251,7 +251,7 @@ def _use_wal(db: sa.Engine, busy_timeout_s: float) -> None:
                 break
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise DatabaseUnavailable(_sentence(db, error)) from None
+                    raise DatabaseUnavailable(_sentence(db, error) or str(error)) from None
                 time.sleep(0.02)
             finally:
                 connection.close()

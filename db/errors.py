@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from characters.brief import Brief
+from characters.brief import Term, Translatable
 from db.wording import duration
 
 
-class DbError(Brief):
+class DbError(Translatable):
     """Base of all errors raised by db/. public: what visitors read in place of the message, where that is for the host:
     it names the machine's addresses and folders."""
 
@@ -39,7 +39,7 @@ class UnknownJob(DbError):
     """There is no job with this id."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job with the id {job_id!r}.")
+        super().__init__("There is no job with the id {id!r}.", id=job_id)
 
 
 class IllegalTransition(DbError):
@@ -50,7 +50,7 @@ class NotFailed(DbError):
     """What is to be tried again has not failed, or was tried again before."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {job_id} has not failed, or it was hidden or tried again already.")
+        super().__init__("Job {id} has not failed, or it was hidden or tried again already.", id=job_id)
 
 
 class TooManyQueued(DbError):
@@ -60,13 +60,19 @@ class TooManyQueued(DbError):
         self.limit = limit
         waiting = limit if waiting is None else waiting
         if wanted == 1:
-            text = f"You already have {waiting} jobs waiting, the most one visitor may have; wait or cancel one."
-        else:
-            text = (
-                f"These {wanted} jobs were not queued: {waiting} of yours are waiting, and one visitor may have "
-                f"{limit} waiting at once. Ask for {max(limit - waiting, 0)} or fewer, or wait."
+            super().__init__(
+                "You already have {waiting} jobs waiting, the most one visitor may have; wait or cancel one.",
+                waiting=waiting,
             )
-        super().__init__(text)
+        else:
+            super().__init__(
+                "These {wanted} jobs were not queued: {waiting} of yours are waiting, and one visitor may have {limit} "
+                "waiting at once. Ask for {fewer} or fewer, or wait.",
+                wanted=wanted,
+                waiting=waiting,
+                limit=limit,
+                fewer=max(limit - waiting, 0),
+            )
 
 
 class TooManyFromAddress(TooManyQueued):
@@ -162,7 +168,7 @@ class UnknownVisitor(DbError):
     """There is no visitor with this id."""
 
     def __init__(self, visitor: str) -> None:
-        super().__init__(f"There is no visitor with the id {visitor!r}.")
+        super().__init__("There is no visitor with the id {id!r}.", id=visitor)
 
 
 class UnknownAction(DbError):
@@ -170,7 +176,7 @@ class UnknownAction(DbError):
 
     def __init__(self, action_id: str) -> None:
         super().__init__(
-            f"There is nothing to take back with the id {action_id!r}; it may have been taken back already."
+            "There is nothing to take back with the id {id!r}; it may have been taken back already.", id=action_id
         )
 
 
@@ -178,14 +184,16 @@ class WordRefused(DbError):
     """A text holds a word from the host's list."""
 
     def __init__(self, word: str, what: str = "prompt") -> None:
-        super().__init__(f"The host does not allow {word!r} here; leave it out of your {what}.")
+        super().__init__(
+            "The host does not allow {word!r} here; leave it out of your {what}.", word=word, what=Term(what)
+        )
 
 
 class EngineWithheld(DbError):
     """The host does not offer this engine."""
 
     def __init__(self, engine: str) -> None:
-        super().__init__(f"The host does not offer the engine {engine!r} at the moment; choose another.")
+        super().__init__("The host does not offer the engine {engine!r} at the moment; choose another.", engine=engine)
 
 
 class StillRunning(DbError):
@@ -196,42 +204,42 @@ class UnknownSubmission(DbError):
     """There is no submission with this id."""
 
     def __init__(self, submission_id: str) -> None:
-        super().__init__(f"There is no sheet with the id {submission_id!r}.")
+        super().__init__("There is no sheet with the id {id!r}.", id=submission_id)
 
 
 class UnknownRefinement(DbError):
     """There is no refinement with this id."""
 
     def __init__(self, refinement_id: str) -> None:
-        super().__init__(f"There is no refinement with the id {refinement_id!r}.")
+        super().__init__("There is no refinement with the id {id!r}.", id=refinement_id)
 
 
 class UnknownBoard(DbError):
     """The visitor has no board of this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no board {name!r} of yours; one is there as long as a picture is on it.")
+        super().__init__("There is no board {name!r} of yours; one is there as long as a picture is on it.", name=name)
 
 
 class BoardTaken(DbError):
     """The visitor has a board of this name already."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a board {name!r} of yours already; choose another name.")
+        super().__init__("There is a board {name!r} of yours already; choose another name.", name=name)
 
 
 class UnknownKey(DbError):
     """There is no key with this id."""
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"There is no key with the id {key_id!r}.")
+        super().__init__("There is no key with the id {id!r}.", id=key_id)
 
 
 class UnknownSession(DbError):
     """There is no session of the host with this id."""
 
     def __init__(self, session_id: str) -> None:
-        super().__init__(f"There is no session with the id {session_id!r}.")
+        super().__init__("There is no session with the id {id!r}.", id=session_id)
 
 
 class OrderReused(DbError):
@@ -255,7 +263,7 @@ class NotYours(DbError):
     """The job was submitted by somebody else."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {job_id} was submitted by somebody else, so it cannot be changed from here.")
+        super().__init__("Job {id} was submitted by somebody else, so it cannot be changed from here.", id=job_id)
 
 
 class LeaseLost(DbError):
@@ -273,7 +281,7 @@ class UnknownExport(BadValue):
     """There is no exported evening of this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no export called {name!r}.")
+        super().__init__("There is no export called {name!r}.", name=name)
 
 
 class AlreadyVoted(DbError):
@@ -292,7 +300,9 @@ class TooFast(DbError):
 
     def __init__(self, most: int, in_s: float) -> None:
         super().__init__(
-            f"That was fast: at most {most} votes count in {in_s:.0f} s. Take a moment to look at these two."
+            "That was fast: at most {most} votes count in {seconds:.0f} s. Take a moment to look at these two.",
+            most=most,
+            seconds=in_s,
         )
 
 
@@ -316,8 +326,12 @@ class DiskNearlyFull(StoreFull):
     def __init__(self, used_for: str, folder: str, free: int, least: int) -> None:
         self.used_for, self.free, self.least = used_for, free, least
         super().__init__(
-            f"The disk of the {used_for} ({folder}) has {free / 1e9:.2f} GB left, and {least / 1e9:.2f} GB are to stay "
-            "free (T2I_MIN_FREE_BYTES): nothing new is taken until there is more room."
+            "The disk of the {used_for} ({folder}) has {free:.2f} GB left, and {least:.2f} GB are to stay free "
+            "(T2I_MIN_FREE_BYTES): nothing new is taken until there is more room.",
+            used_for=Term(used_for),
+            folder=folder,
+            free=free / 1e9,
+            least=least / 1e9,
         )
 
 
@@ -354,7 +368,7 @@ class NothingLearnt(DbError):
     """A job is to be stopped and kept that has made no step yet."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {job_id} has made no step yet, so there is nothing to keep; cancel it instead.")
+        super().__init__("Job {id} has made no step yet, so there is nothing to keep; cancel it instead.", id=job_id)
 
 
 class NameTaken(DbError):
@@ -368,4 +382,4 @@ class UnknownDataset(DbError):
     """There is no dataset with that id, or it is somebody else's."""
 
     def __init__(self, dataset_id: str) -> None:
-        super().__init__(f"There is no dataset with the id {dataset_id!r} that you gave.")
+        super().__init__("There is no dataset with the id {id!r} that you gave.", id=dataset_id)

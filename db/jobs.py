@@ -13,6 +13,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
+from characters.brief import Term
 from db.errors import BadValue, IllegalTransition
 
 HISTORY_POINTS = 200
@@ -168,13 +169,20 @@ def storable(text: str) -> bool:
 def check_text(name: str, text: str, max_length: int | None = None) -> None:
     """Raise BadValue for text that a database cannot hold."""
     if "\x00" in text:
-        raise BadValue(f"The {name} holds a NUL character; remove it.")
+        raise BadValue("The {name} holds a NUL character; remove it.", name=Term(name))
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadValue(f"The {name} holds half of a character (a lone surrogate); type it again.") from None
+        raise BadValue(
+            "The {name} holds half of a character (a lone surrogate); type it again.", name=Term(name)
+        ) from None
     if max_length is not None and not 1 <= len(text) <= max_length:
-        raise BadValue(f"The {name} has {len(text)} characters; 1 to {max_length} are permitted.")
+        raise BadValue(
+            "The {name} has {count} characters; 1 to {most} are permitted.",
+            name=Term(name),
+            count=len(text),
+            most=max_length,
+        )
 
 
 def finite(value: float | None) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from db import queue
 from db.errors import DatabaseReplaced, StoreUnavailable
 from db.jobs import Job
-from db.queue import workers
+from db.queue import statuses, workers
 from db.queue.fair_order import SAME_BATCH_S
 from executor import leaving
 from executor.context import DATABASE_DOWN, Context, KeptHere, register
@@ -62,7 +62,7 @@ class Executor:
         self.stop = context.stop
         self.held: list[Work] = []  # every claimed job, those whose files are still being written included
         self.active: list[Work] = []  # those with a place in a batch
-        self.status = "starting"
+        self.status = statuses.STARTING
         self._engines = Engines(host_of(context, device))
         self._limits = BatchLimits()
         self._drain = False  # a job waits for all others to leave the device
@@ -125,10 +125,10 @@ class Executor:
 
     def _describe(self) -> str:
         waiting = sum(work.waits_for == "store" for work in self.held)
-        said = [f"{len(self.active)} of {self.places} places taken"] if self.active else []
-        said += [f"{waiting} finished, waiting for the store"] if waiting else []
+        said = [statuses.TAKEN.format(taken=len(self.active), places=self.places)] if self.active else []
+        said += [statuses.WAITS_FOR_STORE.format(count=waiting)] if waiting else []
         said += [trouble] if (trouble := self._room.trouble()) else []
-        return "; ".join(said) or ("storing" if self.held else "idle")
+        return statuses.joined(said or [statuses.STORING if self.held else statuses.IDLE])
 
     # Places: who leaves, who comes
 
@@ -249,7 +249,7 @@ class Executor:
             if not self._fits(work):
                 return
             if work.key not in self._engines:
-                self.status = f"loading {job.engine} {work.key.checkpoint}"
+                self.status = statuses.LOADING.format(engine=job.engine, checkpoint=work.key.checkpoint)
                 self.context.event("loading", engine=job.engine, checkpoint=work.key.checkpoint)
             state = work.read_state()
             with self._watch.over([work]):

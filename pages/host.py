@@ -8,19 +8,20 @@ from pages.components.notices import empty_state
 from pages.hosting import data, failures, keys, queue, rules, sessions, visitors, wall
 from pages.hosting.sign_in import is_host, keep_cookie, sign_in, sign_out
 from pages.shared.errors import plain_errors
+from pages.shared.language import N_, _, chosen_in_words, named
 from pages.shared.navigation import show
 from pages.shared.studio import has_host
 
 SECTIONS = {
-    "Queue": queue.queue_section,
-    "Failed": failures.failures_section,
-    "Pictures": queue.pictures_section,
-    "Wall": wall.wall_section,
-    "Visitors": visitors.visitors_section,
-    "Rules": rules.rules_section,
-    "Keys": keys.keys_section,
-    "Data": data.data_section,
-    "Sessions": sessions.sessions_section,
+    N_("Queue"): queue.queue_section,
+    N_("Failed"): failures.failures_section,
+    N_("Pictures"): queue.pictures_section,
+    N_("Wall"): wall.wall_section,
+    N_("Visitors"): visitors.visitors_section,
+    N_("Rules"): rules.rules_section,
+    N_("Keys"): keys.keys_section,
+    N_("Data"): data.data_section,
+    N_("Sessions"): sessions.sessions_section,
 }
 
 
@@ -28,8 +29,8 @@ def page() -> None:
     """The sections, or the form to sign in."""
     if not has_host():
         empty_state(
-            "There is no host",
-            "Set T2I_HOST_PASSWORD, or Streamlit's own login and T2I_HOST_EMAILS, and start the studio again.",
+            _("There is no host"),
+            _("Set T2I_HOST_PASSWORD, or Streamlit's own login and T2I_HOST_EMAILS, and start the studio again."),
         )
         return
     keep_cookie()
@@ -38,17 +39,18 @@ def page() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         section = st.segmented_control(
-            "Section",
+            _("Section"),
             list(SECTIONS),
+            format_func=named(SECTIONS),
             default="Queue",
             required=True,
-            key="host_section",
+            key=chosen_in_words("host_section"),
             label_visibility="collapsed",
             wrap=True,  # all of them are to be seen on a phone
         )
         with st.container(horizontal=True, width="content"):
             wall.open_wall()
-            st.button("Sign out", icon=":material/logout:", type="tertiary", on_click=_sign_out)
+            st.button(_("Sign out"), key="host_sign_out", icon=":material/logout:", type="tertiary", on_click=_sign_out)
     SECTIONS[section or "Queue"]()
 
 

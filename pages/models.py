@@ -13,7 +13,7 @@ from pages.components import acts, job_card
 from pages.components.notices import empty_state, executor_missing
 from pages.hosting.sign_in import is_host
 from pages.shared.errors import plain_errors
-from pages.shared.language import N_, _, named
+from pages.shared.language import N_, _, chosen_in_words, named
 from pages.shared.navigation import go, show
 from pages.shared.studio import the_settings, the_studio
 from pages.shared.text import esc, label, size
@@ -45,7 +45,8 @@ def page() -> None:
         )
     )
     shown = [_ALL, _USABLE, _MISSING]
-    only = st.pills(_("Show"), shown, key="models_shown", default=_ALL, format_func=named(shown), required=True)
+    key = chosen_in_words("models_shown")
+    only = st.pills(_("Show"), shown, key=key, default=_ALL, format_func=named(shown), required=True)
     if the_settings().downloads:
         st.fragment(_downloads, run_every=REFRESH_S)(len([item for item in items if item.state == "installed"]))
     wanted = [item for item in items if only == _ALL or (item.state == "not installed") == (only == _MISSING)]

@@ -9,13 +9,13 @@ import streamlit as st
 from db import queue
 from db.artefacts import Artefact
 from db.jobs import Job, State
-from db.queue import workers
+from db.queue import statuses, workers
 from pages.components import acts, job_card
 from pages.components.notices import NO_EXECUTOR, disk_note, empty_state, executor_missing, paused_note
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
-from pages.shared.language import _, ngettext
+from pages.shared.language import N_, _, ngettext
 from pages.shared.navigation import GENERATION, show
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import ago, duration, esc, short
@@ -25,6 +25,11 @@ from studio.context import Submitter
 
 SHOWN_WAITING = 25
 REFRESH_S = 2.0
+# What db/queue/statuses.py says, for the translations.
+STATUSES = (
+    *(N_("starting"), N_("idle"), N_("storing"), N_("stopped"), N_("loading {engine} {checkpoint}")),
+    *(N_("{taken} of {places} places taken"), N_("{count} finished, waiting for the store")),
+)
 
 
 def page() -> None:
@@ -141,9 +146,13 @@ def _executors() -> None:
         with st.container(key=f"row_worker_{worker.id}"):
             st.html(
                 f'<div class="t2i-prompt">{esc(title)}</div>'
-                f'<div class="t2i-meta">{esc(worker.status)} · {places} · {esc(beaten)} · '
+                f'<div class="t2i-meta">{esc(_doing(worker.status))} · {places} · {esc(beaten)} · '
                 f"{esc(serves)}</div>"
             )
+
+
+def _doing(status: str) -> str:
+    return "; ".join(_(sentence, **values) for sentence, values in statuses.parts_of(status) if sentence)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from db.jobs import Job, State
 from db.votes import Choice
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
-from pages.shared.errors import plain_errors
+from pages.shared.errors import plain_errors, sentence
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, ngettext
 from pages.shared.navigation import GENERATION, LEADERBOARD, show
@@ -103,7 +103,7 @@ def _cast(visitor: Submitter, left: Job, right: Job, choice: Choice) -> None:
         try:
             vote.cast(the_studio(), visitor, left.id, right.id, choice)
         except TooFast as error:
-            st.toast(str(error))
+            st.toast(sentence(error))
             return
         except AlreadyVoted:
             # The same pair was open in another tab; the vote there counts.

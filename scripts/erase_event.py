@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         while any(one.live for one in found.executors) and time.monotonic() < until:
             time.sleep(0.5)
             found = host.left(studio, me)
-        print("\n".join(sentences(found, host.exports(studio, me))) or "Nothing is left.")
+        print("\n".join(map(str, sentences(found, host.exports(studio, me)))) or "Nothing is left.")
     except ValidationError as error:
         print(misread(error), file=sys.stderr)
         return 2

@@ -18,8 +18,11 @@ from pages.shared import po_file  # noqa: E402
 from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
 
 Message = tuple[str, ...]  # alone, or with its plural
-# See studio/errors.py, studio/datasets.py and wording/.
-_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "BadWish": 1, "BadData": 1, "Term": 1, "Notice": 1}
+# See characters/brief.py, db/errors.py, studio/errors.py, studio/datasets.py and wording/.
+_ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "Term": 1, "Notice": 1}
+_ARGUMENTS |= dict.fromkeys(("Refused", "BadWish", "BadData", "BadValue"), 1)
+_ARGUMENTS |= dict.fromkeys(("StillRunning", "StoreFull", "StoreUnavailable"), 1)
+_ROOMS = ("pages", "studio", "db", "generator/wording")
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),
@@ -32,7 +35,7 @@ _HEADER = (
 def messages() -> dict[Message, list[str]]:
     """Every message that a page can show, in the order of the files, and the files that have it."""
     found: dict[Message, list[str]] = {}
-    rooms = [path for room in ("pages", "studio", "generator/wording") for path in sorted((ROOT / room).rglob("*.py"))]
+    rooms = [path for room in _ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
     for path in [ROOT / "webapp.py", *rooms]:
         for message in _messages_of(path):
             files = found.setdefault(message, [])
@@ -43,17 +46,20 @@ def messages() -> dict[Message, list[str]]:
 
 
 def _messages_of(path: Path) -> list[Message]:
-    calls = [
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ARGUMENTS
-    ]
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     found = []
     for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        texts = [arg.value for arg in call.args[: _ARGUMENTS[call.func.id]] if isinstance(arg, ast.Constant)]  # type: ignore[attr-defined]
+        texts = [arg.value for arg in call.args[: _taken(path, call.func)] if isinstance(arg, ast.Constant)]
         if texts:  # else the message is marked where it is written
             found.append(tuple(str(text) for text in texts))
     return found
+
+
+def _taken(path: Path, called: ast.expr) -> int:
+    """How many of the arguments of such a call are messages."""
+    if isinstance(called, ast.Attribute) and called.attr == "__init__" and path.name == "errors.py":
+        return 1  # the sentence of an error that has its own class
+    return _ARGUMENTS.get(called.id, 0) if isinstance(called, ast.Name) else 0
 
 
 def written(code: str, found: dict[Message, list[str]], translated: dict[Message, tuple[str, ...]]) -> str:

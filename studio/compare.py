@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from characters.brief import Term
 from characters.seen import as_seen
 from db.artefacts import sources
 from db.sheets.submissions import NewSheet, Submission
@@ -16,7 +17,7 @@ from generator.params import BadParams, Params, drawing_class, validate
 from generator.wording import Sources, outcomes
 from generator.wording import choices as choices_in
 from studio.context import Studio, Submitter
-from studio.errors import BadWish, Term
+from studio.errors import BadWish
 from studio.given import check_own
 from studio.limits import check_typed, first_choice
 from studio.settings_form import OWN_WIDGET, Field

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from characters.brief import Brief, in_brief
+from characters.brief import Translatable
 from db.errors import DbError
 from generator.params import BadParams
 from generator.registry import UnknownName
 from masking import for_visitors
 
 
-class Term(str):
-    """A word inside a sentence that is translated with it."""
-
-
-class Refused(Brief):
-    """Base of the studio's own errors: an English sentence, and what goes into its {places}.
-
-    str() of it is the whole sentence; pages translate the sentence first.
-    """
-
-    def __init__(self, sentence: str, **values: object) -> None:
-        super().__init__(sentence.format(**values) if values else sentence)
-        # A Term stays one: it is translated, and none is long.
-        brief = {name: in_brief(value) if type(value) is str else value for name, value in values.items()}
-        self.sentence, self.values = sentence, brief
+class Refused(Translatable):
+    """Base of the studio's own errors."""
 
 
 class BadWish(Refused, BadParams):

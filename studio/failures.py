@@ -15,7 +15,7 @@ from generator.registry import UnknownName
 from studio.access import check_host
 from studio.context import Studio, Submitter
 from studio.engines import engines_making
-from studio.errors import Refused, told
+from studio.errors import Refused
 from studio.submit import check_sources, new_job
 
 MAX_AT_ONCE = 200  # jobs that one press is about
@@ -26,15 +26,7 @@ class Retried:
     """What became of a press of "Try again": new jobs by those that failed, and why others were not queued."""
 
     again: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def told(self) -> str:
-        """It in one line."""
-        done = f"{len(self.again)} {'job waits' if len(self.again) == 1 else 'jobs wait'} again."
-        reasons = sorted(set(self.refused.values()))
-        left = f" {len(self.refused)} not queued: {' '.join(reasons[:3])}" if self.refused else ""
-        return done + left + (f" And {len(reasons) - 3} other reasons." if len(reasons) > 3 else "")
+    refused: dict[str, Exception] = field(default_factory=dict)
 
 
 def failures(
@@ -67,20 +59,21 @@ def try_again(studio: Studio, submitter: Submitter, job_ids: Sequence[str]) -> R
             new = new_job(studio, job.engine, params, title=title, parent_id=job.parent_id, source=source)
             made = retrying.try_again(studio.db, job_id, new, limits=limits.of(job.submitter))
         except TooManyQueued as error:
-            most = error.limit
-            done.refused[job_id] = f"Who asked for it has as many jobs waiting as one visitor may, {most}."
+            done.refused[job_id] = Refused(
+                "Who asked for it has as many jobs waiting as one visitor may, {most}.", most=error.limit
+            )
         except Banned:
-            done.refused[job_id] = "Who asked for it is banned."
+            done.refused[job_id] = Refused("Who asked for it is banned.")
         except (UnknownJob, NotFailed, BadParams, UnknownName, Refused) as error:
-            done.refused[job_id] = told(error)
+            done.refused[job_id] = error
         except DbError as error:
             if error.public is not None:  # of the machine: it is the same for all that follow
                 raise
-            done.refused[job_id] = told(error)
+            done.refused[job_id] = error
         else:
             done.again[job_id] = made.id
     for job_id in wanted[MAX_AT_ONCE:]:
-        done.refused[job_id] = f"At most {MAX_AT_ONCE} are tried again at once."
+        done.refused[job_id] = Refused("At most {most} are tried again at once.", most=MAX_AT_ONCE)
     return done
 
 

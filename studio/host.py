@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from characters.brief import Term
 from characters.seen import as_seen
 from db import queue
 from db.errors import BadValue, UnknownExport, UnknownVisitor
@@ -183,7 +184,9 @@ def _withheld(shown: Sequence[str], first: str) -> list[str] | None:
     for name in (*shown, first):
         registry.lookup("engine", registry.ENGINES, name)
     if first not in shown or registry.ENGINES[first].makes != "drawing":
-        raise BadValue(f"{engine_title(first)} is what a new page starts with, so visitors must see it.")
+        raise BadValue(
+            "{engine} is what a new page starts with, so visitors must see it.", engine=Term(engine_title(first))
+        )
     return [name for name in may_be_withheld() if name not in shown] or None
 
 
@@ -267,7 +270,7 @@ def forget(studio: Studio, submitter: Submitter, typed: str, *, with_exports: bo
     """
     check_host(submitter)
     if typed.strip() != CONFIRMATION:
-        raise BadValue(f"Nothing was deleted: type {CONFIRMATION} to confirm.")
+        raise BadValue("Nothing was deleted: type {word} to confirm.", word=CONFIRMATION)
     gone = erasing.forget_everything(studio.db, studio.store)
     folder = studio.settings.exports_dir
     for path in (*folder.glob(".evening-*.part"), *(folder.glob("evening-*.zip") if with_exports else ())):

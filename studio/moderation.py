@@ -34,11 +34,17 @@ class Bulk:
             raise BadValue("Nobody is chosen; choose visitors or addresses.")
         if len(self.visitors) + len(self.addresses) > MAX_AT_ONCE:
             count = len(self.visitors) + len(self.addresses)
-            raise BadValue(f"{count} visitors and addresses; at most {MAX_AT_ONCE} at once are permitted.")
+            raise BadValue(
+                "{count} visitors and addresses; at most {most} at once are permitted.", count=count, most=MAX_AT_ONCE
+            )
         if not (self.cancel or self.hide or self.ban):
             raise BadValue("Nothing is to be done; permitted: cancel, hide, ban.")
         if self.ban_s is not None and not 0 < self.ban_s <= MAX_BAN_S:
-            raise BadValue(f"A ban of {self.ban_s:g} s; more than 0 and at most {MAX_BAN_S:g} (a year) is permitted.")
+            raise BadValue(
+                "A ban of {seconds:g} s; more than 0 and at most {most:g} (a year) is permitted.",
+                seconds=self.ban_s,
+                most=MAX_BAN_S,
+            )
 
 
 def people(studio: Studio, submitter: Submitter, *, limit: int = 50) -> list[Doings]:

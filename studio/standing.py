@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from characters.brief import Term
 from db import artefacts
 from db.artefacts import Artefact
 from db.errors import UnknownArtefact
@@ -15,7 +16,6 @@ from db.jobs import Job, State
 from db.sheets.submissions import Member, Submission
 from db.wording import duration
 from studio.context import Studio
-from studio.errors import Term
 
 Files = Mapping[str, Mapping[str, Artefact]]  # of jobs, by kind
 Read = Callable[[Artefact | None], Mapping[str, Any] | None]  # what a result document says

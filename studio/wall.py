@@ -53,11 +53,6 @@ def waiting(
     return wall.waiting(studio.db, registry.drawing_engines(), limit=limit, kept=kept)
 
 
-def counted(count: int) -> str:
-    """How many wait, in words: there may be more than were counted."""
-    return f"{count} or more" if count >= wall.MAX_COUNTED else str(count)
-
-
 def approve(studio: Studio, submitter: Submitter, *job_ids: str) -> None:
     """These pictures may hang on the wall. Raises BadValue, UnknownJob."""
     _decide(studio, submitter, job_ids, True)
@@ -76,6 +71,6 @@ def reconsider(studio: Studio, submitter: Submitter, *job_ids: str) -> None:
 def _decide(studio: Studio, submitter: Submitter, job_ids: Sequence[str], on_wall: bool | None) -> None:
     check_host(submitter)
     if not 1 <= len(job_ids) <= MAX_AT_ONCE:
-        raise BadValue(f"{len(job_ids)} pictures at once; 1 to {MAX_AT_ONCE} are permitted.")
+        raise BadValue("{count} pictures at once; 1 to {most} are permitted.", count=len(job_ids), most=MAX_AT_ONCE)
     if not wall.decide(studio.db, job_ids, on_wall):
         raise UnknownJob(job_ids[0])

@@ -266,7 +266,7 @@ def _left(studio: Studio, submitter: Submitter) -> LeftShape:
     found = host.left(studio, submitter)
     return LeftShape(
         nothing=found.nothing,
-        sentences=sentences(found, host.exports(studio, submitter)),
+        sentences=[str(one) for one in sentences(found, host.exports(studio, submitter))],
         rows=found.rows,
         files=len(found.files),
         other=list(found.folders),

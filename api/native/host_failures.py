@@ -12,6 +12,7 @@ from api.native.shapes import JobShape, jobs_of
 from studio import failures
 from studio.access import MAX_PAGE
 from studio.context import Studio
+from studio.errors import told
 
 router = APIRouter(prefix="/host/failures", tags=["host"])
 
@@ -112,7 +113,7 @@ async def retry(api: Opened, who: Host, which: WhichShape) -> RetriedShape:
             done = failures.try_kind_again(studio, who.submitter, which.kind)
         return RetriedShape(
             again=[AgainShape(job_id=old, new_id=new) for old, new in done.again.items()],
-            refused=[RefusedShape(job_id=job_id, message=message) for job_id, message in done.refused.items()],
+            refused=[RefusedShape(job_id=job_id, message=told(why)) for job_id, why in done.refused.items()],
         )
 
     return await api.ask(act)

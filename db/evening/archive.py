@@ -77,8 +77,12 @@ def write_evening(db: sa.Engine, store: Store, target: Path, wanted: Wanted) -> 
         put_in_place(part, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"There is no space left for the export at {target}; free some disk space.") from error
-        raise StoreUnavailable(f"The export cannot be written to {target}: {error.strerror or error}.") from error
+            raise StoreFull(
+                "There is no space left for the export at {target}; free some disk space.", target=str(target)
+            ) from error
+        raise StoreUnavailable(
+            "The export cannot be written to {target}: {why}.", target=str(target), why=str(error.strerror or error)
+        ) from error
     finally:
         with suppress(OSError):  # it may never have come to be
             part.unlink()

@@ -165,8 +165,11 @@ def sweep_store(store: Store, erasure: Erasure) -> int:
 def _check_still(conn: sa.Connection) -> None:
     running = conn.scalar(sa.select(sa.func.count()).where(jobs.c.state == State.RUNNING)) or 0
     if running or not host_rules.paused(conn):
-        doing = f"{running} {'job is' if running == 1 else 'jobs are'} running" if running else "The queue is open"
-        raise StillRunning(f"{doing}: pause the queue, wait until nothing runs, then delete.")
+        if not running:
+            raise StillRunning("The queue is open: pause the queue, wait until nothing runs, then delete.")
+        raise StillRunning(
+            "Jobs are running ({count}): pause the queue, wait until nothing runs, then delete.", count=running
+        )
 
 
 def _files_of(store: Store, erasure: Erasure, *, parts: bool = True) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from db.engine import AHEAD_S, clock, reading, writing
+from db.queue.statuses import STARTING, STOPPED
 from db.schema import workers
 
 
@@ -61,7 +62,7 @@ def register(
             "hostname": hostname,
             "pid": pid,
             "folder": folder,
-            "status": "starting",
+            "status": STARTING,
             "started_at": now,
             "beat_at": now,
             "stopped_at": None,
@@ -76,7 +77,7 @@ def register(
 
 
 def beat(db: sa.Engine, worker_id: str, status: str) -> None:
-    """The executor is alive; status is a few words for the Queue page, e.g. "idle" or "2 jobs"."""
+    """The executor is alive; status is a few words for the Queue page, see statuses.py."""
     with writing(db, lasting=False) as conn:
         conn.execute(
             sa.update(workers).where(workers.c.id == worker_id).values(status=status[:255], beat_at=clock(conn))
@@ -86,7 +87,7 @@ def beat(db: sa.Engine, worker_id: str, status: str) -> None:
 def stop(db: sa.Engine, worker_id: str, *, left_nothing: bool = False) -> None:
     """The executor has ended in good order. left_nothing: in its work folder, so that nobody need look there."""
     with writing(db) as conn:
-        values = {"status": "stopped", "stopped_at": clock(conn)} | ({"folder": None} if left_nothing else {})
+        values = {"status": STOPPED, "stopped_at": clock(conn)} | ({"folder": None} if left_nothing else {})
         conn.execute(sa.update(workers).where(workers.c.id == worker_id).values(**values))
 
 

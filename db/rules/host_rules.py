@@ -158,7 +158,9 @@ def _checked(name: str, value: Any) -> Any:
 
 def _whole(name: str, value: Any, maximum: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
-        raise BadValue(f"{name} is {value!r}; a whole number from 1 to {maximum} is permitted.")
+        raise BadValue(
+            "{name} is {value!r}; a whole number from 1 to {most} is permitted.", name=name, value=value, most=maximum
+        )
     return value
 
 
@@ -166,15 +168,21 @@ def _code(typed: str) -> str:
     check_text("event code", typed)
     plain = " ".join(typed.split())
     if not MIN_CODE_LENGTH <= len(plain) <= MAX_CODE_LENGTH:
-        permitted = f"{MIN_CODE_LENGTH} to {MAX_CODE_LENGTH} are permitted"
-        raise BadValue(f"The event code has {len(plain)} characters; {permitted}.")
+        raise BadValue(
+            "The event code has {count} characters; {least} to {most} are permitted.",
+            count=len(plain),
+            least=MIN_CODE_LENGTH,
+            most=MAX_CODE_LENGTH,
+        )
     return plain
 
 
 def _seconds(name: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not 0 <= value <= MAX_JOB_S:
-        raise BadValue(f"{name} is {value!r}; 0 (no limit) to {MAX_JOB_S:.0f} s is permitted.")
+        raise BadValue(
+            "{name} is {value!r}; 0 (no limit) to {most:.0f} s is permitted.", name=name, value=value, most=MAX_JOB_S
+        )
     return float(value)
 
 
@@ -185,9 +193,9 @@ def _named(name: str, value: Any) -> str:
 
 def _words(value: Sequence[str]) -> list[str]:
     if len(value) > MAX_WORDS:
-        raise BadValue(f"{len(value)} refused words; at most {MAX_WORDS} are permitted.")
+        raise BadValue("{count} refused words; at most {most} are permitted.", count=len(value), most=MAX_WORDS)
     for word in value:
         check_text("refused word", word, MAX_WORD_LENGTH)
         if not letters_of(word):
-            raise BadValue(f"The refused word {word!r} has no letter or digit; nothing could be found by it.")
+            raise BadValue("The refused word {word!r} has no letter or digit; nothing could be found by it.", word=word)
     return list(value)

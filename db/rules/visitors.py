@@ -28,7 +28,9 @@ def clean_name(name: str) -> str:
     kept = (" " * c.isspace() if _is_no_text(c) else c for c in composed)
     cleaned = " ".join("".join(kept).split())
     if len(cleaned) > MAX_NAME_LENGTH:
-        raise BadValue(f"The name has {len(cleaned)} characters; at most {MAX_NAME_LENGTH} are permitted.")
+        raise BadValue(
+            "The name has {count} characters; at most {most} are permitted.", count=len(cleaned), most=MAX_NAME_LENGTH
+        )
     return cleaned
 
 

@@ -26,7 +26,7 @@ def disk_note(*, for_host: bool = False) -> bool:
     """Say so where a disk is nearly full and nothing new is taken, and whether it is. for_host: with the figures."""
     full = room.nearly_full(the_studio())
     if full is not None:
-        st.error(label(str(full) if for_host else sentence(full)), icon=":material/disc_full:")
+        st.error(label(sentence(full, for_host=for_host)), icon=":material/disc_full:")
     return full is not None
 
 

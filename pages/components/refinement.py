@@ -16,7 +16,7 @@ from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.components.sheet import KINDS, standing
-from pages.shared.errors import plain_errors
+from pages.shared.errors import plain_errors, sentence
 from pages.shared.files import files_of, load
 from pages.shared.frame import scroll_to
 from pages.shared.language import N_, _, ngettext
@@ -61,7 +61,7 @@ def show(refinement_id: str, visitor: Submitter) -> None:
     try:
         found, rows = refinement(the_studio(), visitor, refinement_id)
     except UnknownRefinement as error:
-        empty_state(_("No such refinement"), str(error))
+        empty_state(_("No such refinement"), sentence(error))
         return
     st.session_state[SEEN] = found.version
     added = st.session_state.pop("row_added", False)

@@ -17,7 +17,7 @@ from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.address import for_visitors
-from pages.shared.errors import plain_errors
+from pages.shared.errors import plain_errors, sentence
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, language, number
 from pages.shared.navigation import INFERENCES, SHEETS, go, look_at
@@ -49,7 +49,7 @@ def show(sheet_id: str, visitor: Submitter) -> None:
     try:
         sheet, everyone = sheets.sheet(the_studio(), visitor, sheet_id)
     except UnknownSubmission as error:
-        empty_state(_("No such sheet"), str(error))
+        empty_state(_("No such sheet"), sentence(error))
         return
     live = sheets.is_live(everyone)
     st.fragment(_body, run_every=1.0 if live else None)(sheet, visitor, live)
@@ -253,9 +253,9 @@ def standing(job: Job, places: Places, *, best: bool = False, short: bool = Fals
     """Place, score and time of a picture, or how far it is, in the visitor's language. short: the score without its
     name."""
     told = []
-    for sentence, values in standing_of(job, places, best=best):
+    for words, values in standing_of(job, places, best=best):
         shown = {name: _shown(value) for name, value in values.items()}
-        told.append(str(shown["score"]) if short and "score" in shown else _(sentence, **shown))
+        told.append(str(shown["score"]) if short and "score" in shown else _(words, **shown))
     return " · ".join(told)
 
 

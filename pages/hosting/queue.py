@@ -9,13 +9,16 @@ import streamlit as st
 
 from db import queue
 from db.artefacts import Artefact
+from db.evening.wall import MAX_COUNTED
 from db.jobs import ENDED, Job, State
 from pages.components import job_card
+from pages.components.lineage import STATES
 from pages.components.notices import disk_note, empty_state
 from pages.components.picture import draw_picture
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
+from pages.shared.language import N_, _, ngettext
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import ago, esc, short
 from pages.shared.visitor import names_of
@@ -28,6 +31,14 @@ SHOWN_WAITING = 40
 PAGE = 24
 
 Action = Callable[[Studio, Submitter, str], None]  # of the host, on one job
+_BUTTONS = {
+    "front": (N_("Front"), N_("Serve this job next")),
+    "cancel": (N_("Cancel"), N_("Cancel this job")),
+    "hide": (N_("Hide"), N_("Hide this job")),
+    "show": (N_("Show"), N_("Show this job")),
+}
+# Engines whose title says what they do; the others have names.
+_ENGINES = (N_("Upscaling"), N_("Ranking"), N_("Download"), N_("Training"), N_("Fine-tuning"))
 
 
 def act(action: Callable[..., Any], *args: Any) -> None:
@@ -49,34 +60,46 @@ def _queue() -> None:
         db = the_studio().db
         counts, paused = queue.counts(db), house_rules().paused
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            numbers = (
+                ngettext("{n} running", "{n} running", counts[State.RUNNING]),
+                ngettext("{n} waiting", "{n} waiting", counts[State.QUEUED]),
+                ngettext("{n} finished", "{n} finished", counts[State.SUCCEEDED]),
+                ngettext("{n} failed", "{n} failed", counts[State.FAILED]),
+            )
             st.html(
-                f'<div class="t2i-prompt">The queue is {"paused" if paused else "open"}</div>'
-                f'<div class="t2i-meta" role="status">{counts[State.RUNNING]} running · '
-                f"{counts[State.QUEUED]} waiting · {counts[State.SUCCEEDED]} finished · "
-                f"{counts[State.FAILED]} failed</div>",
+                f'<div class="t2i-prompt">{esc(_("The queue is paused") if paused else _("The queue is open"))}</div>'
+                f'<div class="t2i-meta" role="status">{esc(" · ".join(numbers))}</div>',
                 width="content",
             )
             with st.container(horizontal=True, width="content"):
                 _to_the_wall()
                 if paused:
-                    st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=act, args=(host.resume,))
+                    st.button(
+                        _("Resume"),
+                        key="host_resume",
+                        icon=":material/play_arrow:",
+                        type="primary",
+                        on_click=act,
+                        args=(host.resume,),
+                    )
                 else:
-                    st.button("Pause", icon=":material/pause:", on_click=act, args=(host.pause,))
+                    st.button(_("Pause"), key="host_pause", icon=":material/pause:", on_click=act, args=(host.pause,))
         if paused and counts[State.RUNNING]:
-            st.caption("What runs is finished; nothing new is started.")
+            st.caption(_("What runs is finished; nothing new is started."))
         running, waiting = queue.running_jobs(db), queue.queued_jobs(db, limit=SHOWN_WAITING)
         files, names = files_of([job.id for job in running]), names_of([*running, *waiting])
         if running:
-            st.header("Running", anchor=False)
+            st.header(_("Running"), anchor=False)
         for job in running:
             _row(job, names, job_card.status_line(job) + _alone(job), files[job.id].get("preview"))
         if waiting:
-            st.header("Waiting", anchor=False)
+            st.header(_("Waiting"), anchor=False)
         for place, job in enumerate(waiting, start=1):
-            line = f"{place} · waiting since {ago(job.created_at)}{_alone(job)}"
+            line = f"{place} · {_('waiting since {ago}', ago=ago(job.created_at))}{_alone(job)}"
             _row(job, names, line, None, first=place == 1)
         if counts[State.QUEUED] > len(waiting):
-            st.caption(f"{counts[State.QUEUED] - len(waiting)} more wait behind these.")
+            more = counts[State.QUEUED] - len(waiting)
+            st.caption(ngettext("{n} more waits behind these.", "{n} more wait behind these.", more))
 
 
 def _to_the_wall() -> None:
@@ -84,7 +107,9 @@ def _to_the_wall() -> None:
     count = wall.waiting(the_studio(), the_host(), limit=1)[1] if house_rules().wall_approval else 0
     if count:
         st.button(
-            f"{wall.counted(count)} for the wall",
+            _("{n} or more for the wall", n=count)
+            if count >= MAX_COUNTED
+            else ngettext("{n} for the wall", "{n} for the wall", count),
             key="host_to_wall",
             icon=":material/fact_check:",
             on_click=st.session_state.update,
@@ -96,55 +121,63 @@ def _row(job: Job, names: dict[str, str], line: str, preview: Artefact | None, f
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"row_host_{job.id}"):
         if job.state == State.RUNNING:
             draw_picture(load(preview), key=f"host_{job.id}", alt=job.prompt, side=56)
-        hidden = "Hidden · " if job.hidden else ""
+        hidden = f"{_('Hidden')} · " if job.hidden else ""
         st.html(
             f'<div class="t2i-prompt">{esc(short(job.prompt))}</div>'
-            f'<div class="t2i-meta">{hidden}{esc(called(job.submitter, names))} · '
-            f"{esc(engine_title(job.engine))} · {esc(line)}</div>"
+            f'<div class="t2i-meta">{esc(hidden)}{esc(called(job.submitter, names))} · '
+            f"{esc(engine_called(job.engine))} · {esc(line)}</div>"
         )
         if not first:
-            _button("Front", job, host.to_front, "vertical_align_top")
+            _button("front", job, host.to_front, "vertical_align_top")
         _hide_or_show(job)
-        _button("Cancel", job, host.cancel, "close", disabled=job.cancel_requested)
+        _button("cancel", job, host.cancel, "close", disabled=job.cancel_requested)
 
 
 def _alone(job: Job) -> str:
     if job.suspect_step is None:
         return ""
-    return f" · alone, since its executor was lost at step {job.suspect_step}"
+    return f" · {_('alone, since its executor was lost at step {step}', step=job.suspect_step)}"
 
 
-def _button(label: str, job: Job, action: Action, icon: str, disabled: bool = False) -> None:
+def _button(name: str, job: Job, action: Action, icon: str, disabled: bool = False) -> None:
+    word, tip = _BUTTONS[name]
     st.button(
-        label,
-        key=f"host_{label.lower()}_{job.id}",
+        _(word),
+        key=f"host_{name}_{job.id}",
         icon=f":material/{icon}:",
         disabled=disabled,
         on_click=act,
         args=(action, job.id),
-        help=f"{label} this job",
+        help=_(tip),
     )
 
 
 def _hide_or_show(job: Job) -> None:
     if job.hidden:
-        _button("Show", job, host.unhide, "visibility")
+        _button("show", job, host.unhide, "visibility")
     else:
-        _button("Hide", job, host.hide, "visibility_off")
+        _button("hide", job, host.hide, "visibility_off")
 
 
 def called(visitor: str, names: dict[str, str]) -> str:
     """The visitor's name, or the beginning of the id: whoever knows the whole could act in their name."""
-    return names.get(visitor) or f"visitor {visitor[:6]}"
+    return names.get(visitor) or _("visitor {id}", id=visitor[:6])
+
+
+def engine_called(engine: str) -> str:
+    """The engine's title, in the host's language where it is no name."""
+    return _(engine_title(engine))
 
 
 def pictures_section() -> None:
     """All pictures, hidden ones and those that were never finished as well, newest first."""
     search, only = st.columns([3, 1], vertical_alignment="bottom")
     with search:
-        term = st.text_input("Search", key="host_search", placeholder="Words of a prompt", icon=":material/search:")
+        term = st.text_input(
+            _("Search"), key="host_search", placeholder=_("Words of a prompt"), icon=":material/search:"
+        )
     with only:
-        hidden = st.toggle("Hidden only", key="host_hidden")
+        hidden = st.toggle(_("Hidden only"), key="host_hidden")
     trail: list[str] = st.session_state.setdefault("host_trail", [])
     if st.session_state.get("host_filter") != (term, hidden):
         st.session_state["host_filter"] = (term, hidden)
@@ -161,7 +194,7 @@ def pictures_section() -> None:
         only_hidden=hidden,
     )
     if not found:
-        empty_state("No pictures", "Nothing is hidden." if hidden else "There is nothing here yet.")
+        empty_state(_("No pictures"), _("Nothing is hidden.") if hidden else _("There is nothing here yet."))
         return
     shown = found[:PAGE]
     files, names = files_of([job.id for job in shown]), names_of(shown)
@@ -170,9 +203,9 @@ def pictures_section() -> None:
             with st.container(key=f"host_picture_{job.id}", gap="xsmall"):
                 _picture(job, files[job.id], names)
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button("Newer", icon=":material/arrow_back:", key="host_newer", disabled=not trail, on_click=_newer)
+        st.button(_("Newer"), icon=":material/arrow_back:", key="host_newer", disabled=not trail, on_click=_newer)
         older = len(found) <= PAGE
-        st.button("Older", key="host_older", disabled=older, on_click=trail.append, args=(shown[-1].id,))
+        st.button(_("Older"), key="host_older", disabled=older, on_click=trail.append, args=(shown[-1].id,))
 
 
 def _newer() -> None:
@@ -181,11 +214,12 @@ def _newer() -> None:
 
 def _picture(job: Job, files: dict[str, Artefact], names: dict[str, str]) -> None:
     data = load(files.get("thumbnail") or files.get("preview") or files.get("picture"))
-    draw_picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead="No picture yet")
-    state = "Hidden · " if job.hidden else "" if job.state == State.SUCCEEDED else f"{job.state.capitalize()} · "
+    draw_picture(data, key=f"hosted_{job.id}", alt=job.prompt, instead=_("No picture yet"))
+    state = _("Hidden") if job.hidden else "" if job.state == State.SUCCEEDED else _(STATES[job.state])
+    told = [state, called(job.submitter, names)]
     st.html(
         f'<div class="t2i-prompt">{esc(short(job.prompt, 60))}</div>'
-        f'<div class="t2i-meta">{state}{esc(called(job.submitter, names))}</div>'
+        f'<div class="t2i-meta">{esc(" · ".join(filter(None, told)))}</div>'
     )
     with st.container(horizontal=True, gap="xsmall"):
         _hide_or_show(job)

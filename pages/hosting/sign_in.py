@@ -22,6 +22,7 @@ from db.rules.host_sessions import Session
 from db.rules.salt import salt
 from pages.hosting.browsers import browser_called
 from pages.shared.errors import plain_errors, problem
+from pages.shared.language import _
 from pages.shared.studio import has_host, login_is_set_up, the_settings, the_studio
 from pages.shared.text import duration
 from pages.shared.visitor import the_visitor
@@ -99,16 +100,18 @@ def sign_in() -> None:
     """The form for who is not signed in."""
     settings = the_settings()
     with st.container(key="sign_in"):
-        st.text("Pause the queue, take pictures out, set limits, export the evening: for the host.")
+        st.text(_("Pause the queue, take pictures out, set limits, export the evening: for the host."))
         if settings.host_password:
             with st.form("host_sign_in", border=False):
                 given = st.text_input(
-                    "Password",
+                    _("Password"),
                     type="password",
                     key="host_password",
                     autocomplete="current-password",
                 )
-                pressed = st.form_submit_button("Sign in", type="primary", icon=":material/login:")
+                pressed = st.form_submit_button(
+                    _("Sign in"), key="host_signs_in", type="primary", icon=":material/login:"
+                )
             if pressed and _try(given, settings.host_password):
                 st.rerun()
         if settings.host_emails and login_is_set_up():
@@ -145,9 +148,10 @@ def keep_cookie() -> None:
 def _login_button() -> None:
     account = st.user.to_dict()
     if account.get("is_logged_in"):
-        problem(f"{account.get('email', 'This account')} is not on the list of hosts (T2I_HOST_EMAILS).")
-        st.button("Sign out", on_click=st.logout)
-    elif st.button("Sign in with your account", icon=":material/account_circle:"):
+        who = account.get("email") or _("This account")
+        problem(_("{account} is not on the list of hosts (T2I_HOST_EMAILS).", account=who))
+        st.button(_("Sign out"), key="host_logs_out", on_click=st.logout)
+    elif st.button(_("Sign in with your account"), key="host_logs_in", icon=":material/account_circle:"):
         try:
             st.login()
         except StreamlitAuthError as error:
@@ -160,17 +164,20 @@ def _try(given: str, expected: str) -> bool:
     pause = gate.take(address, device, time.monotonic())
     if pause:
         problem(
-            f"Too many wrong passwords; try again in {duration(pause)}. A browser in which you have signed in before "
-            "does not wait."
+            _(
+                "Too many wrong passwords; try again in {duration}. A browser in which you have signed in before does "
+                "not wait.",
+                duration=duration(pause),
+            )
         )
         return False
     try:
         right = gate.compare(given, expected, known=device is not None)
     except Busy:
-        problem("Many passwords are being tried just now; try again in a moment.")
+        problem(_("Many passwords are being tried just now; try again in a moment."))
         return False
     if not right:
-        problem("That is not the password.")
+        problem(_("That is not the password."))
         return False
     gate.right(address, device)
     return _begin()

@@ -13,6 +13,7 @@ from pages.components.notices import empty_state
 from pages.hosting.queue import act, called
 from pages.hosting.sign_in import the_host
 from pages.shared.errors import plain_errors
+from pages.shared.language import N_, _, chosen_in_words, named, ngettext
 from pages.shared.studio import the_studio
 from pages.shared.text import ago, duration, esc, label, size
 from studio import host, moderation
@@ -20,7 +21,32 @@ from studio.moderation import Bulk
 
 SHOWN = 50
 HOUR_S = 3600.0
-BANS = {"1 hour": HOUR_S, "12 hours": 12 * HOUR_S, "7 days": 168 * HOUR_S, "until lifted": None}
+BANS = {N_("1 hour"): HOUR_S, N_("12 hours"): 12 * HOUR_S, N_("7 days"): 168 * HOUR_S, N_("until lifted"): None}
+# What is done to the chosen: the key of the button, its word and its tip, its icon, and what it does.
+_BULK = (
+    (
+        "cancel",
+        N_("Cancel chosen"),
+        N_("Cancel: all visitors and addresses whose box is ticked"),
+        "close",
+        {"cancel": True},
+    ),
+    (
+        "hide",
+        N_("Hide chosen"),
+        N_("Hide: all visitors and addresses whose box is ticked"),
+        "visibility_off",
+        {"hide": True},
+    ),
+    ("ban", N_("Ban chosen"), N_("Ban: all visitors and addresses whose box is ticked"), "block", {"ban": True}),
+    (
+        "ban_and_hide",
+        N_("Ban and hide chosen"),
+        N_("Ban and hide: all visitors and addresses whose box is ticked"),
+        "gavel",
+        {"ban": True, "hide": True},
+    ),
+)
 
 
 def visitors_section() -> None:
@@ -29,38 +55,42 @@ def visitors_section() -> None:
         people = moderation.people(the_studio(), the_host(), limit=SHOWN)
         addresses = moderation.addresses(the_studio(), the_host(), limit=SHOWN)
         if not people and not addresses:
-            empty_state("Nobody yet", "Visitors are listed here once they have asked for a picture or voted.")
+            empty_state(_("Nobody yet"), _("Visitors are listed here once they have asked for a picture or voted."))
             return
         st.caption(
-            "A visitor is a browser; an address is a household, a network or a room. A ban ends what they have in "
-            "progress. Whoever is banned can still look, and you can always sign in here."
+            _(
+                "A visitor is a browser; an address is a household, a network or a room. A ban ends what they have in "
+                "progress. Whoever is banned can still look, and you can always sign in here."
+            )
         )
         _bulk(people, addresses)
         if addresses:
-            st.header("Addresses", anchor=False)
+            st.header(_("Addresses"), anchor=False)
         for one in addresses:
             _address(one)
-        st.header("Visitors", anchor=False)
+        st.header(_("Visitors"), anchor=False)
         for one in people:
             _visitor(one)
 
 
 def _bulk(people: Sequence[Doings], addresses: Sequence[Doings]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="bulk_actions"):
-        st.selectbox("Addresses are banned for", list(BANS), index=1, key="ban_for", width=180)
-        for word, icon, what in (
-            ("Cancel", "close", {"cancel": True}),
-            ("Hide", "visibility_off", {"hide": True}),
-            ("Ban", "block", {"ban": True}),
-            ("Ban and hide", "gavel", {"ban": True, "hide": True}),
-        ):
+        st.selectbox(
+            _("Addresses are banned for"),
+            list(BANS),
+            index=1,
+            key=chosen_in_words("ban_for"),
+            format_func=named(BANS),
+            width=240,
+        )
+        for name, word, tip, icon, what in _BULK:
             st.button(
-                f"{word} chosen",
-                key=f"bulk_{word.lower().replace(' ', '_')}",
+                _(word),
+                key=f"bulk_{name}",
                 icon=f":material/{icon}:",
                 on_click=_act,
                 args=([one.id for one in people], [one.id for one in addresses], what),
-                help=f"{word}: all visitors and addresses whose box is ticked",
+                help=_(tip),
             )
     for done in moderation.actions(the_studio(), the_host()):
         if done.undone_at is None:
@@ -79,43 +109,53 @@ def _act(people: Sequence[str], addresses: Sequence[str], what: dict[str, bool])
 
 def _done(done: Action) -> None:
     banned = len(done.visitors) + len(done.addresses)
-    counts = ((done.cancelled, "ended"), (done.hidden, "hidden"), (banned, "banned"))
-    parts = [f"{count} {what}" for count, what in counts if count]
+    parts = []
+    if done.cancelled:
+        parts.append(ngettext("{n} ended", "{n} ended", done.cancelled))
+    if done.hidden:
+        parts.append(ngettext("{n} hidden", "{n} hidden", done.hidden))
+    if banned:
+        parts.append(ngettext("{n} banned", "{n} banned", banned))
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_done_{done.id}"):
-        text = f"{ago(done.at)}: {', '.join(parts) or 'nothing was to be done'}"
+        text = f"{ago(done.at)}: {', '.join(parts) or _('nothing was to be done')}"
         st.html(f'<div class="t2i-meta" role="status">{esc(text)}</div>')
-        _button("Undo", "undo", moderation.undo, done.id, "Show again what was hidden and lift the bans")
+        tip = _("Show again what was hidden and lift the bans")
+        _button("undo", _("Undo"), "undo", moderation.undo, done.id, tip)
 
 
 def _address(one: Doings) -> None:
-    people = "1 visitor" if one.visitors == 1 else f"{one.visitors} visitors"
-    until = "" if one.banned_until is None else f" for {duration(max(one.banned_until - time.time(), 1.0))}"
+    facts = [ngettext("{n} visitor", "{n} visitors", one.visitors), _counts(one)]
+    if one.banned_at and one.banned_until is not None:
+        left = duration(max(one.banned_until - time.time(), 1.0))
+        facts.insert(0, _("Banned for {duration}", duration=left))
+    elif one.banned_at:
+        facts.insert(0, _("Banned"))
     with _row("address", one, place_called(one.id)):
         st.html(
             f'<div class="t2i-prompt">{esc(place_called(one.id))}</div>'
-            f'<div class="t2i-meta">{f"Banned{until} · " if one.banned_at else ""}{people} · {esc(_counts(one))}</div>'
+            f'<div class="t2i-meta">{esc(" · ".join(facts))}</div>'
         )
         if one.banned_at:
-            _button("Lift the ban", "how_to_reg", moderation.lift_address, one.id, "Lift the ban: this address")
+            _lift(one, moderation.lift_address, _("Lift the ban: this address"))
 
 
 def _visitor(one: Doings) -> None:
     name = called(one.id, {one.id: one.name} if one.name else {})
-    place = "" if one.address is None else f" · {place_called(one.address)}"
+    facts = [_("Banned")] if one.banned_at else []
+    facts += [_counts(one)] if one.address is None else [_counts(one), place_called(one.address)]
     with _row("visitor", one, name):
         st.html(
-            f'<div class="t2i-prompt"><bdi>{esc(name)}</bdi></div>'
-            f'<div class="t2i-meta">{"Banned · " if one.banned_at else ""}{esc(_counts(one))}{esc(place)}</div>'
+            f'<div class="t2i-prompt"><bdi>{esc(name)}</bdi></div><div class="t2i-meta">{esc(" · ".join(facts))}</div>'
         )
         if one.banned_at:
-            _button("Lift the ban", "how_to_reg", host.lift_ban, one.id, "Lift the ban: this visitor")
+            _lift(one, host.lift_ban, _("Lift the ban: this visitor"))
 
 
 def _row(kind: str, one: Doings, name: str) -> st.delta_generator.DeltaGenerator:
     row = st.container(
         horizontal=True, wrap=False, vertical_alignment="center", key=f"row_{kind}_{tables.alias(one.id)}"
     )
-    row.checkbox(label(f"Choose {name}"), key=_box(kind, one.id), label_visibility="collapsed")
+    row.checkbox(label(_("Choose {name}", name=name)), key=_box(kind, one.id), label_visibility="collapsed")
     return row
 
 
@@ -126,32 +166,37 @@ def _box(kind: str, who: str) -> str:
 
 def _counts(one: Doings) -> str:
     """What they did, in one line."""
-    parts = ["1 job" if one.asked == 1 else f"{one.asked} jobs"]
-    parts += [f"{n} {what}" for n, what in ((one.waiting, "waiting"), (one.running, "running")) if n]
+    parts = [ngettext("{n} job", "{n} jobs", one.asked)]
+    if one.waiting:
+        parts.append(ngettext("{n} waiting", "{n} waiting", one.waiting))
+    if one.running:
+        parts.append(ngettext("{n} running", "{n} running", one.running))
     if one.votes:
-        parts.append("1 vote" if one.votes == 1 else f"{one.votes} votes")
+        parts.append(ngettext("{n} vote", "{n} votes", one.votes))
     if one.uploads:
-        parts.append("1 picture sent" if one.uploads == 1 else f"{one.uploads} pictures sent")
+        parts.append(ngettext("{n} picture sent", "{n} pictures sent", one.uploads))
     if one.datasets:
-        parts.append(f"{one.datasets} {'dataset' if one.datasets == 1 else 'datasets'} of {size(one.dataset_bytes)}")
+        given = size(one.dataset_bytes)
+        parts.append(ngettext("{n} dataset of {size}", "{n} datasets of {size}", one.datasets, size=given))
     if one.last_at is not None and one.first_at is not None:
-        parts.append(f"{ago(one.first_at)} to {ago(one.last_at)}" if _apart(one) else ago(one.last_at))
+        first, last = ago(one.first_at), ago(one.last_at)
+        parts.append(last if first == last else _("{first} to {last}", first=first, last=last))
     return ", ".join(parts)
-
-
-def _apart(one: Doings) -> bool:
-    return ago(one.first_at or 0.0) != ago(one.last_at or 0.0)
 
 
 def place_called(address: str) -> str:
     """A short name for an address, which is kept as a hash alone."""
-    return f"address {address[:6]}"
+    return _("address {id}", id=address[:6])
 
 
-def _button(label: str, icon: str, action: object, who: str, tip: str) -> None:
+def _lift(one: Doings, action: object, tip: str) -> None:
+    _button("lift_the_ban", _("Lift the ban"), "how_to_reg", action, one.id, tip)
+
+
+def _button(name: str, word: str, icon: str, action: object, who: str, tip: str) -> None:
     st.button(
-        label,
-        key=f"{label.lower().replace(' ', '_')}_{tables.alias(who)}",
+        word,
+        key=f"{name}_{tables.alias(who)}",
         icon=f":material/{icon}:",
         on_click=act,
         args=(action, who),

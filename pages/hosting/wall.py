@@ -5,19 +5,20 @@ from __future__ import annotations
 import streamlit as st
 
 from db.artefacts import Artefact
+from db.evening.wall import MAX_COUNTED
 from db.jobs import Job
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
-from pages.hosting.queue import called
+from pages.hosting.queue import called, engine_called
 from pages.hosting.sign_in import is_host, the_host
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
+from pages.shared.language import _, ngettext
 from pages.shared.navigation import KIOSK
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import esc, short
 from pages.shared.visitor import names_of
 from studio import wall
-from studio.engines import engine_title
 
 REFRESH_S = 2.0
 SHOWN = 12
@@ -27,7 +28,7 @@ _SHOWN = "wall_shown"  # those of the row, which keep their places: a key must n
 
 def open_wall() -> None:
     """A button that opens the wall in a tab of its own, to be moved onto the projector."""
-    st.link_button("Open the wall", f"./{KIOSK}", icon=":material/open_in_new:")
+    st.link_button(_("Open the wall"), f"./{KIOSK}", icon=":material/open_in_new:")
 
 
 def wall_section() -> None:
@@ -36,14 +37,16 @@ def wall_section() -> None:
         asked = house_rules().wall_approval
         st.session_state["host_wall_approval"] = asked  # a program with a host key may have set it
         st.toggle(
-            "Show on the wall only what I have approved",
+            _("Show on the wall only what I have approved"),
             key="host_wall_approval",
             on_change=_ask,
-            help="Finished pictures wait here until you let them onto the wall, and what forms is there as a number "
-            "alone. Gallery, votes and sheets have all of them as before.",
+            help=_(
+                "Finished pictures wait here until you let them onto the wall, and what forms is there as a number "
+                "alone. Gallery, votes and sheets have all of them as before."
+            ),
         )
         if not asked:
-            st.caption("The wall shows what forms and what is finished, but for what you hide.")
+            st.caption(_("The wall shows what forms and what is finished, but for what you hide."))
             return
     st.fragment(_waiting, run_every=REFRESH_S)()
 
@@ -62,7 +65,7 @@ def _waiting() -> None:
         st.session_state[_SHOWN] = shown = [job.id for job in found]
         _head(shown, count)
         if not found:
-            empty_state("Nothing waits", "Pictures come here as soon as they are finished.")
+            empty_state(_("Nothing waits"), _("Pictures come here as soon as they are finished."))
             return
         files, names = files_of([job.id for job in found]), names_of(found)
         with st.grid("auto", min_column_width=170, key="wall_waiting"):
@@ -73,15 +76,20 @@ def _waiting() -> None:
 
 def _head(shown: list[str], count: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        waits = "waits" if count == 1 else "wait"
+        waits = (
+            _("{n} or more wait for the wall", n=count)
+            if count >= MAX_COUNTED
+            else ngettext("{n} waits for the wall", "{n} wait for the wall", count)
+        )
+        keys = _("Keys: A approves the first one, N keeps it off the wall, Shift+A approves all that are shown.")
         st.html(
-            f'<div class="t2i-prompt">{esc(wall.counted(count))} {waits} for the wall</div>'
-            '<div class="t2i-meta" role="status">New ones come in at the end. <span class="t2i-keys">Keys: A approves '
-            "the first one, N keeps it off the wall, Shift+A approves all that are shown.</span></div>",
+            f'<div class="t2i-prompt">{esc(waits)}</div>'
+            f'<div class="t2i-meta" role="status">{esc(_("New ones come in at the end."))} '
+            f'<span class="t2i-keys">{esc(keys)}</span></div>',
         )
         with st.container(horizontal=True, width="content"):
             st.button(
-                "Undo",
+                _("Undo"),
                 key="wall_undo",
                 icon=":material/undo:",
                 type="tertiary",
@@ -89,7 +97,7 @@ def _head(shown: list[str], count: int) -> None:
                 on_click=_undo,
             )
             st.button(
-                f"Approve all {len(shown)}" if shown else "Approve all",
+                ngettext("Approve {n}", "Approve all {n}", len(shown)) if shown else _("Approve all"),
                 key="wall_approve_all",
                 icon=":material/done_all:",
                 disabled=not shown,
@@ -101,10 +109,10 @@ def _head(shown: list[str], count: int) -> None:
 
 def _one(job: Job, files: dict[str, Artefact], names: dict[str, str], first: bool) -> None:
     picture = load(files.get("thumbnail") or files.get("picture"))
-    draw_picture(picture, key=f"wall_{job.id}", alt=job.prompt, instead="No picture")
+    draw_picture(picture, key=f"wall_{job.id}", alt=job.prompt, instead=_("No picture"))
     # At the same height for all, whatever is below: the hand stays where it is.
     st.button(
-        "Approve",
+        _("Approve"),
         key=f"wall_approve_{job.id}",
         icon=":material/check:",
         type="primary",
@@ -114,7 +122,7 @@ def _one(job: Job, files: dict[str, Artefact], names: dict[str, str], first: boo
         args=(True, job.id),
     )
     st.button(
-        "Not on the wall",
+        _("Not on the wall"),
         key=f"wall_decline_{job.id}",
         width="stretch",
         shortcut="N" if first else None,
@@ -123,7 +131,7 @@ def _one(job: Job, files: dict[str, Artefact], names: dict[str, str], first: boo
     )
     st.html(
         f'<div class="t2i-prompt">{esc(short(job.prompt, 60))}</div>'
-        f'<div class="t2i-meta">{esc(called(job.submitter, names))} · {esc(engine_title(job.engine))}</div>'
+        f'<div class="t2i-meta">{esc(called(job.submitter, names))} · {esc(engine_called(job.engine))}</div>'
     )
 
 

@@ -11,12 +11,13 @@ import sqlalchemy as sa
 import streamlit as st
 from pydantic import ValidationError
 
-from characters.brief import in_brief
-from masking import masked
+from characters.brief import Term, Translatable, in_brief
+from generator.wording import Notice
+from masking import for_visitors, masked
 from pages.shared.language import N_, _
 from pages.shared.text import label
 from settings import misread
-from studio.errors import SENTENCES, Refused, Term, told
+from studio.errors import SENTENCES, Refused
 
 SAID_AGAIN_S = 60.0
 # What `public` of db/errors.py says, for the translations.
@@ -28,10 +29,10 @@ PUBLIC = (
     N_("The studio has no space left for pictures."),
     N_("The studio's disk is nearly full: nothing new is taken until the host has made room. Try again later."),
 )
-# And what it says to visitors in the same words each time.
-SAID = (
-    N_("This event has a code: scan the QR code on the wall, or type the code that stands there, then ask again."),
-    N_("The host has closed the queue and the votes to you; ask the host to open them again."),
+# What its sentences are about, where that is not written with them.
+NAMED = (
+    *(N_("event code"), N_("refused word"), N_("name"), N_("title"), N_("prompt"), N_("search"), N_("key's name")),
+    *(N_("name of the board"), N_("pictures"), N_("database"), N_("work folder")),
 )
 
 
@@ -47,7 +48,7 @@ def plain_errors(*, for_host: bool = False) -> Iterator[None]:
     except SENTENCES as error:
         if getattr(error, "public", None) is not None:
             _log(str(error))
-        problem(masked(str(error)) if for_host else sentence(error))
+        problem(sentence(error, for_host=for_host))
     except sa.exc.SQLAlchemyError:
         logging.getLogger(__name__).exception("a page could not be drawn")
         problem(_("The database cannot answer this page; the log of the web app says why."))
@@ -69,15 +70,27 @@ def _log(text: str) -> None:
         logging.getLogger(__name__).error(masked(text))
 
 
-def sentence(error: Exception) -> str:
-    """What an error says, in the visitor's language where it is the studio's own."""
+def sentence(error: Exception, *, for_host: bool = False) -> str:
+    """What an error says, in the language of the page where it is the studio's own.
+
+    Of what is wrong with the machine the host reads the whole, as the machine says it, behind what visitors read.
+    """
     public: str | None = getattr(error, "public", None)
-    if public is not None:
+    if public is not None and not for_host:
         return _(public)
-    if not isinstance(error, Refused):
-        said = told(error)
-        return _(said) if said in SAID else said
-    return _(error.sentence, **{name: _(v) if isinstance(v, Term) else v for name, v in error.values.items()})
+    said = translated(error) if isinstance(error, Translatable) else str(error)
+    if public is not None and said == str(error) and _(public) != public:
+        said = f"{_(public)} {said}"
+    if for_host:
+        return masked(said)
+    return said if isinstance(error, Refused) else for_visitors(said)
+
+
+def translated(said: Translatable | Notice) -> str:
+    """A sentence with what goes into its {places}, in the language of the page."""
+    if not said.sentence:
+        return str(said)
+    return _(said.sentence, **{name: _(v) if isinstance(v, Term) else v for name, v in said.values.items()})
 
 
 def problem(sentence: str) -> None:

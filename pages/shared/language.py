@@ -20,6 +20,7 @@ LANGUAGES = {"en": "English", "es": "Español", "eu": "Euskara"}
 LOCALE = Path(__file__).resolve().parents[1] / "locale"
 _ENGLISH = "en"
 _SHOWN, _CHOSEN, _WIDGET = "language", "language_chosen", "language_choice"
+_IN_WORDS = "language_in_words"  # keys of widgets, see chosen_in_words
 _SWAPPED = str.maketrans(",.", ".,")
 
 
@@ -48,6 +49,13 @@ def number(value: float, form: str) -> str:
 def named(names: Iterable[str]) -> Callable[[str], str]:
     """For a widget: what each of these names is called, as of this run; Streamlit may ask again after it."""
     return {name: _(name) for name in names}.__getitem__
+
+
+def chosen_in_words(key: str) -> str:
+    """Notes the key of a widget whose choices are shown translated: what is chosen stays so in another language."""
+    keys: set[str] = st.session_state.setdefault(_IN_WORDS, set())
+    keys.add(key)
+    return key
 
 
 def language() -> str:
@@ -115,6 +123,6 @@ def _choose() -> None:
     st.session_state[_CHOSEN] = code
     st.query_params["lang"] = code
     # Streamlit knows a choice by the words it was shown with; given anew, it is kept in other words too.
-    for key in st.session_state.get("form", {}):
+    for key in (*st.session_state.get("form", {}), *st.session_state.get(_IN_WORDS, ())):
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from characters.seen import as_seen
+from pages.shared import po_file
+from pages.shared.language import LOCALE
 from studio.visitor_ids import COOKIE, signed_for
 from tests.browser.conftest import PASSWORD, fits, phone_or_desktop, playwright_api, settled
 from tests.browser.evening import Evening, spend
@@ -34,7 +36,8 @@ NAME = "**b** [l](//e.io)"
 
 # Where a page is looked at: (width in px, scheme). Pages share their style, so most are looked at in one way only.
 DESKTOP, PHONE = (1280, "light"), (390, "dark")
-BOTH_WAYS = ("generation", "Rules")
+BOTH_WAYS = ("generation", "Rules", "Data")
+SPANISH = po_file.translations(LOCALE / "es.po")
 # Streamlit's own, which no style sheet of ours can mend: selector and reason.
 ALLOWED = {
     "[data-testid='stStatusWidget']": "Running and Stop fade in for a moment: their grey is faint by design",
@@ -135,7 +138,7 @@ def seen(evening: tuple[str, Evening], me: playwright_api.Page) -> Callable[[str
 
 
 def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: str) -> None:
-    section = page.get_by_role("radio", name=name, exact=True)
+    section = page.get_by_role("radio", name=SPANISH.gettext(name), exact=True)
     if name in paths:
         page.goto(f"{address}/{paths[name]}")
         (page.get_by_role("img", name="QR") if name == "wall" else page.locator("h1")).first.wait_for()
@@ -148,7 +151,7 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
     elif name == "host, wrong password":
         page.goto(f"{address}/host")
         _sign_in(page, "a guess, a guess")
-        page.get_by_text("That is not the password").wait_for()
+        page.get_by_text("Esa no es la contraseña").wait_for()
     else:
         if not section.is_visible():
             page.goto(f"{address}/host")
@@ -168,7 +171,7 @@ def _open(page: playwright_api.Page, address: str, paths: dict[str, str], name: 
 
 
 def _sign_in(page: playwright_api.Page, password: str) -> None:
-    field = page.get_by_role("textbox", name="Password")
+    field = page.get_by_role("textbox", name="Contraseña")
     field.fill(password)
     field.press("Enter")
 

@@ -338,7 +338,7 @@ def test_a_database_that_was_moved_aside_is_told_when_the_event_is_deleted(
         found = erasing.left(again, store)
         assert (str(done.moved) in found.copies) == (done.moved is not None) and found.nothing == (not found.copies)
         for copy in found.copies:
-            assert any(copy in said for said in sentences(found))
+            assert any(copy in str(said) for said in sentences(found))
             Path(copy).unlink()
         assert erasing.left(again, store).nothing
     finally:

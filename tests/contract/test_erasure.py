@@ -285,7 +285,7 @@ def test_the_script_does_as_the_page_does(
     assert erase_event.main(["--confirm", "yes"]) == 1 and "type DELETE" in capsys.readouterr().err
     assert erase_event.main(["--confirm", "DELETE"]) == 0
     said = capsys.readouterr().out
-    assert "1 jobs and 0 files" in said and "1 exported zips" in said and queue.counts(studio.db)["queued"] == 0
+    assert "1 jobs and 0 files" in said and "to be kept: 1." in said and queue.counts(studio.db)["queued"] == 0
     assert erase_event.main(["--confirm", "DELETE", "--exports"]) == 0 and "Nothing is left." in capsys.readouterr().out
     assert not list((studio.folder / "exports").iterdir())
     worker(studio.db, "away")

@@ -176,7 +176,7 @@ def test_an_evening_is_deleted_whole_but_for_the_hosts_rules_and_keys(
         forget_everything(database, store)
     (running,) = take(database)
     host_rules.change(database, paused=True)
-    with pytest.raises(StillRunning, match="1 job is running"):
+    with pytest.raises(StillRunning, match=r"Jobs are running \(1\)"):
         forget_everything(database, store)
     assert queue.get(database, child.id) and list((tmp_path / "artefacts").rglob("*.png"))
     queue.release(database, worker_id="w1", job_id=running.id)

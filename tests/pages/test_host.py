@@ -41,8 +41,8 @@ def hosted(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     return studio
 
 
-def sign_in(open_page: OpenPage, section: str | None = None, password: str = PASSWORD):
-    app = open_page(HOST)
+def sign_in(open_page: OpenPage, section: str | None = None, password: str = PASSWORD, **query: str):
+    app = open_page(HOST, **query)
     app.text_input(key="host_password").input(password)
     app.button[0].click().run()
     if section is not None:
@@ -265,7 +265,7 @@ def test_the_host_exports_and_deletes_the_evening(hosted: Studio, open_page: Ope
     votes.cast(hosted.db, voter=ME, left_id=one.id, right_id=two.id, choice="left")
     app = sign_in(open_page, "Data")
     next(b for b in app.button if b.label == "Export").click().run()
-    assert "2 pictures and 1 votes" in " ".join(s.value for s in app.success).replace("\\", "")
+    assert "2 pictures and 1 vote in" in " ".join(s.value for s in app.success).replace("\\", "")
     assert len(list((tmp_path / "exports").glob("evening-*.zip"))) == 1
 
     def delete(typed: str) -> str:
@@ -396,5 +396,5 @@ def test_before_old_favourites_go_the_host_reads_how_many(hosted: Studio, open_p
     assert "Nothing is to be removed now. 2 older ones stay." in everything_shown(app)
     app.number_input(key="host_keep_favourites").set_value(1)
     next(button for button in app.button if button.label == "Save").click().run()
-    assert "1 of them is kept by visitors, beyond the 1 newest of each. 1 older ones stay." in everything_shown(app)
+    assert "1 of them is kept by visitors, beyond the 1 newest of each. 1 older one stays." in everything_shown(app)
     assert host_rules.get(hosted.db).keep_favourites == 1 and len(queue.list_jobs(hosted.db)) == 2

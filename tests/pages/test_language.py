@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from db import queue
+from db.queue import workers
+from db.rules import host_rules, keys
+from pages.host import SECTIONS
 from pages.shared.navigation import COMPARE, GENERATION, INFERENCES, LEADERBOARD, QUEUE, REFINE, VOTES, WALL
+from pages.shared.studio import the_studio
+from studio import datasets, moderation
+from studio import host as hosting
+from studio.context import Submitter
+from tests.captioned_files import write_zip
 from tests.pages.conftest import OpenPage
-from tests.pages.visits import SOMEBODY, Studio, everything_shown
+from tests.pages.test_host import hosted, sign_in
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, words_shown
+
+__all__ = ["hosted"]  # the fixture
+# How texts begin that are the same in every language: prompts, names, titles of models, files.
+NAMES = ("a red heart", "a blue car", "a green tree", "a ship", "a rocket", "a secret", "a bot", "discs")
+NAMES += ("VQGAN", "CLIP-guided diffusion", "Latent diffusion", "Mini (embedded", "evening-", "/")
+NAMES += ("What the form keeps",)  # a field that nobody is shown
 
 
 def test_an_address_with_a_language_shows_it_on_every_page(studio: Studio, open_page: OpenPage) -> None:
@@ -104,6 +122,88 @@ def test_every_page_opens_in_basque(studio: Studio, open_page: OpenPage) -> None
         app.switch_page(path).run()
         assert not app.exception and not app.error, path
         assert said in everything_shown(app), path
+
+
+def test_the_host_reads_every_section_in_their_language(hosted: Studio, open_page: OpenPage, tmp_path: Path) -> None:
+    _an_evening(hosted, tmp_path)
+    english = sign_in(open_page)
+    others = [sign_in(open_page, lang=code) for code in ("es", "eu")]
+    for section in SECTIONS:
+        shown = []
+        for app in (english, *others):
+            app.segmented_control(key="host_section").set_value(section).run()
+            assert not app.exception and not app.error, section
+            shown.append({text for text in words_shown(app) if not text.startswith(NAMES)})
+        assert len(shown[0]) > 10, section
+        assert [sorted(shown[0] & words) for words in shown[1:]] == [[], []], section
+
+
+def test_the_host_is_refused_in_their_language(hosted: Studio, open_page: OpenPage) -> None:
+    hosted.enqueue("a red heart", SOMEBODY)
+    app = sign_in(open_page, password="guess", lang="eu")
+    assert "Hori ez da pasahitza" in everything_shown(app)
+    app = sign_in(open_page, "Visitors", lang="es")
+    app.button(key="bulk_ban").click().run()
+    assert "No has elegido a nadie" in everything_shown(app)
+    app.segmented_control(key="host_section").set_value("Data").run()
+    app.text_input(key="host_forget_typed").input("DELETE")
+    next(button for button in app.button if button.label == "Borrar los datos del evento").click().run()
+    assert "ponla en pausa" in everything_shown(app) and queue.counts(hosted.db)["queued"] == 1
+
+
+def test_what_an_executor_does_is_said_in_the_visitors_language(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    for status, said in (
+        ("idle", "libre"),
+        ("loading vqgan-clip mini", "cargando vqgan-clip mini"),
+        (
+            "2 of 3 places taken; 1 finished, waiting for the store; The studio has no space left for pictures.",
+            "plazas ocupadas: 2 de 3; terminados que esperan al almacén: 1; "
+            "Al estudio no le queda espacio para imágenes.",
+        ),
+        ("what a newer version says", "what a newer version says"),
+    ):
+        workers.beat(studio.db, EXECUTOR, status)
+        assert f">{said} · 2 plazas" in everything_shown(open_page(QUEUE, lang="es"))
+        assert f">{status} · 2 places" in everything_shown(open_page(QUEUE, lang="en"))
+
+
+def test_the_host_goes_on_where_they_were_in_another_language(hosted: Studio, open_page: OpenPage) -> None:
+    hosted.enqueue("a red heart", SOMEBODY)
+    app = sign_in(open_page, "Visitors")
+    app.selectbox(key="ban_for").set_value("1 hour").run()
+    _choice(app).set_value("eu").run()
+    assert not app.exception and app.segmented_control(key="host_section").value == "Visitors"
+    assert (app.selectbox(key="ban_for").label, app.selectbox(key="ban_for").value) == ("Helbideen blokeoa", "1 hour")
+    app = sign_in(open_page, "Rules")
+    app.multiselect[0].unselect("biggan-clip").run()
+    _choice(app).set_value("es").run()
+    assert app.segmented_control(key="host_section").value == "Rules"
+    next(button for button in app.button if button.label == "Guardar los motores").click().run()
+    assert not app.exception and host_rules.get(hosted.db).withheld == ("biggan-clip",)
+
+
+def _an_evening(hosted: Studio, folder: Path) -> None:
+    """What all of the host's sections have something to tell about."""
+    hosted.start_executor()
+    host, rules = Submitter("host", is_host=True), hosted.db
+    keys.make(rules, "a bot", max_queued=5, max_per_hour=9)
+    host_rules.change(rules, wall_approval=True, keep_days=7)
+    file = write_zip(folder / "discs.zip", 12)
+    datasets.add_zip(hosted.opened(train=True), Submitter(SOMEBODY), file, name="discs", licence="CC0")
+    for prompt in ("a red heart", "a blue car"):
+        hosted.draw(prompt, SOMEBODY)
+    for kind in ("executor_lost", "out_of_memory"):
+        hosted.enqueue("a green tree", SOMEBODY)
+        queue.fail(rules, worker_id=EXECUTOR, job_id=hosted.run().id, kind=kind, message="Why?")
+    hidden = hosted.draw("a secret", ME)
+    moderation.act(hosted.opened(), host, moderation.Bulk(visitors=[ME], hide=True, ban=True, ban_s=3600.0))
+    assert queue.get(rules, hidden.id).hidden
+    hosted.enqueue("a ship", SOMEBODY)
+    hosted.run()
+    for _ in range(2):
+        hosted.enqueue("a rocket", SOMEBODY)
+    hosting.export(the_studio(), host, "Pictures", None)
 
 
 def _choice(app: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,25 @@ def everything_shown(app: AppTest) -> str:
             parts.append(re.sub(r"<style>.*?</style>", "", said, flags=re.DOTALL))
     parts += [button.label for button in app.button]
     return "\n".join(parts)
+
+
+_TEXTS = ("label", "help", "placeholder", "body", "content", "caption")
+
+
+def words_shown(app: AppTest) -> set[str]:
+    """Each text of a page's body, labels, tips, choices and what stands in empty fields as well; numbers are none."""
+    return {text for node in app.main if getattr(node, "proto", None) is not None for text in _words_of(node.proto)}
+
+
+def _words_of(message: Any) -> Iterator[str]:
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.name != "form_data":
+            for one in value if field.is_repeated else [value]:
+                yield from _words_of(one)
+        elif field.name in (*_TEXTS, "options") and field.type == field.TYPE_STRING:
+            for text in value if field.is_repeated else [value]:
+                plain = re.sub(r"<(style|script)>.*?</\1>", "", text, flags=re.DOTALL)
+                yield from (part.strip() for part in re.split(r"<[^>]*>| · ", plain) if re.search("[a-z]{3}", part))
 
 
 def picture_bytes(kind: str) -> bytes:

@@ -7,6 +7,7 @@ from string import Formatter
 
 import pytest
 
+from db.queue import statuses
 from pages.shared import po_file
 from pages.shared.language import LANGUAGES, LOCALE, preferred
 from scripts.update_translations import messages, written
@@ -37,6 +38,13 @@ def test_a_translation_fills_in_what_the_sentence_fills_in(code: str) -> None:
             for english, translated in zip(message, strings, strict=True):
                 expected = placeholders(message[-1]) if len(message) > 1 and "{n}" in translated else None
                 assert placeholders(translated) == (expected or placeholders(english)), message
+
+
+def test_whatever_an_executor_says_it_does_is_translated_and_read_again() -> None:
+    assert {(sentence,) for sentence in statuses.SENTENCES} <= set(messages())
+    for sentence in statuses.SENTENCES:
+        values = {name: "7" for name in placeholders(sentence)}
+        assert statuses.parts_of(sentence.format(**values)) == [(sentence, values)]
 
 
 def test_one_and_many_are_told_apart_by_the_rules_of_the_file() -> None:
