@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+from typing import NoReturn, Self
 
 MAX_QUOTED = 200  # characters of one value
 MAX_SENTENCE = 2000  # characters of all of it: longer than any list of names that are permitted
@@ -52,7 +52,15 @@ class Brief(Exception):
 
 
 class Term(str):
-    """A word inside a sentence that is translated with it."""
+    """A word or a part of a sentence that is translated with it; it may have {places} of its own."""
+
+    sentence: str
+    values: dict[str, object]
+
+    def __new__(cls, sentence: str, **values: object) -> Self:
+        made = super().__new__(cls, sentence.format(**values) if values else sentence)
+        made.sentence, made.values = sentence, values
+        return made
 
 
 class Translatable(Brief):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from characters.brief import Term, Translatable
-from db.wording import duration
 
 
 class DbError(Translatable):
@@ -81,8 +80,11 @@ class TooManyFromAddress(TooManyQueued):
     def __init__(self, limit: int, wanted: int, waiting: int) -> None:
         DbError.__init__(
             self,
-            f"{_not_queued(wanted)}: {waiting} jobs from your network address are waiting, and {limit} may. Others who "
-            "share it (a household, a room's network) count with you; wait until some are drawn, or ask the host.",
+            "{what}: {waiting} jobs from your network address are waiting, and {limit} may. Others who share it (a "
+            "household, a room's network) count with you; wait until some are drawn, or ask the host.",
+            what=_not_queued(wanted),
+            waiting=waiting,
+            limit=limit,
         )
         self.limit = limit
 
@@ -93,14 +95,16 @@ class QueueFull(TooManyQueued):
     def __init__(self, limit: int, wanted: int, waiting: int) -> None:
         DbError.__init__(
             self,
-            f"{_not_queued(wanted)}: the queue is full, {waiting} jobs are waiting and {limit} may. Come back when "
-            "some are drawn.",
+            "{what}: the queue is full, {waiting} jobs are waiting and {limit} may. Come back when some are drawn.",
+            what=_not_queued(wanted),
+            waiting=waiting,
+            limit=limit,
         )
         self.limit = limit
 
 
-def _not_queued(wanted: int) -> str:
-    return "This was not queued" if wanted == 1 else f"These {wanted} jobs were not queued"
+def _not_queued(wanted: int) -> Term:
+    return Term("This was not queued") if wanted == 1 else Term("These {wanted} jobs were not queued", wanted=wanted)
 
 
 class TooManyThisHour(DbError):
@@ -108,10 +112,23 @@ class TooManyThisHour(DbError):
 
     def __init__(self, limit: int, wanted: int, made: int) -> None:
         self.limit = limit
-        super().__init__(
-            f"You have asked for {made} {'job' if made == 1 else 'jobs'} in the last hour, and one visitor may ask for "
-            f"{limit}; ask for {max(limit - made, 0)} or fewer now, or come back later."
-        )
+        fewer = max(limit - made, 0)
+        if made == 1:
+            super().__init__(
+                "You have asked for {made} job in the last hour, and one visitor may ask for {limit}; ask for {fewer} "
+                "or fewer now, or come back later.",
+                made=made,
+                limit=limit,
+                fewer=fewer,
+            )
+        else:
+            super().__init__(
+                "You have asked for {made} jobs in the last hour, and one visitor may ask for {limit}; ask for {fewer} "
+                "or fewer now, or come back later.",
+                made=made,
+                limit=limit,
+                fewer=fewer,
+            )
 
 
 class TooManyFromAddressThisHour(TooManyThisHour):
@@ -120,32 +137,17 @@ class TooManyFromAddressThisHour(TooManyThisHour):
     def __init__(self, limit: int, wanted: int, made: int) -> None:
         DbError.__init__(
             self,
-            f"{_not_queued(wanted)}: {made} jobs were asked for from your network address in the last hour, and "
-            f"{limit} may be. Others who share it count with you; come back later, or ask the host.",
+            "{what}: {made} jobs were asked for from your network address in the last hour, and {limit} may be. Others "
+            "who share it count with you; come back later, or ask the host.",
+            what=_not_queued(wanted),
+            made=made,
+            limit=limit,
         )
         self.limit = limit
 
 
 class OverBudget(DbError):
-    """A job would cost more than the host lets one job cost. Both in s of an executor that works on nothing else."""
-
-    def __init__(
-        self, cost_s: float, budget_s: float, *, sure: bool = True, steps: int | None = None, which: str = "This"
-    ) -> None:
-        """sure: that is what such jobs took; else at least so long. steps: of the job, where fewer may be asked for.
-
-        which: how the sentence begins, where several are asked for."""
-        self.cost_s, self.budget_s = cost_s, budget_s
-        about = "about" if sure else "at least"
-        if duration(cost_s) == duration(budget_s):
-            about = "a little more than"
-        fits = 0 if steps is None else int(steps * budget_s / cost_s)
-        fits = fits if fits < 100 else fits // 10 ** (len(str(fits)) - 2) * 10 ** (len(str(fits)) - 2)
-        fewer = f"{fits:,} steps or fewer instead of {steps:,}, or for " if fits and steps else ""
-        super().__init__(
-            f"{which} would take {about} {duration(cost_s)} here, and the host allows one job {duration(budget_s)}; "
-            f"ask for {fewer}a smaller size."
-        )
+    """A job would cost more than the host lets one job cost, in s of an executor that works on nothing else."""
 
 
 class Banned(DbError):
@@ -247,7 +249,7 @@ class OrderReused(DbError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"The idempotency key {key!r} was used for another request; take a new one for each new request."
+            "The idempotency key {key!r} was used for another request; take a new one for each new request.", key=key
         )
 
 
@@ -270,7 +272,11 @@ class LeaseLost(DbError):
     """The job no longer belongs to this worker; it must drop it without writing anything."""
 
     def __init__(self, job_id: str, worker_id: str) -> None:
-        super().__init__(f"Job {job_id} no longer belongs to executor {worker_id}: its lease ran out or it has ended.")
+        super().__init__(
+            "Job {id} no longer belongs to executor {executor}: its lease ran out or it has ended.",
+            id=job_id,
+            executor=worker_id,
+        )
 
 
 class BadValue(DbError):
@@ -338,11 +344,14 @@ class DiskNearlyFull(StoreFull):
 class TooManyBytesGiven(DbError):
     """Pictures that somebody gives would take more room than given pictures may. used, most: in bytes."""
 
-    def __init__(self, whose: str, used: int, most: int) -> None:
+    def __init__(self, whose: Term, used: int, most: int) -> None:
         self.used, self.most = used, most
         super().__init__(
-            f"{whose} {used / 1e6:.1f} MB here, and {most / 1e6:.1f} MB are allowed: what you gave now was not kept. "
-            "Start from one that is here already, or ask the host for room."
+            "{whose} {used:.1f} MB here, and {most:.1f} MB are allowed: what you gave now was not kept. Start from one "
+            "that is here already, or ask the host for room.",
+            whose=whose,
+            used=used / 1e6,
+            most=most / 1e6,
         )
 
 
@@ -374,8 +383,8 @@ class NothingLearnt(DbError):
 class NameTaken(DbError):
     """A model, or a run that is not over, has this name already."""
 
-    def __init__(self, name: str, by: str) -> None:
-        super().__init__(f"{name} is the name of {by} already; choose another one.")
+    def __init__(self, name: str, by: Term) -> None:
+        super().__init__("{name} is the name of {by} already; choose another one.", name=name, by=by)
 
 
 class UnknownDataset(DbError):

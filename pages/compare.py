@@ -130,7 +130,7 @@ def _forecast(wanted: Callable[[], Comparison], visitor: Submitter) -> bool:
     with st.container(key="compare_count"):
         st.text(line)
         if told is not None and told.refused is not None:
-            st.caption(f":material/warning: {label(told.refused)}")
+            st.caption(f":material/warning: {label(sentence(told.refused))}")
     return True
 
 

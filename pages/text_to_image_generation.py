@@ -29,7 +29,7 @@ from pages.components import (
 )
 from pages.components.notices import NO_EXECUTOR, disk_note
 from pages.shared import form_memory
-from pages.shared.errors import plain_errors
+from pages.shared.errors import plain_errors, sentence
 from pages.shared.frame import scroll_to
 from pages.shared.language import _, ngettext, number
 from pages.shared.navigation import show
@@ -258,7 +258,7 @@ def _cost(
 def _how_long(told: costs.Told) -> None:
     """How long it takes here, said before it is asked for, and whether the host allows it."""
     if told.refused is not None:
-        st.caption(f":material/warning: {label(told.refused)}")
+        st.caption(f":material/warning: {label(sentence(told.refused))}")
     elif told.takes_s is not None:
         about = _("About {duration} here.") if told.sure else _("At least {duration} here.")
         st.caption(about.replace("{duration}", duration(told.takes_s)))

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from generator import registry  # noqa: E402
 from pages.shared import po_file  # noqa: E402
 from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
+from studio.settings_form import OWN_WIDGET, Field, fields, run_fields  # noqa: E402
 
 Message = tuple[str, ...]  # alone, or with its plural
 # See characters/brief.py, db/errors.py, studio/errors.py, studio/datasets.py and wording/.
 _ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "Term": 1, "Notice": 1}
-_ARGUMENTS |= dict.fromkeys(("Refused", "BadWish", "BadData", "BadValue"), 1)
-_ARGUMENTS |= dict.fromkeys(("StillRunning", "StoreFull", "StoreUnavailable"), 1)
+_ARGUMENTS |= dict.fromkeys(("Refused", "BadWish", "BadData", "BadValue", "Busy"), 1)
+_ARGUMENTS |= dict.fromkeys(("StillRunning", "StoreFull", "StoreUnavailable", "UnknownArtefact", "OverBudget"), 1)
 _ROOMS = ("pages", "studio", "db", "generator/wording")
+_SETTINGS = "generator/params"
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),
@@ -42,7 +46,29 @@ def messages() -> dict[Message, list[str]]:
             name = path.relative_to(ROOT).as_posix()
             if name not in files:
                 files.append(name)
+    for text in filter(None, _of_settings()):
+        files = found.setdefault((text,), [])
+        if _SETTINGS not in files:
+            files.append(_SETTINGS)
     return found
+
+
+def _of_settings() -> Iterator[str]:
+    """What forms show of the settings as they are declared: headings of groups, labels, units and tips."""
+    for engine in registry.drawing_engines():
+        for checkpoint in registry.ENGINES[engine].checkpoints:
+            for group, some in fields(engine, checkpoint, []).items():
+                if group != "main":
+                    yield group.capitalize()
+                yield from _shown(one for one in some if one.name == "prompt" or one.name not in OWN_WIDGET)
+    for engine, spec in registry.ENGINES.items():
+        if spec.makes == "model":  # its groups have headings of their own
+            yield from _shown(one for some in run_fields(engine).values() for one in some)
+
+
+def _shown(some: Iterable[Field]) -> Iterator[str]:
+    for one in some:
+        yield from (one.title, one.unit, one.help)
 
 
 def _messages_of(path: Path) -> list[Message]:
@@ -58,7 +84,7 @@ def _messages_of(path: Path) -> list[Message]:
 def _taken(path: Path, called: ast.expr) -> int:
     """How many of the arguments of such a call are messages."""
     if isinstance(called, ast.Attribute) and called.attr == "__init__" and path.name == "errors.py":
-        return 1  # the sentence of an error that has its own class
+        return 2  # the sentence of an error that has its own class, behind `self` where a base is called by its name
     return _ARGUMENTS.get(called.id, 0) if isinstance(called, ast.Name) else 0
 
 

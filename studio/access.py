@@ -132,7 +132,7 @@ def artefact(studio: Studio, submitter: Submitter, artefact_id: str) -> Artefact
         if found.job_id is not None:
             job(studio, submitter, found.job_id)
     except (UnknownArtefact, UnknownJob):
-        raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.") from None
+        raise UnknownArtefact("There is no artefact with the id {id!r}.", id=artefact_id) from None
     return found
 
 

@@ -27,7 +27,7 @@ class Told:
     cost_s: float | None
     sure: bool
     budget_s: float | None
-    refused: str | None
+    refused: OverBudget | None
 
 
 Costing = Callable[[str, str, int | None, int, int], tuple[Cost, float] | None]  # db.queue.estimate.cost of a database
@@ -55,7 +55,7 @@ def of(
             steps = new.total_steps if new.pixels else None
             budget.refuse(cost, steps, budget_s, alike=pictures, jobs=pictures)
     except OverBudget as error:
-        refused = str(error)
+        refused = error
     return Told(takes_s, cost.seconds, cost.sure, budget_s, refused)
 
 

@@ -72,7 +72,7 @@ def delete_given(studio: Studio, submitter: Submitter, artefact_id: str) -> None
     """
     picture = artefacts.get(studio.db, artefact_id)
     if picture.kind not in KINDS or not (submitter.is_host or is_givers(studio, submitter, picture)):
-        raise UnknownArtefact(f"There is no picture with the id {artefact_id!r} that you gave.")
+        raise UnknownArtefact("There is no picture with the id {id!r} that you gave.", id=artefact_id)
     deleting.delete_given(studio.db, studio.store, picture)
 
 

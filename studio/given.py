@@ -48,7 +48,8 @@ def check_own(studio: Studio, submitter: Submitter, references: Iterable[str]) -
     for reference, picture in givers.given_among(studio.db, references).items():
         if picture is None or not is_givers(studio, submitter, picture):
             raise UnknownArtefact(
-                f"The picture {reference} is not here, or somebody else gave it; send the picture itself."
+                "The picture {picture} is not here, or somebody else gave it; send the picture itself.",
+                picture=reference,
             )
 
 

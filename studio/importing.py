@@ -74,5 +74,5 @@ def remove_model(studio: Studio, submitter: Submitter, name: str) -> TrainedMode
     if found.job_id is not None:
         raise BadValue(f"{name} was made by the run {found.job_id}, and goes when that job is deleted.")
     if trained.remove(studio.db, studio.store, name) is None:
-        raise UnknownArtefact(f"There is no trained model {name!r}.")
+        raise UnknownArtefact("There is no trained model {name!r}.", name=name)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from characters.brief import Term
 from db.errors import NameTaken
 from db.models import trained
 from generator.checkpoints.model_file import put_by_hand
@@ -14,4 +15,4 @@ def check_free(studio: Studio, name: str) -> None:
     has put one there by hand: that is neither replaced nor mixed with another."""
     trained.check_free(studio.db, name, batch_key=run_key(name.partition("/")[2]))
     if put_by_hand(name, studio.settings.checkpoints_dir):
-        raise NameTaken(name, "a model in the folder of checkpoints")
+        raise NameTaken(name, Term("a model in the folder of checkpoints"))

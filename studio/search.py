@@ -164,7 +164,7 @@ def _vector(
             sent = None if query.picture is None else Upload("picture", query.picture)
             small = None if sent is None else seen_by_clip(studio, sent, clip.only_side or 224)
             if not searches.ask(studio.db, space, digest, words=words, picture=small):
-                raise Busy(f"{MAX_WAITING} searches wait to be read; try again in some seconds.")
+                raise Busy("{count} searches wait to be read; try again in some seconds.", count=MAX_WAITING)
         elif known.vector is not None:
             return known.vector
         elif known.problem is not None:

@@ -309,4 +309,6 @@ def check_sources(studio: Studio, submitter: Submitter, params: JobParams) -> No
 
 def _check_source(studio: Studio, reference: str) -> None:
     if drafts.is_draft(sources.key_of(studio.db, studio.store, reference)):
-        raise UnknownArtefact(f"A picture this is made from ({reference}) is not kept for jobs; send it again.")
+        raise UnknownArtefact(
+            "A picture this is made from ({picture}) is not kept for jobs; send it again.", picture=reference
+        )

@@ -166,7 +166,7 @@ def model(studio: Studio, submitter: Submitter, name: str) -> TrainedModel:
     """The model of this name, KIND/NAME. Raises UnknownArtefact."""
     found = trained.find(studio.db, name)
     if found is None or not _shown(studio, submitter, found):
-        raise UnknownArtefact(f"There is no trained model {name!r}.")
+        raise UnknownArtefact("There is no trained model {name!r}.", name=name)
     return found
 
 

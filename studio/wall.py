@@ -34,7 +34,7 @@ def file(studio: Studio, artefact_id: str) -> Artefact:
         if not may_hang(host_rules.get(studio.db), queue.get(studio.db, found.job_id)):
             raise UnknownArtefact
     except (UnknownArtefact, UnknownJob):
-        raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.") from None
+        raise UnknownArtefact("There is no artefact with the id {id!r}.", id=artefact_id) from None
     return found
 
 

@@ -107,7 +107,8 @@ async def estimate_jobs(api: Opened, who: Reader, new: Estimate) -> EstimateShap
 
     def told(studio: Studio) -> EstimateShape:
         engine, values = begun(studio, new.engine, new.params)
-        return EstimateShape(**vars(costs.of_wish(studio, who.submitter, engine, values, new.pictures)))
+        found = costs.of_wish(studio, who.submitter, engine, values, new.pictures)
+        return EstimateShape(**vars(found) | {"refused": None if found.refused is None else str(found.refused)})
 
     return await api.ask(told)
 

@@ -68,7 +68,7 @@ def get(db: sa.Engine, owner: str, key: str) -> Artefact:
         with reading(db) as conn:
             row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.key == key)).one_or_none()
     if row is None:
-        raise UnknownArtefact(f"The picture {key} is not there any more; give it again.")
+        raise UnknownArtefact("The picture {picture} is not there any more; give it again.", picture=key)
     return Artefact(**row._mapping)
 
 

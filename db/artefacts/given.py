@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from characters.brief import Term
 from db.artefacts.records import Artefact
 from db.artefacts.store import Store, checked
 from db.engine import clock, reading, writing
@@ -137,10 +138,10 @@ def _check(conn: sa.Connection, giver: str, address: str | None, quota: Quota, w
     given = sa.or_(_UPLOADS, _DRAFTS)
     by_giver = sa.and_(artefacts.c.giver == giver, artefacts.c.job_id.is_(None))
     by_address = sa.and_(artefacts.c.address == address, artefacts.c.job_id.is_(None))
-    bounds: list[tuple[str, int | None, sa.ColumnElement[bool]]] = [
-        ("Your pictures take", quota.per_giver, by_giver),
-        ("Pictures from your address take", None if address is None else quota.per_address, by_address),
-        ("All pictures that visitors have given take", quota.in_all, given),
+    bounds: list[tuple[Term, int | None, sa.ColumnElement[bool]]] = [
+        (Term("Your pictures take"), quota.per_giver, by_giver),
+        (Term("Pictures from your address take"), None if address is None else quota.per_address, by_address),
+        (Term("All pictures that visitors have given take"), quota.in_all, given),
     ]
     for whose, most, which in bounds:
         if most is not None:

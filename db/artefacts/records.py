@@ -229,7 +229,7 @@ def get(db: sa.Engine, artefact_id: str) -> Artefact:
         with reading(db) as conn:
             row = conn.execute(sa.select(*artefacts.c).where(artefacts.c.id == artefact_id)).one_or_none()
     if row is None:
-        raise UnknownArtefact(f"There is no artefact with the id {artefact_id!r}.")
+        raise UnknownArtefact("There is no artefact with the id {id!r}.", id=artefact_id)
     return Artefact(**row._mapping)
 
 

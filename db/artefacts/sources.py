@@ -48,5 +48,7 @@ def key_of(db: sa.Engine, store: artefacts.Store, reference: str) -> str:
         raise SourceHidden
     key = reference if "/" in reference else None if row is None else row.key
     if key is None or not store.exists(key):
-        raise UnknownArtefact(f"A picture this is made from ({reference}) is not in the store; choose another one.")
+        raise UnknownArtefact(
+            "A picture this is made from ({picture}) is not in the store; choose another one.", picture=reference
+        )
     return key

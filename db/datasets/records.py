@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from characters.brief import Term
 from db.artefacts.given import NO_QUOTA, Quota
 from db.artefacts.store import Store
 from db.engine import clock, reading, writing
@@ -148,14 +149,14 @@ def delete(db: sa.Engine, store: Store, dataset: Dataset) -> None:
 
 
 def _check(conn: sa.Connection, submitter: str, address: str | None, quota: Quota, wanted: int) -> None:
-    bounds: list[tuple[str, int | None, sa.ColumnElement[bool]]] = [
-        ("Your datasets take", quota.per_giver, datasets.c.submitter == submitter),
+    bounds: list[tuple[Term, int | None, sa.ColumnElement[bool]]] = [
+        (Term("Your datasets take"), quota.per_giver, datasets.c.submitter == submitter),
         (
-            "Datasets from your address take",
+            Term("Datasets from your address take"),
             None if address is None else quota.per_address,
             datasets.c.address == address,
         ),
-        ("All datasets take", quota.in_all, sa.true()),
+        (Term("All datasets take"), quota.in_all, sa.true()),
     ]
     for whose, most, which in bounds:
         if most is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from characters.brief import Term
 from db.artefacts.records import upload_key
 from db.artefacts.store import Store, hash_of
 from db.engine import clock, reading, writing
@@ -73,7 +74,7 @@ def add(
         )
         free = next((one for one in names if one not in taken), None)
         if free is None:
-            raise NameTaken(name, "too many models")
+            raise NameTaken(name, Term("too many models"))
         values = {
             "name": free,
             "kind": name.partition("/")[0],
@@ -115,7 +116,7 @@ def bring(
             told = {"id": artefact_id, "kind": "model", "media_type": "application/octet-stream", "size": size}
             conn.execute(sa.insert(artefacts).values(**told, **about))
             if conn.scalar(sa.select(trained_models.c.name).where(trained_models.c.name == name)) is not None:
-                raise NameTaken(name, "a model")  # brought in this moment, by somebody else
+                raise NameTaken(name, Term("a model"))  # brought in this moment, by somebody else
             values = {
                 **{"name": name, "kind": name.partition("/")[0], "bytes": size, "licence": licence},
                 **{"submitter": submitter, "card": {**card, "name": name}, **about},
@@ -126,7 +127,7 @@ def bring(
                 raise Erased
     except sa.exc.IntegrityError:
         store.delete(key)
-        raise NameTaken(name, "a model") from None
+        raise NameTaken(name, Term("a model")) from None
     except BaseException:
         store.delete(key)
         raise
@@ -161,10 +162,10 @@ def check_free(db: sa.Engine, name: str, *, batch_key: str) -> None:
     is queued. batch_key: of such runs, by which they are found."""
     with reading(db) as conn:
         if conn.scalar(sa.select(trained_models.c.name).where(trained_models.c.name == name)) is not None:
-            raise NameTaken(name, "a model")
+            raise NameTaken(name, Term("a model"))
         running = sa.select(jobs.c.id).where(jobs.c.state.in_(LIVE), jobs.c.batch_key == batch_key)
         if conn.scalar(running.limit(1)) is not None:
-            raise NameTaken(name, "a run that is not over")
+            raise NameTaken(name, Term("a run that is not over"))
 
 
 def of_key(db: sa.Engine, key: str) -> TrainedModel | None:

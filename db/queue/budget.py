@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from characters.brief import Term
 from db.errors import OverBudget
 from db.jobs import State, from_row
 from db.queue.paces import Cost, measure
 from db.queue.shares import WITHIN_S
 from db.queue.workers import alive
 from db.schema import jobs
+from db.wording import duration
 
 if TYPE_CHECKING:
     from db.queue.enqueueing import NewJob
@@ -34,9 +36,27 @@ def refuse(cost: Cost | None, steps: int | None, budget_s: float, *, alike: int 
 
     alike: how many of the `jobs` that are asked for together are so.
     """
-    if cost is not None and cost.seconds > budget_s:
-        which = "This" if jobs == 1 else f"Each of these {jobs} jobs" if alike == jobs else f"One of these {jobs} jobs"
-        raise OverBudget(cost.seconds, budget_s, sure=cost.sure, steps=steps, which=which)
+    if cost is None or cost.seconds <= budget_s:
+        return
+    which = Term("Each of these {n} jobs", n=jobs) if alike == jobs else Term("One of these {n} jobs", n=jobs)
+    took, most = duration(cost.seconds), duration(budget_s)
+    takes = Term("about {duration}", duration=took) if cost.sure else Term("at least {duration}", duration=took)
+    if took == most:
+        takes = Term("a little more than {duration}", duration=took)
+    values: dict[str, object] = {"which": Term("This") if jobs == 1 else which, "takes": takes, "most": most}
+    fits = 0 if steps is None else int(steps * budget_s / cost.seconds)
+    fits = fits if fits < 100 else fits // 10 ** (len(str(fits)) - 2) * 10 ** (len(str(fits)) - 2)
+    if fits:
+        raise OverBudget(
+            "{which} would take {takes} here, and the host allows one job {most}; ask for {fits:,} steps or fewer "
+            "instead of {steps:,}, or for a smaller size.",
+            fits=fits,
+            steps=steps,
+            **values,
+        )
+    raise OverBudget(
+        "{which} would take {takes} here, and the host allows one job {most}; ask for a smaller size.", **values
+    )
 
 
 def _like(new: NewJob) -> tuple[str, str, int | None, int]:

@@ -286,7 +286,9 @@ def _keep_sources(conn: sa.Connection, references: Sequence[str]) -> None:
         conn.execute(sa.update(artefacts).where(named, artefacts.c.due_at.is_not(None)).values(due_at=None))
         is_given = reference.startswith("uploads/") or "/" not in reference
         if is_given and conn.scalar(sa.select(artefacts.c.id).where(named)) is None:
-            raise UnknownArtefact(f"A picture this is made from ({reference}) is not there any more; give it again.")
+            raise UnknownArtefact(
+                "A picture this is made from ({picture}) is not there any more; give it again.", picture=reference
+            )
 
 
 def _texts(params: Mapping[str, Any]) -> list[str]:

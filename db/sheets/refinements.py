@@ -80,7 +80,9 @@ def add_stage(
         counted = sa.select(sa.func.count()).where(stages.c.refinement_id == refinement_id)
         place = (conn.scalar(counted) or 0) + 1
         if place > MAX_STAGES:
-            raise BadValue(f"A refinement has at most {MAX_STAGES} rows; start a new one from the same prompt.")
+            raise BadValue(
+                "A refinement has at most {most} rows; start a new one from the same prompt.", most=MAX_STAGES
+            )
         prompt = conn.scalar(sa.select(refinements.c.prompt).where(refinements.c.id == refinement_id))
         row, made = submissions.put(conn, replace(new, prompt=str(prompt)), submitter, limits, order)
         _add_row(conn, refinement_id, place, row)

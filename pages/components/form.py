@@ -16,21 +16,13 @@ from generator.checkpoints.inventory import missing
 from generator.params import BadParams, Params, params_class, validate
 from pages.components import given_pictures
 from pages.shared.form_memory import given_defaults, kept, preset, remembered, undrawn
-from pages.shared.language import N_, _
+from pages.shared.language import _
 from pages.shared.studio import the_settings, the_studio
 from studio import given
 from studio.context import Submitter
 from studio.limits import engines_that_vary, first_choice
 from studio.settings_form import OWN_WIDGET, Field, clips, defaults, follows, loras
 
-# The names of settings, groups and units that most visitors meet; the others are shown as they are declared.
-_TRANSLATED = (
-    *(N_("Checkpoint"), N_("Style"), N_("Seed"), N_("Width"), N_("Height"), N_("Steps"), N_("steps")),
-    *(N_("Upscale"), N_("Upscaler"), N_("Save every"), N_("Image prompts"), N_("Negative prompt"), N_("Strength")),
-    *(N_("Guidance"), N_("Output"), N_("Cutouts"), N_("Optimisation"), N_("Start"), N_("Sampling"), N_("Symmetry")),
-    *(N_("Candidates"), N_("Variety"), N_("Noise"), N_("Learning rate"), N_("Init strength"), N_("Sampler")),
-    *(N_("Trigger"), N_("Resolution"), N_("Licence"), N_("Rank of the matrices"), N_("Base")),
-)
 _WRITTEN = {"numbers": ", ", "lines": "\n"}  # kinds of which several are written in one field, and what is between them
 _NAMES_WEIGHTS = ("checkpoint", "base", "clip", "upscaler")  # what they name may have to be downloaded first
 
@@ -72,7 +64,7 @@ def key_of(engine: str, checkpoint: str, name: str) -> str:
 
 def prompt(example: str) -> str:
     """The field of the prompt, the same on every page that draws."""
-    key, about = "set_prompt", Params.model_fields["prompt"].description
+    key, about = "set_prompt", _(str(Params.model_fields["prompt"].description))
     written: str = st.text_area(_("Prompt"), kept(key, ""), key=key, height="content", placeholder=example, help=about)
     remembered()[key] = written
     return written
@@ -153,7 +145,7 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             choices,
             index=choices.index(value) if value in choices else 0,
             key=key,
-            help=field.help,
+            help=_tip(field),
             format_func=lambda name: _shown(field, name),
             accept_new_options=free,
         )
@@ -168,12 +160,12 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             default=[name for name in value if name in named],
             key=key,
             accept_new_options=free,
-            help=field.help,
+            help=_tip(field),
             max_selections=maximum,
             format_func=lambda name: _shown(field, name),
         )
     if field.kind == "switch":
-        return st.toggle(_label(field), value, key=key, help=field.help)
+        return st.toggle(_label(field), value, key=key, help=_tip(field))
     if field.kind == "whole":
         minimum = None if field.minimum is None else int(field.minimum)
         maximum = None if field.maximum is None else int(field.maximum)
@@ -184,7 +176,7 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             value=value,
             step=int(field.step or 1),
             key=key,
-            help=field.help,
+            help=_tip(field),
             placeholder=_("random") if field.name == "seed" else None,
         )
     if field.kind == "number":
@@ -197,15 +189,21 @@ def _widget(field: Field, key: str, value: Any, default: Any) -> Any:
             step=step,
             format="%g",
             key=key,
-            help=field.help,
+            help=_tip(field),
         )
     if field.kind == "lines":
-        return st.text_area(_label(field), value, key=key, help=field.help, height=100)
-    return st.text_input(_label(field), value, key=key, help=field.help)
+        return st.text_area(_label(field), value, key=key, help=_tip(field), height=100)
+    return st.text_input(_label(field), value, key=key, help=_tip(field))
 
 
 def _label(field: Field) -> str:
     return _(field.title) + (f" ({_(field.unit)})" if field.unit else "")
+
+
+def _tip(field: Field) -> str:
+    """What the setting does; where the label is translated, also the name by which errors and files call it."""
+    name = "" if _(field.title) == field.title else f" `{field.name}`"
+    return _(field.help) + name
 
 
 def _shown(field: Field, name: Any) -> str:

@@ -90,7 +90,11 @@ def translated(said: Translatable | Notice) -> str:
     """A sentence with what goes into its {places}, in the language of the page."""
     if not said.sentence:
         return str(said)
-    return _(said.sentence, **{name: _(v) if isinstance(v, Term) else v for name, v in said.values.items()})
+    return _(said.sentence, **{name: _part(value) for name, value in said.values.items()})
+
+
+def _part(value: object) -> object:
+    return _(value.sentence, **value.values) if isinstance(value, Term) else value
 
 
 def problem(sentence: str) -> None:

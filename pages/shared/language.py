@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from gettext import NullTranslations
 from pathlib import Path
+from string import Formatter
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -27,7 +29,7 @@ _SWAPPED = str.maketrans(",.", ".,")
 def _(message: str, **values: object) -> str:
     """The message in the visitor's language, its placeholders filled in."""
     text = _catalogue(language()).gettext(message)
-    return text.format(**values) if values else text
+    return _FILLING.format(text, **values) if values else text
 
 
 def ngettext(one: str, many: str, n: int, **values: object) -> str:
@@ -44,6 +46,18 @@ def number(value: float, form: str) -> str:
     """The number in this format, with the visitor's decimal and thousands marks."""
     text = format(value, form)
     return text if language() == _ENGLISH else text.translate(_SWAPPED)
+
+
+class _Filling(Formatter):
+    """Fills in placeholders, numbers with the visitor's marks where the placeholder says how they are written."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec and isinstance(value, int | float):
+            return number(value, format_spec)
+        return str(super().format_field(value, format_spec))
+
+
+_FILLING = _Filling()
 
 
 def named(names: Iterable[str]) -> Callable[[str], str]:

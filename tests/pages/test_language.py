@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
 
 from db import queue
 from db.queue import workers
 from db.rules import host_rules, keys
+from generator import registry
 from pages.host import SECTIONS
 from pages.shared.navigation import COMPARE, GENERATION, INFERENCES, LEADERBOARD, QUEUE, REFINE, VOTES, WALL
 from pages.shared.studio import the_studio
@@ -16,7 +20,7 @@ from studio.context import Submitter
 from tests.captioned_files import write_zip
 from tests.pages.conftest import OpenPage
 from tests.pages.test_host import hosted, sign_in
-from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, words_shown
+from tests.pages.visits import EXECUTOR, ME, SOMEBODY, Studio, everything_shown, words_shown, write
 
 __all__ = ["hosted"]  # the fixture
 # How texts begin that are the same in every language: prompts, names, titles of models, files.
@@ -55,6 +59,8 @@ def test_changing_the_language_keeps_what_was_typed(studio: Studio, open_page: O
     style = next(group for group in app.button_group if group.key == "set_style")
     style.set_value("twemoji").run()
     _number(app, "Steps").set_value(7).run()
+    app.toggle(key="set_vqgan-clip_mini_augment").set_value(False).run()
+    app.selectbox(key="set_vqgan-clip_mini_optimiser").set_value("SGD").run()
     _choice(app).set_value("eu").run()
     assert not app.exception
     assert app.title[0].value == "Testutik irudira"
@@ -62,6 +68,9 @@ def test_changing_the_language_keeps_what_was_typed(studio: Studio, open_page: O
     assert app.text_area(key="set_prompt").value == "a blue car"
     assert next(group for group in app.button_group if group.key == "set_style").value == "twemoji"
     assert _number(app, "Urratsak").value == 7
+    assert app.toggle(key="set_vqgan-clip_mini_augment").label == "Ebakinak eraldatu"
+    assert app.toggle(key="set_vqgan-clip_mini_augment").value is False
+    assert app.selectbox(key="set_vqgan-clip_mini_optimiser").value == "SGD"
     assert "Sortu" in [button.label for button in app.button]
     app.button(key="example_a red heart").click().run()  # prompts are what visitors type: they are not translated
     assert app.text_area(key="set_prompt").value == "a red heart"
@@ -99,6 +108,50 @@ def test_what_the_studio_refuses_is_said_in_the_visitors_language(studio: Studio
     next(button for button in app.button if button.label == "Konparatu").click().run()
     said = app.error[0].value.replace("\\", "").replace("\u2060", "")
     assert said == "seed ezarpenaren balioetan hutsune bat dago; begiratu komak: 1,,2"
+
+
+def test_the_tips_of_the_settings_are_read_in_the_visitors_language(studio: Studio, open_page: OpenPage) -> None:
+    english, spanish = open_page(GENERATION, lang="en"), open_page(GENERATION, lang="es")
+    for engine in registry.drawing_engines():
+        told = []
+        for app in (english, spanish):
+            app.selectbox(key="set_engine").set_value(engine).run()
+            assert not app.exception, engine
+            told.append(_tips(app))
+        assert told[0].keys() == told[1].keys() and len(told[0]) > 15, engine
+        assert [key for key, tip in told[0].items() if tip == told[1][key]] == [], engine
+    tip = told[1]["set_biggan-clip_mini-biggan_cutn"]
+    assert tip == "Recortes que CLIP ve en cada paso. `cutn`", "with the name that an error would call it by"
+    assert told[0]["set_biggan-clip_mini-biggan_cutn"] == "Cutouts CLIP sees per step."
+    assert "Recortes por paso" in [box.label for box in spanish.number_input]
+    assert "**Optimización**" in everything_shown(spanish)
+
+
+def test_what_the_queue_refuses_is_said_in_the_visitors_language(studio: Studio, open_page: OpenPage) -> None:
+    studio.start_executor()
+    studio.took(3.0, steps=40)
+    host_rules.change(studio.db, max_job_s=300)
+    for code, said in (
+        (
+            "es",
+            "Esto tardaría aquí unos 1 h 40 min, y el anfitrión permite 5 min por trabajo; pide 100 pasos o menos en "
+            "vez de 2.000, o un tamaño menor.",
+        ),
+        (
+            "eu",
+            "Honek 1 h 40 min inguru beharko luke hemen, eta anfitrioiak 5 min onartzen du lan bakoitzeko; eskatu 100 "
+            "urrats edo gutxiago, 2.000 beharrean, edo tamaina txikiagoa.",
+        ),
+    ):
+        app = write(open_page(GENERATION, lang=code), "a red heart")
+        app.number_input(key="set_vqgan-clip_mini_steps").set_value(2000).run()
+        shown = everything_shown(app)
+        assert said in shown.replace("\\", "").replace("\u2060", "") and "would take" not in shown
+    host_rules.change(studio.db, max_job_s=0, max_per_hour=1)
+    studio.enqueue("a blue car")
+    app = write(open_page(GENERATION, lang="es"), "a red heart")
+    next(button for button in app.button if button.label == "Generar").click().run()
+    assert "Has pedido 1 trabajo en la última hora, y un visitante puede pedir 1" in everything_shown(app)
 
 
 def test_every_page_opens_in_basque(studio: Studio, open_page: OpenPage) -> None:
@@ -205,6 +258,13 @@ def _an_evening(hosted: Studio, folder: Path) -> None:
     for _ in range(2):
         hosted.enqueue("a rocket", SOMEBODY)
     hosting.export(the_studio(), host, "Pictures", None)
+
+
+def _tips(app: AppTest) -> dict[str, str]:
+    """What each setting's tip says, by the key of its widget."""
+    kinds = ("number_input", "selectbox", "multiselect", "text_input", "text_area", "toggle")
+    widgets: list[Any] = [one for kind in kinds for one in app.get(kind)]
+    return {str(one.key): one.help for one in widgets if one.help}
 
 
 def _choice(app: object) -> object:
