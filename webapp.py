@@ -18,8 +18,8 @@ from pages.components import event_code, picture_in, thumb_bar, viewer
 from pages.hosting.sign_in import is_host
 from pages.shared import form_memory, language
 from pages.shared.errors import plain_errors
-from pages.shared.first_paint import ICON, load_kinds
-from pages.shared.frame import frame, offer_installing, say_what_is_forgotten
+from pages.shared.first_paint import load_kinds
+from pages.shared.frame import ICON, frame, offer_installing, say_what_is_forgotten
 from pages.shared.navigation import KIOSK, navigation
 from pages.shared.studio import the_studio
 

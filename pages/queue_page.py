@@ -15,7 +15,7 @@ from pages.components.notices import NO_EXECUTOR, disk_note, empty_state, execut
 from pages.components.picture import draw_picture
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
-from pages.shared.language import N_, _, ngettext
+from pages.shared.language import _, ngettext
 from pages.shared.navigation import GENERATION, show
 from pages.shared.studio import house_rules, the_studio
 from pages.shared.text import ago, duration, esc, short
@@ -25,11 +25,6 @@ from studio.context import Submitter
 
 SHOWN_WAITING = 25
 REFRESH_S = 2.0
-# What db/queue/statuses.py says, for the translations.
-STATUSES = (
-    *(N_("starting"), N_("idle"), N_("storing"), N_("stopped"), N_("loading {engine} {checkpoint}")),
-    *(N_("{taken} of {places} places taken"), N_("{count} finished, waiting for the store")),
-)
 
 
 def page() -> None:

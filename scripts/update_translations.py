@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from db.queue import statuses  # noqa: E402
 from generator import registry  # noqa: E402
 from pages.shared import po_file  # noqa: E402
 from pages.shared.language import LANGUAGES, LOCALE  # noqa: E402
@@ -26,7 +27,7 @@ _ARGUMENTS = {"_": 1, "N_": 1, "ngettext": 2, "Term": 1, "Notice": 1}
 _ARGUMENTS |= dict.fromkeys(("Refused", "BadWish", "BadData", "BadValue", "Busy"), 1)
 _ARGUMENTS |= dict.fromkeys(("StillRunning", "StoreFull", "StoreUnavailable", "UnknownArtefact", "OverBudget"), 1)
 _ROOMS = ("pages", "studio", "db", "generator/wording")
-_SETTINGS = "generator/params"
+_SETTINGS, _STATUSES = "generator/params", "db/queue/statuses.py"
 _HEADER = (
     ("Language", "{code}"),
     ("MIME-Version", "1.0"),
@@ -46,10 +47,11 @@ def messages() -> dict[Message, list[str]]:
             name = path.relative_to(ROOT).as_posix()
             if name not in files:
                 files.append(name)
-    for text in filter(None, _of_settings()):
-        files = found.setdefault((text,), [])
-        if _SETTINGS not in files:
-            files.append(_SETTINGS)
+    for file, texts in ((_STATUSES, statuses.SENTENCES), (_SETTINGS, _of_settings())):
+        for text in filter(None, texts):
+            files = found.setdefault((text,), [])
+            if file not in files:
+                files.append(file)
     return found
 
 

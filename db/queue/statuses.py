@@ -13,6 +13,9 @@ TAKEN = "{taken} of {places} places taken"
 WAITS_FOR_STORE = "{count} finished, waiting for the store"
 _BETWEEN = "; "
 SENTENCES = (STARTING, IDLE, STORING, STOPPED, LOADING, TAKEN, WAITS_FOR_STORE)
+_PATTERNS = {
+    sentence: re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\S+)", re.escape(sentence))) for sentence in SENTENCES
+}
 
 
 def joined(parts: list[str]) -> str:
@@ -34,8 +37,7 @@ def parts_of(status: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _read(part: str) -> tuple[str, dict[str, str]] | None:
-    for sentence in SENTENCES:
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\S+)", re.escape(sentence))
-        if match := re.fullmatch(pattern, part):
+    for sentence, pattern in _PATTERNS.items():
+        if match := pattern.fullmatch(part):
             return sentence, match.groupdict()
     return None

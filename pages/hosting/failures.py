@@ -124,7 +124,7 @@ def _row(job: Job, names: dict[str, str]) -> None:
         ]
         st.html(
             f'<div class="t2i-prompt"><bdi>{esc(short(job.prompt))}</bdi></div>'
-            f"<div>{esc(_(job.error or 'No reason was given.'))}</div>"
+            f"<div>{esc(job.error or _('No reason was given.'))}</div>"
             f'<div class="t2i-meta">{esc(" · ".join(filter(None, facts)))}</div>'
         )
 

@@ -8,14 +8,13 @@ come one after the other. So one of each kind comes first, and is gone before th
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import streamlit as st
 
+from pages.shared.frame import ICON
 from pages.shared.navigation import GENERATION
 
 HEAD_START_S = 0.1  # in which a browser takes the code from its own store
-ICON = Path(__file__).resolve().parent / "icon.png"
 _LOADED = "kinds_loaded"
 
 

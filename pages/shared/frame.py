@@ -10,6 +10,7 @@ from pages.shared.language import _
 from pages.shared.visitor import is_kept, the_visitor
 
 _HERE = Path(__file__).resolve().parent
+ICON = _HERE / "icon.png"
 _SHEETS = ("theme.css", "drawing.css", "sheets.css")  # a later one may say more of what an earlier one has
 _DAY_S = 24 * 3600
 # Styles are kept among the toasts, and a fragment's toast takes the place of the first: these lie before the sheets.
