@@ -11,6 +11,7 @@ from db.artefacts import Artefact
 from db.boards import FAVOURITES, MAX_NAME
 from db.jobs import Job, State
 from pages.components import deleting
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of
 from pages.shared.language import _, ngettext
@@ -49,16 +50,14 @@ def bar(shown: Sequence[Job], files: Mapping[str, Mapping[str, Artefact]], visit
         st.button(_("All on this page"), icon=":material/select_all:", key="choose_all", on_click=_add, args=(there,))
         none = not chosen
         size = sum(one["picture"].size for one in files_of(chosen).values() if "picture" in one)
-        st.download_button(
+        download_button(
             _("Download"),
             partial(_packed, tuple(chosen), visitor),  # read when it is asked for
             file_name="pictures.zip",
             mime="application/zip",
             key="download_chosen",
-            icon=":material/download:",
             disabled=none or size > MAX_BYTES,
             help=_("At most {most} MB at once.", most=MAX_BYTES >> 20) if size > MAX_BYTES else None,
-            on_click="ignore",
         )
         st.button(
             _("Favourite"),

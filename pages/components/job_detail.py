@@ -19,6 +19,7 @@ from pages.components.facts import facts
 from pages.components.notices import empty_state
 from pages.components.picture import draw_picture
 from pages.shared.charts import legible
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, named, number
@@ -153,15 +154,13 @@ def _downloads(job: Job, files: dict[str, Artefact], visitor: Submitter) -> None
     with st.container(horizontal=True, gap="small"):
         for kind, name in there:
             artefact = files[kind]
-            st.download_button(
+            download_button(
                 _(name),
                 # Read when it is asked for, so that a look at a job does not load its film.
                 partial(access.file, the_studio(), visitor, artefact),
                 file_name=file_name(job, artefact),
                 mime=artefact.media_type,
                 key=f"download_{kind}",
-                icon=":material/download:",
-                on_click="ignore",
             )
 
 

@@ -16,6 +16,7 @@ from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.components.sheet import KINDS, standing
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors, sentence
 from pages.shared.files import files_of, load
 from pages.shared.frame import scroll_to
@@ -230,16 +231,14 @@ def _how_far_and_many(found: Refinement, sheet_id: str, rate_key: str, count_key
 def _download(stage: Stage, marked: Marked, many: str, visitor: Submitter) -> None:
     job, one = marked[0] if len(marked) == 1 else (None, None)
     studio = the_studio()
-    st.download_button(
+    download_button(
         _("Download") + many,
         # Read when it is asked for.
         partial(access.file, studio, visitor, one) if one else partial(packed, studio, visitor, marked),
         file_name=file_name(job, one) if job and one else f"{stage.submission.id}.zip",
         mime=one.media_type if one else "application/zip",
         key=f"download_{stage.submission.id}",
-        icon=":material/download:",
         disabled=not marked,
-        on_click="ignore",
     )
 
 

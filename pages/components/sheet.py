@@ -17,6 +17,7 @@ from pages.components import job_card, results
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.address import for_visitors
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors, sentence
 from pages.shared.files import files_of, load
 from pages.shared.language import N_, _, language, number
@@ -170,14 +171,13 @@ def _downloads(sheet: Submission, visitor: Submitter, lines: Mapping[str, str], 
 
 
 def _download(title: str, made: Callable[[], bytes], sheet_id: str, ext: str, media_type: str, icon: str) -> None:
-    st.download_button(
+    download_button(
         title,
         made,
         file_name=f"{sheet_id}.{ext}",
         mime=media_type,
         key=f"download_sheet_{ext}",
         icon=f":material/{icon}:",
-        on_click="ignore",
         type="tertiary",
     )
 

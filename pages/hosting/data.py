@@ -16,6 +16,7 @@ from pages.components.notices import disk_note
 from pages.components.picture import beside
 from pages.hosting.queue import act
 from pages.hosting.sign_in import the_host
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors, translated
 from pages.shared.files import forget_files
 from pages.shared.language import N_, _, chosen_in_words, named, ngettext, number
@@ -209,14 +210,12 @@ def _export() -> None:
                 f'<div class="t2i-meta">{size(length)} · {esc(path.resolve().parent)}</div>'
             )
             if length <= MAX_DOWNLOAD_BYTES:
-                st.download_button(
+                download_button(
                     _("Download"),
                     host.read_export(the_studio(), the_host(), path.name),
                     file_name=path.name,
                     mime="application/zip",
                     key=f"download_{path.stem}",
-                    icon=":material/download:",
-                    on_click="ignore",
                 )
             st.button(
                 _("Delete"),

@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from db.evening import tables
+from pages.shared.download import download_button
 from pages.shared.language import N_, _, number
 from pages.shared.studio import the_studio
 from studio.downloads import FILES, lines, media_type
@@ -20,14 +21,12 @@ def buttons() -> None:
     with st.container(horizontal=True, gap="small", key="take_home"):
         for name in FILES:
             what, kind = name.split(".")
-            st.download_button(
+            download_button(
                 f"{_(TITLES[what])} ({kind.upper()})",
                 partial(file, name),
                 file_name=name,
                 mime=media_type(name),
                 key=f"take_{what}_{kind}",
-                icon=":material/download:",
-                on_click="ignore",
             )
     st.caption(
         _(

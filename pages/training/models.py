@@ -13,6 +13,7 @@ from generator.checkpoints.model_file import MAX_LICENCE, suggested_name
 from pages.components.deleting import for_good
 from pages.components.picture import beside
 from pages.hosting.sign_in import is_host, the_host
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors
 from pages.shared.files import files_of, load
 from pages.shared.language import _
@@ -60,14 +61,12 @@ def _row(model: TrainedModel, files: Mapping[str, Artefact]) -> None:
                     args=(model,),
                 )
             if model.bytes <= MAX_SHOWN_BYTES:
-                st.download_button(
+                download_button(
                     _("Export as one file"),
                     partial(the_studio().store.get, model.key),  # read when it is asked for
                     file_name=train.file_name(model),
                     mime="application/octet-stream",
                     key=f"export_{model.name}",
-                    icon=":material/download:",
-                    on_click="ignore",
                 )
             _removal(model)
         if model.bytes > MAX_SHOWN_BYTES:

@@ -20,6 +20,7 @@ from pages.components.facts import facts
 from pages.components.notices import empty_state, executor_missing
 from pages.components.picture import draw_picture
 from pages.shared.charts import legible
+from pages.shared.download import download_button
 from pages.shared.errors import plain_errors
 from pages.shared.files import forget_files, load
 from pages.shared.form_memory import preset
@@ -311,14 +312,12 @@ def _downloads(found: Watched, visitor: Submitter) -> None:
     with st.container(horizontal=True, gap="small"):
         for kind, name in there:
             artefact = found.files[kind]
-            st.download_button(
+            download_button(
                 _(name),
                 partial(access.file, the_studio(), visitor, artefact),  # read when it is asked for
                 file_name=f"{found.job.params.get('name', found.job.id)}-{kind}.{artefact.key.rsplit('.', 1)[-1]}",
                 mime=artefact.media_type,
                 key=f"download_run_{kind}",
-                icon=":material/download:",
-                on_click="ignore",
             )
 
 

@@ -7,11 +7,16 @@ import zipfile
 import pytest
 
 from db import boards
-from tests.browser.conftest import phone_or_desktop, playwright_api
+from tests.browser.conftest import phone_or_desktop, playwright_api, settled
 from tests.pages.visits import Studio
 
 pytestmark = pytest.mark.browser
 expect = playwright_api.expect
+# A phone that begins to fetch a file 5 s after it was told where that is.
+SLOW_DOWNLOADS = """
+const click = HTMLAnchorElement.prototype.click
+HTMLAnchorElement.prototype.click = function () { setTimeout(() => click.call(this), 5000) }
+"""
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -65,6 +70,27 @@ def test_several_pictures_are_chosen_and_taken_home_together(
         page.get_by_role("button", name="Download").click()
     names = zipfile.ZipFile(saved.value.path()).namelist()
     assert [name.split("_")[1] for name in names] == ["a-rocket", "a-red-heart"]
+
+
+def test_a_slow_phone_gets_its_file_while_others_use_the_studio(
+    hosted: tuple[str, Studio], browser: playwright_api.Browser
+) -> None:
+    address, studio = hosted
+    drawn = studio.draw("a red heart")
+    phone = phone_or_desktop(browser, 390)
+    phone.add_init_script(SLOW_DOWNLOADS)
+    phone.goto(f"{address}/previous_inferences?job={drawn.id}")
+    button = phone.get_by_role("button", name="PNG", exact=True)
+    expect(button).to_be_visible()
+    settled(phone)
+    other = phone_or_desktop(browser, 1280)
+    other.goto(address)
+    with phone.expect_download() as saved:
+        button.click()
+        for _ in range(3):
+            other.get_by_role("button", name="a red heart").first.click()
+            settled(other)
+    assert saved.value.path().read_bytes().startswith(b"\x89PNG")
 
 
 def _keepers(studio: Studio) -> list[str]:
