@@ -112,9 +112,13 @@ int group_norm_forward(const bf16 *x, const float *gamma, const float *beta, bf1
     return 0;
 }
 
-// The gradient dx of x, of the same shape, from that of y. Returns 0, or 1 where there was no memory.
+// The gradient dx of x, of the same shape, from that of y, and those of gamma and beta (c each).
+// Returns 0, or 1 where there was no memory.
 int group_norm_backward(const bf16 *x, const bf16 *dy, const float *gamma, const float *beta, const float *mean,
-                        const float *rstd, bf16 *dx, int64_t n, int64_t rows, int64_t c, int64_t groups, int swish) {
+                        const float *rstd, bf16 *dx, float *dgamma, float *dbeta, int64_t n, int64_t rows, int64_t c,
+                        int64_t groups, int swish) {
+    memset(dgamma, 0, sizeof(float) * c);
+    memset(dbeta, 0, sizeof(float) * c);
     if (n == 0 || rows == 0) return 0;
     int64_t pieces = (rows + ROWS - 1) / ROWS, per = c / groups;
     float *sums = malloc(sizeof(float) * n * pieces * 2 * c);
@@ -162,6 +166,13 @@ int group_norm_backward(const bf16 *x, const bf16 *dy, const float *gamma, const
             for (int64_t k = g * per; k < (g + 1) * per; k++) {
                 scales[b * 4 * c + 2 * c + k] = (float)slope;
                 scales[b * 4 * c + 3 * c + k] = (float)(-inverse * a / count - slope * m);
+                double sum = 0, product = 0;
+                for (int64_t piece = b * pieces; piece < (b + 1) * pieces; piece++) {
+                    sum += sums[piece * 2 * c + k];
+                    product += sums[piece * 2 * c + c + k];
+                }
+                dbeta[k] += (float)sum;
+                dgamma[k] += (float)((product - m * sum) * inverse);
             }
         }
 #pragma omp parallel for schedule(static)

@@ -34,7 +34,7 @@ NEAR = 0.01  # rounding to bfloat16 moves a number by 0.002 of it, in the middle
 _A, _N, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int  # the address of a tensor's first number, a size, a switch
 _TAKES = {
     "group_norm_forward": (*(_A,) * 6, *(_N,) * 4, ctypes.c_float, _I),
-    "group_norm_backward": (*(_A,) * 7, *(_N,) * 4, _I),
+    "group_norm_backward": (*(_A,) * 9, *(_N,) * 4, _I),
     "quick_gelu_forward": (_A, _A, _N),
     "quick_gelu_backward": (_A, _A, _A, _N),
 }
@@ -56,13 +56,14 @@ class _GroupNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None, None]:
         x, weight, bias, mean, rstd = ctx.saved_tensors
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        result = torch.empty_like(x)
+        result, of_weight, of_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
         shape = len(x), x.shape[2] * x.shape[3], x.shape[1], ctx.groups
-        _call("group_norm_backward", x, gradient, weight, bias, mean, rstd, result, *shape, ctx.swish)
-        return result, None, None, None, None, None
+        made = result, of_weight, of_bias
+        _call("group_norm_backward", x, gradient, weight, bias, mean, rstd, *made, *shape, ctx.swish)
+        return *made, None, None, None
 
 
 class _QuickGelu(torch.autograd.Function):
@@ -85,14 +86,12 @@ class _QuickGelu(torch.autograd.Function):
 
 def group_norm(x: torch.Tensor, norm: nn.GroupNorm, swish: bool) -> torch.Tensor:
     """`norm`, whose weights are float32, of x (B, C, H, W) bfloat16, and swish after it where asked; channels come last
-    in memory. The gradient is for x alone, and there is none of it. Raises ValueError for what it cannot compute."""
+    in memory. There is no gradient of its gradients. Raises ValueError for what it cannot compute."""
     _check(x)
     if x.dim() != 4 or x.shape[1] != norm.num_channels:
         raise ValueError(f"A fused norm of {norm.num_channels} channels is for (B, C, H, W), not for {tuple(x.shape)}.")
     if norm.weight.dtype != torch.float32 or norm.weight.device != x.device:
         raise ValueError(f"The weights of a fused norm are float32 on the CPU, not {norm.weight.dtype}.")
-    if torch.is_grad_enabled() and (norm.weight.requires_grad or norm.bias.requires_grad):
-        raise ValueError("A fused norm makes no gradient for its weights; freeze them.")
     normed: Callable[..., torch.Tensor] = _GroupNorm.apply
     return normed(x, norm.weight, norm.bias, norm.num_groups, norm.eps, swish)
 
@@ -204,15 +203,18 @@ def _keep(made: Path, folder: Path) -> bool:
 def _agrees() -> bool:
     """Whether a small picture of more than one piece comes out as torch makes it, also for who takes no gradient."""
     draws = torch.Generator().manual_seed(0)
-    x, norm = torch.randn(2, 16, 13, 21, generator=draws).bfloat16(), nn.GroupNorm(4, 16, 1e-6).requires_grad_(False)
+    x, norm = torch.randn(2, 16, 13, 21, generator=draws).bfloat16(), nn.GroupNorm(4, 16, 1e-6)
     for weights in (norm.weight, norm.bias):
-        weights.copy_(torch.randn(16, generator=draws))
+        weights.data.copy_(torch.randn(16, generator=draws))
     exact = x.float().requires_grad_()
     fast = x.clone().requires_grad_()
     with torch.autocast("cpu", enabled=False):
         wanted = F.silu(norm(exact)) + exact * torch.sigmoid(1.702 * exact)
         made = group_norm(fast, norm, swish=True).float() + quick_gelu(fast).float()
-        for picture in (wanted, made):
-            picture.square().sum().backward()
-    pairs = (made.detach(), wanted.detach()), (fast.grad, exact.grad)
-    return all(float((a - b).norm() / b.norm()) < NEAR for a, b in pairs if a is not None and b is not None)
+        learnt = norm.weight, norm.bias
+        right, found = (
+            torch.autograd.grad(picture.square().sum(), (given, *learnt))
+            for picture, given in ((wanted, exact), (made, fast))
+        )
+    pairs = (made.detach(), wanted.detach()), *zip(found, right, strict=True)
+    return all(float((a - b).norm() / b.norm()) < NEAR for a, b in pairs)

@@ -1,4 +1,4 @@
-"""taming's decoder and openai-clip's vision transformer on the fused kernels.
+"""taming's encoder and decoder and openai-clip's vision transformer on the fused kernels.
 
 A module becomes one of these by its class: weights, names and hooks stay what they are. A decoder keeps its pictures
 with channels last, and a tower computes in bfloat16 throughout.
@@ -10,7 +10,7 @@ import functools
 
 import torch
 import torch.nn.functional as F
-from taming.modules.diffusionmodules.model import AttnBlock, Decoder, ResnetBlock
+from taming.modules.diffusionmodules.model import AttnBlock, Decoder, Encoder, ResnetBlock
 from torch import Tensor, nn
 
 from generator.fused.kernels import group_norm, quick_gelu
@@ -46,11 +46,21 @@ class FusedDecoder(Decoder):  # type: ignore[misc]
 
 
 def fuse_decoder(decoder: Decoder) -> None:
-    """Of weights in bfloat16 but for those of its norms."""
-    decoder.to(memory_format=torch.channels_last)
+    """Of weights in bfloat16 but for those of its norms, or of float32 ones under autocast, where they are learnt."""
     decoder.give_pre_end = True
     decoder.__class__ = FusedDecoder
-    for part in decoder.modules():
+    _fuse_blocks(decoder)
+
+
+def fuse_encoder(encoder: Encoder) -> None:
+    """Of float32 weights, under autocast to bfloat16, where they are learnt."""
+    encoder.norm_out.__class__ = FusedGroupNorm
+    _fuse_blocks(encoder)
+
+
+def _fuse_blocks(network: nn.Module) -> None:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for part in network.modules():
         if isinstance(part, ResnetBlock):
             part.__class__ = FusedResnetBlock
         elif isinstance(part, AttnBlock):

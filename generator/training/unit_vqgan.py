@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generator.fused import kernels
+from generator.fused.modules import fuse_decoder, fuse_encoder
 from generator.models.lpips import LPIPS
 from generator.models.vqgan import VQModel
 from generator.training import pairs as pairs_module
@@ -145,6 +147,9 @@ def run(recipe: Recipe, pairs: Pairs, lpips: LPIPS, *, folder: Path, keep: Keep 
     lpips = lpips.to(device)
     for part in (model, critic, lpips):
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu" and kernels.available():
+        fuse_encoder(model.encoder)
+        fuse_decoder(model.decoder)
     average = Average(model, 0.998)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
