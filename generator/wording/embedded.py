@@ -16,6 +16,7 @@ from generator.params.base import MAX_PROMPT_CHARACTERS
 from generator.wording.emoji import name_emoji
 from generator.wording.known_words import is_english, unknown_words
 from generator.wording.languages import translate
+from generator.wording.likenesses import liken
 from generator.wording.reading import Notice, Reading
 from generator.wording.style_words import read_style
 
@@ -38,6 +39,7 @@ def read_for_embedded(reading: Reading) -> Reading:
             reading = _named(_translated(reading, name), name)
             if name == "prompt":
                 reading = _styled(reading)
+            reading = _likened(reading, name)
         read_style_too = not chosen and "style" in reading.values
         if read_style_too or reading.texts[name] != before:
             reading = reading.says(_read_as(reading, name, read_style_too))
@@ -85,6 +87,12 @@ def _named(reading: Reading, name: str) -> Reading:
     return reading.reads(name, named.text, *choices) if named.read else reading
 
 
+def _likened(reading: Reading, name: str) -> Reading:
+    likened = liken(reading.texts[name])
+    choices = (f"{typed}: {read}" for typed, read in likened.read)
+    return reading.reads(name, likened.text, *choices) if likened.read else reading
+
+
 def _styled(reading: Reading) -> Reading:
     """The style that the words name, where none was chosen; None, any style, is a choice too."""
     row = _checkpoint(reading)
@@ -120,7 +128,7 @@ def as_ranked(prompt: str, clip: Sequence[str]) -> str:
     """What pictures are ranked by, for these CLIPs: in the words that the embedded ones know, if there is one."""
     if len(prompt) > MAX_PROMPT_CHARACTERS or not any(map(_reads_as_embedded, clip)):
         return prompt
-    return name_emoji(translate(as_seen(prompt) or prompt).text).text
+    return liken(name_emoji(translate(as_seen(prompt) or prompt).text).text).text
 
 
 def style_named(prompt: str) -> str | None:

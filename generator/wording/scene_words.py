@@ -23,6 +23,12 @@ ACTS: dict[str, tuple[str, ...]] = {
     "next to": ("chasing", "hugging", "kicking", "watching", "looking at", "playing with", "leaning against"),
 }
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
+# Words for more than one that say no number -> how many are drawn; SEVERAL where only the plural says it.
+SEVERAL = 3
+QUANTITIES = {
+    "some": 3, "a few": 3, "several": 4, "many": 5, "lots of": 5, "a lot of": 5, "a couple of": 2, "a pair of": 2,
+    "a group of": 4, "a flock of": 5, "a herd of": 4, "a swarm of": 5,
+}  # fmt: skip
 ARTICLES = ("a", "an", "the", "one", "his", "her", "its", "their", "my", "your")
 SIZES = {
     "tiny": 0.5, "small": 0.7, "little": 0.7, "mini": 0.6, "big": 1.35, "large": 1.35, "huge": 1.7, "giant": 1.7,

@@ -23,10 +23,12 @@ from generator.wording.scene_words import (
     HOLDS,
     NUMBERS,
     PLACES,
+    QUANTITIES,
     RAMPS,
     RELATIONS,
     SAME_COLOUR,
     SCENERY,
+    SEVERAL,
     SIZES,
     WEATHER,
     WORN,
@@ -114,7 +116,7 @@ def read_scene(prompt: Prompt | str) -> Scene | None:
             return None  # words weighed against each other are for CLIP to weigh
         prompt = prompt.text
     text = re.sub(r"\s+", " ", prompt.casefold().replace("’", "'")).strip(" .!,")
-    if len(text) > 160 or re.search(r"[^a-z0-9 ,'-]", text) or _bare(text) in _names():
+    if len(text) > 160 or re.search(r"[^a-z0-9 ,'-]", text) or _bare(text) in names():
         return None
     text, place, weather = _surroundings(text)
     pieces = _ties().split(text)
@@ -135,15 +137,16 @@ def _understood(scene: Scene, phrases: list[str]) -> Scene | None:
     """The scene with what its words leave open decided; None where they may mean something else."""
     relations = list(scene.relations)
     things = list(scene.things)
-    strange = [thing for thing in things if not _is_thing(thing.noun) and thing.noun not in DRAWN_AS]
+    strange = [thing for thing in things if not is_thing(thing.noun) and thing.noun not in DRAWN_AS]
     if things[0].noun.split()[-1] in FEATURES | SCENERY or len(strange) > max(1, len(things) / 2):
         return None
     for number, relation in enumerate(relations):
         first, second = things[0], things[number + 1]
         if {word for noun in (first.noun, second.noun) for word in noun.split()[-1:]} & FEATURES:
             return None
-        told = re.match(rf"(?:{'|'.join(ARTICLES)}|{'|'.join(NUMBERS)}|\d) ", phrases[number + 1].strip(" ,"))
-        if relation in ("and", "with") and not (told and _is_thing(second.noun) and _is_thing(first.noun)):
+        article = re.match(rf"(?:{'|'.join(ARTICLES)}|{'|'.join(NUMBERS)}|\d) ", phrases[number + 1].strip(" ,"))
+        told = article is not None or second.count > 1
+        if relation in ("and", "with") and not (told and is_thing(second.noun) and is_thing(first.noun)):
             return None
         if relation == "and":
             relations[number] = "next to"
@@ -164,14 +167,14 @@ def _understood(scene: Scene, phrases: list[str]) -> Scene | None:
 def _of_another_colour(thing: Thing) -> Scene | None:
     """One thing alone, as large as things are, where its colour is asked for and not in its name. What something holds
     has its own: a glass of red wine is no red glass."""
-    if thing.colour is None or not _is_thing(thing.noun) or "of" in thing.noun.split():
+    if thing.colour is None or not is_thing(thing.noun) or "of" in thing.noun.split():
         return None
-    return None if f"{thing.colour} {thing.noun}" in _names() else Scene((replace(thing, size=1.0),))
+    return None if f"{thing.colour} {thing.noun}" in names() else Scene((replace(thing, size=1.0),))
 
 
 @cache
-def _names() -> frozenset[str]:
-    """What single pictures are called, without signs."""
+def names() -> frozenset[str]:
+    """What single pictures are called, without signs, in small letters."""
     lines = TABLE.read_text(encoding="utf-8").splitlines()
     return frozenset(re.sub(r"[:“”-]", " ", line.split("\t")[1].casefold()).replace("’", "'") for line in lines)
 
@@ -179,12 +182,13 @@ def _names() -> frozenset[str]:
 @cache
 def _nouns() -> frozenset[str]:
     """Their last words, where nothing ties several together."""
-    return frozenset(name.split()[-1] for name in _names() if name.split() and not _TIES.search(name)) | BEINGS
+    return frozenset(name.split()[-1] for name in names() if name.split() and not _TIES.search(name)) | BEINGS
 
 
-def _is_thing(noun: str) -> bool:
+def is_thing(noun: str) -> bool:
+    """Whether it is what a picture is called, or such a thing with words before it that say more of it."""
     words = noun.split()
-    return noun in _names() or (bool(words) and words[-1] in _nouns() and words[-1] not in FEATURES)
+    return noun in names() or (bool(words) and words[-1] in _nouns() and words[-1] not in FEATURES)
 
 
 def _is_being(noun: str) -> bool:
@@ -272,18 +276,24 @@ def _thing(phrase: str) -> Thing | None:
     phrase = re.sub(rf" {_PARTICIPLE.strip().replace(' |', '|').replace(' )', ')')}$", "", phrase)
     words = phrase.split()
     count, told = 1, False
-    if words and words[0] in ARTICLES:
+    quantity = next((said for said in QUANTITIES if phrase.startswith(f"{said} ")), None)
+    rest = words[len(quantity.split()) :] if quantity else []
+    if quantity and _are_several(rest):
+        count, words, told = QUANTITIES[quantity], rest, True
+    elif words and words[0] in ARTICLES:
         words, told = words[1:], True
     elif words and (words[0] in NUMBERS or re.fullmatch(r"[2-9]", words[0])):
         count, words, told = NUMBERS.get(words[0]) or int(words[0]), words[1:], True
     if not 1 <= len(words) <= MAX_WORDS or any(not re.fullmatch("[a-z][a-z-]*", word) for word in words):
         return None
-    if not all(is_known(word) or is_known(singular(word)) or _bare(" ".join(words)) in _names() for word in words):
+    if not all(is_known(word) or is_known(singular(word)) or _bare(" ".join(words)) in names() for word in words):
         return None
     if any(is_function_word(word) and word != "of" and _colour_of(word) is None for word in words):
         return None
     if "of" in words and (words[0] == "of" or words[words.index("of") - 1] not in HOLDS):
         return None
+    if count == 1 and _are_several(words):
+        count, told = SEVERAL, True
     if count > 1:
         head = words.index("of") - 1 if "of" in words[1:] else len(words) - 1
         words[head] = singular(words[head])
@@ -291,9 +301,17 @@ def _thing(phrase: str) -> Thing | None:
     colour = next((_colour_of(word) for word in words[:-1] if _colour_of(word)), None)
     noun = " ".join(word for word in words if word not in SIZES and not (_colour_of(word) and word != words[-1]))
     noun = noun or words[-1]
-    if not told and noun.split()[-1] not in _NEVER_ONE and not _is_thing(noun) and not _is_thing(singular(noun)):
+    if not told and noun.split()[-1] not in _NEVER_ONE and not is_thing(noun) and not is_thing(singular(noun)):
         return None
     return Thing(noun, DRAWN_AS.get(noun, noun), count, colour, size)
+
+
+def _are_several(words: list[str]) -> bool:
+    """Whether these words name things in the plural; grapes and glasses are called so where there is one picture."""
+    if not words or "of" in words or words[-1] in _NEVER_ONE:
+        return False
+    one = singular(words[-1])
+    return one != words[-1] and not any(" ".join(words[n:]) in names() for n in range(len(words))) and is_thing(one)
 
 
 def with_article(words: str) -> str:
