@@ -81,6 +81,12 @@ ENTRIES = (
         {"init": "components", "candidates": 1, "steps": 0},
     ),
     Entry("vqgan-random", "VQGAN + CLIP, from random codes", "vqgan-clip", {"init": "random", "steps": 60}),
+    Entry(
+        "vqgan-random-coarse",
+        "the same, half of the steps at half the size",
+        "vqgan-clip",
+        {"init": "random", "steps": 60, "coarse": 0.5},
+    ),
     Entry("vqgan-sheet", "VQGAN + CLIP, a sheet of six", "vqgan-clip", {}, sheet=6),
     Entry("latent-diffusion-sheet", "Latent diffusion, a sheet of six", "latent-diffusion", {}, sheet=6),
     Entry("vqgan-varied", "Variations, VQGAN + CLIP", "vqgan-clip", {}, of="vqgan-prior"),

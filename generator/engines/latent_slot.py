@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from generator.engines.base import Step, not_finite, saved_generator
 from generator.engines.optimisers import optimiser
@@ -28,7 +29,7 @@ class LatentSlot(Generic[P]):
     index: optimisation steps made on z; z, start, average: (1, ...) float32, average None without EMA, with the shape
     the engine gives its latent, a row for each start while there are several; leading: the row that is shown; best:
     greatest smoothed score so far, stale: steps since then. draft: z of what the prior drew to begin with, if it did.
-    kept: what stays of a picture, where a mask says so.
+    kept: what stays of a picture, where a mask says so. coarse: z is of a smaller picture, and is to `grow`.
     """
 
     params: P
@@ -46,6 +47,7 @@ class LatentSlot(Generic[P]):
     leading: int = 0
     draft: Tensor | None = None
     kept: Kept | None = None
+    coarse: bool = False
 
     @classmethod
     def begin(
@@ -78,6 +80,7 @@ class LatentSlot(Generic[P]):
             "targets": self.targets.state_dict(),
             "patience": [self.smoothed, self.best, float(self.stale)],
             "kept": self.kept and self.kept.state_dict(),
+            "coarse": self.coarse,
         }
         saved: dict[str, Any] = _on_cpu(state)
         return saved
@@ -102,7 +105,7 @@ class LatentSlot(Generic[P]):
         self.smoothed = score if self.index == 0 else SMOOTHING * self.smoothed + (1 - SMOOTHING) * score
         self.stale = 0 if self.smoothed > self.best else self.stale + 1
         self.best = max(self.best, self.smoothed)
-        out_of_patience = 0 < self.params.patience <= self.stale
+        out_of_patience = 0 < self.params.patience <= self.stale and not self.coarse
         self.done = self.index >= self.params.total_steps or out_of_patience
 
     @torch.no_grad()
@@ -118,6 +121,15 @@ class LatentSlot(Generic[P]):
         moves.load_state_dict({**state, "state": {0: moments} if moments else {}})
         self.z, self.optimiser, self.leading = z, moves, 0
         self.start, self.average = self.start[row], None if self.average is None else self.average[row]
+
+    @torch.no_grad()
+    def grow(self, size: tuple[int, int]) -> None:
+        """Goes on with z of so many rows and columns, with new moments, and with a patience that begins there."""
+        self.start = F.interpolate(self.start, size, mode="bilinear")
+        self.average = None if self.average is None else F.interpolate(self.average, size, mode="bilinear")
+        self.z = F.interpolate(self.z.detach(), size, mode="bilinear").requires_grad_()
+        self.optimiser = optimiser(self.params.optimiser, self.z, self.params.learning_rate)
+        self.coarse, self.best, self.stale = False, -2.0, 0
 
     @torch.no_grad()
     def update(self, low: Tensor, high: Tensor) -> None:
@@ -145,7 +157,7 @@ def resume(params: P, state: dict[str, Any], device: torch.device) -> LatentSlot
     )
     slot.smoothed, slot.best, stale = state["patience"]
     slot.stale = int(stale)
-    slot.kept = Kept.from_state(state.get("kept"), device)
+    slot.kept, slot.coarse = Kept.from_state(state.get("kept"), device), state.get("coarse", False)
     return slot
 
 

@@ -6,6 +6,7 @@ Of several random starts the one that CLIP finds nearest after a few steps goes 
 on where it began, and the first steps tell (one round of successive halving, Jamieson and Talwalkar 2016,
 arXiv:1502.07943). Until then the one shown is whichever leads, so the film may jump from one to another.
 Where a mask says what of a picture is drawn anew, the other codes are held, and CLIP sees that part as it is.
+With `coarse` the first steps draw at half the size, whose z is stretched then: shapes come before details, sooner.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from generator.checkpoints.embedded import load_finisher
 from generator.checkpoints.loading import load_clip, load_vqgan
@@ -115,7 +117,7 @@ class VqganClip:
             targets = prompt_targets(params.prompt, params.image_prompts, self.clips, self._read_image, self.precision)
             composition, targets = self._composition(params, targets, generator, kept)
             start, draft = start_z(
-                params,
+                self._halved(params) if params.coarse_steps else params,
                 self.vqgan,
                 self.clips,
                 targets,
@@ -130,7 +132,13 @@ class VqganClip:
         start = start.contiguous()
         slot = LatentSlot.begin(params, targets, generator, start.clone(), start, draft)
         slot.kept = kept if composition is None else composition.kept
+        slot.coarse = params.coarse_steps > 0
         return slot
+
+    def _halved(self, params: VqganClipParams) -> VqganClipParams:
+        """The same for a picture of half as many codes each way, rounded up."""
+        width, height = (-(-side // (2 * self.vqgan.factor)) * self.vqgan.factor for side in params.actual_size)
+        return params.model_copy(update={"width": width, "height": height})
 
     def _composition(
         self, params: VqganClipParams, targets: Targets, generator: torch.Generator, kept: Kept | None
@@ -182,11 +190,15 @@ class VqganClip:
             terms = {name: values[shown] for name, values in terms.items()}
         steps = scored(slots, images, scores, terms, self._averages)
         steps = [self._with_draft(step, slot) for step, slot in zip(steps, slots, strict=True)]
+        steps = [_in_full(step, slot) if slot.coarse else step for step, slot in zip(steps, slots, strict=True)]
         for slot in slots:
             if not slot.done:
                 slot.update(*((self._low, self._high) if slot.z.dim() == 4 else FARTHEST))
                 if starts > 1 and slot.index > TRIAL:
                     slot.keep_leading()
+                if slot.coarse and slot.index >= slot.params.coarse_steps:
+                    width, height = slot.params.actual_size
+                    slot.grow((height // self.vqgan.factor, width // self.vqgan.factor))
         return steps
 
     def _with_draft(self, step: Step, slot: LatentSlot[VqganClipParams]) -> Step:
@@ -241,6 +253,14 @@ class VqganClip:
         if slot.z.grad is not None:
             slot.z.grad.add_(away, alpha=weight / away[0].numel())
         return weight * away.flatten(1).square().mean(dim=1) / 2
+
+
+def _in_full(step: Step, slot: LatentSlot[VqganClipParams]) -> Step:
+    """Its picture, drawn at half the size, as large as the finished one."""
+    if step.image is None:
+        return step
+    image = F.interpolate(step.image[None], slot.params.actual_size[::-1], mode="bilinear")[0]
+    return replace(step, image=image)
 
 
 def _composed(images: Tensor, slots: Sequence[LatentSlot[VqganClipParams]]) -> Tensor:

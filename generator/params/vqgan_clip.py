@@ -46,6 +46,14 @@ class VqganClipParams(Drafted, Optimised, Params):
         description="Drafts drawn by the prior, or random amounts of the components tried side by side for "
         f"{TRIAL} steps; CLIP picks which goes on.",
     )
+    coarse: float = Setting(
+        0.0,
+        group="optimisation",
+        ge=0,
+        le=0.9,
+        description="Share of the steps, the first ones, that draw at half the size: sooner done, and larger shapes. "
+        "For starts from random codes or a gradient.",
+    )
     tv_weight: float = Setting(0.0, group="optimisation", ge=0, le=100, description="Total variation of the picture.")
     checkpoint_activations: bool = Setting(
         False, group="optimisation", description="Compute the decoder twice to need less memory."
@@ -87,10 +95,20 @@ class VqganClipParams(Drafted, Optimised, Params):
                 "init=components composes the whole picture and can keep no part of one; use prior, random, gradient "
                 "or image with mask_image."
             )
+        if self.coarse and (self.init not in ("random", "gradient") or self.mask_image):
+            raise ValueError(
+                "coarse is for pictures that begin with random codes or a gradient: half the size would lose what they "
+                "begin with. Set it to 0, or init to random or gradient, without a mask_image."
+            )
         check_pictures(self.prompt, self.image_prompts)
         if not self.prompt and self.init == "prior":
             raise ValueError("init=prior draws from text, and the prompt is empty. Write one or use random or image.")
         return self
+
+    @property
+    def coarse_steps(self) -> int:
+        """Steps made at half the size; the last is not one of them."""
+        return max(0, min(round(self.coarse * self.total_steps), self.total_steps - 1))
 
     @property
     def starts(self) -> int:

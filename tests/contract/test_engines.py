@@ -43,6 +43,7 @@ BIGGAN_STARTS = (
 )
 FOLLOWED = {"ema": 0.9, "init_weight": 0.5, "patience": 5}
 SKIPPED = {"steps": 7, "skip_steps": 1, "init_scale": 5.0}
+COARSE = ({"coarse": 0.3, "ema": 0.5, "optimiser": "SGD"}, {"coarse": 0.8})  # saved before and after it grows
 MASKED = {"init_image": "red.png", "mask_image": "mask.png"}
 DIFFUSIONS = ({"sampler": "dpm-solver-2m"}, {"sampler": "ddim", "eta": 0.5})
 
@@ -55,9 +56,9 @@ ENGINES = {
         names="learning_rate 0.1",
         parts=(1, 3, 5),
         seeded=({"init": "random"}, {"init": "prior"}, {"init": "gradient"}),
-        resumed=(*({"optimiser": optimiser, **FOLLOWED} for optimiser in OPTIMISERS), {**MASKED, "ema": 0.5}),
+        resumed=(*({"optimiser": optimiser, **FOLLOWED} for optimiser in OPTIMISERS), {**MASKED, "ema": 0.5}, *COARSE),
         crowd=(
-            {"seed": 1, "tv_weight": 0.5},
+            {"seed": 1, "tv_weight": 0.5, "coarse": 0.5},
             {"seed": 2, "cutn": 7, "prompt": "a cat | fog:-0.5", "learning_rate": 0.05},
             {"seed": 3, "augment": False, "loss": "cosine", "optimiser": "AdamW", "tv_weight": 0.1, "ema": 0.5},
             {"seed": 4, "steps": 2, "width": 24, "tv_weight": 0.5},

@@ -7,7 +7,7 @@ import torch
 
 from generator.engines.base import NotFinite, generate
 from generator.guidance.clip_loss import compare
-from generator.params import validate
+from generator.params import BadParams, validate
 from generator.params.vqgan_clip import TRIAL
 from tests import tiny_engines
 from tests.small_diffusion import SmallClip
@@ -235,6 +235,29 @@ def test_total_variation_makes_the_picture_smoother(engine):
 def test_a_prompt_with_a_generous_stop_leaves_the_picture_alone(engine):
     start, end = (last(engine, settings(prompt="a red heart:1:5", steps=n)).image for n in (0, 5))
     assert torch.equal(start, end)
+
+
+def test_a_coarse_beginning_draws_at_half_the_size_and_ends_at_the_whole(engine, monkeypatch):
+    decoded = counted(monkeypatch, engine.vqgan, "decode")
+    steps = list(generate(engine, settings(steps=6, coarse=0.5, width=24, height=16, ema=0.9, augment=False)))
+    sides = [tuple(4 * side for side in z.shape[:1:-1]) for (z,) in decoded]
+    assert set(sides[:6]) == {(12, 8)} and set(sides[6:]) == {(24, 16)}, "six looks and six averages before it grows"
+    assert {tuple(step.image.shape) for step in steps} == {(3, 16, 24)}, "a film of one size"
+    assert steps[-1].done and steps[-1].index == 6
+    odd = list(generate(engine, settings(steps=3, coarse=0.4, width=20, height=20)))
+    assert tuple(odd[-1].image.shape) == (3, 20, 20), "half of five codes are three"
+    assert engine.open(settings(steps=1, coarse=0.9)).coarse is False, "the last step is never a coarse one"
+
+
+def test_patience_does_not_end_a_picture_while_it_is_coarse(engine):
+    params = settings(prompt="a red heart:1:5", patience=3, steps=50, coarse=0.5, augment=False, noise=0.0)
+    assert 25 < list(generate(engine, params))[-1].index < 50
+
+
+@pytest.mark.parametrize("begun", [{"init": "prior"}, {"init": "image", "init_image": "red.png"}])
+def test_a_coarse_beginning_is_for_pictures_that_begin_with_nothing(begun):
+    with pytest.raises(BadParams, match="random or gradient"):
+        validate("vqgan-clip", {"prompt": "a heart", "coarse": 0.5, **begun})
 
 
 def test_patience_ends_a_picture_whose_score_no_longer_rises(engine):
