@@ -9,31 +9,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.engine import clock, own_clock, reading, told_or_servers_clock, writing
+from db.engine import clock, own_clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.prepared import Prepared
 from db.queue import shares
-from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, heads, newest_stamp, padded
-from db.queue.suspects import SUSPECT_WAITING, SUSPECTS_HELD, Take, may_take
-from db.queue.transitions import Noted, earlier
+from db.queue.claim_at_once import LOOK, SPARE, look_and_claim, to_running
+from db.queue.fair_order import claimable, heads, newest_stamp, padded
+from db.queue.suspects import Take, may_take
+from db.queue.transitions import Noted
 from db.rules import host_rules
 from db.schema import jobs
 
-# What an executor has to know before it looks whose turn it is, in one statement: each takes a way to the server.
-_LOOK = Prepared(
-    sa.select(
-        sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED).limit(1).scalar_subquery().label("waits"),
-        host_rules.PAUSED.scalar_subquery().label("paused"),
-        SUSPECTS_HELD.scalar_subquery().label("suspects_held"),
-        SUSPECT_WAITING.scalar_subquery().label("suspect_waiting"),
-        NEWEST_ID.scalar_subquery().label("newest_id"),
-        NEWEST_TURN.scalar_subquery().label("newest_turn"),
-        told_or_servers_clock("at").label("at"),
-    )
-)
-# So many more jobs are looked at than are wanted where several executors can claim at a time: what another one is
-# taking just now is passed over, at no look more.
-SPARE = 12
+_LOOK = Prepared(LOOK)
 
 
 def claim(
@@ -63,7 +50,12 @@ def claim(
             if look.waits is None or look.paused or look.suspects_held:
                 return taken
     with writing(db, one_statement=limit == 1) as conn:
-        look = _LOOK.all(conn, {"worker_id": worker_id, "at": own_clock(conn)})[0]
+        at_once = conn.dialect.name == "postgresql" and batch_key is None and not alone
+        at_once = at_once and limit > 0 and (engines is None or bool(engines))
+        if at_once and share is None:
+            look = first = look_and_claim(conn, worker_id=worker_id, engines=engines, lease_s=lease_s)
+        else:
+            look, first = _LOOK.all(conn, {"worker_id": worker_id, "at": own_clock(conn)})[0], None
         if look.waits is None or look.paused:
             return taken
         take = Take.NOTHING
@@ -75,9 +67,18 @@ def claim(
         newest = max(filter(None, (look.newest_id, look.newest_turn)), default=None)
         most = shares.limit(conn, share)
         held = Counter[str]() if most is None else shares.held(conn)
+        if at_once and first is None and look.suspect_waiting is None:
+            full = _full(held, most)
+            first = look_and_claim(conn, worker_id=worker_id, engines=engines, behind=full, lease_s=lease_s)
+        if first is not None and first.id is not None:
+            taken.append(from_row(first))
+            held[first.submitter] += 1
+            batch_key, suspects, newest = first.batch_key, False, first.turn
         passed: set[str] = set()
         while len(taken) < limit:
-            full = set() if most is None else {who for who, places in held.items() if places >= most}
+            if taken and taken[0].suspect_step is not None:
+                break
+            full = _full(held, most)
             # A suspect comes by itself, and the first of a batch says which that is.
             most_now = limit - len(taken) if batch_key is not None and suspects is False else 1
             line = _line(conn, most_now, engines, batch_key, passed, full, suspects)
@@ -94,9 +95,12 @@ def claim(
                 taken.append(job)
                 held[job.submitter] += 1
                 batch_key, suspects = job.batch_key, False
-            if taken and taken[0].suspect_step is not None:
-                break
     return taken
+
+
+def _full(held: Counter[str], most: int | None) -> set[str]:
+    """Submitters who hold so many places, which is their share."""
+    return set() if most is None else {who for who, places in held.items() if places >= most}
 
 
 def _line(
@@ -152,8 +156,5 @@ def _claim_statement(length: int) -> Noted:
     # PostgreSQL: a row that another executor is claiming right now is skipped, not waited for.
     one = free.with_for_update(skip_locked=True).scalar_subquery()
     names = ("worker_id", "started_at", "turn", "lease_expires_at", "lease_s")
-    taken: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
-    taken["from_step"] = jobs.c.step
-    # Where the clock was set back meanwhile the job was asked for by now at the latest: no wait is negative.
-    taken["created_at"] = earlier(jobs.c.created_at, taken["started_at"])
-    return Noted(sa.update(jobs).where(jobs.c.id == one).values(state=State.RUNNING, **taken), *jobs.c)
+    new = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
+    return Noted(to_running(one, new), *jobs.c)

@@ -94,6 +94,20 @@ _HEAD = ("id", "submitter", "priority", "batch_key", "engine", "suspect_step")
 @lru_cache(512)
 def _heads(lengths: tuple[int, ...], of_batch: bool, which: str | None) -> Prepared:
     """The statement of `heads` for lists of these lengths; made once, since that takes longer than running it."""
+    ready, since, order = in_turn(lengths, of_batch, which)
+    return Prepared(
+        sa.select(*(ready.c[name] for name in _HEAD), since.label("ready"))
+        .order_by(ready.c.priority.desc(), *order)
+        .limit(sa.bindparam("at_most", type_=sa.Integer))
+    )
+
+
+def in_turn(
+    lengths: tuple[int, ...], of_batch: bool = False, which: str | None = None
+) -> tuple[sa.CTE, sa.ColumnElement[Any], list[sa.ColumnElement[Any]]]:
+    """The first jobs of all lines as a part of a statement: the stamp since which each is ready, and in what order
+    those of one priority have their turns. lengths: how many `engines`, `without`, `behind` and `not_of` there are.
+    """
     engines, without, behind, not_of = lengths
     # A loose index scan: hops from one waiting submitter to the next.
     waiting = jobs.alias("waiting")
@@ -140,15 +154,11 @@ def _heads(lengths: tuple[int, ...], of_batch: bool, which: str | None) -> Prepa
         first_jobs = first_jobs.where(jobs.c.submitter.not_in(_listed("not_of", not_of)))
     ready = first_jobs.cte("ready").prefix_with("MATERIALIZED", dialect="postgresql")
     both = sa.case((ready.c.shared > ready.c.own, ready.c.shared), else_=ready.c.own)
-    order: list[sa.ColumnElement[Any]] = [ready.c.priority.desc(), both, ready.c.own, ready.c.id]
+    order: list[sa.ColumnElement[Any]] = [both, ready.c.own, ready.c.id]
     if behind:
         later = ready.c.submitter.in_(_listed("behind", behind))
-        order.insert(1, sa.case((later, 1), else_=0))
-    return Prepared(
-        sa.select(*(ready.c[name] for name in _HEAD), both.label("ready"))
-        .order_by(*order)
-        .limit(sa.bindparam("at_most", type_=sa.Integer))
-    )
+        order.insert(0, sa.case((later, 1), else_=0))
+    return ready, both, order
 
 
 def _listed(name: str, length: int) -> list[sa.BindParameter[str]]:

@@ -331,10 +331,9 @@ class Noted:
     def __init__(self, change: sa.Update | sa.Insert, *told: sa.Column[Any]) -> None:
         self._change, self._telling = Prepared(change), Prepared(change.returning(*told))
         changed = change.returning(*told).cte("changed")
-        said = [sa.bindparam(f"event_{name}", type_=events.c[name].type).label(name) for name in _SAID[1:]]
-        event = sa.select(changed.c.id, told_or_servers_clock("event_at").label("at"), *said)
-        noted = sa.insert(events).from_select(_NOTED, event).cte("noted")
-        self._both = Prepared(sa.select(*changed.c).add_cte(noted))
+        event = {"at": told_or_servers_clock("event_at")}
+        event |= {name: sa.bindparam(f"event_{name}", type_=events.c[name].type) for name in _SAID[1:]}
+        self._both = Prepared(sa.select(*changed.c).add_cte(noting(changed, event)))
 
     def first(self, conn: sa.Connection, values: Mapping[str, Any], said: Mapping[str, Any]) -> Any | None:
         """The row that it changed; None: there was none, and there is no event. said: what the event holds; its time
@@ -354,6 +353,12 @@ class Noted:
         else:
             self._change.run(conn, rows)
             _NOTE.run(conn, [{"job_id": row["id"], **said} for row in rows])
+
+
+def noting(changed: sa.CTE, said: Mapping[str, sa.ColumnElement[Any]]) -> sa.CTE:
+    """PostgreSQL: the part of a statement that writes an event of each job which another part of it changes."""
+    event = sa.select(changed.c.id, *(said[name].label(name) for name in _SAID))
+    return sa.insert(events).from_select(_NOTED, event).cte("noted")
 
 
 def note(
