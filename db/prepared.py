@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql import visitors
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -64,12 +65,20 @@ def _as_taken(dialect: sa.Dialect) -> tuple[sa.Dialect, Callable[[Any], Any]]:
     return kind(paramstyle="numeric_dollar"), RawCursor
 
 
+def _write_out(parameter: sa.BindParameter[Any]) -> None:
+    """What is always the same becomes a part of the statement: a server that plans it once and for all sees which index
+    has those rows alone. Else PostgreSQL plans it again each time, for longer than it takes to run."""
+    parameter.literal_execute = isinstance(parameter.value, str | int | float)
+    parameter.required = False  # `_Form.bound` is given it
+
+
 class _Form:
     """A statement as one kind of database takes it."""
 
     def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
         form, self._cursor = _as_taken(dialect)
-        compiled = statement.compile(dialect=form)
+        statement = visitors.cloned_traverse(statement, {}, {"bindparam": _write_out})
+        compiled = statement.compile(dialect=form, compile_kwargs={"render_postcompile": True})
         self.sql = str(compiled)
         assert "POSTCOMPILE" not in self.sql, "a list is no parameter of a prepared statement"
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
@@ -77,7 +86,8 @@ class _Form:
         self._given: list[tuple[str, Callable[[Any], Any]]] = [
             (name, convert)
             for bind, name in compiled.bind_names.items()
-            if (convert := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+            if not bind.literal_execute
+            and (convert := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
         ]
         columns = list(getattr(statement, "exported_columns", ()))
         self._row: Any = namedtuple("Row", [str(column.key) for column in columns], rename=True)  # type: ignore[misc]
