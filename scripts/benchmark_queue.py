@@ -90,6 +90,8 @@ class Databases:
             self._sql(f"DROP DATABASE {name} WITH (FORCE)")
         else:
             shutil.copyfile(self._folder / prepared, self._folder / name)
+            with (self._folder / name).open("rb+") as copied:
+                os.fsync(copied)  # or the first commits would wait for a gigabyte that is still on its way to the disk
             yield self._address(name)
             for end in ("", "-wal", "-shm"):
                 (self._folder / f"{name}{end}").unlink(missing_ok=True)
