@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from generator.wording.known_words import is_known
 from generator.wording.languages.lexicon import plural_of
-from generator.wording.scenes import is_thing, names, singular, with_article
+from generator.wording.scenes import colour_of, is_thing, names, singular, with_article
 
 TABLE = Path(__file__).with_name("likenesses.txt")
 MOST_WORDS = 4  # of what is looked up
@@ -37,7 +38,7 @@ def table() -> dict[str, str]:
 
 def liken(text: str) -> Likened:
     """The text with the likenesses of what has one. A word is left where it is part of a name, as in "palm tree", or
-    says of what follows what it is, as in "a king penguin"."""
+    says of what follows what it is, as in "a king penguin" or "van Gogh"."""
     words = list(_WORD.finditer(text))
     made, read, end, at = [], [], 0, 0
     while at < len(words):
@@ -76,10 +77,17 @@ def _longest(text: str, words: list[re.Match[str]]) -> tuple[int, str | None]:
 
 
 def _tells_of_next(text: str, following: list[re.Match[str]], last: re.Match[str], name: str) -> bool:
+    """Whether a thing follows that it says more of, a colour ("emerald green"), or what is no word: "van Gogh"."""
     if not following or not _follows(text, last, following[0]):
         return False
     word = following[0][0].casefold()
-    return word != name.split()[-1] and any(is_thing(form) or form in table() for form in (word, singular(word)))
+    if word == name.split()[-1]:
+        return False
+    return colour_of(word) is not None or not is_known(word) or any(map(_is_drawn, (word, singular(word))))
+
+
+def _is_drawn(word: str) -> bool:
+    return is_thing(word) or word in table()
 
 
 def _follows(text: str, word: re.Match[str], following: re.Match[str]) -> bool:

@@ -226,7 +226,7 @@ def _surroundings(text: str) -> tuple[str, str | None, str | None]:
             # In the middle of a prompt it belongs to the thing before it, or is one itself.
             if match is None or match.end() != len(text) or what in found:
                 continue
-            found[what] = name or _colour_of(match[1]) or match[1]
+            found[what] = name or colour_of(match[1]) or match[1]
             text = re.sub(rf" {_PARTICIPLE.strip().replace(' |', '|').replace(' )', ')')}$", "", text[: match.start()])
             break
     return text, found.get("place"), found.get("weather")
@@ -254,7 +254,8 @@ def _relation_of(tie: str) -> str:
     return next(relation for relation, words in RELATIONS.items() if tie in words)
 
 
-def _colour_of(word: str) -> str | None:
+def colour_of(word: str) -> str | None:
+    """The row of RAMPS that a word names; None: it names none."""
     word = SAME_COLOUR.get(word, word)
     return word if word in RAMPS else None
 
@@ -288,7 +289,7 @@ def _thing(phrase: str) -> Thing | None:
         return None
     if not all(is_known(word) or is_known(singular(word)) or _bare(" ".join(words)) in names() for word in words):
         return None
-    if any(is_function_word(word) and word != "of" and _colour_of(word) is None for word in words):
+    if any(is_function_word(word) and word != "of" and colour_of(word) is None for word in words):
         return None
     if "of" in words and (words[0] == "of" or words[words.index("of") - 1] not in HOLDS):
         return None
@@ -298,8 +299,8 @@ def _thing(phrase: str) -> Thing | None:
         head = words.index("of") - 1 if "of" in words[1:] else len(words) - 1
         words[head] = singular(words[head])
     size = next((SIZES[word] for word in words[:-1] if word in SIZES), 1.0)
-    colour = next((_colour_of(word) for word in words[:-1] if _colour_of(word)), None)
-    noun = " ".join(word for word in words if word not in SIZES and not (_colour_of(word) and word != words[-1]))
+    colour = next((colour_of(word) for word in words[:-1] if colour_of(word)), None)
+    noun = " ".join(word for word in words if word not in SIZES and not (colour_of(word) and word != words[-1]))
     noun = noun or words[-1]
     if not told and noun.split()[-1] not in _NEVER_ONE and not is_thing(noun) and not is_thing(singular(noun)):
         return None

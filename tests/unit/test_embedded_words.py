@@ -259,7 +259,11 @@ def test_what_the_models_never_saw_is_drawn_as_what_looks_most_like_it(typed: st
 
 
 @pytest.mark.parametrize(
-    "typed", ["a palm tree", "a king penguin", "a king's crown", "a wizard hat", "a teddy bear", "spider-man", "a cat"]
+    "typed",
+    [
+        *("a palm tree", "a king penguin", "a king's crown", "a wizard hat", "a teddy bear", "spider-man", "a cat"),
+        *("sunflowers by van gogh", "king arthur", "an emerald green dress", "a giant red apple"),
+    ],
 )
 def test_a_word_stays_where_it_is_part_of_another_name(typed: str) -> None:
     assert read(typed).values["prompt"] == typed
