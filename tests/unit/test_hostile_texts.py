@@ -48,6 +48,7 @@ LEFT_OUT = {
     "db.models.trained.bring": "its file is one that the studio has received, and looked at",
     "db.engine.connect": "its own table is in test_masking.py",
     "db.engine.upgrade": "a migration's name is the program's",
+    "db.queue.fair_order.in_turn": "its lengths are those of lists that are asked about with it",
     "db.queue.transitions.heartbeat": "its curve of scores is an executor's own",
     "studio.model_names.check_free": "its names are those of settings that were validated",
     "studio.costs.together": "its engines and settings are those of cells that were validated",
