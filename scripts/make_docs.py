@@ -60,9 +60,10 @@ VQGAN + CLIP that begins with random codes or a gradient can make its first step
 half of them so, then stretches z and goes on. The decoder has a quarter of the pixels to draw there, and CLIP pulls at
 larger shapes. With the mini models, whose decoder costs little, the gain is in the pictures: 20 prompts, one seed, from
 random codes, likeness to the prompt by a CLIP that guides none 0.11 -> 0.16 after 40 steps and 0.13 -> 0.18 after 80,
-where it names 2 -> 6 of the 20. With the published checkpoints pictures have not been compared; what a step
-costs there says `python scripts/benchmark_engine.py --real --size 160` beside `--size 304`. Off by default, and not for
-pictures that begin with a draft or a picture, whose details it would lose."""
+where it names 2 -> 6 of the 20. At real size such a step takes 0.69 of a whole one (304 px, ViT-B/32, two cores:
+`python scripts/benchmark_engine.py --real --size 160` beside `--size 304`); with the published checkpoints pictures
+have not been compared. Off by default, and not for pictures that begin with a draft or a picture, whose details it
+would lose."""
 COMPILED = """\
 With `T2I_COMPILE=1` executors on CUDA compile VQGAN's decoder and CLIP's image towers (`torch.compile`, mode
 `max-autotune-no-cudagraphs`), forwards and back, for 1, 2, 4, 8, ... pictures or cutouts; what comes between as
