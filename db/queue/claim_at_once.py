@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import BIT
 from db.engine import own_clock, told_or_servers_clock
 from db.jobs import State, new_stamp
 from db.prepared import Prepared
-from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, in_turn, padded
+from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, in_turn, listed_values
 from db.queue.suspects import SUSPECT_WAITING, SUSPECTS_HELD
 from db.queue.transitions import earlier, noting
 from db.rules import host_rules
@@ -47,18 +47,9 @@ def look_and_claim(
 ) -> Any:
     """A row of LOOK, and of the job that was claimed with it: its id is NULL where none was, as where the queue is
     paused or a suspect matters. engines, behind: as for `db.queue.fair_order.heads`."""
-    values: dict[str, Any] = {
-        "worker_id": worker_id,
-        "lease_s": lease_s,
-        "at": own_clock(conn),
-        "new_turn": new_stamp(),
-    }
-    lengths = []
-    for name, among in (("engines", engines or ()), ("behind", sorted(behind))):
-        listed = padded(list(among))
-        lengths.append(len(listed))
-        values |= {f"{name}_{n}": one for n, one in enumerate(listed)}
-    return _statement(*lengths).all(conn, values)[0]
+    lengths, listed = listed_values(engines=list(engines or ()), behind=sorted(behind))
+    own = {"worker_id": worker_id, "lease_s": lease_s, "at": own_clock(conn), "new_turn": new_stamp()}
+    return _statement(*lengths).all(conn, {**listed, **own})[0]
 
 
 @lru_cache(128)

@@ -14,7 +14,7 @@ from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.prepared import Prepared
 from db.queue import shares
 from db.queue.claim_at_once import LOOK, SPARE, look_and_claim, to_running
-from db.queue.fair_order import claimable, heads, newest_stamp, padded
+from db.queue.fair_order import claimable, heads, listed_values, newest_stamp
 from db.queue.suspects import Take, may_take
 from db.queue.transitions import Noted
 from db.rules import host_rules
@@ -140,10 +140,9 @@ def _claim_one(
     values = {"turn": turn, "started_at": now, "worker_id": worker_id}
     values |= {"lease_s": lease_s, "lease_expires_at": now + lease_s}
     bound = {f"new_{name}": value for name, value in values.items()}
-    listed = padded(job_ids)
-    bound |= {f"wanted_{n}": job_id for n, job_id in enumerate(listed)}
+    (length,), wanted = listed_values(wanted=job_ids)
     said = {"at": now, "kind": "claimed", "worker_id": worker_id, "detail": None}
-    row = _claim_statement(len(listed)).first(conn, bound, said)
+    row = _claim_statement(length).first(conn, {**bound, **wanted}, said)
     return None if row is None else from_row(row)
 
 

@@ -70,20 +70,24 @@ def heads(
     """
     if engines is not None and not engines:
         return []
-    lists = {"engines": engines or (), "without": without, "behind": sorted(behind), "not_of": sorted(not_of)}
-    values: dict[str, Any] = {"at_most": limit}
-    lengths = []
-    for name, among in lists.items():
-        listed = padded(list(among))
-        lengths.append(len(listed))
-        values |= {f"{name}_{n}": one for n, one in enumerate(listed)}
+    lengths, listed = listed_values(
+        engines=list(engines or ()), without=list(without), behind=sorted(behind), not_of=sorted(not_of)
+    )
+    values: dict[str, Any] = {**listed, "at_most": limit}
     if batch_key is not None:
         values["batch_key"] = batch_key
     which = None if suspects is None else "suspects" if suspects else "no suspects"
-    return _heads(tuple(lengths), batch_key is not None, which).all(conn, values)
+    return _heads(lengths, batch_key is not None, which).all(conn, values)
 
 
-def padded(listed: Sequence[str]) -> list[str]:
+def listed_values(**lists: Sequence[str]) -> tuple[tuple[int, ...], dict[str, str]]:
+    """How many parameters each of these lists has in a statement, and all of them by name: NAME_0, NAME_1, ..."""
+    filled = {name: _padded(listed) for name, listed in lists.items()}
+    values = {f"{name}_{n}": one for name, listed in filled.items() for n, one in enumerate(listed)}
+    return tuple(map(len, filled.values())), values
+
+
+def _padded(listed: Sequence[str]) -> list[str]:
     """The same, its last one said again until there are 0, 1, 2, 4, 8, ... of them: few lengths are few statements."""
     return [*listed, *[listed[-1]] * ((1 << (len(listed) - 1).bit_length()) - len(listed))] if listed else []
 

@@ -96,7 +96,4 @@ def _follows(text: str, word: re.Match[str], following: re.Match[str]) -> bool:
 
 def _one(said: str) -> str:
     before, space, last = said.rpartition(" ")
-    for ending, instead in (("ies", "y"), ("ves", "f"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ses", "s")):
-        if last.endswith(ending) and before + space + last[: -len(ending)] + instead in table():
-            return before + space + last[: -len(ending)] + instead
-    return before + space + singular(last)
+    return before + space + singular(last, table())

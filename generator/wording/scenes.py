@@ -7,6 +7,7 @@ prompt is drawn as one picture, as ever.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -260,15 +261,15 @@ def colour_of(word: str) -> str | None:
     return word if word in RAMPS else None
 
 
-def singular(word: str) -> str:
-    """'apples' -> 'apple'; a word that is none in the plural stays."""
+def singular(word: str, others: Collection[str] = ()) -> str:
+    """'apples' -> 'apple'; a word that is none in the plural stays. others: nouns that are not of pictures."""
     if word in _SINGULAR:
         return _SINGULAR[word]
     if word in _NEVER_ONE:
         return word
     for ending, instead in _FORMS:
-        if word.endswith(ending) and word[: -len(ending)] + instead in _nouns():
-            return word[: -len(ending)] + instead
+        if word.endswith(ending) and ((one := word[: -len(ending)] + instead) in _nouns() or one in others):
+            return one
     return word if not word.endswith("s") or word.endswith(("ss", "us")) else word[:-1]
 
 

@@ -6,18 +6,20 @@ evening with many visitors before a phone has begun to fetch it. So what was mad
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from threading import Lock, Timer
+from itertools import count
+from threading import Timer
 from typing import Literal
 
 import streamlit as st
 from streamlit import runtime
 
 HELD_S = 60.0
-_lock = Lock()
-_places: list[str] = []  # where files were held that are let go by now
-_made = 0
+_numbers = count(1)  # of the places where files are held
+_free: deque[str] = deque()  # those whose files are let go by now
 
 
 def download_button(
@@ -51,7 +53,7 @@ def download_button(
 def _held(make: Callable[[], bytes], file_name: str, mime: str) -> bytes:
     data = make()
     if runtime.exists():
-        place = _free_place()
+        place = _place()
         # Outside all sessions, so that no run of one lets go of it; the same bytes with the same name are one file.
         files = runtime.get_instance().media_file_mgr
         files.add(data, mime, place, file_name=file_name, is_for_static_download=True)
@@ -61,18 +63,14 @@ def _held(make: Callable[[], bytes], file_name: str, mime: str) -> bytes:
     return data
 
 
-def _free_place() -> str:
-    global _made
-    with _lock:
-        if _places:
-            return _places.pop()
-        _made += 1
-        return f"to take home {_made}"
+def _place() -> str:
+    with suppress(IndexError):
+        return _free.pop()
+    return f"to take home {next(_numbers)}"
 
 
 def _let_go(place: str) -> None:
     """Hold an empty file there instead; Streamlit deletes the other in its own time."""
     if runtime.exists():
         runtime.get_instance().media_file_mgr.add(b"", "text/plain", place, is_for_static_download=True)
-    with _lock:
-        _places.append(place)
+    _free.append(place)

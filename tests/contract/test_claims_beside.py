@@ -12,7 +12,7 @@ from db.queue import workers
 from db.rules import host_rules
 from db.schema import jobs
 from tests.contract.queue_steps import add, address, take
-from tests.contract.test_processes import START, together
+from tests.contract.test_processes import START, claims, together
 
 
 def being_claimed(conn: sa.Connection, *taken: Job) -> None:
@@ -105,20 +105,9 @@ def test_a_claim_goes_to_postgresql_and_back_once(database: sa.Engine) -> None:
     assert len([one for one in said if "FROM studio" not in one]) == 1, "but for which studio it is"
 
 
-CLAIM = """
-idle = 0
-while idle < 3:
-    jobs = queue.claim(db, worker_id=sys.argv[1], limit=1, lease_s=60)
-    idle = 0 if jobs else idle + 1
-    for job in jobs:
-        print(job.id)
-db.dispose()
-"""
-
-
 def test_many_executors_serve_higher_priorities_first_and_take_each_job_once(database: sa.Engine) -> None:
     asked = [add(database, f"visitor-{n % 5}", priority=n % 3, batch_key=f"b{n % 2}").id for n in range(60)]
-    claimed = together(3, START + CLAIM, address(database))
+    claimed = together(3, START + claims(1, "pass"), address(database))
     assert sorted(claimed) == sorted(asked)
     with database.connect() as conn:
         priorities = list(conn.scalars(sa.select(jobs.c.priority).order_by(jobs.c.turn)))

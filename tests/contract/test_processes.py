@@ -50,16 +50,22 @@ print("ready", flush=True)
 sys.stdin.readline()
 """
 
-CLAIM = """
+
+def claims(limit: int, then: str) -> str:
+    """A program that claims until nothing waits, and prints each job; what comes then is done with it."""
+    return f"""
 idle = 0
 while idle < 3:
-    jobs = queue.claim(db, worker_id=sys.argv[1], limit=3, lease_s=60)
+    jobs = queue.claim(db, worker_id=sys.argv[1], limit={limit}, lease_s=60)
     idle = 0 if jobs else idle + 1
     for job in jobs:
         print(job.id)
-        queue.succeed(db, worker_id=sys.argv[1], job_id=job.id)
+        {then}
 db.dispose()
 """
+
+
+CLAIM = claims(3, "queue.succeed(db, worker_id=sys.argv[1], job_id=job.id)")
 
 
 def test_every_job_is_claimed_exactly_once(database: sa.Engine) -> None:
