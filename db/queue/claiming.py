@@ -74,6 +74,8 @@ def claim(
             taken.append(from_row(first))
             held[first.submitter] += 1
             batch_key, suspects, newest = first.batch_key, False, first.turn
+        elif first is not None:
+            newest = newest_stamp(conn)  # others took what was looked at, and have had their turns since
         passed: set[str] = set()
         while len(taken) < limit:
             if taken and taken[0].suspect_step is not None:

@@ -17,6 +17,16 @@ playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright i
 PASSWORD = "correct horse battery"
 PATIENCE_MS, REST_MS = 60_000, 10_000
 WALL_REFRESH_S = "0.4"
+STILL = """most => new Promise(done => {
+    const start = performance.now()
+    let before, since = start
+    const look = () => {
+        const places = [...document.querySelectorAll("button")].map(button => button.getBoundingClientRect().top).join()
+        if (places !== before) [before, since] = [places, performance.now()]
+        performance.now() - since > 300 || performance.now() - start > most ? done() : requestAnimationFrame(look)
+    }
+    look()
+})"""
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -97,8 +107,10 @@ def settled(page: playwright_api.Page) -> None:
     """Nothing moves under the finger: on a busy machine a click on a page that is being drawn anew can go astray."""
     page.wait_for_timeout(200)
     # A page that refreshes by itself is on a busy machine never at rest; for that one this is long enough.
-    with suppress(playwright_api.TimeoutError):
+    with suppress(playwright_api.Error):
         page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for(timeout=REST_MS)
+        # Charts and pictures are drawn once their scripts are there, and push down what stands below them.
+        page.evaluate(STILL, REST_MS)
 
 
 def compare_with_latent_diffusion(page: playwright_api.Page) -> None:

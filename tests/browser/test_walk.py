@@ -142,6 +142,8 @@ def test_a_stranger_draws_finds_and_votes(studio: tuple[str, str], browser: play
     # The leaderboard counts it, and the file of votes does not name the visitor.
     page.goto(f"{address}/leaderboard")
     expect(page.get_by_text("Best pictures")).to_be_visible()
+    expect(page.get_by_role("button", name="Votes (CSV)")).to_be_visible()
+    settled(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Votes (CSV)").click()
     table = download.value.path().read_text()

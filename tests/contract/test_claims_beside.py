@@ -91,6 +91,27 @@ def test_turns_keep_their_order_where_the_clock_of_another_machine_is_ahead(data
     assert turns[first.id] < turns[second.id] and len(turns[second.id]) == 14
 
 
+def test_turns_keep_their_order_where_others_claim_between_two_looks(database: sa.Engine) -> None:
+    only_postgresql(database)
+    first, second = add(database, "ada", priority=1), add(database, "bob")
+    ahead = f"{int(first.id[:14], 16) + 3600 * 10**6:014x}"
+    with database.connect() as elsewhere:
+        being_claimed(elsewhere, first)
+
+        def end_after_the_first_look(conn: sa.Connection, _cursor: object, text: str, *_: object) -> None:
+            if "UPDATE jobs" in text and conn is not elsewhere and elsewhere.in_transaction():
+                claimed = sa.update(jobs).where(jobs.c.id == first.id).values(state="running", turn=ahead)
+                elsewhere.execute(claimed)
+                elsewhere.commit()
+
+        sa.event.listen(database, "after_cursor_execute", end_after_the_first_look)
+        assert [job.id for job in take(database)] == [second.id]
+        sa.event.remove(database, "after_cursor_execute", end_after_the_first_look)
+    with database.connect() as conn:
+        turns = {row.id: row.turn for row in conn.execute(sa.select(jobs.c.id, jobs.c.turn))}
+    assert turns[first.id] == ahead < turns[second.id]
+
+
 def test_a_claim_goes_to_postgresql_and_back_once(database: sa.Engine) -> None:
     only_postgresql(database)
     add(database)
