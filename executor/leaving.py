@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 
@@ -34,4 +35,5 @@ def abandon(context: Context, held: Sequence[Work]) -> None:
                 context.event("given_back", job=work.job.id, reason="stopping in the middle of a step")
             except (DbError, sa.exc.SQLAlchemyError):
                 continue  # not this executor's any more, or its lease will expire
-    workers.stop(context.db, context.worker_id)
+    with suppress(DbError, sa.exc.SQLAlchemyError):  # its silence will say so
+        workers.stop(context.db, context.worker_id)

@@ -2,6 +2,7 @@
 
     python scripts/chaos.py --minutes 60
     python scripts/chaos.py --minutes 10 --database postgresql --seed 7
+    python scripts/chaos.py --minutes 10 --database postgresql --store s3 --executors 4     as on many machines
 
 A web app with its API, executors, database and store are started in a temporary folder. While programs go on asking
 for pictures, executors and web app are killed and stalled, the clock is set, the store is full or read-only (a disk of
@@ -74,7 +75,7 @@ class Outcome:
 
 def count(studio: ChaosStudio, account: Account, outcome: Outcome) -> None:
     """Compare what was promised with what there is. Called when all processes have ended."""
-    db, store = connect(studio.url), artefacts.Store(f"file://{studio.folder}/artefacts")
+    db, store = connect(studio.url), artefacts.Store(studio.store_url)
     ids = account.ids()
     outcome.asked = len(ids)
     with reading(db) as conn:
@@ -126,10 +127,9 @@ def left_over(studio: ChaosStudio, db: sa.Engine, store: artefacts.Store) -> lis
     """Files that no row names, rows whose file is not there, and what lies in work folders of jobs that have ended."""
     with reading(db) as conn:
         keys = set(conn.scalars(sa.select(files_table.c.key)))
-    folder = studio.folder / "artefacts"
-    on_disk = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    found = [f"file without a row: {key}" for key in sorted(on_disk - keys)]
-    found += [f"row without a file: {key}" for key in sorted(keys - on_disk)]
+    stored = {name for folder in store.folders() for name in store.names(folder)}
+    found = [f"file without a row: {key}" for key in sorted(stored - keys)]
+    found += [f"row without a file: {key}" for key in sorted(keys - stored)]
     work = studio.folder / "data" / "work"
     return found + [f"in a work folder: {path.relative_to(work)}" for path in sorted(work.rglob("*")) if path.is_file()]
 
@@ -196,6 +196,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Attack a studio at random and count what became of its promises.")
     parser.add_argument("--minutes", type=float, default=10, help="how long (default: 10)")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite", help="(default: sqlite)")
+    parser.add_argument("--store", choices=("file", "s3"), default="file", help="s3 needs moto[server] and s3fs")
     parser.add_argument("--executors", type=int, default=2, help="at a time (default: 2)")
     parser.add_argument("--jobs", type=int, default=12, help="unfinished jobs at a time (default: 12)")
     parser.add_argument("--seed", type=int, default=None, help="what the deeds are drawn from (default: any)")
@@ -203,16 +204,19 @@ def main() -> int:
     args = parser.parse_args()
     seed = int.from_bytes(os.urandom(3)) if args.seed is None else args.seed
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    studio = ChaosStudio(folder, args.database, args.executors, args.minutes)
+    studio = ChaosStudio(folder, args.database, args.store, args.executors, args.minutes)
     left_out = [
         name
         for name, there in (
-            ("a full disk, which needs root", studio.own_disk),
+            ("a full disk, which needs root", studio.own_disk or studio.elsewhere),
             ("set clocks, which need a C compiler and SQLite", studio.has_clock),
         )
         if not there
     ]
-    print(f"seed {seed}, {args.database}" + (f"; left out: {', '.join(left_out)}" if left_out else ""), flush=True)
+    print(
+        f"seed {seed}, {args.database}, {args.store}" + (f"; left out: {', '.join(left_out)}" if left_out else ""),
+        flush=True,
+    )
     started = time.monotonic()
     try:
         outcome, deeds, account = run(studio, minutes=args.minutes, ahead=args.jobs, seed=seed, without=args.without)

@@ -56,16 +56,21 @@ class Deeds:
     @property
     def states(self) -> dict[str, Callable[[], AbstractContextManager[None]]]:
         """What can be wrong for a while here, by name."""
+        studio = self.studio
         found: dict[str, Callable[[], AbstractContextManager[None]]] = {
             "executor stalled": self.executor_stalled,
             "web app stalled": self.web_stalled,
             "database locked": self.database_locked,
         }
-        if self.studio.own_disk:
-            found |= {"store full": self.store_full, "store read-only": self.store_read_only}
-        if self.studio.has_clock:
+        if studio.own_disk:
+            found["store full"] = lambda: self._meanwhile(studio.full_disk(self.draw.choice(FILL_LEFT)))
+            found["store read-only"] = lambda: self._meanwhile(studio.read_only_disk())
+        if studio.elsewhere:
+            found["store refuses"] = lambda: self._meanwhile(studio.store_refuses())
+            found["store hangs"] = lambda: self._meanwhile(studio.store_hangs())
+        if studio.has_clock:
             found["clock set"] = self.clock_set
-        if self.studio.database == "sqlite":
+        if studio.database == "sqlite":
             found |= {"database replaced": self.database_replaced, "database gone": self.database_gone}
         return {name: state for name, state in found.items() if name not in self._without}
 
@@ -138,16 +143,8 @@ class Deeds:
             part.send(signal.SIGCONT)
 
     @contextmanager
-    def store_full(self) -> Iterator[None]:
-        """The store's disk has no room left, or less than is to stay free."""
-        with self.studio.full_disk(self.draw.choice(FILL_LEFT)):
-            yield
-            self._stay()
-
-    @contextmanager
-    def store_read_only(self) -> Iterator[None]:
-        """Nothing can be written to the store."""
-        with self.studio.read_only_disk():
+    def _meanwhile(self, wrong: AbstractContextManager[None]) -> Iterator[None]:
+        with wrong:
             yield
             self._stay()
 

@@ -45,6 +45,7 @@ SETTINGS = {
 STARTS_WITHIN_S = 120.0
 REVIVE_S = 0.5
 SETTLED_S = 15.0
+BUCKET = "chaos"
 
 
 @dataclass
@@ -70,12 +71,13 @@ class Part:
 
 
 class ChaosStudio:
-    """folder: empty. database: "sqlite" or "postgresql". minutes: how long there will be new pictures to keep.
+    """folder: empty. database: "sqlite" or "postgresql". store: "file" or "s3". minutes: how long there will be new
+    pictures to keep.
 
     Ends with `close`, which leaves no process and no mount.
     """
 
-    def __init__(self, folder: Path, database: str, executors: int, minutes: float) -> None:
+    def __init__(self, folder: Path, database: str, store: str, executors: int, minutes: float) -> None:
         self.folder, self.database = folder, database
         (folder / "artefacts").mkdir(parents=True)
         (folder / "logs").mkdir()
@@ -83,12 +85,12 @@ class ChaosStudio:
         self._clock.write_bytes(struct.pack("d", 0.0))
         self._clock_library = None if database != "sqlite" else self._compiled(ROOT / "scripts" / "chaos_clock.c")
         self._store_mb = int(STORE_MB + STORE_MB_A_MIN * minutes)
-        self.own_disk = self._mount()
+        self.own_disk = store == "file" and self._mount()
+        self._s3 = self._start_s3() if store == "s3" else None
+        self.store_url = f"file://{folder}/artefacts" if self._s3 is None else f"s3://{BUCKET}/studio"
         self._server: Any = None
         self.url = f"sqlite:///{folder}/jobs.db" if database == "sqlite" else self._postgresql()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         python = sys.executable
         executor = [python, str(ROOT / "job_executor.py"), "--device", "cpu", "--batch", "3", "--engines", "vqgan-clip"]
@@ -109,7 +111,7 @@ class ChaosStudio:
             **os.environ,
             **SETTINGS,
             "T2I_DATABASE_URL": self.url,
-            "T2I_STORE_URL": f"file://{self.folder}/artefacts",
+            "T2I_STORE_URL": self.store_url,
             "T2I_CHECKPOINTS_DIR": f"{self.folder}/checkpoints",
             "T2I_EXPORTS_DIR": f"{self.folder}/exports",
         }
@@ -208,6 +210,52 @@ class ChaosStudio:
         finally:
             subprocess.run(["mount", "-o", f"remount,rw,size={self._store_mb}m", place], check=True)
 
+    # The store elsewhere
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the store is an S3 server."""
+        return self._s3 is not None
+
+    def _start_s3(self) -> subprocess.Popen[bytes]:
+        """Returns when it answers and has a bucket; who asks finds it by variables of the environment."""
+        port = _free_port()
+        os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "chaos", "AWS_SECRET_ACCESS_KEY": "chaos"}
+        command = [sys.executable, str(ROOT / "scripts" / "chaos_s3.py"), str(port), str(self.folder / "refuse")]
+        with (self.folder / "logs" / "s3.log").open("ab") as log:
+            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        import boto3
+        from botocore.exceptions import BotoCoreError
+
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while server.poll() is None and time.monotonic() < deadline:
+            with suppress(BotoCoreError):
+                boto3.client("s3").create_bucket(Bucket=BUCKET)
+                return server
+            time.sleep(0.3)
+        server.kill()
+        raise TimeoutError(f"The S3 server does not answer: {self.log('s3')[-2000:]}")
+
+    @contextmanager
+    def store_refuses(self) -> Iterator[None]:
+        """The store answers 503 to everything meanwhile."""
+        (self.folder / "refuse").touch()
+        try:
+            yield
+        finally:
+            (self.folder / "refuse").unlink()
+
+    @contextmanager
+    def store_hangs(self) -> Iterator[None]:
+        """The store takes what is asked and does not answer meanwhile."""
+        assert self._s3 is not None
+        self._s3.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._s3.send_signal(signal.SIGCONT)
+
     # The database
 
     def _postgresql(self) -> str:
@@ -278,6 +326,9 @@ class ChaosStudio:
         if self._server is not None:
             with suppress(Exception):
                 self._server.stop()
+        if self._s3 is not None:
+            self._s3.kill()
+            self._s3.wait()
         if self.own_disk:
             subprocess.run(["umount", "-l", str(self.folder / "artefacts")], check=False)
 
@@ -305,3 +356,10 @@ class ChaosStudio:
     def forget(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from db.engine import connect, writing
 from db.errors import DatabaseUnavailable
 from db.jobs import Job
 from db.queue import workers
+from executor import leaving
+from executor.context import Context
+from settings import Settings
 from tests.executor_studio import Executor, Studio
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -211,3 +215,13 @@ def test_random_kills_lose_and_double_no_job() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost 0, done twice 0" in done.stdout
+
+
+def test_an_executor_that_is_to_end_while_the_database_is_away_ends_without_an_error(studio: Studio) -> None:
+    impatient = connect(studio.db.url.render_as_string(False), busy_timeout_s=0.1)
+    context = Context("w1", impatient, studio.store, Settings(), studio.folder / "work", logging.getLogger("leaving"))
+    with writing(studio.db):
+        with pytest.raises(DatabaseUnavailable):
+            workers.stop(impatient, "w1")
+        leaving.abandon(context, [])
+    impatient.dispose()
