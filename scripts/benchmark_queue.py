@@ -3,6 +3,7 @@
     python scripts/benchmark_queue.py
     python scripts/benchmark_queue.py --on postgresql --jobs 2000 --rounds 5
     python scripts/benchmark_queue.py --finished 100 10000 100000    with so many finished jobs in the table
+    python scripts/benchmark_queue.py --visitors 1              many executors, and all pictures one visitor's
     python scripts/benchmark_queue.py --beside ../older              an older checkout of the studio as well
 
 All wait for the disk at each commit (synchronous=FULL, synchronous_commit=on: what is told survives a power cut), begin
@@ -41,10 +42,11 @@ CONTEXT = multiprocessing.get_context("spawn")
 PATIENCE_S = 3600
 
 
-def work(system: str, root: str, url: str, n: int, count: int, barrier: Any, times: Any) -> None:
-    """One process: every step on `count` jobs, all together; puts (step, start s, end s) for each, then None."""
+def work(system: str, root: str, url: str, n: int, visitor: int, count: int, barrier: Any, times: Any) -> None:
+    """The nth process, asked by this visitor: every step on `count` jobs, all together; puts (step, start s, end s) for
+    each, then None."""
     sys.path.insert(0, root)
-    with SYSTEMS[system](url, n) as steps:
+    with SYSTEMS[system](url, n, visitor) as steps:
         for step in steps.values():
             step(BATCH)  # what is made once is made by now, on all sides
         for name, step in steps.items():
@@ -117,12 +119,13 @@ class Databases:
             conn.execute(statement.encode())
 
 
-def measure(system: str, root: str, url: str, processes: int, jobs: int) -> dict[str, float]:
+def measure(system: str, root: str, url: str, processes: int, jobs: int, visitors: int | None) -> dict[str, float]:
     """Jobs per second of each step."""
     barrier, times = CONTEXT.Barrier(processes), CONTEXT.Queue()
     count = max(jobs // processes, 1)
     running = [
-        CONTEXT.Process(target=work, args=(system, root, url, n, count, barrier, times)) for n in range(processes)
+        CONTEXT.Process(target=work, args=(system, root, url, n, n % (visitors or processes), count, barrier, times))
+        for n in range(processes)
     ]
     for process in running:
         process.start()
@@ -154,7 +157,8 @@ def compare(databases: Databases, roots: dict[str, str], args: argparse.Namespac
             for _ in range(args.rounds):
                 for system in systems:
                     with databases.fresh(system, finished) as url:
-                        for step, rate in measure(system, roots[system], url, processes, args.jobs).items():
+                        measured = measure(system, roots[system], url, processes, args.jobs, args.visitors)
+                        for step, rate in measured.items():
                             rates[system, step].append(rate)
             for step in [step for system, step in rates if system == "studio"]:
                 medians = {
@@ -172,6 +176,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=960, help="jobs per step and round (default 960)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, all taking turns (default 3)")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 4, 16], help="default 1 4 16")
+    parser.add_argument("--visitors", type=int, help="who ask (default: one for each process)")
     parser.add_argument("--finished", type=int, nargs="+", default=[0], help="jobs that have ended before (default 0)")
     parser.add_argument("--beside", help="another checkout of the studio, whose queue takes its turn as well")
     parser.add_argument("--alone", action="store_true", help="without huey and procrastinate")

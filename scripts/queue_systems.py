@@ -20,8 +20,8 @@ Steps = Mapping[str, Callable[[int], Any]]
 
 
 @contextmanager
-def studio(url: str, n: int) -> Iterator[Steps]:
-    """Our steps; "by 8" is an executor that batches eight jobs: it claims them at once."""
+def studio(url: str, n: int, visitor: int) -> Iterator[Steps]:
+    """Our steps, asked for by this visitor; "by 8" is an executor that batches eight jobs: it claims them at once."""
     from db import queue
     from db.engine import connect
 
@@ -34,7 +34,7 @@ def studio(url: str, n: int) -> Iterator[Steps]:
             new = queue.NewJob(
                 engine="vqgan-clip", checkpoint="mini", batch_key="b", prompt=PROMPT, params=PARAMS, total_steps=200
             )
-            queue.enqueue(db, new, submitter=f"visitor-{n}", limits=queue.Limits(max_queued=1_000_000))
+            queue.enqueue(db, new, submitter=f"visitor-{visitor}", limits=queue.Limits(max_queued=1_000_000))
 
     def claim(count: int, limit: int = 1) -> None:
         wanted = len(held) + count
@@ -58,7 +58,7 @@ def studio(url: str, n: int) -> Iterator[Steps]:
 
 
 @contextmanager
-def huey(url: str, n: int) -> Iterator[Steps]:
+def huey(url: str, n: int, _visitor: int) -> Iterator[Steps]:
     """The same three steps with huey: calling a task, dequeue as its consumer does, execute and store the result."""
     from huey import SqliteHuey
 
@@ -91,7 +91,7 @@ def huey(url: str, n: int) -> Iterator[Steps]:
 
 
 @contextmanager
-def procrastinate(url: str, n: int) -> Iterator[Steps]:
+def procrastinate(url: str, n: int, _visitor: int) -> Iterator[Steps]:
     """The same with procrastinate: defer, then fetch and finish as its worker does, jobs and events kept."""
     from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
     from procrastinate.jobs import Status
@@ -135,7 +135,7 @@ def procrastinate(url: str, n: int) -> Iterator[Steps]:
     app.close()
 
 
-SYSTEMS: dict[str, Callable[[str, int], AbstractContextManager[Steps]]] = {
+SYSTEMS: dict[str, Callable[[str, int, int], AbstractContextManager[Steps]]] = {
     "studio": studio,
     "before": studio,
     "huey": huey,
@@ -149,7 +149,7 @@ def prepare(system: str, root: str, url: str, finished: int) -> None:
     if system == "procrastinate":
         _prepare_procrastinate(url, finished)
     elif system == "huey":
-        with huey(url, 0):  # it keeps nothing of what is finished
+        with huey(url, 0, 0):  # it keeps nothing of what is finished
             pass
     else:
         _prepare_studio(url, finished)
@@ -171,7 +171,7 @@ def _prepare_studio(url: str, finished: int) -> None:
 
     db = connect(url, busy_timeout_s=120)
     if finished:
-        with studio(url, 0) as steps:
+        with studio(url, 0, 0) as steps:
             for name in ("enqueue", "claim", "finish"):
                 steps[name](1)
         stamp, rest = _STAMPS[db.dialect.name]

@@ -1,7 +1,8 @@
 """PostgreSQL: an executor looks and claims the job whose turn it is in one statement: each takes a way there and back.
 
-It passes over what another executor is claiming just now, but never to a lower priority: where others hold all that it
-finds of the highest one it claims nothing, and `db.queue.claiming` looks again.
+It passes over what another executor is claiming just now, to the first jobs of other lines and then to the next ones of
+each, but never to a lower priority: where others hold all that it finds of the highest one it claims nothing, and
+`db.queue.claiming` looks again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy.dialects.postgresql import BIT
 from db.engine import own_clock, told_or_servers_clock
 from db.jobs import State, new_stamp
 from db.prepared import Prepared
-from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, in_turn, listed_values
+from db.queue.fair_order import NEWEST_ID, NEWEST_TURN, claimable, in_line, in_turn, listed_values
 from db.queue.suspects import SUSPECT_WAITING, SUSPECTS_HELD
 from db.queue.transitions import earlier, noting
 from db.rules import host_rules
@@ -33,8 +34,8 @@ LOOK = sa.select(
     told_or_servers_clock("at").label("at"),
 )
 # So many more jobs are looked at than are wanted where several executors can claim at a time: what another one is
-# taking just now is passed over, at no look more.
-SPARE = 12
+# taking just now is passed over, at no look more. A batch is taken in one transaction, and others take some meanwhile.
+SPARE, SPARE_OF_BATCHES = 12, 120
 
 
 def look_and_claim(
@@ -44,31 +45,43 @@ def look_and_claim(
     engines: Collection[str] | None,
     behind: Collection[str] = (),
     lease_s: float,
-) -> Any:
-    """A row of LOOK, and of the job that was claimed with it: its id is NULL where none was, as where the queue is
-    paused or a suspect matters. engines, behind: as for `db.queue.fair_order.heads`."""
+    wanted: int = 1,
+    batch_key: str | None = None,
+    spare: int = 0,
+) -> list[Any]:
+    """Rows of LOOK, each with a job that was claimed with it, in the order of their turns; one whose id is NULL where
+    none was, as where the queue is paused or a suspect matters. engines, behind, batch_key: as for
+    `db.queue.fair_order.heads`. wanted: how many at most. spare: 0 for the first job of each line alone; else, where
+    there are fewer lines, their next ones as well, so many more than are wanted."""
     lengths, listed = listed_values(engines=list(engines or ()), behind=sorted(behind))
-    own = {"worker_id": worker_id, "lease_s": lease_s, "at": own_clock(conn), "new_turn": new_stamp()}
-    return _statement(*lengths).all(conn, {**listed, **own})[0]
+    own = {"worker_id": worker_id, "lease_s": lease_s, "at": own_clock(conn), "new_turn": int(new_stamp(), 16)}
+    own |= {"wanted": wanted} | ({} if batch_key is None else {"batch_key": batch_key})
+    looked_at = wanted + spare if spare else 0
+    rows = _statement(*lengths, batch_key is not None, looked_at).all(conn, {**listed, **own})
+    return sorted(rows, key=lambda row: row.turn or "")
 
 
 @lru_cache(128)
-def _statement(engines: int, behind: int) -> Prepared:
+def _statement(engines: int, behind: int, of_batch: bool, looked_at: int) -> Prepared:
     look = LOOK.cte("look").prefix_with("MATERIALIZED")
     paused = sa.cast(look.c.paused, sa.Text)
     free = sa.and_(
         sa.or_(paused.is_(None), paused == "false"), look.c.suspects_held == 0, look.c.suspect_waiting.is_(None)
     )
-    ready, _, order = in_turn((engines, 0, behind, 0))
+    ready, _, order = in_turn((engines, 0, behind, 0), of_batch)
     highest = sa.select(sa.func.max(ready.c.priority)).scalar_subquery()
-    first = (
-        sa.select(ready.c.id)
+    place = sa.func.row_number().over(order_by=order).label("place")
+    heads = (
+        sa.select(ready.c.id, ready.c.submitter, ready.c.priority, place)
         .where(sa.select(free).scalar_subquery(), ready.c.priority == highest)
-        .order_by(*order)
-        .limit(1 + SPARE)
-        .cte("next")
+        .order_by(place)
+        .limit(looked_at or 1 + SPARE)
+        .cte("heads")
         .prefix_with("MATERIALIZED")
     )
+    first = heads
+    if looked_at:
+        first = _with_the_next(heads, engines, of_batch, looked_at).cte("next").prefix_with("MATERIALIZED")
     # In that order, one after the other until one is free. Among all that wait no job is looked for: no index has what
     # coalesce makes of a state.
     locked = (
@@ -78,12 +91,22 @@ def _statement(engines: int, behind: int) -> Prepared:
         .with_for_update(skip_locked=True)
         .lateral("locked")
     )
-    one = sa.select(locked.c.id).select_from(first).join(locked, sa.true()).limit(1).scalar_subquery()
+    picked = (
+        sa.select(locked.c.id, first.c.place)
+        .select_from(first)
+        .join(locked, sa.true())
+        .limit(sa.bindparam("wanted", type_=sa.Integer))
+        .cte("picked")
+        .prefix_with("MATERIALIZED")
+    )
     at = told_or_servers_clock("at")  # which is the same all through a statement
     worker_id = sa.bindparam("worker_id", type_=sa.String)
     lease_s = sa.bindparam("lease_s", type_=sa.Double)
+    # As an array, they are looked up one by one, however large the server takes the table for.
+    these = sa.any_(sa.func.array(sa.select(picked.c.id).scalar_subquery()))
     changed = (
-        to_running(one, {"worker_id": worker_id, "started_at": at, "turn": _turn(look), "lease_s": lease_s})
+        to_running({"worker_id": worker_id, "started_at": at, "turn": _turn(look, picked), "lease_s": lease_s})
+        .where(jobs.c.id == these)
         .values(lease_expires_at=at + lease_s)
         .returning(*jobs.c)
         .cte("changed")
@@ -94,19 +117,50 @@ def _statement(engines: int, behind: int) -> Prepared:
     )
 
 
-def _turn(look: sa.CTE) -> sa.ScalarSelect[str]:
-    """As `db.jobs.new_stamp`: the process's own, or one on from the newest where that is a stamp and not before it."""
+def _with_the_next(heads: sa.CTE, engines: int, of_batch: bool, looked_at: int) -> sa.Select[Any]:
+    """The first jobs of these lines; where there are few of them, then the second ones, and so on."""
+    lines = sa.select(sa.func.count()).select_from(heads).scalar_subquery()
+    job = jobs.alias("following")
+    nth = sa.func.row_number().over(order_by=job.c.id).label("nth")
+    wanted = [*in_line(job, heads.c.submitter, engines, None), job.c.priority == heads.c.priority]
+    if of_batch:
+        wanted.append(job.c.batch_key == sa.bindparam("batch_key"))
+    following = (
+        sa.select(job.c.id, nth)
+        .where(*wanted)
+        .order_by(job.c.id)
+        .offset(1)
+        .limit(looked_at // lines)
+        .lateral("following_jobs")
+    )
+    further = (
+        sa.select(following.c.id, following.c.nth, heads.c.place)
+        .select_from(heads)
+        .join(following, sa.true())
+        .where(lines < looked_at)
+    )
+    every = sa.union_all(sa.select(heads.c.id, sa.literal(1).label("nth"), heads.c.place), further).subquery()
+    place = sa.func.row_number().over(order_by=(every.c.nth, every.c.place)).label("place")
+    return sa.select(every.c.id, place).order_by(place).limit(looked_at)
+
+
+def _turn(look: sa.CTE, picked: sa.CTE) -> sa.ScalarSelect[str]:
+    """As `db.jobs.new_stamp` for each of those that are picked: the process's own, or one on from the newest where that
+    is a stamp and not before it."""
     newest = sa.func.greatest(look.c.newest_id, look.c.newest_turn)
     number = sa.cast(sa.cast(sa.literal("x") + sa.func.left(newest, 14), BIT(56)), sa.BigInteger)
-    following = sa.func.lpad(sa.func.to_hex(number + 1), 14, "0")
     is_stamp = newest.regexp_match("^(?!ffff)[0-9a-f]{14}")  # what begins so is beyond _MAX_US
-    own = sa.bindparam("new_turn", type_=sa.String)
-    return sa.select(sa.func.greatest(own, sa.case((is_stamp, following)))).select_from(look).scalar_subquery()
+    own = sa.bindparam("new_turn", type_=sa.BigInteger)
+    first = sa.select(sa.func.greatest(own, sa.case((is_stamp, number + 1)))).select_from(look).scalar_subquery()
+    before = picked.alias("before")
+    earlier_ones = sa.select(sa.func.count()).where(before.c.place < picked.c.place).scalar_subquery()
+    stamp = sa.func.lpad(sa.func.to_hex(first + earlier_ones), 14, "0")
+    return sa.select(stamp).where(picked.c.id == jobs.c.id).scalar_subquery()
 
 
-def to_running(one: sa.ScalarSelect[str], new: Mapping[str, sa.ColumnElement[Any]]) -> sa.Update:
-    """The UPDATE that claims this job. new: who claims it, and when."""
+def to_running(new: Mapping[str, sa.ColumnElement[Any]]) -> sa.Update:
+    """The UPDATE that claims jobs. new: who claims them, and when."""
     # Where the clock was set back meanwhile the job was asked for by now at the latest: no wait is negative.
     created_at = earlier(jobs.c.created_at, new["started_at"])
     values = {**new, "state": State.RUNNING, "from_step": jobs.c.step, "created_at": created_at}
-    return sa.update(jobs).where(jobs.c.id == one).values(values)
+    return sa.update(jobs).values(values)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from db.engine import clock, own_clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.prepared import Prepared
 from db.queue import shares
-from db.queue.claim_at_once import LOOK, SPARE, look_and_claim, to_running
+from db.queue.claim_at_once import LOOK, SPARE, SPARE_OF_BATCHES, look_and_claim, to_running
 from db.queue.fair_order import claimable, heads, listed_values, newest_stamp
 from db.queue.suspects import Take, may_take
 from db.queue.transitions import Noted
@@ -21,6 +21,8 @@ from db.rules import host_rules
 from db.schema import jobs
 
 _LOOK = Prepared(LOOK)
+# So often an executor looks again where others were faster; then it asks another time.
+MOST_LOST = 4
 
 
 def claim(
@@ -53,7 +55,7 @@ def claim(
         at_once = conn.dialect.name == "postgresql" and batch_key is None and not alone
         at_once = at_once and limit > 0 and (engines is None or bool(engines))
         if at_once and share is None:
-            look = first = look_and_claim(conn, worker_id=worker_id, engines=engines, lease_s=lease_s)
+            look = first = look_and_claim(conn, worker_id=worker_id, engines=engines, lease_s=lease_s)[0]
         else:
             look, first = _LOOK.all(conn, {"worker_id": worker_id, "at": own_clock(conn)})[0], None
         if look.waits is None or look.paused:
@@ -67,17 +69,17 @@ def claim(
         newest = max(filter(None, (look.newest_id, look.newest_turn)), default=None)
         most = shares.limit(conn, share)
         held = Counter[str]() if most is None else shares.held(conn)
-        if at_once and first is None and look.suspect_waiting is None:
-            full = _full(held, most)
-            first = look_and_claim(conn, worker_id=worker_id, engines=engines, behind=full, lease_s=lease_s)
-        if first is not None and first.id is not None:
-            taken.append(from_row(first))
-            held[first.submitter] += 1
-            batch_key, suspects, newest = first.batch_key, False, first.turn
-        elif first is not None:
+        if at_once and look.suspect_waiting is None:
+            claim_next = partial(look_and_claim, conn, worker_id=worker_id, engines=engines, lease_s=lease_s)
+            taken = _at_once(claim_next, first, limit, held, most)
+            if len(taken) == limit:
+                return taken
+            if taken:
+                batch_key, suspects = taken[0].batch_key, False
             newest = newest_stamp(conn)  # others took what was looked at, and have had their turns since
         passed: set[str] = set()
-        while len(taken) < limit:
+        lost = 0
+        while len(taken) < limit and lost < MOST_LOST:
             if taken and taken[0].suspect_step is not None:
                 break
             full = _full(held, most)
@@ -92,12 +94,35 @@ def claim(
                 job = _claim_one(conn, ready, worker_id, look.at, lease_s, new_stamp(newest))
                 if job is None:
                     passed.update(ready)
+                    lost += 1
                     break
                 ready.remove(job.id)
                 taken.append(job)
                 held[job.submitter] += 1
                 batch_key, suspects = job.batch_key, False
     return taken
+
+
+def _at_once(
+    claim_next: Callable[..., Any], first: Any | None, limit: int, held: Counter[str], most: int | None
+) -> list[Job]:
+    """PostgreSQL: as many as a look at few lines finds. first: what a look has claimed already, where there was one."""
+    spare = SPARE if limit == 1 else SPARE_OF_BATCHES
+    rows = [first] if first is not None else claim_next(behind=_full(held, most))
+    if rows[0].id is None:
+        rows = claim_next(behind=_full(held, most), spare=spare)
+    if rows[0].id is None:
+        return []
+    held[rows[0].submitter] += 1
+    # Where submitters have shares it matters after each who has theirs.
+    while len(rows) < limit and not _full(held, most):
+        wanted = limit - len(rows) if most is None else 1
+        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, spare=spare)
+        if following[0].id is None:
+            break
+        rows += following
+        held.update(row.submitter for row in following)
+    return [from_row(row) for row in rows]
 
 
 def _full(held: Counter[str], most: int | None) -> set[str]:
@@ -158,4 +183,4 @@ def _claim_statement(length: int) -> Noted:
     one = free.with_for_update(skip_locked=True).scalar_subquery()
     names = ("worker_id", "started_at", "turn", "lease_expires_at", "lease_s")
     new = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
-    return Noted(to_running(one, new), *jobs.c)
+    return Noted(to_running(new).where(jobs.c.id == one), *jobs.c)

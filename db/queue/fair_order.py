@@ -128,7 +128,7 @@ def in_turn(
     line = line.union_all(sa.select(following).where(line.c.submitter.is_not(None)))
 
     first = jobs.alias("first")
-    wanted = _in_line(first, line.c.submitter, engines, which)
+    wanted = in_line(first, line.c.submitter, engines, which)
     if of_batch:
         wanted.append(first.c.batch_key == sa.bindparam("batch_key"))
     if without:
@@ -170,7 +170,7 @@ def _listed(name: str, length: int) -> list[sa.BindParameter[str]]:
     return [sa.bindparam(f"{name}_{n}", type_=sa.String) for n in range(length)]
 
 
-def _in_line(of: sa.FromClause, submitter: Any, engines: int, which: str | None) -> list[sa.ColumnElement[bool]]:
+def in_line(of: sa.FromClause, submitter: Any, engines: int, which: str | None) -> list[sa.ColumnElement[bool]]:
     """What waits in a submitter's line, for these engines, where any are named, and as far as suspects matter."""
     wanted = [of.c.state == State.QUEUED, of.c.submitter == submitter, claimable(of)]
     if engines:
@@ -183,7 +183,7 @@ def _in_line(of: sa.FromClause, submitter: Any, engines: int, which: str | None)
 def _first_of_line(submitter: sa.ColumnElement[str], engines: int, which: str | None) -> sa.ScalarSelect[Any]:
     """The turn of the first job in a submitter's line, of any batch: set where that job was paused."""
     any_ = jobs.alias("any")
-    wanted = _in_line(any_, submitter, engines, which)
+    wanted = in_line(any_, submitter, engines, which)
     first = sa.select(any_.c.turn).where(*wanted).order_by(any_.c.priority.desc(), any_.c.id).limit(1)
     return first.scalar_subquery()
 

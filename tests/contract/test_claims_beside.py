@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -112,18 +114,36 @@ def test_turns_keep_their_order_where_others_claim_between_two_looks(database: s
     assert turns[first.id] == ahead < turns[second.id]
 
 
-def test_a_claim_goes_to_postgresql_and_back_once(database: sa.Engine) -> None:
-    only_postgresql(database)
-    add(database)
+def looks(database: sa.Engine, **claim: Any) -> tuple[list[str], int]:
+    """The ids of what is claimed, and how often the database was asked for it."""
     said: list[str] = []
 
     def note(_conn: sa.Connection, _cursor: object, text: str, *_: object) -> None:
         said.append(text)
 
     sa.event.listen(database, "before_cursor_execute", note)
-    assert len(take(database)) == 1
+    taken = take(database, **claim)
     sa.event.remove(database, "before_cursor_execute", note)
-    assert len([one for one in said if "FROM studio" not in one]) == 1, "but for which studio it is"
+    return [job.id for job in taken], len([one for one in said if "FROM studio" not in one])  # which studio it is
+
+
+def test_a_claim_goes_to_postgresql_and_back_once(database: sa.Engine) -> None:
+    only_postgresql(database)
+    job = add(database)
+    assert looks(database) == ([job.id], 1)
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_pictures_of_one_visitor_that_others_take_just_now_cost_no_look_each(database: sa.Engine, limit: int) -> None:
+    only_postgresql(database)
+    asked = [add(database).id for _ in range(20)]
+    with database.connect() as elsewhere:
+        elsewhere.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(asked[:10])).with_for_update())
+        taken, often = looks(database, limit=limit)
+    assert taken == asked[10 : 10 + limit] and often <= 3
+    with database.connect() as conn:
+        turns = sa.select(jobs.c.id).where(jobs.c.turn.is_not(None)).order_by(jobs.c.turn)
+        assert list(conn.scalars(turns)) == taken, "in the order in which they were asked for"
 
 
 def test_many_executors_serve_higher_priorities_first_and_take_each_job_once(database: sa.Engine) -> None:
