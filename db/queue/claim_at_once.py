@@ -35,7 +35,8 @@ LOOK = sa.select(
 )
 # So many more jobs are looked at than are wanted where several executors can claim at a time: what another one is
 # taking just now is passed over, at no look more. A batch is taken in one transaction, and others take some meanwhile.
-SPARE, SPARE_OF_BATCHES = 12, 120
+SPARE = 12
+LOOKED_AT, LOOKED_AT_FOR_A_BATCH = 1 + SPARE, 128
 
 
 def look_and_claim(
@@ -47,16 +48,15 @@ def look_and_claim(
     lease_s: float,
     wanted: int = 1,
     batch_key: str | None = None,
-    spare: int = 0,
+    looked_at: int = 0,
 ) -> list[Any]:
     """Rows of LOOK, each with a job that was claimed with it, in the order of their turns; one whose id is NULL where
     none was, as where the queue is paused or a suspect matters. engines, behind, batch_key: as for
-    `db.queue.fair_order.heads`. wanted: how many at most. spare: 0 for the first job of each line alone; else, where
-    there are fewer lines, their next ones as well, so many more than are wanted."""
+    `db.queue.fair_order.heads`. wanted: how many at most. looked_at: 0 for the first job of each line alone; else
+    the next ones of fewer lines as well, so many in all."""
     lengths, listed = listed_values(engines=list(engines or ()), behind=sorted(behind))
     own = {"worker_id": worker_id, "lease_s": lease_s, "at": own_clock(conn), "new_turn": int(new_stamp(), 16)}
     own |= {"wanted": wanted} | ({} if batch_key is None else {"batch_key": batch_key})
-    looked_at = wanted + spare if spare else 0
     rows = _statement(*lengths, batch_key is not None, looked_at).all(conn, {**listed, **own})
     return sorted(rows, key=lambda row: row.turn or "")
 
@@ -75,7 +75,7 @@ def _statement(engines: int, behind: int, of_batch: bool, looked_at: int) -> Pre
         sa.select(ready.c.id, ready.c.submitter, ready.c.priority, place)
         .where(sa.select(free).scalar_subquery(), ready.c.priority == highest)
         .order_by(place)
-        .limit(looked_at or 1 + SPARE)
+        .limit(looked_at or LOOKED_AT)
         .cte("heads")
         .prefix_with("MATERIALIZED")
     )

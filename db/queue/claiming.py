@@ -13,7 +13,14 @@ from db.engine import clock, own_clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.prepared import Prepared
 from db.queue import shares
-from db.queue.claim_at_once import LOOK, SPARE, SPARE_OF_BATCHES, look_and_claim, to_running
+from db.queue.claim_at_once import (
+    LOOK,
+    LOOKED_AT,
+    LOOKED_AT_FOR_A_BATCH,
+    SPARE,
+    look_and_claim,
+    to_running,
+)
 from db.queue.fair_order import claimable, heads, listed_values, newest_stamp
 from db.queue.suspects import Take, may_take
 from db.queue.transitions import Noted
@@ -107,17 +114,17 @@ def _at_once(
     claim_next: Callable[..., Any], first: Any | None, limit: int, held: Counter[str], most: int | None
 ) -> list[Job]:
     """PostgreSQL: as many as a look at few lines finds. first: what a look has claimed already, where there was one."""
-    spare = SPARE if limit == 1 else SPARE_OF_BATCHES
+    looked_at = LOOKED_AT if limit == 1 else LOOKED_AT_FOR_A_BATCH
     rows = [first] if first is not None else claim_next(behind=_full(held, most))
     if rows[0].id is None:
-        rows = claim_next(behind=_full(held, most), spare=spare)
+        rows = claim_next(behind=_full(held, most), looked_at=looked_at)
     if rows[0].id is None:
         return []
     held[rows[0].submitter] += 1
     # Where submitters have shares it matters after each who has theirs.
     while len(rows) < limit and not _full(held, most):
         wanted = limit - len(rows) if most is None else 1
-        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, spare=spare)
+        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, looked_at=looked_at)
         if following[0].id is None:
             break
         rows += following
