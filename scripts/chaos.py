@@ -4,11 +4,12 @@
     python scripts/chaos.py --minutes 10 --database postgresql --seed 7
     python scripts/chaos.py --minutes 10 --database postgresql --store s3 --executors 4     as on many machines
 
-A web app with its API, executors, database and store are started in a temporary folder. While programs go on asking
-for pictures, executors and web app are killed and stalled, the clock is set, the store is full or read-only (a disk of
-its own: as root), the database is locked, replaced and taken away (SQLite) or killed (PostgreSQL), the API is flooded,
-and pictures and weights that are traps come in. Then all is made right, the studio has the time to finish, and it is
-counted: exit 0 where nothing was lost, done twice, stuck, left over, or ended in a traceback.
+A web app with its API, executors, database and store are started in a temporary folder. While programs go on asking for
+pictures, executors and web app are killed and stalled, the clock is set, the store is full or read-only (a disk of its
+own: as root), or refuses and hangs (S3), the database is locked, replaced and taken away (SQLite) or killed
+(PostgreSQL), the API is flooded, and pictures and weights that are traps come in. Then all is made right, the studio
+has the time to finish, and it is counted: exit 0 where nothing was lost, done twice, stuck, left over, or ended in a
+traceback.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def left_over(studio: ChaosStudio, db: sa.Engine, store: artefacts.Store) -> lis
     """Files that no row names, rows whose file is not there, and what lies in work folders of jobs that have ended."""
     with reading(db) as conn:
         keys = set(conn.scalars(sa.select(files_table.c.key)))
-    stored = {name for folder in store.folders() for name in store.names(folder)}
+    stored = {name for folder in store.folders() for name in store.names(folder) or [folder]}
     found = [f"file without a row: {key}" for key in sorted(stored - keys)]
     found += [f"row without a file: {key}" for key in sorted(keys - stored)]
     work = studio.folder / "data" / "work"

@@ -219,15 +219,19 @@ class ChaosStudio:
 
     def _start_s3(self) -> subprocess.Popen[bytes]:
         """Returns when it answers and has a bucket; who asks finds it by variables of the environment."""
+        import boto3
+        from botocore.exceptions import BotoCoreError
+
         port = _free_port()
-        os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+        os.environ |= {
+            "NO_PROXY": "127.0.0.1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
         os.environ |= {"AWS_ACCESS_KEY_ID": "chaos", "AWS_SECRET_ACCESS_KEY": "chaos"}
         command = [sys.executable, str(ROOT / "scripts" / "chaos_s3.py"), str(port), str(self.folder / "refuse")]
         with (self.folder / "logs" / "s3.log").open("ab") as log:
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        import boto3
-        from botocore.exceptions import BotoCoreError
-
         deadline = time.monotonic() + STARTS_WITHIN_S
         while server.poll() is None and time.monotonic() < deadline:
             with suppress(BotoCoreError):

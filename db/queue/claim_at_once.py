@@ -36,7 +36,7 @@ LOOK = sa.select(
 # So many more jobs are looked at than are wanted where several executors can claim at a time: what another one is
 # taking just now is passed over, at no look more. A batch is taken in one transaction, and others take some meanwhile.
 SPARE = 12
-LOOKED_AT, LOOKED_AT_FOR_A_BATCH = 1 + SPARE, 128
+LOOKED_AT = (1 + SPARE, 128, 1024)  # and more and more where all of them are being taken
 
 
 def look_and_claim(
@@ -53,12 +53,15 @@ def look_and_claim(
     """Rows of LOOK, each with a job that was claimed with it, in the order of their turns; one whose id is NULL where
     none was, as where the queue is paused or a suspect matters. engines, behind, batch_key: as for
     `db.queue.fair_order.heads`. wanted: how many at most. looked_at: 0 for the first job of each line alone; else
-    the next ones of fewer lines as well, so many in all."""
+    the next ones of fewer lines as well, so many in all. `seen` is how many were looked at."""
     lengths, listed = listed_values(engines=list(engines or ()), behind=sorted(behind))
     own = {"worker_id": worker_id, "lease_s": lease_s, "at": own_clock(conn), "new_turn": int(new_stamp(), 16)}
     own |= {"wanted": wanted} | ({} if batch_key is None else {"batch_key": batch_key})
     rows = _statement(*lengths, batch_key is not None, looked_at).all(conn, {**listed, **own})
     return sorted(rows, key=lambda row: row.turn or "")
+
+
+BEHIND_ALL_IDS = "g"  # they are made of hexadecimal digits
 
 
 @lru_cache(128)
@@ -75,7 +78,7 @@ def _statement(engines: int, behind: int, of_batch: bool, looked_at: int) -> Pre
         sa.select(ready.c.id, ready.c.submitter, ready.c.priority, place)
         .where(sa.select(free).scalar_subquery(), ready.c.priority == highest)
         .order_by(place)
-        .limit(looked_at or LOOKED_AT)
+        .limit(looked_at or LOOKED_AT[0])
         .cte("heads")
         .prefix_with("MATERIALIZED")
     )
@@ -112,18 +115,23 @@ def _statement(engines: int, behind: int, of_batch: bool, looked_at: int) -> Pre
         .cte("changed")
     )
     said: dict[str, Any] = {"at": at, "kind": sa.literal("claimed"), "worker_id": worker_id, "detail": sa.null()}
-    return Prepared(
-        sa.select(*look.c, *changed.c).join_from(look, changed, sa.true(), isouter=True).add_cte(noting(changed, said))
-    )
+    seen = sa.select(sa.func.count()).select_from(first).scalar_subquery().label("seen")
+    every = sa.select(*look.c, seen, *changed.c).join_from(look, changed, sa.true(), isouter=True)
+    return Prepared(every.add_cte(noting(changed, said)))
 
 
 def _with_the_next(heads: sa.CTE, engines: int, of_batch: bool, looked_at: int) -> sa.Select[Any]:
-    """The first jobs of these lines; where there are few of them, then the second ones, and so on."""
+    """The first jobs of these lines; where there are few of them, then the second ones, and so on. In a batch, a line
+    ends before a paused job, which is not taken with the batch, and which nobody passes."""
     lines = sa.select(sa.func.count()).select_from(heads).scalar_subquery()
     job = jobs.alias("following")
     nth = sa.func.row_number().over(order_by=job.c.id).label("nth")
     wanted = [*in_line(job, heads.c.submitter, engines, None), job.c.priority == heads.c.priority]
     if of_batch:
+        paused = jobs.alias("paused")
+        waits = [*in_line(paused, heads.c.submitter, engines, None), paused.c.priority == heads.c.priority]
+        first_paused = sa.select(sa.func.min(paused.c.id)).where(*waits, paused.c.turn.is_not(None))
+        wanted.append(job.c.id < sa.func.coalesce(first_paused.correlate(heads).scalar_subquery(), BEHIND_ALL_IDS))
         wanted.append(job.c.batch_key == sa.bindparam("batch_key"))
     following = (
         sa.select(job.c.id, nth)

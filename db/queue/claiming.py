@@ -13,14 +13,7 @@ from db.engine import clock, own_clock, reading, writing
 from db.jobs import Job, State, check_transition, from_row, new_stamp
 from db.prepared import Prepared
 from db.queue import shares
-from db.queue.claim_at_once import (
-    LOOK,
-    LOOKED_AT,
-    LOOKED_AT_FOR_A_BATCH,
-    SPARE,
-    look_and_claim,
-    to_running,
-)
+from db.queue.claim_at_once import LOOK, LOOKED_AT, SPARE, look_and_claim, to_running
 from db.queue.fair_order import claimable, heads, listed_values, newest_stamp
 from db.queue.suspects import Take, may_take
 from db.queue.transitions import Noted
@@ -78,8 +71,8 @@ def claim(
         held = Counter[str]() if most is None else shares.held(conn)
         if at_once and look.suspect_waiting is None:
             claim_next = partial(look_and_claim, conn, worker_id=worker_id, engines=engines, lease_s=lease_s)
-            taken = _at_once(claim_next, first, limit, held, most)
-            if len(taken) == limit:
+            taken, there_are_more = _at_once(claim_next, first, limit, held, most)
+            if len(taken) == limit or not there_are_more:
                 return taken
             if taken:
                 batch_key, suspects = taken[0].batch_key, False
@@ -112,24 +105,26 @@ def claim(
 
 def _at_once(
     claim_next: Callable[..., Any], first: Any | None, limit: int, held: Counter[str], most: int | None
-) -> list[Job]:
-    """PostgreSQL: as many as a look at few lines finds. first: what a look has claimed already, where there was one."""
-    looked_at = LOOKED_AT if limit == 1 else LOOKED_AT_FOR_A_BATCH
+) -> tuple[list[Job], bool]:
+    """PostgreSQL: as many as a look at few lines finds, and whether more may wait. first: what a look has claimed
+    already, where there was one."""
     rows = [first] if first is not None else claim_next(behind=_full(held, most))
+    further = LOOKED_AT[limit > 1 :]
+    while rows[0].id is None and rows[0].seen and further:
+        rows = claim_next(behind=_full(held, most), looked_at=further[0])
+        further = further[1:]
     if rows[0].id is None:
-        rows = claim_next(behind=_full(held, most), looked_at=looked_at)
-    if rows[0].id is None:
-        return []
+        return [], bool(rows[0].seen)
     held[rows[0].submitter] += 1
     # Where submitters have shares it matters after each who has theirs.
     while len(rows) < limit and not _full(held, most):
         wanted = limit - len(rows) if most is None else 1
-        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, looked_at=looked_at)
+        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, looked_at=(*further, LOOKED_AT[-1])[0])
         if following[0].id is None:
-            break
+            return [from_row(row) for row in rows], bool(following[0].seen)
         rows += following
         held.update(row.submitter for row in following)
-    return [from_row(row) for row in rows]
+    return [from_row(row) for row in rows], True
 
 
 def _full(held: Counter[str], most: int | None) -> set[str]:

@@ -134,16 +134,47 @@ def test_a_claim_goes_to_postgresql_and_back_once(database: sa.Engine) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 5])
-def test_pictures_of_one_visitor_that_others_take_just_now_cost_no_look_each(database: sa.Engine, limit: int) -> None:
+@pytest.mark.parametrize(("others_take", "most_looks"), [(10, 3), (50, 3), (200, 5)])
+def test_pictures_of_one_visitor_that_others_take_just_now_cost_no_look_each(
+    database: sa.Engine, limit: int, others_take: int, most_looks: int
+) -> None:
     only_postgresql(database)
-    asked = [add(database).id for _ in range(20)]
+    asked = [add(database).id for _ in range(others_take + 10)]
     with database.connect() as elsewhere:
-        elsewhere.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(asked[:10])).with_for_update())
+        elsewhere.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(asked[:others_take])).with_for_update())
         taken, often = looks(database, limit=limit)
-    assert taken == asked[10 : 10 + limit] and often <= 3
+    assert taken == asked[others_take : others_take + limit] and often <= most_looks
     with database.connect() as conn:
         turns = sa.select(jobs.c.id).where(jobs.c.turn.is_not(None)).order_by(jobs.c.turn)
         assert list(conn.scalars(turns)) == taken, "in the order in which they were asked for"
+
+
+def test_an_executor_that_finds_nothing_or_little_does_not_look_for_long(database: sa.Engine) -> None:
+    only_postgresql(database)
+    add(database, engine="aphantasia")
+    assert looks(database, engines=["vqgan-clip"], limit=8) == ([], 1)
+    job = add(database)
+    assert looks(database, engines=["vqgan-clip"], limit=8) == ([job.id], 2)
+
+
+@pytest.mark.parametrize("share", [None, 1.0])
+def test_a_paused_picture_goes_on_when_it_is_its_turn_and_not_with_a_batch(
+    database: sa.Engine, share: float | None
+) -> None:
+    mine = [add(database).id for _ in range(6)]
+    taken = take(database, limit=4)
+    for job in taken:
+        queue.release(database, worker_id="w1", job_id=job.id, slice_over=job.id == mine[3])
+    assert [job.id for job in take(database, limit=6, share=share)] == mine[:3]
+
+
+def test_no_picture_of_a_batch_passes_one_of_its_visitor_that_is_paused(database: sa.Engine) -> None:
+    mine = [add(database, batch_key="other" if n == 3 else "same").id for n in range(6)]
+    (job,) = take(database, batch_key="other")
+    queue.release(database, worker_id="w1", job_id=job.id, slice_over=True)
+    theirs = [add(database, "bob", batch_key="same").id for _ in range(5)]
+    taken = [job.id for job in take(database, limit=11)]
+    assert set(taken) == {*mine[:3], *theirs}
 
 
 def test_many_executors_serve_higher_priorities_first_and_take_each_job_once(database: sa.Engine) -> None:
