@@ -37,6 +37,7 @@ LOOK = sa.select(
 # taking just now is passed over, at no look more. A batch is taken in one transaction, and others take some meanwhile.
 SPARE = 12
 LOOKED_AT = (1 + SPARE, 128, 1024)  # and more and more where all of them are being taken
+_BEHIND_ALL_IDS = "g"  # they are made of hexadecimal digits
 
 
 def look_and_claim(
@@ -59,9 +60,6 @@ def look_and_claim(
     own |= {"wanted": wanted} | ({} if batch_key is None else {"batch_key": batch_key})
     rows = _statement(*lengths, batch_key is not None, looked_at).all(conn, {**listed, **own})
     return sorted(rows, key=lambda row: row.turn or "")
-
-
-BEHIND_ALL_IDS = "g"  # they are made of hexadecimal digits
 
 
 @lru_cache(128)
@@ -124,14 +122,17 @@ def _with_the_next(heads: sa.CTE, engines: int, of_batch: bool, looked_at: int) 
     """The first jobs of these lines; where there are few of them, then the second ones, and so on. In a batch, a line
     ends before a paused job, which is not taken with the batch, and which nobody passes."""
     lines = sa.select(sa.func.count()).select_from(heads).scalar_subquery()
+
+    def of_line(of: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+        return [*in_line(of, heads.c.submitter, engines, None), of.c.priority == heads.c.priority]
+
     job = jobs.alias("following")
     nth = sa.func.row_number().over(order_by=job.c.id).label("nth")
-    wanted = [*in_line(job, heads.c.submitter, engines, None), job.c.priority == heads.c.priority]
+    wanted = of_line(job)
     if of_batch:
         paused = jobs.alias("paused")
-        waits = [*in_line(paused, heads.c.submitter, engines, None), paused.c.priority == heads.c.priority]
-        first_paused = sa.select(sa.func.min(paused.c.id)).where(*waits, paused.c.turn.is_not(None))
-        wanted.append(job.c.id < sa.func.coalesce(first_paused.correlate(heads).scalar_subquery(), BEHIND_ALL_IDS))
+        first_paused = sa.select(sa.func.min(paused.c.id)).where(*of_line(paused), paused.c.turn.is_not(None))
+        wanted.append(job.c.id < sa.func.coalesce(first_paused.correlate(heads).scalar_subquery(), _BEHIND_ALL_IDS))
         wanted.append(job.c.batch_key == sa.bindparam("batch_key"))
     following = (
         sa.select(job.c.id, nth)

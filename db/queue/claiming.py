@@ -116,10 +116,11 @@ def _at_once(
     if rows[0].id is None:
         return [], bool(rows[0].seen)
     held[rows[0].submitter] += 1
+    looked_at = further[0] if further else LOOKED_AT[-1]
     # Where submitters have shares it matters after each who has theirs.
     while len(rows) < limit and not _full(held, most):
         wanted = limit - len(rows) if most is None else 1
-        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, looked_at=(*further, LOOKED_AT[-1])[0])
+        following = claim_next(batch_key=rows[0].batch_key, wanted=wanted, looked_at=looked_at)
         if following[0].id is None:
             return [from_row(row) for row in rows], bool(following[0].seen)
         rows += following
